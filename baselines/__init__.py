@@ -1,0 +1,1 @@
+"""The rest of the field as zslkit plugins: one model, one file."""

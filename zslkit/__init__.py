@@ -1,0 +1,32 @@
+"""zslkit: train and compare generalized zero-shot learning models, reproducibly.
+
+    >>> import zslkit
+    >>> result = zslkit.run("dedn", "digits", seed=0)
+    >>> result.metrics["H"]
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from zslkit.data.catalog import load_dataset as load_dataset
+    from zslkit.evaluation.gzsl import evaluate as evaluate
+    from zslkit.experiment import run as run
+
+_HOME = {
+    "run": "zslkit.experiment",
+    "load_dataset": "zslkit.data.catalog",
+    "evaluate": "zslkit.evaluation.gzsl",
+}
+__all__ = ["__version__", "evaluate", "load_dataset", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    # Nothing heavy is imported before it is needed: the command line starts from this package too.
+    if name not in _HOME:
+        raise AttributeError(f"module 'zslkit' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

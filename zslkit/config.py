@@ -1,0 +1,209 @@
+"""Typed configuration in layers: defaults < preset < --config FILE < --set key=value.
+
+Every value remembers the layer it came from, and every error names the key and its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from zslkit.errors import UserError, did_you_mean
+
+Input = Literal["pooled", "map", "image"]
+
+
+class Config(BaseModel):
+    """Base of every configuration: unknown keys are refused, values do not change after they are read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class FeatureConfig(Config):
+    """Where a model's input comes from (section `features`)."""
+
+    backbone: str = Field("resnet101.tv_in1k", description="name of a timm model")
+    weights: str = Field("auto", description="auto, hub, offline, trainval (trained on this dataset's trainval images), random, or a file")
+    size: int | tuple[int, int] | None = Field(None, description="side of the square or (height, width) in pixels; none: images as they are")
+    reduction: int | None = Field(None, ge=1, description="take the deepest map with this stride instead of the network's last one")
+    input: Literal["auto", "pooled", "map", "image"] = Field("auto", description="what the model is fed with; auto: the first that it accepts")
+    dtype: Literal["float16", "bfloat16", "float32"] = Field("float16", description="type of the stored features")
+
+
+class ProtocolConfig(Config):
+    """How the numbers are made (section `protocol`)."""
+
+    selection: Literal["last", "validation"] = Field("last", description="which epoch counts; validation: the best one of a fold inside trainval")
+    calibration: Literal["none", "validation"] = Field("none", description="calibrated stacking, its gamma picked on a fold inside trainval")
+    tune: bool = Field(False, description="search the model's declared grid on the fold first")
+    fold_seed: int = Field(0, description="seed of the validation fold")
+    patience: int = Field(0, ge=0, description="with selection=validation: stop after so many epochs without a better H; 0: never")
+    watch_test: int = Field(0, ge=0, description="score the test sets every so many epochs, only to report what picking on them would give")
+
+
+class TrainConfig(Config):
+    """The gradient loop (section `train` of a gradient model)."""
+
+    epochs: int = Field(20, ge=0)
+    steps_per_epoch: int | None = Field(None, ge=1, description="none: images / batch_size")
+    batch_size: int = Field(50, ge=1)
+    sampling: Literal["uniform", "balanced"] = Field("uniform", description="balanced: distinct classes at random, one image each")
+    optimizer: Literal["rmsprop", "adam", "adamw", "sgd"] = "rmsprop"
+    lr: float = Field(1e-4, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD and RMSprop; beta1 of Adam")
+    lr_factor: float = Field(1.0, gt=0, le=1, description="learning rate times this every lr_every epochs")
+    lr_every: int = Field(10, ge=1)
+    clip_norm: float | None = Field(None, gt=0, description="clip the gradient's norm")
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+@dataclass
+class Layer:
+    """One source of values: a nested mapping and where it came from, as errors should say it."""
+
+    values: Mapping[str, Any]
+    origin: str
+
+
+@dataclass
+class Settings:
+    """Merged layers. `values` is nested; `origins` maps dotted keys to the origin of the value that won."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+
+    def section(self, name: str) -> Settings:
+        """The values below `name`, taken out of these settings."""
+        inner = self.values.pop(name, None)
+        prefix = name + "."
+        origins = {k[len(prefix) :]: v for k, v in self.origins.items() if k.startswith(prefix)}
+        if inner is None:
+            inner = {}
+        if not isinstance(inner, dict):
+            raise UserError(f"{name} ({self.origins.get(name, 'config')}) is a section; write {name}.KEY=VALUE")
+        return Settings(inner, origins)
+
+
+def merge(layers: Iterable[Layer]) -> Settings:
+    """Later layers win, key by key; sections are merged, other values replaced."""
+    merged = Settings()
+    for layer in layers:
+        _merge_into(merged.values, layer.values, "", layer.origin, merged.origins)
+    return merged
+
+
+def _merge_into(target: dict[str, Any], source: Mapping[str, Any], prefix: str, origin: str, origins: dict[str, str]) -> None:
+    for key, value in source.items():
+        dotted = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            inner = target.setdefault(key, {})
+            if not isinstance(inner, dict):
+                inner = target[key] = {}
+            _merge_into(inner, value, dotted + ".", origin, origins)
+        else:
+            target[key] = value
+            origins[dotted] = origin
+
+
+def parse_set(items: Iterable[str]) -> Layer:
+    """`a.b=1` pairs of --set; values are YAML, so 1e-4, true, null and [1, 2] mean what they say.
+
+    Raises UserError for an item without '='.
+    """
+    values: dict[str, Any] = {}
+    for item in items:
+        key, equals, text = item.partition("=")
+        if not equals or not key.strip():
+            raise UserError(f"--set takes key=value, and {item!r} is not that; write for instance --set train.epochs=5")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            value = text
+        if isinstance(value, str):
+            value = _number(value)
+        place = values
+        *parents, last = key.strip().split(".")
+        for parent in parents:
+            place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                raise UserError(f"--set {item!r}: {parent!r} was given a value before, so it cannot hold {last!r}")
+        place[last] = value
+    return Layer(values, "--set")
+
+
+def _number(text: str) -> Any:
+    # YAML 1.1 reads 1e-4 as text, since it wants a dot; people write it without.
+    try:
+        return float(text) if "e" in text.lower() else text
+    except ValueError:
+        return text
+
+
+def _numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _numbers(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_numbers(v) for v in value]
+    return _number(value) if isinstance(value, str) else value
+
+
+def read_yaml(path: Path, origin: str | None = None) -> Layer:
+    """A YAML file of settings. Raises UserError if it is missing, no YAML, or no mapping."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"The settings file {path} cannot be read ({error}); check the path") from error
+    try:
+        values = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise UserError(f"{path}{where}: this is not YAML ({getattr(error, 'problem', error)})") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: settings are a mapping of key: value, and this is a {type(values).__name__}")
+    return Layer(_numbers(values), origin or str(path))
+
+
+C = TypeVar("C", bound=Config)
+
+
+def build(kind: type[C], settings: Settings, where: str) -> C:
+    """The typed configuration. `where` names it in errors ("dedn", "features").
+
+    Raises UserError that names the key, its origin and the nearest known key or the rule it breaks.
+    """
+    try:
+        return kind.model_validate(settings.values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = [str(p) for p in first["loc"]]
+        key = ".".join(path)
+        origin = next((o for k, o in settings.origins.items() if k == key or k.startswith(key + ".") or key.startswith(k + ".")), "")
+        place = f" ({origin})" if origin else ""
+        if first["type"] == "extra_forbidden":
+            known = known_keys(kind)
+            raise UserError(f"{where} has no setting {key!r}{place}{did_you_mean(key, known)}") from error
+        raise UserError(f"{where}: {key} = {first.get('input')!r}{place} is refused: {_lower(first['msg'])}") from error
+
+
+def _lower(message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]
+
+
+def known_keys(kind: type[Config], prefix: str = "") -> list[str]:
+    """All dotted keys of a configuration class."""
+    keys: list[str] = []
+    for name, info in kind.model_fields.items():
+        annotation = info.annotation
+        if isinstance(annotation, type) and issubclass(annotation, Config):
+            keys += known_keys(annotation, f"{prefix}{name}.")
+        else:
+            keys.append(prefix + name)
+    return keys

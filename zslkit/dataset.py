@@ -1,0 +1,188 @@
+"""A dataset in memory: images or features, labels, the split, and the semantics of every class."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zslkit.errors import DataError
+from zslkit.semantics import Semantics
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Index = NDArray[np.int64]
+
+
+class Images(Protocol):
+    """A sequence of images that can be opened one by one, from any process."""
+
+    def __len__(self) -> int: ...
+
+    def open(self, index: int) -> Image:
+        """The decoded RGB image. Raises DataError that names the file."""
+        ...
+
+    def key(self, index: int) -> str:
+        """A stable name of the image: its path below the dataset's folder, with '/' between parts."""
+        ...
+
+    def digest(self) -> str:
+        """A fingerprint of the content of all images, in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class Split:
+    """Image indices of the three sets of the generalized zero-shot protocol (Xian et al. 2018)."""
+
+    trainval: Index
+    test_seen: Index
+    test_unseen: Index
+
+    def parts(self) -> dict[str, Index]:
+        return {"trainval": self.trainval, "test_seen": self.test_seen, "test_unseen": self.test_unseen}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Everything the harness knows of a dataset. A model never sees this object, only a TrainingView and a Task.
+
+    name: registry name. title: what tables print ("CUB-200-2010, 224 px").
+    classes: C names. labels (N,): class id of every image, -1 where the image belongs to no class of this dataset
+    (as in a validation fold). images or features (N, D) may be None, not both.
+    defaults: the dataset's own wishes for the configuration's `features` section.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    labels: Index
+    split: Split
+    semantics: Semantics
+    images: Images | None = None
+    features: NDArray[np.floating[Any]] | None = None
+    title: str = ""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        n, c = len(self.labels), len(self.classes)
+        if self.images is None and self.features is None:
+            raise DataError(f"{self.name}: there are neither images nor features")
+        held = len(self.images) if self.images is not None else len(self.features)  # type: ignore[arg-type]
+        if held != n:
+            raise DataError(f"{self.name}: {held} images or features but {n} labels")
+        if len(self.semantics.attributes) != c:
+            raise DataError(f"{self.name}: {c} classes but {len(self.semantics.attributes)} rows in the class-attribute table")
+        if len(set(self.classes)) != c:
+            raise DataError(f"{self.name}: a class name stands twice")
+        for part, index in self.split.parts().items():
+            if len(index) == 0:
+                raise DataError(f"{self.name}: {part} is empty")
+            if index.min() < 0 or index.max() >= n:
+                raise DataError(f"{self.name}: {part} points outside the {n} images")
+            if len(np.unique(index)) != len(index):
+                raise DataError(f"{self.name}: {part} holds an image twice")
+            labels = self.labels[index]
+            if labels.min() < 0 or labels.max() >= c:
+                raise DataError(f"{self.name}: {part} holds a label outside 0..{c - 1}")
+        parts = list(self.split.parts().items())
+        for i, (a, left) in enumerate(parts):
+            for b, right in parts[i + 1 :]:
+                if common := len(np.intersect1d(left, right)):
+                    raise DataError(f"{self.name}: {a} and {b} share {common} images; a split must not overlap")
+        unseen = set(np.unique(self.labels[self.split.test_unseen]))
+        trained = set(np.unique(self.labels[self.split.trainval]))
+        if both := unseen & trained:
+            raise DataError(f"{self.name}: {len(both)} classes stand in trainval and in test_unseen ({self.classes[min(both)]!r}, ...)")
+        if strange := set(np.unique(self.labels[self.split.test_seen])) - trained:
+            raise DataError(f"{self.name}: {len(strange)} classes of test_seen have no image in trainval ({self.classes[min(strange)]!r}, ...)")
+
+    @property
+    def seen(self) -> NDArray[np.bool_]:
+        """(C,) True for the classes that have images in trainval."""
+        mask = np.zeros(len(self.classes), dtype=bool)
+        mask[np.unique(self.labels[self.split.trainval])] = True
+        return mask
+
+    def fold(self, seed: int, unseen_share: float | None = None, image_share: float = 0.2) -> Dataset:
+        """A validation dataset made inside trainval that imitates the test.
+
+        Some seen classes (by default the share that unseen classes have of all) play the unseen ones, and
+        `image_share` of each other class's trainval images play test_seen. The true unseen classes and both test
+        sets are not in it, so nothing picked on it was picked on test data. Same seed, same fold.
+        """
+        rng = np.random.default_rng(seed)
+        old = np.flatnonzero(self.seen)
+        share = 1 - len(old) / len(self.classes) if unseen_share is None else unseen_share
+        count = min(max(round(share * len(old)), 1), len(old) - 1)
+        if len(old) < 2:
+            raise DataError(f"{self.name}: validation needs two seen classes or more")
+        held_out = set(rng.permutation(len(old))[:count].tolist())
+        new_id = np.full(len(self.classes) + 1, -1, dtype=np.int64)
+        new_id[old] = np.arange(len(old))
+        labels = np.full(len(self.labels), -1, dtype=np.int64)
+        labels[self.split.trainval] = new_id[self.labels[self.split.trainval]]
+        train: list[Index] = []
+        val_seen: list[Index] = []
+        val_unseen: list[Index] = []
+        for k in range(len(old)):
+            members = np.sort(np.flatnonzero(labels == k))
+            if k in held_out:
+                val_unseen.append(members)
+                continue
+            members = rng.permutation(members)
+            cut = min(max(round(image_share * len(members)), 0), len(members) - 1)
+            val_seen.append(members[:cut])
+            train.append(members[cut:])
+        split = Split(*(np.sort(np.concatenate(part)) for part in (train, val_seen, val_unseen)))
+        return replace(
+            self,
+            classes=tuple(self.classes[k] for k in old),
+            labels=labels,
+            split=split,
+            semantics=self.semantics.of(old),
+            title=f"{self.title or self.name}, validation fold {seed}",
+        )
+
+    def fingerprints(self) -> dict[str, str]:
+        """What makes two results comparable: `split` (labels and locs by class name) and `semantics`, 16 hex digits each."""
+        split = hashlib.sha256("\n".join(self.classes).encode())
+        split.update(np.ascontiguousarray(self.labels, dtype="<i8").tobytes())
+        for index in self.split.parts().values():
+            split.update(b"|" + np.sort(index).astype("<i8").tobytes())
+        semantics = hashlib.sha256(self.semantics.kind.encode())
+        semantics.update(np.ascontiguousarray(self.semantics.attributes, dtype="<f4").tobytes())
+        if self.semantics.word_vectors is not None:
+            semantics.update(np.ascontiguousarray(self.semantics.word_vectors, dtype="<f4").tobytes())
+        return {"split": split.hexdigest()[:16], "semantics": semantics.hexdigest()[:16]}
+
+
+class DatasetSource(ABC):
+    """What an entry of `zslkit.datasets` points to: a class that builds a Dataset.
+
+    The attributes below are written as literals, since `zslkit datasets` reads them from the source
+    without importing it.
+    """
+
+    title: ClassVar[str] = ""
+    """What tables call the dataset."""
+    citation: ClassVar[str] = ""
+    licence: ClassVar[str] = ""
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    """The dataset's own `features` settings, below every preset."""
+    published_as: ClassVar[str] = ""
+    """The name under which published results may stand beside ours; empty if none is comparable."""
+
+    @abstractmethod
+    def load(self, name: str, root: Path) -> Dataset:
+        """Read the dataset below `root` (the folder of --data-root).
+
+        Raises DataError with the path that is missing or wrong.
+        """

@@ -1,0 +1,51 @@
+"""The errors that a user sees: one sentence that names the thing, the place and the next step."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ZslkitError(Exception):
+    """A failure that the tool can explain. The command line prints its text and exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class UserError(ZslkitError):
+    """Something the user can mend: a name, a path, a value, an input file."""
+
+    exit_code = 2
+
+
+class UnknownName(UserError):
+    """A name that nothing answers to, with the nearest names that exist."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        self.kind, self.name, self.known = kind, name, sorted(known)
+        super().__init__(f"There is no {kind} {name!r}{did_you_mean(name, self.known)}{'. ' + hint if hint else ''}")
+
+
+class DataError(UserError):
+    """Input data that is missing, damaged or contradicts itself."""
+
+
+class TrainingError(ZslkitError):
+    """Training cannot go on, for instance because a loss term is not finite."""
+
+
+class MissingWeights(UserError):
+    """A backbone was asked for whose pretrained weights are nowhere to be found."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """'; did you mean "x"?' for the nearest known names, else the list of what exists (at most 12)."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name.lower(), [n.lower() for n in names], n=2, cutoff=0.6)
+    if near:
+        back = {n.lower(): n for n in names}
+        return "; did you mean " + " or ".join(f'"{back[n]}"' for n in near) + "?"
+    if not names:
+        return "; there is none"
+    shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    return f"; there are: {shown}"

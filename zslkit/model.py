@@ -1,0 +1,188 @@
+"""The plugin contract: what a model says of itself, what it is given, and what it must answer.
+
+A model is registered by an entry point of the group `zslkit.models` that names its class:
+
+    [project.entry-points."zslkit.models"]
+    mine = "my_package.mine:Mine"
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from zslkit.config import Config, Input, TrainConfig
+from zslkit.errors import UserError
+from zslkit.semantics import Normalisation
+
+CONTRACT = 1
+"""Version of this contract; a model written for another one is refused by name."""
+
+TrainProtocol = Literal["inductive", "class-inductive", "transductive"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a model knows before training. It holds no image, no label and nothing of the test sets.
+
+    classes: C names. seen (C,) bool. attributes (C, A) float32, normalised as the model's config asks.
+    groups: attribute group name -> columns. word_vectors (A, W) float32 or None.
+    input: what the model is fed with. feature_shape: (D,), (D, H, W) or (3, height, width) accordingly.
+    build_backbone: for input "image", makes the trainable network (B, 3, h, w) -> (B, D, H, W);
+    map_shape is then its output (D, H, W), and equals feature_shape for input "map".
+    """
+
+    dataset: str
+    classes: tuple[str, ...]
+    seen: NDArray[np.bool_]
+    attributes: NDArray[np.float32]
+    attribute_names: tuple[str, ...]
+    input: Input
+    feature_shape: tuple[int, ...]
+    map_shape: tuple[int, int, int] | None = None
+    groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    word_vectors: NDArray[np.float32] | None = None
+    build_backbone: Callable[[], nn.Module] | None = None
+
+    @property
+    def n_classes(self) -> int:
+        return len(self.classes)
+
+    @property
+    def n_attributes(self) -> int:
+        return int(self.attributes.shape[1])
+
+
+class TrainingView(Protocol):
+    """The images of seen classes in trainval: all that a model is ever trained on.
+
+    labels (N,) int64, ids into Task.classes. batch(index) gives the inputs (B, ...) as float32 on the CPU.
+    """
+
+    @property
+    def labels(self) -> NDArray[np.int64]: ...
+
+    def __len__(self) -> int: ...
+
+    def batch(self, index: NDArray[np.int64]) -> Tensor: ...
+
+    def everything(self) -> tuple[Tensor, Tensor]:
+        """All inputs (N, ...) float32 and labels (N,) int64 at once, for closed forms on pooled features."""
+        ...
+
+
+class Trainer(Protocol):
+    """What `fit` gets to work with. Randomness comes from `seed`, tensors live on `device`."""
+
+    seed: int
+    device: torch.device
+
+    def train(self, model: GradientModel, view: TrainingView) -> None:
+        """The harness's gradient loop over model.loss (sampling, precision, checkpoints, resume, progress)."""
+        ...
+
+    def log(self, **values: float) -> None:
+        """Append a line to the run's log."""
+        ...
+
+
+class ModelConfig(Config):
+    """Base of a model's configuration."""
+
+    attributes: Normalisation = "l2"
+
+
+class GradientConfig(ModelConfig):
+    """Base of a gradient model's configuration."""
+
+    train: TrainConfig = TrainConfig()
+
+
+class Model(nn.Module):
+    """Base of every model. What is to be kept of a trained model are its parameters and buffers.
+
+    The class attributes below are written as literals: `zslkit models` reads them without importing.
+    """
+
+    contract: ClassVar[int] = CONTRACT
+    inputs: ClassVar[tuple[Input, ...]] = ("map",)
+    """What the model accepts, preferred first."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Of "word_vectors" and "groups", what it cannot do without."""
+    protocol: ClassVar[TrainProtocol] = "inductive"
+    """class-inductive: semantics of unseen classes are used in training."""
+    citation: ClassVar[str] = ""
+    presets: ClassVar[str] = ""
+    """Folder of <dataset>.yaml files, relative to the module's own."""
+    search: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+    """Grid of config keys that --tune searches on validation."""
+    mixes: ClassVar[Mapping[str, tuple[float, ...]]] = {}
+    """Grid of config keys that matter only to `scores`, so that --tune needs no retraining for them."""
+    Config: ClassVar[type[ModelConfig]] = ModelConfig
+
+    attributes: Tensor
+    seen: Tensor
+
+    def __init__(self, config: Any, task: Task) -> None:
+        """config: an instance of this class's Config. Buffers: attributes (C, A), seen (C,) bool."""
+        super().__init__()
+        self.config, self.task = config, task
+        self.register_buffer("attributes", torch.from_numpy(task.attributes.copy()), persistent=False)
+        self.register_buffer("seen", torch.from_numpy(task.seen.copy()), persistent=False)
+        self.backbone = task.build_backbone() if task.build_backbone is not None else None
+
+    def embed(self, x: Tensor) -> Tensor:
+        """The feature map (B, D, H, W) of images (B, 3, h, w) if the backbone is trained here, else x itself."""
+        return self.backbone(x) if self.backbone is not None else x
+
+    @abstractmethod
+    def fit(self, view: TrainingView, trainer: Trainer) -> None:
+        """Train on the view. Called once, on trainer.device."""
+
+    @abstractmethod
+    def scores(self, x: Tensor) -> Tensor:
+        """Class scores (B, C) of inputs (B, ...) over ALL classes, uncalibrated, higher is likelier.
+
+        Called in evaluation mode without gradients. The score of an image must not depend on its batch.
+        """
+
+
+class GradientModel(Model):
+    """A model trained by gradients: it gives the loss, the harness's loop does the rest."""
+
+    @abstractmethod
+    def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
+        """Named scalar terms, weighted, of inputs (B, ...) and class ids (B,).
+
+        The loop minimises "total" if it is among them, else their sum.
+        """
+
+    def fit(self, view: TrainingView, trainer: Trainer) -> None:
+        trainer.train(self, view)
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Parameters by group name, for models whose parts have learning rates of their own."""
+        return {"all": list(self.parameters())}
+
+    def learning_rate(self, epoch: int, group: str) -> float:
+        """Learning rate of a group in an epoch (from 0). At 0 the group is frozen and costs nothing."""
+        train: TrainConfig = self.config.train
+        return train.lr * train.lr_factor ** (epoch // train.lr_every)
+
+
+def check_model(name: str, loaded: Any) -> type[Model]:
+    """The class itself if it is a model of this contract. Raises UserError that says what is wrong."""
+    if not (isinstance(loaded, type) and issubclass(loaded, Model)):
+        raise UserError(f"{name}: the entry point names {loaded!r}, which is no subclass of zslkit.model.Model")
+    if loaded.contract != CONTRACT:
+        raise UserError(f"{name}: it is written for contract {loaded.contract} and this zslkit speaks {CONTRACT}")
+    if not loaded.inputs or any(i not in ("pooled", "map", "image") for i in loaded.inputs):
+        raise UserError(f'{name}: inputs = {loaded.inputs!r}; it takes some of "pooled", "map", "image"')
+    return loaded

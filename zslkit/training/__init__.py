@@ -1,0 +1,1 @@
+"""The gradient loop and what it stands on."""
