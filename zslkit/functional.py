@@ -1,0 +1,143 @@
+"""Equations that several models of the field share, written once.
+
+F is a feature map with its regions as columns, (B, D, R); queries are rows, one per attribute, (A, D) or (A, R).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F_
+
+
+def region_attention(F: Tensor, score_query: Tensor, attention_query: Tensor) -> tuple[Tensor, Tensor]:
+    """Attribute scores s = sum_r A_r * (score_query F)_r with A = softmax over regions of (attention_query F).
+
+    F (B, D, R); queries (A, D). Returns scores (B, A) and attention (B, A, R). DAZLE's and DAN's region branch.
+    """
+    batch, channels, regions = F.shape
+    count = len(score_query)
+    # One product over all regions of all images: its gradient by the queries is one product too, where a
+    # batched product would hold (B, A, D) gradients before it sums them.
+    tokens = F.mT.reshape(batch * regions, channels)
+    both = F_.linear(tokens, torch.cat([score_query, attention_query])).view(batch, regions, 2 * count)
+    attention = both[..., count:].softmax(dim=1)
+    return (both[..., :count] * attention).sum(dim=1), attention.mT
+
+
+def channel_attention(F: Tensor, score_query: Tensor, attention_query: Tensor) -> Tensor:
+    """Attribute scores s = sum_c A_c * (score_query F^T)_c with A = softmax over channels of (attention_query F^T).
+
+    F (B, D, R); queries (A, R). Returns (B, A). DAN's channel branch, equal to `channel_attention_plain`; if F
+    needs no gradient, nothing of size (B, A, D) is kept and the gradient by the queries is formed on the way forward.
+    """
+    if torch.is_autocast_enabled(F.device.type):
+        dtype = torch.get_autocast_dtype(F.device.type)
+        F, score_query, attention_query = F.to(dtype), score_query.to(dtype), attention_query.to(dtype)
+    if F.requires_grad:
+        return channel_attention_plain(F, score_query, attention_query)[0]
+    with torch.autocast(F.device.type, enabled=False):
+        scores: Tensor = _ChannelAttention.apply(F, score_query, attention_query)  # type: ignore[no-untyped-call]
+    return scores
+
+
+def channel_attention_plain(F: Tensor, score_query: Tensor, attention_query: Tensor) -> tuple[Tensor, Tensor]:
+    """The same as a formula: scores (B, A) and attention (B, A, D), everything kept."""
+    attention = torch.matmul(attention_query, F.mT).softmax(dim=-1)
+    return (torch.matmul(score_query, F.mT) * attention).sum(dim=-1), attention
+
+
+_CPU_ROWS = 320_000  # attention rows times channels of one image: about the second-level cache of a core
+_GPU_ROWS = 100_000_000
+
+
+class _ChannelAttention(torch.autograd.Function):
+    """With p the attention and S the scores of one attribute over the channels, s = p.S and
+
+    ds/d score_query = p F,    ds/d attention_query = (p * S) F - s (p F),
+
+    so two sums over the channels, of size (B, A, R), are all that backward needs.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, F: Tensor, score_query: Tensor, attention_query: Tensor) -> Tensor:
+        batch, channels, regions = F.shape
+        count = len(score_query)
+        trains = score_query.requires_grad or attention_query.requires_grad
+        images, rows = _chunks(F)
+        context = F.new_empty(batch, count, regions, dtype=_wide(F))
+        weighted = torch.empty_like(context) if trains else None
+        for b in range(0, batch, images):
+            f = F[b : b + images]
+            for a in range(0, count, rows):
+                p = torch.bmm(attention_query[a : a + rows].expand(len(f), -1, -1), f.mT).softmax(dim=-1)
+                context[b : b + images, a : a + rows] = torch.bmm(p, f)
+                if weighted is not None:
+                    p *= torch.bmm(score_query[a : a + rows].expand(len(f), -1, -1), f.mT)
+                    weighted[b : b + images, a : a + rows] = torch.bmm(p, f)
+        scores = (context * score_query).sum(dim=-1)
+        if weighted is not None:
+            ctx.save_for_backward(context, weighted.addcmul_(scores.unsqueeze(-1), context, value=-1))
+        ctx.dtype = score_query.dtype
+        return scores
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, Tensor]:  # type: ignore[override]
+        context, weighted = ctx.saved_tensors
+        grad = grad.to(context.dtype).T.unsqueeze(1)  # (A, 1, B)
+        by_score = torch.bmm(grad, context.transpose(0, 1)).squeeze(1)
+        by_attention = torch.bmm(grad, weighted.transpose(0, 1)).squeeze(1)
+        return None, by_score.to(ctx.dtype), by_attention.to(ctx.dtype)
+
+
+def _chunks(F: Tensor) -> tuple[int, int]:
+    # Images are spread over the threads; attributes are cut so that one image's attention stays in a core's cache.
+    budget = _GPU_ROWS if F.is_cuda else _CPU_ROWS
+    images = max(1, budget // (F.shape[1] * 64)) if F.is_cuda else torch.get_num_threads()
+    return images, max(32, budget // F.shape[1] // (images if F.is_cuda else 1))
+
+
+def _wide(F: Tensor) -> torch.dtype:
+    return torch.float64 if F.dtype == torch.float64 else torch.float32
+
+
+def seen_bias(seen: Tensor, bias: float) -> Tensor:
+    """(C,) float: -bias for seen classes and +bias for unseen ones, given seen (C,) bool."""
+    return torch.where(seen, -bias, bias)
+
+
+def self_calibration(z: Tensor, seen: Tensor) -> Tensor:
+    """-log of the batch mean of the probability mass on unseen classes (DAZLE, section 3.4).
+
+    z (B, C) biased scores; seen (C,) bool. Returns a scalar; 0 if there is no unseen class.
+    """
+    if bool(seen.all()):
+        return z.new_zeros(())
+    mass = torch.logsumexp(z.masked_fill(seen, float("-inf")), dim=1) - torch.logsumexp(z, dim=1)
+    return -(torch.logsumexp(mass, dim=0) - torch.log(z.new_tensor(float(len(z)))))
+
+
+def distillation_distance(x: Tensor, y: Tensor) -> Tensor:
+    """Dist(x, y) of DEDN.md and MSDN: mean over the batch of sum |d|^3 / ||d||_2, plus Jensen-Shannon divergence.
+
+    x, y (B, n) with d = x - y; neither side is detached. Returns a scalar. 1e-9 inside the root keeps the gradient
+    finite where x equals y.
+    """
+    d = x - y
+    cubic = (d.abs() ** 3).sum(dim=1) / (d.square().sum(dim=1) + 1e-9).sqrt()
+    log_p, log_q = x.log_softmax(dim=1), y.log_softmax(dim=1)
+    log_m = torch.logaddexp(log_p, log_q) - torch.log(x.new_tensor(2.0))
+    divergence = ((log_p.exp() * (log_p - log_m)).sum(dim=1) + (log_q.exp() * (log_q - log_m)).sum(dim=1)) / 2
+    return (cubic + divergence).mean()
+
+
+__all__ = [
+    "channel_attention",
+    "channel_attention_plain",
+    "distillation_distance",
+    "region_attention",
+    "seen_bias",
+    "self_calibration",
+]
