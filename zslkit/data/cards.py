@@ -1,0 +1,47 @@
+"""Attribute names and groups: the cards that come with zslkit, and files of names."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import yaml
+
+from zslkit.errors import DataError
+
+
+@dataclass(frozen=True)
+class AttributeCard:
+    """What is known of a dataset's attributes: names, one per column, and groups, name -> columns."""
+
+    names: tuple[str, ...]
+    groups: Mapping[str, tuple[int, ...]]
+
+
+def shipped_card(name: str) -> AttributeCard | None:
+    """The card of a dataset ("CUB", "SUN", "AWA2") that comes with zslkit, or None."""
+    file = resources.files("zslkit.data") / "cards" / f"{name}.yaml"
+    if not file.is_file():
+        return None
+    card = yaml.safe_load(file.read_text(encoding="utf-8"))
+    groups = {group: tuple(c for start, stop in spans for c in range(start, stop)) for group, spans in card["groups"].items()}
+    return AttributeCard(tuple(card["names"]), groups)
+
+
+def read_names(path: Path) -> tuple[str, ...]:
+    """Attribute names, one a line, with or without a number before them; a `.csv` file has a header and the name in its last column.
+
+    Raises DataError if the file cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"The attribute names in {path} cannot be read ({error}); save the file as UTF-8 text") from error
+    if path.suffix.lower() == ".csv":
+        rows = [row for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)]
+        return tuple(row[-1].strip() for row in rows[1:])
+    return tuple(re.sub(r"^\d+\s+", "", line.strip()) for line in text.splitlines() if line.strip())

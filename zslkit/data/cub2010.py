@@ -1,0 +1,75 @@
+"""CUB-200-2010 at 224 px with the semantics and classes of CUB-200-2011: real photos, not comparable to published CUB."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from zslkit.data.folder_tree import class_folders, hold_out, photos_of
+from zslkit.data.images import FileImages
+from zslkit.data.xlsa17 import CUB, need_file, need_root
+from zslkit.dataset import Dataset, DatasetSource
+from zslkit.errors import DataError
+
+
+class CUB2010(DatasetSource):
+    """Photos in `cub200_2010/images/<NNN.Class>/*.jpg`; classes, attributes and unseen classes of CUB from `xlsa17/data/CUB`."""
+
+    title = "CUB-200-2010, 224 px"
+    citation = "Welinder et al., Caltech-UCSD Birds 200, 2010; attributes: Wah et al. 2011; class split: Xian et al., TPAMI 2018"
+    licence = "photos for non-commercial research and education only"
+    defaults: ClassVar[Mapping[str, Any]] = {"backbone": "tf_efficientnet_lite0", "size": None}
+    published_as = ""
+
+    def load(self, name: str, root: Path) -> Dataset:
+        root = need_root(name, root)
+        home = root / "cub200_2010" / "images"
+        if not home.is_dir():
+            raise DataError(f"{name}: there is no folder {home} (--data-root); put the photos there, one folder for each class")
+        cub = CUB()
+        table = cub.read_splits(name, root)
+        classes = table.classes or ()
+        self._check_folders(name, home, classes)
+        unseen = self._unseen(name, root, classes)
+        number = {c: k for k, c in enumerate(classes)}
+        paths = sorted(path for folder in classes for path in photos_of(home, folder))
+        labels = np.array([number[path.partition("/")[0]] for path in paths], dtype=np.int64)
+        return Dataset(
+            name=name,
+            classes=classes,
+            labels=labels,
+            split=hold_out(labels, [k for k in range(len(classes)) if k not in unseen], sorted(unseen)),
+            semantics=cub.semantics(name, root, table.attributes),
+            images=FileImages(home, paths),
+            title=self.title,
+            defaults=self.defaults,
+        )
+
+    def _check_folders(self, name: str, home: Path, classes: tuple[str, ...]) -> None:
+        lost = sorted(set(classes) ^ set(class_folders(home)))
+        if lost:
+            raise DataError(
+                f"{name}: {len(lost)} classes stand only in att_splits.mat or only below {home} ({', '.join(lost[:3])}); "
+                "the folders are named as the classes of CUB, 001.Black_footed_Albatross to 200.Common_Yellowthroat"
+            )
+        empty = [folder for folder in classes if not photos_of(home, folder)]
+        if empty:
+            raise DataError(
+                f"{name}: {len(empty)} class folders below {home} hold no photo ({', '.join(empty[:3])}); unpack the photos again"
+            )
+
+    def _unseen(self, name: str, root: Path, classes: tuple[str, ...]) -> set[int]:
+        file = need_file(name, root, "xlsa17/data/CUB/testclasses.txt", "xlsa17.zip")
+        try:
+            unseen = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{name}: {file} cannot be read ({error}); fetch it again") from error
+        strange = sorted(set(unseen) - set(classes))
+        if strange:
+            raise DataError(
+                f"{name}: {file} names {len(strange)} classes that att_splits.mat has not ({strange[0]!r}, ...); take both from one xlsa17.zip"
+            )
+        return {classes.index(c) for c in unseen}

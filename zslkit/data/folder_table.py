@@ -1,0 +1,72 @@
+"""The class-attribute table of your own data, read from a CSV file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zslkit.errors import DataError
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """classes: C names. attributes: A names. values (C, A) float32."""
+
+    classes: tuple[str, ...]
+    attributes: tuple[str, ...]
+    values: NDArray[np.float32]
+
+
+def read_class_table(path: Path) -> ClassTable:
+    """A CSV file with a class in each row, its name first, and a header that names the attributes.
+
+    Raises DataError that names line and column of what is missing, doubled, or no finite number.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.reader(stream, strict=True)
+            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(cell.strip() for cell in row)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as CSV ({error}); save it as UTF-8 with commas") from error
+    if len(rows) < 2 or len(rows[0][1]) < 2:
+        raise DataError(
+            f"{path}: a table of class attributes has a header, a column of class names and one for each attribute; this has not"
+        )
+    (_, (_, *attributes)), *lines = rows
+    _refuse_doubles(path, "attribute", attributes)
+    _refuse_doubles(path, "class", [cells[0] for _, cells in lines])
+    values = [_numbers(path, line, cells, attributes) for line, cells in lines]
+    return ClassTable(tuple(cells[0] for _, cells in lines), tuple(attributes), np.array(values, dtype=np.float32))
+
+
+def _numbers(path: Path, line: int, cells: Sequence[str], attributes: Sequence[str]) -> list[float]:
+    name, *values = cells
+    if len(values) != len(attributes):
+        raise DataError(
+            f"{path}, line {line}: {name!r} has {len(values)} values and the header {len(attributes)} attributes; mend that line"
+        )
+    numbers = []
+    for attribute, value in zip(attributes, values, strict=True):
+        try:
+            number = float(value)
+        except ValueError:
+            number = float("nan")
+        if not abs(number) <= np.finfo(np.float32).max:
+            raise DataError(f"{path}, line {line}, column {attribute!r}: {value!r} is no finite number; write one")
+        numbers.append(number)
+    return numbers
+
+
+def _refuse_doubles(path: Path, kind: str, names: Sequence[str]) -> None:
+    held: set[str] = set()
+    for name in names:
+        if not name:
+            raise DataError(f"{path}: {kind} {len(held) + 1} has no name; give it one")
+        if name in held:
+            raise DataError(f"{path}: the {kind} {name!r} stands twice; remove one")
+        held.add(name)

@@ -1,0 +1,40 @@
+"""Photos in one folder per class: finding them, and holding some of each seen class out for the test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from zslkit.data.images import SUFFIXES
+from zslkit.dataset import Index, Split
+
+
+def class_folders(home: Path) -> list[str]:
+    """Names of the folders in `home`, sorted; hidden ones do not count."""
+    return sorted(entry.name for entry in home.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def photos_of(home: Path, folder: str) -> list[str]:
+    """Paths of the images in home/folder, relative to `home`, sorted; hidden files and other endings do not count."""
+    return sorted(
+        f"{folder}/{file.name}" for file in (home / folder).iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+    )
+
+
+def hold_out(labels: Index, seen: Sequence[int], unseen: Sequence[int], share: float = 0.2, seed: int = 0) -> Split:
+    """A split in which `share` of every seen class's images are test_seen, and all of the unseen classes' test_unseen.
+
+    labels (N,): class ids, images in sorted path order. One generator of numpy draws for the classes in the order of
+    `seen`: it permutes a class's n images, and the first int(round(share * n)) are held out (never all of them).
+    """
+    rng = np.random.default_rng(seed)
+    train: list[Index] = [np.zeros(0, np.int64)]
+    test: list[Index] = [np.zeros(0, np.int64)]
+    for k in seen:
+        members = rng.permutation(np.flatnonzero(labels == k))
+        cut = min(round(share * len(members)), len(members) - 1)
+        test.append(members[:cut])
+        train.append(members[cut:])
+    return Split(np.sort(np.concatenate(train)), np.sort(np.concatenate(test)), np.flatnonzero(np.isin(labels, list(unseen))))

@@ -1,0 +1,184 @@
+"""Images by index: files below a folder, or an array in memory, always opened as RGB."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zslkit.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+"""Endings of the files that count as images when a folder is searched."""
+
+# A closed list, because Pillow reads some formats (EPS, for one) by starting another program.
+_FORMATS = ("JPEG", "MPO", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+
+MAX_PIXELS = 80_000_000
+"""A file that claims to hold more pixels is refused before it is decoded."""
+
+
+@dataclass(frozen=True)
+class FileImages:
+    """Images in files; `paths` are relative to `root`, with '/' between their parts, and are the keys.
+
+    Raises DataError for a path that is absolute or leaves `root`; where it is a link that leads out, `open` does.
+    """
+
+    root: Path
+    paths: Sequence[str]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", Path(self.root).resolve())
+        object.__setattr__(self, "paths", tuple(self.paths))
+        for path in self.paths:
+            if not _stays_below(path):
+                raise DataError(f"The image path {path!r} leads out of {self.root}; image paths are relative to that folder and stay in it")
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def key(self, index: int) -> str:
+        return self.paths[index]
+
+    def file(self, index: int) -> Path:
+        """The file of an image, links followed. Raises DataError if it is missing, no file, or outside `root`."""
+        path = self.root / self.paths[index]
+        try:
+            real = path.resolve(strict=True)
+        except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
+            raise DataError(f"The image {path} cannot be found; restore it, or is the data root another folder?") from error
+        if not real.is_relative_to(self.root):
+            raise DataError(f"The image {path} is a link to a place outside {self.root}; copy the image into that folder")
+        if not real.is_file():
+            raise DataError(f"The image {path} is no file; remove it or put the image there")
+        return real
+
+    def open(self, index: int) -> Image:
+        file = self.file(index)
+        return read_image(file)
+
+    def digest(self) -> str:
+        """blake2b over the key and the content of every file, in order. Reads all of them."""
+        return _digest((key, self._content(i)) for i, key in enumerate(self.paths))
+
+    def stat_signature(self) -> str:
+        """A cheap fingerprint, of key, size and time of change of every file: while it is the same, so is `digest`."""
+        return _digest((key, self._stat(i)) for i, key in enumerate(self.paths))
+
+    def _content(self, index: int) -> bytes:
+        file = self.file(index)
+        try:
+            return file.read_bytes()
+        except OSError as error:
+            raise DataError(f"The image {file} cannot be read ({error.strerror}); check its permissions") from error
+
+    def _stat(self, index: int) -> bytes:
+        stat = self.file(index).stat()
+        return f"{stat.st_size} {stat.st_mtime_ns}".encode()
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayImages:
+    """Images in memory: array uint8 (N, H, W), grey, or (N, H, W, 3), RGB. keys: N names, by default 000000, 000001, ..."""
+
+    array: NDArray[np.uint8]
+    keys: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        array = np.asarray(self.array)
+        grey, rgb = array.ndim == 3, array.ndim == 4 and array.shape[-1] == 3
+        if array.dtype != np.uint8 or not (grey or rgb):
+            raise DataError(
+                f"Images in memory are uint8 (N, H, W) or (N, H, W, 3), and this array is {array.dtype} {array.shape}; convert it"
+            )
+        keys = tuple(f"{i:06d}" for i in range(len(array))) if self.keys is None else tuple(self.keys)
+        if len(keys) != len(array):
+            raise DataError(f"There are {len(keys)} keys for {len(array)} images in memory; give one each")
+        object.__setattr__(self, "array", array)
+        object.__setattr__(self, "keys", keys)
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def key(self, index: int) -> str:
+        assert self.keys is not None
+        return self.keys[index]
+
+    def open(self, index: int) -> Image:
+        from PIL import Image as pil
+
+        return pil.fromarray(self.array[index]).convert("RGB")
+
+    def digest(self) -> str:
+        """blake2b over shape, keys and pixels, in order."""
+        shape = repr(self.array.shape[1:]).encode()
+        return _digest((self.key(i), shape + np.ascontiguousarray(self.array[i]).tobytes()) for i in range(len(self)))
+
+    def stat_signature(self) -> str:
+        return self.digest()
+
+
+def read_image(file: Path) -> Image:
+    """The image in `file` as RGB, turned upright as its EXIF says.
+
+    Raises DataError that names the file if it is empty, damaged, no image, or far too large.
+    """
+    from PIL import Image as pil
+    from PIL import ImageOps
+
+    try:
+        with file.open("rb") as stream, pil.open(stream, formats=_FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise DataError(f"The image {file} has {image.width} x {image.height} pixels, over {MAX_PIXELS:,}; make it smaller")
+            return _rgb(ImageOps.exif_transpose(image))
+    except DataError:
+        raise
+    except Exception as error:  # a damaged file makes Pillow raise nearly anything
+        raise DataError(f"The image {file} cannot be read ({_reason(file, error)}); replace it") from error
+
+
+def _rgb(image: Image) -> Image:
+    from PIL import Image as pil
+
+    if image.mode == "F":
+        raise ValueError("its pixels are real numbers of unknown range; save it with 8 bits a channel")
+    if image.mode.startswith("I"):  # 16 bit grey; Pillow's own conversion would clip it at 255
+        values: NDArray[Any] = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError("its grey values need more than 16 bit")
+        return pil.fromarray((values.astype(np.int64) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image.convert("RGB")
+
+
+def _reason(file: Path, error: Exception) -> str:
+    from PIL import UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):
+        return "it is empty" if file.stat().st_size == 0 else "it is no JPEG, PNG, BMP, GIF, WebP, TIFF or PPM"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _stays_below(path: str) -> bool:
+    pure = PurePosixPath(path)
+    return bool(pure.parts) and not pure.is_absolute() and not {"..", "."} & set(path.split("/")) and "\\" not in path and "\0" not in path
+
+
+def _digest(items: Iterable[tuple[str, bytes]]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for key, content in items:
+        name = key.encode("utf-8", "surrogateescape")
+        # Lengths first, so that no two lists of files run together into the same bytes.
+        digest.update(len(name).to_bytes(8, "little") + name + len(content).to_bytes(8, "little"))
+        digest.update(content)
+    return digest.hexdigest()

@@ -1,0 +1,304 @@
+"""The benchmarks with the proposed splits of Xian et al. 2018: CUB, SUN, AWA2, AWA1, aPY, FLO."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zslkit.data.cards import AttributeCard, read_names, shipped_card
+from zslkit.data.images import FileImages
+from zslkit.data.words import read_word_vectors
+from zslkit.data.xlsa17_mat import FeatureFile, SplitFile, read_feature_file, read_split_file
+from zslkit.dataset import Dataset, DatasetSource, Index
+from zslkit.errors import DataError
+from zslkit.semantics import Semantics
+
+_ANCHOR = re.compile(r".*/(?:images|JPEGImages)/+(.+)")
+
+
+class Xlsa17(DatasetSource):
+    """A dataset below `root` as its papers lay it out: `xlsa17/data/<folder>/{att_splits,res101}.mat` and a folder of photos.
+
+    Pooled features come from res101.mat. Where the photos are there too, the Dataset has both.
+    A subclass says what is its own in the class attributes.
+    """
+
+    folder: ClassVar[str] = ""
+    """Its folder in xlsa17/data."""
+    photos: ClassVar[str] = ""
+    """Folder of the photos below the root; empty where there are only features."""
+    attribute_files: ClassVar[tuple[str, ...]] = ()
+    """Names under which attribute names and word vectors are looked for, first found wins."""
+    table: ClassVar[str] = "original_att"
+    """Variable with the class-attribute table. Negative entries of original_att mean "unknown" and are read as 0."""
+    kind: ClassVar[str] = "attributes"
+    """Kind of the semantics, as in Semantics."""
+    nameless: ClassVar[str] = "class"
+    """What classes are called where att_splits.mat has no names: "class 1", "class 2", ..."""
+    counts: ClassVar[Mapping[str, int]] = {}
+    """Known facts to check what is read against: images, attributes, seen, unseen, trainval, test_seen, test_unseen."""
+
+    def load(self, name: str, root: Path) -> Dataset:
+        root = need_root(name, root)
+        splits = self.read_splits(name, root)
+        read = read_feature_file(need_file(name, root, f"xlsa17/data/{self.folder}/res101.mat", "xlsa17.zip"))
+        classes = splits.classes or tuple(f"{self.nameless} {k + 1}" for k in range(len(splits.attributes)))
+        self._check_fit(name, splits, read)
+        paths = [anchored(file) for file in read.files]
+        dataset = Dataset(
+            name=name,
+            classes=classes,
+            labels=class_ids(name, classes, read.labels, paths),
+            split=splits.split,
+            semantics=self.semantics(name, root, splits.attributes),
+            images=self._images(name, root, paths),
+            features=read.features,
+            title=self.title,
+            defaults=self.defaults,
+        )
+        self._check_facts(dataset)
+        return dataset
+
+    def read_splits(self, name: str, root: Path) -> SplitFile:
+        """att_splits.mat below `root`."""
+        return read_split_file(need_file(name, root, f"xlsa17/data/{self.folder}/att_splits.mat", "xlsa17.zip"), self.table)
+
+    def semantics(self, name: str, root: Path, attributes: NDArray[np.float32]) -> Semantics:
+        """The class-attribute table (C, A) with names, groups and word vectors of its columns."""
+        width = attributes.shape[1]
+        card = self.card(root, width)
+        if len(card.names) != width:
+            raise DataError(
+                f"{name}: there are {len(card.names)} attribute names for {width} attributes in att_splits.mat; mend attribute_names"
+            )
+        words = first_file(self._homes(root, "w2v"), [f"{n}_attribute{end}" for n in self.attribute_files for end in (".pkl", ".npy")])
+        return Semantics(
+            attributes=np.maximum(attributes, 0) if self.kind == "attributes" else attributes,
+            names=card.names,
+            groups=card.groups,
+            word_vectors=None if words is None else read_word_vectors(words, card.names),
+            kind=self.kind,
+        )
+
+    def card(self, root: Path, width: int) -> AttributeCard:
+        """Attribute names from the data folder, else from the card that comes with zslkit, else numbers; groups from the card."""
+        shipped = next((card for n in self.attribute_files if (card := shipped_card(n)) is not None), None)
+        own = first_file(self._homes(root, "attribute_names"), [n + end for n in self.attribute_files for end in (".txt", ".csv")])
+        if own is not None:
+            return AttributeCard(read_names(own), shipped.groups if shipped is not None else {})
+        return shipped or AttributeCard(tuple(f"{self.kind.removesuffix('s')} {k + 1}" for k in range(width)), {})
+
+    @staticmethod
+    def _homes(root: Path, folder: str) -> list[Path]:
+        # xlsa17 may be a link to where the shared copy of the data is, with the rest beside it.
+        return [root / folder, (root / "xlsa17").resolve().parent / folder]
+
+    def _images(self, name: str, root: Path, paths: Sequence[str | None]) -> FileImages | None:
+        home = root / self.photos
+        if not self.photos or not home.is_dir():
+            return None
+        have = {Path(folder, f).relative_to(home).as_posix() for folder, _, files in os.walk(home) for f in files}
+        lost = [path or "a path without /images/" for path in paths if path not in have]
+        if lost:
+            raise DataError(
+                f"{name}: {len(lost)} of {len(paths)} images that res101.mat lists are not below {home} ({lost[0]!r}, ...); "
+                f"unpack the photos again, or move {home} away to use features only"
+            )
+        return FileImages(home, [path for path in paths if path is not None])
+
+    def _check_fit(self, name: str, splits: SplitFile, read: FeatureFile) -> None:
+        last = max(int(part.max()) for part in splits.split.parts().values())
+        if last >= len(read.labels):
+            raise DataError(
+                f"{name}: att_splits.mat speaks of image {last + 1} and res101.mat has {len(read.labels)}; take both from one xlsa17.zip"
+            )
+        if read.labels.max() >= len(splits.attributes):
+            raise DataError(
+                f"{name}: res101.mat has a label {read.labels.max() + 1} and att_splits.mat {len(splits.attributes)} classes; "
+                "take both from one xlsa17.zip"
+            )
+
+    def _check_facts(self, dataset: Dataset) -> None:
+        seen = int(dataset.seen.sum())
+        found = {
+            "images": len(dataset.labels),
+            "attributes": dataset.semantics.attributes.shape[1],
+            "seen": seen,
+            "unseen": len(dataset.classes) - seen,
+            **{part: len(index) for part, index in dataset.split.parts().items()},
+        }
+        for fact, count in self.counts.items():
+            if found[fact] != count:
+                raise DataError(
+                    f"{dataset.name}: {fact} counts {found[fact]} here and {count} in {self.title}; "
+                    f"take att_splits.mat and res101.mat of xlsa17/data/{self.folder} from one xlsa17.zip"
+                )
+
+
+def need_root(name: str, root: Path) -> Path:
+    """The data root as a folder. Raises DataError if there is none."""
+    root = Path(root)
+    if not root.is_dir():
+        raise DataError(f"{name}: there is no folder {root} (--data-root); name the folder that holds the datasets")
+    return root
+
+
+def need_file(name: str, root: Path, path: str, source: str) -> Path:
+    """root / path, a file. Raises DataError that says where it goes and where it is from."""
+    if not (root / path).is_file():
+        raise DataError(f"{name}: {path} is missing below {root} (--data-root); it comes with {source}, put it at {root / path}")
+    return root / path
+
+
+def first_file(homes: Sequence[Path], names: Sequence[str]) -> Path | None:
+    """The first of `names` that is a file in one of `homes`."""
+    return next((home / n for n in names for home in homes if (home / n).is_file()), None)
+
+
+def anchored(file: str) -> str | None:
+    """The part of one of res101.mat's image_files that is true on every disk: what follows `/images/` or `/JPEGImages/`.
+
+    >>> anchored("/BS/data/SUN/images/a/abbey/sun_aa.jpg")
+    'a/abbey/sun_aa.jpg'
+    """
+    match = _ANCHOR.fullmatch(file.replace("\\", "/"))
+    return re.sub("/+", "/", match[1]) if match else None
+
+
+def class_ids(name: str, classes: Sequence[str], labels: Index, paths: Sequence[str | None]) -> Index:
+    """Class ids (N,) of the images, by the name of the folder an image lies in, never by the order of folders.
+
+    labels (N,): rows of the class-attribute table by number; they decide where no folder tells the class.
+    Raises DataError if folders and labels contradict each other.
+    """
+    if any(path is None or "/" not in path for path in paths):
+        return labels
+    folders = [str(path).rpartition("/")[0] for path in paths]
+    pairs = sorted(set(zip(labels.tolist(), folders, strict=True)))
+    if len({label for label, _ in pairs}) < len(pairs) or len({folder for _, folder in pairs}) < len(pairs):
+        raise DataError(f"{name}: labels and folders of image_files in res101.mat are not one to one; fetch res101.mat again")
+    number = {plain(c): k for k, c in enumerate(classes)}
+    named = {label: number.get(plain(folder)) for label, folder in pairs}
+    if len(number) < len(classes) or len(known := [k for k in named.values() if k is not None]) > len(set(known)):
+        raise DataError(
+            f"{name}: two classes or folders of images have the same name but for case and signs; fetch att_splits.mat and res101.mat again"
+        )
+    lost = [folder for label, folder in pairs if named[label] is None]
+    if lost and (len(lost) == len(pairs) or any(k not in (None, label) for label, k in named.items())):
+        shown = ", ".join(repr(folder) for folder in lost[:3])
+        raise DataError(
+            f"{name}: {len(lost)} folders of image_files in res101.mat are no class of att_splits.mat ({shown}); take both from one xlsa17.zip"
+        )
+    # A folder spelled unlike its class is told by its label once all others agree with theirs.
+    final = {label: label if k is None else k for label, k in named.items()}
+    return np.array([final[label] for label in labels.tolist()], dtype=np.int64)
+
+
+def plain(name: str) -> str:
+    """A class name or class folder without what the two spell differently: number, initial letter, case, signs.
+
+    >>> plain("001.Black_footed_Albatross"), plain("a/apse/indoor"), plain("apse_indoor")
+    ('blackfootedalbatross', 'apseindoor', 'apseindoor')
+    """
+    return re.sub(r"[\W_]+", "", re.sub(r"^(?:\d+\.|\w/)", "", name)).lower()
+
+
+class CUB(Xlsa17):
+    """CUB-200-2011, birds."""
+
+    title = "CUB"
+    citation = "Wah et al., The Caltech-UCSD Birds-200-2011 Dataset, 2011; split: Xian et al., TPAMI 2018"
+    licence = "photos for non-commercial research and education only"
+    defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 448}
+    published_as = "CUB"
+    folder = "CUB"
+    photos = "CUB/CUB_200_2011/images"
+    attribute_files = ("CUB",)
+    counts: ClassVar[Mapping[str, int]] = {
+        "images": 11788, "attributes": 312, "seen": 150, "unseen": 50, "trainval": 7057, "test_seen": 1764, "test_unseen": 2967,
+    }  # fmt: skip
+
+
+class SUN(Xlsa17):
+    """SUN Attributes, scenes."""
+
+    title = "SUN"
+    citation = "Patterson and Hays, SUN Attribute Database, CVPR 2012; split: Xian et al., TPAMI 2018"
+    licence = "photos for research use"
+    defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 448}
+    published_as = "SUN"
+    folder = "SUN"
+    photos = "SUN/images"
+    attribute_files = ("SUN",)
+    counts: ClassVar[Mapping[str, int]] = {
+        "images": 14340, "attributes": 102, "seen": 645, "unseen": 72, "trainval": 10320, "test_seen": 2580, "test_unseen": 1440,
+    }  # fmt: skip
+
+
+class AWA2(Xlsa17):
+    """Animals with Attributes 2."""
+
+    title = "AWA2"
+    citation = "Xian et al., Zero-Shot Learning - A Comprehensive Evaluation of the Good, the Bad and the Ugly, TPAMI 2018"
+    licence = "photos under free licences, listed with the dataset"
+    defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 224}
+    published_as = "AWA2"
+    folder = "AWA2"
+    photos = "AWA2/Animals_with_Attributes2/JPEGImages"
+    attribute_files = ("AWA2",)
+    counts: ClassVar[Mapping[str, int]] = {
+        "images": 37322, "attributes": 85, "seen": 40, "unseen": 10, "trainval": 23527, "test_seen": 5882, "test_unseen": 7913,
+    }  # fmt: skip
+
+
+class AWA1(Xlsa17):
+    """Animals with Attributes, whose photos are not public: features only."""
+
+    title = "AWA1"
+    citation = "Lampert et al., Learning to Detect Unseen Object Classes by Between-Class Attribute Transfer, CVPR 2009; split: Xian et al., TPAMI 2018"
+    licence = "features only; the photos are not public"
+    defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 224}
+    published_as = "AWA1"
+    folder = "AWA1"
+    attribute_files = ("AWA1", "AWA2")
+    counts: ClassVar[Mapping[str, int]] = {
+        "images": 30475, "attributes": 85, "seen": 40, "unseen": 10, "trainval": 19832, "test_seen": 4958, "test_unseen": 5685,
+    }  # fmt: skip
+
+
+class APY(Xlsa17):
+    """Attribute Pascal and Yahoo: features of cropped objects only."""
+
+    title = "aPY"
+    citation = "Farhadi et al., Describing Objects by their Attributes, CVPR 2009; split: Xian et al., TPAMI 2018"
+    licence = "features only"
+    defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 224}
+    published_as = "aPY"
+    folder = "APY"
+    attribute_files = ("APY",)
+    counts: ClassVar[Mapping[str, int]] = {
+        "images": 15339, "attributes": 64, "seen": 20, "unseen": 12, "trainval": 5932, "test_seen": 1483, "test_unseen": 7924,
+    }  # fmt: skip
+
+
+class FLO(Xlsa17):
+    """Oxford Flowers with embeddings of sentences instead of attributes."""
+
+    title = "FLO"
+    citation = "Nilsback and Zisserman, Automated Flower Classification over a Large Number of Classes, ICVGIP 2008; sentences: Reed et al., CVPR 2016"
+    licence = "features only"
+    defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 224}
+    published_as = "FLO"
+    folder = "FLO"
+    table = "att"
+    kind = "sentences"
+    nameless = "flower"
+    counts: ClassVar[Mapping[str, int]] = {
+        "images": 8189, "attributes": 1024, "seen": 82, "unseen": 20, "trainval": 5631, "test_seen": 1403, "test_unseen": 1155,
+    }  # fmt: skip
