@@ -1,0 +1,195 @@
+"""APN: attributes as prototypes that find their place in the image (Xu et al., NeurIPS 2020)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F_
+
+from zslkit.config import TrainConfig
+from zslkit.errors import UserError
+from zslkit.model import GradientConfig, GradientModel, Task
+
+
+class APNTrainConfig(TrainConfig):
+    """The gradient loop of the released CUB run: Adam with beta1 0.5, batches of 64."""
+
+    epochs: int = Field(30, ge=0)
+    batch_size: int = Field(64, ge=1)
+    optimizer: Literal["rmsprop", "adam", "adamw", "sgd"] = "adam"
+    lr: float = Field(1e-6, gt=0, description="after the warm-up")
+    weight_decay: float = Field(0.0, ge=0)
+    momentum: float = Field(0.5, ge=0, lt=1, description="beta1 of Adam")
+    lr_factor: float = Field(0.8, gt=0, le=1, description="learning rate times this every lr_every epochs")
+
+
+class APNConfig(GradientConfig):
+    """Settings of APN. Weights of 0 switch a term off; the defaults are those of the released CUB run.
+
+    equations: "paper" as printed, or "released" as the authors' program has them. They part ways in three terms:
+
+    - cross entropy: of the scores; the program takes softmaxed scores for logits;
+    - decorrelation: sum over groups and channels of norms; the program takes one norm per group;
+    - compactness: weighted by the similarity M; the program weighs by sigmoid(M), which no position can make negative.
+
+    The published weights belong to the program's terms.
+    """
+
+    equations: Literal["paper", "released"] = Field("paper", description="loss terms as printed, or as the authors' program has them")
+    pooling: Literal["average", "max"] = Field("average", description="how the global attribute scores pool their map")
+    output: Literal["softmax", "scores"] = Field("softmax", description="what calibrated stacking works on")
+    use_groups: bool = Field(True, description="decorrelate between the dataset's attribute groups; no: one group of all")
+    w_attribute: float = Field(0.01, ge=0, description="regression of the global attribute scores")
+    w_local_attribute: float = Field(0.1, ge=0, description="regression of the local attribute scores")
+    w_local_class: float = Field(0.0, ge=0, description="cross entropy of the local scores, as the released CUB and SUN runs have it")
+    w_decorrelation: float = Field(0.04, ge=0, description="group decorrelation of the prototypes")
+    w_global_decorrelation: float = Field(0.0, ge=0, description="the same of the global embedding, as the released runs have it")
+    w_compactness: float = Field(1e-9, ge=0, description="compactness of the similarity maps, summed over the batch")
+    warmup_epochs: int = Field(5, ge=0, description="epochs in which only prototypes and global embedding are trained")
+    warmup_lr: float = Field(1e-4, gt=0, description="learning rate of those epochs")
+    freeze: tuple[str, ...] = Field((), description="parts of a trainable backbone that stay as they are, as beginnings of parameter names")
+    train: APNTrainConfig = APNTrainConfig()
+
+
+class APN(GradientModel):
+    """Attribute prototype network over a feature map f (D, H, W), the backbone trained with it or frozen.
+
+        g = V f, pooled over positions          global attribute scores, V (A, D): a 1x1 convolution
+        M_i = <f, p_i> at each position         similarity map of attribute i with its prototype p_i, rows of P (A, D)
+        l_i = max over positions of M_i         local attribute score
+        z_k = g . a_k                           class score
+
+    The global embedding and the prototypes start from 2e-4 * U(0, 1), as in the authors' program.
+
+    `scores` answers softmax(z) over all classes by default, since the paper's calibrated stacking takes its gamma (0.7
+    on CUB and AWA2, 0.4 on SUN, picked on test images there) from probabilities. The softmax keeps the order of the
+    classes of one image, so nothing but calibration can tell the difference; output=scores gives z itself.
+    """
+
+    inputs = ("image", "map")
+    protocol = "inductive"
+    citation = "Xu, Xian, Wang, Schiele and Akata. Attribute prototype network for zero-shot learning. NeurIPS 2020"
+    presets = "presets/apn"
+    Config = APNConfig
+
+    config: APNConfig
+    column: Tensor
+
+    def __init__(self, config: APNConfig, task: Task) -> None:
+        super().__init__(config, task)
+        if task.map_shape is None:
+            raise UserError(
+                f"{task.dataset}: apn compares regions with prototypes and needs images or feature maps; set features.input=map"
+            )
+        shape = (task.n_attributes, task.map_shape[0])
+        self.V = nn.Parameter(2e-4 * torch.rand(shape))
+        self.P = nn.Parameter(2e-4 * torch.rand(shape))
+        self.groups = list(task.groups.values()) if config.use_groups and task.groups else [tuple(range(task.n_attributes))]
+        # The place of each class among the seen ones: training knows no others.
+        self.register_buffer("column", self.seen.long().cumsum(0) - 1, persistent=False)
+        if self.backbone is not None:
+            freeze(self.backbone, config.freeze)
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        backbone = [] if self.backbone is None else [p for p in self.backbone.parameters() if p.requires_grad]
+        return {"prototypes": [self.V, self.P], **({"backbone": backbone} if backbone else {})}
+
+    def learning_rate(self, epoch: int, group: str) -> float:
+        """Warm-up of the prototypes alone, then one decaying rate for all. Counted in epochs from the start of training."""
+        if epoch < self.config.warmup_epochs:
+            return self.config.warmup_lr if group == "prototypes" else 0.0
+        return super().learning_rate(epoch, group)
+
+    def scores(self, x: Tensor) -> Tensor:
+        z = self.global_scores(self.embed(x).flatten(2)) @ self.attributes.T
+        # float64: where one class takes all the mass, float32 would round the others' to a tie at 0.
+        return z.double().softmax(dim=1) if self.config.output == "softmax" else z
+
+    def attention(self, x: Tensor) -> dict[str, Tensor]:
+        """The similarity maps: "prototypes" (B, A, H, W), unbounded."""
+        f = self.embed(x)
+        return {"prototypes": self.similarity(f.flatten(2)).view(len(f), -1, *f.shape[2:])}
+
+    def global_scores(self, f: Tensor) -> Tensor:
+        """g (B, A) of regions f (B, D, R)."""
+        if self.config.pooling == "max":
+            return torch.matmul(self.V, f).amax(dim=2)
+        return f.mean(dim=2) @ self.V.T
+
+    def similarity(self, f: Tensor) -> Tensor:
+        """M (B, A, R) of regions f (B, D, R)."""
+        return torch.matmul(self.P, f)
+
+    def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
+        """The weighted terms whose weight is not 0."""
+        cfg, f = self.config, self.embed(x)
+        size = (f.shape[2], f.shape[3])
+        f = f.flatten(2)
+        g, M = self.global_scores(f), self.similarity(f)
+        local = M.amax(dim=2)
+        target = self.attributes[label]
+        terms = {"cross_entropy": self._cross_entropy(g, label)}
+        if cfg.w_local_class:
+            terms["local_class"] = cfg.w_local_class * self._cross_entropy(local, label)
+        if cfg.w_attribute:
+            terms["attribute"] = cfg.w_attribute * F_.mse_loss(g, target)
+        if cfg.w_local_attribute:
+            terms["local_attribute"] = cfg.w_local_attribute * F_.mse_loss(local, target)
+        per_channel = cfg.equations == "paper"
+        if cfg.w_decorrelation:
+            terms["decorrelation"] = cfg.w_decorrelation * decorrelation(self.P, self.groups, per_channel)
+        if cfg.w_global_decorrelation:
+            terms["global_decorrelation"] = cfg.w_global_decorrelation * decorrelation(self.V, self.groups, per_channel)
+        if cfg.w_compactness:
+            weight = M if cfg.equations == "paper" else M.sigmoid()
+            terms["compactness"] = cfg.w_compactness * compactness(weight, M.argmax(dim=2), size)
+        return terms
+
+    def _cross_entropy(self, attribute_scores: Tensor, label: Tensor) -> Tensor:
+        """Over the seen classes alone. attribute_scores (B, A), label (B,) ids of all classes."""
+        z = attribute_scores @ self.attributes[self.seen].T
+        if self.config.equations == "released":
+            z = z.softmax(dim=1)
+        return F_.cross_entropy(z, self.column[label])
+
+
+def decorrelation(P: Tensor, groups: list[tuple[int, ...]], per_channel: bool = True) -> Tensor:
+    """Sum over groups l and channels d of the L2 norm of the entries P[l, d] (section 3.2, attribute decorrelation).
+
+    P (A, D). It lets the attributes of one group share channels and makes groups compete for them. Not per channel:
+    sum over groups of one norm, as the authors' program has it. 1e-8 inside the root keeps the gradient finite at 0.
+    """
+    squares = torch.stack([P[list(group)].square().sum(dim=0) for group in groups])  # (L, D)
+    return ((squares if per_channel else squares.sum(dim=1)) + 1e-8).sqrt().sum()
+
+
+def compactness(weight: Tensor, peak: Tensor, size: tuple[int, int]) -> Tensor:
+    """Sum over images, attributes and positions of weight * squared distance to the peak, in map cells.
+
+    weight (B, A, R); peak (B, A) the position, row by row, of the largest similarity; size (H, W), R = H * W.
+    """
+    height, width = size
+    position = torch.arange(height * width, device=weight.device)
+    row, column = position // width, position % width
+    distance = (row[:, None] - row).square() + (column[:, None] - column).square()  # (R, R)
+    return (weight * distance.to(weight.dtype)[peak]).sum()
+
+
+def freeze(backbone: nn.Module, beginnings: tuple[str, ...]) -> None:
+    """Stop training the parameters whose names begin so, say "layer1" or "layer2.0".
+
+    Wrappers around the whole backbone do not count as part of a name. Raises UserError for a beginning that no name has.
+    """
+    while len(inner := list(backbone.children())) == 1 and not list(backbone.parameters(recurse=False)):
+        backbone = inner[0]
+    parameters = dict(backbone.named_parameters())
+    for beginning in beginnings:
+        chosen = [name for name in parameters if f"{name}.".startswith(f"{beginning}.")]
+        if not chosen:
+            parts = ", ".join(sorted({name.split(".")[0] for name in parameters}))
+            raise UserError(f"apn: freeze names {beginning!r} and the backbone has no such part; it has: {parts}")
+        for name in chosen:
+            parameters[name].requires_grad_(False)

@@ -1,0 +1,106 @@
+"""DAZLE: attributes look for their own image regions (Huynh & Elhamifar, CVPR 2020)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F_
+
+from zslkit.errors import UserError
+from zslkit.functional import region_attention, seen_bias, self_calibration
+from zslkit.model import GradientConfig, GradientModel, Task
+
+
+class DAZLEConfig(GradientConfig):
+    """Settings of DAZLE; the defaults are those of the authors' CUB run."""
+
+    lambda_cal: float = Field(0.1, ge=0, description="weight of the self-calibration loss")
+    bias: float = Field(1.0, description="taken from seen and added to unseen class scores; the cross entropy does not see it")
+    attribute_attention: bool = Field(True, description="weigh each attribute's score by sigmoid(V W3 f_i)")
+    normalise_V: bool = Field(False, description="divide each attribute's word vector by its L2 norm at every step, not only at the start")
+    word_vectors: Literal["given", "random"] = Field("given", description="what V starts from; random needs no word vectors")
+    word_dim: int = Field(300, ge=1, description="width of V if it starts at random")
+
+
+class DAZLE(GradientModel):
+    """Dense attribute-based attention over the regions F (D, R) of a feature map, each of unit length.
+
+    With attribute word vectors V (A, W) and W1, W2, W3 (W, D), for attribute i:
+
+        A_i = softmax over the R regions of (V W2 F)_i        region attention
+        s_i = sum over regions of A_i * (V W1 F)_i            attribute score
+        g_i = sigmoid((V W3 f_i)_i),  f_i = F A_i             attribute attention
+        z_k = sum_i a_ki g_i s_i -+ bias                      minus for seen, plus for unseen classes
+
+    Start, as in the authors' program: W1 ~ N(0, 1); W2 = W3 = 0, so that regions weigh the same and attributes
+    weigh 1/2 each; V = the word vectors, L2-normalised per attribute, and trained.
+    """
+
+    inputs = ("map", "image")
+    protocol = "class-inductive"
+    citation = "Huynh and Elhamifar. Fine-grained generalized zero-shot learning via dense attribute-based attention. CVPR 2020"
+    presets = "presets/dazle"
+    Config = DAZLEConfig
+
+    config: DAZLEConfig
+    b: Tensor
+
+    def __init__(self, config: DAZLEConfig, task: Task) -> None:
+        super().__init__(config, task)
+        if task.map_shape is None:
+            raise UserError(f"{task.dataset}: dazle looks at regions and needs feature maps (D, H, W); set features.input=map")
+        depth = task.map_shape[0]
+        words = _words(config, task)
+        self.V = nn.Parameter(words)
+        self.W1 = nn.Parameter(torch.randn(words.shape[1], depth))
+        self.W2 = nn.Parameter(torch.zeros(words.shape[1], depth))
+        self.W3 = nn.Parameter(torch.zeros(words.shape[1], depth)) if config.attribute_attention else None
+        self.register_buffer("b", seen_bias(self.seen, config.bias), persistent=False)
+
+    def scores(self, x: Tensor) -> Tensor:
+        s, _ = self.attribute_scores(_regions(self.embed(x)))
+        return s @ self.attributes.T + self.b
+
+    def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
+        """Cross entropy over all classes on the unbiased scores, and weighted self-calibration on the biased ones."""
+        z = self.scores(x)
+        return {
+            "cross_entropy": F_.cross_entropy(z - self.b, label),
+            "calibration": self.config.lambda_cal * self_calibration(z, self.seen),
+        }
+
+    def attribute_scores(self, F: Tensor) -> tuple[Tensor, Tensor]:
+        """g_i * s_i (B, A), or s_i without attribute attention, and the region attention A (B, A, R).
+
+        F (B, D, R), each region of unit length.
+        """
+        V = F_.normalize(self.V, dim=1) if self.config.normalise_V else self.V
+        s, attention = region_attention(F, V @ self.W1, V @ self.W2)
+        if self.W3 is None:
+            return s, attention
+        # V W3 f_i = sum_r A_ir (V W3 F)_ir, so the attended features f (B, A, D) are never formed.
+        importance = F_.linear(F.mT, V @ self.W3)  # (B, R, A)
+        gate = torch.sigmoid((importance * attention.mT).sum(dim=1))
+        return gate * s, attention
+
+    def attention(self, x: Tensor) -> dict[str, Tensor]:
+        """Where each attribute looks: "region" (B, A, H, W), which sums to 1 over positions."""
+        F = self.embed(x)
+        _, attention = self.attribute_scores(_regions(F))
+        return {"region": attention.reshape(len(F), -1, *F.shape[2:])}
+
+
+def _regions(F: Tensor) -> Tensor:
+    """A map (B, D, H, W) as regions of unit length (B, D, R)."""
+    return F_.normalize(F.flatten(2), dim=1)
+
+
+def _words(config: DAZLEConfig, task: Task) -> Tensor:
+    if config.word_vectors == "random":
+        return torch.randn(task.n_attributes, config.word_dim)
+    if task.word_vectors is None:
+        raise UserError(f"{task.dataset} has no word vectors of its attributes and dazle starts from them; set word_vectors=random")
+    return F_.normalize(torch.from_numpy(task.word_vectors).float(), dim=1)

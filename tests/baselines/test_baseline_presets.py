@@ -1,0 +1,44 @@
+"""Every preset of this package is read as the model reads it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from baselines.apn import APN
+from baselines.dazle import DAZLE
+from baselines.eszsl import ESZSL
+from zslkit.config import FeatureConfig, ProtocolConfig, build, merge, read_yaml
+from zslkit.model import Model
+
+MODELS: dict[str, type[Model]] = {"apn": APN, "dazle": DAZLE, "eszsl": ESZSL}
+FILES = [path for model in MODELS.values() for path in sorted((Path(inspect.getfile(model)).parent / model.presets).glob("*.yaml"))]
+
+
+def name_of(path: Path) -> str:
+    return f"{path.parent.name}-{path.stem}"
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_there_is_a_preset_for_each_dataset(model: str) -> None:
+    assert {path.stem for path in FILES if path.parent.name == model} == {"awa2", "cub", "cub2010", "digits", "sun"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_every_preset_is_a_valid_configuration(path: Path) -> None:
+    model = MODELS[path.parent.name]
+    settings = merge([read_yaml(path)])
+    features = build(FeatureConfig, settings.section("features"), "features")
+    build(ProtocolConfig, settings.section("protocol"), "protocol")
+    build(model.Config, settings, path.parent.name)
+    assert features.input in model.inputs
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_every_value_names_its_source(path: Path) -> None:
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if re.match(r"\s*\w+: *[^#\s]", line):
+            assert re.search(r"# \S", line), f"{path.name}:{number} has a value without a source"
