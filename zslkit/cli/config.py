@@ -1,0 +1,45 @@
+"""`zslkit config`: what a run would use, and where each value comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zslkit.cli.listing import find_names
+from zslkit.cli.options import debug_option, json_option, overrides, source_options
+from zslkit.cli.output import print_columns, print_json
+
+
+@click.command()
+@click.argument("model")
+@click.argument("dataset", default="digits")
+@source_options
+@json_option
+@debug_option
+def config(model: str, dataset: str, data_root: Path, settings: tuple[str, ...], as_json: bool, **chosen: Any) -> None:
+    """What `zslkit run --model MODEL --dataset DATASET` would use, and where each value comes from."""
+    find_names([model], dataset)
+    from zslkit import experiment
+    from zslkit.cli.describe import shown
+
+    file, preset = chosen.pop("config"), chosen.pop("preset")
+    resolved = experiment.resolve(
+        model, dataset, data_root=data_root, settings=settings, config=file, preset=preset, overrides=overrides(**chosen)
+    )
+    rows = [(key, value, resolved.origins.get(key, "default")) for key, value in flat(resolved.values)]
+    if as_json:
+        print_json({"settings": {key: {"value": value, "from": origin} for key, value, origin in rows}})
+    else:
+        print_columns(("setting", "value", "from"), [(key, shown(value), origin) for key, value, origin in rows])
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested values as dotted keys."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

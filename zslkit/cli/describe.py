@@ -1,0 +1,120 @@
+"""`zslkit models NAME`: one model in full, its settings with type, default, rule and meaning. This imports the model."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import types
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+import click
+from pydantic_core import PydanticUndefined
+
+from zslkit.cli.listing import MODELS
+from zslkit.cli.output import print_columns, print_json, printable
+from zslkit.config import Config, FeatureConfig, ProtocolConfig
+from zslkit.model import Model
+from zslkit.registry import Entry
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One key as --set takes it, in words."""
+
+    key: str
+    type: str
+    default: Any
+    rule: str
+    help: str
+
+
+def describe(name: str, as_json: bool) -> int:
+    """Print the model. Raises UnknownName, NameClash or BrokenPlugin."""
+    entry, model = MODELS.load(name)
+    keys = [*settings(model.Config), *settings(FeatureConfig, "features."), *settings(ProtocolConfig, "protocol.")]
+    if as_json:
+        print_json({**facts_of(entry, model), "settings": [asdict(k) for k in keys]})
+        return 0
+    for word, value in facts_of(entry, model).items():
+        if value:
+            click.echo(printable(f"{word + ':':<13}{', '.join(value) if isinstance(value, list) else value}"))
+    click.echo()
+    header = ("setting", "type", "default", "rule", "meaning")
+    print_columns(header, [(k.key, k.type, shown(k.default), k.rule, k.help) for k in keys])
+    return 0
+
+
+def facts_of(entry: Entry, model: type[Model]) -> dict[str, Any]:
+    """What the model says of itself, as plain data."""
+    return {
+        "name": entry.name,
+        "description": (inspect.getdoc(model) or "").partition("\n")[0],
+        "from": entry.origin,
+        "class": entry.target,
+        "input": list(model.inputs),
+        "needs": list(model.needs),
+        "protocol": model.protocol,
+        "citation": model.citation,
+        "presets": presets(model),
+        "tunable": [*model.search, *model.mixes],
+    }
+
+
+def presets(model: type[Model]) -> list[str]:
+    """Names of the settings files that the model brings."""
+    source = getattr(sys.modules[model.__module__], "__file__", None)
+    if not model.presets or source is None:
+        return []
+    return sorted(p.stem for p in (Path(source).parent / model.presets).glob("*.yaml"))
+
+
+def settings(kind: type[Config], prefix: str = "", standing: Config | None = None) -> Iterator[Setting]:
+    """The keys of a configuration class, sections opened. standing: an instance whose values are the defaults."""
+    for name, field in kind.model_fields.items():
+        default = getattr(standing, name) if standing is not None else field.get_default(call_default_factory=True)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Config):
+            yield from settings(field.annotation, f"{prefix}{name}.", default if isinstance(default, Config) else None)
+            continue
+        given = None if default is PydanticUndefined else default
+        rules = ["required"] if default is PydanticUndefined else []
+        rules += [text for item in field.metadata if (text := _rule(item))]
+        yield Setting(prefix + name, type_name(field.annotation), given, ", ".join(rules), field.description or "")
+
+
+SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "multiple_of": "a multiple of", "min_length": "length >=", "max_length": "length <="}
+"""How the constraints of annotated_types are said."""
+
+
+def _rule(item: Any) -> str:
+    return ", ".join(f"{sign} {shown(getattr(item, name))}" for name, sign in SIGNS.items() if getattr(item, name, None) is not None)
+
+
+def type_name(annotation: Any) -> str:
+    """A type as a user would say it: 'integer or none', 'uniform | balanced'."""
+    if annotation is type(None) or annotation is None:
+        return "none"
+    if get_origin(annotation) is Literal:
+        return " | ".join(map(shown, get_args(annotation)))
+    if get_origin(annotation) in (Union, types.UnionType):
+        return " or ".join(type_name(a) for a in get_args(annotation))
+    if get_origin(annotation) in (tuple, list):
+        inner = [type_name(a) for a in get_args(annotation) if a is not Ellipsis]
+        return f"[{', '.join(inner)}{', ...' if Ellipsis in get_args(annotation) or get_origin(annotation) is list else ''}]"
+    words = {int: "integer", float: "number", str: "text", bool: "true | false", Path: "path"}
+    return words.get(annotation) or getattr(annotation, "__name__", None) or str(annotation)
+
+
+def shown(value: Any) -> str:
+    """A value as --set would take it."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, (tuple, list)):
+        return f"[{', '.join(map(shown, value))}]"
+    return str(value)

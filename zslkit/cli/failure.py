@@ -1,0 +1,80 @@
+"""How a failure is told: one sentence on standard error, and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import sys
+import traceback
+from dataclasses import dataclass
+
+import click
+
+from zslkit.errors import ZslkitError
+
+
+@dataclass
+class State:
+    """What the commands tell the frame around them.
+
+    debug: show tracebacks. resumes: the command keeps checkpoints, so the same command goes on after an interruption.
+    """
+
+    debug: bool = False
+    resumes: bool = False
+
+
+def tell(sentence: str) -> None:
+    """Write one sentence to standard error."""
+    print(f"zslkit: {sentence}", file=sys.stderr, flush=True)
+
+
+def exit_code_of(error: BaseException, state: State) -> int:
+    """Tell the error and return the exit code that goes with it."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    if state.debug and not isinstance(error, click.ClickException):
+        traceback.print_exception(error)
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        kept = "; the last checkpoint is kept, and the same command resumes from it" if state.resumes else ""
+        tell(f"Interrupted{kept}")
+        return 130
+    tell(sentence(error, state))
+    if isinstance(error, (click.ClickException, ZslkitError)):
+        return error.exit_code
+    return 1
+
+
+def sentence(error: BaseException, state: State) -> str:
+    """What went wrong and what to do about it."""
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        text = error.format_message()
+        return f"{text}{'' if text.endswith(('.', '?')) else '.'} See: {error.ctx.command_path} --help"
+    if isinstance(error, click.ClickException):
+        return error.format_message()
+    if isinstance(error, ZslkitError):
+        return str(error)
+    if full := is_disk_full(error):
+        where = f" ({full.filename})" if isinstance(full, OSError) and full.filename else ""
+        again = ", which resumes from the last checkpoint" if state.resumes else ""
+        return f"The disk is full{where}; make room and give the same command again{again}"
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}; check the path and its permissions"
+    hint = "" if state.debug else "; --debug shows where"
+    text = " ".join(str(error).split())
+    return f"Unexpected {type(error).__name__}{': ' + text if text else ''}{hint}"
+
+
+def is_disk_full(error: BaseException) -> BaseException | None:
+    """The error itself or the cause of it that says the disk is full; None if none does."""
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        if isinstance(link, OSError) and link.errno in (errno.ENOSPC, errno.EDQUOT):
+            return link
+        # Libraries that write from native code raise errors of their own, with the system's words in them.
+        if "No space left on device" in str(link):
+            return link
+        link = link.__cause__ or link.__context__
+    return None

@@ -1,0 +1,104 @@
+"""The installed models and datasets as lines of a list, faults included, read without importing any of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from zslkit.cli.source import Facts, Fault, constant, facts
+from zslkit.registry import BrokenPlugin, Entry, Registry
+
+
+@dataclass(frozen=True)
+class Line:
+    """One entry: what it says of itself, what is wrong with it, and what else a reader should know."""
+
+    entry: Entry
+    facts: Facts = field(default_factory=Facts)
+    fault: str = ""
+    remark: str = ""
+
+    @property
+    def pick(self) -> str:
+        """The name that stands for this entry and no other."""
+        return f"{self.entry.distribution}:{self.entry.name}"
+
+    def get(self, name: str) -> str:
+        """A fact as text: "" if it is unknown, parts joined by commas."""
+        value = self.facts.values.get(name, "")
+        return ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+
+    def as_json(self, *names: str) -> dict[str, Any]:
+        """The entry as plain data with the named facts; None where one is unknown."""
+        said = {n: list(v) if isinstance(v := self.facts.values.get(n), tuple) else v for n in names}
+        return {
+            "name": self.entry.name,
+            "distribution": self.entry.distribution,
+            "version": self.entry.version,
+            "target": self.entry.target,
+            "description": self.facts.description,
+            **said,
+            "fault": self.fault or None,
+            "remark": self.remark or None,
+        }
+
+
+def lines(registry: Registry, rule: Callable[[Facts], str] = lambda facts: "") -> list[Line]:
+    """All entries of a registry. rule: the fault of an entry whose source could be read, or ""."""
+    entries = registry.entries()
+    plugins = Counter(e.name for e in entries if not e.built_in)
+    built_in = {e.name for e in entries if e.built_in}
+    found = []
+    for entry in entries:
+        line = Line(entry)
+        try:
+            line = replace(line, facts=facts(entry.target))
+            line = replace(line, fault=rule(line.facts))
+        except Fault as fault:
+            line = replace(line, fault=str(fault))
+        if not entry.built_in and entry.name in built_in:
+            line = replace(line, remark=f"hidden by the built-in of that name; say {line.pick}")
+        elif not entry.built_in and plugins[entry.name] > 1:
+            others = " and ".join(e.origin for e in entries if e.name == entry.name and e != entry)
+            line = replace(line, fault=line.fault or f"registered by {others} too; say {line.pick}")
+        found.append(line)
+    return found
+
+
+def contract_rule(said: Facts) -> str:
+    """The fault of a model that is written for another version of the contract."""
+    ours, theirs = constant("zslkit.model", "CONTRACT"), said.values.get("contract", None)
+    return f"written for contract {theirs}, and this zslkit speaks {ours}" if theirs not in (None, ours) else ""
+
+
+def _is_model(entry: Entry, loaded: Any) -> None:
+    from zslkit.errors import UserError
+    from zslkit.model import check_model
+
+    try:
+        check_model(entry.name, loaded)
+    except UserError as error:
+        raise BrokenPlugin(entry, str(error)) from error
+
+
+def _is_source(entry: Entry, loaded: Any) -> None:
+    from zslkit.data.catalog import check_source
+
+    check_source(entry, loaded)
+
+
+MODELS = Registry("zslkit.models", "model", _is_model)
+DATASETS = Registry("zslkit.datasets", "dataset", _is_source)
+
+
+def find_names(models: Sequence[str], dataset: str) -> None:
+    """Refuse a name that nothing answers to before anything heavy is imported and any hour is spent.
+
+    Raises UnknownName or NameClash.
+    """
+    for model in models:
+        MODELS.find(model)
+    if not dataset.lower().endswith((".yaml", ".yml")):  # the path of a dataset card
+        DATASETS.find(dataset)

@@ -1,0 +1,69 @@
+"""The options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    ctx.obj.debug = ctx.obj.debug or value
+
+
+debug_option = click.option("--debug", is_flag=True, expose_value=False, callback=_debug, help="Show the traceback of a failure.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+
+
+def source_options(command: F) -> F:
+    """Where data and settings come from: the part that `config` shares with `run` and `compare`."""
+    for option in reversed(
+        (
+            click.option(
+                "--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Folder of the data."
+            ),
+            click.option(
+                "--set", "settings", metavar="KEY=VALUE", multiple=True, help="One setting, such as train.epochs=5; may be repeated."
+            ),
+            click.option("--config", type=click.Path(path_type=Path), help="YAML file of settings."),
+            click.option("--preset", metavar="NAME", help="The model's settings of that name; default: the dataset's, if there are any."),
+            click.option("--backbone", metavar="NAME", help="timm model that makes the features."),
+            click.option("--backbone-weights", metavar="WHICH", help="auto, hub, offline, trainval, random, or a file."),
+            click.option(
+                "--input", "feed", type=click.Choice(["auto", "pooled", "map", "image", "frozen"]), help="What the model is fed with."
+            ),
+            click.option("--precision", type=click.Choice(["float32", "bfloat16"]), help="Numbers of the training loop."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def run_options(command: F) -> F:
+    """Where and how to compute: what `run` and `compare` share beyond source_options."""
+    for option in reversed(
+        (
+            click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."),
+            click.option(
+                "--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of the run folders."
+            ),
+            click.option("--again", is_flag=True, help="Run even if the same run is there already."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def overrides(backbone: str | None, backbone_weights: str | None, feed: str | None, precision: str | None) -> dict[str, Any]:
+    """The settings that have an option of their own, as nested values that win over all others."""
+    features = {"backbone": backbone, "weights": backbone_weights, "input": feed}
+    chosen: dict[str, Any] = {"features": {k: v for k, v in features.items() if v is not None}}
+    if not chosen["features"]:
+        del chosen["features"]
+    if precision is not None:
+        chosen["precision"] = precision
+    return chosen

@@ -1,0 +1,82 @@
+"""`zslkit models` and `zslkit datasets`: what is installed, where it comes from, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import click
+
+from zslkit.cli.failure import State, tell
+from zslkit.cli.listing import DATASETS, MODELS, Line, contract_rule, lines
+from zslkit.cli.options import debug_option, json_option
+from zslkit.cli.output import print_columns, print_json, shorten
+
+check_option = click.option("--check", is_flag=True, help="Import each one, in a process of its own, and report what fails.")
+
+
+@click.command()
+@click.argument("name", required=False)
+@check_option
+@json_option
+@debug_option
+@click.pass_obj
+def models(state: State, /, name: str | None, check: bool, as_json: bool) -> int:
+    """The models that are installed; with NAME all that one of them says of itself, its settings included."""
+    if name is not None:
+        from zslkit.cli.describe import describe
+
+        return describe(name, as_json)
+    found = _checked(lines(MODELS, contract_rule), check, state)
+    if as_json:
+        print_json({"models": [line.as_json("inputs", "needs", "protocol", "citation") for line in found]})
+    else:
+        header = ("name", "from", "input", "protocol", "about")
+        rows = [(n.entry.name, n.entry.origin, n.get("inputs"), n.get("protocol"), _about(n, n.get("citation"))) for n in found]
+        print_columns(header, rows)
+    return _code(found, check)
+
+
+@click.command()
+@check_option
+@json_option
+@debug_option
+@click.pass_obj
+def datasets(state: State, /, check: bool, as_json: bool) -> int:
+    """The datasets that are installed."""
+    found = _checked(lines(DATASETS), check, state)
+    if as_json:
+        print_json({"datasets": [line.as_json("title", "licence", "citation", "published_as") for line in found]})
+    else:
+        header = ("name", "from", "title", "licence", "about")
+        rows = [(n.entry.name, n.entry.origin, n.get("title"), shorten(n.get("licence"), 32), _about(n, n.get("citation"))) for n in found]
+        print_columns(header, rows)
+    return _code(found, check)
+
+
+def _checked(found: list[Line], check: bool, state: State) -> list[Line]:
+    if not check:
+        return found
+    from zslkit.cli.check import check_all
+
+    verdicts = check_all([line.entry for line in found])
+    if state.debug:
+        for line, verdict in zip(found, verdicts, strict=True):
+            if verdict.traceback:
+                click.echo(f"{line.pick} ({line.entry.target})\n{verdict.traceback}", err=True)
+    return [replace(line, fault=line.fault or verdict.fault) for line, verdict in zip(found, verdicts, strict=True)]
+
+
+def _about(line: Line, citation: str) -> str:
+    if line.fault:
+        return f"cannot be used ({line.entry.target}): {line.fault}"
+    return line.remark or shorten(citation or line.facts.description)
+
+
+def _code(found: Sequence[Line], check: bool) -> int:
+    """A listing succeeds whatever it lists; --check fails if anything does."""
+    bad = [line for line in found if line.fault]
+    if check and bad:
+        tell(f"{len(bad)} of {len(found)} cannot be used: {', '.join(line.pick for line in bad)}")
+        return 1
+    return 0

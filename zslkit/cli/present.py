@@ -1,0 +1,85 @@
+"""One run in words: its figures beside chance, how they were made, what they cost, where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import click
+
+from zslkit.cli.output import aligned, printable
+from zslkit.progress import duration
+from zslkit.results.record import FeatureInfo, ProtocolInfo, RunRecord
+
+FIGURES = ("T1", "U", "S", "H", "AUSUC")
+
+
+def print_run(record: RunRecord, folder: Path, reused: bool) -> None:
+    """Print a finished run to standard output."""
+    for line in run_lines(record, folder, reused):
+        click.echo(line)
+
+
+def run_lines(record: RunRecord, folder: Path, reused: bool) -> Iterator[str]:
+    """The lines that print_run prints."""
+    yield printable(f"{record.model.name} on {record.dataset.title or record.dataset.name}, seed {record.seed}")
+    yield ""
+    yield from aligned(("", *(f"{name:>5}" for name in FIGURES)), [*_rows(record)])
+    yield ""
+    said = {
+        "protocol": protocol_words(record.protocol),
+        "features": feature_words(record.features),
+        "time": _times(record),
+        "run folder": f"{folder}{' (was there already; --again repeats it)' if reused else ''}",
+    }
+    yield from (printable(f"{word + ':':<12}") + printable(text) for word, text in said.items())
+    if missing := record.classes_without_images:
+        yield printable(f"Classes without a test image, which count in no mean: {', '.join(missing)}")
+
+
+def _rows(record: RunRecord) -> Iterator[tuple[str, ...]]:
+    yield _row("result", record.metrics.model_dump())
+    if record.uncalibrated != record.metrics:
+        yield _row("uncalibrated", record.uncalibrated.model_dump())
+    yield _row("chance", record.chance.model_dump())
+    if record.optimistic:
+        epoch = f" {record.optimistic['best_epoch']:g}" if "best_epoch" in record.optimistic else ""
+        yield _row(f"optimistic: epoch{epoch} picked on test, no result", record.optimistic)
+
+
+def _row(name: str, figures: Mapping[str, float | int]) -> tuple[str, ...]:
+    percents = (f"{figures[k]:5.1f}" if k in figures else "    -" for k in FIGURES[:-1])
+    area = f"{figures['AUSUC']:.3f}" if "AUSUC" in figures else "    -"
+    return (name, *percents, area)
+
+
+TRAINING_WORDS = {
+    "inductive": "inductive (nothing of the unseen classes in training)",
+    "class-inductive": "class-inductive (semantics of the unseen classes in training)",
+    "transductive": "transductive (images of the unseen classes in training)",
+}
+
+
+def protocol_words(protocol: ProtocolInfo) -> str:
+    """The protocol's badges, spelled out."""
+    epoch = "" if protocol.epoch is None else f" ({protocol.epoch})"
+    fold = "" if protocol.fold_seed is None else f" {protocol.fold_seed}"
+    selection = {"last": f"last epoch{epoch}", "validation": f"epoch{epoch} picked on validation fold{fold}"}
+    calibration = {"none": "not calibrated", "validation": f"calibrated by {protocol.gamma:.3g}, picked on validation fold{fold}"}
+    return "; ".join((TRAINING_WORDS[protocol.training], selection[protocol.selection], calibration[protocol.calibration]))
+
+
+def feature_words(features: FeatureInfo) -> str:
+    """Where the model's input came from."""
+    if features.backbone is None:
+        return f"{features.input}, brought by the dataset"
+    size = features.size if not isinstance(features.size, tuple) else f"{features.size[0]}x{features.size[1]}"
+    pixels = f", {size} px" if size is not None else ""
+    return f"{features.input} of {features.backbone} ({'tuned' if features.tuned else 'frozen'}, weights {features.weights}){pixels}"
+
+
+def _times(record: RunRecord) -> str:
+    costs = record.costs
+    memory = f"; peak memory {costs.peak_memory_mb:.0f} MB" if costs.peak_memory_mb is not None else ""
+    parts = {"extraction": costs.extract_seconds, "training": costs.train_seconds, "evaluation": costs.eval_seconds}
+    return ", ".join(f"{name} {duration(seconds)}" for name, seconds in parts.items()) + f" on {record.environment.device}{memory}"

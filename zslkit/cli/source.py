@@ -1,0 +1,198 @@
+"""What a class says of itself, read from its source text: nothing is imported and nothing is run."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from typing import Any
+
+OWN = "zslkit"
+"""Base classes and re-exports are followed within the plugin's own package and into this one, no further."""
+
+
+class Fault(Exception):
+    """Why a promise "module:Class" cannot be kept, as far as its source text tells."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The literal class attributes, bases included, and the first line of the docstring."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    description: str = ""
+
+
+def facts(target: str) -> Facts:
+    """What the class of "package.module:Class" says of itself.
+
+    An attribute that is no literal is left out. Raises Fault if the module or the class is not there,
+    or the module is not Python.
+    """
+    module, _, name = target.partition(":")
+    values: dict[str, Any] = {}
+    description = ""
+    for place, node in _lineage(module, name.strip(), {module.partition(".")[0], OWN}, set()):
+        description = description or _first_line(node)
+        for key, value in _attributes(node, place).items():
+            values.setdefault(key, value)
+    return Facts(values, description)
+
+
+def constant(module: str, name: str) -> Any:
+    """The literal that a module binds to a name, or None."""
+    return _Module.read(module).constants.get(name)
+
+
+def _lineage(module: str, name: str, packages: set[str], seen: set[tuple[str, str]]) -> Iterator[tuple[_Module, ast.ClassDef]]:
+    """The class and those of its bases that can be followed, nearest first."""
+    if (module, name) in seen:
+        return
+    seen.add((module, name))
+    place = _Module.read(module)
+    node = place.find(name)
+    if node is None:
+        origin = place.imported.get(name)
+        if origin and origin[0].partition(".")[0] in packages:
+            yield from _lineage(*origin, packages, seen)
+        elif not origin and not place.binds(name):
+            raise Fault(f"the module {module} has no class {name}")
+        return
+    yield place, node
+    for base in node.bases:
+        if isinstance(base, ast.Subscript):
+            base = base.value
+        if not isinstance(base, ast.Name):
+            continue
+        # A base that cannot be read tells nothing about the class itself.
+        try:
+            if base.id in place.classes:
+                yield from _lineage(module, base.id, packages, seen)
+            elif (origin := place.imported.get(base.id)) and origin[0].partition(".")[0] in packages:
+                yield from _lineage(*origin, packages, seen)
+        except Fault:
+            continue
+
+
+def _first_line(node: ast.ClassDef) -> str:
+    text = ast.get_docstring(node) or ""
+    return text.strip().partition("\n")[0].strip()
+
+
+def _attributes(node: ast.ClassDef, place: _Module) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in _bindings(node.body):
+        if isinstance(value, ast.Name) and value.id in place.constants:
+            found[name] = place.constants[value.id]
+            continue
+        try:
+            found[name] = ast.literal_eval(value)
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            continue
+    return found
+
+
+def _bindings(body: list[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
+    for statement in body:
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value is not None:
+            yield statement.target.id, statement.value
+        elif isinstance(statement, ast.Assign):
+            for target in statement.targets:
+                if isinstance(target, ast.Name):
+                    yield target.id, statement.value
+
+
+class _Module:
+    """The top level of one module's source text."""
+
+    def __init__(self, name: str, tree: ast.Module | None, is_package: bool) -> None:
+        self.readable = tree is not None
+        self.classes: dict[str, ast.ClassDef] = {}
+        self.imported: dict[str, tuple[str, str]] = {}
+        self.constants: dict[str, Any] = {}
+        self._names: set[str] = set()
+        self._star = False
+        for statement in _flat(tree.body) if tree is not None else ():
+            if isinstance(statement, ast.ClassDef):
+                self.classes[statement.name] = statement
+            elif isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                self._names.add(statement.name)
+            elif isinstance(statement, ast.ImportFrom):
+                self._import(statement, name, is_package)
+        if tree is not None:
+            for bound, value in _bindings(list(_flat(tree.body))):
+                self._names.add(bound)
+                try:
+                    self.constants[bound] = ast.literal_eval(value)
+                except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+                    continue
+
+    def _import(self, statement: ast.ImportFrom, name: str, is_package: bool) -> None:
+        package = name if is_package else name.rpartition(".")[0]
+        parts = package.split(".")
+        above = parts[: len(parts) - statement.level + 1] if statement.level else []
+        source = ".".join([*above, *([statement.module] if statement.module else [])])
+        for alias in statement.names:
+            self._star = self._star or alias.name == "*"
+            self.imported[alias.asname or alias.name] = (source, alias.name)
+
+    def find(self, name: str) -> ast.ClassDef | None:
+        """The class of that name, dotted if it is an inner one."""
+        outer, *inner = name.split(".")
+        node = self.classes.get(outer)
+        for part in inner:
+            node = next((s for s in node.body if isinstance(s, ast.ClassDef) and s.name == part), None) if node else None
+        return node
+
+    def binds(self, name: str) -> bool:
+        """Whether the name may exist although no class statement makes it."""
+        return not self.readable or self._star or name.partition(".")[0] in self._names or name.partition(".")[0] in self.imported
+
+    @staticmethod
+    @cache
+    def read(name: str) -> _Module:
+        """Read a module's source. Compiled modules have none: they bind everything and tell nothing."""
+        spec = locate(name)
+        source = getattr(spec.loader, "get_source", None)
+        try:
+            text = source(name) if source is not None else None
+            tree = ast.parse(text) if text is not None else None
+        except SyntaxError as error:
+            raise Fault(f"{spec.origin}{f', line {error.lineno}' if error.lineno else ''}: {error.msg}") from error
+        except (ImportError, OSError, ValueError, RecursionError, MemoryError) as error:
+            raise Fault(f"{spec.origin} cannot be read ({error})") from error
+        return _Module(name, tree, spec.submodule_search_locations is not None)
+
+
+def _flat(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Statements of a module, those inside if and try included."""
+    for statement in body:
+        yield statement
+        for part in ("body", "orelse", "finalbody") if isinstance(statement, (ast.If, ast.Try, ast.With)) else ():
+            yield from _flat(getattr(statement, part, []))
+        for handler in statement.handlers if isinstance(statement, ast.Try) else ():
+            yield from _flat(handler.body)
+
+
+def locate(module: str) -> ModuleSpec:
+    """Where a module is, without importing it or its packages. Raises Fault if it is nowhere."""
+    first, *rest = module.split(".")
+    name = first
+    try:
+        # importlib.util.find_spec("a.b") would import a; the finders asked one by one do not.
+        spec = find_spec(first)
+        for part in rest:
+            if spec is None or spec.submodule_search_locations is None:
+                break
+            name, places = f"{name}.{part}", list(spec.submodule_search_locations)
+            specs = (finder.find_spec(name, places) for finder in sys.meta_path)
+            spec = next((s for s in specs if s is not None), None)
+    except Exception as error:  # a stranger's finder or a damaged package
+        raise Fault(f"the module {module} cannot be found ({error})") from error
+    if spec is None or name != module:
+        raise Fault(f"the module {module} is not there")
+    return spec
