@@ -31,8 +31,11 @@ class FeatureConfig(Config):
     weights: str = Field("auto", description="auto, hub, offline, trainval (trained on this dataset's trainval images), random, or a file")
     size: int | tuple[int, int] | None = Field(None, description="side of the square or (height, width) in pixels; none: images as they are")
     reduction: int | None = Field(None, ge=1, description="take the deepest map with this stride instead of the network's last one")
-    input: Literal["auto", "pooled", "map", "image"] = Field("auto", description="what the model is fed with; auto: the first that it accepts")
+    input: Literal["auto", "frozen", "pooled", "map", "image"] = Field(
+        "auto", description="what the model is fed with; auto: what it prefers; frozen: what it prefers of pooled and map"
+    )
     dtype: Literal["float16", "bfloat16", "float32"] = Field("float16", description="type of the stored features")
+    pretrain_epochs: int = Field(15, ge=1, description="with weights=trainval: epochs of naming the seen classes")
 
 
 class ProtocolConfig(Config):
@@ -43,7 +46,7 @@ class ProtocolConfig(Config):
     tune: bool = Field(False, description="search the model's declared grid on the fold first")
     fold_seed: int = Field(0, description="seed of the validation fold")
     patience: int = Field(0, ge=0, description="with selection=validation: stop after so many epochs without a better H; 0: never")
-    watch_test: int = Field(0, ge=0, description="score the test sets every so many epochs, only to report what picking on them would give")
+    watch_test: int = Field(5, ge=0, description="score the test sets every so many epochs, only to report what picking on them would give")
 
 
 class TrainConfig(Config):

@@ -159,9 +159,9 @@ class GradientModel(Model):
 
     @abstractmethod
     def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
-        """Named scalar terms, weighted, of inputs (B, ...) and class ids (B,).
+        """Named scalar terms of inputs (B, ...) and class ids (B,).
 
-        The loop minimises "total" if it is among them, else their sum.
+        The loop minimises "total" if it is among them and only logs the others; else it minimises their sum.
         """
 
     def fit(self, view: TrainingView, trainer: Trainer) -> None:

@@ -70,6 +70,7 @@ class CUB2010(DatasetSource):
         strange = sorted(set(unseen) - set(classes))
         if strange:
             raise DataError(
-                f"{name}: {file} names {len(strange)} classes that att_splits.mat has not ({strange[0]!r}, ...); take both from one xlsa17.zip"
+                f"{name}: {file} names {len(strange)} classes that att_splits.mat has not "
+                f"({strange[0]!r}, ...); take both from one xlsa17.zip"
             )
         return {classes.index(c) for c in unseen}

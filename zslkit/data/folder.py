@@ -17,7 +17,7 @@ from zslkit.data.folder_tree import class_folders, hold_out, photos_of
 from zslkit.data.images import SUFFIXES, FileImages
 from zslkit.data.words import read_word_vectors
 from zslkit.dataset import Dataset
-from zslkit.errors import DataError, did_you_mean
+from zslkit.errors import DataError, UserError, did_you_mean
 from zslkit.semantics import Semantics
 
 
@@ -41,11 +41,18 @@ class FolderCard(Config):
 def read_card(path: Path) -> FolderCard:
     """The card in a YAML file. Raises UserError that names the key that is missing, unknown or wrong."""
     path = Path(path)
-    settings = merge([read_yaml(path)])
-    # Group and class names may hold dots, which the settings' own bookkeeping reads as sections.
+    try:
+        settings = merge([read_yaml(path)])
+    except RecursionError as error:  # YAML can refer to itself
+        raise UserError(f"{path}: the card refers to itself (& and *); write the values out") from error
     card = build(FolderCard, settings, str(path))
     build(FeatureConfig, Settings(dict(card.features)), f"{path}: features")
     return card
+
+
+def card_defaults(path: Path) -> dict[str, Any]:
+    """The card's own settings for the section `features`, read without its data. Raises what `read_card` raises."""
+    return dict(read_card(path).features)
 
 
 def load_folder(path: Path) -> Dataset:

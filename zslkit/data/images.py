@@ -20,7 +20,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", "
 """Endings of the files that count as images when a folder is searched."""
 
 # A closed list, because Pillow reads some formats (EPS, for one) by starting another program.
-_FORMATS = ("JPEG", "MPO", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 
 MAX_PIXELS = 80_000_000
 """A file that claims to hold more pixels is refused before it is decoded."""
@@ -135,8 +135,10 @@ def read_image(file: Path) -> Image:
     from PIL import Image as pil
     from PIL import ImageOps
 
+    pil.init()
+    formats = [f for f in _FORMATS if f in pil.OPEN]  # a Pillow may have been built without one of them
     try:
-        with file.open("rb") as stream, pil.open(stream, formats=_FORMATS) as image:
+        with file.open("rb") as stream, pil.open(stream, formats=formats) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(f"The image {file} has {image.width} x {image.height} pixels, over {MAX_PIXELS:,}; make it smaller")
             return _rgb(ImageOps.exif_transpose(image))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,12 +13,11 @@ from numpy.typing import NDArray
 from zslkit.data.cards import AttributeCard, read_names, shipped_card
 from zslkit.data.images import FileImages
 from zslkit.data.words import read_word_vectors
+from zslkit.data.xlsa17_join import anchored, class_ids
 from zslkit.data.xlsa17_mat import FeatureFile, SplitFile, read_feature_file, read_split_file
-from zslkit.dataset import Dataset, DatasetSource, Index
+from zslkit.dataset import Dataset, DatasetSource
 from zslkit.errors import DataError
 from zslkit.semantics import Semantics
-
-_ANCHOR = re.compile(r".*/(?:images|JPEGImages)/+(.+)")
 
 
 class Xlsa17(DatasetSource):
@@ -161,54 +159,6 @@ def first_file(homes: Sequence[Path], names: Sequence[str]) -> Path | None:
     return next((home / n for n in names for home in homes if (home / n).is_file()), None)
 
 
-def anchored(file: str) -> str | None:
-    """The part of one of res101.mat's image_files that is true on every disk: what follows `/images/` or `/JPEGImages/`.
-
-    >>> anchored("/BS/data/SUN/images/a/abbey/sun_aa.jpg")
-    'a/abbey/sun_aa.jpg'
-    """
-    match = _ANCHOR.fullmatch(file.replace("\\", "/"))
-    return re.sub("/+", "/", match[1]) if match else None
-
-
-def class_ids(name: str, classes: Sequence[str], labels: Index, paths: Sequence[str | None]) -> Index:
-    """Class ids (N,) of the images, by the name of the folder an image lies in, never by the order of folders.
-
-    labels (N,): rows of the class-attribute table by number; they decide where no folder tells the class.
-    Raises DataError if folders and labels contradict each other.
-    """
-    if any(path is None or "/" not in path for path in paths):
-        return labels
-    folders = [str(path).rpartition("/")[0] for path in paths]
-    pairs = sorted(set(zip(labels.tolist(), folders, strict=True)))
-    if len({label for label, _ in pairs}) < len(pairs) or len({folder for _, folder in pairs}) < len(pairs):
-        raise DataError(f"{name}: labels and folders of image_files in res101.mat are not one to one; fetch res101.mat again")
-    number = {plain(c): k for k, c in enumerate(classes)}
-    named = {label: number.get(plain(folder)) for label, folder in pairs}
-    if len(number) < len(classes) or len(known := [k for k in named.values() if k is not None]) > len(set(known)):
-        raise DataError(
-            f"{name}: two classes or folders of images have the same name but for case and signs; fetch att_splits.mat and res101.mat again"
-        )
-    lost = [folder for label, folder in pairs if named[label] is None]
-    if lost and (len(lost) == len(pairs) or any(k not in (None, label) for label, k in named.items())):
-        shown = ", ".join(repr(folder) for folder in lost[:3])
-        raise DataError(
-            f"{name}: {len(lost)} folders of image_files in res101.mat are no class of att_splits.mat ({shown}); take both from one xlsa17.zip"
-        )
-    # A folder spelled unlike its class is told by its label once all others agree with theirs.
-    final = {label: label if k is None else k for label, k in named.items()}
-    return np.array([final[label] for label in labels.tolist()], dtype=np.int64)
-
-
-def plain(name: str) -> str:
-    """A class name or class folder without what the two spell differently: number, initial letter, case, signs.
-
-    >>> plain("001.Black_footed_Albatross"), plain("a/apse/indoor"), plain("apse_indoor")
-    ('blackfootedalbatross', 'apseindoor', 'apseindoor')
-    """
-    return re.sub(r"[\W_]+", "", re.sub(r"^(?:\d+\.|\w/)", "", name)).lower()
-
-
 class CUB(Xlsa17):
     """CUB-200-2011, birds."""
 
@@ -261,7 +211,7 @@ class AWA1(Xlsa17):
     """Animals with Attributes, whose photos are not public: features only."""
 
     title = "AWA1"
-    citation = "Lampert et al., Learning to Detect Unseen Object Classes by Between-Class Attribute Transfer, CVPR 2009; split: Xian et al., TPAMI 2018"
+    citation = "Lampert et al., Learning to Detect Unseen Object Classes, CVPR 2009; split: Xian et al., TPAMI 2018"
     licence = "features only; the photos are not public"
     defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 224}
     published_as = "AWA1"
@@ -291,7 +241,9 @@ class FLO(Xlsa17):
     """Oxford Flowers with embeddings of sentences instead of attributes."""
 
     title = "FLO"
-    citation = "Nilsback and Zisserman, Automated Flower Classification over a Large Number of Classes, ICVGIP 2008; sentences: Reed et al., CVPR 2016"
+    citation = (
+        "Nilsback and Zisserman, Automated Flower Classification, ICVGIP 2008; sentences: Reed et al., CVPR 2016; split: Xian et al. 2018"
+    )
     licence = "features only"
     defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 224}
     published_as = "FLO"

@@ -25,7 +25,9 @@ class SplitFile:
 
 @dataclass(frozen=True)
 class FeatureFile:
-    """res101.mat: labels (N,), 0-based rows of the class-attribute table; files, N paths as the makers had them; features (N, 2048) float32."""
+    """res101.mat: labels (N,), 0-based rows of the class-attribute table; files, N paths as on the makers' disks;
+    features (N, 2048) float32.
+    """
 
     labels: Index
     files: tuple[str, ...]

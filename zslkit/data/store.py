@@ -1,0 +1,82 @@
+"""The feature store: features of every image of a dataset, memory-mapped, with a manifest of what made them.
+
+A store is a folder: maps.npy (N, D, H, W), pooled.npy (N, D), manifest.json. It is written beside and renamed when
+whole, so a folder without `.partial` in its name is a finished store. bfloat16 is kept as its upper 16 bits.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from zslkit.errors import DataError
+
+SCHEMA = 1
+
+
+def cache_root() -> Path:
+    """Where stores live: $ZSLKIT_CACHE, else the user's cache folder."""
+    if given := os.environ.get("ZSLKIT_CACHE"):
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zslkit"
+
+
+class FeatureStore:
+    """A finished store, opened for reading. Opening reads the manifest and maps the arrays; features stay on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises DataError if the store is damaged."""
+        self.folder = folder
+        try:
+            self.manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+            self._maps = np.load(folder / "maps.npy", mmap_mode="r", allow_pickle=False)
+            self._pooled = np.load(folder / "pooled.npy", mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"The feature store {folder} is damaged ({error}); remove that folder and run again") from error
+        want = tuple(self.manifest.get("shape", ()))
+        if self.manifest.get("schema") != SCHEMA or self._maps.shape != want or self._pooled.shape != want[:2]:
+            raise DataError(f"The feature store {folder} does not hold what its manifest says; remove that folder and run again")
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that decides the values: images, backbone, weights, transform, type."""
+        return str(self.manifest["key"])
+
+    def maps(self, index: NDArray[np.int64]) -> Tensor:
+        """Feature maps (B, D, H, W) float32 of the images in `index`."""
+        return _to_float(np.asarray(self._maps[index]), self.manifest["dtype"])
+
+    def pooled(self, index: NDArray[np.int64]) -> Tensor:
+        """Maps averaged over their positions, (B, D) float32, pooled before they were rounded."""
+        return torch.from_numpy(np.asarray(self._pooled[index]))
+
+    @property
+    def map_shape(self) -> tuple[int, int, int]:
+        _, d, h, w = self._maps.shape
+        return d, h, w
+
+
+def to_stored(values: Tensor, dtype: str) -> NDArray[Any]:
+    """A tensor as the store keeps it. Raises DataError if float16 cannot hold a value."""
+    if dtype == "bfloat16":
+        return values.to(torch.bfloat16).view(torch.int16).numpy()
+    stored = values.to(getattr(torch, dtype)).numpy()
+    if not np.isfinite(stored).all():
+        raise DataError(f"A feature is not finite as {dtype}; set features.dtype to bfloat16 or float32, or look at the backbone's weights")
+    return stored
+
+
+def stored_dtype(dtype: str) -> np.dtype[Any]:
+    return np.dtype(np.int16 if dtype == "bfloat16" else dtype)
+
+
+def _to_float(stored: NDArray[Any], dtype: str) -> Tensor:
+    tensor = torch.from_numpy(stored)
+    return (tensor.view(torch.bfloat16) if dtype == "bfloat16" else tensor).float()

@@ -1,0 +1,290 @@
+"""One run, start to end: the only room where data, features, model, evaluator and run folder meet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from zslkit import selection
+from zslkit.config import Settings
+from zslkit.data.catalog import DATASETS, is_card, load_dataset
+from zslkit.dataset import Dataset
+from zslkit.errors import UserError
+from zslkit.evaluation.gzsl import Metrics, best_gamma, evaluate
+from zslkit.fitting import fit, make_model, score
+from zslkit.memory import peak_mb, reset_peak
+from zslkit.model import GradientModel, Model
+from zslkit.progress import Reporter, Silent
+from zslkit.results import record as schema
+from zslkit.results.provenance import environment, git_state, now
+from zslkit.results.runs import RunFolder, identity, load_run
+from zslkit.results.scores import Scores
+from zslkit.settings import Plan, make_plan
+from zslkit.training.source import Inputs, choose_input, prepare
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run. reused: it was there already."""
+
+    record: schema.RunRecord
+    folder: Path
+    reused: bool
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """T1, U, S and H in percent, AUSUC from 0 to 1."""
+        return self.record.metrics.model_dump()
+
+
+def resolve(
+    model: str,
+    dataset: str = "digits",
+    *,
+    data_root: str | Path = "data",
+    settings: Sequence[str] = (),
+    config: Path | None = None,
+    preset: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Settings:
+    """What a run would use, and where each value comes from. Needs no data."""
+    plan = make_plan(model, dataset, settings=settings, config=config, preset=preset, overrides=overrides)
+    return Settings(plan.values, dict(plan.origins))
+
+
+def run(
+    model: str,
+    dataset: str = "digits",
+    *,
+    seed: int = 0,
+    data_root: str | Path = "data",
+    settings: Sequence[str] = (),
+    config: Path | None = None,
+    preset: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    out: str | Path = "runs",
+    again: bool = False,
+    reporter: Reporter | None = None,
+) -> Result:
+    """Train `model` on the trainval images of `dataset`, evaluate it, and keep everything in a run folder below `out`.
+
+    A run that is there already is given back as it is, unless `again`; an interrupted one goes on where it stopped.
+    Raises UserError for whatever the caller can mend, TrainingError if training breaks down.
+    """
+    reporter = reporter or Silent()
+    plan = make_plan(model, dataset, settings=settings, config=config, preset=preset, overrides=overrides)
+    where = choose_device(device)
+    data = load_dataset(dataset, data_root)
+    kind = choose_input(plan.kind.inputs, plan.features, data, plan.entry.name)
+    began = time.monotonic()
+    inputs = prepare(data, plan.features, kind, where, reporter)
+    job = _Job(plan, data, inputs, seed, where, reporter, time.monotonic() - began, _published_as(dataset))
+    key = identity(job.decisive())
+    with RunFolder.open(Path(out), data.name, plan.entry.name, seed, key, reporter.note) as folder:
+        if folder.finished and not again:
+            return Result(load_run(folder.path).record, folder.path, reused=True)
+        if folder.finished:
+            folder.retire()
+        record, scores = job.work(folder, key)
+        folder.commit(record, scores)
+        return Result(record, folder.path, reused=False)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of --device; auto: cuda, then mps, then cpu. Raises UserError if it is not here."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"There is no device {name!r} here; --device takes auto, cpu, cuda, cuda:1 or mps") from error
+    return device
+
+
+@dataclass(frozen=True)
+class _Job:
+    plan: Plan
+    data: Dataset
+    inputs: Inputs
+    seed: int
+    device: torch.device
+    reporter: Reporter
+    extract_seconds: float
+    published_as: str
+
+    def decisive(self) -> dict[str, Any]:
+        """All that decides the outcome: the hash of this is the run's identity."""
+        entry, kind = self.plan.entry, self.plan.kind
+        return {
+            "model": [entry.name, entry.distribution, entry.version, f"{kind.__module__}:{kind.__qualname__}"],
+            "config": self.plan.values,
+            "data": self.data.fingerprints(),
+            "features": [self.inputs.kind, self.inputs.fingerprint],
+            "seed": self.seed,
+        }
+
+    def work(self, folder: RunFolder, key: str) -> tuple[schema.RunRecord, Scores]:
+        started = now()
+        reset_peak(self.device)
+        picks = self._pick(folder) if selection.needed(self.plan) else selection.Picks(self.plan.config)
+        model = make_model(self.plan.kind, picks.config, self.data, self.inputs, self.seed, self.device)
+        watch = _TestWatch(self, self.plan.protocol.watch_test) if self.plan.protocol.watch_test else None
+        seconds = fit(
+            model,
+            self.data,
+            self.inputs,
+            seed=self.seed,
+            device=self.device,
+            reporter=self.reporter,
+            log=folder.log,
+            name="train",
+            checkpoint=folder.checkpoint,
+            observer=watch,
+        )
+        began = time.monotonic()
+        scores = self.scores(model)
+        eval_seconds = time.monotonic() - began
+        metrics, plain = evaluate(*scores.sets(), picks.gamma), evaluate(*scores.sets(), 0.0)
+        _save_weights(model, folder.weights)
+        costs = schema.Costs(
+            parameters=sum(p.numel() for p in model.parameters()) or sum(b.numel() for b in model.state_dict().values()),
+            trainable_parameters=sum(p.numel() for p in model.parameters()),
+            train_seconds=seconds,
+            extract_seconds=self.extract_seconds,
+            eval_seconds=eval_seconds,
+            peak_memory_mb=peak_mb(self.device),
+        )
+        optimistic = {"H_gamma_on_test": best_gamma(*scores.sets())[1], **(watch.best() if watch else {})}
+        record = self._record(key, picks, metrics, plain, optimistic, costs, started)
+        for leftover in folder.path.glob("*.pt"):
+            leftover.unlink()
+        return record, scores
+
+    def scores(self, model: Model) -> Scores:
+        split, labels = self.data.split, self.data.labels
+        seen, unseen = (score(model, self.inputs.source, index, self.device) for index in (split.test_seen, split.test_unseen))
+        return Scores(seen, labels[split.test_seen], unseen, labels[split.test_unseen], self.data.seen, self.data.classes)
+
+    def _pick(self, folder: RunFolder) -> selection.Picks:
+        plan = self.plan
+        fold = self.data.fold(plan.protocol.fold_seed)
+        # weights made from trainval must not know the classes that the fold holds out
+        own = plan.features.weights == "trainval" and self.inputs.source is not None
+        inputs = prepare(fold, plan.features, self.inputs.kind, self.device, self.reporter) if own else self.inputs
+        return selection.pick(selection.Workshop(plan, fold, inputs, self.seed, self.device, self.reporter, folder.log, folder.path))
+
+    def _record(
+        self,
+        key: str,
+        picks: selection.Picks,
+        metrics: Metrics,
+        plain: Metrics,
+        optimistic: dict[str, float],
+        costs: schema.Costs,
+        started: str,
+    ) -> schema.RunRecord:
+        plan, data, inputs = self.plan, self.data, self.inputs
+        entry, kind, split = plan.entry, plan.kind, data.split
+        used = selection.needed(plan)
+        epochs = picks.config.train.epochs if issubclass(kind, GradientModel) else None  # type: ignore[attr-defined]
+        config = plan.values | picks.config.model_dump(mode="json")
+        origins = {**plan.origins, **{k: "picked on validation" for k in picks.changes}}
+        return schema.RunRecord(
+            identity=key,
+            model=schema.ModelInfo(
+                name=entry.name,
+                distribution=entry.distribution,
+                version=entry.version,
+                class_path=f"{kind.__module__}:{kind.__qualname__}",
+                protocol=kind.protocol,
+                citation=kind.citation,
+            ),
+            dataset=schema.DatasetInfo(
+                name=data.name,
+                title=data.title or data.name,
+                classes=len(data.classes),
+                seen=int(data.seen.sum()),
+                unseen=int((~data.seen).sum()),
+                n_trainval=len(split.trainval),
+                n_test_seen=len(split.test_seen),
+                n_test_unseen=len(split.test_unseen),
+                published_as=self.published_as,
+            ),
+            seed=self.seed,
+            config=config,
+            origins=origins,
+            features=schema.FeatureInfo(
+                input=inputs.kind,
+                backbone=inputs.backbone,
+                weights=inputs.weights,
+                weights_digest=inputs.weights_digest,
+                size=inputs.image_size,
+                dtype=plan.features.dtype,
+                tuned=inputs.tuned,
+                fingerprint=inputs.fingerprint,
+            ),
+            fingerprints=schema.Fingerprints(**data.fingerprints(), features=inputs.fingerprint),
+            protocol=schema.ProtocolInfo(
+                training=kind.protocol,
+                selection=plan.protocol.selection,
+                calibration=plan.protocol.calibration,
+                gamma=picks.gamma,
+                epoch=epochs,
+                fold_seed=plan.protocol.fold_seed if used else None,
+                validation=dict(picks.figures),
+            ),
+            metrics=schema.Figures(**metrics.figures()),
+            uncalibrated=schema.Figures(**plain.figures()),
+            chance=schema.Chance(**metrics.chance),
+            optimistic=optimistic,
+            per_class={c: None if np.isnan(a) else float(a) for c, a in zip(data.classes, metrics.per_class, strict=True)},
+            costs=costs,
+            environment=environment(str(self.device), torch.get_num_threads()),
+            git=git_state(),
+            started=started,
+            finished=now(),
+        )
+
+
+class _TestWatch:
+    """Scores the test sets now and then, for the one figure that says what picking on them would give.
+
+    It can neither stop the training nor change the model, and nothing of it reaches a result but `optimistic`.
+    """
+
+    def __init__(self, job: _Job, every: int) -> None:
+        self.history: list[dict[str, float]] = []
+        self._job, self._every = job, every
+
+    def after_epoch(self, epoch: int, model: GradientModel) -> bool:
+        if epoch % self._every == 0 or epoch == model.config.train.epochs:
+            figures = evaluate(*self._job.scores(model).sets()).figures()
+            self.history.append({"epoch": float(epoch), **figures})
+        return False
+
+    def best(self) -> dict[str, float]:
+        """The best H and the best T1, each at an epoch of its own, as papers print them."""
+        if not self.history:
+            return {}
+        h, t1 = (max(self.history, key=lambda row, name=name: row[name]) for name in ("H", "T1"))  # type: ignore[misc]
+        return {"every": self._every, "best_epoch": int(h["epoch"]), "U": h["U"], "S": h["S"], "H": h["H"], "T1": t1["T1"]}
+
+
+def _published_as(dataset: str) -> str:
+    return "" if is_card(dataset) else str(DATASETS.load(dataset)[1].published_as)
+
+
+def _save_weights(model: Model, path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}, path)
+
+

@@ -1,0 +1,88 @@
+"""Train one model on one dataset, and score images with it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from zslkit.dataset import Dataset
+from zslkit.errors import TrainingError
+from zslkit.model import Model, ModelConfig, Task
+from zslkit.progress import Reporter
+from zslkit.training.loop import Loop, Observer
+from zslkit.training.source import Inputs
+from zslkit.training.view import Source, View
+
+SCORE_BATCH = 64
+
+
+def make_task(dataset: Dataset, inputs: Inputs, config: ModelConfig) -> Task:
+    """What a model may know of the dataset before training."""
+    semantics = dataset.semantics
+    return Task(
+        dataset=dataset.name,
+        classes=dataset.classes,
+        seen=dataset.seen,
+        attributes=semantics.normalised(config.attributes),
+        attribute_names=semantics.names,
+        input=inputs.kind,
+        feature_shape=inputs.feature_shape,
+        map_shape=inputs.map_shape,
+        groups=semantics.groups,
+        word_vectors=semantics.word_vectors,
+        build_backbone=inputs.build_backbone,
+    )
+
+
+def make_model(kind: type[Model], config: ModelConfig, dataset: Dataset, inputs: Inputs, seed: int, device: torch.device) -> Model:
+    """The untrained model; its random start depends on the seed alone."""
+    torch.manual_seed(seed)
+    return kind(config, make_task(dataset, inputs, config)).to(device)
+
+
+def fit(
+    model: Model,
+    dataset: Dataset,
+    inputs: Inputs,
+    *,
+    seed: int,
+    device: torch.device,
+    reporter: Reporter,
+    log: Callable[..., None],
+    name: str,
+    checkpoint: Path | None = None,
+    observer: Observer | None = None,
+) -> float:
+    """Train in place on the dataset's trainval and return the seconds it took."""
+    loop = Loop(seed=seed, device=device, reporter=reporter, log=log, name=name, checkpoint_path=checkpoint, observer=observer)
+    began = time.monotonic()
+    model.fit(View(inputs.source, dataset), loop)
+    model.eval()
+    return loop.seconds or time.monotonic() - began
+
+
+def score(model: Model, source: Source, index: NDArray[np.int64], device: torch.device) -> NDArray[np.float32]:
+    """Uncalibrated scores (N, C) float32 of the images in `index`, in float32 arithmetic.
+
+    Raises TrainingError if the model gives another shape or a value that is not finite.
+    """
+    model.eval()
+    parts = []
+    with torch.inference_mode():
+        for i in range(0, len(index), SCORE_BATCH):
+            chosen = index[i : i + SCORE_BATCH]
+            scores = model.scores(source.batch(chosen).to(device)).float().cpu()
+            if scores.shape != (len(chosen), model.task.n_classes):
+                raise TrainingError(
+                    f"{type(model).__name__}.scores gave {tuple(scores.shape)} for {len(chosen)} images and {model.task.n_classes} classes; "
+                    "it must give a score for every image and class"
+                )
+            if not torch.isfinite(scores).all():
+                raise TrainingError(f"{type(model).__name__}.scores gave a value that is not finite; was training stable?")
+            parts.append(scores.numpy())
+    return np.concatenate(parts)

@@ -1,0 +1,228 @@
+"""Run folders: `<out>/<dataset>/<model>/seed<seed>-<identity>/`, written whole or not at all.
+
+A run in progress lives beside its place, in the same path with `.partial`, and is renamed into it when it is done.
+A lock file keeps two processes off one run.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import logging
+import math
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from zslkit.errors import DataError, UserError, ZslkitError
+from zslkit.results.provenance import now
+from zslkit.results.record import RunRecord, parse_record
+from zslkit.results.scores import Scores, read_scores
+
+RECORD, CONFIG, LOG, SCORES = "record.json", "config.yaml", "log.jsonl", "scores.npz"
+WEIGHTS, CHECKPOINT = "model.safetensors", "checkpoint.pt"
+
+_FINISHED = re.compile(r"seed-?\d+-[0-9a-f]{12}")
+_logger = logging.getLogger(__name__)
+
+
+class CannotWrite(ZslkitError):
+    """A run folder that cannot be written; what stands in it is whole."""
+
+
+def identity(payload: Mapping[str, Any]) -> str:
+    """12 hex digits that stand for everything in `payload`, whatever the order of its keys.
+
+    payload: what decides a run's outcome, as JSON knows it. Raises TypeError or ValueError for anything else (NaN too).
+    """
+    canonical = json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(canonical.encode("ascii")).hexdigest()[:12]
+
+
+def run_path(out: Path, dataset: str, model: str, seed: int, identity: str) -> Path:
+    """Where the run belongs below `out`. Raises UserError for a name that would lead elsewhere."""
+    return out / _part(dataset) / _part(model) / f"seed{seed}-{identity}"
+
+
+class RunFolder:
+    """The folder of one run, while this process alone works on it. Made by `open`."""
+
+    def __init__(self, final: Path) -> None:
+        self.final = final
+        self.finished = final.is_dir()
+
+    @classmethod
+    @contextmanager
+    def open(
+        cls, out: Path, dataset: str, model: str, seed: int, identity: str, on_wait: Callable[[str], None] = _logger.warning
+    ) -> Iterator[RunFolder]:
+        """Lock the run's folder, make it if it is not there, and free it at the end.
+
+        If another process works on the same run, `on_wait` gets a sentence and this one waits; then `finished` is
+        most likely True. What an interrupted run left is kept in `path`, so that it can go on from there.
+        Raises CannotWrite, and UserError for a name that is no folder name.
+        """
+        final = run_path(out, dataset, model, seed, identity)
+        with _explained(final):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(f"{final}.lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                on_wait(f"Another process works on {final}; this one waits until it is done")
+                lock.acquire()
+        try:
+            folder = cls(final)
+            if not folder.finished:
+                with _explained(folder.path):
+                    folder.path.mkdir(exist_ok=True)
+                    _drop_cut_line(folder.path / LOG)
+            yield folder
+        finally:
+            lock.release()
+
+    @property
+    def path(self) -> Path:
+        """Where the run's files are now: beside its place while in progress, then in it."""
+        return self.final if self.finished else self.final.with_name(self.final.name + ".partial")
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where training keeps its state; gone once the run is finished."""
+        return self.path / CHECKPOINT
+
+    @property
+    def weights(self) -> Path:
+        """Where the trained model's parameters belong."""
+        return self.path / WEIGHTS
+
+    def log(self, **values: Any) -> None:
+        """Append a line with the time and `values` to the log. A number that is not finite is written as null."""
+        line = {"time": now()} | {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+        with _explained(self.path), (self.path / LOG).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+    def retire(self) -> None:
+        """Make place for doing a finished run again: what was there is kept beside it under the time it was replaced."""
+        with _explained(self.path):
+            stamp = now().translate(str.maketrans("", "", ":-+."))
+            os.replace(self.final, self.final.with_name(f"{self.final.name}.replaced-{stamp}"))
+            self.finished = False
+            self.path.mkdir(exist_ok=True)
+
+    def commit(self, record: RunRecord, scores: Scores) -> None:
+        """Write the settings, the scores and the record, and move the folder to its place in one step.
+
+        Raises CannotWrite, for instance if the disk is full; then everything before this call is still there.
+        """
+        if self.finished:
+            raise ValueError(f"{self.final} is finished already")
+        with _explained(self.path):
+            settings = yaml.safe_dump(record.model_dump(mode="json")["config"], sort_keys=False, allow_unicode=True)
+            (self.path / LOG).touch()
+            _write(self.path / CONFIG, lambda file: file.write(settings.encode()))
+            _write(self.path / SCORES, scores.write)
+            _write(self.path / RECORD, lambda file: file.write(record.to_json().encode()))
+            os.replace(self.path, self.final)
+            self.finished = True
+            # Only now: a crash before the rename must not cost the training.
+            self.checkpoint.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its record, and its scores when asked for."""
+
+    record: RunRecord
+    folder: Path
+
+    def scores(self) -> Scores:
+        """Read the scores of both test sets. Raises DataError if the file is missing or damaged."""
+        return read_scores(self.folder / SCORES)
+
+    def settings(self) -> dict[str, Any]:
+        """The resolved settings, as the run was made with."""
+        return dict(self.record.config)
+
+
+def load_run(folder: Path) -> Run:
+    """The finished run in `folder`. Raises UserError if there is none, DataError if its record is damaged."""
+    if folder.name.endswith(".partial"):
+        raise UserError(f"{folder} is a run that was not finished; start the same run again and it goes on from there")
+    if not folder.is_dir():
+        raise UserError(f"There is no run folder {folder}; give the folder that holds {RECORD}")
+    place = folder / RECORD
+    try:
+        text = place.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise DataError(f"{place} is missing; is {folder} a run folder? If so, move it away and run again") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{place} cannot be read ({error}); move the folder {folder} away and run again") from error
+    return Run(parse_record(text, place), folder)
+
+
+def find_runs(out: Path, on_damage: Callable[[str], None] = _logger.warning) -> list[Run]:
+    """All finished runs below `out`, by path. A damaged one is left out, and `on_damage` is told which and why."""
+    runs: list[Run] = []
+    for folder in sorted(out.glob("*/*/seed*")):
+        if not (_FINISHED.fullmatch(folder.name) and folder.is_dir()):
+            continue
+        try:
+            runs.append(load_run(folder))
+        except UserError as error:
+            on_damage(str(error))
+    return runs
+
+
+def _part(name: str) -> str:
+    """A registry name as one part of a path; "dist:name" is allowed there and no folder name everywhere."""
+    part = re.sub(r"[^\w.+@-]", "_", name.replace(":", "@"))
+    if not part.strip("._"):
+        raise UserError(f"{name!r} cannot name a folder of results; give it letters or digits")
+    return part
+
+
+def _write(path: Path, fill: Callable[[IO[bytes]], Any]) -> None:
+    """Write beside, make sure it is on the disk, then put it in its place."""
+    beside = path.with_name(path.name + ".new")
+    try:
+        with beside.open("wb") as file:
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def _drop_cut_line(log: Path) -> None:
+    """A killed process or a full disk may have left half a line at the end; the next one must not be glued to it."""
+    if not log.exists():
+        return
+    content = log.read_bytes()
+    if not content.endswith(b"\n"):
+        os.truncate(log, content.rfind(b"\n") + 1)
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise CannotWrite(
+                f"No space is left on the disk that holds {folder}; what was done so far is kept there, "
+                f"so free some space and start the same run again"
+            ) from error
+        raise CannotWrite(
+            f"{folder} cannot be written ({error.strerror or error}); check its permissions or choose another --out"
+        ) from error

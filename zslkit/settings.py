@@ -1,0 +1,105 @@
+"""What a run would use: the layers of configuration for one model on one dataset, merged and typed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from zslkit.config import Config, FeatureConfig, Layer, ProtocolConfig, Settings, build, merge, parse_set, read_yaml
+from zslkit.data.catalog import DATASETS, is_card
+from zslkit.data.folder import card_defaults
+from zslkit.errors import UserError, did_you_mean
+from zslkit.model import Model, ModelConfig, check_model
+from zslkit.registry import BrokenPlugin, Entry, Registry
+
+
+def _check(entry: Entry, loaded: Any) -> None:
+    try:
+        check_model(entry.name, loaded)
+    except UserError as error:
+        raise BrokenPlugin(entry, str(error)) from error
+
+
+MODELS = Registry("zslkit.models", "model", _check)
+"""All registered models."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A model with everything decided that does not need the data."""
+
+    entry: Entry
+    kind: type[Model]
+    features: FeatureConfig
+    protocol: ProtocolConfig
+    config: ModelConfig
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The resolved settings, nested: sections features and protocol, then the model's own keys."""
+        sections: dict[str, Config] = {"features": self.features, "protocol": self.protocol}
+        return {k: v.model_dump(mode="json") for k, v in sections.items()} | self.config.model_dump(mode="json")
+
+    def with_config(self, changes: Mapping[str, Any]) -> ModelConfig:
+        """The model's configuration with some of its own keys changed, checked again."""
+        settings = merge([Layer(self.config.model_dump(), "config"), Layer(changes, "validation")])
+        return build(type(self.config), settings, self.entry.name)
+
+
+def make_plan(
+    model: str,
+    dataset: str,
+    *,
+    settings: Sequence[str] = (),
+    config: Path | None = None,
+    preset: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Plan:
+    """Merge dataset defaults < preset < config file < settings (--set) < overrides, and type them.
+
+    overrides may hold "precision", which becomes train.precision for models with such a section and is ignored by others.
+    Raises UnknownName, BrokenPlugin, or UserError that names the key and its origin.
+    """
+    entry, kind = MODELS.load(model)
+    layers = [Layer({"features": dict(_dataset_defaults(dataset))}, f"dataset {dataset}")]
+    if found := _preset(entry, kind, preset, dataset):
+        layers.append(read_yaml(found, f"preset {found.name}"))
+    if config is not None:
+        layers.append(read_yaml(config))
+    layers.append(parse_set(settings))
+    winning = dict(overrides or {})
+    precision = winning.pop("precision", None)
+    if precision is not None and "train" in kind.Config.model_fields:
+        winning["train"] = {**winning.get("train", {}), "precision": precision}
+    layers.append(Layer(winning, "option"))
+    merged: Settings = merge(layers)
+    origins = dict(merged.origins)
+    features = build(FeatureConfig, merged.section("features"), "features")
+    protocol = build(ProtocolConfig, merged.section("protocol"), "protocol")
+    return Plan(entry, kind, features, protocol, build(kind.Config, merged, entry.name), origins)
+
+
+def _dataset_defaults(dataset: str) -> Mapping[str, Any]:
+    return card_defaults(Path(dataset)) if is_card(dataset) else DATASETS.load(dataset)[1].defaults
+
+
+def _preset(entry: Entry, kind: type[Model], preset: str | None, dataset: str) -> Path | None:
+    """The preset's file: the one asked for, else the dataset's, else default.yaml, else none."""
+    module = sys.modules[kind.__module__].__file__
+    if not kind.presets or module is None:
+        if preset is not None:
+            raise UserError(f"{entry.name} comes without presets, so there is no preset {preset!r}; leave --preset away")
+        return None
+    folder = Path(module).parent / kind.presets
+    known = {p.stem: p for p in sorted(folder.glob("*.yaml"))}
+    if preset is not None:
+        if preset not in known:
+            raise UserError(f"{entry.name} has no preset {preset!r}{did_you_mean(preset, known)}")
+        return known[preset]
+    return known.get(dataset.rpartition(":")[2]) or known.get("default")
+
+

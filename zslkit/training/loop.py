@@ -1,0 +1,168 @@
+"""The gradient loop: batches, precision, optimiser, checkpoints, log and progress around a model's loss."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
+
+from zslkit.config import TrainConfig
+from zslkit.errors import TrainingError
+from zslkit.model import GradientModel, TrainingView
+from zslkit.progress import Phase, Reporter
+from zslkit.training import checkpoint
+from zslkit.training.sampling import batches
+
+CHECKPOINT_EVERY = 15.0
+"""Seconds of training that an interruption may cost, beyond the epoch under way."""
+
+
+class Observer(Protocol):
+    """Looks at the model after every epoch. Its history is part of the checkpoint."""
+
+    history: list[dict[str, float]]
+
+    def after_epoch(self, epoch: int, model: GradientModel) -> bool:
+        """epoch counts from 1. True stops the training."""
+        ...
+
+
+class Loop:
+    """A zslkit.model.Trainer. The same seed and machine give the same steps, interrupted or not."""
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        device: torch.device,
+        reporter: Reporter,
+        log: Callable[..., None],
+        name: str = "train",
+        checkpoint_path: Path | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        self.seed, self.device = seed, device
+        self._reporter, self._log, self._name = reporter, log, name
+        self._path, self._observer = checkpoint_path, observer
+        self.seconds = 0.0
+        """Time spent in training steps, interruptions and observers left out."""
+
+    def log(self, **values: float) -> None:
+        self._log(phase=self._name, **values)
+
+    def train(self, model: GradientModel, view: TrainingView) -> None:
+        """Train in place. Raises TrainingError that names the term if one is not finite."""
+        config: TrainConfig = model.config.train
+        groups = model.parameter_groups()
+        optimizer = _optimizer(config, groups)
+        start = self._resume(model, optimizer)
+        if start >= config.epochs or (start and self._observer is not None and self._observer.history and self._observer.history[-1].get("stop")):
+            return
+        steps = config.steps_per_epoch or max(1, len(view) // config.batch_size)
+        saved = time.monotonic()
+        with self._reporter.phase(f"{self._name}", total=(config.epochs - start) * steps) as phase:
+            for epoch in range(start, config.epochs):
+                began = time.monotonic()
+                terms = self._epoch(model, view, optimizer, groups, epoch, config, phase)
+                self.seconds += time.monotonic() - began
+                self.log(epoch=epoch + 1, seconds=round(time.monotonic() - began, 3), **terms)
+                stop = self._observer.after_epoch(epoch + 1, model) if self._observer else False
+                last = stop or epoch + 1 == config.epochs
+                if self._path is not None and (last or time.monotonic() - saved >= CHECKPOINT_EVERY):
+                    self._save(model, optimizer, epoch + 1)
+                    saved = time.monotonic()
+                if stop:
+                    break
+
+    def _epoch(
+        self,
+        model: GradientModel,
+        view: TrainingView,
+        optimizer: Optimizer,
+        groups: dict[str, list[torch.nn.Parameter]],
+        epoch: int,
+        config: TrainConfig,
+        phase: Phase,
+    ) -> dict[str, float]:
+        # Randomness inside a step (dropout, say) depends on seed and epoch alone, so a resumed run repeats it.
+        torch.manual_seed(int(np.random.default_rng([self.seed, epoch, 1]).integers(2**62)))
+        model.train()
+        for group, name in zip(optimizer.param_groups, groups, strict=True):
+            group["lr"] = model.learning_rate(epoch, name)
+            for parameter in groups[name]:
+                parameter.requires_grad_(group["lr"] > 0)
+        sums: dict[str, float] = {}
+        indices = batches(view.labels, config.sampling, config.batch_size, config.steps_per_epoch, self.seed, epoch)
+        count = 0
+        for x, label in _ahead(view, indices):
+            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=config.precision == "bfloat16"):
+                terms = model.loss(x.to(self.device, non_blocking=True), label.to(self.device))
+            total = terms["total"] if "total" in terms else torch.stack(list(terms.values())).sum()
+            values = {k: float(v) for k, v in terms.items()}
+            if bad := [k for k, v in values.items() if not np.isfinite(v)]:
+                raise TrainingError(
+                    f"The loss term {bad[0]} is {values[bad[0]]} in epoch {epoch + 1}, step {count + 1}; lower train.lr, set train.clip_norm, "
+                    "or train in float32"
+                )
+            optimizer.zero_grad(set_to_none=True)
+            total.backward()  # type: ignore[no-untyped-call]
+            if config.clip_norm is not None:
+                torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+            optimizer.step()
+            for k, v in values.items():
+                sums[k] = sums.get(k, 0.0) + v
+            count += 1
+            phase.advance(1, epoch=epoch + 1, loss=float(total))
+        return {k: v / count for k, v in sums.items()}
+
+    def _resume(self, model: GradientModel, optimizer: Optimizer) -> int:
+        if self._path is None or not self._path.is_file():
+            return 0
+        state = checkpoint.load(self._path)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        self.seconds = state["seconds"]
+        if self._observer is not None:
+            self._observer.history[:] = state["history"]
+        self._reporter.note(f"{self._name}: going on after epoch {state['epoch']}")
+        return int(state["epoch"])
+
+    def _save(self, model: GradientModel, optimizer: Optimizer, epoch: int) -> None:
+        assert self._path is not None
+        history = self._observer.history if self._observer else []
+        state = {"epoch": epoch, "seconds": self.seconds, "history": history, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+        checkpoint.save(self._path, state)
+
+
+def _optimizer(config: TrainConfig, groups: dict[str, list[torch.nn.Parameter]]) -> Optimizer:
+    parameters: list[dict[str, Any]] = [{"params": p} for p in groups.values()]
+    lr, decay, momentum = config.lr, config.weight_decay, config.momentum
+    makers: dict[str, Callable[[], Optimizer]] = {
+        "rmsprop": lambda: RMSprop(parameters, lr=lr, weight_decay=decay, momentum=momentum),
+        "adam": lambda: Adam(parameters, lr=lr, weight_decay=decay, betas=(momentum, 0.999)),
+        "adamw": lambda: AdamW(parameters, lr=lr, weight_decay=decay, betas=(momentum, 0.999)),
+        "sgd": lambda: SGD(parameters, lr=lr, weight_decay=decay, momentum=momentum),
+    }
+    return makers[config.optimizer]()
+
+
+def _ahead(view: TrainingView, indices: Iterable[NDArray[np.int64]]) -> Iterator[tuple[Tensor, Tensor]]:
+    # The next batch is read while this one is worked on.
+    labels = torch.from_numpy(np.ascontiguousarray(view.labels))
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        pending = None
+        for index in indices:
+            coming = reader.submit(view.batch, index), labels[torch.from_numpy(index)]
+            if pending is not None:
+                yield pending[0].result(), pending[1]
+            pending = coming
+        if pending is not None:
+            yield pending[0].result(), pending[1]

@@ -1,0 +1,79 @@
+"""Backbone weights from nothing but a dataset's own trainval images: `features.weights = trainval`.
+
+For domains that no pretrained network knows, and for machines without a network. The backbone learns to name the seen
+classes of trainval and is then used like any other. A validation fold has fewer seen classes, hence weights of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock
+from safetensors.torch import save_file
+from torch import nn
+
+from zslkit.backbones import Backbone
+from zslkit.data.extract import ImageInputs, images_digest
+from zslkit.data.store import cache_root
+from zslkit.dataset import Dataset
+from zslkit.errors import DataError, TrainingError
+from zslkit.progress import Reporter
+from zslkit.training.sampling import batches
+
+BATCH = 64
+PEAK_LR = 2e-3
+
+
+def trainval_weights(dataset: Dataset, start: Backbone, epochs: int, device: torch.device, reporter: Reporter) -> Path:
+    """A file of weights for `start`'s network, trained from its random start on the seen classes; made once.
+
+    AdamW with one cycle of the learning rate, cross entropy over the seen classes on averaged maps. Seeded, so the file
+    is the same on every run of one machine. Raises DataError if the dataset has no images.
+    """
+    if dataset.images is None:
+        raise DataError(f"{dataset.name} has features but no images, so no backbone can be trained on it; use its pooled features")
+    index = dataset.split.trainval
+    facts = [images_digest(dataset.images), start.name, start.reduction, start.digest, repr(start.transform), epochs, BATCH, PEAK_LR]
+    key = hashlib.sha256(json.dumps(facts).encode() + index.tobytes() + dataset.labels[index].tobytes()).hexdigest()[:16]
+    path = cache_root() / "weights" / f"{dataset.name}-{key}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        if not path.is_file():
+            state = _train(dataset, start, epochs, device, reporter)
+            beside = path.with_name(path.name + ".new")
+            save_file(state, beside)
+            os.replace(beside, path)
+    return path
+
+
+def _train(dataset: Dataset, start: Backbone, epochs: int, device: torch.device, reporter: Reporter) -> dict[str, torch.Tensor]:
+    assert dataset.images is not None
+    inputs, index = ImageInputs(dataset.images, start.transform), dataset.split.trainval
+    names, target = np.unique(dataset.labels[index], return_inverse=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = start.build().to(device).train()
+        height, width = inputs.batch(index[:1]).shape[2:]
+        head = nn.Linear(start.map_shape(height, width)[0], len(names)).to(device)
+        parameters = [*network.parameters(), *head.parameters()]
+        optimizer = torch.optim.AdamW(parameters, lr=PEAK_LR, weight_decay=0.05)
+        steps = max(1, len(index) // BATCH)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=PEAK_LR, total_steps=max(1, epochs * steps))
+        with reporter.phase(f"{dataset.name}: train {start.name} on trainval", total=epochs * steps) as phase:
+            for epoch in range(epochs):
+                for chosen in batches(target, "uniform", BATCH, steps, 0, epoch):
+                    logits = head(network(inputs.batch(index[chosen]).to(device)).mean(dim=(2, 3)))
+                    loss = nn.functional.cross_entropy(logits, torch.from_numpy(target[chosen]).to(device))
+                    if not torch.isfinite(loss):
+                        raise TrainingError(f"Training {start.name} on trainval diverged in epoch {epoch + 1}; choose another backbone")
+                    optimizer.zero_grad(set_to_none=True)
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    optimizer.step()
+                    schedule.step()
+                    phase.advance(1, loss=float(loss.detach()))
+    return {k: v.detach().cpu().contiguous() for k, v in network.network.state_dict().items()}

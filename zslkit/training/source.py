@@ -1,0 +1,95 @@
+"""A dataset's inputs for a model: which kind, from which backbone, and how to get them by image index."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from zslkit.backbones import Backbone, load_backbone
+from zslkit.config import FeatureConfig, Input
+from zslkit.data.extract import ImageInputs, open_store
+from zslkit.dataset import Dataset
+from zslkit.errors import UserError
+from zslkit.progress import Reporter
+from zslkit.training.pretrain import trainval_weights
+from zslkit.training.view import ArraySource, MapSource, PooledSource, Source
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a model is fed with. map_shape and build_backbone are as in zslkit.model.Task."""
+
+    source: Source
+    kind: Input
+    feature_shape: tuple[int, ...]
+    map_shape: tuple[int, int, int] | None
+    build_backbone: Callable[[], nn.Module] | None
+    backbone: str
+    weights: str
+    weights_digest: str
+    fingerprint: str
+    image_size: tuple[int, int] | None
+    """(height, width) of what the backbone sees, in pixels."""
+
+    @property
+    def tuned(self) -> bool:
+        """Whether the backbone is trained with the model."""
+        return self.kind == "image"
+
+
+def choose_input(accepted: tuple[Input, ...], config: FeatureConfig, dataset: Dataset, model: str) -> Input:
+    """The kind of input for a model that accepts some kinds, preferred first.
+
+    Raises UserError that says what to prepare if the model cannot eat what is asked for or what there is.
+    """
+    usual = [k for k in accepted if k != "image"] if config.input == "frozen" else list(accepted)
+    wanted = usual if config.input in ("auto", "frozen") else [k for k in accepted if k == config.input]
+    if not wanted:
+        raise UserError(f"{model} takes {' or '.join(accepted)} inputs, not {config.input}; set features.input accordingly")
+    if dataset.images is None:
+        if "pooled" not in wanted:
+            raise UserError(
+                f"{model} takes {' or '.join(wanted)} inputs, and {dataset.name} has only pooled features here; put its images below --data-root"
+            )
+        return "pooled"
+    return wanted[0]
+
+
+def prepare(dataset: Dataset, config: FeatureConfig, kind: Input, device: torch.device, reporter: Reporter) -> Inputs:
+    """Extract or find the features, or make ready the images.
+
+    Pooled features that came with the dataset are used if it has no images. Raises what backbones and stores raise.
+    """
+    if kind == "pooled" and dataset.images is None:
+        assert dataset.features is not None
+        features = dataset.features
+        fingerprint = _array_fingerprint(features)
+        return Inputs(ArraySource(features), kind, features.shape[1:], None, None, "as given", "as given", fingerprint, fingerprint, None)
+    assert dataset.images is not None
+    backbone = _backbone(dataset, config, device, reporter)
+    height, width = np.asarray(backbone.transform.pixels(dataset.images.open(0))).shape[:2]
+    facts = (backbone.name, backbone.label, backbone.digest)
+    if kind == "image":
+        source, shape = ImageInputs(dataset.images, backbone.transform), backbone.map_shape(height, width)
+        return Inputs(source, kind, (3, height, width), shape, backbone.build, *facts, f"images-{backbone.digest}", (height, width))
+    store = open_store(dataset.name, dataset.images, backbone, config.dtype, device, reporter)
+    if kind == "pooled":
+        return Inputs(PooledSource(store), kind, store.map_shape[:1], None, None, *facts, store.fingerprint, (height, width))
+    return Inputs(MapSource(store), kind, store.map_shape, store.map_shape, None, *facts, store.fingerprint, (height, width))
+
+
+def _backbone(dataset: Dataset, config: FeatureConfig, device: torch.device, reporter: Reporter) -> Backbone:
+    if config.weights != "trainval":
+        return load_backbone(config)
+    start = load_backbone(config.model_copy(update={"weights": "random"}))
+    weights = trainval_weights(dataset, start, config.pretrain_epochs, device, reporter)
+    return load_backbone(config, weights, f"trained on trainval, {config.pretrain_epochs} epochs")
+
+
+def _array_fingerprint(features: np.ndarray) -> str:  # type: ignore[type-arg]
+    return hashlib.sha256(np.ascontiguousarray(features).tobytes()).hexdigest()[:16]

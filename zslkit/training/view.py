@@ -1,0 +1,77 @@
+"""What a model is trained on: the images of seen classes in trainval, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from zslkit.data.store import FeatureStore
+from zslkit.dataset import Dataset
+
+Index = NDArray[np.int64]
+
+
+class Source(Protocol):
+    """Inputs of all images of a dataset, by image index."""
+
+    def batch(self, index: Index) -> Tensor:
+        """(B, ...) float32 on the CPU."""
+        ...
+
+
+@dataclass(frozen=True)
+class MapSource:
+    """Feature maps (B, D, H, W) from a store."""
+
+    store: FeatureStore
+
+    def batch(self, index: Index) -> Tensor:
+        return self.store.maps(index)
+
+
+@dataclass(frozen=True)
+class PooledSource:
+    """Pooled features (B, D) from a store."""
+
+    store: FeatureStore
+
+    def batch(self, index: Index) -> Tensor:
+        return self.store.pooled(index)
+
+
+@dataclass(frozen=True)
+class ArraySource:
+    """Features (B, D) that came with the dataset."""
+
+    features: NDArray[np.floating[Any]]
+
+    def batch(self, index: Index) -> Tensor:
+        return torch.from_numpy(np.asarray(self.features[index], dtype=np.float32))
+
+
+class View:
+    """A TrainingView over a source. It holds no index of a test image, so none can be asked for."""
+
+    def __init__(self, source: Source, dataset: Dataset) -> None:
+        self._source = source
+        self._index = dataset.split.trainval
+        self._labels = dataset.labels[self._index]
+
+    @property
+    def labels(self) -> Index:
+        return self._labels
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def batch(self, index: Index) -> Tensor:
+        return self._source.batch(self._index[index])
+
+    def everything(self) -> tuple[Tensor, Tensor]:
+        parts = [self.batch(np.arange(i, min(i + 1024, len(self)))) for i in range(0, len(self), 1024)]
+        return torch.cat(parts), torch.from_numpy(self._labels)
