@@ -1,8 +1,8 @@
 """zslkit: train and compare generalized zero-shot learning models, reproducibly.
 
-    >>> import zslkit
-    >>> result = zslkit.run("dedn", "digits", seed=0)
-    >>> result.metrics["H"]
+>>> import zslkit
+>>> result = zslkit.run("dedn", "digits", seed=0)
+>>> result.metrics["H"]
 """
 
 from __future__ import annotations

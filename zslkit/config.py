@@ -29,7 +29,9 @@ class FeatureConfig(Config):
 
     backbone: str = Field("resnet101.tv_in1k", description="name of a timm model")
     weights: str = Field("auto", description="auto, hub, offline, trainval (trained on this dataset's trainval images), random, or a file")
-    size: int | tuple[int, int] | None = Field(None, description="side of the square or (height, width) in pixels; none: images as they are")
+    size: int | tuple[int, int] | None = Field(
+        None, description="side of the square or (height, width) in pixels; none: images as they are"
+    )
     reduction: int | None = Field(None, ge=1, description="take the deepest map with this stride instead of the network's last one")
     input: Literal["auto", "frozen", "pooled", "map", "image"] = Field(
         "auto", description="what the model is fed with; auto: what it prefers; frozen: what it prefers of pooled and map"
@@ -41,8 +43,12 @@ class FeatureConfig(Config):
 class ProtocolConfig(Config):
     """How the numbers are made (section `protocol`)."""
 
-    selection: Literal["last", "validation"] = Field("last", description="which epoch counts; validation: the best one of a fold inside trainval")
-    calibration: Literal["none", "validation"] = Field("none", description="calibrated stacking, its gamma picked on a fold inside trainval")
+    selection: Literal["last", "validation"] = Field(
+        "last", description="which epoch counts; validation: the best one of a fold inside trainval"
+    )
+    calibration: Literal["none", "validation"] = Field(
+        "none", description="calibrated stacking, its gamma picked on a fold inside trainval"
+    )
     tune: bool = Field(False, description="search the model's declared grid on the fold first")
     fold_seed: int = Field(0, description="seed of the validation fold")
     patience: int = Field(0, ge=0, description="with selection=validation: stop after so many epochs without a better H; 0: never")

@@ -102,7 +102,9 @@ class Dataset:
         if both := unseen & trained:
             raise DataError(f"{self.name}: {len(both)} classes stand in trainval and in test_unseen ({self.classes[min(both)]!r}, ...)")
         if strange := set(np.unique(self.labels[self.split.test_seen])) - trained:
-            raise DataError(f"{self.name}: {len(strange)} classes of test_seen have no image in trainval ({self.classes[min(strange)]!r}, ...)")
+            raise DataError(
+                f"{self.name}: {len(strange)} classes of test_seen have no image in trainval ({self.classes[min(strange)]!r}, ...)"
+            )
 
     @property
     def seen(self) -> NDArray[np.bool_]:

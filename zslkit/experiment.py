@@ -196,7 +196,7 @@ class _Job:
         used = selection.needed(plan)
         epochs = picks.config.train.epochs if issubclass(kind, GradientModel) else None  # type: ignore[attr-defined]
         config = plan.values | picks.config.model_dump(mode="json")
-        origins = {**plan.origins, **{k: "picked on validation" for k in picks.changes}}
+        origins = {**plan.origins, **dict.fromkeys(picks.changes, "picked on validation")}
         return schema.RunRecord(
             identity=key,
             model=schema.ModelInfo(
@@ -286,5 +286,3 @@ def _save_weights(model: Model, path: Path) -> None:
     from safetensors.torch import save_file
 
     save_file({k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}, path)
-
-

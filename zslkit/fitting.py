@@ -79,7 +79,8 @@ def score(model: Model, source: Source, index: NDArray[np.int64], device: torch.
             scores = model.scores(source.batch(chosen).to(device)).float().cpu()
             if scores.shape != (len(chosen), model.task.n_classes):
                 raise TrainingError(
-                    f"{type(model).__name__}.scores gave {tuple(scores.shape)} for {len(chosen)} images and {model.task.n_classes} classes; "
+                    f"{type(model).__name__}.scores gave {tuple(scores.shape)} for {len(chosen)} images "
+                    f"and {model.task.n_classes} classes; "
                     "it must give a score for every image and class"
                 )
             if not torch.isfinite(scores).all():

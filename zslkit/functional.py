@@ -39,7 +39,7 @@ def channel_attention(F: Tensor, score_query: Tensor, attention_query: Tensor) -
     if F.requires_grad:
         return channel_attention_plain(F, score_query, attention_query)[0]
     with torch.autocast(F.device.type, enabled=False):
-        scores: Tensor = _ChannelAttention.apply(F, score_query, attention_query)  # type: ignore[no-untyped-call]
+        scores: Tensor = _ChannelAttention.apply(F, score_query, attention_query)
     return scores
 
 
@@ -63,7 +63,7 @@ class _ChannelAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, F: Tensor, score_query: Tensor, attention_query: Tensor) -> Tensor:
-        batch, channels, regions = F.shape
+        batch, _, regions = F.shape
         count = len(score_query)
         trains = score_query.requires_grad or attention_query.requires_grad
         images, rows = _chunks(F)
@@ -84,7 +84,7 @@ class _ChannelAttention(torch.autograd.Function):
         return scores
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, Tensor]:
         context, weighted = ctx.saved_tensors
         grad = grad.to(context.dtype).T.unsqueeze(1)  # (A, 1, B)
         by_score = torch.bmm(grad, context.transpose(0, 1)).squeeze(1)

@@ -101,5 +101,3 @@ def _preset(entry: Entry, kind: type[Model], preset: str | None, dataset: str) -
             raise UserError(f"{entry.name} has no preset {preset!r}{did_you_mean(preset, known)}")
         return known[preset]
     return known.get(dataset.rpartition(":")[2]) or known.get("default")
-
-

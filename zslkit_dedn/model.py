@@ -55,7 +55,9 @@ class DEDN(GradientModel):
     def __init__(self, config: DEDNConfig, task: Task) -> None:
         super().__init__(config, task)
         if task.map_shape is None:
-            raise UserError(f"{task.dataset}: this model looks at regions and needs feature maps (D, H, W), not pooled features; prepare maps")
+            raise UserError(
+                f"{task.dataset}: this model looks at regions and needs feature maps (D, H, W), not pooled features; prepare maps"
+            )
         channels, height, width = task.map_shape
         self.experts = Experts(self._words(config, task), choose(config.clusters, task), channels, height * width, config.rank)
         self.register_buffer("b", seen_bias(self.seen, config.bias), persistent=False)
@@ -66,7 +68,8 @@ class DEDN(GradientModel):
             return torch.randn(task.n_attributes, config.word_dim)
         if task.word_vectors is None:
             raise UserError(
-                f"{task.dataset} has no word vectors of its attributes, which this model starts from; add them, or start at random with words=random"
+                f"{task.dataset} has no word vectors of its attributes, which this model starts from; "
+                "add them, or start at random with words=random"
             )
         return torch.from_numpy(task.word_vectors).float()
 
@@ -87,7 +90,8 @@ class DEDN(GradientModel):
 
     def scores(self, x: Tensor) -> Tensor:
         coarse, fine = self.expert_scores(x)
-        return self.config.e_mix * coarse + (1 - self.config.e_mix) * fine
+        e_mix: float = self.config.e_mix
+        return e_mix * coarse + (1 - e_mix) * fine
 
     def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
         """The terms of DEDN.md, unweighted, and their weighted "total"."""

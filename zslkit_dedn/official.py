@@ -107,7 +107,9 @@ def _check_names(state: Mapping[str, Tensor], groups: Clusters, names: Names) ->
         raise DataError(f"This is no checkpoint of the authors' program for this dataset: {'; '.join(parts)}")
     for i, cluster in enumerate(groups):
         if (rows := len(state[f"Snet{i}.V"])) != len(cluster):
-            raise DataError(f"Snet{i} holds {rows} attributes and the chosen clusters give it {len(cluster)}; try the other clusters (paper, released)")
+            raise DataError(
+                f"Snet{i} holds {rows} attributes and the chosen clusters give it {len(cluster)}; try the other clusters (paper, released)"
+            )
 
 
 def _read(path: str | Path) -> Mapping[str, Tensor]:
@@ -116,7 +118,9 @@ def _read(path: str | Path) -> Mapping[str, Tensor]:
     except FileNotFoundError as error:
         raise DataError(f"There is no checkpoint at {path}; check the path") from error
     except Exception as error:
-        raise DataError(f"{path} cannot be read as a file of weights ({type(error).__name__}); is it complete, and saved as a state dict?") from error
+        raise DataError(
+            f"{path} cannot be read as a file of weights ({type(error).__name__}); is it complete, and saved as a state dict?"
+        ) from error
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise DataError(f"{path} holds no state dict (name -> tensor); save model.state_dict() with the authors' program")
     return state

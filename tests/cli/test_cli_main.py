@@ -21,7 +21,8 @@ HEAVY = ("torch", "torchvision", "timm", "sklearn", "scipy", "matplotlib", "pyda
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["models"], ["datasets"], ["models", "--json"], ["models", "nosuch"], ["run", "--help"], ["nosuch"]]
+    "arguments",
+    [["--help"], ["--version"], ["models"], ["datasets"], ["models", "--json"], ["models", "nosuch"], ["run", "--help"], ["nosuch"]],
 )
 def test_nothing_heavy_is_imported(arguments: list[str]) -> None:
     program = f"""
@@ -58,8 +59,8 @@ def test_version_and_no_command(zslkit: Command) -> None:
         (["models", "--jsn"], "--json"),
         (["--versoin"], "--version"),
         (["run"], "--model"),
-        (["run", "--model", "dednn"], 'There is no model \'dednn\'; did you mean "dedn"'),
-        (["run", "--model", "dedn", "--dataset", "digit"], 'There is no dataset \'digit\'; did you mean "digits"'),
+        (["run", "--model", "dednn"], "There is no model 'dednn'; did you mean \"dedn\""),
+        (["run", "--model", "dedn", "--dataset", "digit"], "There is no dataset 'digit'; did you mean \"digits\""),
         (["run", "--model", "dedn", "--seed", "-1"], "--seed"),
         (["compare", "dedn", "apm"], "There is no model 'apm'"),
         (["compare", "dedn", "--seeds", "1-x"], "'1-x' is no list of seeds"),

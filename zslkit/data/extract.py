@@ -32,7 +32,7 @@ def images_digest(images: Images) -> str:
     signature = getattr(images, "stat_signature", None)
     if signature is None:
         return images.digest()
-    note = cache_root() / "digests" / signature()
+    note = cache_root() / "digests" / str(signature())
     if note.is_file():
         return note.read_text()
     digest = images.digest()
@@ -104,7 +104,9 @@ def _extract(folder: Path, key: str, images: Images, backbone: Backbone, dtype: 
         _write_text(partial / "manifest.json", json.dumps(manifest, indent=1))
         (partial / "done").unlink(missing_ok=True)
     except OSError as error:
-        raise DataError(f"Writing the feature store {partial} failed ({error.strerror or error}); free some space or set ZSLKIT_CACHE, then run again") from error
+        raise DataError(
+            f"Writing the feature store {partial} failed ({error.strerror or error}); free some space or set ZSLKIT_CACHE, then run again"
+        ) from error
     os.replace(partial, folder)
 
 
@@ -112,14 +114,15 @@ def _reserve(partial: Path, size: int) -> None:
     have = shutil.disk_usage(partial).free + sum(f.stat().st_blocks * 512 for f in partial.iterdir())
     if have < size:
         raise DataError(
-            f"The feature store needs {size / 1e9:.1f} GB and {partial.parent} has {have / 1e9:.1f} GB left; free some, or put it elsewhere with ZSLKIT_CACHE"
+            f"The feature store needs {size / 1e9:.1f} GB and {partial.parent} has {have / 1e9:.1f} GB left; "
+            "free some, or put it elsewhere with ZSLKIT_CACHE"
         )
 
 
-def _array(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+def _array(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.memmap[Any, np.dtype[Any]]:
     if path.is_file():
         try:
-            array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r+")
+            array: np.memmap[Any, np.dtype[Any]] = np.lib.format.open_memmap(path, mode="r+")
             if array.shape == shape and array.dtype == dtype:
                 return array
         except ValueError:
@@ -152,7 +155,9 @@ class ImageInputs:
             return self.transform.normalise(_stack(self.images, self.transform, index, pool))
 
 
-def decoded(images: Images, transform: Transform, batches: list[NDArray[np.int64]], device: torch.device) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+def decoded(
+    images: Images, transform: Transform, batches: list[NDArray[np.int64]], device: torch.device
+) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
     """Batches of inputs (B, 3, h, w), the next one decoded by threads while the caller works on this one."""
     with ThreadPoolExecutor(max_workers=1) as ahead, ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         queue = [ahead.submit(_stack, images, transform, b, pool) for b in batches[:2]]
@@ -168,7 +173,8 @@ def _stack(images: Images, transform: Transform, index: NDArray[np.int64], pool:
     for i, p in zip(index, pixels, strict=True):
         if p.shape != pixels[0].shape:
             raise DataError(
-                f"{images.key(int(i))} is {p.shape[1]}x{p.shape[0]} pixels and {images.key(int(index[0]))} is {pixels[0].shape[1]}x{pixels[0].shape[0]}; "
+                f"{images.key(int(i))} is {p.shape[1]}x{p.shape[0]} pixels and {images.key(int(index[0]))} is "
+                f"{pixels[0].shape[1]}x{pixels[0].shape[0]}; "
                 "set features.size to bring all images to one size"
             )
     return torch.from_numpy(np.stack(pixels))

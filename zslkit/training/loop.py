@@ -64,7 +64,9 @@ class Loop:
         groups = model.parameter_groups()
         optimizer = _optimizer(config, groups)
         start = self._resume(model, optimizer)
-        if start >= config.epochs or (start and self._observer is not None and self._observer.history and self._observer.history[-1].get("stop")):
+        if start >= config.epochs or (
+            start and self._observer is not None and self._observer.history and self._observer.history[-1].get("stop")
+        ):
             return
         steps = config.steps_per_epoch or max(1, len(view) // config.batch_size)
         saved = time.monotonic()
@@ -106,10 +108,11 @@ class Loop:
             with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=config.precision == "bfloat16"):
                 terms = model.loss(x.to(self.device, non_blocking=True), label.to(self.device))
             total = terms["total"] if "total" in terms else torch.stack(list(terms.values())).sum()
-            values = {k: float(v) for k, v in terms.items()}
+            values = {k: float(v.detach()) for k, v in terms.items()}
             if bad := [k for k, v in values.items() if not np.isfinite(v)]:
                 raise TrainingError(
-                    f"The loss term {bad[0]} is {values[bad[0]]} in epoch {epoch + 1}, step {count + 1}; lower train.lr, set train.clip_norm, "
+                    f"The loss term {bad[0]} is {values[bad[0]]} in epoch {epoch + 1}, step {count + 1}; "
+                    "lower train.lr, set train.clip_norm, "
                     "or train in float32"
                 )
             optimizer.zero_grad(set_to_none=True)
@@ -120,7 +123,7 @@ class Loop:
             for k, v in values.items():
                 sums[k] = sums.get(k, 0.0) + v
             count += 1
-            phase.advance(1, epoch=epoch + 1, loss=float(total))
+            phase.advance(1, epoch=epoch + 1, loss=float(total.detach()))
         return {k: v / count for k, v in sums.items()}
 
     def _resume(self, model: GradientModel, optimizer: Optimizer) -> int:
@@ -138,7 +141,13 @@ class Loop:
     def _save(self, model: GradientModel, optimizer: Optimizer, epoch: int) -> None:
         assert self._path is not None
         history = self._observer.history if self._observer else []
-        state = {"epoch": epoch, "seconds": self.seconds, "history": history, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+        state = {
+            "epoch": epoch,
+            "seconds": self.seconds,
+            "history": history,
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+        }
         checkpoint.save(self._path, state)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from zslkit.backbones import Backbone, load_backbone
@@ -54,7 +56,8 @@ def choose_input(accepted: tuple[Input, ...], config: FeatureConfig, dataset: Da
     if dataset.images is None:
         if "pooled" not in wanted:
             raise UserError(
-                f"{model} takes {' or '.join(wanted)} inputs, and {dataset.name} has only pooled features here; put its images below --data-root"
+                f"{model} takes {' or '.join(wanted)} inputs, and {dataset.name} has only pooled features here; "
+                "put its images below --data-root"
             )
         return "pooled"
     return wanted[0]
@@ -91,5 +94,5 @@ def _backbone(dataset: Dataset, config: FeatureConfig, device: torch.device, rep
     return load_backbone(config, weights, f"trained on trainval, {config.pretrain_epochs} epochs")
 
 
-def _array_fingerprint(features: np.ndarray) -> str:  # type: ignore[type-arg]
+def _array_fingerprint(features: NDArray[np.floating[Any]]) -> str:
     return hashlib.sha256(np.ascontiguousarray(features).tobytes()).hexdigest()[:16]
