@@ -24,6 +24,7 @@ check_option = click.option("--check", is_flag=True, help="Import each one, in a
 def models(state: State, /, name: str | None, check: bool, as_json: bool) -> int:
     """The models that are installed; with NAME all that one of them says of itself, its settings included."""
     if name is not None:
+        MODELS.find(name)  # a name that nothing answers to costs no import
         from zslkit.cli.describe import describe
 
         return describe(name, as_json)

@@ -1,0 +1,143 @@
+"""The gradient loop on a tiny made-up task: learning, sampling, resuming, and stopping on a broken loss."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from zslkit.errors import DataError, TrainingError
+from zslkit.model import GradientConfig, GradientModel, Task
+from zslkit.progress import Silent
+from zslkit.training.loop import Loop
+from zslkit.training.sampling import batches
+
+
+class Tiny(GradientModel):
+    """A linear map from features to attributes."""
+
+    inputs = ("pooled",)
+    Config = GradientConfig
+
+    def __init__(self, config: Any, task: Task) -> None:
+        super().__init__(config, task)
+        self.W = nn.Linear(4, task.n_attributes)
+        self.drop = nn.Dropout(0.2)
+
+    def scores(self, x: Tensor) -> Tensor:
+        return self.W(self.drop(x)) @ self.attributes.T
+
+    def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
+        return {"cross_entropy": nn.functional.cross_entropy(self.scores(x), label)}
+
+
+class Broken(Tiny):
+    def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
+        return {**super().loss(x, label), "explosion": self.scores(x).sum() * float("inf")}
+
+
+class Rows:
+    """Sixty rows of three classes, far apart."""
+
+    def __init__(self) -> None:
+        self.labels = np.repeat(np.arange(3), 20)
+        self.x = torch.randn(60, 4, generator=torch.Generator().manual_seed(0)) + 3 * torch.eye(4)[self.labels]
+
+    def __len__(self) -> int:
+        return 60
+
+    def batch(self, index: np.ndarray) -> Tensor:
+        return self.x[torch.from_numpy(index)]
+
+    def everything(self) -> tuple[Tensor, Tensor]:
+        return self.x, torch.from_numpy(self.labels)
+
+
+def tiny(kind: type[GradientModel] = Tiny, epochs: int = 4, **train: Any) -> GradientModel:
+    torch.manual_seed(0)
+    task = Task("made up", ("a", "b", "c"), np.ones(3, bool), np.eye(3, dtype=np.float32), ("x", "y", "z"), "pooled", (4,))
+    return kind(GradientConfig.model_validate({"train": {"epochs": epochs, "batch_size": 6, "lr": 0.01, **train}}), task)
+
+
+def loop(log: list[dict[str, Any]], path: Path | None = None) -> Loop:
+    return Loop(
+        seed=3, device=torch.device("cpu"), reporter=Silent(), log=lambda **values: log.append(values), checkpoint_path=path
+    )
+
+
+def test_the_loss_falls_and_every_epoch_is_logged() -> None:
+    log: list[dict[str, Any]] = []
+    loop(log).train(tiny(epochs=6), Rows())
+    assert [line["epoch"] for line in log] == [1, 2, 3, 4, 5, 6]
+    assert log[-1]["cross_entropy"] < 0.5 * log[0]["cross_entropy"]
+
+
+@pytest.mark.parametrize("optimizer", ["rmsprop", "adam", "adamw", "sgd"])
+def test_every_optimizer_by_name(optimizer: str) -> None:
+    log: list[dict[str, Any]] = []
+    loop(log).train(tiny(optimizer=optimizer), Rows())
+    assert log[-1]["cross_entropy"] < log[0]["cross_entropy"]
+
+
+def test_resuming_repeats_the_uninterrupted_run_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = tiny(epochs=5)
+    loop([]).train(whole, Rows())
+    monkeypatch.setattr(sys.modules["zslkit.training.loop"], "CHECKPOINT_EVERY", 0.0)
+
+    class Interrupt:
+        history: list[dict[str, float]] = []  # noqa: RUF012
+
+        def after_epoch(self, epoch: int, model: GradientModel) -> bool:
+            if epoch == 3:
+                raise KeyboardInterrupt
+            return False
+
+    path = tmp_path / "checkpoint.pt"
+    first = loop([], path)
+    first._observer = Interrupt()
+    with pytest.raises(KeyboardInterrupt):
+        first.train(tiny(epochs=5), Rows())
+    again, log = tiny(epochs=5), []
+    loop(log, path).train(again, Rows())
+    assert log[0]["epoch"] == 3, "the second epoch was the last that was saved"
+    for a, b in zip(whole.parameters(), again.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_name() -> None:
+    with pytest.raises(TrainingError, match="explosion"):
+        loop([]).train(tiny(Broken), Rows())
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(b"no checkpoint")
+    with pytest.raises(DataError, match=r"checkpoint\.pt"):
+        loop([], path).train(tiny(), Rows())
+
+
+def test_balanced_batches_hold_distinct_classes() -> None:
+    labels = np.repeat(np.arange(10), 7)
+    for batch in batches(labels, "balanced", 6, 20, seed=0, epoch=0):
+        assert len(set(labels[batch])) == 6
+    (all_classes,) = batches(labels, "balanced", 50, 1, seed=0, epoch=0)
+    assert sorted(labels[all_classes]) == list(range(10))
+
+
+def test_uniform_batches_see_every_image_once_before_any_twice() -> None:
+    seen = np.concatenate(list(batches(np.zeros(12, dtype=int), "uniform", 4, 3, seed=1, epoch=0)))
+    assert sorted(seen) == list(range(12))
+    assert len(list(batches(np.zeros(12, dtype=int), "uniform", 4, 7, seed=1, epoch=0))) == 7
+
+
+def test_batches_depend_on_seed_and_epoch_alone() -> None:
+    labels = np.repeat(np.arange(5), 9)
+    one, two = (list(batches(labels, "balanced", 5, 4, seed=2, epoch=1)) for _ in range(2))
+    assert all((a == b).all() for a, b in zip(one, two, strict=True))
+    other = list(batches(labels, "balanced", 5, 4, seed=2, epoch=2))
+    assert any((a != b).any() for a, b in zip(one, other, strict=True))
