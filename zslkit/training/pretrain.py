@@ -1,7 +1,7 @@
 """Backbone weights from nothing but a dataset's own trainval images: `features.weights = trainval`.
 
 For domains that no pretrained network knows, and for machines without a network. The backbone learns to name the seen
-classes of trainval and is then used like any other. A validation fold has fewer seen classes, hence weights of its own.
+classes of trainval by their attributes and is then used like any other. A validation fold has fewer seen classes, hence weights of its own.
 """
 
 from __future__ import annotations
@@ -27,19 +27,21 @@ from zslkit.training.sampling import batches
 
 BATCH = 64
 PEAK_LR = 2e-3
+SCALE = 20.0
+"""Of the cosine between predicted and given attributes; a usual value."""
 
 
 def trainval_weights(dataset: Dataset, start: Backbone, epochs: int, device: torch.device, reporter: Reporter) -> Path:
     """A file of weights for `start`'s network, trained from its random start on the seen classes; made once.
 
-    AdamW with one cycle of the learning rate, cross entropy over the seen classes on averaged maps. Seeded, so the file
-    is the same on every run of one machine. Raises DataError if the dataset has no images.
+    AdamW with one cycle of the learning rate; cross entropy over the seen classes of the cosine between their attributes and
+    those predicted from the averaged map, so that classes learn from each other. Seeded: the same file on every run of one machine. Raises DataError if the dataset has no images.
     """
     if dataset.images is None:
         raise DataError(f"{dataset.name} has features but no images, so no backbone can be trained on it; use its pooled features")
     index = dataset.split.trainval
-    facts = [images_digest(dataset.images), start.name, start.reduction, start.digest, repr(start.transform), epochs, BATCH, PEAK_LR]
-    key = hashlib.sha256(json.dumps(facts).encode() + index.tobytes() + dataset.labels[index].tobytes()).hexdigest()[:16]
+    facts = [images_digest(dataset.images), start.name, start.reduction, start.digest, repr(start.transform), epochs, BATCH, PEAK_LR, SCALE]
+    key = hashlib.sha256(json.dumps(facts).encode() + index.tobytes() + dataset.labels[index].tobytes() + dataset.semantics.normalised().tobytes()).hexdigest()[:16]
     path = cache_root() / "weights" / f"{dataset.name}-{key}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
@@ -59,7 +61,8 @@ def _train(dataset: Dataset, start: Backbone, epochs: int, device: torch.device,
         torch.manual_seed(0)
         network = start.build().to(device).train()
         height, width = inputs.batch(index[:1]).shape[2:]
-        head = nn.Linear(start.map_shape(height, width)[0], len(names)).to(device)
+        table = torch.from_numpy(dataset.semantics.normalised()[names]).to(device)
+        head = nn.Linear(start.map_shape(height, width)[0], table.shape[1]).to(device)
         parameters = [*network.parameters(), *head.parameters()]
         optimizer = torch.optim.AdamW(parameters, lr=PEAK_LR, weight_decay=0.05)
         steps = max(1, len(index) // BATCH)
@@ -67,7 +70,8 @@ def _train(dataset: Dataset, start: Backbone, epochs: int, device: torch.device,
         with reporter.phase(f"{dataset.name}: train {start.name} on trainval", total=epochs * steps) as phase:
             for epoch in range(epochs):
                 for chosen in batches(target, "uniform", BATCH, steps, 0, epoch):
-                    logits = head(network(inputs.batch(index[chosen]).to(device)).mean(dim=(2, 3)))
+                    predicted = head(network(inputs.batch(index[chosen]).to(device)).mean(dim=(2, 3)))
+                    logits = SCALE * nn.functional.normalize(predicted, dim=1) @ table.T
                     loss = nn.functional.cross_entropy(logits, torch.from_numpy(target[chosen]).to(device))
                     if not torch.isfinite(loss):
                         raise TrainingError(f"Training {start.name} on trainval diverged in epoch {epoch + 1}; choose another backbone")
