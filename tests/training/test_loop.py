@@ -65,9 +65,7 @@ def tiny(kind: type[GradientModel] = Tiny, epochs: int = 4, **train: Any) -> Gra
 
 
 def loop(log: list[dict[str, Any]], path: Path | None = None) -> Loop:
-    return Loop(
-        seed=3, device=torch.device("cpu"), reporter=Silent(), log=lambda **values: log.append(values), checkpoint_path=path
-    )
+    return Loop(seed=3, device=torch.device("cpu"), reporter=Silent(), log=lambda **values: log.append(values), checkpoint_path=path)
 
 
 def test_the_loss_falls_and_every_epoch_is_logged() -> None:

@@ -35,13 +35,16 @@ def trainval_weights(dataset: Dataset, start: Backbone, epochs: int, device: tor
     """A file of weights for `start`'s network, trained from its random start on the seen classes; made once.
 
     AdamW with one cycle of the learning rate; cross entropy over the seen classes of the cosine between their attributes and
-    those predicted from the averaged map, so that classes learn from each other. Seeded: the same file on every run of one machine. Raises DataError if the dataset has no images.
+    those predicted from the averaged map, so that classes learn from each other. Seeded: the same file on every run of one machine.
+    Raises DataError if the dataset has no images.
     """
     if dataset.images is None:
         raise DataError(f"{dataset.name} has features but no images, so no backbone can be trained on it; use its pooled features")
     index = dataset.split.trainval
     facts = [images_digest(dataset.images), start.name, start.reduction, start.digest, repr(start.transform), epochs, BATCH, PEAK_LR, SCALE]
-    key = hashlib.sha256(json.dumps(facts).encode() + index.tobytes() + dataset.labels[index].tobytes() + dataset.semantics.normalised().tobytes()).hexdigest()[:16]
+    key = hashlib.sha256(
+        json.dumps(facts).encode() + index.tobytes() + dataset.labels[index].tobytes() + dataset.semantics.normalised().tobytes()
+    ).hexdigest()[:16]
     path = cache_root() / "weights" / f"{dataset.name}-{key}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
