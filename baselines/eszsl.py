@@ -18,6 +18,10 @@ class ESZSLConfig(ModelConfig):
 
     gamma: float = Field(1.0, ge=0, description="regulariser g of the features, 1e-3..1e3 in the paper")
     lam: float = Field(1.0, ge=0, description="regulariser l of the attributes, 1e-3..1e3 in the paper")
+    centre: bool = Field(
+        False,
+        description="take the mean of the training features away first: without it the -1 of all other classes is one constant to fit",
+    )
     normalise: Literal["none", "l2"] = Field("none", description="features as given, or each divided by its L2 norm")
 
 
@@ -33,6 +37,7 @@ class ESZSL(Model):
     citation = "Romera-Paredes and Torr. An embarrassingly simple approach to zero-shot learning. ICML 2015"
     presets = "presets/eszsl"
     search: ClassVar = {
+        "centre": (False, True),
         "gamma": (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3),
         "lam": (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3),
     }
@@ -40,15 +45,20 @@ class ESZSL(Model):
 
     config: ESZSLConfig
     W: Tensor
+    mean: Tensor
 
     def __init__(self, config: ESZSLConfig, task: Task) -> None:
         super().__init__(config, task)
+        self.register_buffer("mean", torch.zeros(task.feature_shape[0]))
         self.register_buffer("W", torch.zeros(task.feature_shape[0], task.n_attributes))
 
     def fit(self, view: TrainingView, trainer: Trainer) -> None:
         """Solve for W in float64. Raises TrainingError if a regulariser is too small for the system to be solved."""
         x, label = view.everything()
-        x = self._prepared(x.to(trainer.device)).double()
+        x = x.to(trainer.device)
+        if self.config.centre:
+            self.mean.copy_(x.mean(dim=0))
+        x = self._prepared(x).double()
         seen = self.seen.nonzero().flatten()
         column = torch.full((len(self.seen),), -1, device=x.device)
         column[seen] = torch.arange(len(seen), device=x.device)
@@ -61,6 +71,7 @@ class ESZSL(Model):
         return self._prepared(x) @ self.W @ self.attributes.T
 
     def _prepared(self, x: Tensor) -> Tensor:
+        x = x - self.mean
         return F.normalize(x, dim=1) if self.config.normalise == "l2" else x
 
 

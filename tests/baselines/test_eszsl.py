@@ -157,3 +157,13 @@ def test_it_recognises_classes_it_has_never_seen() -> None:
     fresh.load_state_dict(model.state_dict())
     x = images(unseen)
     assert torch.equal(fresh.scores(x), model.scores(x))
+
+
+def test_centred_features_may_be_shifted_by_anything() -> None:
+    x, labels = torch.randn(30, 4, generator=torch.Generator().manual_seed(0)), torch.arange(30) % 3
+    made = []
+    for shift in (0.0, 5.0):
+        model = ESZSL(ESZSLConfig(centre=True), task(np.eye(3), [True, True, True], width=4))
+        model.fit(View(x + shift, labels), Trainer())
+        made.append(model.scores(x + shift))
+    torch.testing.assert_close(made[0], made[1], rtol=1e-3, atol=1e-4)
