@@ -10,11 +10,9 @@ from pathlib import Path
 
 import pytest
 
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
-
 
 @pytest.fixture
-def zslkit(tmp_path: Path) -> Command:
+def zslkit(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """zslkit(arguments..., path=[folders on PYTHONPATH]) runs the command in an empty folder."""
 
     def call(*arguments: str, path: Sequence[Path] = ()) -> subprocess.CompletedProcess[str]:

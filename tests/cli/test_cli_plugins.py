@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Command  # tests/cli/conftest.py
+
+from zslkit.cli.app import main
+from zslkit.cli.check import check_all
+from zslkit.cli.listing import MODELS
+from zslkit.registry import Entry, rescan
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 PROJECT = """
 [build-system]
@@ -25,26 +34,58 @@ packages = ["{package}"]
 
 [project.entry-points."zslkit.models"]
 {entries}
+
+[project.entry-points."zslkit.datasets"]
+{package}-raises = "{package}.raises:Mine"
+{package}-alien = "{package}.alien:Mine"
+{package}-tiny = "{package}.good:Tiny"
 """
 
 GOOD = '''
+import time
+
 import numpy as np
 import torch
 
+from zslkit.dataset import Dataset, DatasetSource, Split
 from zslkit.model import Model
+from zslkit.semantics import Semantics
 
 
 class Nearest(Model):
-    """Scores by the mean of the seen classes."""
+    """Scores by the nearest attribute vector."""
 
     inputs = ("pooled",)
     citation = "A Stranger, 2030"
 
     def fit(self, view, trainer):
-        self.width = view.everything()[0].shape[1]
+        print("a plugin may print")
 
     def scores(self, x):
-        return torch.zeros(len(x), len(self.seen))
+        return -torch.cdist(x, self.attributes)
+
+
+class Fails(Nearest):
+    def fit(self, view, trainer):
+        raise ArithmeticError("it cannot be")
+
+
+class Sleeps(Nearest):
+    def fit(self, view, trainer):
+        time.sleep(60)
+
+
+class Tiny(DatasetSource):
+    """Features that are the attributes: everything can be told."""
+
+    title = "Tiny"
+
+    def load(self, name, root):
+        attributes = np.eye(4, dtype=np.float32)
+        labels = np.repeat(np.arange(4), 6)
+        train, seen, unseen = (np.array(i) for i in ([0, 1, 2, 6, 7, 8, 12, 13, 14], [3, 9, 15], [18, 19]))
+        semantics = Semantics(attributes, ("a", "b", "c", "d"))
+        return Dataset(name, tuple("wxyz"), labels, Split(train, seen, unseen), semantics, features=attributes[labels], title="Tiny")
 '''
 
 STRANGER = {
@@ -54,15 +95,21 @@ STRANGER = {
     "exits.py": "import sys\nprint('{}')\nsys.exit(3)\nclass Mine: ...\n",
     "typo.py": "class Mine(:\n",
     "future.py": "from zslkit.model import Model\nclass Mine(Model):\n    contract = 99\n",
-    "alien.py": "class Mine: ...\n",
+    "alien.py": "print('I talk')\nclass Mine: ...\n",
+    "dies.py": "import os; os._exit(7)\nclass Mine: ...\n",
+    "hangs.py": "import time; time.sleep(60)\nclass Mine: ...\n",
 }
 ENTRIES = {
     "nearest": "stranger.good:Nearest",
+    "fails": "stranger.good:Fails",
+    "sleeps": "stranger.good:Sleeps",
     "raises": "stranger.raises:Mine",
     "exits": "stranger.exits:Mine",
     "typo": "stranger.typo:Mine",
     "future": "stranger.future:Mine",
     "alien": "stranger.alien:Mine",
+    "dies": "stranger.dies:Mine",
+    "hangs": "stranger.hangs:Mine",
     "gone": "stranger.gone:Mine",
     "noclass": "stranger.good:Missing",
     "shared": "stranger.good:Nearest",
@@ -105,9 +152,8 @@ def test_a_good_plugin_stands_beside_our_own(zslkit: Command, installed: Path) -
     good = told["zslkit-stranger:nearest"]
     assert good["fault"] is None
     assert (good["version"], good["inputs"], good["protocol"]) == ("1.2", ["pooled"], "inductive")
-    assert good["description"] == "Scores by the mean of the seen classes."
+    assert good["description"] == "Scores by the nearest attribute vector."
     assert told["zslkit:eszsl"]["fault"] is None
-    assert zslkit("models", "nearest", path=[installed]).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -145,23 +191,79 @@ def test_listing_succeeds_and_runs_no_stranger(zslkit: Command, installed: Path)
 
 
 def test_check_imports_each_and_names_what_fails(zslkit: Command, installed: Path) -> None:
-    done = zslkit("models", "--json", "--check", "--debug", path=[installed])
-    told = {f"{m['distribution']}:{m['name']}": m["fault"] for m in json.loads(done.stdout)["models"]}
-    assert "library of mine not found" in told["zslkit-stranger:raises"]
-    assert "SystemExit" in told["zslkit-stranger:exits"]
-    assert "no subclass of zslkit.model.Model" in told["zslkit-stranger:alien"]
-    assert told["zslkit-stranger:nearest"] is None
-    assert told["zslkit:eszsl"] is None
+    done = zslkit("datasets", "--json", "--check", "--debug", path=[installed])
+    told = {f"{d['distribution']}:{d['name']}": d["fault"] for d in json.loads(done.stdout)["datasets"]}
+    assert "library of mine not found" in told["zslkit-stranger:stranger-raises"]
+    assert "no subclass of zslkit.dataset.DatasetSource" in told["zslkit-stranger:stranger-alien"]
+    assert "the module rival.alien is not there" in told["zslkit-rival:rival-alien"]
+    assert told["zslkit:cub"] is None
     assert done.returncode == 1
     assert "Traceback" in done.stderr
-    assert "zslkit-stranger:raises" in done.stderr.splitlines()[-1]
+    assert "zslkit-stranger:stranger-raises" in done.stderr.splitlines()[-1]
 
 
-def test_using_a_bad_plugin_names_its_distribution(zslkit: Command, installed: Path) -> None:
-    done = zslkit("models", "raises", path=[installed])
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "zslkit-stranger 1.2" in done.stderr
-    assert "library of mine not found" in done.stderr
-    done = zslkit("models", "shared", path=[installed])
-    assert done.returncode == 2
-    assert "zslkit-stranger:shared or zslkit-rival:shared" in done.stderr or "zslkit-rival:shared or zslkit-stranger:shared" in done.stderr
+@pytest.fixture
+def entries(installed: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Entry]]:
+    """The stranger's model entries, by name, as this process sees them."""
+    monkeypatch.syspath_prepend(str(installed))
+    rescan()
+    yield {e.name: e for e in MODELS.entries() if e.distribution == "zslkit-stranger"}
+    monkeypatch.undo()
+    rescan()
+
+
+def test_no_plugin_can_hurt_the_check(entries: dict[str, Entry]) -> None:
+    chosen = [entries[name] for name in ("exits", "dies", "alien", "nearest")]
+    exits, dies, alien, nearest = (verdict.fault for verdict in check_all(chosen))
+    assert exits == "SystemExit: 3"
+    assert dies == "loading it ended the process with code 7"
+    assert "no subclass of zslkit.model.Model" in alien
+    assert nearest == ""
+    (hangs,) = check_all([entries["hangs"]], seconds=1)
+    assert hangs.fault == "loading it took over 1 s"
+
+
+@pytest.mark.usefixtures("entries")
+def test_using_a_bad_plugin_names_its_distribution(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "raises"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "zslkit-stranger 1.2" in err
+    assert "library of mine not found" in err
+    assert main(["models", "shared"]) == 2
+    assert "zslkit-rival:shared or zslkit-stranger:shared" in capsys.readouterr().err
+
+
+COMPARE = ("compare", "nearest", "fails", "eszsl", "--dataset", "stranger-tiny", "--seeds", "0,1")
+
+
+def test_compare_finishes_what_it_can_and_names_the_rest(zslkit: Command, installed: Path) -> None:
+    done = zslkit(*COMPARE, "--json", path=[installed])
+    assert done.returncode == 1, done.stderr
+    told = json.loads(done.stdout)  # although a plugin printed
+    assert [(r["model"], r["seed"], r["metrics"]["H"]) for r in told["runs"] if r["model"] == "nearest"] == [
+        ("nearest", 0, 100),
+        ("nearest", 1, 100),
+    ]
+    assert len(told["runs"]) == 4
+    assert [(f["model"], f["seed"]) for f in told["failures"]] == [("fails", 0), ("fails", 1)]
+    assert "fails (seed 0), fails (seed 1) failed: " in done.stderr.splitlines()[-1]
+    assert "it cannot be" in done.stderr.splitlines()[-1]
+    again = zslkit(*COMPARE, "--markdown", path=[installed])
+    assert again.returncode == 1
+    assert "a plugin may print" not in again.stderr  # nothing was trained again
+    assert "| nearest | 2 |" in again.stdout
+    assert "| eszsl | 2 |" in again.stdout
+
+
+def test_ctrl_c_ends_with_130_and_a_sentence(tmp_path: Path, installed: Path) -> None:
+    command = [sys.executable, "-m", "zslkit", "compare", "sleeps", "--dataset", "stranger-tiny", "--out", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    assert process.stderr is not None
+    assert process.stderr.readline() == "sleeps, seed 0 (1 of 1)\n"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert err.splitlines()[-1].startswith("zslkit: Interrupted; ")
+    assert "Traceback" not in err

@@ -118,15 +118,21 @@ def _run_all(models: Sequence[str], dataset: str, seeds: Sequence[int], state: S
 
 def _print(results: Sequence[Any], failures: Sequence[Failure], *, markdown: bool, as_json: bool) -> None:
     from zslkit.results import tables
+    from zslkit.results.comparison import compare as compared
+    from zslkit.results.published import published
+    from zslkit.results.record import json_summary
 
     records = [result.record for result in results]
+    names = {record.dataset.published_as for record in records}
+    blocks = compared(records, [entry for name in sorted(names - {""}) for entry in published(name)])
     if as_json:
         failed = [{"model": f.model, "seed": f.seed, "reason": f.reason} for f in failures]
-        print_json({**tables.as_json(records), "failures": failed})
-    elif records and markdown:
-        click.echo(tables.markdown(records))
-    elif records:
-        print_table(tables.rich_table(records))
+        runs = [json_summary(result.record, result.folder) for result in results]
+        print_json({"blocks": tables.as_json(blocks), "runs": runs, "failures": failed})
+    elif blocks and markdown:
+        click.echo(tables.markdown(blocks))
+    elif blocks:
+        print_table(tables.rich_table(blocks))
 
 
 def told(failures: Iterable[Failure]) -> list[str]:

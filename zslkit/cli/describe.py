@@ -40,7 +40,8 @@ def describe(name: str, as_json: bool) -> int:
         return 0
     for word, value in facts_of(entry, model).items():
         if value:
-            click.echo(printable(f"{word + ':':<13}{', '.join(value) if isinstance(value, list) else value}"))
+            text = ", ".join(value) if isinstance(value, list) else " ".join(value.split())
+            click.echo(f"{word + ':':<13}{printable(text)}")
     click.echo()
     header = ("setting", "type", "default", "rule", "meaning")
     print_columns(header, [(k.key, k.type, shown(k.default), k.rule, k.help) for k in keys])

@@ -35,7 +35,7 @@ def exit_code_of(error: BaseException, state: State) -> int:
     if state.debug and not isinstance(error, click.ClickException):
         traceback.print_exception(error)
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
-        kept = "; the last checkpoint is kept, and the same command resumes from it" if state.resumes else ""
+        kept = "; what was checkpointed is kept, and the same command resumes from there" if state.resumes else ""
         tell(f"Interrupted{kept}")
         return 130
     tell(sentence(error, state))

@@ -64,8 +64,8 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], width: int | N
 
 
 def printable(text: str) -> str:
-    """Text of a stranger's file without line breaks and without control codes that would command the terminal."""
-    return "".join(c for c in " ".join(text.split()) if c.isprintable())
+    """Text of a stranger's file on one line, without the control codes that would command the terminal."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def shorten(text: str, length: int = 72) -> str:

@@ -32,7 +32,7 @@ def run_lines(record: RunRecord, folder: Path, reused: bool) -> Iterator[str]:
         "time": _times(record),
         "run folder": f"{folder}{' (was there already; --again repeats it)' if reused else ''}",
     }
-    yield from (printable(f"{word + ':':<12}") + printable(text) for word, text in said.items())
+    yield from (f"{word + ':':<12}{printable(text)}" for word, text in said.items())
     if missing := record.classes_without_images:
         yield printable(f"Classes without a test image, which count in no mean: {', '.join(missing)}")
 
@@ -42,14 +42,20 @@ def _rows(record: RunRecord) -> Iterator[tuple[str, ...]]:
     if record.uncalibrated != record.metrics:
         yield _row("uncalibrated", record.uncalibrated.model_dump())
     yield _row("chance", record.chance.model_dump())
-    if record.optimistic:
-        epoch = f" {record.optimistic['best_epoch']:g}" if "best_epoch" in record.optimistic else ""
-        yield _row(f"optimistic: epoch{epoch} picked on test, no result", record.optimistic)
+    yield from _optimistic(record.optimistic or {})
+
+
+def _optimistic(figures: Mapping[str, float | int]) -> Iterator[tuple[str, ...]]:
+    """What picking on the test sets would give, as many papers print it: never a result."""
+    if "best_epoch" in figures:
+        yield _row(f"(optimistic: epoch {figures['best_epoch']} picked on test)", figures)
+    if "H_gamma_on_test" in figures:
+        yield _row("(optimistic: gamma picked on test)", {"H": figures["H_gamma_on_test"]})
 
 
 def _row(name: str, figures: Mapping[str, float | int]) -> tuple[str, ...]:
-    percents = (f"{figures[k]:5.1f}" if k in figures else "    -" for k in FIGURES[:-1])
-    area = f"{figures['AUSUC']:.3f}" if "AUSUC" in figures else "    -"
+    percents = (f"{figures[k]:5.1f}" if k in figures else f"{'-':>5}" for k in FIGURES[:-1])
+    area = f"{figures['AUSUC']:.3f}" if "AUSUC" in figures else f"{'-':>5}"
     return (name, *percents, area)
 
 
