@@ -94,9 +94,11 @@ def test_git_state(tmp_path: Path) -> None:
     code = tmp_path / "package"
     code.mkdir()
     (code / "a.py").write_text("1")
-    assert git_state(code) is None, "an untracked folder, such as a virtual environment, is not the repository's"
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-m", "one")
+    (tmp_path / "venv").mkdir()
+    (tmp_path / "venv" / "b.py").write_text("1")
+    assert git_state(tmp_path / "venv") is None, "what is installed below a repository is not the repository's"
     state = git_state(code)
     assert state is not None
     assert len(state.commit) == 40

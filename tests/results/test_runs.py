@@ -18,7 +18,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zslkit.errors import DataError, UserError
-from zslkit.results import runs
 from zslkit.results.record import RunRecord
 from zslkit.results.runs import CannotWrite, RunFolder, find_runs, identity, load_run, run_path
 from zslkit.results.scores import Scores
@@ -112,7 +111,7 @@ def test_a_full_disk_costs_nothing_that_was_there(
     with RunFolder.open(tmp_path, "birds", "alpha", 0, ID) as folder:
         folder.checkpoint.write_bytes(b"state")
         with monkeypatch.context() as patch:
-            patch.setattr(runs.os, "fsync", full)
+            patch.setattr(os, "fsync", full)
             with pytest.raises(CannotWrite, match=r"No space is left.*seed0-.*free some space") as error:
                 folder.commit(make(), scores)
         assert error.value.exit_code == 1
@@ -202,6 +201,31 @@ def test_damaged_scores_are_refused_by_name(tmp_path: Path, make: Make, scores: 
     damage(run.folder / "scores.npz")
     with pytest.raises(DataError, match=r"scores\.npz.*run again"):
         run.scores()
+
+
+class Bomb:
+    """What a pickle may do to whoever opens it."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.target,)
+
+
+def test_no_pickle_is_ever_executed(tmp_path: Path, make: Make, scores: Scores) -> None:
+    run = load_run(finished(tmp_path, make(), scores))
+    path, mark = run.folder / "scores.npz", tmp_path / "exploded"
+    with np.load(path) as file:
+        arrays = dict(file)
+    with path.open("wb") as file:
+        np.savez(file, **{**arrays, "classes": np.array([Bomb(mark)], dtype=object)})
+    with pytest.raises(DataError):
+        run.scores()
+    path.write_bytes(pickle.dumps(Bomb(mark)))
+    with pytest.raises(DataError):
+        run.scores()
+    assert not mark.exists()
 
 
 def test_folders_that_hold_no_run_are_told_apart(tmp_path: Path) -> None:

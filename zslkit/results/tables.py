@@ -1,210 +1,222 @@
-"""Comparison tables: a row per model, mean and standard deviation over seeds, and how every row was made.
-
-Rows that differ in what decides comparability stand in blocks of their own, and the title of a block says in what.
-"""
+"""Comparisons for the eye and for programs: a terminal table, Markdown, JSON."""
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from zslkit.results.published import Published, published
-from zslkit.results.record import RunRecord
+from zslkit.results.comparison import Block, Row, Stat
+from zslkit.results.published import Published
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+DASH = "-"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One place of a table. grey: it is no run of ours."""
+
+    text: str
+    bold: bool = False
+    grey: bool = False
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A block as cells: what both the terminal and Markdown show."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+def grid(block: Block) -> Grid:
+    """The block's runs, then chance, then published results."""
+    metrics = ["T1", "U", "S", "H", *(["H, gamma 0"] if block.calibrated else []), "AUSUC"]
+    header = ("model", "runs", *metrics, "parameters", "training", "peak memory", "protocol")
+    chance = ["chance", "", *(_figure(_chance_of(block, name)) for name in metrics), "", "", "", "answers at random"]
+    rows = [_run_cells(row, metrics) for row in block.rows]
+    rows.append(tuple(Cell(text, grey=True) for text in chance))
+    rows += [_published_cells(entry, metrics) for entry in block.published]
+    return Grid(header, tuple(rows))
+
+
+def rich_table(blocks: Sequence[Block]) -> RenderableType:
+    """All blocks, to be printed by a rich console: figures first, then what they cost and how they were made.
+
+    One table for both would not fit into a terminal of 80 columns.
+    """
     from rich.console import Group
+    from rich.text import Text
 
-FIGURES = ("T1", "U", "S", "H", "AUSUC")
-OTHERS = ("H uncalibrated", "H if picked on test", "parameters", "training", "peak memory", "seeds", "made by")
-AS_PAPERS = "'H if picked on test' is the best epoch on the test set, as papers print it; it is no result of ours."
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Mean, standard deviation (n - 1) and number of seeds; std is None for one seed."""
-
-    mean: float
-    std: float | None
-    n: int
-
-    def text(self, digits: int = 1) -> str:
-        return f"{self.mean:.{digits}f}" + ("" if self.std is None else f" ± {self.std:.{digits}f}")
+    parts: list[RenderableType] = []
+    for block in blocks:
+        content = grid(block)
+        split = content.header.index("parameters")
+        runs = [(row[0], *row[split:]) for row in content.rows[: len(block.rows)]]
+        # Text, not markup, here and below: names of plugins and datasets are data and may hold brackets.
+        parts.append(Text(_plain(block.title), style="bold"))
+        parts.append(_rich_part(content.header[:split], [row[:split] for row in content.rows]))
+        parts.append(_rich_part((content.header[0], *content.header[split:]), runs))
+        parts += [Text(_plain(note), style="dim") for note in (*block.notes, *_remarks(block))]
+        parts.append(Text(""))
+    return Group(*parts)
 
 
-def spread(values: Sequence[float]) -> Spread:
-    return Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
-
-
-@dataclass(frozen=True)
-class Row:
-    """One model under one protocol, over its seeds."""
-
-    records: tuple[RunRecord, ...]
-
-    @property
-    def first(self) -> RunRecord:
-        return self.records[0]
-
-    def figure(self, name: str) -> Spread:
-        return spread([getattr(r.metrics, name) for r in self.records])
-
-    @property
-    def badges(self) -> str:
-        """How the row's figures were made: training protocol, selection, calibration and input."""
-        p, f = self.first.protocol, self.first.features
-        calibration = "not calibrated" if p.calibration == "none" else "gamma by validation"
-        return f"{p.training}; {p.selection} epoch; {calibration}; {f.input}"
-
-    def other(self, name: str) -> str:
-        rs = self.records
-        if name == "H uncalibrated":
-            return spread([r.uncalibrated.H for r in rs]).text() if self.first.protocol.calibration != "none" else "-"
-        if name == "H if picked on test":
-            best = [r.optimistic["H"] for r in rs if r.optimistic and "H" in r.optimistic]
-            return spread(best).text() if len(best) == len(rs) else "-"
-        if name == "peak memory":
-            peaks = [r.costs.peak_memory_mb for r in rs if r.costs.peak_memory_mb is not None]
-            return f"{statistics.fmean(peaks):.0f} MB" if peaks else "-"
-        told: dict[str, Callable[[], str]] = {
-            "parameters": lambda: f"{self.first.costs.parameters / 1e6:.2f} M",
-            "training": lambda: f"{statistics.fmean(r.costs.train_seconds for r in rs):.0f} s",
-            "seeds": lambda: ",".join(str(r.seed) for r in rs),
-            "made by": lambda: self.badges,
-        }
-        return told[name]()
-
-
-@dataclass(frozen=True)
-class Block:
-    """Rows that may be compared, and in words what they share."""
-
-    title: str
-    rows: tuple[Row, ...]
-    published: tuple[Published, ...]
-
-    def best(self, figure: str) -> float:
-        """The highest mean of a figure, rounded as it is printed, so that ties are both best."""
-        return max(round(row.figure(figure).mean, _digits(figure)) for row in self.rows)
-
-    def is_best(self, row: Row, figure: str) -> bool:
-        return len(self.rows) > 1 and round(row.figure(figure).mean, _digits(figure)) == self.best(figure)
-
-
-def _digits(figure: str) -> int:
-    return 3 if figure == "AUSUC" else 1
-
-
-def _facts(r: RunRecord) -> dict[str, str]:
-    f = r.features
-    size = "size unknown" if f.size is None else f"{f.size} px" if isinstance(f.size, int) else f"{f.size[0]}x{f.size[1]} px"
-    return {
-        "dataset": r.dataset.title or r.dataset.name,
-        "split": f"split {r.fingerprints.split}",
-        "semantics": f"semantics {r.fingerprints.semantics}",
-        "backbone": f"{f.backbone} ({f.weights})",
-        "weights": f"weights {f.weights_digest}",
-        "training of the backbone": "tuned" if f.tuned else "frozen",
-        "resolution": size,
-    }
-
-
-def blocks(records: Sequence[RunRecord]) -> list[Block]:
-    """Records in comparable blocks; within a block one row for each model and way of making. Order of arrival is kept."""
-    groups: dict[tuple[str, ...], list[RunRecord]] = {}
-    for r in records:
-        groups.setdefault(tuple(_facts(r).values()), []).append(r)
-    names = list(_facts(records[0]))
-    differing = [name for k, name in enumerate(names) if len({key[k] for key in groups}) > 1]
-    result = []
-    for members in groups.values():
-        facts = _facts(members[0])
-        shared = [facts[n] for n in ("dataset", "backbone", "training of the backbone", "resolution")]
-        title = ", ".join(shared + [facts[n] for n in differing if facts[n] not in shared])
-        if differing:
-            title += f" (not comparable with the other block{'s' if len(groups) > 2 else ''}: another {', '.join(differing)})"
-        rows: dict[str, list[RunRecord]] = {}
-        for r in members:
-            rows.setdefault(
-                f"{r.model.distribution}:{r.model.name}|{r.protocol.model_dump(include={'selection', 'calibration'})}", []
-            ).append(r)
-        beside = tuple(published(members[0].dataset.published_as)) if members[0].dataset.published_as else ()
-        result.append(Block(title, tuple(Row(tuple(sorted(rs, key=lambda r: r.seed))) for rs in rows.values()), beside))
-    return result
-
-
-def as_json(records: Sequence[RunRecord]) -> dict[str, Any]:
-    """The table as data: blocks of rows with mean, std and n of every figure, and the runs behind them."""
-    return {
-        "blocks": [
-            {
-                "title": block.title,
-                "rows": [
-                    {
-                        "model": row.first.model.name,
-                        "figures": {f: {"mean": (s := row.figure(f)).mean, "std": s.std, "n": s.n} for f in FIGURES},
-                        "made_by": row.badges,
-                        "seeds": [r.seed for r in row.records],
-                        "runs": [r.identity for r in row.records],
-                        "costs": row.first.costs.model_dump(),
-                    }
-                    for row in block.rows
-                ],
-                "chance": block.rows[0].first.chance.model_dump(),
-                "published": [p.model_dump(mode="json") for p in block.published],
-            }
-            for block in blocks(records)
-        ]
-    }
-
-
-def _published_cells(p: Published) -> list[str]:
-    figures = [p.figures()[f] for f in ("T1", "U", "S", "H")]
-    return [f"{p.method} (published)", *("-" if v is None else f"{v:.1f}" for v in figures), "-"]
-
-
-def _chance_cells(block: Block) -> list[str]:
-    chance = block.rows[0].first.chance
-    return ["chance", *(f"{getattr(chance, f):.1f}" for f in ("T1", "U", "S", "H")), "-"]
-
-
-def markdown(records: Sequence[RunRecord]) -> str:
-    """The tables in Markdown, best means in bold."""
-    lines: list[str] = []
-    for block in blocks(records):
-        lines += [f"**{block.title}**", "", "| " + " | ".join(["model", *FIGURES, *OTHERS]) + " |"]
-        lines.append("|" + "---|" * (1 + len(FIGURES) + len(OTHERS)))
-        for row in block.rows:
-            cells = [f"**{row.figure(f).text(_digits(f))}**" if block.is_best(row, f) else row.figure(f).text(_digits(f)) for f in FIGURES]
-            lines.append("| " + " | ".join([row.first.model.name, *cells, *(row.other(o) for o in OTHERS)]) + " |")
-        blank = [""] * (len(OTHERS) - 1)
-        lines.append("| " + " | ".join([*_chance_cells(block), *blank, "answering at random"]) + " |")
-        lines += ["| " + " | ".join([*_published_cells(p), *blank, p.remarks]) + " |" for p in block.published]
-        lines.append("")
-    return "\n".join([*lines, AS_PAPERS])
-
-
-def rich_table(records: Sequence[RunRecord]) -> Group:
-    """The tables for a terminal, best means in bold, chance and published rows dimmed."""
-    from rich.console import Group
-    from rich.markup import escape
+def _rich_part(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Table:
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    parts: list[Table | Text] = []
-    for block in blocks(records):
-        table = Table(title=escape(block.title), title_justify="left")
-        table.add_column("model")
-        for column in (*FIGURES, *OTHERS[:-1]):
-            table.add_column(column, justify="right")
-        table.add_column(OTHERS[-1])
-        for row in block.rows:
-            cells = [Text(row.figure(f).text(_digits(f)), style="bold" if block.is_best(row, f) else "") for f in FIGURES]
-            table.add_row(Text(row.first.model.name), *cells, *(row.other(o) for o in OTHERS))
-        blank = [""] * (len(OTHERS) - 1)
-        table.add_row(*_chance_cells(block), *blank, "answering at random", style="dim")
-        for p in block.published:
-            table.add_row(*(Text(c) for c in _published_cells(p)), *blank, Text(p.remarks), style="dim")
-        parts.append(table)
-    return Group(*parts, Text(AS_PAPERS, style="dim"))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in header:
+        words = name in ("model", "protocol")
+        table.add_column(name, justify="left" if words else "right", no_wrap=not words, overflow="fold", min_width=8 if words else None)
+    for row in rows:
+        table.add_row(*(Text(_plain(cell.text).replace(" ± ", "±"), style=_style(cell)) for cell in row))
+    return table
+
+
+def _remarks(block: Block) -> list[str]:
+    """What Markdown says of published rows in their last column."""
+    doubted = any(entry.unconfirmed for entry in block.published)
+    legend = ["?: unconfirmed, for want of a public source that prints it."] if doubted else []
+    return legend + [f"{entry.method} (published): {entry.notes}." for entry in block.published if entry.notes]
+
+
+def markdown(blocks: Sequence[Block]) -> str:
+    """All blocks as Markdown tables with their titles and notes."""
+    lines: list[str] = []
+    for block in blocks:
+        content = grid(block)
+        lines += [f"### {_escaped(block.title)}", ""]
+        lines.append(f"| {' | '.join(content.header)} |")
+        lines.append(f"|{'|'.join('---' if i in (0, len(content.header) - 1) else '--:' for i in range(len(content.header)))}|")
+        lines += [f"| {' | '.join(_marked(cell) for cell in row)} |" for row in content.rows]
+        lines += ["", *(f"- {_escaped(note)}" for note in block.notes), *([""] if block.notes else [])]
+    return "\n".join(lines)
+
+
+def as_json(blocks: Sequence[Block]) -> list[dict[str, Any]]:
+    """All blocks as plain data: means, standard deviations and numbers of runs, unrounded."""
+    return [
+        {
+            "title": block.title,
+            "setting": asdict(block.setting),
+            "notes": list(block.notes),
+            "rows": [_row_data(row) for row in block.rows],
+            "chance": dict(block.chance),
+            "published": [{**entry.model_dump(mode="json"), "confirmed": entry.confirmed} for entry in block.published],
+        }
+        for block in blocks
+    ]
+
+
+def _row_data(row: Row) -> dict[str, Any]:
+    def data(stats: Any) -> dict[str, Any]:
+        return {name: asdict(stat) if stat is not None else None for name, stat in stats.items()}
+
+    return {
+        "model": row.model,
+        "variant": row.variant,
+        "origin": row.origin,
+        "input": row.input,
+        "n": row.n,
+        "seeds": list(row.seeds),
+        "badges": list(row.badges),
+        "metrics": data(row.metrics),
+        "uncalibrated_H": asdict(row.uncalibrated_H),
+        "gamma": asdict(row.gamma),
+        "costs": data(row.costs),
+        "optimistic": data(row.optimistic),
+        "best": sorted(row.best),
+    }
+
+
+def _run_cells(row: Row, metrics: list[str]) -> tuple[Cell, ...]:
+    badges = ", ".join(_with_gamma(badge, row.gamma) for badge in row.badges)
+    figures = {**row.metrics, "H, gamma 0": row.uncalibrated_H}
+    return (
+        Cell(row.label),
+        Cell(str(row.n)),
+        *(Cell(_spread(figures[name], _digits(name)), bold=name in row.best) for name in metrics),
+        *(Cell(_cost(row.costs[name], show), bold=name in row.best) for name, show in _COSTS.items()),
+        Cell(f"{badges}, {row.input}"),
+    )
+
+
+def _published_cells(entry: Published, metrics: list[str]) -> tuple[Cell, ...]:
+    def shown(name: str) -> str:
+        return _figure(entry.figures().get(name)) + ("?" if name in entry.unconfirmed else "")
+
+    remarks = "; ".join(part for part in ("published", entry.remarks) if part)
+    texts = [f"{entry.method}, {entry.input}", "", *(shown(name) for name in metrics), "", "", "", remarks]
+    return tuple(Cell(text, grey=True) for text in texts)
+
+
+def _chance_of(block: Block, metric: str) -> float | None:
+    return block.chance.get("H" if metric.startswith("H") else metric)
+
+
+def _with_gamma(badge: str, gamma: Stat) -> str:
+    return f"{badge} ({_spread(gamma, 2)})" if badge.startswith("gamma") else badge
+
+
+def _digits(metric: str) -> int:
+    return 3 if metric == "AUSUC" else 1
+
+
+def _spread(stat: Stat, digits: int) -> str:
+    around = "" if stat.std is None else f" ± {stat.std:.{digits}f}"
+    return f"{stat.mean:.{digits}f}{around}"
+
+
+def _figure(value: float | None) -> str:
+    return DASH if value is None else f"{value:.1f}"
+
+
+def _cost(stat: Stat | None, show: Callable[[float], str]) -> str:
+    return DASH if stat is None else show(stat.mean)
+
+
+def _count(value: float) -> str:
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.1f} {unit}"
+    return f"{value:.0f}"
+
+
+def _seconds(value: float) -> str:
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, seconds = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
+
+
+def _megabytes(value: float) -> str:
+    return f"{value:.0f} MB" if value < 10_000 else f"{value / 1000:.1f} GB"
+
+
+_COSTS: dict[str, Callable[[float], str]] = {"parameters": _count, "train_seconds": _seconds, "peak_memory_mb": _megabytes}
+
+
+def _style(cell: Cell) -> str:
+    return "bold" if cell.bold else "bright_black" if cell.grey else ""
+
+
+def _plain(text: str) -> str:
+    """Text without what a terminal would obey instead of show."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _escaped(text: str) -> str:
+    return _plain(text).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+
+
+def _marked(cell: Cell) -> str:
+    text = _escaped(cell.text)
+    return f"**{text}**" if cell.bold else f"*{text}*" if cell.grey and text else text

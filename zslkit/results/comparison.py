@@ -1,0 +1,259 @@
+"""Records side by side: seeds become means, and what must not be compared goes into blocks of its own."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from zslkit.results.published import Published
+from zslkit.results.record import Figures, RunRecord
+
+METRICS = tuple(Figures.model_fields)
+"""T1, U, S, H, AUSUC: the higher the better."""
+COSTS = ("parameters", "train_seconds", "peak_memory_mb")
+"""The lower the better."""
+
+
+@dataclass(frozen=True)
+class Stat:
+    """Mean over n runs and their standard deviation (divided by n - 1), None for one run."""
+
+    mean: float
+    std: float | None
+    n: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Stat:
+        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What two results must share to stand in one table.
+
+    source: digest of the backbone's weights, or fingerprint of the features if the dataset brings its own.
+    """
+
+    dataset: str
+    split: str
+    semantics: str
+    backbone: str
+    source: str
+    tuned: bool
+    resolution: str
+
+    @classmethod
+    def of(cls, record: RunRecord) -> Setting:
+        features = record.features
+        size = features.size
+        side = f"{size[0]}x{size[1]} px" if isinstance(size, tuple) else f"{size} px" if size else "as it comes"
+        return cls(
+            dataset=record.dataset.name,
+            split=record.fingerprints.split,
+            semantics=record.fingerprints.semantics,
+            backbone=features.backbone or "features of the dataset",
+            source=features.weights_digest or features.weights if features.backbone else features.fingerprint,
+            tuned=features.tuned,
+            resolution=side,
+        )
+
+    def described(self) -> dict[str, str]:
+        """Each point by the name that titles and notes use."""
+        return {
+            "split": f"split {self.split[:8]}",
+            "semantics": f"semantics {self.semantics[:8]}",
+            "backbone": self.backbone,
+            "weights": f"weights {self.source[:8]}",
+            "backbone frozen or tuned": "tuned" if self.tuned else "frozen",
+            "resolution": self.resolution,
+        }
+
+
+@dataclass(frozen=True)
+class Row:
+    """The runs of one model under one configuration and protocol, all seeds together.
+
+    variant: the settings in which it differs from the block's other rows of the same model. origin: distribution and
+    version. uncalibrated_H: H with gamma 0, equal to H unless a badge says calibrated. costs: None where no run knows.
+    optimistic: what picking on test would give. best: names of the columns in which no other row is better.
+    """
+
+    model: str
+    variant: str
+    origin: str
+    input: str
+    seeds: tuple[int, ...]
+    badges: tuple[str, ...]
+    metrics: Mapping[str, Stat]
+    uncalibrated_H: Stat
+    gamma: Stat
+    costs: Mapping[str, Stat | None]
+    optimistic: Mapping[str, Stat]
+    best: frozenset[str] = frozenset()
+
+    @property
+    def n(self) -> int:
+        return len(self.seeds)
+
+    @property
+    def label(self) -> str:
+        return f"{self.model} ({self.variant})" if self.variant else self.model
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows that may be compared with each other, and the published ones that may stand beside them."""
+
+    title: str
+    setting: Setting
+    notes: tuple[str, ...]
+    rows: tuple[Row, ...]
+    chance: Mapping[str, float]
+    published: tuple[Published, ...]
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether H depends on a gamma in some row, so that H without it must be shown too."""
+        return any("uncalibrated" not in row.badges for row in self.rows)
+
+
+def compare(records: Iterable[RunRecord], published: Iterable[Published] = ()) -> list[Block]:
+    """The records in blocks of equal settings, by dataset; a run that is given twice counts once.
+
+    Of `published`, a block shows what its dataset may stand beside (DatasetInfo.published_as).
+    """
+    unique = {(r.dataset.name, r.model.name, r.seed, r.identity): r for r in sorted(records, key=lambda r: r.finished)}
+    by_setting: dict[Setting, list[RunRecord]] = defaultdict(list)
+    for record in unique.values():
+        by_setting[Setting.of(record)].append(record)
+    known = list(published)
+    settings = sorted(by_setting, key=lambda s: tuple(str(getattr(s, f.name)) for f in fields(s)))
+    return [_block(setting, by_setting[setting], settings, known) for setting in settings]
+
+
+def _block(setting: Setting, records: list[RunRecord], settings: list[Setting], known: list[Published]) -> Block:
+    info = records[0].dataset
+    points = setting.described()
+    title = [info.title or info.name, f"{points['backbone']} {points['backbone frozen or tuned']}", points["resolution"], points["split"]]
+    rows = _rows(records)
+    reference = tuple(p for p in known if info.published_as and p.dataset == info.published_as)
+    notes = []
+    if differing := _differences(setting, settings):
+        notes.append(f"Not comparable with the other blocks of {info.name}: here {', '.join(differing)}.")
+        title += [d.partition(": ")[2] for d in differing if d.partition(": ")[2] not in " ".join(title)]
+    if absent := records[0].classes_without_images:
+        notes.append(f"{len(absent)} of {info.classes} classes have no test image and count in no mean ({absent[0]}, ...).")
+    notes += [_optimism(row) for row in rows if "H" in row.optimistic or "T1" in row.optimistic]
+    if reference:
+        notes.append("Published rows: as printed by others, under the protocol of each paper; not run here.")
+    return Block(", ".join(title), setting, tuple(notes), tuple(rows), records[0].chance.model_dump(), reference)
+
+
+def _differences(setting: Setting, settings: list[Setting]) -> list[str]:
+    """In what this block differs from another of the same dataset: 'resolution: 448 px', ..."""
+    own = setting.described()
+    others = [s.described() for s in settings if s.dataset == setting.dataset and s != setting]
+    return [f"{name}: {value}" for name, value in own.items() if any(other[name] != value for other in others)]
+
+
+def _optimism(row: Row) -> str:
+    found = ", ".join(f"{name} {stat.mean:.1f}" for name, stat in row.optimistic.items() if name in METRICS[:4])
+    return f"{row.label}: picking on the test sets, as many papers do, would print {found}; it is no result."
+
+
+def _rows(records: list[RunRecord]) -> list[Row]:
+    groups: dict[str, list[RunRecord]] = defaultdict(list)
+    for record in records:
+        groups[_row_key(record)].append(record)
+    of_model: dict[str, list[RunRecord]] = defaultdict(list)
+    for members in groups.values():
+        of_model[members[0].model.name].append(members[0])
+    rows = [_row(members, of_model[members[0].model.name]) for members in groups.values()]
+    rows.sort(key=lambda row: (row.model, row.variant, row.badges))
+    best = _best(rows)
+    return [replace(row, best=frozenset(c for c, winners in best.items() if i in winners)) for i, row in enumerate(rows)]
+
+
+def _row_key(record: RunRecord) -> str:
+    """Runs that share this differ in nothing but the seed."""
+    model, protocol = record.model, record.protocol
+    stated = [protocol.training, protocol.selection, protocol.calibration, record.fingerprints.features]
+    return json.dumps([model.name, model.distribution, model.version, stated, _flat(record)], sort_keys=True, default=str)
+
+
+def _row(members: list[RunRecord], siblings: list[RunRecord]) -> Row:
+    members = sorted(members, key=lambda r: r.seed)
+    first = members[0]
+    picked = [r.optimistic for r in members if r.optimistic]
+    shared = [k for k in METRICS if len(picked) == len(members) and all(k in o for o in picked)]
+    costs = {name: [value for r in members if (value := getattr(r.costs, name)) is not None] for name in COSTS}
+    return Row(
+        model=first.model.name,
+        variant=_variant(first, siblings),
+        origin=f"{first.model.distribution} {first.model.version}",
+        input=first.features.input,
+        seeds=tuple(r.seed for r in members),
+        badges=_badges(first),
+        metrics={name: Stat.of([getattr(r.metrics, name) for r in members]) for name in METRICS},
+        uncalibrated_H=Stat.of([r.uncalibrated.H for r in members]),
+        gamma=Stat.of([r.protocol.gamma for r in members]),
+        costs={name: Stat.of(values) if values else None for name, values in costs.items()},
+        optimistic={k: Stat.of([float(o[k]) for o in picked]) for k in shared},
+    )
+
+
+def _badges(record: RunRecord) -> tuple[str, ...]:
+    protocol = record.protocol
+    return (
+        protocol.training,
+        "last epoch" if protocol.selection == "last" else "epoch picked on validation",
+        "uncalibrated" if protocol.calibration == "none" else "gamma picked on validation",
+        "backbone tuned" if record.features.tuned else "backbone frozen",
+    )
+
+
+def _variant(record: RunRecord, siblings: list[RunRecord]) -> str:
+    """Version and settings that set the record apart from other rows of the same model."""
+    own, others = _flat(record), [_flat(s) for s in siblings]
+    keys = sorted({key for flat in [own, *others] for key in flat})
+    parts = [f"{k}={own.get(k, 'none')}" for k in keys if k not in _BADGED and any(other.get(k) != own.get(k) for other in others)]
+    origins = {(s.model.distribution, s.model.version) for s in siblings}
+    if len(origins) > 1:
+        parts.insert(0, f"{record.model.distribution} {record.model.version}")
+    return ", ".join(parts)
+
+
+_BADGED = ("protocol.selection", "protocol.calibration")
+
+
+def _flat(record: RunRecord) -> dict[str, Any]:
+    """The settings by dotted key, without the seed."""
+    flat: dict[str, Any] = {}
+
+    def walk(value: Any, key: str) -> None:
+        if isinstance(value, dict) and value:
+            for name, inner in value.items():
+                walk(inner, f"{key}.{name}" if key else str(name))
+        elif key != "seed":
+            flat[key] = value
+
+    walk(record.config, "")
+    return flat
+
+
+def _best(rows: list[Row]) -> dict[str, set[int]]:
+    """Column -> the rows that win it, by the digits that tables show; no column is won without a rival."""
+    if len(rows) < 2:
+        return {}
+    best: dict[str, set[int]] = {}
+    for name in METRICS:
+        shown = [round(row.metrics[name].mean, 3 if name == "AUSUC" else 1) for row in rows]
+        best[name] = {i for i, value in enumerate(shown) if value == max(shown)}
+    for name in COSTS:
+        costs = {i: stat.mean for i, row in enumerate(rows) if (stat := row.costs[name]) is not None}
+        best[name] = {i for i, value in costs.items() if value == min(costs.values())}
+    return best
