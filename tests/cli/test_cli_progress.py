@@ -9,6 +9,9 @@ import pytest
 
 from zslkit.progress import EVERY, Plain, Reporter, Rich, Silent, duration, reporter_for
 
+SHOW_CURSOR = "\x1b[?25h"
+"""What a terminal is told when a display ends."""
+
 
 class Clock:
     """Seconds that pass when told."""
@@ -88,6 +91,7 @@ def test_bars_may_be_nested_and_leave_a_line_each(capsys: pytest.CaptureFixture[
     stream = Terminal()
     use(Rich(stream))
     text = stream.getvalue()
+    assert text.index("outer: ") < text.index(SHOW_CURSOR)  # one display from start to end
     assert "outer: " in text and "inner: " in text and "[careful]" in text
     assert capsys.readouterr() == ("", "")
 
