@@ -23,7 +23,8 @@ class UnknownName(UserError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         self.kind, self.name, self.known = kind, name, sorted(known)
-        super().__init__(f"There is no {kind} {name!r}{did_you_mean(name, self.known)}{'. ' + hint if hint else ''}")
+        miss = f"There is no {kind} {name!r}{did_you_mean(name, self.known)}"
+        super().__init__(f"{miss}{' ' if miss.endswith('?') else '. '}{hint}" if hint else miss)
 
 
 class DataError(UserError):
