@@ -182,7 +182,9 @@ def _row_key(record: RunRecord) -> str:
     """Runs that share this differ in nothing but the seed."""
     model, protocol = record.model, record.protocol
     stated = [protocol.training, protocol.selection, protocol.calibration, record.fingerprints.features]
-    return json.dumps([model.name, model.distribution, model.version, stated, _flat(record)], sort_keys=True, default=str)
+    # What validation picked may differ from seed to seed and is still one way of making the row.
+    given = {k: v for k, v in _flat(record).items() if record.origins.get(k) != "picked on validation"}
+    return json.dumps([model.name, model.distribution, model.version, stated, given], sort_keys=True, default=str)
 
 
 def _row(members: list[RunRecord], siblings: list[RunRecord]) -> Row:
