@@ -85,7 +85,7 @@ def test_every_optimizer_by_name(optimizer: str) -> None:
 def test_resuming_repeats_the_uninterrupted_run_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = tiny(epochs=5)
     loop([]).train(whole, Rows())
-    monkeypatch.setattr(sys.modules["zslkit.training.loop"], "CHECKPOINT_EVERY", 0.0)
+    monkeypatch.setattr(sys.modules["zslkit.training.loop"], "CHECKPOINT_SHARE", float("inf"))
 
     class Interrupt:
         history: list[dict[str, float]] = []  # noqa: RUF012

@@ -14,7 +14,7 @@ import click
 
 from zslkit.cli.failure import State, is_disk_full, sentence, tell
 from zslkit.cli.listing import find_names
-from zslkit.cli.options import debug_option, json_option, overrides, run_options, source_options
+from zslkit.cli.options import dataset_option, debug_option, json_option, overrides, run_options, source_options
 from zslkit.cli.output import print_json, print_table
 from zslkit.errors import UserError
 
@@ -47,14 +47,7 @@ class Failure:
 
 @click.command()
 @click.argument("names", metavar="MODEL...", nargs=-1, required=True)
-@click.option(
-    "--dataset",
-    "-d",
-    default="digits",
-    show_default=True,
-    metavar="NAME",
-    help="A registered dataset (zslkit datasets), or a card FILE.yaml.",
-)
+@dataset_option
 @click.option("--seeds", callback=parse_seeds, default="0", show_default=True, metavar="LIST", help="Such as 0,1,2 or 0-4.")
 @click.option("--end-to-end", is_flag=True, help="Each model with the input that it prefers, and not all from one frozen backbone.")
 @click.option("--markdown", is_flag=True, help="Print the table as Markdown.")

@@ -19,6 +19,16 @@ debug_option = click.option("--debug", is_flag=True, expose_value=False, callbac
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 
 
+dataset_option = click.option(
+    "--dataset",
+    "-d",
+    default="digits",
+    show_default=True,
+    metavar="NAME",
+    help="A registered dataset (zslkit datasets), or a card FILE.yaml.",
+)
+
+
 def source_options(command: F) -> F:
     """Where data and settings come from: the part that `config` shares with `run` and `compare`."""
     for option in reversed(

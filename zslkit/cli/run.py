@@ -11,20 +11,13 @@ import click
 
 from zslkit.cli.failure import State
 from zslkit.cli.listing import find_names
-from zslkit.cli.options import debug_option, json_option, overrides, run_options, source_options
+from zslkit.cli.options import dataset_option, debug_option, json_option, overrides, run_options, source_options
 from zslkit.cli.output import print_json
 
 
 @click.command()
 @click.option("--model", "-m", required=True, metavar="NAME", help="A registered model (zslkit models), or DISTRIBUTION:NAME.")
-@click.option(
-    "--dataset",
-    "-d",
-    default="digits",
-    show_default=True,
-    metavar="NAME",
-    help="A registered dataset (zslkit datasets), or a card FILE.yaml.",
-)
+@dataset_option
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of everything that is random.")
 @source_options
 @run_options

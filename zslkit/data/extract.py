@@ -114,7 +114,7 @@ def _reserve(partial: Path, size: int) -> None:
     have = shutil.disk_usage(partial).free + sum(f.stat().st_blocks * 512 for f in partial.iterdir())
     if have < size:
         raise DataError(
-            f"The feature store needs {size / 1e9:.1f} GB and {partial.parent} has {have / 1e9:.1f} GB left; "
+            f"The feature store needs {size / 1e6:.0f} MB and {partial.parent} has {have / 1e6:.0f} MB left; "
             "free some, or put it elsewhere with ZSLKIT_CACHE"
         )
 

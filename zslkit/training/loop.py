@@ -21,8 +21,8 @@ from zslkit.progress import Phase, Reporter
 from zslkit.training import checkpoint
 from zslkit.training.sampling import batches
 
-CHECKPOINT_EVERY = 15.0
-"""Seconds of training that an interruption may cost, beyond the epoch under way."""
+CHECKPOINT_SHARE = 0.05
+"""Of the time, what writing checkpoints may take: a small model is saved after every epoch, a large one less often."""
 
 
 class Observer(Protocol):
@@ -69,7 +69,7 @@ class Loop:
         ):
             return
         steps = config.steps_per_epoch or max(1, len(view) // config.batch_size)
-        saved = time.monotonic()
+        saved, cost = time.monotonic(), 0.0
         with self._reporter.phase(f"{self._name}", total=(config.epochs - start) * steps) as phase:
             for epoch in range(start, config.epochs):
                 began = time.monotonic()
@@ -78,9 +78,11 @@ class Loop:
                 self.log(epoch=epoch + 1, seconds=round(time.monotonic() - began, 3), **terms)
                 stop = self._observer.after_epoch(epoch + 1, model) if self._observer else False
                 last = stop or epoch + 1 == config.epochs
-                if self._path is not None and (last or time.monotonic() - saved >= CHECKPOINT_EVERY):
+                if self._path is not None and (last or cost <= CHECKPOINT_SHARE * (time.monotonic() - saved)):
+                    writing = time.monotonic()
                     self._save(model, optimizer, epoch + 1)
                     saved = time.monotonic()
+                    cost = saved - writing
                 if stop:
                     break
 
