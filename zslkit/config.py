@@ -182,8 +182,8 @@ def read_yaml(path: Path, origin: str | None = None) -> Layer:
 C = TypeVar("C", bound=Config)
 
 
-def build(kind: type[C], settings: Settings, where: str) -> C:
-    """The typed configuration. `where` names it in errors ("dedn", "features").
+def build(kind: type[C], settings: Settings, where: str, beside: Iterable[str] = ()) -> C:
+    """The typed configuration. `where` names it in errors ("dedn", "features"); beside: keys that are read elsewhere, for suggestions.
 
     Raises UserError that names the key, its origin and the nearest known key or the rule it breaks.
     """
@@ -196,7 +196,7 @@ def build(kind: type[C], settings: Settings, where: str) -> C:
         origin = next((o for k, o in settings.origins.items() if k == key or k.startswith(key + ".") or key.startswith(k + ".")), "")
         place = f" ({origin})" if origin else ""
         if first["type"] == "extra_forbidden":
-            known = known_keys(kind)
+            known = [*known_keys(kind), *beside]
             raise UserError(f"{where} has no setting {key!r}{place}{did_you_mean(key, known)}") from error
         raise UserError(f"{where}: {key} = {first.get('input')!r}{place} is refused: {_lower(first['msg'])}") from error
 

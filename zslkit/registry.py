@@ -112,6 +112,18 @@ class Registry:
         return entry, loaded
 
 
+def refusing(check: Callable[[str, Any], object]) -> Callable[[Entry, Any], None]:
+    """A check for a Registry from one that raises UserError for (name, object): the plugin is named as broken then."""
+
+    def checked(entry: Entry, loaded: Any) -> None:
+        try:
+            check(entry.name, loaded)
+        except UserError as error:
+            raise BrokenPlugin(entry, str(error)) from error
+
+    return checked
+
+
 @lru_cache(maxsize=1)
 def _scan() -> tuple[Entry, ...]:
     # distributions() instead of entry_points(): it tells which distribution an entry is from, and

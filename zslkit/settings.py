@@ -8,22 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zslkit.config import Config, FeatureConfig, Layer, ProtocolConfig, Settings, build, merge, parse_set, read_yaml
+from zslkit.config import Config, FeatureConfig, Layer, ProtocolConfig, Settings, build, known_keys, merge, parse_set, read_yaml
 from zslkit.data.catalog import DATASETS, is_card
 from zslkit.data.folder import card_defaults
 from zslkit.errors import UserError, did_you_mean
 from zslkit.model import Model, ModelConfig, check_model
-from zslkit.registry import BrokenPlugin, Entry, Registry
+from zslkit.registry import Entry, Registry, refusing
 
-
-def _check(entry: Entry, loaded: Any) -> None:
-    try:
-        check_model(entry.name, loaded)
-    except UserError as error:
-        raise BrokenPlugin(entry, str(error)) from error
-
-
-MODELS = Registry("zslkit.models", "model", _check)
+MODELS = Registry("zslkit.models", "model", refusing(check_model))
 """All registered models."""
 
 
@@ -80,7 +72,8 @@ def make_plan(
     origins = dict(merged.origins)
     features = build(FeatureConfig, merged.section("features"), "features")
     protocol = build(ProtocolConfig, merged.section("protocol"), "protocol")
-    return Plan(entry, kind, features, protocol, build(kind.Config, merged, entry.name), origins)
+    sections = [*known_keys(FeatureConfig, "features."), *known_keys(ProtocolConfig, "protocol.")]
+    return Plan(entry, kind, features, protocol, build(kind.Config, merged, entry.name, sections), origins)
 
 
 def _dataset_defaults(dataset: str) -> Mapping[str, Any]:

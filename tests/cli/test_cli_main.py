@@ -69,6 +69,8 @@ def test_version_and_no_command(zslkit: Command) -> None:
         (["compare", "dedn", "--json", "--markdown"], "exclude each other"),
         (["models", "dednn"], "did you mean"),
         (["config", "nosuch"], "There is no model 'nosuch'"),
+        (["config", "eszsl", "digits", "--set", "protocl.tune=true"], 'did you mean "protocol.tune"?'),
+        (["config", "eszsl", "digits", "--set", "feature.size=64"], 'did you mean "features.size"'),
     ],
 )
 def test_mistakes_are_told_in_one_line_with_code_2(zslkit: Command, arguments: list[str], words: str) -> None:

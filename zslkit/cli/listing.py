@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from zslkit.cli.source import Facts, Fault, constant, facts
-from zslkit.registry import BrokenPlugin, Entry, Registry
+from zslkit.registry import Entry, Registry, refusing
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,9 @@ def contract_rule(said: Facts) -> str:
 
 
 def _is_model(entry: Entry, loaded: Any) -> None:
-    from zslkit.errors import UserError
-    from zslkit.model import check_model
+    from zslkit.model import check_model  # here, because it brings torch
 
-    try:
-        check_model(entry.name, loaded)
-    except UserError as error:
-        raise BrokenPlugin(entry, str(error)) from error
+    refusing(check_model)(entry, loaded)
 
 
 def _is_source(entry: Entry, loaded: Any) -> None:

@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -113,7 +114,7 @@ class RunFolder:
     def retire(self) -> None:
         """Make place for doing a finished run again: what was there is kept beside it under the time it was replaced."""
         with _explained(self.path):
-            stamp = now().translate(str.maketrans("", "", ":-+."))
+            stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")  # to the microsecond: a run may be replaced twice in a second
             os.replace(self.final, self.final.with_name(f"{self.final.name}.replaced-{stamp}"))
             self.finished = False
             self.path.mkdir(exist_ok=True)

@@ -25,6 +25,8 @@ from zslkit.errors import DataError, TrainingError
 from zslkit.progress import Reporter
 from zslkit.training.sampling import batches
 
+RECIPE = 2
+"""Raised whenever the code below trains other weights than before, so that a kept file is never stale."""
 BATCH = 64
 PEAK_LR = 2e-3
 SCALE = 20.0
@@ -41,7 +43,9 @@ def trainval_weights(dataset: Dataset, start: Backbone, epochs: int, device: tor
     if dataset.images is None:
         raise DataError(f"{dataset.name} has features but no images, so no backbone can be trained on it; use its pooled features")
     index = dataset.split.trainval
-    facts = [images_digest(dataset.images), start.name, start.reduction, start.digest, repr(start.transform), epochs, BATCH, PEAK_LR, SCALE]
+    # The number of threads moves the sums and so the weights: without it a result would hang on who trained them first.
+    recipe = [RECIPE, epochs, BATCH, PEAK_LR, SCALE, torch.get_num_threads()]
+    facts = [images_digest(dataset.images), start.name, start.reduction, start.digest, repr(start.transform), recipe]
     key = hashlib.sha256(
         json.dumps(facts).encode() + index.tobytes() + dataset.labels[index].tobytes() + dataset.semantics.normalised().tobytes()
     ).hexdigest()[:16]
