@@ -11,7 +11,7 @@ from torch.nn import functional as F_
 
 from zslkit.config import TrainConfig
 from zslkit.errors import UserError
-from zslkit.model import GradientConfig, GradientModel, Task
+from zslkit.model import AttentionMaps, GradientConfig, GradientModel, Task
 
 
 class APNTrainConfig(TrainConfig):
@@ -108,10 +108,12 @@ class APN(GradientModel):
         # float64: where one class takes all the mass, float32 would round the others' to a tie at 0.
         return z.double().softmax(dim=1) if self.config.output == "softmax" else z
 
-    def attention(self, x: Tensor) -> dict[str, Tensor]:
-        """The similarity maps: "prototypes" (B, A, H, W), unbounded."""
+    def attention(self, x: Tensor) -> dict[str, AttentionMaps]:
+        """The similarity maps M_i, unbounded, and the global attribute scores g that decide."""
         f = self.embed(x)
-        return {"prototypes": self.similarity(f.flatten(2)).view(len(f), -1, *f.shape[2:])}
+        regions = f.flatten(2)
+        maps = self.similarity(regions).view(len(f), -1, *f.shape[2:])
+        return {"prototypes": AttentionMaps(maps, self.global_scores(regions))}
 
     def global_scores(self, f: Tensor) -> Tensor:
         """g (B, A) of regions f (B, D, R)."""

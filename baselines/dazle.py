@@ -11,7 +11,7 @@ from torch.nn import functional as F_
 
 from zslkit.errors import UserError
 from zslkit.functional import region_attention, seen_bias, self_calibration
-from zslkit.model import GradientConfig, GradientModel, Task
+from zslkit.model import AttentionMaps, GradientConfig, GradientModel, Task
 
 
 class DAZLEConfig(GradientConfig):
@@ -86,11 +86,11 @@ class DAZLE(GradientModel):
         gate = torch.sigmoid((importance * attention.mT).sum(dim=1))
         return gate * s, attention
 
-    def attention(self, x: Tensor) -> dict[str, Tensor]:
-        """Where each attribute looks: "region" (B, A, H, W), which sums to 1 over positions."""
+    def attention(self, x: Tensor) -> dict[str, AttentionMaps]:
+        """Where each attribute looks: maps that sum to 1 over positions."""
         F = self.embed(x)
-        _, attention = self.attribute_scores(_regions(F))
-        return {"region": attention.reshape(len(F), -1, *F.shape[2:])}
+        s, attention = self.attribute_scores(_regions(F))
+        return {"region": AttentionMaps(attention.reshape(len(F), -1, *F.shape[2:]), s)}
 
 
 def _regions(F: Tensor) -> Tensor:

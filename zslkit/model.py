@@ -60,6 +60,19 @@ class Task:
         return int(self.attributes.shape[1])
 
 
+@dataclass(frozen=True)
+class AttentionMaps:
+    """What one part of a model looked at in B images: maps (B, A, H, W), one an attribute, higher is more.
+
+    scores (B, A): the part's attribute scores s, if class k gets z_k = a_k . s from it, so that a_ki * s_i is what
+    attribute i gave to class k. channels (B, A, D): how much each attribute listened to each channel, if the part weighs channels.
+    """
+
+    maps: Tensor
+    scores: Tensor | None = None
+    channels: Tensor | None = None
+
+
 class TrainingView(Protocol):
     """The images of seen classes in trainval: all that a model is ever trained on.
 
@@ -152,6 +165,13 @@ class Model(nn.Module):
 
         Called in evaluation mode without gradients. The score of an image must not depend on its batch.
         """
+
+    def attention(self, x: Tensor) -> dict[str, AttentionMaps]:
+        """Optional: where each part of the model looks in inputs (B, ...), parts by name in the order they are shown.
+
+        Called as `scores` is. A model that offers nothing leaves it as it is.
+        """
+        return {}
 
 
 class GradientModel(Model):

@@ -2,42 +2,47 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+Branch = Literal["region", "channel"]
+
 
 class Queries(NamedTuple):
-    """What a DAN asks of a feature map, one row an attribute: V W1, V W2 (A, D) and V W3, V W4 (A, R)."""
+    """What one branch asks of a feature map, one row an attribute: V W1 and V W2 (A, D), or V W3 and V W4 (A, R)."""
 
-    region_score: Tensor
-    region_attention: Tensor
-    channel_score: Tensor
-    channel_attention: Tensor
+    score: Tensor
+    attention: Tensor
 
 
 class DAN(nn.Module):
-    """Word vectors V (A, W) of the attributes it looks for, W1, W2 (W, D), W3, W4 (W, R).
+    """Word vectors V (A, W) of the attributes it looks for; W1, W2 (W, D) for regions; W3, W4 (W, R) for channels.
 
     W1 and W3 start from N(0, 1), W2 and W4 from 0, so that attention starts uniform. With `rank` h, W1 is the
-    product of two factors (W, h) and (h, D), as the authors have it on SUN.
+    product of two factors (W, h) and (h, D), as the authors have it on SUN. A branch that is left out has no parameters.
     """
 
-    def __init__(self, words: Tensor, channels: int, regions: int, rank: int | None = None) -> None:
+    def __init__(
+        self, words: Tensor, channels: int, regions: int, rank: int | None = None, branches: tuple[Branch, ...] = ("region", "channel")
+    ) -> None:
         super().__init__()
         width = words.shape[1]
         self.V = nn.Parameter(nn.functional.normalize(words, dim=1))
-        if rank is None:
-            self.W1 = nn.ParameterList([torch.randn(width, channels)])
-        else:
-            self.W1 = nn.ParameterList([torch.randn(width, rank), torch.randn(rank, channels)])
-        self.W2 = nn.Parameter(torch.zeros(width, channels))
-        self.W3 = nn.Parameter(torch.randn(width, regions))
-        self.W4 = nn.Parameter(torch.zeros(width, regions))
+        if "region" in branches:
+            shapes = [(width, channels)] if rank is None else [(width, rank), (rank, channels)]
+            self.W1 = nn.ParameterList([torch.randn(shape) for shape in shapes])
+            self.W2 = nn.Parameter(torch.zeros(width, channels))
+        if "channel" in branches:
+            self.W3 = nn.Parameter(torch.randn(width, regions))
+            self.W4 = nn.Parameter(torch.zeros(width, regions))
 
-    def queries(self) -> Queries:
+    def queries(self, branch: Branch) -> Queries:
+        """The queries of one of its branches."""
+        if branch == "channel":
+            return Queries(self.V @ self.W3, self.V @ self.W4)
         score = self.V
         for factor in self.W1:
             score = score @ factor
-        return Queries(score, self.V @ self.W2, self.V @ self.W3, self.V @ self.W4)
+        return Queries(score, self.V @ self.W2)

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
 
+import numpy as np
+
+from zslkit.config import read_yaml
 from zslkit.errors import UserError, did_you_mean
 from zslkit.model import Task
 
@@ -40,30 +45,86 @@ RELEASED: Mapping[str, Clusters] = {
 """The clusters as the released program makes them: on SUN, slips of an index leave 64/27/9/2 attributes."""
 
 
-def choose(which: str, task: Task) -> Clusters:
+CHOICES = ("groups", "paper", "released", "kmeans", "single")
+
+
+def choose(
+    which: str | Mapping[str, Sequence[int | str]],
+    task: Task,
+    n_clusters: int = 6,
+    by: Literal["word_vectors", "attributes"] = "word_vectors",
+) -> Clusters:
     """The clusters that the setting `clusters` names, for this task's attributes.
 
-    which: "groups" (the dataset's own attribute groups; one cluster if it has none), "single", "sun-released", or a key of PAPER.
-    Raises UserError if there is no such choice or it does not fit the number of attributes.
+    which: one of CHOICES, or cluster name -> attributes by name or column. "groups" are the dataset's own attribute groups, one
+    cluster if it has none; "paper" and "released" go by the number of attributes. n_clusters and by are kmeans's alone.
+    Raises UserError if there is no such choice or it does not fit the task's attributes.
     """
+    if isinstance(which, Mapping):
+        return _written(which, task)
     if which == "single" or (which == "groups" and not task.groups):
         return (tuple(range(task.n_attributes)),)
     if which == "groups":
         named = [tuple(g) for g in task.groups.values()]
         rest = tuple(sorted(set(range(task.n_attributes)) - {i for g in named for i in g}))
         return checked([*named, rest] if rest else named, task.n_attributes, f"the attribute groups of {task.dataset}")
-    named_sets = {**PAPER, "sun-released": RELEASED["sun"]}
-    if which not in named_sets:
-        raise UserError(f"clusters = {which!r} is no choice{did_you_mean(which, ['groups', 'single', *named_sets])}")
-    return checked(named_sets[which], task.n_attributes, f"clusters = {which!r}")
+    if which == "kmeans":
+        return _kmeans(task, n_clusters, by)
+    if which not in CHOICES:
+        raise UserError(f"clusters = {which!r} is no choice{did_you_mean(which, CHOICES)}")
+    table = {sum(map(len, c)): c for c in (PAPER if which == "paper" else RELEASED).values()}
+    if task.n_attributes not in table:
+        raise UserError(
+            f"clusters = {which!r} are for the 312, 102 and 85 attributes of CUB, SUN and AWA2, and {task.dataset} has "
+            f"{task.n_attributes}; choose groups or kmeans"
+        )
+    return table[task.n_attributes]
 
 
-def checked(clusters: Sequence[Iterable[int]], n_attributes: int, where: str) -> Clusters:
-    """The same clusters if they hold every attribute once and none is empty, else a UserError that says which."""
+def read_clusters(path: Path) -> dict[str, list[int | str]]:
+    """A YAML file of cluster name -> attribute names or columns. Raises UserError that says what it is instead."""
+    values = read_yaml(path).values
+    for name, members in values.items():
+        if not isinstance(members, list) or not all(isinstance(m, int | str) for m in members):
+            raise UserError(f"{path}: cluster {name!r} is no list of attribute names or columns; write one")
+    return {str(name): members for name, members in values.items()}
+
+
+def _written(clusters: Mapping[str, Sequence[int | str]], task: Task) -> Clusters:
+    column = {name: i for i, name in enumerate(task.attribute_names)}
+    found: list[list[int]] = []
+    for cluster, members in clusters.items():
+        for m in members:
+            if isinstance(m, str) and m not in column:
+                raise UserError(f"clusters: {cluster!r} holds {m!r}, which is no attribute of {task.dataset}{did_you_mean(m, column)}")
+        found.append([column[m] if isinstance(m, str) else m for m in members])
+    return checked(found, task.n_attributes, "clusters", tuple(clusters))
+
+
+def _kmeans(task: Task, count: int, by: Literal["word_vectors", "attributes"]) -> Clusters:
+    from sklearn.cluster import KMeans
+
+    table = task.attributes.T if by == "attributes" else task.word_vectors
+    if table is None:
+        raise UserError(f"{task.dataset} has no word vectors to make clusters of; set cluster_by=attributes")
+    if count > task.n_attributes:
+        raise UserError(f"n_clusters = {count} is more than the {task.n_attributes} attributes of {task.dataset}; set it lower")
+    unit = table / np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-12)
+    # A start of its own, the same for every run: clusters belong to the setting, not to the seed of the training.
+    label = KMeans(count, n_init=10, random_state=0).fit(unit.astype(np.float64)).labels_
+    return checked([np.flatnonzero(label == k).tolist() for k in range(count)], task.n_attributes, f"kmeans of {task.dataset}")
+
+
+def checked(clusters: Sequence[Iterable[int]], n_attributes: int, where: str, names: Sequence[str] = ()) -> Clusters:
+    """The same clusters if they hold every attribute once and none is empty, else a UserError that says which.
+
+    names: the clusters' own; without them they are told by number.
+    """
     result = tuple(tuple(int(i) for i in c) for c in clusters)
     for k, cluster in enumerate(result):
         if not cluster:
-            raise UserError(f"{where}: cluster {k} is empty; every cluster needs an attribute")
+            name = repr(names[k]) if names else k
+            raise UserError(f"{where}: cluster {name} is empty; every cluster needs an attribute")
     flat = [i for c in result for i in c]
     if outside := sorted({i for i in flat if not 0 <= i < n_attributes}):
         raise UserError(f"{where}: attribute {outside[0]} is none of this dataset's {n_attributes}; choose clusters made for it, or groups")

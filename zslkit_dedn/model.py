@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 from torch.nn import functional as F_
 
 from zslkit.errors import UserError
 from zslkit.functional import distillation_distance, seen_bias, self_calibration
-from zslkit.model import GradientConfig, GradientModel, Task
-from zslkit_dedn.experts import AttributeScores, Experts
-from zslkit_dedn.groups import choose
+from zslkit.model import AttentionMaps, GradientConfig, GradientModel, Task
+from zslkit_dedn.attention import Branch
+from zslkit_dedn.experts import AttributeScores, Expert, Experts
+from zslkit_dedn.groups import CHOICES, choose, read_clusters
 from zslkit_dedn.losses import margin_aware_loss
 
 
 class DEDNConfig(GradientConfig):
     """Symbols of DEDN.md; defaults are those of the released CUB run where it has a say."""
 
-    clusters: str = Field("groups", description="attribute clusters of fExp: groups, single, cub, sun or awa2 (the paper's)")
+    experts: Literal["both", "cexp", "fexp"] = Field("both", description="which experts there are; fewer than both for ablations")
+    branches: Literal["both", "region", "channel"] = Field("both", description="which attentions a DAN has; fewer than both for ablations")
+    clusters: str | dict[str, list[int | str]] = Field(
+        "groups", description="attribute clusters of fExp: groups, paper, released, kmeans, single, or a YAML file of cluster: [attributes]"
+    )
+    n_clusters: int = Field(6, ge=1, description="how many clusters kmeans makes")
+    cluster_by: Literal["word_vectors", "attributes"] = Field("word_vectors", description="what kmeans looks at")
     rank: int | None = Field(None, ge=1, description="factor W1 as (W, h)(h, D), as the authors do on SUN")
     bias: float = Field(1.0, description="b_k: -bias for seen, +bias for unseen classes")
     m_seen: float = Field(1.0, ge=0, description="margin added to every seen class")
@@ -32,6 +41,16 @@ class DEDNConfig(GradientConfig):
     e_mix: float = Field(0.9, ge=0, le=1, description="share of cExp at inference")
     words: Literal["given", "random"] = Field("given", description="start of V: the dataset's word vectors, or random ones")
     word_dim: int = Field(300, ge=1, description="width of random word vectors")
+
+    @field_validator("clusters", mode="before")
+    @classmethod
+    def _read_file(cls, value: Any) -> Any:
+        # What the file says becomes the setting, so that a run's identity and record hold it.
+        if isinstance(value, str) and value.lower().endswith((".yaml", ".yml")):
+            return read_clusters(Path(value))
+        if not isinstance(value, str | dict):
+            raise ValueError(f"clusters are one of {', '.join(CHOICES)}, or a YAML file")
+        return value
 
 
 class DEDN(GradientModel):
@@ -59,7 +78,11 @@ class DEDN(GradientModel):
                 f"{task.dataset}: this model looks at regions and needs feature maps (D, H, W), not pooled features; prepare maps"
             )
         channels, height, width = task.map_shape
-        self.experts = Experts(self._words(config, task), choose(config.clusters, task), channels, height * width, config.rank)
+        words = self._words(config, task)
+        clusters = choose(config.clusters, task, config.n_clusters, config.cluster_by)
+        experts: tuple[Expert, ...] = ("cexp", "fexp") if config.experts == "both" else (config.experts,)
+        branches: tuple[Branch, ...] = ("region", "channel") if config.branches == "both" else (config.branches,)
+        self.experts = Experts(words, clusters, channels, height * width, config.rank, experts, branches)
         self.register_buffer("b", seen_bias(self.seen, config.bias), persistent=False)
 
     @staticmethod
@@ -73,38 +96,52 @@ class DEDN(GradientModel):
             )
         return torch.from_numpy(task.word_vectors).float()
 
-    def attribute_scores(self, x: Tensor) -> tuple[AttributeScores, AttributeScores]:
-        """Attribute scores of cExp and fExp for inputs (B, D, H, W), or images if the backbone is trained."""
-        F = F_.normalize(self.embed(x).flatten(2), dim=1)
-        return self.experts(F)  # type: ignore[no-any-return]
+    def attribute_scores(self, x: Tensor) -> dict[Expert, AttributeScores]:
+        """Attribute scores of each expert for inputs (B, D, H, W), or images if the backbone is trained."""
+        return self.experts(self._regions(self.embed(x)))  # type: ignore[no-any-return]
+
+    @staticmethod
+    def _regions(feature_map: Tensor) -> Tensor:
+        """A map (B, D, H, W) as regions of unit length (B, D, R)."""
+        return F_.normalize(feature_map.flatten(2), dim=1)
 
     def class_scores(self, s: Tensor) -> Tensor:
         """z_k = a_k . s + b_k for attribute scores s (B, A): (B, C)."""
         return s @ self.attributes.T + self.b
 
-    def expert_scores(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Class scores (B, C) of cExp and fExp at inference: regions and channels mixed by c_mix."""
-        mix = self.config.c_mix
-        coarse, fine = (self.class_scores(mix * s.region + (1 - mix) * s.channel) for s in self.attribute_scores(x))
-        return coarse, fine
+    def expert_scores(self, x: Tensor) -> dict[Expert, Tensor]:
+        """Class scores (B, C) of each expert at inference: regions and channels mixed by c_mix."""
+        return {expert: self.class_scores(s.mixed(self.config.c_mix)) for expert, s in self.attribute_scores(x).items()}
 
     def scores(self, x: Tensor) -> Tensor:
-        coarse, fine = self.expert_scores(x)
+        z = self.expert_scores(x)
+        if len(z) == 1:
+            return next(iter(z.values()))
         e_mix: float = self.config.e_mix
-        return e_mix * coarse + (1 - e_mix) * fine
+        return e_mix * z["cexp"] + (1 - e_mix) * z["fexp"]
+
+    def attention(self, x: Tensor) -> dict[str, AttentionMaps]:
+        """Where and on which channels each expert looks; nothing if the region branch is left out."""
+        feature_map = self.embed(x)
+        parts = self.experts.attention(self._regions(feature_map), self.config.c_mix)
+        return {name: replace(part, maps=part.maps.reshape(*part.maps.shape[:2], *feature_map.shape[2:])) for name, part in parts.items()}
 
     def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
-        """The terms of DEDN.md, unweighted, and their weighted "total"."""
+        """The terms of DEDN.md, unweighted, and their weighted "total". A term without its parts is left out."""
         cfg = self.config
         terms: dict[str, Tensor] = {}
         total = torch.zeros((), device=label.device)
         z: list[Tensor] = []
-        for name, s in zip(("cexp", "fexp"), self.attribute_scores(x), strict=True):
+        for name, s in self.attribute_scores(x).items():
             # a sum here, a convex mix at inference: the released program trains so, and c_mix thereby calibrates too
-            z.append(self.class_scores(s.region + s.channel))
+            z.append(self.class_scores(s.summed()))
             mal = terms[f"{name}_mal"] = margin_aware_loss(z[-1] - self.b, label, self.seen, cfg.m_seen, cfg.m_true)
             calibration = terms[f"{name}_calibration"] = self_calibration(z[-1], self.seen)
-            alignment = terms[f"{name}_alignment"] = distillation_distance(s.region, s.channel)
-            total = total + mal + cfg.lambda_cal * calibration + cfg.lambda_rc * alignment
-        distillation = terms["expert_distillation"] = distillation_distance(*z)
-        return {**terms, "total": total + cfg.lambda_e * distillation}
+            total = total + mal + cfg.lambda_cal * calibration
+            if s.region is not None and s.channel is not None:
+                alignment = terms[f"{name}_alignment"] = distillation_distance(s.region, s.channel)
+                total = total + cfg.lambda_rc * alignment
+        if len(z) == 2:
+            distillation = terms["expert_distillation"] = distillation_distance(*z)
+            total = total + cfg.lambda_e * distillation
+        return {**terms, "total": total}

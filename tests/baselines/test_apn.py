@@ -106,7 +106,7 @@ def test_scores_are_those_of_plain_loops(pooling: str, x: Tensor) -> None:
     made = model(pooling=pooling, output="scores")
     _, M, z = by_hand(made, x)
     np.testing.assert_allclose(made.scores(x).detach().numpy(), z, rtol=1e-9)
-    np.testing.assert_allclose(made.attention(x)["prototypes"].detach().numpy(), M, rtol=1e-9)
+    np.testing.assert_allclose(made.attention(x)["prototypes"].maps.detach().numpy(), M, rtol=1e-9)
 
 
 @pytest.mark.parametrize("equations", ["paper", "released"])

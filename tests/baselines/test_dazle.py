@@ -121,7 +121,7 @@ def test_the_score_of_an_image_does_not_depend_on_its_batch(x: Tensor) -> None:
 
 def test_attention_is_a_distribution_over_positions_in_row_order(x: Tensor) -> None:
     made = model()
-    attention = made.attention(x)["region"]
+    attention = made.attention(x)["region"].maps
     assert attention.shape == (4, A, H, W)
     assert torch.allclose(attention.sum(dim=(2, 3)), torch.ones(4, A, dtype=torch.float64))
     f = torch.nn.functional.normalize(x, dim=1)
