@@ -136,14 +136,32 @@ def parse_set(items: Iterable[str]) -> Layer:
             value = text
         if isinstance(value, str):
             value = _number(value)
-        place = values
-        *parents, last = key.strip().split(".")
-        for parent in parents:
-            place = place.setdefault(parent, {})
-            if not isinstance(place, dict):
-                raise UserError(f"--set {item!r}: {parent!r} was given a value before, so it cannot hold {last!r}")
-        place[last] = value
+        _place(values, key.strip(), value, f"--set {item!r}")
     return Layer(values, "--set")
+
+
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings whose keys may be dotted, as sections: {"train.epochs": 5} becomes {"train": {"epochs": 5}}.
+
+    Raises UserError if a key is given a value and something below it too.
+    """
+    values: dict[str, Any] = {}
+    for key, value in flat.items():
+        if isinstance(value, Mapping):
+            for inner, deep in nested(value).items():
+                _place(values, f"{key}.{inner}", deep, key)
+        else:
+            _place(values, key, value, key)
+    return values
+
+
+def _place(values: dict[str, Any], key: str, value: Any, where: str) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise UserError(f"{where}: {parent!r} was given a value before, so it cannot hold {last!r}")
+    values[last] = value
 
 
 def _number(text: str) -> Any:

@@ -1,0 +1,96 @@
+"""`zslkit study`: all variants of a study file, as a table and a plot. Finished runs are reused, missing ones are run."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import redirect_stdout
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zslkit.cli.failure import State, tell
+from zslkit.cli.listing import find_names
+from zslkit.cli.many import Job, parse_seeds, run_all, told
+from zslkit.cli.many import as_json as failures_json
+from zslkit.cli.options import debug_option, json_option
+from zslkit.cli.output import print_columns, print_json
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--dataset", "-d", metavar="NAME", help="Another dataset than the study's.")
+@click.option("--seeds", callback=parse_seeds, metavar="LIST", help="Other seeds than the study's, such as 0,1,2 or 0-4.")
+@click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Folder of the data.")
+@click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="A setting of all variants, such as train.epochs=5.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of the run folders.")
+@click.option("--to", type=click.Path(path_type=Path), help="Folder of table and plot; default: OUT/studies.")
+@json_option
+@debug_option
+@click.pass_obj
+def study(
+    state: State,
+    /,
+    file: Path,
+    dataset: str | None,
+    seeds: tuple[int, ...] | None,
+    data_root: Path,
+    settings: tuple[str, ...],
+    device: str,
+    out: Path,
+    to: Path | None,
+    as_json: bool,
+) -> int:
+    """Run every variant of the study in FILE with each seed, unless that run is there already.
+
+    Writes a table (Markdown, JSON) and, if the study asks for one, a plot.
+    """
+    from zslkit import experiment
+    from zslkit import study_report as report
+    from zslkit.config import parse_set
+    from zslkit.progress import reporter_for
+    from zslkit.study import line, read_study, variants
+
+    plan = read_study(file)
+    plan = plan.model_copy(update={k: v for k, v in (("dataset", dataset), ("seeds", list(seeds or ()))) if v})
+    find_names([plan.model], plan.dataset)
+    state.resumes = True
+    reporter = reporter_for()
+    chosen = variants(plan, parse_set(settings).values)
+    common: dict[str, Any] = {"data_root": data_root, "preset": plan.preset}
+    with redirect_stdout(sys.stderr):  # whatever a plugin prints, standard output is the result's
+        for variant in chosen:  # a mistake in the last one is told before the first has cost an hour
+            experiment.resolve(plan.model, plan.dataset, overrides=variant.settings, **common)
+        jobs = [
+            Job(
+                variant.label,
+                seed,
+                partial(
+                    experiment.run,
+                    plan.model,
+                    plan.dataset,
+                    seed=seed,
+                    overrides=variant.settings,
+                    device=device,
+                    out=out,
+                    reporter=reporter,
+                    **common,
+                ),
+            )
+            for variant, seed in product(chosen, plan.seeds)
+        ]
+        results, failures = run_all(jobs, state, reporter)
+    records = {variant.label: [r.record for job, r in results if job.name == variant.label] for variant in chosen}
+    lines = [line(v, records[v.label]) for v in chosen if records[v.label]]
+    written = report.write(plan, lines, to or out / "studies", file.stem)
+    if as_json:
+        print_json({**report.as_data(plan, lines), "files": [str(f) for f in written], "failures": failures_json(failures, "variant")})
+    else:
+        print_columns(report.HEADER, report.cells(lines))
+        click.echo(f"\nwritten: {', '.join(map(str, written))}")
+    for failure in told(failures):
+        tell(failure)
+    return 1 if failures else 0
