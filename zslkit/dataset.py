@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Index = NDArray[np.int64]
+Box = tuple[float, float, float, float]
+"""x0, y0, x1, y1 as fractions of an image, from its upper left corner."""
 
 
 class Images(Protocol):
@@ -59,6 +61,7 @@ class Dataset:
     classes: C names. labels (N,): class id of every image, -1 where the image belongs to no class of this dataset
     (as in a validation fold). images or features (N, D) may be None, not both.
     defaults: the dataset's own wishes for the configuration's `features` section.
+    places: attribute column -> where in every image that has the attribute it is; only for explanations, no part of the fingerprints.
     """
 
     name: str
@@ -70,6 +73,7 @@ class Dataset:
     features: NDArray[np.floating[Any]] | None = None
     title: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    places: Mapping[int, Box] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n, c = len(self.labels), len(self.classes)
@@ -80,6 +84,9 @@ class Dataset:
             raise DataError(f"{self.name}: {held} images or features but {n} labels")
         if len(self.semantics.attributes) != c:
             raise DataError(f"{self.name}: {c} classes but {len(self.semantics.attributes)} rows in the class-attribute table")
+        for column, (x0, y0, x1, y1) in self.places.items():
+            if not (0 <= column < len(self.semantics.names) and 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
+                raise DataError(f"{self.name}: the place of attribute {column} is no box x0 < x1, y0 < y1 in 0..1, or there is no such column")
         if len(set(self.classes)) != c:
             raise DataError(f"{self.name}: a class name stands twice")
         for part, index in self.split.parts().items():

@@ -5,6 +5,8 @@ F is a feature map with its regions as columns, (B, D, R); queries are rows, one
 
 from __future__ import annotations
 
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,12 +21,14 @@ def region_attention(F: Tensor, score_query: Tensor, attention_query: Tensor) ->
     """
     batch, channels, regions = F.shape
     count = len(score_query)
-    # One product over all regions of all images: its gradient by the queries is one product too, where a
-    # batched product would hold (B, A, D) gradients before it sums them.
-    tokens = F.mT.reshape(batch * regions, channels)
-    both = F_.linear(tokens, torch.cat([score_query, attention_query])).view(batch, regions, 2 * count)
-    attention = both[..., count:].softmax(dim=1)
-    return (both[..., :count] * attention).sum(dim=1), attention.mT
+    F, score_query, attention_query = _working(F, score_query, attention_query)
+    with torch.autocast(F.device.type, enabled=False):
+        # One product over all regions of all images: its gradient by the queries is one product too, where a
+        # batched product would hold (B, A, D) gradients before it sums them.
+        tokens = F.mT.reshape(batch * regions, channels)
+        both = F_.linear(tokens, torch.cat([score_query, attention_query])).view(batch, regions, 2 * count)
+        attention = both[..., count:].softmax(dim=1)
+        return (both[..., :count] * attention).sum(dim=1), attention.mT
 
 
 def channel_attention(F: Tensor, score_query: Tensor, attention_query: Tensor) -> Tensor:
@@ -33,12 +37,10 @@ def channel_attention(F: Tensor, score_query: Tensor, attention_query: Tensor) -
     F (B, D, R); queries (A, R). Returns (B, A). DAN's channel branch, equal to `channel_attention_plain`; if F
     needs no gradient, nothing of size (B, A, D) is kept and the gradient by the queries is formed on the way forward.
     """
-    if torch.is_autocast_enabled(F.device.type):
-        dtype = torch.get_autocast_dtype(F.device.type)
-        F, score_query, attention_query = F.to(dtype), score_query.to(dtype), attention_query.to(dtype)
-    if F.requires_grad:
-        return channel_attention_plain(F, score_query, attention_query)[0]
+    F, score_query, attention_query = _working(F, score_query, attention_query)
     with torch.autocast(F.device.type, enabled=False):
+        if F.requires_grad:
+            return channel_attention_plain(F, score_query, attention_query)[0]
         scores: Tensor = _ChannelAttention.apply(F, score_query, attention_query)
     return scores
 
@@ -47,6 +49,27 @@ def channel_attention_plain(F: Tensor, score_query: Tensor, attention_query: Ten
     """The same as a formula: scores (B, A) and attention (B, A, D), everything kept."""
     attention = torch.matmul(attention_query, F.mT).softmax(dim=-1)
     return (torch.matmul(score_query, F.mT) * attention).sum(dim=-1), attention
+
+
+def _working(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors in the type that autocast asks for, if it is on and the device computes in it."""
+    kind = tensors[0].device.type
+    if not torch.is_autocast_enabled(kind):
+        return tensors
+    dtype = torch.get_autocast_dtype(kind)
+    if dtype == torch.bfloat16 and kind == "cpu" and not cpu_has_bfloat16():
+        dtype = torch.float32  # products in emulated bfloat16 take several times as long and are less exact
+    return tuple(t.to(dtype) for t in tensors)
+
+
+@lru_cache(maxsize=1)
+def cpu_has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 itself; True where the system does not tell."""
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split())
+    except OSError:
+        return True
+    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
 
 
 _CPU_ROWS = 320_000  # attention rows times channels of one image: about the second-level cache of a core

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslkit.data.images import ArrayImages
-from zslkit.dataset import Dataset, DatasetSource, Index, Split
+from zslkit.dataset import Box, Dataset, DatasetSource, Index, Split
 from zslkit.semantics import Semantics
 
 PLACES = ("hundreds", "tens", "units")
@@ -86,6 +86,7 @@ class Digits(DatasetSource):
             images=ArrayImages(draw(pixels, made.scans), keys),
             title=self.title,
             defaults=self.defaults,
+            places=places(),
         )
 
 
@@ -181,6 +182,12 @@ def semantics(numbers: Index) -> Semantics:
             np.float32
         ),
     )
+
+
+def places() -> dict[int, Box]:
+    """Where each attribute is: in the third of the image that `draw` keeps for its digit."""
+    width, cell = 10 + len(STROKES), WIDTH // 3
+    return {i * width + k: (i * cell / WIDTH, 0.0, (i + 1) * cell / WIDTH, 1.0) for i in range(len(PLACES)) for k in range(width)}
 
 
 def _word_vector(word: str) -> NDArray[np.float64]:

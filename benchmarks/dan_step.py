@@ -1,0 +1,174 @@
+"""One training step of DEDN, the plain einsum form against ours: seconds and peak of temporaries, in one process.
+
+    python benchmarks/dan_step.py [--size cub|sun|awa2] [--precision float32|bfloat16] [--repeat N] [--json]
+
+Both forms start from the same parameters and get the same made-up maps. A step is forward, loss, backward and optimizer.
+Steps of the two forms take turns, so that other work on the machine hits both; the median of each is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import gc
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from plain_dedn import PlainDEDN
+from torch import Tensor
+
+from zslkit.model import Task
+from zslkit_dedn.model import DEDN, DEDNConfig
+
+
+@dataclass(frozen=True)
+class Size:
+    """The published size of a dataset's step: maps (batch, channels, side, side), A attributes, C classes."""
+
+    attributes: int
+    classes: int
+    unseen: int
+    side: int
+    rank: int | None = None
+    batch: int = 50
+    channels: int = 2048
+
+
+SIZES = {"cub": Size(312, 200, 50, 14), "sun": Size(102, 717, 72, 14, rank=256), "awa2": Size(85, 50, 10, 7)}
+
+
+def make_task(size: Size) -> Task:
+    rng = np.random.default_rng(0)
+    table = rng.random((size.classes, size.attributes), dtype=np.float32)
+    shape = (size.channels, size.side, size.side)
+    return Task(
+        dataset="made up",
+        classes=tuple(f"class {k}" for k in range(size.classes)),
+        seen=np.arange(size.classes) >= size.unseen,
+        attributes=table / np.linalg.norm(table, axis=1, keepdims=True),
+        attribute_names=tuple(f"attribute {i}" for i in range(size.attributes)),
+        input="map",
+        feature_shape=shape,
+        map_shape=shape,
+        word_vectors=rng.standard_normal((size.attributes, 300), dtype=np.float32),
+    )
+
+
+def flops(size: Size) -> float:
+    """Of the products with the map that no form can do without: four for each branch, for the rows of both experts."""
+    return 8 * 2.0 * size.batch * 2 * size.attributes * size.channels * size.side**2
+
+
+def product_rate(dtype: torch.dtype, device: torch.device) -> float:
+    """Measured flop/s of a large matrix product."""
+    a, b = (torch.randn(3072, 3072, device=device, dtype=dtype) for _ in range(2))
+    return 2 * 3072**3 / min(_timed(lambda: a @ b, device) for _ in range(5))
+
+
+def _timed(work: Callable[[], object], device: torch.device) -> float:
+    began = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def _peak_mb(work: Callable[[], object], device: torch.device) -> float:
+    """Most memory in use during `work` above what was in use before, in MB."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        work()
+        return (torch.cuda.max_memory_allocated() - before) / 1e6
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
+    before = _status("VmRSS")
+    work()
+    return (_status("VmHWM") - before) / 1e3
+
+
+def _status(key: str) -> float:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
+    return float(line.split()[1])
+
+
+def measure(name: str, precision: str, repeat: int, device: torch.device) -> dict[str, float]:
+    """Seconds and peak of both forms, their ratios, and how far ours is from the arithmetic floor."""
+    size, task = SIZES[name], make_task(SIZES[name])
+    torch.manual_seed(0)
+    clusters = {"cub": "paper", "sun": "paper", "awa2": "paper"}[name]
+    ours = DEDN(DEDNConfig(clusters=clusters, rank=size.rank), task).to(device).train()
+    plain = PlainDEDN(ours)
+    x = torch.relu(torch.randn(size.batch, size.channels, size.side, size.side)).to(device)
+    label = torch.from_numpy(np.random.default_rng(1).integers(size.unseen, size.classes, size.batch)).to(device)
+
+    def stepper(parameters: list[Tensor], loss: Callable[[], Tensor]) -> Callable[[], None]:
+        optimizer = torch.optim.RMSprop(parameters, lr=1e-6, weight_decay=1e-4, momentum=0.9)
+
+        def step() -> None:
+            optimizer.zero_grad(set_to_none=True)
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+                value = loss()
+            value.backward()
+            optimizer.step()
+
+        return step
+
+    steps = {
+        "": stepper(list(ours.parameters()), lambda: ours.loss(x, label)["total"]),
+        "plain_": stepper(plain.parameters(), lambda: plain.loss(x, label)),
+    }
+    for step in steps.values():
+        step()
+    seconds: dict[str, list[float]] = {form: [] for form in steps}
+    for _ in range(repeat):
+        for form, step in steps.items():
+            seconds[form].append(_timed(step, device))
+    found = {f"{form}seconds": statistics.median(times) for form, times in seconds.items()}
+    found |= {f"{form}peak_mb": _peak_mb(step, device) for form, step in steps.items()}
+    rate = product_rate(torch.bfloat16 if precision == "bfloat16" else torch.float32, device)
+    floor = flops(size) / rate
+    return {
+        "ratio": found["plain_seconds"] / found["seconds"],
+        **found,
+        "peak_share": found["peak_mb"] / found["plain_peak_mb"],
+        "gflop": flops(size) / 1e9,
+        "product_gflops": rate / 1e9,
+        "floor_seconds": floor,
+        "over_floor": found["seconds"] / floor,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=list(SIZES), action="append", help="default: all")
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], action="append", help="default: both")
+    parser.add_argument("--repeat", type=int, default=5, help="timed steps of each form")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    device = torch.device(given.device)
+    results: dict[str, dict[str, dict[str, float]]] = {}
+    for size in given.size or SIZES:
+        for precision in given.precision or ("float32", "bfloat16"):
+            found = results.setdefault(size, {})[precision] = measure(size, precision, given.repeat, device)
+            if not given.json:
+                print(
+                    f"{size:5} {precision:9} {found['seconds']:6.2f} s against {found['plain_seconds']:6.2f} s: {found['ratio']:.1f}x; "
+                    f"peak {found['peak_mb']:.0f} MB against {found['plain_peak_mb']:.0f} MB; "
+                    f"{found['over_floor']:.1f} times the floor of {found['floor_seconds']:.2f} s",
+                    flush=True,
+                )
+    if given.json:
+        print(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+"""A finished run opened again: its dataset, its inputs and its trained model, ready to look at images."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from zslkit.backbones import Transform
+from zslkit.config import FeatureConfig, ProtocolConfig, Settings, build
+from zslkit.data.catalog import is_card, load_dataset
+from zslkit.data.extract import BATCH, ImageInputs
+from zslkit.data.images import read_image
+from zslkit.data.store import to_stored
+from zslkit.dataset import Dataset
+from zslkit.errors import DataError, UnknownName, UserError
+from zslkit.fitting import make_model
+from zslkit.model import Model
+from zslkit.progress import Reporter, Silent
+from zslkit.results.record import RunRecord
+from zslkit.results.runs import WEIGHTS, Run, load_run
+from zslkit.settings import MODELS, Plan
+from zslkit.training.source import Inputs, prepare
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A finished run with its model, which is in evaluation mode on `device` and has the weights of the run."""
+
+    run: Run
+    plan: Plan
+    dataset: Dataset
+    inputs: Inputs
+    model: Model
+    device: torch.device
+    reporter: Reporter = field(default_factory=Silent)
+
+    @property
+    def gamma(self) -> float:
+        """What the run's calibration adds to the scores of unseen classes."""
+        return self.run.record.protocol.gamma
+
+    @cached_property
+    def transform(self) -> Transform:
+        """From a decoded image to what the run's backbone sees. Raises UserError if the run knows no backbone."""
+        assert isinstance(self._sight.source, ImageInputs)
+        return self._sight.source.transform
+
+    def photos(self, paths: Sequence[Path]) -> list[Pixels]:
+        """The image files as the backbone sees them, (h, w, 3) uint8 each, all of one size.
+
+        Raises DataError that names the file that is missing, no image, or too small, and UserError as `transform` does.
+        """
+        return [self._fitting(path, self.transform.pixels(_read(path))) for path in paths]
+
+    def inputs_of(self, paths: Sequence[Path]) -> Tensor:
+        """What the model eats of the image files, (B, ...) float32 on the CPU. Raises as `photos` does."""
+        return self._eaten(self.photos(paths))
+
+    def _eaten(self, photos: Sequence[Pixels]) -> Tensor:
+        parts = []
+        for i in range(0, len(photos), BATCH):
+            images = self.transform.normalise(torch.from_numpy(np.stack(photos[i : i + BATCH])))
+            parts.append(images if self.inputs.tuned else self._features(images))
+        return torch.cat(parts)
+
+    def _features(self, images: Tensor) -> Tensor:
+        """Feature maps as the store would give them back, or their means over positions, of images (B, 3, h, w)."""
+        with torch.inference_mode():
+            features = self._network(images.to(self.device).contiguous(memory_format=torch.channels_last)).float().cpu()
+        if self.inputs.kind == "pooled":
+            return features.mean(dim=(2, 3))
+        dtype = self.plan.features.dtype
+        to_stored(features, dtype)  # refuses a value that the store's type cannot hold
+        return features.to(getattr(torch, dtype)).float()
+
+    def _fitting(self, path: Path, pixels: Pixels) -> Pixels:
+        found, wanted = pixels.shape[:2], self.inputs.image_size
+        if wanted is None or found == wanted:
+            return pixels
+        fault = "is too small for" if found[0] < wanted[0] or found[1] < wanted[1] else "does not fit"
+        raise DataError(
+            f"The image {path} of {found[1]}x{found[0]} pixels {fault} the backbone of {self.run.folder}, which takes images as they are "
+            f"and was trained on {wanted[1]}x{wanted[0]}; bring it to that size"
+        )
+
+    @cached_property
+    def _sight(self) -> Inputs:
+        """The run's backbone over images, whatever its model eats."""
+        if self.dataset.images is None:
+            raise UserError(
+                f"{self.run.folder} is a run on pooled features that came with {self.dataset.name}, so no image can be turned into "
+                "what its model eats; give a run on images or maps"
+            )
+        if self.inputs.tuned:
+            return self.inputs
+        with _threads(self.run.record.environment.threads):
+            return prepare(self.dataset, self.plan.features, "image", self.device, self.reporter)
+
+    @cached_property
+    def _network(self) -> nn.Module:
+        assert self._sight.build_backbone is not None
+        network = self._sight.build_backbone().eval().requires_grad_(False)
+        return network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def reopen(folder: Path, data_root: str | Path = "data", device: torch.device | None = None, reporter: Reporter | None = None) -> Trained:
+    """The finished run in `folder` with its dataset, which is read below `data_root` or is the card that `data_root` names.
+
+    Features come from the same cache as the run's and are made again if they are not there. Raises UserError if the run,
+    its model or its dataset is not here, DataError if a file is damaged or the data are not those of the run.
+    """
+    device, reporter = device or torch.device("cpu"), reporter or Silent()
+    run = load_run(Path(folder))
+    record = run.record
+    weights = _read_weights(run.folder / WEIGHTS)
+    plan = _plan(run)
+    dataset = _dataset(run, Path(data_root))
+    _compare(run, dataset.name, dataset.fingerprints())
+    with _threads(record.environment.threads):
+        inputs = prepare(dataset, plan.features, record.features.input, device, reporter)
+    if not inputs.tuned:  # else the backbone's weights are the run's own
+        _compare(run, dataset.name, {"features": inputs.fingerprint})
+    model = make_model(plan.kind, plan.config, dataset, inputs, record.seed, device)
+    _fill(model, weights, run.folder / WEIGHTS)
+    return Trained(run, plan, dataset, inputs, model.eval(), device, reporter)
+
+
+def _plan(run: Run) -> Plan:
+    """The record's settings, typed as its model types them."""
+    said = run.record.model
+    try:
+        entry, kind = MODELS.load(f"{said.distribution}:{said.name}")
+    except UnknownName as error:
+        raise UserError(
+            f"{run.folder} was made by the model {said.name} of {said.distribution} {said.version}, which is not installed; install it"
+        ) from error
+    settings = Settings(copy.deepcopy(run.settings()), dict(run.record.origins))
+    try:
+        features = build(FeatureConfig, settings.section("features"), "features")
+        protocol = build(ProtocolConfig, settings.section("protocol"), "protocol")
+        config = build(kind.Config, settings, entry.name)
+    except UserError as error:
+        raise DataError(
+            f"The settings of {run.folder} do not fit {entry.name} of {entry.origin} ({error}); "
+            f"install {said.distribution} {said.version}, which made it, or run again"
+        ) from error
+    return Plan(entry, kind, features, protocol, config, dict(run.record.origins))
+
+
+def _dataset(run: Run, root: Path) -> Dataset:
+    """The dataset with that kind of inputs that the run had."""
+    name, features = run.record.dataset.name, run.record.features
+    card = root if is_card(str(root)) else _card(run.record)
+    try:
+        dataset = load_dataset(name if card is None else str(card), root)
+    except UnknownName as error:
+        raise UserError(
+            f"{run.folder} is a run on {name!r}, which is no registered dataset; if a card describes it, give that with --data-root FILE.yaml"
+        ) from error
+    if features.size is None and dataset.features is not None:
+        return replace(dataset, images=None)  # the run was on the features that came along
+    if dataset.images is None:
+        raise DataError(f"{run.folder} is a run on images of {name}, and there are none below {root}; give their folder with --data-root")
+    return dataset
+
+
+def _card(record: RunRecord) -> Path | None:
+    """The dataset's card if the record remembers one that is still there."""
+    named = [Path(origin.removeprefix("dataset ")) for origin in record.origins.values() if origin.startswith("dataset ")]
+    return next((path for path in named if is_card(str(path)) and path.is_file()), None)
+
+
+def _compare(run: Run, name: str, now: Mapping[str, str]) -> None:
+    then = run.record.fingerprints.model_dump()
+    other = [part for part in now if now[part] != then[part]]
+    if not other:
+        return
+    prints = ", ".join(f"{part} {then[part]} then, {now[part]} now" for part in other)
+    mend = (
+        f"images or weights of {run.record.features.backbone} have changed: bring them back"
+        if other == ["features"]
+        else "give the --data-root of that time"
+    )
+    raise DataError(f"{run.folder} was made with another {' and other '.join(other)} of {name} than here ({prints}); {mend}, or run again")
+
+
+def _read_weights(file: Path) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
+    try:
+        state: dict[str, Tensor] = load_file(file)
+    except FileNotFoundError as error:
+        raise DataError(f"{file} is missing; move the folder {file.parent} away and run again") from error
+    except Exception as error:  # the reader raises an error of its own for each way a file can be damaged
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{file} is cut off or damaged ({reason}); move the folder {file.parent} away and run again") from error
+    return state
+
+
+def _fill(model: Model, weights: Mapping[str, Tensor], file: Path) -> None:
+    ours: dict[str, Any] = model.state_dict()
+    wrong = sorted(k for k in ours.keys() | weights.keys() if k not in ours or k not in weights or ours[k].shape != weights[k].shape)
+    if wrong:
+        raise DataError(
+            f"{file} does not fit {type(model).__name__} as it is installed: {len(wrong)} of {len(ours)} tensors are missing, too many or "
+            f"of another shape ({wrong[0]}{', ...' if len(wrong) > 1 else ''}); install the version that made the run, or run again"
+        )
+    model.load_state_dict(dict(weights))
+
+
+def _read(path: Path) -> Any:
+    if not path.exists():
+        raise DataError(f"There is no image {path}; check the path")
+    if not path.is_file():
+        raise DataError(f"{path} is no image file; name the images one by one")
+    return read_image(path)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Compute with as many threads as the run did: weights trained on trainval are kept by that number."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, count))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
