@@ -86,7 +86,9 @@ class Dataset:
             raise DataError(f"{self.name}: {c} classes but {len(self.semantics.attributes)} rows in the class-attribute table")
         for column, (x0, y0, x1, y1) in self.places.items():
             if not (0 <= column < len(self.semantics.names) and 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
-                raise DataError(f"{self.name}: the place of attribute {column} is no box x0 < x1, y0 < y1 in 0..1, or there is no such column")
+                raise DataError(
+                    f"{self.name}: the place of attribute {column} is no box x0 < x1, y0 < y1 in 0..1, or there is no such column"
+                )
         if len(set(self.classes)) != c:
             raise DataError(f"{self.name}: a class name stands twice")
         for part, index in self.split.parts().items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,18 @@ class Result:
         return self.record.metrics.model_dump()
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """A training that another program has done. fill: puts its weights into the untrained model.
+
+    label says where they are from; digest is a fingerprint of them.
+    """
+
+    fill: Callable[[Model], None]
+    label: str
+    digest: str
+
+
 def resolve(
     model: str,
     dataset: str = "digits",
@@ -72,10 +84,12 @@ def run(
     out: str | Path = "runs",
     again: bool = False,
     reporter: Reporter | None = None,
+    trained: Elsewhere | None = None,
 ) -> Result:
     """Train `model` on the trainval images of `dataset`, evaluate it, and keep everything in a run folder below `out`.
 
     A run that is there already is given back as it is, unless `again`; an interrupted one goes on where it stopped.
+    trained: weights of another program instead of a training; then nothing is picked on validation.
     Raises UserError for whatever the caller can mend, TrainingError if training breaks down.
     """
     reporter = reporter or Silent()
@@ -85,7 +99,7 @@ def run(
     kind = choose_input(plan.kind.inputs, plan.features, data, plan.entry.name)
     began = time.monotonic()
     inputs = prepare(data, plan.features, kind, where, reporter)
-    job = _Job(plan, data, inputs, seed, where, reporter, time.monotonic() - began, _published_as(dataset))
+    job = _Job(plan, data, inputs, seed, where, reporter, time.monotonic() - began, _published_as(dataset), trained)
     key = identity(job.decisive())
     with RunFolder.open(Path(out), data.name, plan.entry.name, seed, key, reporter.note) as folder:
         if folder.finished and not again:
@@ -119,11 +133,13 @@ class _Job:
     reporter: Reporter
     extract_seconds: float
     published_as: str
+    elsewhere: Elsewhere | None = None
 
     def decisive(self) -> dict[str, Any]:
         """All that decides the outcome: the hash of this is the run's identity."""
         entry, kind = self.plan.entry, self.plan.kind
-        return {
+        elsewhere = {"elsewhere": self.elsewhere.digest} if self.elsewhere else {}
+        return elsewhere | {
             "model": [entry.name, entry.distribution, entry.version, f"{kind.__module__}:{kind.__qualname__}"],
             "config": self.plan.values,
             "data": self.data.fingerprints(),
@@ -134,21 +150,10 @@ class _Job:
     def work(self, folder: RunFolder, key: str) -> tuple[schema.RunRecord, Scores]:
         started = now()
         reset_peak(self.device)
-        picks = self._pick(folder) if selection.needed(self.plan) else selection.Picks(self.plan.config)
+        picks = self._pick(folder) if self._picks else selection.Picks(self.plan.config)
         model = make_model(self.plan.kind, picks.config, self.data, self.inputs, self.seed, self.device)
         watch = _TestWatch(self, self.plan.protocol.watch_test) if self.plan.protocol.watch_test else None
-        seconds = fit(
-            model,
-            self.data,
-            self.inputs,
-            seed=self.seed,
-            device=self.device,
-            reporter=self.reporter,
-            log=folder.log,
-            name="train",
-            checkpoint=folder.checkpoint,
-            observer=watch,
-        )
+        seconds = self._train(model, folder, watch)
         began = time.monotonic()
         scores = self.scores(model)
         eval_seconds = time.monotonic() - began
@@ -173,6 +178,28 @@ class _Job:
         seen, unseen = (score(model, self.inputs.source, index, self.device) for index in (split.test_seen, split.test_unseen))
         return Scores(seen, labels[split.test_seen], unseen, labels[split.test_unseen], self.data.seen, self.data.classes)
 
+    @property
+    def _picks(self) -> bool:
+        return self.elsewhere is None and selection.needed(self.plan)
+
+    def _train(self, model: Model, folder: RunFolder, watch: _TestWatch | None) -> float:
+        """Seconds of training."""
+        if self.elsewhere is not None:
+            self.elsewhere.fill(model)
+            return 0.0
+        return fit(
+            model,
+            self.data,
+            self.inputs,
+            seed=self.seed,
+            device=self.device,
+            reporter=self.reporter,
+            log=folder.log,
+            name="train",
+            checkpoint=folder.checkpoint,
+            observer=watch,
+        )
+
     def _pick(self, folder: RunFolder) -> selection.Picks:
         plan = self.plan
         fold = self.data.fold(plan.protocol.fold_seed)
@@ -193,8 +220,9 @@ class _Job:
     ) -> schema.RunRecord:
         plan, data, inputs = self.plan, self.data, self.inputs
         entry, kind, split = plan.entry, plan.kind, data.split
-        used = selection.needed(plan)
-        epochs = picks.config.train.epochs if issubclass(kind, GradientModel) else None  # type: ignore[attr-defined]
+        used = self._picks
+        by_epochs = issubclass(kind, GradientModel) and self.elsewhere is None
+        epochs = picks.config.train.epochs if by_epochs else None  # type: ignore[attr-defined]
         config = plan.values | picks.config.model_dump(mode="json")
         origins = {**plan.origins, **dict.fromkeys(picks.changes, "picked on validation")}
         return schema.RunRecord(
@@ -249,6 +277,7 @@ class _Job:
             costs=costs,
             environment=environment(str(self.device), torch.get_num_threads()),
             git=git_state(),
+            elsewhere=self.elsewhere.label if self.elsewhere else "",
             started=started,
             finished=now(),
         )

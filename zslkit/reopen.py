@@ -21,7 +21,7 @@ from zslkit.data.catalog import is_card, load_dataset
 from zslkit.data.extract import BATCH, ImageInputs
 from zslkit.data.images import read_image
 from zslkit.data.store import to_stored
-from zslkit.dataset import Dataset
+from zslkit.dataset import Dataset, Index
 from zslkit.errors import DataError, UnknownName, UserError
 from zslkit.fitting import make_model
 from zslkit.model import Model
@@ -64,6 +64,17 @@ class Trained:
         """
         return [self._fitting(path, self.transform.pixels(_read(path))) for path in paths]
 
+    def photos_at(self, index: Index) -> list[Pixels]:
+        """The dataset's own images, by index, as the backbone sees them. Raises UserError as `transform` does."""
+        transform, images = self.transform, self.dataset.images
+        assert images is not None
+        return [transform.pixels(images.open(i)) for i in index.tolist()]
+
+    def some_test_images(self, count: int) -> Index:
+        """Indices of `count` images of each test set, spread over it: always the same ones."""
+        sets = (self.dataset.split.test_seen, self.dataset.split.test_unseen)
+        return np.concatenate([part[np.linspace(0, len(part) - 1, min(count, len(part))).astype(np.int64)] for part in sets])
+
     def inputs_of(self, paths: Sequence[Path]) -> Tensor:
         """What the model eats of the image files, (B, ...) float32 on the CPU. Raises as `photos` does."""
         return self._eaten(self.photos(paths))
@@ -78,12 +89,14 @@ class Trained:
     def _features(self, images: Tensor) -> Tensor:
         """Feature maps as the store would give them back, or their means over positions, of images (B, 3, h, w)."""
         with torch.inference_mode():
-            features = self._network(images.to(self.device).contiguous(memory_format=torch.channels_last)).float().cpu()
+            maps: Tensor = self._network(images.to(self.device).contiguous(memory_format=torch.channels_last))
+        features = maps.float().cpu()
         if self.inputs.kind == "pooled":
             return features.mean(dim=(2, 3))
         dtype = self.plan.features.dtype
         to_stored(features, dtype)  # refuses a value that the store's type cannot hold
-        return features.to(getattr(torch, dtype)).float()
+        rounded: Tensor = features.to(getattr(torch, dtype))
+        return rounded.float()
 
     def _fitting(self, path: Path, pixels: Pixels) -> Pixels:
         found, wanted = pixels.shape[:2], self.inputs.image_size
@@ -167,7 +180,7 @@ def _dataset(run: Run, root: Path) -> Dataset:
         dataset = load_dataset(name if card is None else str(card), root)
     except UnknownName as error:
         raise UserError(
-            f"{run.folder} is a run on {name!r}, which is no registered dataset; if a card describes it, give that with --data-root FILE.yaml"
+            f"{run.folder} is a run on {name!r}, which is no registered dataset; if a card describes it, say --data-root FILE.yaml"
         ) from error
     if features.size is None and dataset.features is not None:
         return replace(dataset, images=None)  # the run was on the features that came along
@@ -193,7 +206,7 @@ def _compare(run: Run, name: str, now: Mapping[str, str]) -> None:
         if other == ["features"]
         else "give the --data-root of that time"
     )
-    raise DataError(f"{run.folder} was made with another {' and other '.join(other)} of {name} than here ({prints}); {mend}, or run again")
+    raise DataError(f"The run {run.folder} differs from {name} as it is here in its {' and '.join(other)} ({prints}); {mend}, or run again")
 
 
 def _read_weights(file: Path) -> dict[str, Tensor]:

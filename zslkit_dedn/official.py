@@ -43,7 +43,7 @@ def load_state_dict(
     vectors, the number of classes and SUN's factorisation are taken from it; settings not given come from the dataset's
     preset. Raises DataError that lists missing and extra names.
     """
-    state = {k: torch.as_tensor(v) for k, v in (_read(source) if isinstance(source, str | Path) else source).items()}
+    state = {k: torch.as_tensor(v) for k, v in (read(source) if isinstance(source, str | Path) else source).items()}
     groups = (PAPER if clusters == "paper" else RELEASED)[dataset]
     names = _FACTORED if "GNet.H_5" in state else _PLAIN
     _check_names(state, groups, names)
@@ -70,11 +70,38 @@ def load_state_dict(
     settings = merge([preset, Layer(chosen, "load_state_dict")])
     settings.section("features")
     model = DEDN(build(DEDNConfig, settings, "dedn"), task)
+    _copy(state, model, names)
+    return model
+
+
+def fill(model: DEDN, state: Mapping[str, Tensor]) -> None:
+    """Put the weights of a checkpoint into a model that was made for a dataset, `clusters` and `rank` being the checkpoint's.
+
+    Raises DataError if names, sizes, seen classes or class attributes are not those of the model's task.
+    """
+    names = _FACTORED if "GNet.H_5" in state else _PLAIN
+    ours = state_dict(model)
+    if missing := sorted(set(ours) ^ set(state)):
+        raise DataError(f"The checkpoint and the model differ in {', '.join(missing)}; give the checkpoint's clusters and dataset")
+    for name, value in ours.items():
+        if name not in ("bias", "weight_ce") and value.shape != state[name].shape:
+            raise DataError(
+                f"{name} is {tuple(state[name].shape)} in the checkpoint and {tuple(value.shape)} for {model.task.dataset} with these "
+                "features; give the clusters, the backbone and the image size that it was trained with"
+            )
+    for name, what in (("mask_bias", "seen classes"), ("att", "class attributes")):
+        if not torch.allclose(ours[name].float(), state[name].float(), atol=1e-4):
+            raise DataError(
+                f"The {what} of the checkpoint are not those of {model.task.dataset} here, class by class; is it another split or order?"
+            )
+    _copy(state, model, names)
+
+
+def _copy(state: Mapping[str, Tensor], model: DEDN, names: Names) -> None:
     with torch.no_grad():
         for net, dan in _nets(model).items():
             for theirs, ours in names.items():
                 dan.get_parameter(ours).copy_(state[f"{net}.{theirs}"])
-    return model
 
 
 def state_dict(model: DEDN) -> dict[str, Tensor]:
@@ -112,7 +139,8 @@ def _check_names(state: Mapping[str, Tensor], groups: Clusters, names: Names) ->
             )
 
 
-def _read(path: str | Path) -> Mapping[str, Tensor]:
+def read(path: str | Path) -> Mapping[str, Tensor]:
+    """The state dict in a file, read as weights only. Raises DataError if there is none."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:

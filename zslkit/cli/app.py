@@ -18,6 +18,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("zslkit.cli.run", "Train and evaluate one model on one dataset."),
     "compare": ("zslkit.cli.compare", "Several models and seeds in one table; runs only what is missing."),
     "study": ("zslkit.cli.study", "All variants of a study file, as a table and a plot; runs only what is missing."),
+    "evaluate": ("zslkit.cli.evaluate", "Metrics of finished runs from the scores they kept."),
+    "explain": ("zslkit.cli.explain", "Where a trained model looks in images, attribute by attribute."),
     "config": ("zslkit.cli.config", "What a run would use, and where each value comes from."),
     "models": ("zslkit.cli.plugins", "The models that are installed, or all about one of them."),
     "datasets": ("zslkit.cli.plugins", "The datasets that are installed."),

@@ -27,7 +27,7 @@ def run_lines(record: RunRecord, folder: Path, reused: bool) -> Iterator[str]:
     yield from aligned(("", *(f"{name:>5}" for name in FIGURES)), [*_rows(record)])
     yield ""
     said = {
-        "protocol": protocol_words(record.protocol),
+        "protocol": protocol_words(record.protocol, record.elsewhere),
         "features": feature_words(record.features),
         "time": _times(record),
         "run folder": f"{folder}{' (was there already; --again repeats it)' if reused else ''}",
@@ -66,13 +66,14 @@ TRAINING_WORDS = {
 }
 
 
-def protocol_words(protocol: ProtocolInfo) -> str:
-    """The protocol's badges, spelled out."""
+def protocol_words(protocol: ProtocolInfo, elsewhere: str = "") -> str:
+    """The protocol's badges, spelled out. elsewhere: where the weights are from if another program trained them."""
     epoch = "" if protocol.epoch is None else f" ({protocol.epoch})"
     fold = "" if protocol.fold_seed is None else f" {protocol.fold_seed}"
     selection = {"last": f"last epoch{epoch}", "validation": f"epoch{epoch} picked on validation fold{fold}"}
     calibration = {"none": "not calibrated", "validation": f"calibrated by {protocol.gamma:.3g}, picked on validation fold{fold}"}
-    return "; ".join((TRAINING_WORDS[protocol.training], selection[protocol.selection], calibration[protocol.calibration]))
+    trained = f"trained elsewhere ({elsewhere})" if elsewhere else selection[protocol.selection]
+    return "; ".join((TRAINING_WORDS[protocol.training], trained, calibration[protocol.calibration]))
 
 
 def feature_words(features: FeatureInfo) -> str:

@@ -212,7 +212,7 @@ def _badges(record: RunRecord) -> tuple[str, ...]:
     protocol = record.protocol
     return (
         protocol.training,
-        "last epoch" if protocol.selection == "last" else "epoch picked on validation",
+        "trained elsewhere" if record.elsewhere else "last epoch" if protocol.selection == "last" else "epoch picked on validation",
         "uncalibrated" if protocol.calibration == "none" else "gamma picked on validation",
         "backbone tuned" if record.features.tuned else "backbone frozen",
     )

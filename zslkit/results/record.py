@@ -146,6 +146,7 @@ class RunRecord(Part):
     from. metrics: under the stated protocol; uncalibrated: the same with gamma 0. optimistic: what picking on the test
     sets would give, as many papers print it ("best_epoch", "every", and figures), never a result of ours.
     per_class: class name -> accuracy among all classes in percent, None for a class without test images.
+    elsewhere: where the weights are from if another program trained them, else "".
     """
 
     schema_version: Literal[1] = SCHEMA
@@ -166,6 +167,7 @@ class RunRecord(Part):
     costs: Costs
     environment: Environment
     git: GitState | None = None
+    elsewhere: str = ""
     started: UtcTime
     finished: UtcTime
 

@@ -1,0 +1,315 @@
+"""Explanations: contributions and localisation of known maps by hand, and the command on tiny runs of digits."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from zslkit import experiment
+from zslkit.backbones import Transform
+from zslkit.cli import app
+from zslkit.errors import UserError
+from zslkit.evaluation.metrics import duel
+from zslkit.explanation import Localisation, cropped, explain, localisation
+from zslkit.fitting import score
+from zslkit.heatmaps import upsampled
+from zslkit.model import AttentionMaps, Model, ModelConfig, Task, Trainer, TrainingView
+from zslkit.reopen import Trained, reopen
+
+A, H, W = 54, 3, 7
+"""Of digits under its own backbone; 18 attributes a place."""
+PEAKS = (0, 3, 6)
+"""A column of the map in each place's third."""
+CASES = 7814
+"""Attributes that the true classes of the 850 test images have, counted from the table of classes."""
+
+
+class Toy(Model):
+    """Looks where it was told, whatever the image, and finds what it was told."""
+
+    def __init__(self, task: Task, parts: dict[str, AttentionMaps], s: Tensor) -> None:
+        super().__init__(ModelConfig(), task)
+        self.parts, self.s = parts, s
+
+    def fit(self, view: TrainingView, trainer: Trainer) -> None:
+        raise NotImplementedError
+
+    def scores(self, x: Tensor) -> Tensor:
+        return (self.s @ self.attributes.T).expand(len(x), -1)
+
+    def attention(self, x: Tensor) -> dict[str, AttentionMaps]:
+        def each(value: Tensor | None) -> Tensor | None:
+            return None if value is None else value.expand(len(x), *value.shape)
+
+        return {k: AttentionMaps(p.maps.expand(len(x), -1, -1, -1), each(p.scores), each(p.channels)) for k, p in self.parts.items()}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+    """A brief run of each model on a random backbone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ZSLKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        out = tmp_path_factory.mktemp("runs")
+        brief = ("features.weights=random", "protocol.watch_test=0")
+        settings = {"dedn": (*brief, "train.epochs=2"), "dazle": (*brief, "train.epochs=2"), "eszsl": brief}
+        yield {name: experiment.run(name, "digits", settings=s, device="cpu", out=out).folder for name, s in settings.items()}
+
+
+@pytest.fixture(scope="module")
+def dedn(folders: dict[str, Path]) -> Trained:
+    return reopen(folders["dedn"])
+
+
+@pytest.fixture(scope="module")
+def toy(dedn: Trained) -> Callable[..., Trained]:
+    """toy(parts, s): the run with a model whose maps and attribute scores are known."""
+
+    def make(parts: dict[str, AttentionMaps], s: Tensor | None = None) -> Trained:
+        return replace(dedn, model=Toy(dedn.model.task, parts, torch.zeros(A) if s is None else s).eval())
+
+    return make
+
+
+def maps_at(columns: tuple[int, int, int]) -> Tensor:
+    """Maps (A, H, W) that look at one column of cells for each place."""
+    maps = torch.zeros(A, H, W)
+    for place, column in enumerate(columns):
+        maps[place * 18 : place * 18 + 18, 1, column] = 1
+    return maps
+
+
+def some(trained: Trained, count: int = 2) -> Tensor:
+    return trained.inputs.source.batch(trained.some_test_images(count))
+
+
+def test_a_contribution_is_what_the_class_has_times_what_was_found(toy: Callable[..., Trained]) -> None:
+    s = torch.linspace(-1, 1, A)
+    made = toy({"one": AttentionMaps(torch.zeros(A, H, W), s), "two": AttentionMaps(torch.zeros(A, H, W))}, s)
+    (found, *_) = explain(made, some(made))
+    k = made.dataset.classes.index(found.predicted)
+    contributions = found.parts["one"].contributions
+    assert contributions is not None and found.parts["two"].contributions is None
+    assert np.allclose(contributions, made.model.attributes[k].numpy() * s.numpy())
+    assert contributions.sum() == pytest.approx(found.scores[0])  # without bias they are the whole score
+    assert list(found.attributes) == np.argsort(-contributions, kind="stable")[:5].tolist()
+
+
+def test_the_attributes_that_gave_most_over_all_parts_are_shown(toy: Callable[..., Trained]) -> None:
+    one, two = torch.zeros(A), torch.zeros(A)
+    one[[0, 18, 36]] = torch.tensor([10.0, 9.0, 8.0])  # the three zeros
+    two[[0, 18, 36]] = torch.tensor([-4.0, 0.0, 0.0])
+    blank = torch.zeros(A, H, W)
+    made = toy({"one": AttentionMaps(blank, one), "two": AttentionMaps(blank, two)}, one)
+    (found, *_) = explain(made, some(made), top=3)
+    assert found.predicted == "000" and found.attributes == (18, 36, 0)
+    (named, *_) = explain(made, some(made), ["units one", "tens zero", "units one"])
+    assert named.attributes == (37, 18)
+
+
+def test_without_scores_those_are_shown_that_the_class_has(toy: Callable[..., Trained]) -> None:
+    made = toy({"only": AttentionMaps(torch.zeros(A, H, W))})
+    (found, *_) = explain(made, some(made), top=4)
+    k = made.dataset.classes.index(found.predicted)
+    assert all(made.dataset.semantics.attributes[k, c] for c in found.attributes) and len(found.attributes) == 4
+
+
+def test_channels_are_named_strongest_first(toy: Callable[..., Trained]) -> None:
+    channels = torch.zeros(A, 9)
+    channels[:, [4, 7, 1, 0, 8, 2]] = torch.tensor([6.0, 5.0, 4.0, 3.0, 2.0, 1.0])
+    (found, *_) = explain(made := toy({"p": AttentionMaps(torch.zeros(A, H, W), None, channels)}), some(made))
+    assert found.parts["p"].channels is not None
+    assert found.parts["p"].channels[11].tolist() == [4, 7, 1, 0, 8]
+
+
+@pytest.mark.parametrize("gamma", [0.0, 2.5])
+def test_the_predicted_class_is_the_evaluator_s(dedn: Trained, gamma: float) -> None:
+    record = dedn.run.record
+    protocol = record.protocol.model_copy(update={"gamma": gamma})
+    calibrated = replace(dedn, run=replace(dedn.run, record=record.model_copy(update={"protocol": protocol})))
+    index = dedn.some_test_images(40)
+    found = explain(calibrated, dedn.inputs.source.batch(index))
+    answers = duel(score(dedn.model, dedn.inputs.source, index, dedn.device), dedn.dataset.seen).answers(gamma)
+    assert [e.predicted for e in found] == [dedn.dataset.classes[k] for k in answers]
+    assert all((np.diff(e.scores) <= 0).all() and sorted(e.classes) == list(dedn.dataset.classes) for e in found)
+
+
+def test_looking_in_the_right_third_is_right_and_elsewhere_wrong(toy: Callable[..., Trained]) -> None:
+    parts = {"right": AttentionMaps(maps_at(PEAKS)), "wrong": AttentionMaps(maps_at((PEAKS[1], PEAKS[2], PEAKS[0])))}
+    found = localisation(toy(parts))
+    assert (found["right"].right, found["wrong"].right) == (1.0, 0.0)
+    assert {f.cases for f in found.values()} == {CASES}
+
+
+def test_a_map_without_a_strongest_cell_is_as_good_as_chance(toy: Callable[..., Trained]) -> None:
+    found = localisation(toy({"flat": AttentionMaps(torch.ones(A, H, W))}))["flat"]
+    assert found.right == pytest.approx(found.chance)
+
+
+def test_chance_is_the_share_of_cells_in_the_box(toy: Callable[..., Trained]) -> None:
+    made = toy({"p": AttentionMaps(maps_at(PEAKS))})
+    # of 7 columns of cells, 2, 3 and 2 have their centres in the thirds
+    for column, share in ((0, 2 / 7), (18, 3 / 7), (36, 2 / 7)):
+        one = replace(made, dataset=replace(made.dataset, places={column: made.dataset.places[column]}))
+        index = np.concatenate([made.dataset.split.test_seen, made.dataset.split.test_unseen])
+        cases = int(made.dataset.semantics.attributes[made.dataset.labels[index], column].sum())
+        assert localisation(one)["p"] == Localisation(1.0, pytest.approx(share), cases)
+
+
+def test_a_place_moves_with_the_crop_of_the_backbone() -> None:
+    transform = Transform((100, 100), (0.5,), (0.5,), "bilinear")
+    boxes = np.array([[0.0, 0.0, 0.5, 1.0], [0.25, 0.0, 0.75, 0.5], [0.0, 0.0, 0.2, 1.0]])
+    # of an image twice as wide as high, the crop takes the middle half
+    expected = [[0.0, 0.0, 0.5, 1.0], [0.0, 0.0, 1.0, 0.5], [0.0, 0.0, 0.0, 1.0]]
+    assert np.allclose(cropped(boxes, (400, 200), transform), expected)
+
+
+def test_places_of_digits_hold_their_ink(dedn: Trained) -> None:
+    images, places = dedn.dataset.images, dedn.dataset.places
+    assert images is not None and sorted(places) == list(range(A))
+    pixels = np.asarray(images.open(0), dtype=float).mean(axis=2)
+    for place in range(3):
+        x0, y0, x1, y1 = places[place * 18]
+        assert (y0, y1) == (0, 1) and pixels[:, round(x0 * 112) : round(x1 * 112)].max() > 120
+
+
+def test_a_dataset_without_places_and_a_model_without_attention_say_what_is_missing(dedn: Trained, toy: Callable[..., Trained]) -> None:
+    with pytest.raises(UserError, match=r"digits does not say where its attributes are.*Dataset\.places"):
+        localisation(replace(dedn, dataset=replace(dedn.dataset, places={})))
+    with pytest.raises(UserError, match=r"The model dedn offers no attention.*zslkit\.model\.Model\.attention"):
+        explain(silent := toy({}), some(silent))
+
+
+@pytest.mark.parametrize("maps", [torch.zeros(A - 1, H, W), torch.full((A, H, W), torch.nan)])
+def test_maps_that_break_the_contract_are_told(toy: Callable[..., Trained], maps: Tensor) -> None:
+    with pytest.raises(UserError, match=r"dedn: the maps of 'p' .* must be as zslkit\.model\.AttentionMaps says"):
+        explain(made := toy({"p": AttentionMaps(maps)}), some(made))
+
+
+def test_a_map_is_stretched_over_the_photo_between_the_centres_of_its_cells() -> None:
+    large = upsampled(np.array([[0.0, 2.0]], dtype=np.float32), 4, 8)
+    assert np.allclose(large, large[:1]) and (large.min(), large.max()) == (0, 1)
+    assert np.allclose(large[0], [0, 0, 1 / 8, 3 / 8, 5 / 8, 7 / 8, 1, 1])
+    assert not upsampled(np.full((2, 2), 3.0, dtype=np.float32), 4, 8).any()
+
+
+@pytest.fixture
+def photo(dedn: Trained, tmp_path: Path) -> Path:
+    assert dedn.dataset.images is not None
+    dedn.dataset.images.open(1234).save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+def test_the_command_draws_and_prints(folders: dict[str, Path], photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "o.png"
+    assert app.main(["explain", str(folders["dedn"]), str(photo), "--top", "3", "--out", str(out), "--localise"]) == 0
+    text = capsys.readouterr().out
+    for words in ("photo.png", "predicted class", "cExp", "fExp", f"written: {out}", "chance %  cases", str(CASES)):
+        assert words in text
+    with Image.open(out) as picture:
+        assert picture.format == "PNG"
+        wide = picture.size
+    assert app.main(["explain", str(folders["dedn"]), str(photo), "--top", "1", "--out", str(out)]) == 0
+    with Image.open(out) as picture:
+        assert picture.size[0] < wide[0] and picture.size[1] == wide[1]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["o.png", "photo.png"]
+
+
+@pytest.mark.parametrize(("model", "parts", "channels"), [("dedn", ["cExp", "fExp"], True), ("dazle", ["region"], False)])
+def test_json_is_one_object(
+    folders: dict[str, Path],
+    photo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    model: str,
+    parts: list[str],
+    channels: bool,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert app.main(["explain", str(folders[model]), str(photo), "--attributes", "tens two, units one", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["model"], told["dataset"], told["picture"], told["localisation"]) == (model, "digits", "explain.png", None)
+    ((image,), shown) = told["images"], [a["attribute"] for a in told["images"][0]["attributes"]]
+    assert image["image"] == str(photo) and shown == ["tens two", "units one"] and len(image["classes"]) == 5
+    for attribute in image["attributes"]:
+        assert list(attribute["parts"]) == parts
+        for part in attribute["parts"].values():
+            assert isinstance(part["contribution"], float) and part["map_size"] == [H, W]
+            assert (part["channels"] is not None) == channels
+    assert (tmp_path / "explain.png").is_file()
+
+
+def test_without_an_image_some_test_images_are_explained(
+    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.main(["explain", str(folders["dazle"]), "--out", str(tmp_path / "o.png"), "--top", "1", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["images"]) == 4
+
+
+def test_localise_alone_draws_nothing(folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main(["explain", str(folders["dazle"]), "--out", str(tmp_path / "o.png"), "--localise", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["images"], told["picture"]) == ([], None) and not list(tmp_path.iterdir())
+    found = told["localisation"]["region"]
+    assert found["cases"] == CASES and 0.3 < found["chance"] < 0.36 and 0 <= found["right"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "words"),
+    [
+        ("eszsl", [], "The model eszsl offers no attention"),
+        ("eszsl", ["--localise"], "The model eszsl offers no attention"),
+        ("dazle", ["none.png"], "There is no image none.png; check the path"),
+        ("dazle", ["--attributes", "tens zreo"], "digits has no attribute 'tens zreo'; did you mean \"tens zero\""),
+        ("dazle", ["--attributes", " ,"], "--attributes"),
+        ("dazle", ["--top", "0"], "--top"),
+        ("dazle", ["--out", "o.jpg"], "--out o.jpg is no .png"),
+        ("dazle", ["--out", "nowhere/o.png"], "make nowhere or name another place"),
+        ("none", [], "There is no run folder"),
+    ],
+)
+def test_mistakes_are_told_in_one_sentence(
+    folders: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    model: str,
+    arguments: list[str],
+    words: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert app.main(["explain", str(folders.get(model, tmp_path / model)), *arguments]) == 2
+    out, err = capsys.readouterr()
+    (told,) = (line for line in err.splitlines() if line.startswith("zslkit: "))  # progress may stand before it
+    assert out == "" and words in told
+    assert not list(tmp_path.iterdir())
+
+
+def test_too_many_images_for_one_picture_are_refused(
+    folders: dict[str, Path], photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "o.png"
+    assert app.main(["explain", str(folders["dedn"]), *([str(photo)] * 100), "--top", "1", "--out", str(out)]) == 2
+    assert "take fewer images or attributes at once" in capsys.readouterr().err and not out.exists()
+
+
+def test_help_imports_neither_torch_nor_matplotlib() -> None:
+    program = """
+import sys
+from zslkit.cli.app import main
+main(["explain", "--help"])
+loaded = [m for m in ("torch", "matplotlib", "numpy", "rich") if m in sys.modules]
+sys.exit(f"imported: {loaded}" if loaded else 0)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "") and "--localise" in done.stdout

@@ -1,0 +1,164 @@
+"""`zslkit explain`: which attributes a trained model found in images, where it looked for them, and how often that was right."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zslkit.cli.options import debug_option, json_option
+from zslkit.cli.output import print_columns, print_json, print_table, printable
+from zslkit.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from zslkit.explanation import Explanation, Localisation
+    from zslkit.heatmaps import Block
+    from zslkit.reopen import Trained
+
+SHOWN = 2
+"""Images of each test set that are explained if none is named."""
+
+
+def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    names = tuple(name.strip() for name in value.split(",") if name.strip())
+    if not names:
+        raise click.BadParameter("it takes names of attributes with commas between them")
+    return names
+
+
+@click.command()
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("files", metavar="[IMAGE]...", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--attributes", callback=_names, metavar="A,B", help="Attributes to show; default: those that gave most to the predicted class."
+)
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="How many attributes to show if none is named.")
+@click.option("--localise", is_flag=True, help="Score the maps of all test images against the dataset's places of attributes.")
+@click.option(
+    "--data-root",
+    type=click.Path(path_type=Path),
+    default=Path("data"),
+    show_default=True,
+    help="Folder of the data; or the card FILE.yaml that describes the run's dataset.",
+)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("explain.png"), show_default=True, help="The picture, a PNG.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@json_option
+@debug_option
+def explain(
+    folder: Path,
+    files: tuple[Path, ...],
+    attributes: tuple[str, ...] | None,
+    top: int,
+    localise: bool,
+    data_root: Path,
+    out: Path,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Draw where the model of the run folder RUN looked in each IMAGE, and what each attribute gave to the predicted class.
+
+    Without an IMAGE it takes some test images of the run's dataset, or none with --localise.
+    """
+    _check_out(out)
+    from zslkit import explanation
+    from zslkit.experiment import choose_device
+    from zslkit.progress import reporter_for
+    from zslkit.reopen import reopen
+
+    with redirect_stdout(sys.stderr):  # whatever a plugin prints, standard output is the result's
+        trained = reopen(folder, data_root, choose_device(device), reporter_for())
+        blocks = [] if localise and not files else _explained(trained, files, attributes, top)
+        scored = explanation.localisation(trained) if localise else {}
+        if blocks:
+            from zslkit import heatmaps
+
+            heatmaps.save(heatmaps.draw(blocks, trained.dataset.semantics.names), out)
+    if as_json:
+        print_json(_data(trained, blocks, scored, out))
+    else:
+        _print(trained, blocks, scored, out)
+
+
+def _check_out(out: Path) -> None:
+    if out.suffix.lower() != ".png":
+        raise UserError(f"--out {out} is no .png; the picture is written as PNG, so name a file like explain.png")
+    if not out.parent.is_dir():
+        raise UserError(f"--out {out} is in no folder that exists; make {out.parent} or name another place")
+    if out.is_dir():
+        raise UserError(f"--out {out} is a folder; name a file in it")
+
+
+def _explained(trained: Trained, files: tuple[Path, ...], attributes: tuple[str, ...] | None, top: int) -> list[Block]:
+    from zslkit.explanation import explain
+    from zslkit.heatmaps import Block
+
+    if files:
+        photos, names = trained.photos(files), [str(file) for file in files]
+        found = explain(trained, trained.inputs_of(files), attributes, top)
+    else:
+        index = trained.some_test_images(SHOWN)
+        photos, names = trained.photos_at(index), [trained.dataset.images.key(i) for i in index.tolist()]  # type: ignore[union-attr]
+        found = explain(trained, trained.inputs.source.batch(index), attributes, top)
+    return [Block(*block) for block in zip(names, photos, found, strict=True)]
+
+
+def _data(trained: Trained, blocks: list[Block], scored: dict[str, Localisation], out: Path) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from zslkit.explanation import as_data
+
+    names = trained.dataset.semantics.names
+    return {
+        "model": trained.run.record.model.name,
+        "dataset": trained.dataset.name,
+        "run_folder": str(trained.run.folder),
+        "picture": str(out) if blocks else None,
+        "images": [{"image": block.name, **as_data(block.explanation, names)} for block in blocks],
+        "localisation": {part: asdict(found) for part, found in scored.items()} or None,
+    }
+
+
+def _print(trained: Trained, blocks: list[Block], scored: dict[str, Localisation], out: Path) -> None:
+    if blocks:
+        print_table(_table(trained, blocks))
+        click.echo(f"written: {out}")
+    if scored:
+        rows = [(part, f"{100 * s.right:.1f}", f"{100 * s.chance:.1f}", str(s.cases)) for part, s in scored.items()]
+        click.echo(
+            f"{chr(10) if blocks else ''}strongest cell in the attribute's place, both test sets of {printable(trained.dataset.name)}:"
+        )
+        print_columns(("part", "right %", "chance %", "cases"), rows)
+
+
+def _table(trained: Trained, blocks: list[Block]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    names, parts = trained.dataset.semantics.names, list(blocks[0].explanation.parts)
+    table = Table(*("image", "predicted class", "attribute"))
+    for part in parts:
+        table.add_column(Text(printable(part)), justify="right")
+    for block in blocks:
+        head = (printable(block.name), printable(block.explanation.predicted))
+        for i, column in enumerate(block.explanation.attributes):
+            cells = (
+                *(head if i == 0 else ("", "")),
+                printable(names[column]),
+                *(_given(block.explanation, part, column) for part in parts),
+            )
+            table.add_row(*map(Text, cells))
+        table.add_section()
+    return table
+
+
+def _given(explanation: Explanation, part: str, column: int) -> str:
+    given = explanation.parts[part].contributions
+    return "-" if given is None else f"{given[column]:+.3f}"
