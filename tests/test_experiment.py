@@ -1,0 +1,164 @@
+"""One run, start to end: repeatable, resumable, kept whole, and with every figure to be had again from its scores."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import zslkit
+from zslkit import experiment
+from zslkit.cli import app
+from zslkit.cli.failure import State, exit_code_of
+from zslkit.errors import UserError, ZslkitError
+from zslkit.evaluation.gzsl import evaluate
+from zslkit.experiment import Result
+from zslkit.results.runs import find_runs, load_run
+from zslkit.training.loop import Loop
+
+SMALL: dict[str, Any] = {"features": {"backbone": "test_resnet", "weights": "random"}}
+BRIEF: dict[str, Any] = SMALL | {"train": {"epochs": 3, "steps_per_epoch": 2}}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One feature store for all tests of this module."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("ZSLKIT_CACHE", str(folder))
+        yield folder
+
+
+def run(out: Path, model: str = "dazle", *, seed: int = 0, **more: Any) -> Result:
+    return experiment.run(model, "digits", seed=seed, overrides=SMALL if model == "eszsl" else BRIEF, out=out, device="cpu", **more)
+
+
+def scores_of(result: Result) -> np.ndarray:
+    return load_run(result.folder).scores().test_unseen_scores
+
+
+def test_the_same_seed_gives_the_same_scores_and_another_seed_others(tmp_path: Path) -> None:
+    first, again, other = run(tmp_path / "a"), run(tmp_path / "b"), run(tmp_path / "a", seed=1)
+    np.testing.assert_array_equal(scores_of(first), scores_of(again))
+    assert first.folder.name == again.folder.name  # the identity knows nothing of places and times
+    assert not np.array_equal(scores_of(first), scores_of(other))
+
+
+def test_a_run_that_is_there_is_given_back_and_another_setting_is_another_run(tmp_path: Path) -> None:
+    first = run(tmp_path, "eszsl")
+    assert not first.reused and run(tmp_path, "eszsl").reused
+    changed = experiment.run("eszsl", "digits", overrides=SMALL, settings=["gamma=2"], out=tmp_path, device="cpu")
+    assert not changed.reused and changed.folder != first.folder
+    again = run(tmp_path, "eszsl", again=True)
+    assert again.folder == first.folder and not again.reused
+    assert len(list(first.folder.parent.glob("*.replaced-*"))) == 1
+
+
+def test_the_folder_holds_all_that_is_promised(tmp_path: Path) -> None:
+    result = run(tmp_path)
+    names = {p.name for p in result.folder.iterdir()}
+    assert names == {"record.json", "config.yaml", "log.jsonl", "scores.npz", "model.safetensors"}
+    log = [json.loads(line) for line in (result.folder / "log.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in log if line["phase"] == "train"] == [1, 2, 3]
+    record = result.record
+    assert record.fingerprints.split and record.fingerprints.semantics and record.features.weights == "random"
+    assert (record.dataset.seen, record.dataset.unseen) == (150, 50)
+    assert record.chance.T1 == 2.0
+
+
+def test_metrics_are_those_of_the_kept_scores_and_the_optimistic_ones_stand_apart(tmp_path: Path) -> None:
+    record = run(tmp_path).record
+    scores = load_run(find_runs(tmp_path)[0].folder).scores()
+    assert record.metrics.model_dump() == pytest.approx(evaluate(*scores.sets(), record.protocol.gamma).figures())
+    assert record.optimistic is not None and "H_gamma_on_test" in record.optimistic
+    assert "H_gamma_on_test" not in record.metrics.model_dump()
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_an_interrupted_run_goes_on_and_ends_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
+    whole = run(tmp_path / "whole")
+    original = Loop._epoch
+    seen: list[int] = []
+
+    def interrupted(self: Loop, *arguments: Any) -> dict[str, float]:
+        seen.append(arguments[4])
+        if arguments[4] == epoch:
+            raise KeyboardInterrupt
+        return original(self, *arguments)
+
+    monkeypatch.setattr(Loop, "_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut")
+    assert find_runs(tmp_path / "cut") == []  # what is not finished does not look like it
+    assert list((tmp_path / "cut").glob("digits/dazle/*.partial/*.pt"))
+    monkeypatch.setattr(Loop, "_epoch", original)
+    resumed = run(tmp_path / "cut")
+    np.testing.assert_array_equal(scores_of(resumed), scores_of(whole))
+    assert resumed.metrics == whole.metrics
+    assert exit_code_of(KeyboardInterrupt(), State(resumes=True)) == 130
+
+
+def test_validation_picks_and_says_so(tmp_path: Path) -> None:
+    settings = ["protocol.selection=validation", "protocol.calibration=validation"]
+    record = run(tmp_path, settings=settings).record
+    assert (record.protocol.selection, record.protocol.calibration, record.protocol.fold_seed) == ("validation", "validation", 0)
+    assert record.protocol.epoch in (1, 2, 3)
+    assert record.origins["train.epochs"] == "picked on validation"
+    assert set(record.protocol.validation) == {"T1", "U", "S", "H", "AUSUC"}
+
+
+def full(*arguments: Any, **options: Any) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere")
+
+
+@pytest.mark.parametrize(
+    "place", ["zslkit.training.checkpoint.save", "zslkit.experiment._save_weights", "zslkit.results.scores.Scores.write", "os.fsync"]
+)
+def test_a_disk_that_is_full_costs_no_finished_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    finished = run(tmp_path, seed=7)
+    before = {p.name: p.read_bytes() for p in finished.folder.iterdir()}
+    with monkeypatch.context() as patch:
+        patch.setattr(place, full)
+        with pytest.raises((OSError, ZslkitError)) as error:
+            run(tmp_path)
+    assert exit_code_of(error.value, State(resumes=True)) == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and ("full" in told or "No space" in told)
+    assert [r.record.seed for r in find_runs(tmp_path)] == [7]
+    assert {p.name: p.read_bytes() for p in finished.folder.iterdir()} == before
+    assert not run(tmp_path).reused
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda out: run(out, "dedn", settings=["train.epoch=3"]), 'did you mean "train.epochs"'),
+        (lambda out: run(out, settings=["train.lr=0"]), "train.lr"),
+        (lambda out: run(out, "eszsl", settings=["features.input=map"]), "eszsl takes pooled inputs, not map"),
+        (lambda out: experiment.run("eszsl", "digits", overrides=SMALL, out=out, device="cpuu"), "There is no device 'cpuu'"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_made(tmp_path: Path, call: Callable[[Path], Result], words: str) -> None:
+    with pytest.raises(UserError) as error:
+        call(tmp_path / "out")
+    assert words in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_python_and_the_command_line_speak_the_same_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ours = zslkit.run("eszsl", "digits", seed=0, overrides=SMALL, out=tmp_path, device="cpu")
+    line = f"run --model eszsl --out {tmp_path} --backbone test_resnet --backbone-weights random --device cpu --json"
+    assert app.main(line.split()) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["metrics"] == ours.metrics and Path(told["run_folder"]) == ours.folder
+    assert zslkit.load_dataset("digits").name == "digits"
+    scores = load_run(ours.folder).scores()
+    assert zslkit.evaluate(*scores.sets(), gamma=ours.record.protocol.gamma).figures() == pytest.approx(ours.metrics)
