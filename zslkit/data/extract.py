@@ -69,7 +69,7 @@ def _extract(folder: Path, key: str, images: Images, backbone: Backbone, dtype: 
     network = backbone.build().eval().requires_grad_(False).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     height, width = np.asarray(backbone.transform.pixels(images.open(0))).shape[:2]
     shape = (len(images), *backbone.map_shape(height, width))
-    size = int(np.prod(shape)) * stored_dtype(dtype).itemsize
+    size = int(np.prod(shape)) * stored_dtype(dtype).itemsize + int(np.prod(shape[:2])) * 4
     try:
         _reserve(partial, size)
         maps = _array(partial / "maps.npy", shape, stored_dtype(dtype))
@@ -122,18 +122,25 @@ def _reserve(partial: Path, size: int) -> None:
 def _array(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.memmap[Any, np.dtype[Any]]:
     if path.is_file():
         try:
-            array: np.memmap[Any, np.dtype[Any]] = np.lib.format.open_memmap(path, mode="r+")
-            if array.shape == shape and array.dtype == dtype:
-                return array
-        except ValueError:
+            # Opened for reading first: for writing, a file that was cut off would be filled up with zeros.
+            found = np.load(path, mmap_mode="r", allow_pickle=False)
+            if found.shape == shape and found.dtype == dtype:
+                return np.lib.format.open_memmap(path, mode="r+")
+        except (ValueError, EOFError):
             pass
-        (path.parent / "done").unlink(missing_ok=True)
-    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    (path.parent / "done").unlink(missing_ok=True)
+    array: np.memmap[Any, np.dtype[Any]] = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        # Room is taken now: a mapped page that finds none when it is written ends the process without a word.
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def _progress(partial: Path) -> int:
     note = partial / "done"
-    return int(note.read_text()) if note.is_file() else 0
+    text = note.read_text().strip() if note.is_file() else ""
+    return int(text) if text.isdecimal() else 0
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -10,6 +10,7 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -38,11 +39,19 @@ class FeatureStore:
             self.manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
             self._maps = np.load(folder / "maps.npy", mmap_mode="r", allow_pickle=False)
             self._pooled = np.load(folder / "pooled.npy", mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError, BadZipFile) as error:
             raise DataError(f"The feature store {folder} is damaged ({error}); remove that folder and run again") from error
-        want = tuple(self.manifest.get("shape", ()))
-        if self.manifest.get("schema") != SCHEMA or self._maps.shape != want or self._pooled.shape != want[:2]:
+        if not self._fits():
             raise DataError(f"The feature store {folder} does not hold what its manifest says; remove that folder and run again")
+
+    def _fits(self) -> bool:
+        said = self.manifest if isinstance(self.manifest, dict) else {}
+        shape, dtype = said.get("shape"), said.get("dtype")
+        if said.get("schema") != SCHEMA or not isinstance(shape, list) or dtype not in ("float16", "bfloat16", "float32"):
+            return False
+        if not (isinstance(self._maps, np.ndarray) and isinstance(self._pooled, np.ndarray)):
+            return False
+        return bool(self._maps.dtype == stored_dtype(dtype)) and self._maps.shape == tuple(shape) and self._pooled.shape == tuple(shape[:2])
 
     @property
     def fingerprint(self) -> str:
@@ -64,13 +73,11 @@ class FeatureStore:
 
 
 def to_stored(values: Tensor, dtype: str) -> NDArray[Any]:
-    """A tensor as the store keeps it. Raises DataError if float16 cannot hold a value."""
-    if dtype == "bfloat16":
-        return values.to(torch.bfloat16).view(torch.int16).numpy()
-    stored = values.to(getattr(torch, dtype)).numpy()
-    if not np.isfinite(stored).all():
+    """A tensor as the store keeps it. Raises DataError for a value that is not finite in that type."""
+    stored = values.to(getattr(torch, dtype))
+    if not bool(torch.isfinite(stored).all()):
         raise DataError(f"A feature is not finite as {dtype}; set features.dtype to bfloat16 or float32, or look at the backbone's weights")
-    return stored
+    return (stored.view(torch.int16) if dtype == "bfloat16" else stored).numpy()
 
 
 def stored_dtype(dtype: str) -> np.dtype[Any]:
