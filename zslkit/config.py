@@ -208,7 +208,8 @@ def build(kind: type[C], settings: Settings, where: str, beside: Iterable[str] =
     try:
         return kind.model_validate(settings.values)
     except ValidationError as error:
-        first = error.errors()[0]
+        # A misspelt key is also a missing one; what was written is told before what was not.
+        first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
         path = [str(p) for p in first["loc"]]
         key = ".".join(path)
         origin = next((o for k, o in settings.origins.items() if k == key or k.startswith(key + ".") or key.startswith(k + ".")), "")
@@ -216,6 +217,8 @@ def build(kind: type[C], settings: Settings, where: str, beside: Iterable[str] =
         if first["type"] == "extra_forbidden":
             known = [*known_keys(kind), *beside]
             raise UserError(f"{where} has no setting {key!r}{place}{did_you_mean(key, known)}") from error
+        if first["type"] == "missing":
+            raise UserError(f"{where} lacks {key!r}; add it") from error
         raise UserError(f"{where}: {key} = {first.get('input')!r}{place} is refused: {_lower(first['msg'])}") from error
 
 

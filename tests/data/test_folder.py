@@ -1,0 +1,122 @@
+"""Own data by a card: what is read, that the split is repeatable, and each mistake by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from zslkit.data.cards import shipped_card
+from zslkit.data.catalog import load_dataset
+from zslkit.data.folder_tree import hold_out
+from zslkit.errors import DataError, UserError
+
+CARD = "name: birds\nimages: images\nattributes: classes.csv\nunseen: [wren]\ngroups: {colour: [red, blue]}\n"
+TABLE = "class,red,blue,size\ncrow,0,1,3\nZaunkönig,1,0,1\nblue tit,0.5,1,1\nwren,1,1,2\n"
+CLASSES = ("crow", "Zaunkönig", "blue tit", "wren")
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> Path:
+    for name in CLASSES:
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for i in range(5):
+            Image.new("RGB", (8, 8), (i, 0, 0)).save(tmp_path / "images" / name / f"photo {i}.PNG")
+    (tmp_path / "images" / "crow" / "notes.txt").write_text("no image")
+    (tmp_path / "classes.csv").write_text(TABLE, encoding="utf-8")
+    (tmp_path / "card.yaml").write_text(CARD)
+    return tmp_path / "card.yaml"
+
+
+def test_a_card_is_a_dataset(card: Path) -> None:
+    data = load_dataset(str(card))
+    assert (data.name, data.classes, len(data.labels)) == ("birds", CLASSES, 20)
+    assert data.seen.tolist() == [True, True, True, False]
+    assert [len(p) for p in data.split.parts().values()] == [12, 3, 5]  # one of five photos of each seen class is held out
+    assert data.semantics.names == ("red", "blue", "size")
+    assert data.semantics.groups == {"colour": (0, 1)}
+    np.testing.assert_array_equal(data.semantics.attributes[2], [0.5, 1, 1])
+    assert data.images is not None
+    for i, label in enumerate(data.labels):
+        assert data.images.key(i).startswith(f"{CLASSES[label]}/photo ")
+    assert load_dataset(str(card)).fingerprints() == data.fingerprints()
+
+
+def test_another_seed_is_another_split(card: Path) -> None:
+    before = load_dataset(str(card)).fingerprints()["split"]
+    card.write_text(CARD + "seed: 1\n")
+    assert load_dataset(str(card)).fingerprints()["split"] != before
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda c: c.write_text(CARD.replace("images: images", "image: images")), 'did you mean "images"'),
+        (lambda c: c.write_text(CARD.replace("images: images", "images: photos")), "images: there is no folder"),
+        (lambda c: c.write_text(CARD.replace("images: images", "images: ../..")), "leads out of the card's folder"),
+        (lambda c: c.write_text(CARD.replace("classes.csv", "klasses.csv")), "attributes: there is no file"),
+        (lambda c: c.write_text(CARD.replace("[wren]", "[wrn]")), "'wrn' has no row in classes.csv; did you mean \"wren\""),
+        (lambda c: c.write_text(CARD.replace("[wren]", "[]")), "0 of 4 classes are unseen"),
+        (lambda c: c.write_text(CARD.replace("[red, blue]", "[rot]")), "'rot', which is no attribute"),
+        (lambda c: c.write_text(CARD + "name: [1"), "this is not YAML"),
+        (lambda c: c.write_text(CARD + "test_seen_share: 2\n"), "test_seen_share"),
+        (lambda c: (c.parent / "images" / "wren").rename(c.parent / "images" / "wrens"), "is 'wren' the folder 'wrens'?"),
+        (lambda c: (c.parent / "images" / "owl").mkdir(), "1 folders there have no row in the CSV ('owl')"),
+        (lambda c: (c.parent / "classes.csv").write_text(TABLE.replace("0,1,3", "0,1")), "line 2: 'crow' has 2 values"),
+        (
+            lambda c: (c.parent / "classes.csv").write_text(TABLE.replace("0,1,3", "0,x,3")),
+            "column 'blue': 'x' is no finite number",
+        ),
+        (lambda c: (c.parent / "classes.csv").write_text(TABLE.replace("0,1,3", "0,inf,3")), "'inf' is no finite number"),
+        (lambda c: (c.parent / "classes.csv").write_text(TABLE.replace("wren,", "crow,")), "the class 'crow' stands twice"),
+        (lambda c: (c.parent / "classes.csv").write_bytes(b"\xff\xfe\x00"), "cannot be read as CSV"),
+        (lambda c: [p.unlink() for p in (c.parent / "images" / "crow").glob("*.PNG")], "holds no image"),
+    ],
+)
+def test_each_mistake_is_told_with_its_place(card: Path, change: Callable[[Path], object], words: str) -> None:
+    change(card)
+    with pytest.raises(UserError) as error:
+        load_dataset(str(card))
+    assert words in str(error.value)
+    assert str(card) in str(error.value) or "classes.csv" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_card_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="There is no dataset card"):
+        load_dataset(str(tmp_path / "none.yaml"))
+    with pytest.raises(UserError, match="no dataset 'digit'; did you mean \"digits\""):
+        load_dataset("digit")
+
+
+@given(st.lists(st.integers(1, 12), min_size=2, max_size=6), st.floats(0.05, 0.95), st.integers(0, 99))
+def test_holding_out_parts_every_seen_class_and_no_unseen_one(sizes: list[int], share: float, seed: int) -> None:
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    split = hold_out(labels, range(len(sizes) - 1), [len(sizes) - 1], share, seed)
+    parts = list(split.parts().values())
+    assert sorted(np.concatenate(parts).tolist()) == list(range(len(labels)))
+    assert set(labels[split.test_unseen]) == {len(sizes) - 1}
+    for k, n in enumerate(sizes[:-1]):
+        assert int((labels[split.test_seen] == k).sum()) == min(round(share * n), n - 1)
+
+
+@pytest.mark.parametrize(("name", "attributes", "groups"), [("CUB", 312, 28), ("SUN", 102, 4), ("AWA2", 85, 0)])
+def test_shipped_cards_name_every_attribute_once(name: str, attributes: int, groups: int) -> None:
+    card = shipped_card(name)
+    assert card is not None and len(card.names) == attributes == len(set(card.names))
+    assert len(card.groups) >= groups
+    columns = [c for group in card.groups.values() for c in group]
+    assert len(columns) == len(set(columns)) and set(columns) <= set(range(attributes))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "a: b: c", "name: x"])
+def test_a_file_that_is_no_card(tmp_path: Path, text: str) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises((UserError, DataError)) as error:
+        load_dataset(str(tmp_path / "c.yaml"))
+    assert "c.yaml" in str(error.value)
