@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
+from torch import nn
 
 from zslkit import backbones
-from zslkit.backbones import load_backbone
+from zslkit.backbones import MapNetwork, Transform, load_backbone
 from zslkit.config import FeatureConfig
 from zslkit.errors import MissingWeights, UserError
 
@@ -110,3 +115,129 @@ def test_a_name_that_timm_has_not_and_a_stride_that_the_network_has_not() -> Non
         load_backbone(config(backbone="resnet51"))
     with pytest.raises(UserError, match=r"maps of stride .*, not 3; set features.reduction"):
         load_backbone(config(reduction=3))
+
+
+class Fake(nn.Module):
+    """A network of fixed outputs, as timm's look from outside."""
+
+    def __init__(self, output: torch.Tensor, **facts: Any) -> None:
+        super().__init__()
+        self.output = output
+        for name, value in facts.items():
+            setattr(self, name, value)
+
+    def forward_features(self, images: torch.Tensor) -> torch.Tensor:
+        return self.output
+
+    def forward_intermediates(self, images: torch.Tensor, indices: list[int], **how: Any) -> list[torch.Tensor]:
+        assert how["output_fmt"] == "NCHW" and how["intermediates_only"]
+        return [self.output + indices[0]]
+
+
+PHOTOS = torch.zeros(1, 3, 8, 8)
+
+
+def test_tokens_are_laid_out_row_by_row_without_their_prefix() -> None:
+    tokens = torch.tensor([[[9.0, 9], [9, 9], [0, 10], [1, 11], [2, 12], [3, 13], [4, 14], [5, 15]]])  # (B, prefix + H W, D)
+    network = Fake(tokens, num_prefix_tokens=2, patch_embed=SimpleNamespace(grid_size=(2, 3)))
+    assert MapNetwork(network)(PHOTOS).tolist() == [[[[0, 1, 2], [3, 4, 5]], [[10, 11, 12], [13, 14, 15]]]]
+
+
+def test_channels_come_first_whatever_the_network_says() -> None:
+    channels_last = torch.arange(12.0).view(1, 2, 3, 2)  # (B, H, W, D)
+    maps = MapNetwork(Fake(channels_last, output_fmt="NHWC"))(PHOTOS)
+    assert maps.tolist() == [[[[0, 2, 4], [6, 8, 10]], [[1, 3, 5], [7, 9, 11]]]]
+    assert torch.equal(MapNetwork(Fake(channels_last))(PHOTOS), channels_last)
+
+
+def test_of_maps_of_one_stride_the_deepest_is_taken() -> None:
+    network = Fake(torch.zeros(1), feature_info=[{"reduction": r} for r in (4, 8, 8, 16)])
+    assert [int(MapNetwork(network, r)(PHOTOS)) for r in (4, 8, 16)] == [0, 2, 3]
+
+
+@pytest.mark.parametrize(("reduction", "side"), [(4, 16), (16, 4), (32, 2), (None, 2)])
+def test_a_stride_of_a_real_network(reduction: int | None, side: int) -> None:
+    assert load_backbone(config(reduction=reduction)).map_shape(64, 64)[1:] == (side, side)
+
+
+def test_images_that_the_network_cannot_take_are_told_with_their_size() -> None:
+    backbone = load_backbone(config(backbone="vit_tiny_patch16_224", size=64))
+    with pytest.raises(UserError, match=r"vit_tiny_patch16_224 cannot take images of 64x64 pixels \(.*\); set features\.size"):
+        backbone.map_shape(64, 64)
+
+
+def test_a_recipe_always_builds_the_same_network() -> None:
+    backbone = load_backbone(config())
+    first, second = backbone.build(), backbone.build()
+    with torch.no_grad():
+        next(first.parameters()).zero_()
+    assert all(torch.equal(v, backbone.state[k]) for k, v in second.network.state_dict().items())
+    assert not torch.equal(next(second.parameters()), next(first.parameters()))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 40), st.integers(1, 40))
+def test_every_photo_becomes_as_large_as_it_is_asked_for(width: int, height: int, rows: int, columns: int) -> None:
+    transform = Transform((rows, columns), (0.5,) * 3, (0.5,) * 3, "bicubic")
+    assert transform.pixels(Image.new("RGB", (width, height))).shape == (rows, columns, 3)
+
+
+def test_photos_of_the_right_size_and_those_of_any_size_stay_as_they_are() -> None:
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8))
+    for size in ((4, 6), None):
+        np.testing.assert_array_equal(Transform(size, (0.5,) * 3, (0.5,) * 3, "bilinear").pixels(photo), np.asarray(photo))
+
+
+def test_a_safetensors_file_is_read_and_a_head_for_other_classes_does_not_matter(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    state = {k: v + 1 if v.is_floating_point() else v for k, v in load_backbone(config()).state.items()}
+    save_file(state | {"fc.weight": torch.zeros(7, 3), "fc.bias": torch.zeros(7)}, tmp_path / "w.safetensors")
+    loaded = load_backbone(config(weights=str(tmp_path / "w.safetensors")))
+    assert loaded.label == "file w.safetensors"
+    body = [k for k in state if not k.startswith("fc.")]
+    assert len(body) == len(state) - 2 and all(torch.equal(loaded.state[k], state[k]) for k in body)
+    os.truncate(tmp_path / "w.safetensors", 1000)
+    with pytest.raises(UserError, match=r"w\.safetensors cannot be read as weights"):
+        load_backbone(config(weights=str(tmp_path / "w.safetensors")))
+
+
+def package(folder: Path, monkeypatch: pytest.MonkeyPatch, state: dict[str, torch.Tensor] | None) -> None:
+    """An installed package that brings weights for test_resnet, or nothing."""
+    (folder / "made_up_weights").mkdir()
+    (folder / "made_up_weights" / "__init__.py").touch()
+    if state is not None:
+        torch.save(state, folder / "made_up_weights" / "w.pth")
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setattr(backbones, "OFFLINE", {"test_resnet": "made_up_weights"})
+
+
+@pytest.mark.parametrize("weights", ["offline", "auto"])
+def test_weights_of_the_offline_extra_are_taken_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: str) -> None:
+    state = load_backbone(config()).state
+    theirs = {f"net.{i}.{k.split('.')[-1]}": v + 1 for i, (k, v) in enumerate(state.items())}
+    package(tmp_path, monkeypatch, theirs)
+    loaded = load_backbone(config(weights=weights))
+    assert loaded.label == "ImageNet-1k (offline extra)"
+    assert all(torch.equal(ours, value) for ours, value in zip(loaded.state.values(), theirs.values(), strict=True))
+
+
+def test_an_offline_extra_that_does_not_fit_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = load_backbone(config()).state
+    package(tmp_path, monkeypatch, dict(list(state.items())[:-1]))
+    with pytest.raises(MissingWeights, match="in made_up_weights do not fit timm's network; install another version"):
+        load_backbone(config(weights="offline"))
+    keys = list(state)
+    torch.save({k: state[k] for k in [keys[1], keys[0], *keys[2:]]}, tmp_path / "made_up_weights" / "w.pth")
+    with pytest.raises(MissingWeights, match="do not fit"):
+        load_backbone(config(weights="offline"))
+    (tmp_path / "made_up_weights" / "w.pth").unlink()
+    with pytest.raises(MissingWeights, match=r"made_up_weights is installed but carries no \.pth file; reinstall it"):
+        load_backbone(config(weights="offline"))
+
+
+@pytest.mark.parametrize("name", ["resnet18.nonsense", "./resnet18"])
+@pytest.mark.xfail(strict=True, raises=(RuntimeError, ValueError), reason="only timm's word for an unknown model is understood")
+def test_a_weights_tag_that_timm_has_not_and_a_path_are_told_in_a_sentence(name: str) -> None:
+    with pytest.raises(UserError, match="resnet18"):
+        load_backbone(config(backbone=name))

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zslkit import selection
+from zslkit.config import FeatureConfig, ProtocolConfig
 from zslkit.dataset import Dataset, Index, Split
+from zslkit.errors import UserError
+from zslkit.model import GradientConfig, GradientModel, Model, ModelConfig, Task, Trainer, TrainingView
 from zslkit.progress import Silent
+from zslkit.registry import Entry
+from zslkit.selection import Workshop
 from zslkit.semantics import Semantics
-from zslkit.settings import make_plan
+from zslkit.settings import Plan, make_plan
+from zslkit.training import loop
 from zslkit.training.source import Inputs
 
 
@@ -74,3 +82,179 @@ def test_nothing_to_pick_needs_no_fold() -> None:
     settings = ["protocol.tune=false", "protocol.calibration=none"]
     assert not selection.needed(make_plan("eszsl", "digits", settings=settings))
     assert selection.needed(make_plan("dedn", "digits", settings=[*settings, "protocol.selection=validation"]))
+
+
+class HandConfig(ModelConfig):
+    quality: float = 1.0
+    bias: float = 0.0
+    mix: float = 0.5
+
+
+class ByHand(Model):
+    """Right where quality > 0 and mix = 0.5, once it is calibrated by what seen classes are ahead (bias)."""
+
+    inputs = ("pooled",)
+    Config = HandConfig
+
+    def fit(self, view: TrainingView, trainer: Trainer) -> None:
+        trainer.log(fits=1)
+
+    def scores(self, x: Tensor) -> Tensor:
+        right = self.config.quality * (1 if self.config.mix == 0.5 else -1)
+        answer: Tensor = right * x @ self.attributes.T + self.config.bias * self.seen
+        return answer
+
+
+class Searched(ByHand):
+    search: ClassVar[Mapping[str, tuple[Any, ...]]] = {"quality": (-1.0, 0.5, 1.0)}
+
+
+class Mixed(ByHand):
+    mixes: ClassVar[Mapping[str, tuple[float, ...]]] = {"mix": (0.0, 0.25, 0.5, 0.75)}
+
+
+class Both(ByHand):
+    search: ClassVar[Mapping[str, tuple[Any, ...]]] = {"quality": (-1.0, 2.0), "attributes": ("l2", "none")}
+    mixes: ClassVar[Mapping[str, tuple[float, ...]]] = {"mix": (0.0, 0.5), "bias": (10.0, 0.0)}
+
+
+class TickingConfig(GradientConfig):
+    speed: float = 1.0
+
+
+class Ticking(GradientModel):
+    """Its one weight grows by `speed` an epoch, and unseen classes are hidden behind seen ones unless it is 2."""
+
+    inputs = ("pooled",)
+    Config = TickingConfig
+
+    def __init__(self, config: Any, task: Task) -> None:
+        super().__init__(config, task)
+        self.w = nn.Parameter(torch.zeros(()))
+
+    def scores(self, x: Tensor) -> Tensor:
+        return x @ self.attributes.T + 10 * (self.w - 2).abs() * self.seen
+
+    def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
+        return {"down": -self.config.speed * self.w}
+
+
+class SpeedSearch(Ticking):
+    search: ClassVar[Mapping[str, tuple[Any, ...]]] = {"speed": (0.5, 2.0)}
+
+
+class StepSearch(Ticking):
+    search: ClassVar[Mapping[str, tuple[Any, ...]]] = {"train.lr": (0.5, 2.0)}
+
+
+TICK = {"epochs": 5, "steps_per_epoch": 1, "optimizer": "sgd", "lr": 1.0, "momentum": 0.0, "weight_decay": 0.0}
+
+
+def shop(data: Dataset, folder: Path, kind: type[Model], config: dict[str, Any], log: list[dict[str, Any]], **protocol: Any) -> Workshop:
+    """A workshop on images whose features are their class's own attribute, behind a guard."""
+    table = np.eye(8, dtype=np.float32)
+    fold = replace(data, semantics=Semantics(table, tuple("stuvwxyz"))).fold(0)
+    source = Guarded(table[data.labels], frozenset(data.split.trainval.tolist()), set())
+    inputs = Inputs(source, "pooled", (8,), None, None, "", "", "", "", None)
+    entry = Entry("mine", "mine:Mine", "mine", "1", EntryPoint("mine", "mine:Mine", "zslkit.models"))
+    plan = Plan(entry, kind, FeatureConfig(), ProtocolConfig.model_validate(protocol), kind.Config.model_validate(config))
+    return Workshop(plan, fold, inputs, 0, torch.device("cpu"), Silent(), lambda **line: log.append(line), folder)
+
+
+def lines(log: list[dict[str, Any]], phase: str, key: str) -> list[Any]:
+    return [line[key] for line in log if line["phase"] == phase and key in line]
+
+
+def test_gamma_is_the_middle_of_what_is_right_on_the_fold(data: Dataset, tmp_path: Path) -> None:
+    # Unseen images need gamma > 10 - 1, seen ones gamma < 10 + 1.
+    picks = selection.pick(shop(data, tmp_path, ByHand, {"bias": 10}, [], calibration="validation"))
+    assert (picks.gamma, picks.figures["H"], picks.changes) == (10.0, 100.0, {})
+    plain = selection.pick(shop(data, tmp_path, ByHand, {"bias": 10}, []))
+    assert (plain.gamma, plain.figures["H"], plain.figures["S"]) == (0.0, 0.0, 100.0)
+
+
+def test_search_takes_the_first_of_the_best_points(data: Dataset, tmp_path: Path) -> None:
+    log: list[dict[str, Any]] = []
+    picks = selection.pick(shop(data, tmp_path, Searched, {"quality": -3}, log, tune=True))
+    assert lines(log, "search", "quality") == [-1.0, 0.5, 1.0]
+    assert lines(log, "search", "H") == [0.0, 100.0, 100.0]
+    assert (picks.changes, picks.config) == ({"quality": 0.5}, HandConfig(quality=0.5))
+    untuned = selection.pick(shop(data, tmp_path, Searched, {"quality": -3}, []))
+    assert (untuned.changes, untuned.config) == ({}, HandConfig(quality=-3))
+
+
+def test_mixes_are_picked_on_one_trained_model(data: Dataset, tmp_path: Path) -> None:
+    log: list[dict[str, Any]] = []
+    picks = selection.pick(shop(data, tmp_path, Mixed, {"mix": 0.0}, log, tune=True))
+    assert lines(log, "mix", "mix") == [0.0, 0.25, 0.5, 0.75]
+    assert (picks.changes, picks.config, picks.figures["H"]) == ({"mix": 0.5}, HandConfig(mix=0.5), 100.0)
+    assert sum("fits" in line for line in log) == 1
+    untuned = selection.pick(shop(data, tmp_path, Mixed, {"mix": 0.0}, []))
+    assert (untuned.changes, untuned.config) == ({}, HandConfig(mix=0.0))
+
+
+def test_search_tries_every_pair_and_mixes_come_after(data: Dataset, tmp_path: Path) -> None:
+    log: list[dict[str, Any]] = []
+    picks = selection.pick(shop(data, tmp_path, Both, {}, log, tune=True))
+    pairs = list(zip(lines(log, "search", "quality"), lines(log, "search", "attributes"), strict=True))
+    assert pairs == [(-1.0, "l2"), (-1.0, "none"), (2.0, "l2"), (2.0, "none")]
+    mixes = zip(lines(log, "mix", "mix"), lines(log, "mix", "bias"), lines(log, "mix", "S"), lines(log, "mix", "H"), strict=True)
+    assert list(mixes) == [(0.0, 10.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0), (0.5, 10.0, 100.0, 0.0), (0.5, 0.0, 100.0, 100.0)]
+    assert picks.changes == {"quality": 2.0, "attributes": "l2", "mix": 0.5, "bias": 0.0}
+    assert picks.config == HandConfig(quality=2.0)
+    assert sum("fits" in line for line in log) == 4 + 1
+
+
+@pytest.mark.parametrize(("patience", "looked_at"), [(0, 5), (1, 3), (2, 4)])
+def test_the_best_epoch_is_picked_and_patience_ends(data: Dataset, tmp_path: Path, patience: int, looked_at: int) -> None:
+    log: list[dict[str, Any]] = []
+    work = shop(data, tmp_path, Ticking, {"train": TICK}, log, selection="validation", patience=patience)
+    picks = selection.pick(work)
+    assert lines(log, "validation", "H") == [0.0, 100.0, 0.0, 0.0, 0.0][:looked_at]
+    assert lines(log, "validation", "S") == [100.0] * looked_at
+    assert picks.changes == {"train.epochs": 2}
+    assert picks.config == TickingConfig.model_validate({"train": TICK | {"epochs": 2}})
+    assert picks.figures["H"] == 100.0, "the figures are those of the epoch that was picked"
+
+
+def test_without_selection_the_last_epoch_counts(data: Dataset, tmp_path: Path) -> None:
+    picks = selection.pick(shop(data, tmp_path, Ticking, {"train": TICK}, []))
+    assert (picks.changes, picks.config.model_dump()["train"]["epochs"]) == ({}, 5)
+    assert picks.figures["H"] == 0.0
+
+
+def test_an_interrupted_pick_goes_on_and_picks_the_same(data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "CHECKPOINT_SHARE", float("inf"))
+    log: list[dict[str, Any]] = []
+    work = shop(data, tmp_path, Ticking, {"train": TICK}, log, selection="validation")
+
+    def interrupted(**line: Any) -> None:
+        if line["phase"] == "validation" and line.get("epoch") == 4 and "H" in line:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        selection.pick(replace(work, log=interrupted))
+    picks = selection.pick(work)
+    assert lines(log, "validation", "H") == [0.0, 0.0], "of epochs 4 and 5, for the first three were done"
+    assert (picks.changes, picks.figures["H"]) == ({"train.epochs": 2}, 100.0)
+
+
+def test_each_point_of_a_search_is_trained_from_the_start(data: Dataset, tmp_path: Path) -> None:
+    config = {"train": TICK | {"epochs": 2}}
+    picks = selection.pick(shop(data, tmp_path, SpeedSearch, config, [], tune=True, selection="validation"))
+    assert (picks.changes, picks.figures["H"]) == ({"speed": 2.0, "train.epochs": 1}, 100.0)
+
+
+@pytest.mark.xfail(strict=True, raises=UserError, reason="a key in a section is looked for among the model's own keys, dot and all")
+def test_a_setting_of_the_training_can_be_searched(data: Dataset, tmp_path: Path) -> None:
+    picks = selection.pick(shop(data, tmp_path, StepSearch, {"train": TICK | {"epochs": 1}}, [], tune=True))
+    assert (picks.changes, picks.figures["H"]) == ({"train.lr": 2.0}, 100.0)
+
+
+def test_what_is_needed_is_what_would_be_picked(data: Dataset, tmp_path: Path) -> None:
+    def needs(kind: type[Model], **protocol: Any) -> bool:
+        return selection.needed(shop(data, tmp_path, kind, {}, [], **protocol).plan)
+
+    assert needs(ByHand, calibration="validation") and needs(Searched, tune=True) and needs(Mixed, tune=True)
+    assert needs(Ticking, selection="validation")
+    assert not needs(ByHand, tune=True) and not needs(ByHand, selection="validation") and not needs(Both)
