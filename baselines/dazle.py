@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F_
 
 from zslkit.errors import UserError
-from zslkit.functional import region_attention, seen_bias, self_calibration
+from zslkit.functional import region_attention, seen_bias, self_calibration, unit_regions
 from zslkit.model import AttentionMaps, GradientConfig, GradientModel, Task
 
 
@@ -61,7 +61,7 @@ class DAZLE(GradientModel):
         self.register_buffer("b", seen_bias(self.seen, config.bias), persistent=False)
 
     def scores(self, x: Tensor) -> Tensor:
-        s, _ = self.attribute_scores(_regions(self.embed(x)))
+        s, _ = self.attribute_scores(unit_regions(self.embed(x)))
         return s @ self.attributes.T + self.b
 
     def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
@@ -89,13 +89,8 @@ class DAZLE(GradientModel):
     def attention(self, x: Tensor) -> dict[str, AttentionMaps]:
         """Where each attribute looks: maps that sum to 1 over positions."""
         F = self.embed(x)
-        s, attention = self.attribute_scores(_regions(F))
+        s, attention = self.attribute_scores(unit_regions(F))
         return {"region": AttentionMaps(attention.reshape(len(F), -1, *F.shape[2:]), s)}
-
-
-def _regions(F: Tensor) -> Tensor:
-    """A map (B, D, H, W) as regions of unit length (B, D, R)."""
-    return F_.normalize(F.flatten(2), dim=1)
 
 
 def _words(config: DAZLEConfig, task: Task) -> Tensor:

@@ -14,6 +14,11 @@ from torch import Tensor
 from torch.nn import functional as F_
 
 
+def unit_regions(feature_map: Tensor) -> Tensor:
+    """A map (B, D, H, W) as regions of unit length over the channels, F (B, D, R)."""
+    return F_.normalize(feature_map.flatten(2), dim=1)
+
+
 def region_attention(F: Tensor, score_query: Tensor, attention_query: Tensor) -> tuple[Tensor, Tensor]:
     """Attribute scores s = sum_r A_r * (score_query F)_r with A = softmax over regions of (attention_query F).
 

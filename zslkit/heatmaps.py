@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from zslkit.errors import UserError
 from zslkit.explanation import Explanation, PartView
+from zslkit.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,13 +88,8 @@ def upsampled(values: NDArray[np.float32], height: int, width: int) -> NDArray[n
 
 def save(figure: Figure, path: Path) -> None:
     """Write the picture as PNG, beside first."""
-    beside = path.with_name(f"{path.name}.new")
-    try:
+    with replacing(path) as beside:
         figure.savefig(beside, dpi=DPI, format="png")
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
 
 
 def _photo(axes: Axes, photo: NDArray[np.uint8], title: str, part: str) -> None:

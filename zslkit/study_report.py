@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from zslkit.errors import ZslkitError
+from zslkit.files import replacing
 from zslkit.results.comparison import Stat
 from zslkit.study import FIGURES, Line, Study
 
@@ -65,9 +65,8 @@ def write(study: Study, lines: Sequence[Line], folder: Path, stem: str) -> list[
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for suffix, text in texts.items():
-            beside = folder / f"{stem}{suffix}.new"
-            beside.write_text(text, encoding="utf-8")
-            os.replace(beside, folder / f"{stem}{suffix}")
+            with replacing(folder / f"{stem}{suffix}") as beside:
+                beside.write_text(text, encoding="utf-8")
             written.append(folder / f"{stem}{suffix}")
         if study.plot is not None and lines:
             _draw(study, lines, folder / f"{stem}.svg")

@@ -9,10 +9,9 @@ from typing import Any, ClassVar, Literal
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor
-from torch.nn import functional as F_
 
 from zslkit.errors import UserError
-from zslkit.functional import distillation_distance, seen_bias, self_calibration
+from zslkit.functional import distillation_distance, seen_bias, self_calibration, unit_regions
 from zslkit.model import AttentionMaps, GradientConfig, GradientModel, Task
 from zslkit_dedn.attention import Branch
 from zslkit_dedn.experts import AttributeScores, Expert, Experts
@@ -98,12 +97,7 @@ class DEDN(GradientModel):
 
     def attribute_scores(self, x: Tensor) -> dict[Expert, AttributeScores]:
         """Attribute scores of each expert for inputs (B, D, H, W), or images if the backbone is trained."""
-        return self.experts(self._regions(self.embed(x)))  # type: ignore[no-any-return]
-
-    @staticmethod
-    def _regions(feature_map: Tensor) -> Tensor:
-        """A map (B, D, H, W) as regions of unit length (B, D, R)."""
-        return F_.normalize(feature_map.flatten(2), dim=1)
+        return self.experts(unit_regions(self.embed(x)))  # type: ignore[no-any-return]
 
     def class_scores(self, s: Tensor) -> Tensor:
         """z_k = a_k . s + b_k for attribute scores s (B, A): (B, C)."""
@@ -123,7 +117,7 @@ class DEDN(GradientModel):
     def attention(self, x: Tensor) -> dict[str, AttentionMaps]:
         """Where and on which channels each expert looks; nothing if the region branch is left out."""
         feature_map = self.embed(x)
-        parts = self.experts.attention(self._regions(feature_map), self.config.c_mix)
+        parts = self.experts.attention(unit_regions(feature_map), self.config.c_mix)
         return {name: replace(part, maps=part.maps.reshape(*part.maps.shape[:2], *feature_map.shape[2:])) for name, part in parts.items()}
 
     def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:

@@ -9,12 +9,11 @@ import click
 
 from zslkit.cli.options import debug_option, json_option
 from zslkit.cli.output import print_columns, print_json
+from zslkit.cli.present import FIGURES
 
 if TYPE_CHECKING:
     from zslkit.evaluation.gzsl import Metrics
     from zslkit.results.runs import Run
-
-FIGURES = ("T1", "U", "S", "H", "AUSUC")
 
 
 @click.command()

@@ -22,6 +22,7 @@ from zslkit.backbones import Backbone, Transform
 from zslkit.data.store import SCHEMA, FeatureStore, cache_root, stored_dtype, to_stored
 from zslkit.dataset import Images
 from zslkit.errors import DataError
+from zslkit.files import replacing
 from zslkit.progress import Reporter
 
 BATCH = 32
@@ -144,9 +145,8 @@ def _progress(partial: Path) -> int:
 
 
 def _write_text(path: Path, text: str) -> None:
-    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
+    with replacing(path, f".{os.getpid()}.new") as beside:
+        beside.write_text(text, encoding="utf-8")
 
 
 @dataclass(frozen=True)

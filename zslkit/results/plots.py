@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from zslkit.files import replacing
 from zslkit.results.comparison import Stat
 
 if TYPE_CHECKING:
@@ -57,9 +57,9 @@ def bars(lines: Sequence[tuple[str, Mapping[str, Stat]]], *, title: str, y: Sequ
 
 def save(figure: Figure, path: Path) -> None:
     """Write the figure in the format of its suffix, beside first."""
-    beside = path.with_name(f"{path.stem}.new{path.suffix}")
-    figure.savefig(beside, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
-    os.replace(beside, path)
+    kind = path.suffix.removeprefix(".")
+    with replacing(path) as beside:
+        figure.savefig(beside, dpi=150, format=kind, metadata={"Date": None} if kind == "svg" else None)
 
 
 def _figure(title: str, height: float = 3.6) -> tuple[Figure, Any]:

@@ -24,6 +24,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from zslkit.errors import DataError, UserError, ZslkitError
+from zslkit.files import replacing
 from zslkit.results.provenance import now
 from zslkit.results.record import RunRecord, parse_record
 from zslkit.results.scores import Scores, read_scores
@@ -193,16 +194,10 @@ def _part(name: str) -> str:
 
 def _write(path: Path, fill: Callable[[IO[bytes]], Any]) -> None:
     """Write beside, make sure it is on the disk, then put it in its place."""
-    beside = path.with_name(path.name + ".new")
-    try:
-        with beside.open("wb") as file:
-            fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    with replacing(path) as beside, beside.open("wb") as file:
+        fill(file)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _drop_cut_line(log: Path) -> None:

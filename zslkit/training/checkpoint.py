@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from zslkit.errors import DataError
+from zslkit.files import replacing
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
     """Write beside, then rename. state holds tensors, numbers, strings, lists and dicts."""
-    beside = path.with_name(path.name + ".new")
-    torch.save(state, beside)
-    os.replace(beside, path)
+    with replacing(path) as beside:
+        torch.save(state, beside)
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -1,0 +1,23 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path, suffix: str = ".new") -> Iterator[Path]:
+    """A place beside `path` to write to; it takes the place of `path` at the end and is gone if anything fails.
+
+    suffix: its ending, to be made unique where two processes may write at once.
+    """
+    beside = path.with_name(path.name + suffix)
+    try:
+        yield beside
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
