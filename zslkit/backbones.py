@@ -147,10 +147,14 @@ def _create(name: str, pretrained: bool = False) -> Any:
 
     try:
         return timm.create_model(name, pretrained=pretrained)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         if "Unknown model" in str(error):
             raise UnknownName("timm backbone", name, timm.list_models()) from error
-        raise
+        if pretrained:  # what went wrong there is for the caller to tell
+            raise
+        raise UserError(
+            f"timm cannot make the backbone {name!r} ({_first_line(error)}); give a name that timm.list_models() lists"
+        ) from error
 
 
 def _load_named(network: Any, config: FeatureConfig) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zslkit.config import Config, FeatureConfig, Layer, ProtocolConfig, Settings, build, known_keys, merge, parse_set, read_yaml
+from zslkit.config import Config, FeatureConfig, Layer, ProtocolConfig, Settings, build, known_keys, merge, nested, parse_set, read_yaml
 from zslkit.data.catalog import DATASETS, is_card
 from zslkit.data.folder import card_defaults
 from zslkit.errors import UserError, did_you_mean
@@ -38,7 +38,7 @@ class Plan:
 
     def with_config(self, changes: Mapping[str, Any]) -> ModelConfig:
         """The model's configuration with some of its own keys changed, checked again."""
-        settings = merge([Layer(self.config.model_dump(), "config"), Layer(changes, "validation")])
+        settings = merge([Layer(self.config.model_dump(), "config"), Layer(nested(changes), "validation")])
         return build(type(self.config), settings, self.entry.name)
 
 

@@ -6,12 +6,11 @@ The folder can be evaluated, compared and explained like any run; its record say
 from __future__ import annotations
 
 import hashlib
-import sys
 from pathlib import Path
 
 import click
 
-from zslkit.errors import ZslkitError
+from zslkit.cli.failure import State, exit_code_of
 
 
 @click.command()
@@ -58,15 +57,11 @@ def convert(
 
 
 def main() -> int:
-    """Run the command; 0 done, 1 a failure, 2 something the user can mend."""
+    """Run the command and return its exit code, as `zslkit` does."""
     try:
         convert.main(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except ZslkitError as error:
-        print(f"convert: {error}", file=sys.stderr)
-        return error.exit_code
+    except BaseException as error:
+        return exit_code_of(error, State())
     return 0
 
 

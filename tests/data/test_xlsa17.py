@@ -210,3 +210,13 @@ def test_names_and_word_vectors_are_found_beside_the_splits_a_link_leads_to(tmp_
     semantics = Made().load("made", root).semantics
     assert semantics.names == ("size", "has_bill::red")
     assert semantics.word_vectors is not None and semantics.word_vectors.tolist() == [[1, 0], [0, 1]]
+
+
+@pytest.mark.parametrize(("key", "value"), [("original_att", 1e39), ("features", -1e39)])
+def test_a_number_too_large_for_float32_is_not_finite(tmp_path: Path, key: str, value: float) -> None:
+    made = splits() if key == "original_att" else features()
+    table = made[key].astype(np.float64)
+    table[0, 0] = value
+    root = write(tmp_path, *((splits(**{key: table}), None) if key == "original_att" else (None, features(**{key: table}))))
+    with pytest.raises(DataError, match=f"{key} holds a number that is not finite"):
+        Made().load("made", root)

@@ -237,7 +237,6 @@ def test_an_offline_extra_that_does_not_fit_is_named(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize("name", ["resnet18.nonsense", "./resnet18"])
-@pytest.mark.xfail(strict=True, raises=(RuntimeError, ValueError), reason="only timm's word for an unknown model is understood")
 def test_a_weights_tag_that_timm_has_not_and_a_path_are_told_in_a_sentence(name: str) -> None:
     with pytest.raises(UserError, match="resnet18"):
         load_backbone(config(backbone=name))

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from zslkit import selection
 from zslkit.config import FeatureConfig, ProtocolConfig
 from zslkit.dataset import Dataset, Index, Split
-from zslkit.errors import UserError
 from zslkit.model import GradientConfig, GradientModel, Model, ModelConfig, Task, Trainer, TrainingView
 from zslkit.progress import Silent
 from zslkit.registry import Entry
@@ -245,7 +244,6 @@ def test_each_point_of_a_search_is_trained_from_the_start(data: Dataset, tmp_pat
     assert (picks.changes, picks.figures["H"]) == ({"speed": 2.0, "train.epochs": 1}, 100.0)
 
 
-@pytest.mark.xfail(strict=True, raises=UserError, reason="a key in a section is looked for among the model's own keys, dot and all")
 def test_a_setting_of_the_training_can_be_searched(data: Dataset, tmp_path: Path) -> None:
     picks = selection.pick(shop(data, tmp_path, StepSearch, {"train": TICK | {"epochs": 1}}, [], tune=True))
     assert (picks.changes, picks.figures["H"]) == ({"train.lr": 2.0}, 100.0)

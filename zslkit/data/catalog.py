@@ -7,7 +7,7 @@ from typing import Any
 
 from zslkit.data.folder import load_folder
 from zslkit.dataset import Dataset, DatasetSource
-from zslkit.errors import UserError, ZslkitError
+from zslkit.errors import ZslkitError
 from zslkit.registry import BrokenPlugin, Entry, Registry
 
 
@@ -34,8 +34,6 @@ def load_dataset(name: str, root: str | Path = "data") -> Dataset:
     Raises UnknownName (with a suggestion), NameClash, BrokenPlugin, or DataError that says which file is missing where.
     """
     if is_card(name):
-        if not Path(name).is_file():
-            raise UserError(f"There is no dataset card {name}; check the path, or list the registered datasets with: zslkit datasets")
         return load_folder(Path(name))
     entry, source = DATASETS.load(name)
     try:

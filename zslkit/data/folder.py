@@ -41,6 +41,8 @@ class FolderCard(Config):
 def read_card(path: Path) -> FolderCard:
     """The card in a YAML file. Raises UserError that names the key that is missing, unknown or wrong."""
     path = Path(path)
+    if not path.is_file():
+        raise UserError(f"There is no dataset card {path}; check the path, or list the registered datasets with: zslkit datasets")
     try:
         settings = merge([read_yaml(path)])
     except RecursionError as error:  # YAML can refer to itself

@@ -80,7 +80,9 @@ def _numbers(path: Path, mat: dict[str, Any], key: str, rank: int) -> NDArray[An
     array = mat[key]
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf" or array.ndim != rank or array.size == 0:
         raise DataError(f"{path}: {key} is no table of numbers; fetch the file again")
-    if not np.isfinite(array).all():
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(array.astype(np.float32)).all()  # what is kept is float32
+    if not finite:
         raise DataError(f"{path}: {key} holds a number that is not finite; fetch the file again")
     return array
 

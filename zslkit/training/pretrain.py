@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from zslkit.data.extract import ImageInputs, images_digest
 from zslkit.data.store import cache_root
 from zslkit.dataset import Dataset
 from zslkit.errors import DataError, TrainingError
+from zslkit.files import replacing
 from zslkit.progress import Reporter
 from zslkit.training.sampling import batches
 
@@ -43,8 +43,8 @@ def trainval_weights(dataset: Dataset, start: Backbone, epochs: int, device: tor
     if dataset.images is None:
         raise DataError(f"{dataset.name} has features but no images, so no backbone can be trained on it; use its pooled features")
     index = dataset.split.trainval
-    # The number of threads moves the sums and so the weights: without it a result would hang on who trained them first.
-    recipe = [RECIPE, epochs, BATCH, PEAK_LR, SCALE, torch.get_num_threads()]
+    # Device and number of threads move the sums and so the weights: without them a result would hang on who trained them first.
+    recipe = [RECIPE, epochs, BATCH, PEAK_LR, SCALE, device.type, torch.get_num_threads()]
     facts = [images_digest(dataset.images), start.name, start.reduction, start.digest, repr(start.transform), recipe]
     key = hashlib.sha256(
         json.dumps(facts).encode() + index.tobytes() + dataset.labels[index].tobytes() + dataset.semantics.normalised().tobytes()
@@ -54,9 +54,8 @@ def trainval_weights(dataset: Dataset, start: Backbone, epochs: int, device: tor
     with FileLock(f"{path}.lock"):
         if not path.is_file():
             state = _train(dataset, start, epochs, device, reporter)
-            beside = path.with_name(path.name + ".new")
-            save_file(state, beside)
-            os.replace(beside, path)
+            with replacing(path) as beside:
+                save_file(state, beside)
     return path
 
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from zslkit.backbones import Backbone, load_backbone
 from zslkit.config import FeatureConfig, Input
-from zslkit.data.extract import ImageInputs, open_store
+from zslkit.data.extract import ImageInputs, open_store, store_key
 from zslkit.dataset import Dataset
 from zslkit.errors import UserError
 from zslkit.progress import Reporter
@@ -78,8 +78,9 @@ def prepare(dataset: Dataset, config: FeatureConfig, kind: Input, device: torch.
     height, width = np.asarray(backbone.transform.pixels(dataset.images.open(0))).shape[:2]
     facts = (backbone.name, backbone.label, backbone.digest)
     if kind == "image":
+        fingerprint = store_key(dataset.images, backbone, "image")
         source, shape = ImageInputs(dataset.images, backbone.transform), backbone.map_shape(height, width)
-        return Inputs(source, kind, (3, height, width), shape, backbone.build, *facts, f"images-{backbone.digest}", (height, width))
+        return Inputs(source, kind, (3, height, width), shape, backbone.build, *facts, fingerprint, (height, width))
     store = open_store(dataset.name, dataset.images, backbone, config.dtype, device, reporter)
     if kind == "pooled":
         return Inputs(PooledSource(store), kind, store.map_shape[:1], None, None, *facts, store.fingerprint, (height, width))
