@@ -168,4 +168,5 @@ __all__ = [
     "region_attention",
     "seen_bias",
     "self_calibration",
+    "unit_regions",
 ]
