@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from zslkit.errors import DataError, TrainingError
 from zslkit.model import GradientConfig, GradientModel, Task
 from zslkit.progress import Silent
+from zslkit.training import checkpoint
 from zslkit.training.loop import Loop
 from zslkit.training.sampling import batches
 
@@ -110,6 +112,18 @@ def test_resuming_repeats_the_uninterrupted_run_bit_for_bit(tmp_path: Path, monk
 def test_a_loss_that_is_not_finite_stops_with_its_name() -> None:
     with pytest.raises(TrainingError, match="explosion"):
         loop([]).train(tiny(Broken), Rows())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a device on which no write succeeds")
+@pytest.mark.parametrize("numbers", [1, 1_000_000])
+def test_a_full_disk_is_told_as_one_and_the_checkpoint_before_stays(tmp_path: Path, numbers: int) -> None:
+    path = tmp_path / "checkpoint.pt"
+    checkpoint.save(path, {"epoch": 1})
+    (tmp_path / "checkpoint.pt.new").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space left on device.*checkpoint\.pt") as error:
+        checkpoint.save(path, {"model": torch.zeros(numbers)})
+    assert error.value.errno == errno.ENOSPC
+    assert checkpoint.load(path) == {"epoch": 1} and list(tmp_path.iterdir()) == [path]
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:

@@ -12,9 +12,19 @@ from zslkit.files import replacing
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write beside, then rename. state holds tensors, numbers, strings, lists and dicts."""
-    with replacing(path) as beside:
-        torch.save(state, beside)
+    """Write beside, then rename. state holds tensors, numbers, strings, lists and dicts.
+
+    Raises OSError that names `path` if it cannot be written, as on a full disk.
+    """
+    try:
+        # A file of our own: given a path, torch turns a full disk into an error about positions that does not say so.
+        with replacing(path) as beside, beside.open("wb") as file:
+            torch.save(state, file)
+    except (OSError, RuntimeError) as error:
+        system = error if isinstance(error, OSError) else error.__context__
+        if isinstance(system, OSError):
+            raise OSError(system.errno, system.strerror, str(path)) from error
+        raise
 
 
 def load(path: Path) -> dict[str, Any]:
