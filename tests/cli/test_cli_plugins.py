@@ -259,7 +259,14 @@ def test_compare_finishes_what_it_can_and_names_the_rest(zslkit: Command, instal
 def test_ctrl_c_ends_with_130_and_a_sentence(tmp_path: Path, installed: Path) -> None:
     command = [sys.executable, "-m", "zslkit", "compare", "sleeps", "--dataset", "stranger-tiny", "--out", str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": str(installed)}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it, and so would theirs
+    )
     assert process.stderr is not None
     assert process.stderr.readline() == "sleeps, seed 0 (1 of 1)\n"
     process.send_signal(signal.SIGINT)
