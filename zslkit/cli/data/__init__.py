@@ -1,0 +1,20 @@
+"""`zslkit data`: from nothing to verified features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import click
+
+from zslkit.cli.lazy import LazyGroup
+
+COMMANDS: Mapping[str, tuple[str, str]] = {}
+"""Command name -> the function that holds it, and its line in the help."""
+
+
+@click.group(cls=LazyGroup, lazy=COMMANDS, invoke_without_command=True)
+@click.pass_context
+def data(ctx: click.Context) -> None:
+    """Fetch, prepare, check and describe datasets."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
