@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 
 import click
 import pytest
@@ -40,12 +41,19 @@ sys.exit(f"imported: {{loaded}}" if loaded else 0)
 def test_help_names_every_command_and_every_command_has_help(zslkit: Command) -> None:
     top = zslkit("--help")
     assert (top.returncode, top.stderr) == (0, "")
-    for command in app.COMMANDS:
+    for command, group in app.COMMANDS.items():
         assert command in top.stdout
-        help_text = zslkit(command, "--help")
-        assert (help_text.returncode, help_text.stderr) == (0, "")
-        assert "--json" in help_text.stdout
-        assert "--debug" in help_text.stdout
+        module, _, function = group[0].partition(":")
+        inner = getattr(getattr(import_module(module), function), "lazy", None)  # the commands of a group, if it is one
+        for words in [(command,)] if inner is None else [(command, name) for name in inner]:
+            help_text = zslkit(*words, "--help")
+            assert (help_text.returncode, help_text.stderr) == (0, "")
+            assert "--json" in help_text.stdout
+            assert "--debug" in help_text.stdout
+        if inner is not None:
+            of_group = zslkit(command, "--help")
+            assert (of_group.returncode, of_group.stderr) == (0, "")
+            assert all(name in of_group.stdout for name in inner)
 
 
 def test_version_and_no_command(zslkit: Command) -> None:

@@ -60,7 +60,12 @@ class FeatureStore:
 
     def maps(self, index: NDArray[np.int64]) -> Tensor:
         """Feature maps (B, D, H, W) float32 of the images in `index`."""
-        return _to_float(np.asarray(self._maps[index]), self.manifest["dtype"])
+        return self.stored_maps(index).float()
+
+    def stored_maps(self, index: NDArray[np.int64]) -> Tensor:
+        """Feature maps (B, D, H, W) in the store's own type."""
+        tensor = torch.from_numpy(np.asarray(self._maps[index]))
+        return tensor.view(torch.bfloat16) if self.manifest["dtype"] == "bfloat16" else tensor
 
     def pooled(self, index: NDArray[np.int64]) -> Tensor:
         """Maps averaged over their positions, (B, D) float32, pooled before they were rounded."""
@@ -82,8 +87,3 @@ def to_stored(values: Tensor, dtype: str) -> NDArray[Any]:
 
 def stored_dtype(dtype: str) -> np.dtype[Any]:
     return np.dtype(np.int16 if dtype == "bfloat16" else dtype)
-
-
-def _to_float(stored: NDArray[Any], dtype: str) -> Tensor:
-    tensor = torch.from_numpy(stored)
-    return (tensor.view(torch.bfloat16) if dtype == "bfloat16" else tensor).float()

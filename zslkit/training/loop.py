@@ -19,6 +19,7 @@ from zslkit.errors import TrainingError
 from zslkit.model import GradientModel, TrainingView
 from zslkit.progress import Phase, Reporter
 from zslkit.training import checkpoint
+from zslkit.training.resident import resident
 from zslkit.training.sampling import batches
 
 CHECKPOINT_SHARE = 0.05
@@ -68,6 +69,7 @@ class Loop:
             start and self._observer is not None and self._observer.history and self._observer.history[-1].get("stop")
         ):
             return
+        view = resident(view, self.device, self._reporter)
         steps = config.steps_per_epoch or max(1, len(view) // config.batch_size)
         saved, cost = time.monotonic(), 0.0
         with self._reporter.phase(f"{self._name}", total=(config.epochs - start) * steps) as phase:

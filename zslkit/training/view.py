@@ -33,6 +33,9 @@ class MapSource:
     def batch(self, index: Index) -> Tensor:
         return self.store.maps(index)
 
+    def stored(self, index: Index) -> Tensor:
+        return self.store.stored_maps(index)
+
 
 @dataclass(frozen=True)
 class PooledSource:
@@ -43,6 +46,8 @@ class PooledSource:
     def batch(self, index: Index) -> Tensor:
         return self.store.pooled(index)
 
+    stored = batch
+
 
 @dataclass(frozen=True)
 class ArraySource:
@@ -52,6 +57,8 @@ class ArraySource:
 
     def batch(self, index: Index) -> Tensor:
         return torch.from_numpy(np.asarray(self.features[index], dtype=np.float32))
+
+    stored = batch
 
 
 class View:
@@ -71,6 +78,11 @@ class View:
 
     def batch(self, index: Index) -> Tensor:
         return self._source.batch(self._index[index])
+
+    def stored(self, index: Index) -> Tensor | None:
+        """Inputs (B, ...) in the type that their store keeps, on the CPU; None if they are in no store, as images are."""
+        stored = getattr(self._source, "stored", None)
+        return None if stored is None else stored(self._index[index])
 
     def everything(self) -> tuple[Tensor, Tensor]:
         parts = [self.batch(np.arange(i, min(i + 1024, len(self)))) for i in range(0, len(self), 1024)]
