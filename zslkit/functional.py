@@ -77,7 +77,7 @@ def cpu_has_bfloat16() -> bool:
     return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
 
 
-_CPU_ROWS = 320_000  # attention rows times channels of one image: about the second-level cache of a core
+_CPU_ROWS = 640_000  # attention rows times channels of the images at work: long enough products, short enough for the caches
 _GPU_ROWS = 100_000_000
 
 
