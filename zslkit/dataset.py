@@ -122,12 +122,13 @@ class Dataset:
         mask[np.unique(self.labels[self.split.trainval])] = True
         return mask
 
-    def fold(self, seed: int, unseen_share: float | None = None, image_share: float = 0.2) -> Dataset:
+    def fold(self, seed: int, part: int = 0, unseen_share: float | None = None, image_share: float = 0.2) -> Dataset:
         """A validation dataset made inside trainval that imitates the test.
 
         Some seen classes (by default the share that unseen classes have of all) play the unseen ones, and
         `image_share` of each other class's trainval images play test_seen. The true unseen classes and both test
-        sets are not in it, so nothing picked on it was picked on test data. Same seed, same fold.
+        sets are not in it, so nothing picked on it was picked on test data. Same seed and part, same fold; two parts of one seed
+        hold out different classes. Raises DataError if there are too few seen classes for that many parts.
         """
         rng = np.random.default_rng(seed)
         old = np.flatnonzero(self.seen)
@@ -135,7 +136,12 @@ class Dataset:
         count = min(max(round(share * len(old)), 1), len(old) - 1)
         if len(old) < 2:
             raise DataError(f"{self.name}: validation needs two seen classes or more")
-        held_out = set(rng.permutation(len(old))[:count].tolist())
+        if (part + 1) * count > len(old):
+            raise DataError(
+                f"{self.name}: {part + 1} folds that hold out {count} of {len(old)} seen classes each would share some; "
+                f"set protocol.folds to {len(old) // count} or less"
+            )
+        held_out = set(rng.permutation(len(old))[part * count : (part + 1) * count].tolist())
         new_id = np.full(len(self.classes) + 1, -1, dtype=np.int64)
         new_id[old] = np.arange(len(old))
         labels = np.full(len(self.labels), -1, dtype=np.int64)
@@ -159,7 +165,7 @@ class Dataset:
             labels=labels,
             split=split,
             semantics=self.semantics.of(old),
-            title=f"{self.title or self.name}, validation fold {seed}",
+            title=f"{self.title or self.name}, validation fold {seed}" + (f".{part}" if part else ""),
         )
 
     def fingerprints(self) -> dict[str, str]:

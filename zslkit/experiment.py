@@ -201,12 +201,15 @@ class _Job:
         )
 
     def _pick(self, folder: RunFolder) -> selection.Picks:
-        plan = self.plan
-        fold = self.data.fold(plan.protocol.fold_seed)
-        # weights made from trainval must not know the classes that the fold holds out
+        plan, protocol = self.plan, self.plan.protocol
+        # weights made from trainval must not know the classes that a fold holds out
         own = plan.features.weights == "trainval" and self.inputs.source is not None
-        inputs = prepare(fold, plan.features, self.inputs.kind, self.device, self.reporter) if own else self.inputs
-        return selection.pick(selection.Workshop(plan, fold, inputs, self.seed, self.device, self.reporter, folder.log, folder.path))
+        folds = []
+        for part in range(protocol.folds):
+            data = self.data.fold(protocol.fold_seed, part)
+            inputs = prepare(data, plan.features, self.inputs.kind, self.device, self.reporter) if own else self.inputs
+            folds.append(selection.Fold(part, data, inputs))
+        return selection.pick(selection.Workshop(plan, folds, self.seed, self.device, self.reporter, folder.log, folder.path))
 
     def _record(
         self,
@@ -267,6 +270,8 @@ class _Job:
                 gamma=picks.gamma,
                 epoch=epochs,
                 fold_seed=plan.protocol.fold_seed if used else None,
+                folds=plan.protocol.folds if used else None,
+                tuned=sorted(key for key in picks.changes if key != "train.epochs"),
                 validation=dict(picks.figures),
             ),
             metrics=schema.Figures(**metrics.figures()),

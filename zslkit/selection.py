@@ -1,11 +1,12 @@
-"""Everything that is picked, and picked on a fold inside trainval alone: settings, epoch, mixes and gamma."""
+"""Everything that is picked, and picked on folds inside trainval alone: settings, epoch, mixes and gamma."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from zslkit.evaluation.gzsl import best_gamma, evaluate
 from zslkit.fitting import fit, make_model, score
 from zslkit.model import GradientConfig, GradientModel, Model, ModelConfig
 from zslkit.progress import Reporter
+from zslkit.search import Search
 from zslkit.settings import Plan
 from zslkit.training import checkpoint
 from zslkit.training.source import Inputs
@@ -23,7 +25,10 @@ from zslkit.training.source import Inputs
 
 @dataclass(frozen=True)
 class Picks:
-    """What validation chose. config holds the chosen settings, epochs included; figures are the fold's, in percent."""
+    """What validation chose. config holds the chosen settings, epochs included.
+
+    gamma and figures (in percent, AUSUC 0..1) are means over the folds.
+    """
 
     config: ModelConfig
     gamma: float = 0.0
@@ -32,17 +37,34 @@ class Picks:
 
 
 @dataclass(frozen=True)
+class Fold:
+    """A validation dataset made inside trainval (`Dataset.fold`), and the inputs of its images. part: its number, from 0."""
+
+    part: int
+    data: Dataset
+    inputs: Inputs
+
+
+@dataclass(frozen=True)
 class Workshop:
-    """What every training on the fold needs."""
+    """What every training on the folds needs."""
 
     plan: Plan
-    fold: Dataset
-    inputs: Inputs
+    folds: Sequence[Fold]
     seed: int
     device: torch.device
     reporter: Reporter
     log: Callable[..., None]
     folder: Path
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model trained on a fold, at its best epoch if the plan selects one; history: the figures after every epoch, else empty."""
+
+    fold: Fold
+    model: Model
+    history: Sequence[Mapping[str, float]] = ()
 
 
 def needed(plan: Plan) -> bool:
@@ -53,115 +75,134 @@ def needed(plan: Plan) -> bool:
 
 
 def pick(workshop: Workshop) -> Picks:
-    """Train on the fold as often as the plan asks for, and choose by the fold's H.
+    """Train on the folds as often as the plan asks for, and choose by the mean of their H.
 
-    With calibration=validation H is taken at its best gamma on the fold, else at gamma 0.
+    With calibration=validation H is taken at each fold's best gamma, else at gamma 0. The epoch is the one with the best mean H;
+    mixes and gamma are judged on each fold's model at the fold's own best epoch.
     """
     plan, protocol = workshop.plan, workshop.plan.protocol
     changes: dict[str, Any] = {}
     if protocol.tune and plan.kind.search:
         changes |= _search(workshop)
     config = plan.with_config(changes)
-    model, epoch = _train(workshop, config, "validation")
+    trained = [_train(workshop, fold, config, _named("validation", fold)) for fold in workshop.folds]
     if protocol.tune and plan.kind.mixes:
-        mixes = _mix(workshop, model)
+        mixes = _mix(workshop, trained)
         changes |= mixes
-        config = model.config
-    if epoch is not None:
+        config = trained[0].model.config
+    if trained[0].history:
+        epoch = _best_epoch([t.history for t in trained])
         changes["train.epochs"] = epoch
         assert isinstance(config, GradientConfig)
         config = config.model_copy(update={"train": config.train.model_copy(update={"epochs": epoch})})
-    gamma, figures = judge(workshop, model)
+    gamma, figures = _mean(judge(workshop, t.fold, t.model) for t in trained)
     return Picks(config, gamma, figures, changes)
 
 
-def judge(workshop: Workshop, model: Model) -> tuple[float, dict[str, float]]:
+def judge(workshop: Workshop, fold: Fold, model: Model) -> tuple[float, dict[str, float]]:
     """gamma (0 without calibration) and the fold's figures under it."""
-    fold, source = workshop.fold, workshop.inputs.source
-    scores = {part: score(model, source, index, workshop.device) for part, index in fold.split.parts().items() if part != "trainval"}
+    data, source = fold.data, fold.inputs.source
+    scores = {part: score(model, source, index, workshop.device) for part, index in data.split.parts().items() if part != "trainval"}
     tables = (
         scores["test_seen"],
-        fold.labels[fold.split.test_seen],
+        data.labels[data.split.test_seen],
         scores["test_unseen"],
-        fold.labels[fold.split.test_unseen],
-        fold.seen,
+        data.labels[data.split.test_unseen],
+        data.seen,
     )
     gamma = best_gamma(*tables)[0] if workshop.plan.protocol.calibration == "validation" else 0.0
     return gamma, evaluate(*tables, gamma).figures()
 
 
+def _mean(judged: Iterable[tuple[float, Mapping[str, float]]]) -> tuple[float, dict[str, float]]:
+    gammas, figures = zip(*judged, strict=True)
+    return fmean(gammas), {name: fmean(f[name] for f in figures) for name in figures[0]}
+
+
+def _named(name: str, fold: Fold) -> str:
+    return f"{name}, fold {fold.part + 1}" if fold.part else name
+
+
 def _search(workshop: Workshop) -> dict[str, Any]:
-    grid = workshop.plan.kind.search
-    points = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
-    best: tuple[float, dict[str, Any]] = (-1.0, {})
-    with workshop.reporter.phase("search on validation", total=len(points)) as phase:
-        for i, point in enumerate(points):
-            model, _ = _train(workshop, workshop.plan.with_config(point), f"search-{i}", quiet=True)
-            _, figures = judge(workshop, model)
-            workshop.log(phase="search", **point, **figures)
-            if figures["H"] > best[0]:
-                best = (figures["H"], point)
-            phase.advance(1, H=figures["H"])
-    return best[1]
+    protocol = workshop.plan.protocol
+    search = Search(workshop.plan.kind.search, workshop.folder / "search.json", protocol.trials, protocol.fold_seed)
+
+    def figures_of(point: Mapping[str, Any]) -> dict[str, float]:
+        config = workshop.plan.with_config(point)
+        trained = [_train(workshop, fold, config, _named("trial", fold), quiet=True) for fold in workshop.folds]
+        figures = _mean(judge(workshop, t.fold, t.model) for t in trained)[1]
+        workshop.log(phase="search", **point, **figures)
+        return figures
+
+    with workshop.reporter.phase("search on validation", total=search.total) as phase:
+        return search.best(figures_of, lambda h: phase.advance(1, H=h))
 
 
-def _mix(workshop: Workshop, model: Model) -> dict[str, Any]:
+def _mix(workshop: Workshop, trained: Sequence[Trained]) -> dict[str, Any]:
     grid = workshop.plan.kind.mixes
     best: tuple[float, dict[str, Any]] = (-1.0, {})
-    before = model.config
+    before = trained[0].model.config
     for values in product(*grid.values()):
         point = dict(zip(grid, values, strict=True))
-        model.config = before.model_copy(update=point)
-        _, figures = judge(workshop, model)
+        for t in trained:
+            t.model.config = before.model_copy(update=point)
+        figures = _mean(judge(workshop, t.fold, t.model) for t in trained)[1]
         workshop.log(phase="mix", **point, **figures)
         if figures["H"] > best[0]:
             best = (figures["H"], point)
-    model.config = before.model_copy(update=best[1])
+    for t in trained:
+        t.model.config = before.model_copy(update=best[1])
     return best[1]
 
 
-def _train(workshop: Workshop, config: ModelConfig, name: str, quiet: bool = False) -> tuple[Model, int | None]:
-    """The model trained on the fold's trainval, at its best epoch if the plan selects one; and that epoch."""
+def _best_epoch(histories: Sequence[Sequence[Mapping[str, float]]]) -> int:
+    """The epoch with the highest mean H, among those that every fold has reached."""
+    rounds = list(zip(*histories, strict=False))
+    means = [fmean(h["H"] for h in at) for at in rounds]
+    return int(rounds[int(np.argmax(means))][0]["epoch"])
+
+
+def _train(workshop: Workshop, fold: Fold, config: ModelConfig, name: str, quiet: bool = False) -> Trained:
     w = workshop
-    model = make_model(w.plan.kind, config, w.fold, w.inputs, w.seed, w.device)
+    model = make_model(w.plan.kind, config, fold.data, fold.inputs, w.seed, w.device)
     selects = w.plan.protocol.selection == "validation" and isinstance(model, GradientModel)
-    observer = _BestEpoch(w, w.folder / f"{name}.best.pt") if selects else None
-    path = None if quiet else w.folder / f"{name}.pt"
+    file = name.replace(", ", "-").replace(" ", "-")
+    observer = _BestEpoch(w, fold, w.folder / f"{file}.best.pt") if selects else None
     fit(
         model,
-        w.fold,
-        w.inputs,
+        fold.data,
+        fold.inputs,
         seed=w.seed,
         device=w.device,
         reporter=w.reporter,
         log=w.log,
         name=name,
-        checkpoint=path,
+        checkpoint=None if quiet else w.folder / f"{file}.pt",
         observer=observer,
     )
     if observer is None or not observer.history:
-        return model, None
+        return Trained(fold, model)
     model.load_state_dict(checkpoint.load(observer.path))
-    return model, int(observer.best["epoch"])
+    return Trained(fold, model, observer.history)
 
 
 class _BestEpoch:
     """Keeps the weights of the epoch with the highest H on the fold, and stops when patience is at its end."""
 
-    def __init__(self, workshop: Workshop, path: Path) -> None:
+    def __init__(self, workshop: Workshop, fold: Fold, path: Path) -> None:
         self.history: list[dict[str, float]] = []
-        self.path, self._workshop = path, workshop
+        self.path, self._workshop, self._fold = path, workshop, fold
 
     @property
     def best(self) -> dict[str, float]:
         return self.history[int(np.argmax([h["H"] for h in self.history]))]
 
     def after_epoch(self, epoch: int, model: GradientModel) -> bool:
-        gamma, figures = judge(self._workshop, model)
+        gamma, figures = judge(self._workshop, self._fold, model)
         self.history.append({"epoch": float(epoch), "gamma": gamma, **figures})
         if self.best["epoch"] == epoch:
             checkpoint.save(self.path, model.state_dict())
-        self._workshop.log(phase="validation", epoch=epoch, gamma=gamma, **figures)
+        self._workshop.log(phase="validation", fold=self._fold.part, epoch=epoch, gamma=gamma, **figures)
         patience = self._workshop.plan.protocol.patience
         stop = bool(patience) and epoch - self.best["epoch"] >= patience
         self.history[-1]["stop"] = float(stop)

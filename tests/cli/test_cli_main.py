@@ -77,7 +77,7 @@ def test_version_and_no_command(zslkit: Command) -> None:
         (["compare", "dedn", "--json", "--markdown"], "exclude each other"),
         (["models", "dednn"], "did you mean"),
         (["config", "nosuch"], "There is no model 'nosuch'"),
-        (["config", "eszsl", "digits", "--set", "protocl.tune=true"], 'did you mean "protocol.tune"?'),
+        (["config", "eszsl", "digits", "--set", "protocl.tune=true"], 'did you mean "protocol.tune"'),
         (["config", "eszsl", "digits", "--set", "feature.size=64"], 'did you mean "features.size"'),
     ],
 )

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from zslkit import selection
 from zslkit.config import FeatureConfig, ProtocolConfig
 from zslkit.dataset import Dataset, Index, Split
+from zslkit.errors import DataError
 from zslkit.model import GradientConfig, GradientModel, Model, ModelConfig, Task, Trainer, TrainingView
 from zslkit.progress import Silent
 from zslkit.registry import Entry
@@ -58,7 +59,9 @@ def picked(data: Dataset, tmp_path: Path, settings: list[str]) -> tuple[selectio
     plan, given, log = make_plan("eszsl", "digits", settings=settings), set[int](), list[dict[str, Any]]()
     source = Guarded(np.asarray(data.features), frozenset(data.split.trainval.tolist()), given)
     inputs = Inputs(source, "pooled", (12,), None, None, "", "", "", "", None)
-    shop = selection.Workshop(plan, data.fold(0), inputs, 0, torch.device("cpu"), Silent(), lambda **v: log.append(v), tmp_path)
+    shop = selection.Workshop(
+        plan, [selection.Fold(0, data.fold(0), inputs)], 0, torch.device("cpu"), Silent(), lambda **v: log.append(v), tmp_path
+    )
     return selection.pick(shop), given, log
 
 
@@ -152,12 +155,13 @@ TICK = {"epochs": 5, "steps_per_epoch": 1, "optimizer": "sgd", "lr": 1.0, "momen
 def shop(data: Dataset, folder: Path, kind: type[Model], config: dict[str, Any], log: list[dict[str, Any]], **protocol: Any) -> Workshop:
     """A workshop on images whose features are their class's own attribute, behind a guard."""
     table = np.eye(8, dtype=np.float32)
-    fold = replace(data, semantics=Semantics(table, tuple("stuvwxyz"))).fold(0)
+    marked = replace(data, semantics=Semantics(table, tuple("stuvwxyz")))
     source = Guarded(table[data.labels], frozenset(data.split.trainval.tolist()), set())
     inputs = Inputs(source, "pooled", (8,), None, None, "", "", "", "", None)
     entry = Entry("mine", "mine:Mine", "mine", "1", EntryPoint("mine", "mine:Mine", "zslkit.models"))
     plan = Plan(entry, kind, FeatureConfig(), ProtocolConfig.model_validate(protocol), kind.Config.model_validate(config))
-    return Workshop(plan, fold, inputs, 0, torch.device("cpu"), Silent(), lambda **line: log.append(line), folder)
+    folds = [selection.Fold(part, marked.fold(0, part), inputs) for part in range(plan.protocol.folds)]
+    return Workshop(plan, folds, 0, torch.device("cpu"), Silent(), lambda **line: log.append(line), folder)
 
 
 def lines(log: list[dict[str, Any]], phase: str, key: str) -> list[Any]:
@@ -256,3 +260,39 @@ def test_what_is_needed_is_what_would_be_picked(data: Dataset, tmp_path: Path) -
     assert needs(ByHand, calibration="validation") and needs(Searched, tune=True) and needs(Mixed, tune=True)
     assert needs(Ticking, selection="validation")
     assert not needs(ByHand, tune=True) and not needs(ByHand, selection="validation") and not needs(Both)
+
+
+def test_folds_of_one_seed_hold_out_different_classes(data: Dataset) -> None:
+    held_out = [set(data.fold(0, part).labels[data.fold(0, part).split.test_unseen].tolist()) for part in range(3)]
+    assert all(len(classes) == 2 for classes in held_out) and len(set.union(*held_out)) == 6
+    with pytest.raises(DataError, match=r"set protocol\.folds to 3 or less"):
+        data.fold(0, 3)
+
+
+def test_folds_are_averaged_and_the_epoch_is_the_best_of_the_means(data: Dataset, tmp_path: Path) -> None:
+    def history(*h: float) -> list[dict[str, float]]:
+        return [{"epoch": float(i + 1), "H": value} for i, value in enumerate(h)]
+
+    # apart, epochs 1 and 3 win; together, epoch 2 does; epoch 4 was reached by one fold alone
+    assert selection._best_epoch([history(60, 50, 0, 90), history(0, 50, 60)]) == 2
+    log: list[dict[str, Any]] = []
+    picks = selection.pick(shop(data, tmp_path, Ticking, {"train": TICK}, log, selection="validation", folds=3))
+    assert lines(log, "validation", "fold") == [0] * 5 + [1] * 5 + [2] * 5
+    assert (picks.changes, picks.figures["H"]) == ({"train.epochs": 2}, 100.0)
+    calibrated = selection.pick(shop(data, tmp_path / "b", ByHand, {"bias": 10}, [], calibration="validation", folds=2))
+    assert (calibrated.gamma, calibrated.figures["H"]) == (10.0, 100.0)
+
+
+def test_a_search_that_was_interrupted_tries_no_point_twice(data: Dataset, tmp_path: Path) -> None:
+    work = shop(data, tmp_path, Searched, {}, [], tune=True)
+
+    def interrupted(**line: Any) -> None:
+        if line.get("quality") == 0.5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        selection.pick(replace(work, log=interrupted))
+    log: list[dict[str, Any]] = []
+    picks = selection.pick(replace(work, log=lambda **line: log.append(line)))
+    assert lines(log, "search", "quality") == [0.5, 1.0], "-1.0 was tried before"
+    assert picks.changes == {"quality": 0.5}

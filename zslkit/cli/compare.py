@@ -54,7 +54,7 @@ def compare(
     find_names(models, dataset)
     state.resumes = True
     feed = options.pop("feed") or (None if end_to_end else "frozen")
-    winning = overrides(options.pop("backbone"), options.pop("backbone_weights"), feed, options.pop("precision"))
+    winning = overrides(options.pop("backbone"), options.pop("backbone_weights"), feed, options.pop("precision"), options.pop("tune"))
     with redirect_stdout(sys.stderr):  # whatever a plugin prints, standard output is the result's
         results, failures = _run_all(models, dataset, seeds, state, overrides=winning, **options)
     _print(results, failures, markdown=markdown, as_json=as_json)

@@ -47,6 +47,7 @@ def source_options(command: F) -> F:
                 "--input", "feed", type=click.Choice(["auto", "pooled", "map", "image", "frozen"]), help="What the model is fed with."
             ),
             click.option("--precision", type=click.Choice(["float32", "bfloat16"]), help="Numbers of the training loop."),
+            click.option("--tune", is_flag=True, help="Search the model's declared grid on validation folds first."),
         )
     ):
         command = option(command)
@@ -68,7 +69,9 @@ def run_options(command: F) -> F:
     return command
 
 
-def overrides(backbone: str | None, backbone_weights: str | None, feed: str | None, precision: str | None) -> dict[str, Any]:
+def overrides(
+    backbone: str | None, backbone_weights: str | None, feed: str | None, precision: str | None, tune: bool = False
+) -> dict[str, Any]:
     """The settings that have an option of their own, as nested values that win over all others."""
     features = {"backbone": backbone, "weights": backbone_weights, "input": feed}
     chosen: dict[str, Any] = {"features": {k: v for k, v in features.items() if v is not None}}
@@ -76,4 +79,6 @@ def overrides(backbone: str | None, backbone_weights: str | None, feed: str | No
         del chosen["features"]
     if precision is not None:
         chosen["precision"] = precision
+    if tune:
+        chosen["protocol"] = {"tune": True}
     return chosen

@@ -69,11 +69,14 @@ TRAINING_WORDS = {
 def protocol_words(protocol: ProtocolInfo, elsewhere: str = "") -> str:
     """The protocol's badges, spelled out. elsewhere: where the weights are from if another program trained them."""
     epoch = "" if protocol.epoch is None else f" ({protocol.epoch})"
-    fold = "" if protocol.fold_seed is None else f" {protocol.fold_seed}"
-    selection = {"last": f"last epoch{epoch}", "validation": f"epoch{epoch} picked on validation fold{fold}"}
-    calibration = {"none": "not calibrated", "validation": f"calibrated by {protocol.gamma:.3g}, picked on validation fold{fold}"}
+    fold = "validation fold" if protocol.fold_seed is None else f"validation fold {protocol.fold_seed}"
+    if (protocol.folds or 1) > 1:
+        fold = f"{protocol.folds} validation folds of seed {protocol.fold_seed}"
+    selection = {"last": f"last epoch{epoch}", "validation": f"epoch{epoch} picked on {fold}"}
+    calibration = {"none": "not calibrated", "validation": f"calibrated by {protocol.gamma:.3g}, picked on {fold}"}
     trained = f"trained elsewhere ({elsewhere})" if elsewhere else selection[protocol.selection]
-    return "; ".join((TRAINING_WORDS[protocol.training], trained, calibration[protocol.calibration]))
+    tuned = [f"{', '.join(protocol.tuned)} picked on {fold}"] if protocol.tuned else []
+    return "; ".join((TRAINING_WORDS[protocol.training], trained, *tuned, calibration[protocol.calibration]))
 
 
 def feature_words(features: FeatureInfo) -> str:

@@ -213,7 +213,9 @@ def _badges(record: RunRecord) -> tuple[str, ...]:
     return (
         protocol.training,
         "trained elsewhere" if record.elsewhere else "last epoch" if protocol.selection == "last" else "epoch picked on validation",
+        *(["settings picked on validation"] if protocol.tuned else []),
         "uncalibrated" if protocol.calibration == "none" else "gamma picked on validation",
+        *([f"{protocol.folds} validation folds"] if (protocol.folds or 1) > 1 else []),
         "backbone tuned" if record.features.tuned else "backbone frozen",
     )
 
@@ -229,7 +231,7 @@ def _variant(record: RunRecord, siblings: list[RunRecord]) -> str:
     return ", ".join(parts)
 
 
-_BADGED = ("protocol.selection", "protocol.calibration")
+_BADGED = ("protocol.selection", "protocol.calibration", "protocol.folds")
 
 
 def _flat(record: RunRecord) -> dict[str, Any]:

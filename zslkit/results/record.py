@@ -76,7 +76,8 @@ class Fingerprints(Part):
 class ProtocolInfo(Part):
     """How the figures were made. gamma: what calibration added to unseen scores (0: none).
 
-    validation: figures on the fold inside trainval, empty if none was made; fold_seed is None then.
+    validation: mean figures on the folds inside trainval, empty if none was made; fold_seed and folds (how many) are None then.
+    tuned: settings that a search on the folds picked.
     """
 
     training: Literal["inductive", "class-inductive", "transductive"]
@@ -85,6 +86,8 @@ class ProtocolInfo(Part):
     gamma: FiniteFloat = 0.0
     epoch: NonNegativeInt | None = None
     fold_seed: int | None = None
+    folds: NonNegativeInt | None = None
+    tuned: list[str] = []
     validation: dict[str, FiniteFloat] = {}
 
 

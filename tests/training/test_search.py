@@ -1,0 +1,80 @@
+"""A search over a grid: every point or some trials, resumable, and honest about what is missing."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zslkit.errors import DataError, UserError
+from zslkit.search import Search
+
+GRID = {"a": (1, 2, 3, 4, 5, 6), "b": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)}
+
+
+class Hill:
+    """Highest at a = 4, b = 0.2; remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, float]] = []
+
+    def __call__(self, point: Mapping[str, Any]) -> dict[str, float]:
+        self.asked.append((point["a"], point["b"]))
+        return {"H": 90 - 5 * abs(point["a"] - 4) - 50 * abs(point["b"] - 0.2)}
+
+
+def test_every_point_is_tried_and_the_best_is_found(tmp_path: Path) -> None:
+    hill, told = Hill(), list[float]()
+    search = Search(GRID, tmp_path / "search.json")
+    assert search.total == 36
+    assert search.best(hill, told.append) == {"a": 4, "b": 0.2}
+    assert len(set(hill.asked)) == len(told) == 36 and max(told) == 90
+
+
+def test_points_that_were_tried_are_read_back(tmp_path: Path) -> None:
+    Search(GRID, tmp_path / "search.json").best(Hill(), lambda h: None)
+    again = Hill()
+    assert Search(GRID, tmp_path / "search.json").best(again, lambda h: None) == {"a": 4, "b": 0.2}
+    assert again.asked == []
+
+
+def test_trials_are_fewer_than_points_and_the_same_for_one_seed(tmp_path: Path) -> None:
+    pytest.importorskip("optuna", reason="the extra `tune` is not installed")
+    first, second = Hill(), Hill()
+    search = Search(GRID, tmp_path / "1.json", trials=12, seed=3)
+    assert search.total == 12
+    best = search.best(first, lambda h: None)
+    assert Search(GRID, tmp_path / "2.json", trials=12, seed=3).best(second, lambda h: None) == best
+    assert first.asked == second.asked and 1 < len(first.asked) <= 12
+    assert (best["a"], best["b"]) in first.asked
+
+
+def test_as_many_trials_as_points_are_the_whole_grid(tmp_path: Path) -> None:
+    hill = Hill()
+    Search(GRID, tmp_path / "search.json", trials=36).best(hill, lambda h: None)
+    assert len(set(hill.asked)) == 36
+
+
+def test_trials_without_optuna_say_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *rest: Any, **kw: Any) -> Any:
+        if name == "optuna":
+            raise ImportError(name)
+        return real(name, *rest, **kw)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(UserError, match=r"zslkit\[tune\]"):
+        Search(GRID, tmp_path / "search.json", trials=2).best(Hill(), lambda h: None)
+
+
+@pytest.mark.parametrize("text", ["", "[{}]", '[{"place": [0, 0], "figures": {}}]', "[1]"])
+def test_a_damaged_list_of_tried_points_is_told_by_name(tmp_path: Path, text: str) -> None:
+    kept = tmp_path / "search.json"
+    kept.write_text(text)
+    with pytest.raises(DataError, match=r"search\.json are damaged"):
+        Search(GRID, kept).best(Hill(), lambda h: None)
+    assert kept.read_text() == text
