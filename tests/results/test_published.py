@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from zslkit.results.published import Published, published
+from zslkit.results.published import Published, everything, published
 
 EVERYTHING = [entry for name in ("cub", "sun", "awa2") for entry in published(name)]
 
@@ -21,6 +21,8 @@ def test_spot_checks() -> None:
     assert find("ESZSL", "cub").confirmed
     assert find("APN", "cub").figures() == {"T1": 72.1, "U": None, "S": None, "H": 67.2}
     assert "per image" in find("APN", "awa2").remarks
+    assert find("APN", "awa2").averaging == "per image" and find("APN", "awa2").tuned
+    assert find("ZSLViT", "cub").confirmed and "backbone" in find("ZSLViT", "cub").unconfirmed
     assert find("ALE", "cub").remarks == "U, S, H unconfirmed"
     assert find("FREE", "sun").remarks == "unconfirmed"
 
@@ -40,3 +42,10 @@ def test_a_row_with_a_slip_in_it_is_refused() -> None:
     for slip in ({"T1": 101}, {"input": "maps"}, {"unconfirmed": ["AUSUC"]}, {"acc": 1}):
         with pytest.raises(ValidationError):
             Published.model_validate({**good, **slip})
+
+
+def test_every_row_is_found_by_a_dataset_that_says_it_is_comparable() -> None:
+    from zslkit.data.catalog import DATASETS
+
+    names = {DATASETS.load(entry.name)[1].published_as for entry in DATASETS.entries()}
+    assert {entry.dataset for entry in everything()} <= names

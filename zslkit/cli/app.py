@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "data": ("zslkit.cli.data:data", "Fetch, prepare, check and describe datasets."),
     "config": ("zslkit.cli.config:config", "What a run would use, and where each value comes from."),
     "models": ("zslkit.cli.plugins:models", "The models that are installed, or all about one of them."),
+    "published": ("zslkit.cli.published:published", "Results that others have published, and how sure we are of them."),
     "datasets": ("zslkit.cli.plugins:datasets", "The datasets that are installed."),
 }
 """Command name -> the function that holds it, and its line in the help."""

@@ -166,7 +166,7 @@ class CUB(Xlsa17):
     citation = "Wah et al., The Caltech-UCSD Birds-200-2011 Dataset, 2011; split: Xian et al., TPAMI 2018"
     licence = "photos for non-commercial research and education only"
     defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 448}
-    published_as = "CUB"
+    published_as = "cub"
     folder = "CUB"
     photos = "CUB/CUB_200_2011/images"
     attribute_files = ("CUB",)
@@ -182,7 +182,7 @@ class SUN(Xlsa17):
     citation = "Patterson and Hays, SUN Attribute Database, CVPR 2012; split: Xian et al., TPAMI 2018"
     licence = "photos for research use"
     defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 448}
-    published_as = "SUN"
+    published_as = "sun"
     folder = "SUN"
     photos = "SUN/images"
     attribute_files = ("SUN",)
@@ -198,7 +198,7 @@ class AWA2(Xlsa17):
     citation = "Xian et al., Zero-Shot Learning - A Comprehensive Evaluation of the Good, the Bad and the Ugly, TPAMI 2018"
     licence = "photos under free licences, listed with the dataset"
     defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 224}
-    published_as = "AWA2"
+    published_as = "awa2"
     folder = "AWA2"
     photos = "AWA2/Animals_with_Attributes2/JPEGImages"
     attribute_files = ("AWA2",)
@@ -214,7 +214,7 @@ class AWA1(Xlsa17):
     citation = "Lampert et al., Learning to Detect Unseen Object Classes, CVPR 2009; split: Xian et al., TPAMI 2018"
     licence = "features only; the photos are not public"
     defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 224}
-    published_as = "AWA1"
+    published_as = "awa1"
     folder = "AWA1"
     attribute_files = ("AWA1", "AWA2")
     counts: ClassVar[Mapping[str, int]] = {
@@ -229,7 +229,7 @@ class APY(Xlsa17):
     citation = "Farhadi et al., Describing Objects by their Attributes, CVPR 2009; split: Xian et al., TPAMI 2018"
     licence = "features only"
     defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 224}
-    published_as = "aPY"
+    published_as = "apy"
     folder = "APY"
     attribute_files = ("APY",)
     counts: ClassVar[Mapping[str, int]] = {
@@ -246,7 +246,7 @@ class FLO(Xlsa17):
     )
     licence = "features only"
     defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 224}
-    published_as = "FLO"
+    published_as = "flo"
     folder = "FLO"
     table = "att"
     kind = "sentences"

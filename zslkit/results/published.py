@@ -9,14 +9,15 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-Figure = Literal["T1", "U", "S", "H"]
+Doubt = Literal["T1", "U", "S", "H", "backbone"]
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 
 class Published(BaseModel):
     """One method on one dataset, in percent; a figure that is not known is None.
 
-    unconfirmed: the figures that no public source was found for. source: where the other ones were read.
+    backbone: what the features are from; tuned: whether it was trained with the method. averaging: of accuracies, over classes or
+    over images. unconfirmed: what no public source was found for. source: where the rest was read.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -28,9 +29,16 @@ class Published(BaseModel):
     U: Percent | None
     S: Percent | None
     H: Percent | None
+    backbone: str = "ResNet-101"
+    averaging: Literal["per class", "per image"] = "per class"
     source: str | None = None
-    unconfirmed: tuple[Figure, ...] = ()
+    unconfirmed: tuple[Doubt, ...] = ()
     notes: str = ""
+
+    @property
+    def tuned(self) -> bool:
+        """Whether the backbone was trained with the method; pooled features and maps come from a frozen one."""
+        return self.input == "end to end"
 
     def figures(self) -> dict[str, float | None]:
         return {"T1": self.T1, "U": self.U, "S": self.S, "H": self.H}
@@ -38,22 +46,28 @@ class Published(BaseModel):
     @property
     def confirmed(self) -> bool:
         """Every figure that is given was read in a public source."""
-        return not self.unconfirmed
+        return not self._doubted
+
+    @property
+    def _doubted(self) -> list[str]:
+        return [name for name in self.unconfirmed if name != "backbone"]
 
     @property
     def remarks(self) -> str:
         """What a table says beside the figures."""
-        whole = len(self.unconfirmed) == sum(v is not None for v in self.figures().values())
-        doubt = "unconfirmed" if whole else f"{', '.join(self.unconfirmed)} unconfirmed"
-        return "; ".join(part for part in (doubt if self.unconfirmed else "", self.notes) if part)
+        whole = len(self._doubted) == sum(v is not None for v in self.figures().values())
+        doubt = "unconfirmed" if whole else f"{', '.join(self._doubted)} unconfirmed"
+        image = "accuracy per image" if self.averaging == "per image" else ""
+        return "; ".join(part for part in (doubt if self._doubted else "", image, self.notes) if part)
 
 
 def published(dataset: str) -> list[Published]:
     """Published results on a dataset by the name that `published_as` gives it; none if nothing is comparable."""
-    return [entry for entry in _everything() if entry.dataset == dataset]
+    return [entry for entry in everything() if entry.dataset == dataset]
 
 
 @cache
-def _everything() -> tuple[Published, ...]:
+def everything() -> tuple[Published, ...]:
+    """All published results that are known."""
     path = Path(__file__).with_suffix(".yaml")
     return tuple(Published.model_validate(row) for row in yaml.safe_load(path.read_text(encoding="utf-8")))

@@ -1,0 +1,51 @@
+"""`zslkit published`: results that others have printed, and how sure we are of each."""
+
+from __future__ import annotations
+
+import click
+
+from zslkit.cli.options import debug_option, json_option
+from zslkit.cli.output import print_columns, print_json
+from zslkit.errors import UnknownName
+
+
+@click.command()
+@click.option("--dataset", "-d", metavar="NAME", help="Only those on this dataset.")
+@json_option
+@debug_option
+def published(dataset: str | None, as_json: bool) -> None:
+    """Published results, as each paper printed them under a protocol of its own; many picked their epoch on test images.
+
+    A figure with a question mark is unconfirmed: no public source that prints it was found.
+    """
+    from zslkit.results.published import everything
+
+    rows = [entry for entry in everything() if dataset is None or entry.dataset == dataset]
+    if dataset is not None and not rows:
+        raise UnknownName("published result on a dataset named", dataset, {entry.dataset for entry in everything()})
+    if as_json:
+        print_json({"published": [{**e.model_dump(mode="json"), "tuned": e.tuned, "confirmed": e.confirmed} for e in rows]})
+        return
+
+    def shown(value: float | str | None, doubted: bool) -> str:
+        text = "-" if value is None else f"{value:.1f}" if isinstance(value, float) else value
+        return f"{text}?" if doubted and value is not None else text
+
+    header = ("method", "dataset", "T1", "U", "S", "H", "input", "backbone", "trained", "averaged", "source", "notes")
+    print_columns(
+        header,
+        [
+            (
+                e.method,
+                e.dataset,
+                *(shown(value, name in e.unconfirmed) for name, value in e.figures().items()),
+                e.input,
+                shown(e.backbone, "backbone" in e.unconfirmed),
+                "tuned" if e.tuned else "frozen",
+                e.averaging,
+                e.source or "none found",
+                e.notes,
+            )
+            for e in rows
+        ],
+    )
