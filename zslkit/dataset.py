@@ -203,3 +203,11 @@ class DatasetSource(ABC):
 
         Raises DataError with the path that is missing or wrong.
         """
+
+    def attribute_names(self, name: str, root: Path) -> tuple[str, ...]:
+        """The attributes' names, as `load` gives them; a source that knows them without its images says so here."""
+        return self.load(name, root).semantics.names
+
+    def word_vector_files(self, root: Path) -> tuple[Path, ...]:
+        """Where word vectors of the attributes are looked for, first found wins; empty if nowhere."""
+        return ()

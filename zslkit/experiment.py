@@ -248,6 +248,7 @@ class _Job:
                 n_test_seen=len(split.test_seen),
                 n_test_unseen=len(split.test_unseen),
                 published_as=self.published_as,
+                semantics=data.semantics.kind,
             ),
             seed=self.seed,
             config=config,

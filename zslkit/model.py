@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from zslkit.config import Config, Input, TrainConfig
@@ -109,7 +110,15 @@ class Trainer(Protocol):
 class ModelConfig(Config):
     """Base of a model's configuration."""
 
-    attributes: Normalisation = "l2"
+    attributes: Normalisation = Field(
+        "l2", description="class attributes; l2: each class by its L2 norm; none (or original): on the dataset's own scale"
+    )
+
+    @field_validator("attributes")
+    @classmethod
+    def _one_spelling(cls, how: Normalisation) -> Normalisation:
+        # Two words for one thing would be two runs and two rows of one table.
+        return "none" if how == "original" else how
 
 
 class GradientConfig(ModelConfig):

@@ -11,14 +11,17 @@ from numpy.typing import NDArray
 
 from zslkit.errors import DataError
 
-Normalisation = Literal["l2", "none"]
+Normalisation = Literal["l2", "none", "original"]
+"""l2: each class by its L2 norm, what the proposed splits call att. none: the dataset's own values on their own scale (0 to 100 on CUB
+and AWA, 0 to 1 on SUN and aPY), what they call original_att. original: another word for none."""
 
 
 @dataclass(frozen=True)
 class Semantics:
     """The class-attribute table and what is known of its columns.
 
-    attributes (C, A) float32, as the dataset gives them (`normalised` scales them).
+    attributes (C, A) float32, as the dataset gives them (`normalised` scales them); a dataset in which a negative value means
+    "unknown" gives 0 for it.
     names: one per attribute. groups: group name -> column indices, which cover no column twice.
     word_vectors (A, W) float32 or None. kind: "attributes", or "sentences" for embeddings of text,
     which must never stand in one table with the former unmarked (they are another task).
@@ -48,7 +51,7 @@ class Semantics:
         return replace(self, attributes=self.attributes[classes])
 
     def normalised(self, how: Normalisation = "l2") -> NDArray[np.float32]:
-        """The table (C, A), each class divided by its L2 norm if `how` is "l2". A class of zeros stays zero."""
+        """The table (C, A) as `how` says; nothing else is scaled, shifted or clipped. With l2 a class of zeros stays zero."""
         table = self.attributes.astype(np.float64)
         if how == "l2":
             norm = np.linalg.norm(table, axis=1, keepdims=True)

@@ -43,7 +43,7 @@ def test_a_run_given_twice_counts_once(make: Make) -> None:
     ("change", "named"),
     [
         ({"fingerprints": {"split": "beef" * 4}}, "split: split beefbeef"),
-        ({"fingerprints": {"semantics": "beef" * 4}}, "semantics: semantics beefbeef"),
+        ({"fingerprints": {"semantics": "beef" * 4}}, "semantics: attributes beefbeef"),
         ({"features": {"backbone": "vit"}}, "backbone: vit"),
         ({"features": {"weights_digest": "beef" * 4}}, "weights: weights beefbeef"),
         ({"features": {"tuned": True}}, "backbone frozen or tuned: tuned"),

@@ -29,6 +29,7 @@ def run_lines(record: RunRecord, folder: Path, reused: bool) -> Iterator[str]:
     said = {
         "protocol": protocol_words(record.protocol, record.elsewhere),
         "features": feature_words(record.features),
+        **({"semantics": record.dataset.semantics} if record.dataset.semantics != "attributes" else {}),
         "time": _times(record),
         "run folder": f"{folder}{' (was there already; --again repeats it)' if reused else ''}",
     }

@@ -48,6 +48,12 @@ class CUB2010(DatasetSource):
             defaults=self.defaults,
         )
 
+    def attribute_names(self, name: str, root: Path) -> tuple[str, ...]:
+        return CUB().attribute_names(name, root)
+
+    def word_vector_files(self, root: Path) -> tuple[Path, ...]:
+        return CUB().word_vector_files(root)
+
     def _check_folders(self, name: str, home: Path, classes: tuple[str, ...]) -> None:
         lost = sorted(set(classes) ^ set(class_folders(home)))
         if lost:

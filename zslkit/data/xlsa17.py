@@ -1,4 +1,4 @@
-"""The benchmarks with the proposed splits of Xian et al. 2018: CUB, SUN, AWA2, AWA1, aPY, FLO."""
+"""The benchmarks with the proposed splits of Xian et al. 2018: CUB (by attributes or by sentences), SUN, AWA2, AWA1, aPY, FLO."""
 
 from __future__ import annotations
 
@@ -29,6 +29,12 @@ class Xlsa17(DatasetSource):
 
     folder: ClassVar[str] = ""
     """Its folder in xlsa17/data."""
+    splits: ClassVar[str] = "att_splits.mat"
+    """File with classes, class-attribute table and locs."""
+    archive: ClassVar[str] = "xlsa17.zip"
+    """Where that file comes from, for the error that says it is missing."""
+    features_from: ClassVar[str] = "xlsa17.zip"
+    """Where res101.mat comes from."""
     photos: ClassVar[str] = ""
     """Folder of the photos below the root; empty where there are only features."""
     attribute_files: ClassVar[tuple[str, ...]] = ()
@@ -45,7 +51,7 @@ class Xlsa17(DatasetSource):
     def load(self, name: str, root: Path) -> Dataset:
         root = need_root(name, root)
         splits = self.read_splits(name, root)
-        read = read_feature_file(need_file(name, root, f"xlsa17/data/{self.folder}/res101.mat", "xlsa17.zip"))
+        read = read_feature_file(need_file(name, root, f"xlsa17/data/{self.folder}/res101.mat", self.features_from))
         classes = splits.classes or tuple(f"{self.nameless} {k + 1}" for k in range(len(splits.attributes)))
         self._check_fit(name, splits, read)
         paths = [anchored(file) for file in read.files]
@@ -64,8 +70,8 @@ class Xlsa17(DatasetSource):
         return dataset
 
     def read_splits(self, name: str, root: Path) -> SplitFile:
-        """att_splits.mat below `root`."""
-        return read_split_file(need_file(name, root, f"xlsa17/data/{self.folder}/att_splits.mat", "xlsa17.zip"), self.table)
+        """att_splits.mat, or what stands for it, below `root`."""
+        return read_split_file(need_file(name, root, f"xlsa17/data/{self.folder}/{self.splits}", self.archive), self.table)
 
     def semantics(self, name: str, root: Path, attributes: NDArray[np.float32]) -> Semantics:
         """The class-attribute table (C, A) with names, groups and word vectors of its columns."""
@@ -73,9 +79,9 @@ class Xlsa17(DatasetSource):
         card = self.card(root, width)
         if len(card.names) != width:
             raise DataError(
-                f"{name}: there are {len(card.names)} attribute names for {width} attributes in att_splits.mat; mend attribute_names"
+                f"{name}: there are {len(card.names)} attribute names for {width} attributes in {self.splits}; mend attribute_names"
             )
-        words = first_file(self._homes(root, "w2v"), [f"{n}_attribute{end}" for n in self.attribute_files for end in (".pkl", ".npy")])
+        words = next((file for file in self.word_vector_files(root) if file.is_file()), None)
         return Semantics(
             attributes=np.maximum(attributes, 0) if self.kind == "attributes" else attributes,
             names=card.names,
@@ -83,6 +89,16 @@ class Xlsa17(DatasetSource):
             word_vectors=None if words is None else read_word_vectors(words, card.names),
             kind=self.kind,
         )
+
+    def word_vector_files(self, root: Path) -> tuple[Path, ...]:
+        # The .npy first: it is the user's own, made by `zslkit data words`, and the .pkl may stay as it came.
+        ends = [f"{n}_attribute{end}" for n in self.attribute_files for end in (".npy", ".pkl")]
+        return tuple(home / end for end in ends for home in self._homes(root, "w2v"))
+
+    def attribute_names(self, name: str, root: Path) -> tuple[str, ...]:
+        if self.kind != "attributes":
+            raise DataError(f"{name}: its classes are described by {self.kind}, whose columns have no names in words")
+        return self.card(root, 0).names or super().attribute_names(name, root)
 
     def card(self, root: Path, width: int) -> AttributeCard:
         """Attribute names from the data folder, else from the card that comes with zslkit, else numbers; groups from the card."""
@@ -114,11 +130,11 @@ class Xlsa17(DatasetSource):
         last = max(int(part.max()) for part in splits.split.parts().values())
         if last >= len(read.labels):
             raise DataError(
-                f"{name}: att_splits.mat speaks of image {last + 1} and res101.mat has {len(read.labels)}; take both from one xlsa17.zip"
+                f"{name}: {self.splits} speaks of image {last + 1} and res101.mat has {len(read.labels)}; take both from one xlsa17.zip"
             )
         if read.labels.max() >= len(splits.attributes):
             raise DataError(
-                f"{name}: res101.mat has a label {read.labels.max() + 1} and att_splits.mat {len(splits.attributes)} classes; "
+                f"{name}: res101.mat has a label {read.labels.max() + 1} and {self.splits} {len(splits.attributes)} classes; "
                 "take both from one xlsa17.zip"
             )
 
@@ -135,7 +151,7 @@ class Xlsa17(DatasetSource):
             if found[fact] != count:
                 raise DataError(
                     f"{dataset.name}: {fact} counts {found[fact]} here and {count} in {self.title}; "
-                    f"take att_splits.mat and res101.mat of xlsa17/data/{self.folder} from one xlsa17.zip"
+                    f"take {self.splits} and res101.mat of xlsa17/data/{self.folder} from one {self.archive}"
                 )
 
 
@@ -173,6 +189,20 @@ class CUB(Xlsa17):
     counts: ClassVar[Mapping[str, int]] = {
         "images": 11788, "attributes": 312, "seen": 150, "unseen": 50, "trainval": 7057, "test_seen": 1764, "test_unseen": 2967,
     }  # fmt: skip
+
+
+class CUBSentences(CUB):
+    """CUB-200-2011 with embeddings of sentences instead of attributes: the same images and split, another task."""
+
+    title = "CUB, sentences"
+    citation = "Wah et al. 2011; sentences: Reed et al., Learning Deep Representations of Fine-Grained Visual Descriptions, CVPR 2016"
+    published_as = ""
+    splits = "sent_splits.mat"
+    archive = "cvpr18xian.zip"
+    attribute_files = ()
+    table = "att"
+    kind = "sentences"
+    counts: ClassVar[Mapping[str, int]] = {**CUB.counts, "attributes": 1024}
 
 
 class SUN(Xlsa17):
@@ -248,6 +278,8 @@ class FLO(Xlsa17):
     defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 224}
     published_as = "flo"
     folder = "FLO"
+    archive = "cvpr18xian.zip"
+    features_from = "cvpr18xian.zip"
     table = "att"
     kind = "sentences"
     nameless = "flower"

@@ -35,6 +35,7 @@ class Stat:
 class Setting:
     """What two results must share to stand in one table.
 
+    semantics: fingerprint of the class semantics, kind what they are ("attributes", "sentences").
     source: digest of the backbone's weights, or fingerprint of the features if the dataset brings its own.
     """
 
@@ -45,6 +46,7 @@ class Setting:
     source: str
     tuned: bool
     resolution: str
+    kind: str = "attributes"
 
     @classmethod
     def of(cls, record: RunRecord) -> Setting:
@@ -59,13 +61,14 @@ class Setting:
             source=features.weights_digest or features.weights if features.backbone else features.fingerprint,
             tuned=features.tuned,
             resolution=side,
+            kind=record.dataset.semantics,
         )
 
     def described(self) -> dict[str, str]:
         """Each point by the name that titles and notes use."""
         return {
             "split": f"split {self.split[:8]}",
-            "semantics": f"semantics {self.semantics[:8]}",
+            "semantics": f"{self.kind} {self.semantics[:8]}",
             "backbone": self.backbone,
             "weights": f"weights {self.source[:8]}",
             "backbone frozen or tuned": "tuned" if self.tuned else "frozen",
@@ -139,6 +142,8 @@ def _block(setting: Setting, records: list[RunRecord], settings: list[Setting], 
     info = records[0].dataset
     points = setting.described()
     title = [info.title or info.name, f"{points['backbone']} {points['backbone frozen or tuned']}", points["resolution"], points["split"]]
+    if setting.kind != "attributes":  # another task than the one most people think of, whatever else stands beside it
+        title.append(f"semantics: {setting.kind}")
     rows = _rows(records)
     reference = tuple(p for p in known if info.published_as and p.dataset == info.published_as)
     notes = []

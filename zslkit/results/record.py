@@ -36,7 +36,10 @@ class ModelInfo(Part):
 
 
 class DatasetInfo(Part):
-    """The dataset in numbers. published_as: the name under which published results may stand beside it, or ''."""
+    """The dataset in numbers. published_as: the name under which published results may stand beside it, or ''.
+
+    semantics: what its classes are described by, "attributes" or "sentences" (Semantics.kind).
+    """
 
     name: str
     title: str
@@ -47,6 +50,7 @@ class DatasetInfo(Part):
     n_test_seen: NonNegativeInt
     n_test_unseen: NonNegativeInt
     published_as: str = ""
+    semantics: str = "attributes"
 
 
 class FeatureInfo(Part):
