@@ -208,6 +208,10 @@ class DatasetSource(ABC):
         """The attributes' names, as `load` gives them; a source that knows them without its images says so here."""
         return self.load(name, root).semantics.names
 
+    def attribute_words(self, root: Path) -> Mapping[str, str]:
+        """Attribute name -> plain words, for names that are no words as they are written; word vectors are made of those."""
+        return {}
+
     def word_vector_files(self, root: Path) -> tuple[Path, ...]:
         """Where word vectors of the attributes are looked for, first found wins; empty if nowhere."""
         return ()

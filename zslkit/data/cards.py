@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
@@ -16,10 +16,11 @@ from zslkit.errors import DataError
 
 @dataclass(frozen=True)
 class AttributeCard:
-    """What is known of a dataset's attributes: names, one per column, and groups, name -> columns."""
+    """What is known of a dataset's attributes: names, one per column; groups, name -> columns; words, name -> plain words for it."""
 
     names: tuple[str, ...]
     groups: Mapping[str, tuple[int, ...]]
+    words: Mapping[str, str] = field(default_factory=dict)
 
 
 def shipped_card(name: str) -> AttributeCard | None:
@@ -29,7 +30,7 @@ def shipped_card(name: str) -> AttributeCard | None:
         return None
     card = yaml.safe_load(file.read_text(encoding="utf-8"))
     groups = {group: tuple(c for start, stop in spans for c in range(start, stop)) for group, spans in card["groups"].items()}
-    return AttributeCard(tuple(card["names"]), groups)
+    return AttributeCard(tuple(card["names"]), groups, card.get("words", {}))
 
 
 def read_names(path: Path) -> tuple[str, ...]:

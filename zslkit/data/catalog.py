@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from zslkit.data.folder import load_folder
+from zslkit.data.folder import card_attributes, card_word_vectors, load_folder
 from zslkit.dataset import Dataset, DatasetSource
 from zslkit.errors import ZslkitError
 from zslkit.registry import BrokenPlugin, Entry, Registry
@@ -18,6 +19,8 @@ def check_source(entry: Entry, loaded: Any) -> None:
     if loaded.__abstractmethods__:
         raise BrokenPlugin(entry, f"{loaded.__name__} lacks {', '.join(sorted(loaded.__abstractmethods__))}")
 
+
+T = TypeVar("T")
 
 DATASETS = Registry("zslkit.datasets", "dataset", check_source)
 """All registered datasets."""
@@ -35,15 +38,40 @@ def load_dataset(name: str, root: str | Path = "data") -> Dataset:
     """
     if is_card(name):
         return load_folder(Path(name))
+    entry, dataset = _ask(name, lambda source, entry: source.load(entry.name, Path(root)))
+    if not isinstance(dataset, Dataset):
+        raise BrokenPlugin(entry, f"its load gives {type(dataset).__name__}, and no zslkit.dataset.Dataset")
+    return dataset
+
+
+def attribute_names(name: str, root: str | Path = "data") -> tuple[str, ...]:
+    """The attribute names of the dataset `name`, without its images where that can be. Raises what `load_dataset` raises."""
+    if is_card(name):
+        return card_attributes(Path(name))
+    return tuple(_ask(name, lambda source, entry: source.attribute_names(entry.name, Path(root)))[1])
+
+
+def attribute_words(name: str, root: str | Path = "data") -> dict[str, str]:
+    """Attribute name -> plain words, where the dataset `name` says that the name itself is none. Raises what `load_dataset` raises."""
+    return {} if is_card(name) else dict(_ask(name, lambda source, entry: source.attribute_words(Path(root)))[1])
+
+
+def word_vector_files(name: str, root: str | Path = "data") -> tuple[Path, ...]:
+    """Where the dataset `name` looks for word vectors, first found wins; empty if nowhere."""
+    if is_card(name):
+        named = card_word_vectors(Path(name))
+        return () if named is None else (named,)
+    return _ask(name, lambda source, entry: source.word_vector_files(Path(root)))[1]
+
+
+def _ask(name: str, question: Callable[[DatasetSource, Entry], T]) -> tuple[Entry, T]:
+    """The answer of a registered dataset's source; whatever a plugin's raises is told as the plugin's fault."""
     entry, source = DATASETS.load(name)
     try:
-        dataset = source().load(entry.name, Path(root))
+        return entry, question(source(), entry)
     except ZslkitError:
         raise
     except Exception as error:
         if entry.built_in:
             raise
         raise BrokenPlugin(entry, f"{type(error).__name__}: {error}") from error
-    if not isinstance(dataset, Dataset):
-        raise BrokenPlugin(entry, f"its load gives {type(dataset).__name__}, and no zslkit.dataset.Dataset")
-    return dataset

@@ -51,6 +51,9 @@ class CUB2010(DatasetSource):
     def attribute_names(self, name: str, root: Path) -> tuple[str, ...]:
         return CUB().attribute_names(name, root)
 
+    def attribute_words(self, root: Path) -> Mapping[str, str]:
+        return CUB().attribute_words(root)
+
     def word_vector_files(self, root: Path) -> tuple[Path, ...]:
         return CUB().word_vector_files(root)
 

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -29,8 +29,9 @@ class FolderCard(Config):
     attributes: str = Field(description="CSV: a class in each row, its name first; the header names the attributes")
     unseen: list[str] | str = Field(description="names of the unseen classes, or a text file with one a line")
     title: str = ""
+    semantics: Literal["attributes", "sentences"] = Field("attributes", description="what the CSV holds; sentences: embeddings of text")
     groups: dict[str, list[str]] = Field({}, description="attribute group -> attribute names")
-    word_vectors: str | None = Field(None, description="file of attribute word vectors: .pkl, .npy, .txt or .vec")
+    word_vectors: str | None = Field(None, description="file of attribute word vectors: .pkl, .npy, .txt, .vec")
     test_seen_share: float = Field(0.2, gt=0, lt=1, description="share of each seen class's images that is held out as test_seen")
     seed: int = Field(0, ge=0, description="seed of that split")
     licence: str = ""
@@ -88,11 +89,22 @@ def load_folder(path: Path) -> Dataset:
         classes=table.classes,
         labels=labels,
         split=split,
-        semantics=Semantics(table.values, table.attributes, _groups(path, card, table.attributes), words),
+        semantics=Semantics(table.values, table.attributes, _groups(path, card, table.attributes), words, card.semantics),
         images=FileImages(home, [photo for photo, _ in pairs]),
         title=card.title or card.name,
         defaults=card.features,
     )
+
+
+def card_attributes(path: Path) -> tuple[str, ...]:
+    """The attribute names of the card at `path`, read without its images. Raises what `load_folder` raises."""
+    return read_class_table(_file(path, "attributes", read_card(path).attributes)).attributes
+
+
+def card_word_vectors(path: Path) -> Path | None:
+    """The file that the card names for word vectors, whether it is there or not."""
+    named = read_card(path).word_vectors
+    return None if named is None else _inside(path, "word_vectors", named)
 
 
 def _inside(card: Path, key: str, value: str) -> Path:

@@ -1,24 +1,38 @@
-"""Word vectors of attributes: numpy files, numpy pickles read without running them, GloVe and word2vec text."""
+"""Word vectors of attributes: from numpy files, from pickles read without running them, or as means of the vectors of their words."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zslkit.data.words_pickle import read_array_pickle
-from zslkit.errors import DataError
+from zslkit.data.words_text import look_up
+from zslkit.errors import DataError, did_you_mean
 
 Vectors = NDArray[np.float32]
 
 # Published vectors leave some of these out; a phrase keeps its meaning without them.
 _FILLERS = frozenset({"a", "an", "and", "of", "or", "the", "to"})
-_LONGEST_LINE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """An attribute's name and the plain words that stand for it."""
+
+    name: str
+    words: tuple[str, ...]
+
+    def lost(self, vectors: Container[str]) -> tuple[str, ...]:
+        """The words that keep the phrase from having a vector; the name itself where it has no word at all."""
+        lost = tuple(w for w in self.words if w not in vectors and (w not in _FILLERS or len(self.words) == 1))
+        return lost or (() if any(w in vectors for w in self.words) else (repr(self.name),))
 
 
 def clean_phrase(name: str) -> str:
@@ -39,7 +53,8 @@ def read_word_vectors(path: Path, names: Sequence[str] | None = None) -> Vectors
     """The word vectors (A, W) of A attributes.
 
     `.pkl`, `.pickle`, `.npy`: the table itself; a pickle is read as data, and nothing in it is run.
-    `.txt`, `.vec`: GloVe or word2vec text, of which each attribute takes the mean of the vectors of its words (`clean_phrase`).
+    `.txt`, `.vec`, also with `.gz` behind: GloVe, word2vec or fastText text, of which each attribute takes the mean of the
+    vectors of its words (`clean_phrase`).
     names: the A attribute names; text needs them, the other formats are checked against their number.
 
     Raises DataError if the file is missing, damaged, of another shape, not finite, or lacks words.
@@ -47,7 +62,7 @@ def read_word_vectors(path: Path, names: Sequence[str] | None = None) -> Vectors
     path = Path(path)
     if not path.is_file():
         raise DataError(f"There is no file of word vectors {path}; check the path")
-    suffix = path.suffix.lower()
+    suffix = Path(path.stem if path.suffix.lower() == ".gz" else path.name).suffix.lower()
     if suffix in (".pkl", ".pickle"):
         table = read_array_pickle(path)
     elif suffix == ".npy":
@@ -55,10 +70,12 @@ def read_word_vectors(path: Path, names: Sequence[str] | None = None) -> Vectors
     elif suffix in (".txt", ".vec"):
         if names is None:
             raise DataError(f"{path}: word vectors in text form need the attribute names; none are known here")
-        return _means(path, names)
+        phrases = phrases_of(names)
+        return means(phrases, look_up(path, {word for phrase in phrases for word in phrase.words}).vectors, path)
     else:
-        raise DataError(f"{path}: word vectors are read from .pkl, .npy, .txt or .vec, and not from {suffix or 'a file without ending'!r}")
-    return _checked(path, table, names)
+        given = suffix or "a file without ending"
+        raise DataError(f"{path}: word vectors are read from .pkl, .npy, .txt or .vec (or .gz of these two), not from {given!r}")
+    return checked(path, table, names)
 
 
 def _read_npy(path: Path) -> NDArray[Any]:
@@ -69,7 +86,8 @@ def _read_npy(path: Path) -> NDArray[Any]:
     return table
 
 
-def _checked(path: Path, table: NDArray[Any], names: Sequence[str] | None) -> Vectors:
+def checked(path: Path, table: NDArray[Any], names: Sequence[str] | None) -> Vectors:
+    """`table` as word vectors (A, W) of the attributes `names`. Raises DataError that names `path` if it is none."""
     if not isinstance(table, np.ndarray) or table.dtype.kind not in "fiu" or table.ndim != 2 or 0 in table.shape:
         shape = f"{table.dtype} {table.shape}" if isinstance(table, np.ndarray) else type(table).__name__
         raise DataError(f"{path}: word vectors are a table (attributes, width) of numbers, and this is {shape}; make it anew")
@@ -83,59 +101,25 @@ def _checked(path: Path, table: NDArray[Any], names: Sequence[str] | None) -> Ve
     return vectors
 
 
-def _means(path: Path, names: Sequence[str]) -> Vectors:
-    phrases = [clean_phrase(name).split() for name in names]
-    found = _look_up(path, {word for phrase in phrases for word in phrase})
-    lost = sorted({w for phrase in phrases for w in phrase if w not in found and (w not in _FILLERS or len(phrase) == 1)})
-    lost += [
-        repr(name)
-        for name, phrase in zip(names, phrases, strict=True)
-        if not any(w in found for w in phrase) and not set(phrase) & set(lost)
-    ]
+def phrases_of(names: Sequence[str], reword: Mapping[str, str] | None = None) -> tuple[Phrase, ...]:
+    """The phrase of each attribute name. reword: attribute name -> the words to take instead.
+
+    Raises DataError if `reword` speaks of a name that is not there.
+    """
+    given = reword or {}
+    for name in given:
+        if name not in names:
+            raise DataError(f"There is no attribute {name!r} to reword{did_you_mean(name, names)}")
+    return tuple(Phrase(name, tuple(clean_phrase(given.get(name, name)).split())) for name in names)
+
+
+def means(phrases: Sequence[Phrase], vectors: Mapping[str, NDArray[np.float64]], path: Path) -> Vectors:
+    """The mean of the vectors of each phrase's words, (A, W). Raises DataError that names the words without a vector."""
+    lost = sorted({word for phrase in phrases for word in phrase.lost(vectors)})
     if lost:
         shown = ", ".join(lost[:12]) + (", ..." if len(lost) > 12 else "")
         raise DataError(
             f"{path}: there are no vectors for {len(lost)} words of the attribute names ({shown}); reword them or take a larger vocabulary"
         )
-    rows = [np.mean([found[w] for w in phrase if w in found], axis=0) for phrase in phrases]
-    return _checked(path, np.stack(rows) if rows else np.zeros((0, 0)), names)
-
-
-def _look_up(path: Path, words: set[str]) -> dict[str, NDArray[np.float64]]:
-    """Vectors of those of the lower-case `words` that the file has; the spelling in lower case wins over capitals."""
-    found: dict[str, NDArray[np.float64]] = {}
-    exact: set[str] = set()
-    width = 0
-    with path.open(encoding="utf-8", errors="replace") as stream:
-        for number, line in _lines(path, stream):
-            if number == 1 and re.fullmatch(r"\d+ \d+", line):
-                width = int(line.split()[1])
-                continue
-            width = width or line.count(" ")
-            word, *values = line.rsplit(" ", width) if width else [line]
-            if len(values) != width or not width:
-                raise DataError(
-                    f"{path}, line {number}: a line of word vectors is a word and its {width or ''} numbers; mend or replace the file"
-                )
-            key = word if word in words else word.lower()
-            if key not in words or key in exact or (key in found and key != word):
-                continue
-            try:
-                found[key] = np.array(values, dtype=np.float64)
-            except ValueError as error:
-                raise DataError(
-                    f"{path}, line {number}: the vector of {word!r} holds something that is no number; mend that line"
-                ) from error
-            if key == word:
-                exact.add(key)
-    return found
-
-
-def _lines(path: Path, stream: TextIO) -> Iterator[tuple[int, str]]:
-    number = 0
-    while line := stream.readline(_LONGEST_LINE):
-        number += 1
-        if len(line) == _LONGEST_LINE:
-            raise DataError(f"{path}, line {number}: no word vector is that long; is this GloVe or word2vec in text form?")
-        if text := line.strip():
-            yield number, text.replace("\t", " ")
+    rows = [np.mean([vectors[w] for w in phrase.words if w in vectors], axis=0) for phrase in phrases]
+    return checked(path, np.stack(rows) if rows else np.zeros((0, 0)), [phrase.name for phrase in phrases])

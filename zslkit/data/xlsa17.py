@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -98,14 +99,21 @@ class Xlsa17(DatasetSource):
     def attribute_names(self, name: str, root: Path) -> tuple[str, ...]:
         if self.kind != "attributes":
             raise DataError(f"{name}: its classes are described by {self.kind}, whose columns have no names in words")
-        return self.card(root, 0).names or super().attribute_names(name, root)
+        names = self.card(root, 0).names
+        if not names:
+            home = root / "attribute_names" / f"{self.attribute_files[0]}.txt"
+            raise DataError(f"{name}: its attributes have no names here; write them to {home}, one a line, in the table's order")
+        return names
+
+    def attribute_words(self, root: Path) -> Mapping[str, str]:
+        return self.card(root, 0).words
 
     def card(self, root: Path, width: int) -> AttributeCard:
         """Attribute names from the data folder, else from the card that comes with zslkit, else numbers; groups from the card."""
         shipped = next((card for n in self.attribute_files if (card := shipped_card(n)) is not None), None)
         own = first_file(self._homes(root, "attribute_names"), [n + end for n in self.attribute_files for end in (".txt", ".csv")])
         if own is not None:
-            return AttributeCard(read_names(own), shipped.groups if shipped is not None else {})
+            return replace(shipped or AttributeCard((), {}), names=read_names(own))
         return shipped or AttributeCard(tuple(f"{self.kind.removesuffix('s')} {k + 1}" for k in range(width)), {})
 
     @staticmethod
@@ -185,7 +193,7 @@ class CUB(Xlsa17):
     published_as = "cub"
     folder = "CUB"
     photos = "CUB/CUB_200_2011/images"
-    attribute_files = ("CUB",)
+    attribute_files: ClassVar[tuple[str, ...]] = ("CUB",)
     counts: ClassVar[Mapping[str, int]] = {
         "images": 11788, "attributes": 312, "seen": 150, "unseen": 50, "trainval": 7057, "test_seen": 1764, "test_unseen": 2967,
     }  # fmt: skip

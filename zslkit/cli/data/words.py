@@ -1,0 +1,140 @@
+"""`zslkit data words`: word vectors made of a dataset's attribute names."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zslkit.cli.listing import find_names
+from zslkit.cli.options import debug_option, json_option
+from zslkit.cli.output import print_columns, print_json
+from zslkit.errors import DataError, UserError
+
+if TYPE_CHECKING:
+    from zslkit.data.words import Phrase
+
+
+@click.command()
+@click.argument("dataset", metavar="NAME")
+@click.option("--vectors", type=click.Path(path_type=Path), metavar="FILE", help="GloVe, word2vec or fastText in text form, also gzipped.")
+@click.option("--encoder", metavar="MODEL", help="A model of sentence-transformers that embeds whole phrases, instead of --vectors.")
+@click.option("--reword", type=click.Path(path_type=Path), metavar="FILE", help="YAML of attribute name: words to take instead.")
+@click.option("--show", is_flag=True, help="Print the words of each name and which are found; write nothing.")
+@click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Folder of the data.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Where to write (.npy); default: where NAME looks for it.")
+@click.option("--again", is_flag=True, help="Write even if NAME has word vectors already.")
+@json_option
+@debug_option
+def words(
+    dataset: str,
+    vectors: Path | None,
+    encoder: str | None,
+    reword: Path | None,
+    show: bool,
+    data_root: Path,
+    out: Path | None,
+    again: bool,
+    as_json: bool,
+) -> None:
+    """Make word vectors of the attribute names of NAME (a dataset or a card FILE.yaml), with a note of how."""
+    if vectors is not None and encoder is not None:
+        raise click.UsageError("Either --vectors or --encoder makes the word vectors; leave one away")
+    if vectors is None and encoder is None and not show:
+        raise click.UsageError("Word vectors are made of something; give --vectors FILE or --encoder MODEL (--show alone shows the words)")
+    find_names([], dataset)
+    from zslkit.data.catalog import attribute_names, attribute_words
+    from zslkit.data.words import phrases_of
+
+    names = attribute_names(dataset, data_root)
+    known_words = {name: text for name, text in attribute_words(dataset, data_root).items() if name in names}
+    phrases = phrases_of(names, {**known_words, **_rewordings(reword)})
+    if show:
+        known = None
+        if vectors is not None:
+            known = _text(vectors, phrases).known
+        _show(phrases, known, as_json)
+        return
+    target = _target(dataset, data_root, out, again)
+    from zslkit.data.words_make import Encoder, write
+
+    source = _text(vectors, phrases) if vectors is not None else Encoder.load(str(encoder))
+    note = write(target, dataset, phrases, source)
+    if as_json:
+        print_json({"file": target, "note": target.with_suffix(".json"), **note})
+        return
+    click.echo(f"{note['attributes']} word vectors of width {note['width']} for {dataset}: {target}")
+    click.echo(f"how they were made: {target.with_suffix('.json')}")
+    if hint := _hint(dataset, data_root, target):
+        click.echo(hint, err=True)
+
+
+def _text(path: Path, phrases: Sequence[Phrase]) -> Any:
+    from zslkit.data.words_make import TextSource
+    from zslkit.progress import reporter_for
+
+    return TextSource.read(path, phrases, reporter_for())
+
+
+def _rewordings(path: Path | None) -> Mapping[str, str]:
+    if path is None:
+        return {}
+    from zslkit.config import read_yaml
+
+    values = read_yaml(path).values
+    for name, text in values.items():
+        if not isinstance(name, str) or not isinstance(text, str):
+            raise UserError(f"{path}: {name!r} is reworded as {text!r}; write an attribute name and its words, as texts")
+    return values
+
+
+def _target(dataset: str, root: Path, out: Path | None, again: bool) -> Path:
+    """The file to write. Raises UserError if that is not known, or if there are word vectors that must not be lost."""
+    from zslkit.data.catalog import is_card, word_vector_files
+
+    places = word_vector_files(dataset, root)
+    standing = [out] if out is not None else list(places)
+    if out is None and is_card(dataset) and (not places or places[0].suffix != ".npy"):
+        out = Path(dataset).with_name(f"{Path(dataset).stem}_words.npy")
+        standing = [out, *places]
+    if out is None and not places:
+        raise UserError(f"{dataset} looks for word vectors nowhere; say with --out FILE.npy where they should go")
+    if out is None and not is_card(dataset) and not root.is_dir():
+        raise DataError(f"{dataset}: there is no folder {root} (--data-root); name the folder of the datasets, or say --out FILE.npy")
+    target = out or places[0]
+    if target.suffix != ".npy":
+        raise UserError(f"{target}: word vectors are written as .npy; let --out end in it")
+    if not again and (there := next((file for file in standing if file.exists()), None)):
+        more = "" if there == target else f" (it stays, and {target} is read before it)"
+        raise UserError(f"{dataset} has word vectors already, {there}; --again makes new ones{more}, --out FILE.npy writes elsewhere")
+    return target
+
+
+def _hint(dataset: str, root: Path, target: Path) -> str:
+    """What is left to do before the dataset reads the file that was written."""
+    from zslkit.data.catalog import is_card, word_vector_files
+
+    places = word_vector_files(dataset, root)
+    if is_card(dataset):
+        home = Path(dataset).resolve().parent
+        named = target.resolve().relative_to(home) if target.resolve().is_relative_to(home) else target.resolve()
+        return "" if target.resolve() in places else f"To have them used, let {dataset} say: word_vectors: {named}"
+    read = next((place for place in places if place.is_file()), None)
+    if not places or (read is not None and read.resolve() == target.resolve()):
+        return ""
+    return f"{dataset} reads {read or places[0]}; put the file there to have it used"
+
+
+def _show(phrases: Sequence[Phrase], known: Container[str] | None, as_json: bool) -> None:
+    if as_json:
+        rows = [{"name": p.name, "words": list(p.words), "missing": None if known is None else list(p.lost(known))} for p in phrases]
+        print_json({"attributes": rows})
+        return
+    lost = {p.name: p.lost(known) if known is not None else () for p in phrases}
+    header = ("name", "words") if known is None else ("name", "words", "vectors")
+    verdict = {p.name: f"missing: {', '.join(lost[p.name])}" if lost[p.name] else "found" for p in phrases}
+    print_columns(header, [(p.name, " ".join(p.words), verdict[p.name])[: len(header)] for p in phrases])
+    if any(lost.values()):
+        click.echo(f"{sum(map(bool, lost.values()))} of {len(phrases)} names lack a word; reword them with --reword FILE", err=True)
