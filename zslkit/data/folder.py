@@ -66,7 +66,7 @@ def load_folder(path: Path) -> Dataset:
     """
     path = Path(path)
     card = read_card(path)
-    home = _inside(path, "images", card.images)
+    home = inside(path, "images", card.images)
     if not home.is_dir():
         raise DataError(f"{path}: images: there is no folder {home}; it holds one folder of images for each class")
     table = read_class_table(_file(path, "attributes", card.attributes))
@@ -104,10 +104,11 @@ def card_attributes(path: Path) -> tuple[str, ...]:
 def card_word_vectors(path: Path) -> Path | None:
     """The file that the card names for word vectors, whether it is there or not."""
     named = read_card(path).word_vectors
-    return None if named is None else _inside(path, "word_vectors", named)
+    return None if named is None else inside(path, "word_vectors", named)
 
 
-def _inside(card: Path, key: str, value: str) -> Path:
+def inside(card: Path, key: str, value: str) -> Path:
+    """The path that `value` means in a card. Raises DataError if it is relative and leads out of the card's folder."""
     if Path(value).is_absolute():
         return Path(value)
     folder = card.parent.resolve()
@@ -118,22 +119,23 @@ def _inside(card: Path, key: str, value: str) -> Path:
 
 
 def _file(card: Path, key: str, value: str) -> Path:
-    file = _inside(card, key, value)
+    file = inside(card, key, value)
     if not file.is_file():
         raise DataError(f"{card}: {key}: there is no file {file}; check the path, which is relative to the card")
     return file
 
 
-def _same(name: str) -> str:
+def same_name(name: str) -> str:
+    """A class name as the CSV and the folders are joined by it."""
     # Some file systems take accented letters apart, so that equal names have unequal bytes.
     return unicodedata.normalize("NFC", name.strip())
 
 
 def _join(card: Path, classes: Sequence[str], folders: Sequence[str], home: Path) -> list[str]:
     """The folder of each class, joined by name."""
-    by_name = {_same(folder): folder for folder in folders}
-    missing = [c for c in classes if _same(c) not in by_name]
-    strange = sorted(set(by_name) - {_same(c) for c in classes})
+    by_name = {same_name(folder): folder for folder in folders}
+    missing = [c for c in classes if same_name(c) not in by_name]
+    strange = sorted(set(by_name) - {same_name(c) for c in classes})
     if missing or strange:
         sides = []
         if missing:
@@ -143,7 +145,7 @@ def _join(card: Path, classes: Sequence[str], folders: Sequence[str], home: Path
         near = get_close_matches(missing[0], strange, n=1) if missing else []
         hint = f"; is {missing[0]!r} the folder {near[0]!r}?" if near else "; give both the same names"
         raise DataError(f"{card}: {' and '.join(sides)}{hint}")
-    return [by_name[_same(c)] for c in classes]
+    return [by_name[same_name(c)] for c in classes]
 
 
 def _some(names: Sequence[str]) -> str:
@@ -159,11 +161,11 @@ def _unseen(path: Path, card: FolderCard, classes: Sequence[str]) -> set[int]:
             raise DataError(f"{path}: unseen: {file} cannot be read ({error}); save it as UTF-8 text") from error
     else:
         names = card.unseen
-    number = {_same(c): k for k, c in enumerate(classes)}
+    number = {same_name(c): k for k, c in enumerate(classes)}
     for name in names:
-        if _same(name) not in number:
+        if same_name(name) not in number:
             raise DataError(f"{path}: the unseen class {name!r} has no row in {card.attributes}{did_you_mean(name, classes)}")
-    unseen = {number[_same(name)] for name in names}
+    unseen = {number[same_name(name)] for name in names}
     if not unseen or len(unseen) == len(classes):
         raise DataError(f"{path}: {len(unseen)} of {len(classes)} classes are unseen; some must be, and some must not")
     return unseen

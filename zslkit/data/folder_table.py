@@ -22,10 +22,29 @@ class ClassTable:
     values: NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class Row:
+    """A class and its cells as they are written, which may be empty; line: where it ends in the file."""
+
+    line: int
+    name: str
+    cells: tuple[str, ...]
+
+
 def read_class_table(path: Path) -> ClassTable:
     """A CSV file with a class in each row, its name first, and a header that names the attributes.
 
     Raises DataError that names line and column of what is missing, doubled, or no finite number.
+    """
+    attributes, rows = read_rows(path)
+    values = [_numbers(path, row, attributes) for row in rows]
+    return ClassTable(tuple(row.name for row in rows), attributes, np.array(values, dtype=np.float32))
+
+
+def read_rows(path: Path) -> tuple[tuple[str, ...], list[Row]]:
+    """Attribute names and rows of such a file, whatever stands in the cells.
+
+    Raises DataError if it is no CSV file, or an attribute or class has no name or stands twice.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
@@ -33,6 +52,8 @@ def read_class_table(path: Path) -> ClassTable:
             rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(cell.strip() for cell in row)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as CSV ({error}); save it as UTF-8 with commas") from error
+    if rows and len(rows[0][1]) == 1 and ";" in rows[0][1][0]:
+        raise DataError(f"{path} has semicolons between its columns; save it with commas")
     if len(rows) < 2 or len(rows[0][1]) < 2:
         raise DataError(
             f"{path}: a table of class attributes has a header, a column of class names and one for each attribute; this has not"
@@ -40,24 +61,28 @@ def read_class_table(path: Path) -> ClassTable:
     (_, (_, *attributes)), *lines = rows
     _refuse_doubles(path, "attribute", attributes)
     _refuse_doubles(path, "class", [cells[0] for _, cells in lines])
-    values = [_numbers(path, line, cells, attributes) for line, cells in lines]
-    return ClassTable(tuple(cells[0] for _, cells in lines), tuple(attributes), np.array(values, dtype=np.float32))
+    return tuple(attributes), [Row(line, cells[0], tuple(cells[1:])) for line, cells in lines]
 
 
-def _numbers(path: Path, line: int, cells: Sequence[str], attributes: Sequence[str]) -> list[float]:
-    name, *values = cells
-    if len(values) != len(attributes):
+def number_in(cell: str) -> float | None:
+    """The number in a cell, if it is one that float32 can hold."""
+    try:
+        number = float(cell)
+    except ValueError:
+        return None
+    return number if abs(number) <= np.finfo(np.float32).max else None
+
+
+def _numbers(path: Path, row: Row, attributes: Sequence[str]) -> list[float]:
+    if len(row.cells) != len(attributes):
         raise DataError(
-            f"{path}, line {line}: {name!r} has {len(values)} values and the header {len(attributes)} attributes; mend that line"
+            f"{path}, line {row.line}: {row.name!r} has {len(row.cells)} values and the header {len(attributes)} attributes; mend that line"
         )
     numbers = []
-    for attribute, value in zip(attributes, values, strict=True):
-        try:
-            number = float(value)
-        except ValueError:
-            number = float("nan")
-        if not abs(number) <= np.finfo(np.float32).max:
-            raise DataError(f"{path}, line {line}, column {attribute!r}: {value!r} is no finite number; write one")
+    for attribute, value in zip(attributes, row.cells, strict=True):
+        number = number_in(value)
+        if number is None:
+            raise DataError(f"{path}, line {row.line}, column {attribute!r}: {value!r} is no finite number; write one")
         numbers.append(number)
     return numbers
 

@@ -1,0 +1,87 @@
+"""`zslkit data new`: a card and a table to fill in for a folder of images, and what they still lack."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from zslkit.cli.listing import MODELS, contract_rule, lines
+from zslkit.cli.options import debug_option, json_option
+from zslkit.cli.output import print_json, printable
+
+if TYPE_CHECKING:
+    from zslkit.data.new import Draft
+    from zslkit.dataset import Dataset
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--name", metavar="NAME", help="Name of the dataset and of its files; default: the folder's.")
+@click.option("--attributes", metavar="A,B,C", help="Columns of the table; default: three examples to rename.")
+@click.option(
+    "--unseen-share", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.25, show_default=True, help="Of all classes."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the proposed unseen classes.")
+@json_option
+@debug_option
+def new(folder: Path, name: str | None, attributes: str | None, unseen_share: float, seed: int, as_json: bool) -> int:
+    """Draft a dataset of FOLDER, which holds a folder of images for each class; given again, say what is still missing.
+
+    NAME.yaml and NAME.csv are written beside FOLDER. A file that is there is read and never changed.
+    """
+    from zslkit.data.new import draft
+    from zslkit.data.new_review import review
+
+    columns = [] if attributes is None else attributes.split(",")
+    made = draft(folder, name=name, attributes=columns, unseen_share=unseen_share, seed=seed)
+    found = review(made.card)
+    command = f"zslkit run --model {_model()} --dataset {shlex.quote(str(made.card))}"
+    code = 0 if found.dataset is not None or made.written else 2
+    if as_json:
+        print_json(
+            {
+                "card": made.card,
+                "table": made.table,
+                "written": list(made.written),
+                "ready": found.dataset is not None,
+                "problems": list(found.problems),
+                "remarks": list(found.remarks),
+                "command": command if found.dataset is not None else None,
+            }
+        )
+        return code
+    _tell_files(made)
+    if found.dataset is None:
+        for problem in found.problems:
+            click.echo(f"to do: {printable(problem)}")
+        click.echo("Then give the same command again.")
+        return code
+    for remark in found.remarks:
+        click.echo(f"remark: {printable(remark)}")
+    click.echo(_size(found.dataset))
+    click.echo(f"ready: {command}")
+    return code
+
+
+def _tell_files(made: Draft) -> None:
+    for path in (made.card, made.table):
+        click.echo(f"{path}: {'written' if path in made.written else 'there already, left as it is'}")
+
+
+def _size(data: Dataset) -> str:
+    parts = {part: len(index) for part, index in data.split.parts().items()}
+    unseen = [c for c, seen in zip(data.classes, data.seen, strict=True) if not seen]
+    return (
+        f"{len(data.classes)} classes, unseen: {', '.join(map(printable, unseen[:5]))}{', ...' if len(unseen) > 5 else ''}; "
+        f"{parts['trainval']} images to train on, {parts['test_seen']} and {parts['test_unseen']} to test on seen and unseen classes"
+    )
+
+
+def _model() -> str:
+    """A model that needs nothing but pooled features: the least that any dataset has."""
+    fit = (line.entry.name for line in lines(MODELS, contract_rule) if not line.fault and not line.remark)
+    plain = {line.entry.name for line in lines(MODELS) if line.get("inputs").startswith("pooled") and not line.get("needs")}
+    return next((name for name in fit if name in plain), "NAME")

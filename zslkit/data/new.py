@@ -1,0 +1,166 @@
+"""A draft of your own dataset: a card and a class-attribute table to fill in, made of a folder of images per class."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from zslkit.data.folder import inside, read_card
+from zslkit.data.folder_tree import class_folders, photos_of
+from zslkit.data.images import SUFFIXES
+from zslkit.errors import DataError, UserError
+
+EXAMPLES = ("red", "striped", "large")
+"""Attributes of a new table if none are named; meant to be renamed."""
+
+_CARD = """\
+# Images, class attributes and split of a dataset; paths are relative to this file.
+name: {name}
+images: {images}  # one folder of images for each class
+attributes: {table}  # a class in each row, a number for each attribute
+unseen:  # proposed with seed {seed}: {count} of {classes} classes; change it as you like, but not after looking at results
+{unseen}
+features: {{backbone: tf_efficientnet_lite0, size: 224}}
+"""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """The card and the table of an image folder. written: which of the two were not there before."""
+
+    card: Path
+    table: Path
+    written: tuple[Path, ...]
+
+
+def draft(
+    folder: Path,
+    *,
+    name: str | None = None,
+    attributes: Sequence[str] = (),
+    unseen_share: float = 0.25,
+    seed: int = 0,
+) -> Draft:
+    """Write `<name>.yaml` and `<name>.csv` beside `folder`, each only if it is not there.
+
+    folder: one folder of images for each class. name: default is the folder's. attributes: columns of the table, default EXAMPLES.
+    unseen_share: share of the classes that the card proposes as unseen, at least one class. Same seed and folders, same proposal.
+    Raises DataError if the folder holds no two classes with images, UserError for a name or attributes that cannot be used.
+    """
+    folder = folder if folder.name not in ("", "..") else folder.resolve()
+    name = _name(folder) if name is None else _usable(name)
+    card, table = folder.with_name(f"{name}.yaml"), folder.with_name(f"{name}.csv")
+    if os.path.lexists(card):
+        named = _table_of(card)
+        if named is None or os.path.lexists(named):  # what is wrong with a card is told by the review
+            return Draft(card, named or table, ())
+        table = named
+    classes = _classes(folder)
+    written = []
+    if _create(table, _table_text(classes, _columns(attributes))):
+        written.append(table)
+    unseen = propose(classes, unseen_share, seed)
+    text = _CARD.format(
+        name=_scalar(name),
+        images=_scalar(folder.name),
+        table=_scalar(table.name),
+        seed=seed,
+        count=len(unseen),
+        classes=len(classes),
+        unseen="\n".join(f"  - {_scalar(c)}" for c in unseen),
+    )
+    if _create(card, text):
+        written.append(card)
+    return Draft(card, table, tuple(written))
+
+
+def propose(classes: Sequence[str], share: float, seed: int) -> list[str]:
+    """Round(share * C) of C classes, at least one and never all, drawn by numpy's default_rng(seed); in the order given."""
+    count = min(max(round(share * len(classes)), 1), len(classes) - 1)
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(classes))[:count])
+    return [classes[k] for k in chosen]
+
+
+def _classes(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder}; name the folder that holds one folder of images for each class")
+    classes = class_folders(folder)
+    full = [c for c in classes if photos_of(folder, c)]
+    if len(full) < 2:
+        deeper = next((c for c in classes if any(photos_of(folder / c, inner) for inner in class_folders(folder / c))), None)
+        hint = (
+            f"is {folder / deeper} the folder that is meant?"
+            if deeper is not None
+            else "put the images of each class in a folder of its own"
+        )
+        raise DataError(
+            f"{folder} holds {len(full)} folders with images ({', '.join(SUFFIXES[:3])}, ...), and two classes are the least; {hint}"
+        )
+    if empty := sorted(set(classes) - set(full)):
+        raise DataError(f"{folder / empty[0]} holds no image ({', '.join(SUFFIXES)}); add some or remove the folder")
+    return classes
+
+
+def _columns(attributes: Sequence[str]) -> list[str]:
+    columns = [a.strip() for a in attributes] or list(EXAMPLES)
+    if "" in columns or len(set(columns)) < len(columns):
+        raise UserError(
+            f"The attributes {', '.join(map(repr, columns))} have an empty name or one that stands twice; give each a name of its own"
+        )
+    return columns
+
+
+def _name(folder: Path) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", folder.name).strip("-._") or "mine"
+
+
+def _usable(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise UserError(f"{name!r} is no name for a dataset; it takes letters, digits, '.', '_' and '-', a letter or digit first")
+    return name
+
+
+def _scalar(text: str) -> str:
+    """The text as YAML reads it back, quoted where it must be."""
+    return yaml.safe_dump([text], allow_unicode=True, width=float("inf")).removeprefix("- ").rstrip("\n")
+
+
+def _table_text(classes: Sequence[str], columns: Sequence[str]) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["class", *columns])
+    writer.writerows([c, *[""] * len(columns)] for c in classes)
+    return stream.getvalue()
+
+
+def _table_of(card: Path) -> Path | None:
+    """The table that a card names, None if the card cannot tell."""
+    try:
+        table = inside(card, "attributes", read_card(card).attributes)
+    except UserError:
+        return None
+    home = card.parent.resolve()
+    return card.parent / table.relative_to(home) if table.is_relative_to(home) else table
+
+
+def _create(path: Path, text: str) -> bool:
+    """Write a file that is not there yet; False if it is there, even if it came just now."""
+    try:
+        stream = path.open("x", encoding="utf-8")
+    except FileExistsError:
+        return False
+    try:
+        with stream:
+            stream.write(text)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return True

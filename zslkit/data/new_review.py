@@ -1,0 +1,110 @@
+"""What a dataset of your own still lacks: everything at once, where loading it stops at the first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from zslkit.data.folder import inside, load_folder, read_card, same_name
+from zslkit.data.folder_table import Row, number_in, read_rows
+from zslkit.data.folder_tree import class_folders, photos_of
+from zslkit.dataset import Dataset
+from zslkit.errors import UserError
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Review:
+    """problems: what keeps the dataset from being used. remarks: what weakens it. dataset: the loaded one if there is no problem."""
+
+    problems: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
+    dataset: Dataset | None = None
+
+
+def review(card: Path) -> Review:
+    """Look at a card, its table and its folders. Raises nothing that is the data's fault."""
+    try:
+        told = read_card(card)
+        home = inside(card, "images", told.images)
+        table = inside(card, "attributes", told.attributes)
+        attributes, rows = read_rows(table)
+    except UserError as error:
+        return Review((str(error),))
+    problems = [*_folders(home, table, rows), *_cells(table, attributes, rows)]
+    if not problems:
+        try:
+            dataset = load_folder(card)
+        except UserError as error:
+            problems = [str(error)]
+        else:
+            return Review((), tuple(_remarks(dataset)), dataset)
+    return Review(tuple(problems))
+
+
+def _folders(home: Path, table: Path, rows: Sequence[Row]) -> list[str]:
+    if not home.is_dir():
+        return [f"there is no folder {home} of images"]
+    folders = {same_name(f): f for f in class_folders(home)}
+    classes = {same_name(row.name): row.name for row in rows}
+    problems = []
+    if lost := [name for key, name in classes.items() if key not in folders]:
+        problems.append(
+            f"{table.name}: {_count(lost, 'class', 'classes')} without a folder in {home.name} ({_some(lost)}); rename or remove"
+        )
+    if strange := [name for key, name in folders.items() if key not in classes]:
+        problems.append(f"{table.name}: {_count(strange, 'folder', 'folders')} of {home.name} without a row ({_some(strange)}); add a row")
+    if empty := [folder for folder in folders.values() if not photos_of(home, folder)]:
+        problems.append(f"{home.name}: {_count(empty, 'folder', 'folders')} without an image ({_some(empty)}); add some or remove")
+    return problems
+
+
+def _cells(table: Path, attributes: Sequence[str], rows: Sequence[Row]) -> list[str]:
+    problems, empty = [], []
+    for row in rows:
+        if len(row.cells) != len(attributes):
+            problems.append(f"{table.name}, line {row.line}: {row.name} has {len(row.cells)} values for {len(attributes)} attributes")
+            continue
+        for attribute, cell in zip(attributes, row.cells, strict=True):
+            if not cell:
+                empty.append(f"{row.name}: {attribute}")
+            elif number_in(cell) is None:
+                problems.append(f"{table.name}, line {row.line}: {row.name}: {attribute} is {cell!r}, and no number")
+    if empty:
+        problems.insert(0, f"{table.name}: {len(empty)} of {len(rows) * len(attributes)} values are empty ({_some(empty)})")
+    return problems
+
+
+def _remarks(dataset: Dataset) -> list[str]:
+    """What a model will stumble over, although nothing forbids it."""
+    table, names, seen = dataset.semantics.attributes, dataset.semantics.names, dataset.seen
+    remarks = []
+    if same := [names[k] for k in np.flatnonzero(np.ptp(table, axis=0) == 0)]:
+        remarks.append(f"{_count(same, 'attribute has', 'attributes have')} one value for all classes and tell nothing ({_some(same)})")
+    new = np.flatnonzero((table[~seen] != 0).any(axis=0) & (table[seen] == 0).all(axis=0))
+    if unlearned := [names[k] for k in new]:
+        remarks.append(
+            f"{_count(unlearned, 'attribute', 'attributes')} that no seen class has, so nothing is learned of it ({_some(unlearned)})"
+        )
+    if blank := [dataset.classes[k] for k in np.flatnonzero(~table.any(axis=1))]:
+        remarks.append(f"{_count(blank, 'class has', 'classes have')} no attribute at all ({_some(blank)})")
+    twins: dict[bytes, str] = {}
+    for name, row in zip(dataset.classes, table, strict=True):
+        if (other := twins.setdefault((row + 0.0).tobytes(), name)) != name:
+            remarks.append(f"{other} and {name} have the same attributes and cannot be told apart by them")
+    tested = set(dataset.labels[dataset.split.test_seen].tolist())
+    if untested := [dataset.classes[k] for k in np.flatnonzero(seen) if k not in tested]:
+        remarks.append(f"{_count(untested, 'seen class has', 'seen classes have')} too few images for a test image ({_some(untested)})")
+    return remarks
+
+
+def _count(things: Sequence[str], one: str, many: str) -> str:
+    return f"{len(things)} {one if len(things) == 1 else many}"
+
+
+def _some(things: Sequence[str]) -> str:
+    return ", ".join(things[:_SHOWN]) + (", ..." if len(things) > _SHOWN else "")
