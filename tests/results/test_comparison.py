@@ -59,6 +59,17 @@ def test_what_must_not_be_compared_stands_apart_and_says_why(make: Make, change:
     assert named.partition(": ")[2] in other.title
 
 
+def test_sentences_are_told_in_words_beside_attributes_and_alone(make: Make) -> None:
+    other = {"dataset": {"semantics": "sentences"}, "fingerprints": {"semantics": "beef" * 4}}
+    blocks = compare([seeded(make, 0), seeded(make, 1, **other)])
+    notes = {block.setting.kind: block.notes[0] for block in blocks}
+    assert "here semantics: sentences beefbeef." in notes["sentences"]
+    assert "here semantics: attributes 5e3a5e3a." in notes["attributes"]
+    alone = only(compare([make(**other)]))
+    assert "semantics: sentences" in alone.title and not alone.notes
+    assert "semantics" not in only(compare([make()])).title
+
+
 def test_two_datasets_need_no_word_on_why_they_stand_apart(make: Make) -> None:
     blocks = compare([make(), make(dataset={"name": "scenes", "title": "Scenes"})])
     assert len(blocks) == 2

@@ -48,12 +48,14 @@ def read_rows(path: Path) -> tuple[tuple[str, ...], list[Row]]:
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
+            head = stream.readline()
+            if ";" in head and "," not in head:  # as spreadsheets write where the comma is the decimal point
+                raise DataError(f"{path} has semicolons between its columns; save it with commas")
+            stream.seek(0)
             reader = csv.reader(stream, strict=True)
             rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(cell.strip() for cell in row)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as CSV ({error}); save it as UTF-8 with commas") from error
-    if rows and len(rows[0][1]) == 1 and ";" in rows[0][1][0]:
-        raise DataError(f"{path} has semicolons between its columns; save it with commas")
     if len(rows) < 2 or len(rows[0][1]) < 2:
         raise DataError(
             f"{path}: a table of class attributes has a header, a column of class names and one for each attribute; this has not"

@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from zslkit import __version__
 from zslkit.data.words import Phrase, Vectors, checked, means
 from zslkit.data.words_text import look_up
 from zslkit.errors import DataError, UserError
@@ -98,7 +98,7 @@ def write(out: Path, dataset: str, phrases: Sequence[Phrase], source: TextSource
     known = source.known
     note = {
         "dataset": dataset,
-        "made_by": f"zslkit {__version__}",
+        "made_by": f"zslkit {version('zslkit')}",
         **source.note(),
         "attributes": len(vectors),
         "width": int(vectors.shape[1]),
