@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -137,3 +138,18 @@ def test_the_negative_of_a_benchmark_is_unknown_and_read_as_zero(tmp_path: Path)
     table = Two().semantics("two", tmp_path, Two().read_splits("two", tmp_path).attributes)
     assert table.normalised("none").tolist() == [[50, 100], [0, 10]]
     assert table.normalised("l2")[1].tolist() == [0, 1]
+
+
+def test_word_vectors_of_ones_own_win_over_those_that_came_along(tmp_path: Path) -> None:
+    class Two(Xlsa17):
+        folder = "TWO"
+        attribute_files = ("TWO",)
+
+    (tmp_path / "w2v").mkdir()
+    (tmp_path / "w2v" / "TWO_attribute.pkl").write_bytes(pickle.dumps(np.ones((2, 3))))
+    table = np.ones((4, 2), np.float32)
+    came = Two().semantics("two", tmp_path, table).word_vectors
+    assert came is not None and came.tolist() == [[1, 1, 1]] * 2
+    np.save(Two().word_vector_files(tmp_path)[0], np.zeros((2, 5)))
+    own = Two().semantics("two", tmp_path, table).word_vectors
+    assert own is not None and own.shape == (2, 5)

@@ -31,7 +31,7 @@ GLOVE = "red 1 0\nbill 0 1\nnew york 4 4\n2 5 6\n"
         "new york 4 4\n" + GLOVE,  # a first word of two parts
         "2 5 6\n" + GLOVE,  # a first word that is a number
         "\u00a0 9 9\n" + GLOVE,  # words that only look like spaces or ends of lines
-        GLOVE + "a\u2028b 9 9\n\u0085 9 9\n. . . 9 9\n",
+        GLOVE + "a\rb 9 9\na\u2028b 9 9\n\u0085 9 9\n. . . 9 9\n",
     ],
 )
 def test_every_way_of_writing_gives_the_same_vectors(tmp_path: Path, text: str, zipped: bool) -> None:
