@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -196,6 +196,16 @@ class DatasetSource(ABC):
     """The dataset's own `features` settings, below every preset."""
     published_as: ClassVar[str] = ""
     """The name under which published results may stand beside ours; empty if none is comparable."""
+    downloads: ClassVar[Sequence[str | Mapping[str, Any]]] = ()
+    """The archives that `zslkit data download` fetches for it, in order. Each is the name of one that several datasets
+    share (zslkit/data/sources.yaml), `{"shared": name, "holds": [...]}` if only some of its files are needed, or one of its own:
+
+        {"file": "birds.zip", "urls": ["https://example.org/birds.zip"], "sha256": "...", "size": 1200000, "licence": "CC BY 4.0",
+         "folder": "birds", "holds": ["classes.csv"]}
+
+    file: what the archive is called in the data root and on mirrors. urls: tried in order. folder: where its contents go below the
+    root. holds: paths below `folder` that are there once it is unpacked; whatever folders the archive wraps around them are dropped.
+    Optional: only (take only these folders), size (bytes, about), licence, md5, sha256 (without one the first download records it)."""
 
     @abstractmethod
     def load(self, name: str, root: Path) -> Dataset:

@@ -191,6 +191,7 @@ class CUB(Xlsa17):
     licence = "photos for non-commercial research and education only"
     defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 448}
     published_as = "cub"
+    downloads = ("cub_photos", {"shared": "xlsa17", "holds": ["CUB/att_splits.mat", "CUB/res101.mat"]})
     folder = "CUB"
     photos = "CUB/CUB_200_2011/images"
     attribute_files: ClassVar[tuple[str, ...]] = ("CUB",)
@@ -221,6 +222,7 @@ class SUN(Xlsa17):
     licence = "photos for research use"
     defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 448}
     published_as = "sun"
+    downloads = ("sun_photos", {"shared": "xlsa17", "holds": ["SUN/att_splits.mat", "SUN/res101.mat"]})
     folder = "SUN"
     photos = "SUN/images"
     attribute_files = ("SUN",)
@@ -237,6 +239,7 @@ class AWA2(Xlsa17):
     licence = "photos under free licences, listed with the dataset"
     defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 224}
     published_as = "awa2"
+    downloads = ("awa2_photos", {"shared": "xlsa17", "holds": ["AWA2/att_splits.mat", "AWA2/res101.mat"]})
     folder = "AWA2"
     photos = "AWA2/Animals_with_Attributes2/JPEGImages"
     attribute_files = ("AWA2",)
@@ -253,6 +256,7 @@ class AWA1(Xlsa17):
     licence = "features only; the photos are not public"
     defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 224}
     published_as = "awa1"
+    downloads = ({"shared": "xlsa17", "holds": ["AWA1/att_splits.mat", "AWA1/res101.mat"]},)
     folder = "AWA1"
     attribute_files = ("AWA1", "AWA2")
     counts: ClassVar[Mapping[str, int]] = {
@@ -268,6 +272,7 @@ class APY(Xlsa17):
     licence = "features only"
     defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 224}
     published_as = "apy"
+    downloads = ({"shared": "xlsa17", "holds": ["APY/att_splits.mat", "APY/res101.mat"]},)
     folder = "APY"
     attribute_files = ("APY",)
     counts: ClassVar[Mapping[str, int]] = {
@@ -285,6 +290,7 @@ class FLO(Xlsa17):
     licence = "features only"
     defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 224}
     published_as = "flo"
+    downloads = ("cvpr18xian",)
     folder = "FLO"
     archive = "cvpr18xian.zip"
     features_from = "cvpr18xian.zip"
