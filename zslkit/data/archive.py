@@ -10,8 +10,8 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal, Protocol, cast
@@ -20,11 +20,11 @@ from zslkit.errors import DataError
 
 MOST_MEMBERS = 1_000_000
 _LONGEST_READ = 1 << 24  # tarfile reads a header's extensions in one piece, however long they claim to be
+_LONGEST_TAIL = 1 << 26
 _BLOCK = 512
 
-_DAMAGE = (
-    EOFError, OSError, OverflowError, RuntimeError, ValueError, struct.error, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile,
-)  # fmt: skip
+_DAMAGE: tuple[type[Exception], ...] = (EOFError, OSError, OverflowError, RuntimeError, ValueError)
+_DAMAGE += (struct.error, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,22 @@ def opened(path: Path) -> Iterator[Archive]:
     kind = kind_of(path)
     if kind is None:
         raise DataError(f"{path} is no zip or tar archive; fetch it again")
-    if kind == "zip":
-        with damage(path), zipfile.ZipFile(path) as file:
-            yield _Zip(path, file)
-        return
-    opener: Callable[[Path], IO[bytes]] = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}.get(kind, lambda p: p.open("rb"))  # type: ignore[assignment]
-    with damage(path), opener(path) as stream:
-        yield _Tar(path, cast(IO[bytes], _Careful(path, stream)))
+    with ExitStack() as stack:
+        with damage(path):  # not around the caller's work, whose failures are its own
+            if kind == "zip":
+                archive: Archive = _Zip(path, stack.enter_context(zipfile.ZipFile(path)))
+            else:
+                stream = stack.enter_context(_stream(path, kind))
+                archive = _Tar(path, cast(IO[bytes], _Careful(path, stream)))
+        yield archive
+
+
+def _stream(path: Path, kind: str) -> IO[bytes]:
+    if kind == "gz":
+        return cast(IO[bytes], gzip.open(path))
+    if kind == "bz2":
+        return cast(IO[bytes], bz2.open(path))
+    return cast(IO[bytes], lzma.open(path)) if kind == "xz" else path.open("rb")
 
 
 def kind_of(path: Path) -> str | None:
@@ -155,9 +164,9 @@ class _Tar:
         self._stream.seek(self._file.offset)
         if self._stream.read(_BLOCK) != bytes(_BLOCK):
             raise EOFError("it has no end mark")
-        left = MOST_MEMBERS
-        while left and self._stream.read(1 << 16):  # to where a compressed stream has its checksum
-            left -= 1
+        for _ in range(_LONGEST_TAIL >> 16):  # to where a compressed stream has its checksum
+            if not self._stream.read(1 << 16):
+                break
 
     def open(self, member: Member) -> IO[bytes]:
         stream = self._file.extractfile(member.entry)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import filecmp
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from zslkit.data.archive import MOST_MEMBERS, Archive, Member, damage, opened, refused
+from zslkit.data.archive import MOST_MEMBERS, Archive, Member, clean, damage, opened, refused
 from zslkit.errors import DataError, UserError
 from zslkit.progress import Reporter, Silent
 
@@ -37,10 +37,12 @@ def unpack(
     only: Sequence[str] = (),
     limit: int | None = None,
     reporter: Reporter | None = None,
+    ready: Callable[[], None] = lambda: None,
 ) -> Unpacked:
     """Unpack the folder of the archive that holds all of `holds`, wherever in it that is, as `target`.
 
     only: take only these folders below it. limit: bytes that all contents may have; by default 100 times the archive, or 1 GiB.
+    ready: called when everything stands beside `target` and is only to be moved.
     If `target` is not there, it appears whole; if it is, files that it lacks are added and no file is replaced.
 
     Everything is checked before anything is written. Raises DataError for an archive that is damaged, cut off, over the
@@ -56,6 +58,7 @@ def unpack(
         _check_room(archive, target, sum(m.size for _, m in chosen))
         with _scratch(beside):
             _write(archive, content, chosen, beside, reporter)
+            ready()
             return _settle(beside, target)
 
 
@@ -144,6 +147,8 @@ def _write(archive: Path, content: Archive, chosen: Sequence[tuple[PurePosixPath
                 _make_folder(archive, to.parent)
                 _copy(archive, content, member, to)
             phase.advance()
+    for path, _ in links:
+        _make_folder(archive, (beside / path).parent)
     home = {member.path: path for path, member in chosen}
     for path, member in links:
         _link(archive, beside, path, member, home)
@@ -186,16 +191,16 @@ def _copy(archive: Path, content: Archive, member: Member, to: Path) -> None:
 
 def _link(archive: Path, beside: Path, path: PurePosixPath, member: Member, home: dict[PurePosixPath, PurePosixPath]) -> None:
     to = beside / path
-    _make_folder(archive, to.parent)
-    if not to.parent.resolve().is_relative_to(beside.resolve()) or to.is_symlink() or to.exists():
+    if to.parent.resolve() != beside.resolve().joinpath(*path.parts[:-1]) or os.path.lexists(to):
         raise refused(archive, str(member.path), "is a link in the way of another member")
     if member.kind == "symlink":
         if os.path.isabs(member.link) or "\0" in member.link:
             raise refused(archive, str(member.path), f"is a link that leads out of its folder ({member.link!r})")
         to.symlink_to(member.link)
         return
-    source = beside / home.get(PurePosixPath(member.link), PurePosixPath("."))
-    if source.is_symlink() or not source.is_file() or not source.resolve().is_relative_to(beside.resolve()):
+    inside = home.get(clean(archive, member.link))
+    source = beside / (inside or PurePosixPath("."))
+    if inside is None or source.is_symlink() or not source.is_file() or source.resolve() != beside.resolve() / inside:
         raise refused(archive, str(member.path), f"is a link that leads out of its folder ({member.link!r})")
     shutil.copyfile(source, to)
 

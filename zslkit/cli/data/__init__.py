@@ -11,6 +11,7 @@ from zslkit.cli.lazy import LazyGroup
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "words": ("zslkit.cli.data.words:words", "Word vectors made of a dataset's attribute names."),
     "new": ("zslkit.cli.data.new:new", "A card and a table to fill in, for a folder of images of your own."),
+    "download": ("zslkit.cli.data.download:download", "Fetch datasets, checked and resumable, into the layout that papers use."),
 }
 """Command name -> the function that holds it, and its line in the help."""
 

@@ -1,0 +1,101 @@
+"""`zslkit data download`: fetch datasets into the layout that papers use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zslkit.cli.listing import DATASETS, lines
+from zslkit.cli.options import debug_option, json_option
+from zslkit.cli.output import print_columns, print_json
+
+if TYPE_CHECKING:
+    from zslkit.data.download import Done, Standing
+
+
+@click.command()
+@click.argument("names", metavar="NAME...", nargs=-1)
+@click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Folder of the data.")
+@click.option(
+    "--mirror",
+    "mirrors",
+    metavar="URL",
+    multiple=True,
+    help="Look for URL/<file> first, such as your lab's own server; may be repeated, tried in order.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be fetched from where, and touch nothing, neither network nor disk.")
+@click.option("--keep-archives/--remove-archives", default=True, help="What becomes of an archive that is unpacked; default: it is kept.")
+@json_option
+@debug_option
+def download(names: tuple[str, ...], data_root: Path, mirrors: tuple[str, ...], dry_run: bool, keep_archives: bool, as_json: bool) -> None:
+    """Fetch what the datasets NAME... need and unpack it below --data-root.
+
+    Broken off, the same command goes on where it was. Nothing that is there is replaced.
+    """
+    if not names:
+        have = [line.entry.name for line in lines(DATASETS) if line.facts.values.get("downloads")]
+        raise click.UsageError(f"Name one dataset or more; these can be downloaded: {', '.join(have)}")
+    from zslkit.data.download import Done, addresses, fetch, look
+    from zslkit.data.sources import needed
+    from zslkit.progress import reporter_for
+
+    plan = needed(names)
+    places = {d.file: addresses(d, mirrors) for d in plan}
+    done = [Done(look(d, data_root)) for d in plan] if dry_run else fetch(plan, data_root, mirrors, reporter_for(), keep_archives)
+    if as_json:
+        print_json(
+            {"data_root": str(data_root), "dry_run": dry_run, "downloads": [_plain(d, places[d.standing.download.file]) for d in done]}
+        )
+    elif dry_run:
+        header = ("file", "size", "state", "goes to", "licence", "from")
+        print_columns(header, [_row(d.standing, places[d.standing.download.file]) for d in done])
+    else:
+        print_columns(("file", "in", "outcome"), [(d.standing.download.file, str(d.standing.target), _outcome(d)) for d in done])
+
+
+def _row(standing: Standing, places: list[str]) -> tuple[str, ...]:
+    from zslkit.data.unpack import megabytes
+
+    said = standing.download
+    size = f"about {megabytes(said.size)}" if said.size else "unknown"
+    words = {
+        "unpacked": "there already",
+        "fetched": f"{standing.archive} to unpack",
+        "begun": f"{megabytes(standing.held)} fetched",
+        "missing": "to fetch",
+    }
+    return said.file, size, words[standing.state], str(standing.target), said.licence or "unknown", " or ".join(places)
+
+
+def _outcome(done: Done) -> str:
+    unpacked = done.unpacked
+    if unpacked is None:
+        return "there already"
+    text = f"{unpacked.added} files added"
+    if unpacked.kept:
+        text += f", {unpacked.kept} kept that were there"
+    if unpacked.differ:
+        text += f" ({len(unpacked.differ)} of them differ from the archive's: {', '.join(unpacked.differ[:3])})"
+    return text
+
+
+def _plain(done: Done, places: list[str]) -> dict[str, Any]:
+    standing, said, unpacked = done.standing, done.standing.download, done.unpacked
+    return {
+        "file": said.file,
+        "urls": places,
+        "size": said.size,
+        "licence": said.licence or None,
+        "md5": said.md5,
+        "sha256": said.sha256,
+        "archive": str(standing.archive),
+        "target": str(standing.target),
+        "before": standing.state,
+        "bytes_held_before": standing.held,
+        "fetched_from": done.url,
+        "added": unpacked.added if unpacked else None,
+        "kept": unpacked.kept if unpacked else None,
+        "differ": list(unpacked.differ) if unpacked else None,
+    }
