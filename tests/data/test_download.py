@@ -146,6 +146,17 @@ def test_a_whole_download_whose_check_was_interrupted_is_not_fetched_again(
     assert everything(tmp_path) == WHOLE
 
 
+def test_a_file_system_without_links_will_do(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*paths: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(fetching.os, "link", refuse)
+    with pytest.raises(Unreachable, match="its sha256 is another, and its maker had"):
+        fetch([birds(site, sha256="0" * 64)], tmp_path)
+    fetch([birds(site, sha256=SHA256)], tmp_path)
+    assert everything(tmp_path) == WHOLE
+
+
 def begin(site: Site, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A first part of birds.zip in the data root."""
     site.breaks_at = [200_000]

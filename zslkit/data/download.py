@@ -217,9 +217,8 @@ class _Errand:
                 Partial(archive, url).drop()
                 failures.append(f"{urlsplit(url).netloc}: it sends something else, no zip or tar archive")
                 continue
-            for part in Partial.all_of(archive):
-                part.unlink()
-                part.with_name(part.name + ".json").unlink(missing_ok=True)
+            for place in addresses(self._download, self._mirrors):
+                Partial(archive, place).drop()
             return url
         raise Unreachable(
             f"{self._download.file} could not be fetched ({'; '.join(failures)}): fetch {self._download.urls[0]} by hand, "
@@ -237,9 +236,9 @@ class _Errand:
             pooch.retrieve(url, known, fname=archive.name, path=archive.parent, downloader=resuming)
         except ValueError as error:  # how pooch says that the digest is another one
             part = Partial(archive, url)
-            if self._known is None or not part.whole:
+            if self._known is None:
                 raise
-            found = self._digest(self._known[0], part.path)
+            found = self._digest(self._known[0], part.path) if part.whole else "another"
             part.drop()
             raise _WrongDigest(self._mismatch(found)) from error
 

@@ -200,7 +200,7 @@ def _link(archive: Path, beside: Path, path: PurePosixPath, member: Member, home
         return
     inside = home.get(clean(archive, member.link))
     source = beside / (inside or PurePosixPath("."))
-    if inside is None or source.is_symlink() or not source.is_file() or source.resolve() != beside.resolve() / inside:
+    if inside is None or not source.is_file() or source.resolve() != beside.resolve() / inside:
         raise refused(archive, str(member.path), f"is a link that leads out of its folder ({member.link!r})")
     shutil.copyfile(source, to)
 
