@@ -100,7 +100,7 @@ def test_what_is_there_is_kept_and_named_if_it_differs(tmp_path: Path) -> None:
 
 
 def test_a_target_that_is_a_link_is_filled_where_it_leads(tmp_path: Path) -> None:
-    (tmp_path / "disk" / "birds").mkdir(parents=True)
+    (tmp_path / "disk").mkdir()
     (tmp_path / "birds").symlink_to(tmp_path / "disk" / "birds")
     unpack(make_zip(tmp_path / "a.zip", FILES), tmp_path / "birds", HOLDS)
     assert (tmp_path / "birds").is_symlink() and "classes.txt" in tree(tmp_path / "disk" / "birds")
@@ -168,6 +168,12 @@ def test_a_hostile_tar_leaves_nothing_behind(tmp_path: Path, case: str) -> None:
         unpack(archive, tmp_path / "root" / "birds", HOLDS)
     assert everything(tmp_path) == before
     assert not Path("/tmp/zslkit-evil").exists()
+
+
+def test_an_absolute_link_is_refused_even_into_the_scratch_folder(tmp_path: Path) -> None:
+    link = special("top/birds/out", tarfile.SYMTYPE, str(tmp_path.resolve() / ".t.unpacking" / "classes.txt"))
+    with pytest.raises(DataError, match="leads out"):
+        unpack(make_tar(tmp_path / "a.tgz", FILES, link), tmp_path / "t", HOLDS)
 
 
 @pytest.mark.parametrize(
