@@ -162,7 +162,7 @@ def test_ctrl_c_keeps_what_was_fetched_and_the_same_command_goes_on(site: Site, 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "Name one dataset or more; these can be downloaded: apy, awa1, awa2, birds, cub, flo, sun"),
+        ([], "Name one dataset or more; these can be downloaded: apy, awa1, awa2, birds, cub, cub-sentences, flo, sun"),
         (["cubb"], "There is no dataset 'cubb'; did you mean \"cub\""),
         (["digits"], "The dataset 'digits' declares nothing to download"),
         (["birds", "--mirror", "/mnt/lab"], "The mirror '/mnt/lab' is no http:// or https:// address"),
