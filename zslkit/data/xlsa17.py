@@ -206,7 +206,7 @@ class CUBSentences(CUB):
     title = "CUB, sentences"
     citation = "Wah et al. 2011; sentences: Reed et al., Learning Deep Representations of Fine-Grained Visual Descriptions, CVPR 2016"
     published_as = ""
-    downloads = (
+    downloads: ClassVar[Sequence[str | Mapping[str, Any]]] = (
         "cub_photos",
         {"shared": "xlsa17", "holds": ["CUB/res101.mat"]},
         {"shared": "cvpr18xian", "holds": ["CUB/sent_splits.mat"]},
