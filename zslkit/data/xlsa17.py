@@ -191,7 +191,10 @@ class CUB(Xlsa17):
     licence = "photos for non-commercial research and education only"
     defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 448}
     published_as = "cub"
-    downloads = ("cub_photos", {"shared": "xlsa17", "holds": ["CUB/att_splits.mat", "CUB/res101.mat"]})
+    downloads: ClassVar[Sequence[str | Mapping[str, Any]]] = (
+        "cub_photos",
+        {"shared": "xlsa17", "holds": ["CUB/att_splits.mat", "CUB/res101.mat"]},
+    )
     folder = "CUB"
     photos = "CUB/CUB_200_2011/images"
     attribute_files: ClassVar[tuple[str, ...]] = ("CUB",)
