@@ -26,6 +26,7 @@ from zslkit.results.provenance import environment, git_state, now
 from zslkit.results.runs import RunFolder, identity, load_run
 from zslkit.results.scores import Scores
 from zslkit.settings import Plan, make_plan
+from zslkit.training import weights
 from zslkit.training.source import Inputs, choose_input, prepare
 
 
@@ -158,7 +159,7 @@ class _Job:
         scores = self.scores(model)
         eval_seconds = time.monotonic() - began
         metrics, plain = evaluate(*scores.sets(), picks.gamma), evaluate(*scores.sets(), 0.0)
-        _save_weights(model, folder.weights)
+        weights.save(model, folder.weights)
         costs = schema.Costs(
             parameters=sum(p.numel() for p in model.parameters()) or sum(b.numel() for b in model.state_dict().values()),
             trainable_parameters=sum(p.numel() for p in model.parameters()),
@@ -315,9 +316,3 @@ class _TestWatch:
 
 def _published_as(dataset: str) -> str:
     return "" if is_card(dataset) else str(DATASETS.load(dataset)[1].published_as)
-
-
-def _save_weights(model: Model, path: Path) -> None:
-    from safetensors.torch import save_file
-
-    save_file({k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}, path)

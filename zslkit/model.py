@@ -148,6 +148,10 @@ class Model(nn.Module):
     mixes: ClassVar[Mapping[str, tuple[float, ...]]] = {}
     """Grid of config keys that matter only to `scores`, so that --tune needs no retraining for them."""
     Config: ClassVar[type[ModelConfig]] = ModelConfig
+    expected_failures: ClassVar[Mapping[str, str]] = {}
+    """Checks of zslkit.testing that the model is known to fail, by name, each with the reason."""
+    check_settings: ClassVar[Mapping[str, Any]] = {}
+    """Config values, by dotted key, with which those checks train it where their own short training does not suit it."""
 
     attributes: Tensor
     seen: Tensor

@@ -29,6 +29,7 @@ from zslkit.progress import Reporter, Silent
 from zslkit.results.record import RunRecord
 from zslkit.results.runs import WEIGHTS, Run, load_run
 from zslkit.settings import MODELS, Plan
+from zslkit.training import weights
 from zslkit.training.source import Inputs, prepare
 
 Pixels = NDArray[np.uint8]
@@ -137,7 +138,7 @@ def reopen(folder: Path, data_root: str | Path = "data", device: torch.device | 
     device, reporter = device or torch.device("cpu"), reporter or Silent()
     run = load_run(Path(folder))
     record = run.record
-    weights = _read_weights(run.folder / WEIGHTS)
+    trained = weights.read(run.folder / WEIGHTS)
     plan = _plan(run)
     dataset = _dataset(run, Path(data_root))
     _compare(run, dataset.name, dataset.fingerprints())
@@ -146,7 +147,7 @@ def reopen(folder: Path, data_root: str | Path = "data", device: torch.device | 
     if not inputs.tuned:  # else the backbone's weights are the run's own
         _compare(run, dataset.name, {"features": inputs.fingerprint})
     model = make_model(plan.kind, plan.config, dataset, inputs, record.seed, device)
-    _fill(model, weights, run.folder / WEIGHTS)
+    weights.fill(model, trained, run.folder / WEIGHTS)
     return Trained(run, plan, dataset, inputs, model.eval(), device, reporter)
 
 
@@ -207,30 +208,6 @@ def _compare(run: Run, name: str, now: Mapping[str, str]) -> None:
         else "give the --data-root of that time"
     )
     raise DataError(f"The run {run.folder} differs from {name} as it is here in its {' and '.join(other)} ({prints}); {mend}, or run again")
-
-
-def _read_weights(file: Path) -> dict[str, Tensor]:
-    from safetensors.torch import load_file
-
-    try:
-        state: dict[str, Tensor] = load_file(file)
-    except FileNotFoundError as error:
-        raise DataError(f"{file} is missing; move the folder {file.parent} away and run again") from error
-    except Exception as error:  # the reader raises an error of its own for each way a file can be damaged
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{file} is cut off or damaged ({reason}); move the folder {file.parent} away and run again") from error
-    return state
-
-
-def _fill(model: Model, weights: Mapping[str, Tensor], file: Path) -> None:
-    ours: dict[str, Any] = model.state_dict()
-    wrong = sorted(k for k in ours.keys() | weights.keys() if k not in ours or k not in weights or ours[k].shape != weights[k].shape)
-    if wrong:
-        raise DataError(
-            f"{file} does not fit {type(model).__name__} as it is installed: {len(wrong)} of {len(ours)} tensors are missing, too many or "
-            f"of another shape ({wrong[0]}{', ...' if len(wrong) > 1 else ''}); install the version that made the run, or run again"
-        )
-    model.load_state_dict(dict(weights))
 
 
 def _read(path: Path) -> Any:

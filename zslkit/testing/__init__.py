@@ -1,0 +1,21 @@
+"""For the tests of models: what every plugin must pass, and a tiny dataset to try one on.
+
+>>> from zslkit.testing import check_model
+>>> check_model(MyModel)
+"""
+
+from zslkit.testing.check import Check, ConformanceError, Result
+from zslkit.testing.conformance import CHECKS, check_model, parametrize_with_checks
+from zslkit.testing.tiny import tiny_dataset, tiny_inputs, tiny_task
+
+__all__ = [
+    "CHECKS",
+    "Check",
+    "ConformanceError",
+    "Result",
+    "check_model",
+    "parametrize_with_checks",
+    "tiny_dataset",
+    "tiny_inputs",
+    "tiny_task",
+]

@@ -1,0 +1,103 @@
+"""Checks of what a trained model answers: scores and attention maps."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zslkit.errors import TrainingError
+from zslkit.testing.bench import Bench, difference
+from zslkit.testing.check import Failed, Skipped, check
+from zslkit.testing.declared import declared_inputs
+
+RTOL, ATOL = 1e-4, 1e-5
+"""How far scores may differ by the order of floating-point sums: relative, and as a share of the largest score."""
+
+
+@check(
+    reason="The evaluator compares the scores of all classes, and one that is missing or not a number makes every metric wrong.",
+    hint="let `scores` give one finite number for every image and every class, seen or not, also for a batch of one image",
+    after=[declared_inputs],
+)
+def scores_shape(bench: Bench) -> None:
+    trained = bench.trained()
+    for count in (len(bench.test), 1):
+        try:
+            scores = bench.scores(trained, bench.test[:count])
+        except TrainingError as error:
+            raise Failed(str(error)) from error
+        if not scores.dtype.kind == "f":
+            raise Failed(f"scores are {scores.dtype} and not floating point")
+
+
+@check(
+    reason="A score that hangs on the batch's other images changes with the batch size, and lets test images help each other.",
+    hint="take no mean, maximum or normalisation over the batch in `scores`, and nothing random either",
+    after=[scores_shape],
+)
+def scores_of_each_image(bench: Bench) -> None:
+    trained, test = bench.trained(), bench.test
+    together = bench.scores(trained)
+    others = np.concatenate([test[:5], bench.dataset.split.trainval])
+    trials = {
+        "the reversed order": bench.scores(trained, test[::-1].copy())[::-1],
+        "batches of one image": np.concatenate([bench.scores(trained, test[i : i + 1]) for i in range(len(test))]),
+        "other images in the batch": np.concatenate([bench.scores(trained, others)[:5], together[5:]]),
+    }
+    for trial, scores in trials.items():
+        apart = float(np.abs(scores - together).max())
+        if not np.allclose(scores, together, rtol=RTOL, atol=ATOL * float(np.abs(together).max())):
+            raise Failed(f"with {trial} scores move by up to {apart:.3g}")
+
+
+@check(
+    reason="Scoring is watched while a model trains; if it left a trace, watching would change the result.",
+    hint="change no parameter and no buffer in `scores`, and keep statistics only while self.training",
+    after=[scores_shape],
+)
+def scoring_leaves_no_trace(bench: Bench) -> None:
+    trained = bench.fit(bench.make())
+    before = trained.state
+    first = bench.scores(trained)
+    again = bench.scores(trained)
+    if changed := difference(before, trained.state):
+        raise Failed(f"scoring changed the model: {changed}")
+    if not np.array_equal(first, again):
+        raise Failed(f"the same images scored twice differ by up to {float(np.abs(first - again).max()):.3g}")
+
+
+@check(
+    reason="`zslkit explain` lays the maps over the photo and takes one an attribute, in the order of the attributes.",
+    hint="give AttentionMaps of maps (B, A, H, W), scores (B, A) and channels (B, A, D) under a name for each part, or no `attention` at all",
+    after=[scores_shape],
+)
+def attention_maps(bench: Bench) -> str | None:
+    kind = next((k for k in ("map", "image") if k in bench.kind.inputs), None)
+    if kind is None:
+        raise Skipped("pooled features have no places to look at")
+    trained = bench.trained(0, kind)
+    model, count = trained.model.eval(), 4
+    with torch.inference_mode():
+        parts = model.attention(trained.inputs.source.batch(bench.test[:count]))
+    if not parts:
+        raise Skipped("it offers no attention")
+    assert trained.inputs.map_shape is not None
+    depth, *size = trained.inputs.map_shape
+    attributes = model.task.n_attributes
+    for name, part in parts.items():
+        if not (isinstance(name, str) and name.strip()):
+            raise Failed(f"a part is named {name!r}; it takes a text that can stand over a picture")
+        _sound(name, "maps", part.maps, (count, attributes, *size))
+        if part.scores is not None:
+            _sound(name, "scores", part.scores, (count, attributes))
+        if part.channels is not None:
+            _sound(name, "channels", part.channels, (count, attributes, depth))
+    return f"{len(parts)} part{'s' if len(parts) > 1 else ''}: {', '.join(parts)}"
+
+
+def _sound(part: str, what: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(tensor.shape) != shape:
+        raise Failed(f"{what} of part {part!r} have shape {tuple(tensor.shape)}, and it takes {shape}")
+    if not torch.isfinite(tensor).all():
+        raise Failed(f"{what} of part {part!r} hold a value that is not finite")

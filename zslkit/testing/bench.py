@@ -1,0 +1,167 @@
+"""Where a model is tried: made, trained and asked by the harness's own code, on the tiny dataset and the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from zslkit.config import Config, Input, Layer, TrainConfig, build, merge, nested
+from zslkit.dataset import Dataset, Index
+from zslkit.errors import UserError
+from zslkit.fitting import fit, make_model, score
+from zslkit.model import GradientModel, Model, ModelConfig
+from zslkit.progress import Silent
+from zslkit.testing.check import Failed
+from zslkit.testing.tiny import tiny_dataset, tiny_inputs
+from zslkit.training.loop import Observer
+from zslkit.training.source import Inputs
+
+CPU = torch.device("cpu")
+SHORT, LONG = 2, 20
+"""Epochs of a training that only has to happen, and of one that has to learn."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model and what it was trained on. log: a dict for every line that the training logged."""
+
+    model: Model
+    inputs: Inputs
+    log: Sequence[Mapping[str, Any]] = field(default_factory=list)
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """A copy of all that is kept of the model."""
+        return {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+
+
+class Bench:
+    """One model class on trial. What several checks need is trained once and only looked at.
+
+    settings: the model's config by dotted key; they win over the class's `check_settings` and over the short training of the kit.
+    """
+
+    def __init__(self, kind: type[Model], name: str, settings: Mapping[str, Any] | None = None) -> None:
+        self.kind, self.name = kind, name
+        self.dataset = tiny_dataset()
+        self._given = [Layer(nested(kind.check_settings), "check_settings"), Layer(nested(settings or {}), "settings")]
+        self._trained: dict[tuple[int, Input], Trained] = {}
+
+    @property
+    def gradient(self) -> bool:
+        """Whether the harness's loop trains the model, so that it can be interrupted and has a precision."""
+        return issubclass(self.kind, GradientModel)
+
+    @property
+    def frozen_input(self) -> Input:
+        """The preferred kind of input, one without a backbone to train if there is any."""
+        return next((kind for kind in self.kind.inputs if kind != "image"), "image")
+
+    @cached_property
+    def default_config(self) -> ModelConfig:
+        """Raises UserError that names the key which has no default."""
+        return build(self.kind.Config, merge([]), self.name)
+
+    def config(self, epochs: int = SHORT, changes: Mapping[str, Any] | None = None) -> ModelConfig:
+        """The default config with a short training; changes, by dotted key, win over everything."""
+        layers = [Layer(self.default_config.model_dump(), "defaults"), Layer(shortened(self.default_config, epochs), "kit"), *self._given]
+        layers.append(Layer(nested(changes or {}), "check"))
+        try:
+            return build(self.kind.Config, merge(layers), self.name)
+        except UserError as error:
+            raise Failed(
+                f"the config cannot be made for a short training ({error}); say in check_settings what suits the model"
+            ) from error
+
+    def inputs(self, kind: Input | None = None, dataset: Dataset | None = None) -> Inputs:
+        return tiny_inputs(dataset or self.dataset, kind or self.frozen_input)
+
+    def make(
+        self, seed: int = 0, *, dataset: Dataset | None = None, inputs: Inputs | None = None, config: ModelConfig | None = None
+    ) -> Model:
+        """An untrained model, as the harness makes it."""
+        return make_model(self.kind, config or self.config(), dataset or self.dataset, inputs or self.inputs(), seed, CPU)
+
+    def fit(
+        self,
+        model: Model,
+        seed: int = 0,
+        *,
+        dataset: Dataset | None = None,
+        inputs: Inputs | None = None,
+        checkpoint: Path | None = None,
+        observer: Observer | None = None,
+    ) -> Trained:
+        """Train in place, as the harness does."""
+        inputs, log = inputs or self.inputs(), cast(list[Mapping[str, Any]], [])
+        fit(
+            model,
+            dataset or self.dataset,
+            inputs,
+            seed=seed,
+            device=CPU,
+            reporter=Silent(),
+            log=lambda **values: log.append(values),
+            name="train",
+            checkpoint=checkpoint,
+            observer=observer,
+        )
+        return Trained(model, inputs, log)
+
+    def trained(self, seed: int = 0, kind: Input | None = None) -> Trained:
+        """A shortly trained model that checks share: it is looked at and never changed."""
+        kind = kind or self.frozen_input
+        if (seed, kind) not in self._trained:
+            inputs = self.inputs(kind)
+            self._trained[seed, kind] = self.fit(self.make(seed, inputs=inputs), seed, inputs=inputs)
+        return self._trained[seed, kind]
+
+    def scores(self, trained: Trained, index: Index | None = None) -> NDArray[np.float32]:
+        """Scores (N, C) of images by index, by default of both test sets. Raises what zslkit.fitting.score raises."""
+        return score(trained.model, trained.inputs.source, self.test if index is None else index, CPU)
+
+    @property
+    def test(self) -> Index:
+        """The images of both test sets."""
+        return np.concatenate([self.dataset.split.test_seen, self.dataset.split.test_unseen])
+
+
+def shortened(config: Config, epochs: int) -> dict[str, Any]:
+    """The changes that make a config train for so many epochs at most, in small batches.
+
+    Sections of the harness's loop are set; of other sections and keys, whole numbers called epochs or ..._epochs are lowered, to a
+    quarter of it beside such a section, since they are warm-ups then.
+    """
+    changes: dict[str, Any] = {}
+    loop = any(isinstance(getattr(config, name), TrainConfig) for name in type(config).model_fields)
+    most = max(1, epochs // 4) if loop else epochs
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        if isinstance(value, TrainConfig):
+            changes[name] = {"epochs": epochs, "steps_per_epoch": 5, "batch_size": 18}
+        elif isinstance(value, Config):
+            if inner := shortened(value, epochs):
+                changes[name] = inner
+        elif type(value) is int and (name == "epochs" or name.endswith("_epochs")) and value > most:
+            changes[name] = most
+    return changes
+
+
+def difference(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> str:
+    """Which tensors of two states are not equal to the last bit, in words; "" if all are."""
+    if one.keys() != other.keys():
+        return f"{min(one.keys() ^ other.keys())} is kept of one and not of the other"
+    unlike = [k for k in one if one[k].shape != other[k].shape or not torch.equal(_plain(one[k]), _plain(other[k]))]
+    return f"{unlike[0]}{f' and {len(unlike) - 1} more' if len(unlike) > 1 else ''} of {len(one)} differ" if unlike else ""
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    return torch.nan_to_num(tensor) if tensor.is_floating_point() else tensor

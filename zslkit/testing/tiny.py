@@ -1,0 +1,162 @@
+"""A made-up dataset for tests: 15 classes, every kind of input and semantics, learnable in seconds, on no disk.
+
+Classes differ in four things (colour, shape, size, texture), each of which takes one of three values: 12 attributes in four
+groups. The 9 seen classes are the tetracode, so every two values stand together in exactly one of them; the 6 unseen ones
+combine the same values otherwise. Every dimension has a size of its own, so that shapes that are mixed up cannot go unnoticed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from itertools import product
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from zslkit.backbones import Transform
+from zslkit.config import Input
+from zslkit.data.extract import ImageInputs
+from zslkit.data.images import ArrayImages
+from zslkit.dataset import Dataset, Split
+from zslkit.fitting import make_task
+from zslkit.model import ModelConfig, Task
+from zslkit.semantics import Semantics
+from zslkit.training.source import Inputs
+from zslkit.training.view import ArraySource
+
+GROUPS = {
+    "colour": ("red", "green", "blue"),
+    "shape": ("round", "square", "long"),
+    "size": ("small", "middling", "large"),
+    "texture": ("plain", "striped", "dotted"),
+}
+SEEN, UNSEEN = 9, 6
+TRAINVAL, TEST_SEEN, TEST_UNSEEN = 6, 3, 5
+"""Images of a class in each set."""
+CHANNELS, HEIGHT, WIDTH = 16, 3, 4
+CELL = 4
+"""Pixels along one cell of the feature map."""
+WORD_WIDTH = 10
+STRENGTH, NOISE = 5.0, 0.2
+"""Size of a channel where its attribute shows, and of the noise in every channel: pooled features are about as large as a ResNet's."""
+BRIGHTNESS = 16.0
+"""Grey levels of a channel of 1."""
+TRANSFORM = Transform(size=None, mean=(0.5,) * 3, std=(0.5,) * 3, interpolation="bilinear")
+
+
+def tiny_dataset(*, images: bool = True, word_vectors: bool = True, groups: bool = True, seed: int = 0) -> Dataset:
+    """15 classes with 12 attributes, 111 images of 12 x 16 pixels; the same for the same seed.
+
+    Pooled features (N, 16), maps (N, 16, 3, 4) and pixels are linear in the attributes of the class, plus noise; what belongs to a
+    group shows in one corner of the image. images=False leaves pooled features alone, as datasets without photos have them;
+    word_vectors and groups may be left away too.
+    """
+    made = _made(seed)
+    semantics = made.semantics
+    if not word_vectors:
+        semantics = replace(semantics, word_vectors=None)
+    if not groups:
+        semantics = replace(semantics, groups={})
+    return replace(made, semantics=semantics, images=made.images if images else None)
+
+
+def tiny_inputs(dataset: Dataset, kind: Input = "pooled") -> Inputs:
+    """The inputs of a tiny dataset as the harness would prepare them: by one small frozen backbone, or with it to be trained.
+
+    pooled: (16,). map: (16, 3, 4). image: (3, 12, 16), and `build_backbone` makes the backbone.
+    """
+    shape = (CHANNELS, HEIGHT, WIDTH)
+    facts = ("tiny", "made up", "tiny", f"tiny {kind}")
+    if kind == "pooled":
+        assert dataset.features is not None
+        return Inputs(ArraySource(dataset.features), kind, shape[:1], None, None, *facts, None)
+    assert isinstance(dataset.images, ArrayImages), "this tiny dataset was made without images"
+    size = (HEIGHT * CELL, WIDTH * CELL)
+    if kind == "map":
+        return Inputs(ArraySource(_maps(dataset.images)), kind, shape, shape, None, *facts, size)
+    return Inputs(ImageInputs(dataset.images, TRANSFORM), kind, (3, *size), shape, TinyBackbone, *facts, size)
+
+
+def tiny_task(
+    kind: Input = "pooled", config: ModelConfig | None = None, *, word_vectors: bool = True, groups: bool = True, seed: int = 0
+) -> Task:
+    """What a model gets to know of the tiny dataset, to construct one with: `Mine(MineConfig(), tiny_task("map"))`."""
+    dataset = tiny_dataset(word_vectors=word_vectors, groups=groups, seed=seed)
+    return make_task(dataset, tiny_inputs(dataset, kind), config or ModelConfig())
+
+
+class TinyBackbone(nn.Module):
+    """Images (B, 3, 12, 16) to maps (B, 16, 3, 4). Its start reads the channels that the pixels were drawn from."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, CHANNELS, CELL, stride=CELL)
+        self.normalisation = nn.BatchNorm2d(CHANNELS)
+        weight = torch.from_numpy(_patterns().T * (127.5 / BRIGHTNESS)).float()
+        with torch.no_grad():
+            self.convolution.weight.copy_(weight.reshape(CHANNELS, CELL, CELL, 3).permute(0, 3, 1, 2))
+            self.convolution.bias.zero_()  # type: ignore[union-attr]
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.relu(self.normalisation(self.convolution(images)))
+
+
+@lru_cache(maxsize=4)
+def _made(seed: int) -> Dataset:
+    rng = np.random.default_rng([seed, 12])
+    seen = [(a, b, (a + b) % 3, (a - b) % 3) for a, b in product(range(3), repeat=2)]
+    unseen = [((a + 1) % 3, b, c, d) for a, b, c, d in seen][:UNSEEN]
+    order = rng.permutation(SEEN + UNSEEN)  # seen and unseen classes take turns, as on real data
+    combinations = [[*seen, *unseen][k] for k in order]
+    present = np.concatenate([np.eye(3)[[c[g] for c in combinations]] for g in range(4)], axis=1)
+    attributes = (present * rng.uniform(0.8, 1.0, present.shape) + rng.uniform(0, 0.05, present.shape)).astype(np.float32)
+    names = tuple(value for values in GROUPS.values() for value in values)
+    classes = tuple(" ".join(values[k] for values, k in zip(GROUPS.values(), c, strict=True)) for c in combinations)
+
+    labels: list[int] = []
+    parts: tuple[list[int], ...] = ([], [], [])
+    for label, k in enumerate(order):
+        counts = (TRAINVAL, TEST_SEEN, 0) if k < SEEN else (0, 0, TEST_UNSEEN)
+        for part, count in zip(parts, counts, strict=True):
+            part += range(len(labels), len(labels) + count)
+            labels += [label] * count
+    images = _images(attributes[labels], rng)
+    semantics = Semantics(
+        attributes,
+        names,
+        {group: tuple(range(3 * g, 3 * g + 3)) for g, group in enumerate(GROUPS)},
+        rng.standard_normal((len(names), WORD_WIDTH)).astype(np.float32),
+    )
+    split = Split(*(np.array(part, dtype=np.int64) for part in parts))
+    pooled = _maps(images).mean(axis=(2, 3))
+    return Dataset("tiny", classes, np.array(labels, dtype=np.int64), split, semantics, images, pooled, "tiny (made up)")
+
+
+def _images(attributes: NDArray[np.float32], rng: np.random.Generator) -> ArrayImages:
+    """Pixels (N, 12, 16, 3) uint8 of images with these attributes (N, 12)."""
+    # One channel answers to each attribute, and every attribute a little to every channel; all features are above zero.
+    answers = np.concatenate([np.eye(12), np.zeros((CHANNELS - 12, 12))]) + rng.uniform(0, 0.1, (CHANNELS, 12))
+    maps = np.zeros((len(attributes), HEIGHT, WIDTH, CHANNELS))
+    for group, cell in enumerate(((0, 0), (0, WIDTH - 1), (HEIGHT - 1, 0), (HEIGHT - 1, WIDTH - 1))):
+        columns = slice(3 * group, 3 * group + 3)
+        maps[:, cell[0], cell[1]] = STRENGTH * attributes[:, columns] @ answers[:, columns].T
+    maps = np.maximum(maps + NOISE * rng.standard_normal(maps.shape), 0)
+    cells = (maps @ _patterns().T).reshape(*maps.shape[:3], CELL, CELL, 3)
+    pixels = cells.transpose(0, 1, 3, 2, 4, 5).reshape(len(maps), HEIGHT * CELL, WIDTH * CELL, 3)
+    return ArrayImages(np.clip(np.rint(127.5 + BRIGHTNESS * pixels), 0, 255).astype(np.uint8))
+
+
+@lru_cache(maxsize=1)
+def _patterns() -> NDArray[np.float64]:
+    """How each channel is drawn into the pixels of a cell: (48, 16) with orthonormal columns."""
+    return np.linalg.qr(np.random.default_rng(48).standard_normal((CELL * CELL * 3, CHANNELS)))[0]
+
+
+def _maps(images: ArrayImages) -> NDArray[np.float32]:
+    """The frozen backbone's maps (N, 16, 3, 4) of all images."""
+    with torch.inference_mode():
+        maps: Tensor = TinyBackbone().eval()(TRANSFORM.normalise(torch.from_numpy(images.array)))
+    return maps.numpy()

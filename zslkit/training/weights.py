@@ -1,0 +1,45 @@
+"""What is kept of a trained model: its parameters and buffers in one safetensors file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from zslkit.errors import DataError
+from zslkit.model import Model
+
+
+def save(model: Model, path: Path) -> None:
+    """Write the model's state to `path`."""
+    from safetensors.torch import save_file
+
+    save_file({k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}, path)
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """The state that `save` wrote to a run folder. Raises DataError that names the file if it is missing or damaged."""
+    from safetensors.torch import load_file
+
+    try:
+        state: dict[str, Tensor] = load_file(path)
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing; move the folder {path.parent} away and run again") from error
+    except Exception as error:  # the reader raises an error of its own for each way a file can be damaged
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path} is cut off or damaged ({reason}); move the folder {path.parent} away and run again") from error
+    return state
+
+
+def fill(model: Model, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Put weights that were read from `path` into the model. Raises DataError if they are not of its names and shapes."""
+    ours: dict[str, Any] = model.state_dict()
+    wrong = sorted(k for k in ours.keys() | weights.keys() if k not in ours or k not in weights or ours[k].shape != weights[k].shape)
+    if wrong:
+        raise DataError(
+            f"{path} does not fit {type(model).__name__} as it is installed: {len(wrong)} of {len(ours)} tensors are missing, too many or "
+            f"of another shape ({wrong[0]}{', ...' if len(wrong) > 1 else ''}); install the version that made the run, or run again"
+        )
+    model.load_state_dict(dict(weights))
