@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from zslkit.errors import TrainingError
-from zslkit.testing.bench import Bench, difference
+from zslkit.testing.bench import Bench, difference, state_of
 from zslkit.testing.check import Failed, Skipped, check
 from zslkit.testing.declared import declared_inputs
 
@@ -21,14 +21,12 @@ RTOL, ATOL = 1e-4, 1e-5
     after=[declared_inputs],
 )
 def scores_shape(bench: Bench) -> None:
-    trained = bench.trained()
-    for count in (len(bench.test), 1):
-        try:
-            scores = bench.scores(trained, bench.test[:count])
-        except TrainingError as error:
-            raise Failed(str(error)) from error
-        if not scores.dtype.kind == "f":
-            raise Failed(f"scores are {scores.dtype} and not floating point")
+    for kind in bench.kind.inputs:
+        for count in (len(bench.test), 1):
+            try:
+                bench.scores(bench.trained(0, kind), bench.test[:count])
+            except TrainingError as error:
+                raise Failed(f"with input {kind!r}: {error}") from error
 
 
 @check(
@@ -58,10 +56,9 @@ def scores_of_each_image(bench: Bench) -> None:
 )
 def scoring_leaves_no_trace(bench: Bench) -> None:
     trained = bench.fit(bench.make())
-    before = trained.state
     first = bench.scores(trained)
     again = bench.scores(trained)
-    if changed := difference(before, trained.state):
+    if changed := difference(trained.state, state_of(trained.model)):
         raise Failed(f"scoring changed the model: {changed}")
     if not np.array_equal(first, again):
         raise Failed(f"the same images scored twice differ by up to {float(np.abs(first - again).max()):.3g}")
@@ -69,7 +66,8 @@ def scoring_leaves_no_trace(bench: Bench) -> None:
 
 @check(
     reason="`zslkit explain` lays the maps over the photo and takes one an attribute, in the order of the attributes.",
-    hint="give AttentionMaps of maps (B, A, H, W), scores (B, A) and channels (B, A, D) under a name for each part, or no `attention` at all",
+    hint="give AttentionMaps of maps (B, A, H, W), scores (B, A) and channels (B, A, D) under a name for each part, or leave "
+    "`attention` as it is",
     after=[scores_shape],
 )
 def attention_maps(bench: Bench) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -20,6 +20,7 @@ from zslkit.fitting import fit, make_model, score
 from zslkit.model import GradientModel, Model, ModelConfig
 from zslkit.progress import Silent
 from zslkit.testing.check import Failed
+from zslkit.testing.shared import shared_state
 from zslkit.testing.tiny import tiny_dataset, tiny_inputs
 from zslkit.training.loop import Observer
 from zslkit.training.source import Inputs
@@ -31,22 +32,19 @@ SHORT, LONG = 2, 20
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model and what it was trained on. log: a dict for every line that the training logged."""
+    """A trained model and what it was trained on. log: a dict for every line that the training logged. state: as training left it."""
 
     model: Model
     inputs: Inputs
-    log: Sequence[Mapping[str, Any]] = field(default_factory=list)
-
-    @property
-    def state(self) -> dict[str, Tensor]:
-        """A copy of all that is kept of the model."""
-        return {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+    log: Sequence[Mapping[str, Any]]
+    state: Mapping[str, Tensor]
 
 
 class Bench:
     """One model class on trial. What several checks need is trained once and only looked at.
 
     settings: the model's config by dotted key; they win over the class's `check_settings` and over the short training of the kit.
+    before: what models share, before this one was made. Raises UserError if the model has no such setting.
     """
 
     def __init__(self, kind: type[Model], name: str, settings: Mapping[str, Any] | None = None) -> None:
@@ -54,6 +52,16 @@ class Bench:
         self.dataset = tiny_dataset()
         self._given = [Layer(nested(kind.check_settings), "check_settings"), Layer(nested(settings or {}), "settings")]
         self._trained: dict[tuple[int, Input], Trained] = {}
+        self.before = shared_state(kind)
+        if settings:
+            self._refuse_wrong_settings()
+
+    def _refuse_wrong_settings(self) -> None:
+        try:
+            default = self.default_config
+        except UserError:  # which a check tells
+            return
+        build(self.kind.Config, merge([Layer(default.model_dump(), "defaults"), self._given[-1]]), self.name)
 
     @property
     def gradient(self) -> bool:
@@ -77,9 +85,7 @@ class Bench:
         try:
             return build(self.kind.Config, merge(layers), self.name)
         except UserError as error:
-            raise Failed(
-                f"the config cannot be made for a short training ({error}); say in check_settings what suits the model"
-            ) from error
+            raise Failed(f"the config cannot be made for a short training ({error}); say in check_settings what suits the model") from error
 
     def inputs(self, kind: Input | None = None, dataset: Dataset | None = None) -> Inputs:
         return tiny_inputs(dataset or self.dataset, kind or self.frozen_input)
@@ -114,7 +120,7 @@ class Bench:
             checkpoint=checkpoint,
             observer=observer,
         )
-        return Trained(model, inputs, log)
+        return Trained(model, inputs, log, state_of(model))
 
     def trained(self, seed: int = 0, kind: Input | None = None) -> Trained:
         """A shortly trained model that checks share: it is looked at and never changed."""
@@ -126,7 +132,11 @@ class Bench:
 
     def scores(self, trained: Trained, index: Index | None = None) -> NDArray[np.float32]:
         """Scores (N, C) of images by index, by default of both test sets. Raises what zslkit.fitting.score raises."""
-        return score(trained.model, trained.inputs.source, self.test if index is None else index, CPU)
+        return self.score(trained.model, trained.inputs, index)
+
+    def score(self, model: Model, inputs: Inputs, index: Index | None = None) -> NDArray[np.float32]:
+        """As `scores`, of any model."""
+        return score(model, inputs.source, self.test if index is None else index, CPU)
 
     @property
     def test(self) -> Index:
@@ -153,6 +163,11 @@ def shortened(config: Config, epochs: int) -> dict[str, Any]:
         elif type(value) is int and (name == "epochs" or name.endswith("_epochs")) and value > most:
             changes[name] = most
     return changes
+
+
+def state_of(model: Model) -> dict[str, Tensor]:
+    """A copy of all that is kept of the model."""
+    return {k: v.detach().clone() for k, v in model.state_dict().items()}
 
 
 def difference(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> str:

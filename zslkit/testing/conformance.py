@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from zslkit.errors import UnknownName, ZslkitError, did_you_mean
@@ -14,6 +15,7 @@ from zslkit.settings import MODELS
 from zslkit.testing import answers, declared, honesty, training
 from zslkit.testing.bench import Bench
 from zslkit.testing.check import Check, ConformanceError, Failed, Result, Skipped, check
+from zslkit.testing.shared import generators_kept
 
 if TYPE_CHECKING:
     import pytest
@@ -65,35 +67,43 @@ class Trial:
     """One model before all checks. Each is run once, when it is first asked for; what they train they share.
 
     model: a class, or the name of a registered model. settings: its config by dotted key, over the checks' own short training.
+    skip: names of checks that count for nothing. Raises UnknownName for a name that is no check.
     """
 
-    def __init__(self, model: type[Model] | str, settings: Mapping[str, Any] | None = None) -> None:
-        self._model, self._settings = model, settings
+    def __init__(self, model: type[Model] | str, settings: Mapping[str, Any] | None = None, skip: Iterable[str] = ()) -> None:
+        self._model, self._settings, self._skip = model, settings, frozenset(_named(name).name for name in skip)
         self._results: dict[str, Result] = {}
-        self._bench: Bench | None = None
 
     @property
     def name(self) -> str:
         return self._model if isinstance(self._model, str) else self._model.__name__
 
+    @cached_property
+    def bench(self) -> Bench:
+        """Raises UnknownName, NameClash or BrokenPlugin if the name leads to no class, UserError if it has no such setting."""
+        kind = MODELS.load(self._model)[1] if isinstance(self._model, str) else self._model
+        return Bench(kind, self.name, self._settings)
+
     def result(self, which: Check) -> Result:
-        """What comes of a check. Raises UnknownName, NameClash or BrokenPlugin if the model's name does not lead to a class."""
+        """What comes of a check. Raises as `bench` does."""
         if which.name not in self._results:
-            self._results[which.name] = self._run(which)
+            with generators_kept():
+                self._results[which.name] = self._run(which)
         return self._results[which.name]
 
-    def _bench_of(self) -> Bench:
-        if self._bench is None:
-            kind = MODELS.load(self._model)[1] if isinstance(self._model, str) else self._model
-            self._bench = Bench(kind, self.name, self._settings)
-        return self._bench
+    def obstacle(self, which: Check) -> Result | None:
+        """The first of the checks that this one builds on that does not hold; None if all do."""
+        for name in which.after:
+            if (deeper := self.obstacle(_named(name))) is not None:
+                return deeper
+            if name not in self._skip and (result := self.result(_named(name))).status in ("failed", "expected failure"):
+                return result
+        return None
 
     def _run(self, which: Check) -> Result:
-        facts = {"reason": which.reason, "hint": which.hint}
-        bench = self._bench_of()
-        for earlier in which.after:
-            if self.result(_named(earlier)).status in ("failed", "expected failure") or self._blocked(earlier):
-                return Result(which.name, "skipped", f"it says nothing before {self._root(earlier)} passes", **facts)
+        bench, facts = self.bench, {"reason": which.reason, "hint": which.hint}
+        if (obstacle := self.obstacle(which)) is not None:
+            return Result(which.name, "skipped", f"it says nothing before {obstacle.check} passes", **facts)
         expected = bench.kind.expected_failures.get(which.name)
         try:
             message = which.function(bench) or ""
@@ -109,19 +119,6 @@ class Trial:
             return Result(which.name, "unexpected pass", message, **facts)
         return Result(which.name, "passed", message, **facts)
 
-    def _blocked(self, name: str) -> bool:
-        return any(
-            self.result(_named(earlier)).status in ("failed", "expected failure") or self._blocked(earlier)
-            for earlier in _named(name).after
-        )
-
-    def _root(self, name: str) -> str:
-        """The check that failed, of `name` and those before it."""
-        return next((self._root(earlier) for earlier in _named(name).after if self._blocked(earlier) or self._bad(earlier)), name)
-
-    def _bad(self, name: str) -> bool:
-        return self.result(_named(name)).status in ("failed", "expected failure")
-
 
 def check_model(
     model: type[Model] | str,
@@ -136,13 +133,17 @@ def check_model(
 
     model: a class, or the name of a registered model. only, skip: names of checks to run, or to leave away. settings: the model's
     config by dotted key, such as {"train.lr": 0.1}, over the checks' own short training.
-    Raises ConformanceError that lists what failed, unless raise_ is False; UnknownName for a name that is no check or no model.
+    A check that could not be run because one it builds on fails brings that one's result along, even if it was not asked for.
+    Raises ConformanceError that lists what failed, unless raise_ is False; UnknownName for a name that is no check or no model;
+    UserError for a setting that the model does not have.
     """
     asked = chosen(only, skip)
-    trial, reporter = Trial(model, settings), reporter or Silent()
-    results = []
+    trial, reporter = Trial(model, settings, skip), reporter or Silent()
+    results: list[Result] = []
     with reporter.phase(f"check {trial.name}", total=len(asked)) as phase:
         for which in asked:
+            if (obstacle := trial.obstacle(which)) is not None and obstacle not in results:
+                results.append(obstacle)
             results.append(trial.result(which))
             phase.advance()
     if raise_ and (bad := [result for result in results if result.failed]):
@@ -182,10 +183,9 @@ def parametrize_with_checks(
     """
     import pytest
 
-    trials = [Trial(model, settings) for model in models]
-    cases = [
-        pytest.param(_bound(trial, which), id=f"{trial.name}-{which.name}") for trial in trials for which in chosen((), skip)
-    ]
+    skip = list(skip)
+    trials = [Trial(model, settings, skip) for model in models]
+    cases = [pytest.param(_bound(trial, which), id=f"{trial.name}-{which.name}") for trial in trials for which in chosen(skip=skip)]
     return pytest.mark.parametrize("check", cases)
 
 

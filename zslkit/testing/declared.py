@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import get_args
 
+import torch
+
 from zslkit.config import Settings, build, known_keys
 from zslkit.errors import UserError, did_you_mean
 from zslkit.model import CONTRACT, TrainProtocol, check_model
@@ -77,7 +79,9 @@ def unknown_keys(bench: Bench) -> None:
 def declared_inputs(bench: Bench) -> None:
     for kind in bench.kind.inputs:
         try:
-            bench.scores(bench.trained(0, kind))
+            trained = bench.trained(0, kind)
+            with torch.inference_mode():
+                trained.model.scores(trained.inputs.source.batch(bench.test))
         except Exception as error:
             raise Failed(f"with input {kind!r} of {list(bench.kind.inputs)}: {type(error).__name__}: {error}") from error
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import random
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +12,10 @@ from torch import Tensor
 
 from zslkit.dataset import Index
 from zslkit.errors import ZslkitError
-from zslkit.model import Model
 from zslkit.testing.answers import scores_shape
 from zslkit.testing.bench import Bench, difference
 from zslkit.testing.check import Failed, Skipped, check
+from zslkit.testing.shared import changes, shared_state
 from zslkit.testing.training import same_seed_same_model
 from zslkit.training.view import Source
 
@@ -30,10 +29,8 @@ def never_sees_test_images(bench: Bench) -> None:
     inputs = bench.inputs()
     guard = _Guard(inputs.source, frozenset(bench.dataset.split.trainval.tolist()))
     guarded = replace(inputs, source=guard)
-    try:
+    with contextlib.suppress(_Leak):
         bench.fit(bench.make(inputs=guarded), inputs=guarded)
-    except _Leak:
-        pass
     if guard.touched:
         raise Failed(f"training asked for {len(guard.touched)} images of the test sets")
 
@@ -84,56 +81,13 @@ def declared_protocol(bench: Bench) -> str | None:
 )
 def no_global_state(bench: Bench) -> None:
     alone = {seed: bench.trained(seed).state for seed in (0, 1)}
-    classes = {c: _values(c) for c in bench.kind.__mro__ if issubclass(c, Model) and c.__module__ != Model.__module__}
-    settings = _settings()
-    generators = torch.get_rng_state(), np.random.get_state(), random.getstate()
-    try:
-        first, second = bench.make(0), bench.make(1)
-        for seed, model in ((1, second), (0, first)):
-            # Whoever draws from the global generators in fit without a seed of its own gets other numbers now.
-            torch.manual_seed(99 + seed)
-            np.random.seed(99 + seed)
-            random.seed(99 + seed)
-            if unlike := difference(alone[seed], bench.fit(model, seed).state):
-                raise Failed(f"made beside another model and trained after it, it ends elsewhere than alone: {unlike}")
-    finally:
-        torch.set_rng_state(generators[0])
-        np.random.set_state(generators[1])
-        random.setstate(generators[2])
-    for c, before in classes.items():
-        if changed := [name for name, value in _values(c).items() if name not in before or not _same(before[name], value)]:
-            raise Failed(f"making or training a model changes {c.__name__}.{changed[0]}, which all models share")
-    if changed := [name for name, value in _settings().items() if value != settings[name]]:
-        raise Failed(f"making or training a model changes {changed[0]} for the whole process")
-
-
-def _values(kind: type) -> dict[str, Any]:
-    """A deep copy of the data that a class holds, methods left out."""
-    values = {}
-    for name, value in vars(kind).items():
-        if name.startswith("__") or callable(value) or isinstance(value, (property, classmethod, staticmethod)):
-            continue
-        try:
-            values[name] = copy.deepcopy(value)
-        except Exception:  # what cannot be copied (a lock, a file) is compared with itself
-            values[name] = value
-    return values
-
-
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return one.shape == other.shape and bool(torch.equal(one, other))
-    try:
-        return bool(np.all(one == other)) if isinstance(one, np.ndarray) else bool(one == other)
-    except Exception:  # values that cannot be compared are not held against anyone
-        return True
-
-
-def _settings() -> dict[str, Any]:
-    return {
-        "torch's default type": torch.get_default_dtype(),
-        "torch's number of threads": torch.get_num_threads(),
-        "whether torch records gradients": torch.is_grad_enabled(),
-        "whether torch is deterministic": torch.are_deterministic_algorithms_enabled(),
-        "NumPy's error handling": str(np.geterr()),
-    }
+    models = {seed: bench.make(seed) for seed in (0, 1)}
+    for seed in (1, 0):
+        # Whoever draws from the global generators in fit without a seed of its own gets other numbers now.
+        torch.manual_seed(99 + seed)
+        np.random.seed(99 + seed)
+        random.seed(99 + seed)
+        if unlike := difference(alone[seed], bench.fit(models[seed], seed).state):
+            raise Failed(f"made beside another model and trained after it, it ends elsewhere than alone: {unlike}")
+    if changed := changes(bench.before, shared_state(bench.kind)):
+        raise Failed(f"making or training a model changes {changed[0]}, which all models share")
