@@ -206,6 +206,15 @@ class DatasetSource(ABC):
     file: what the archive is called in the data root and on mirrors. urls: tried in order. folder: where its contents go below the
     root. holds: paths below `folder` that are there once it is unpacked; whatever folders the archive wraps around them are dropped.
     Optional: only (take only these folders), size (bytes, about), licence, md5, sha256 (without one the first download records it)."""
+    counts: ClassVar[Mapping[str, int]] = {}
+    """Known facts to check what is read against: images, attributes, seen, unseen, trainval, test_seen, test_unseen."""
+
+    def looks_for(self, root: Path) -> Mapping[str, tuple[Path, ...]]:
+        """What the dataset is made of ("photos") -> the places where it is looked for, of which the first that exists is used.
+
+        For `zslkit data info` and `zslkit doctor`; reads nothing. A dataset that needs no file says nothing here.
+        """
+        return {}
 
     @abstractmethod
     def load(self, name: str, root: Path) -> Dataset:

@@ -23,6 +23,14 @@ class CUB2010(DatasetSource):
     licence = "photos for non-commercial research and education only"
     defaults: ClassVar[Mapping[str, Any]] = {"backbone": "tf_efficientnet_lite0", "size": None}
     published_as = ""
+    counts: ClassVar[Mapping[str, int]] = {
+        "images": 6033, "attributes": 312, "seen": 150, "unseen": 50, "trainval": 3616, "test_seen": 897, "test_unseen": 1520,
+    }  # fmt: skip
+
+    def looks_for(self, root: Path) -> Mapping[str, tuple[Path, ...]]:
+        cub = CUB().looks_for(root)
+        own = {"photos": (root / "cub200_2010" / "images",), "unseen classes": (root / "xlsa17/data/CUB/testclasses.txt",)}
+        return {**own, **{what: cub[what] for what in ("split", "attribute names", "word vectors")}}
 
     def load(self, name: str, root: Path) -> Dataset:
         root = need_root(name, root)

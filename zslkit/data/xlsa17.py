@@ -46,8 +46,19 @@ class Xlsa17(DatasetSource):
     """Kind of the semantics, as in Semantics."""
     nameless: ClassVar[str] = "class"
     """What classes are called where att_splits.mat has no names: "class 1", "class 2", ..."""
-    counts: ClassVar[Mapping[str, int]] = {}
-    """Known facts to check what is read against: images, attributes, seen, unseen, trainval, test_seen, test_unseen."""
+
+    def looks_for(self, root: Path) -> Mapping[str, tuple[Path, ...]]:
+        home = root / "xlsa17" / "data" / self.folder
+        places = {"split": (home / "att_splits.mat",), "features": (home / "res101.mat",)}
+        if self.photos:
+            places["photos"] = (root / self.photos,)
+        if names := self._name_files():
+            places["attribute names"] = tuple(folder / n for n in names for folder in self._homes(root, "attribute_names"))
+            places["word vectors"] = self.word_vector_files(root)
+        return {what: tuple(dict.fromkeys(paths)) for what, paths in places.items()}
+
+    def _name_files(self) -> list[str]:
+        return [n + end for n in self.attribute_files for end in (".txt", ".csv")]
 
     def load(self, name: str, root: Path) -> Dataset:
         root = need_root(name, root)
@@ -111,7 +122,7 @@ class Xlsa17(DatasetSource):
     def card(self, root: Path, width: int) -> AttributeCard:
         """Attribute names from the data folder, else from the card that comes with zslkit, else numbers; groups from the card."""
         shipped = next((card for n in self.attribute_files if (card := shipped_card(n)) is not None), None)
-        own = first_file(self._homes(root, "attribute_names"), [n + end for n in self.attribute_files for end in (".txt", ".csv")])
+        own = first_file(self._homes(root, "attribute_names"), self._name_files())
         if own is not None:
             return replace(shipped or AttributeCard((), {}), names=read_names(own))
         return shipped or AttributeCard(tuple(f"{self.kind.removesuffix('s')} {k + 1}" for k in range(width)), {})

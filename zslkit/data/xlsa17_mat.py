@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,19 @@ class SplitFile:
     classes: tuple[str, ...] | None
     attributes: NDArray[np.float32]
     split: Split
+
+
+@dataclass(frozen=True)
+class SplitVariables:
+    """att_splits.mat as it stands, only counted from 0: what a reader who wants to use it would tidy or refuse is still there.
+
+    locs: "trainval", "test_seen", "test_unseen", and "train" and "val" where the file has them, in the file's order.
+    tables: "original_att" and "att" (A, C), those that the file has. classes: C names or None.
+    """
+
+    classes: tuple[str, ...] | None
+    tables: Mapping[str, NDArray[Any]]
+    locs: Mapping[str, Index]
 
 
 @dataclass(frozen=True)
@@ -48,6 +61,16 @@ def read_split_file(path: Path, semantics: str = "original_att") -> SplitFile:
         raise DataError(f"{path}: {len(classes)} class names but {len(table)} columns in {semantics}; fetch the file again")
     split = Split(*(np.sort(_counts(path, mat, part)) for part in parts))
     return SplitFile(classes, np.ascontiguousarray(table, dtype=np.float32), split)
+
+
+def read_split_variables(path: Path) -> SplitVariables:
+    """All of att_splits.mat, for looking at it. Raises DataError for a damaged file or a missing loc, not for one that is wrong."""
+    parts = ("trainval", "test_seen", "test_unseen")
+    more = ("train", "val")
+    mat = _read(path, ("original_att", "att", "allclasses_names", *(f"{part}_loc" for part in (*parts, *more))))
+    locs = {part: _counts(path, mat, f"{part}_loc") for part in (*parts, *more) if part in parts or f"{part}_loc" in mat}
+    tables = {key: _numbers(path, mat, key, 2) for key in ("original_att", "att") if key in mat}
+    return SplitVariables(_texts(path, mat, "allclasses_names") if "allclasses_names" in mat else None, tables, locs)
 
 
 def read_feature_file(path: Path) -> FeatureFile:
