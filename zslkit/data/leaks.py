@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Kind = Literal["same", "wider", "narrower"]
 
@@ -37,9 +37,9 @@ def words(name: str) -> tuple[str, ...]:
 
 def imagenet_names() -> dict[str, tuple[str, ...]]:
     """Synset -> its names, for the 1000 classes of ImageNet-1k, from the lists that timm carries."""
-    from timm.data import ImageNetInfo
+    from timm.data.imagenet_info import ImageNetInfo
 
-    info = ImageNetInfo("imagenet-1k")
+    info: Any = ImageNetInfo("imagenet-1k")
     return {
         str(info.index_to_label_name(k)): tuple(lemma.strip() for lemma in info.index_to_description(k).split(","))
         for k in range(info.num_classes())

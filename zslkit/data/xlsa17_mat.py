@@ -69,7 +69,7 @@ def read_split_variables(path: Path) -> SplitVariables:
     more = ("train", "val")
     mat = _read(path, ("original_att", "att", "allclasses_names", *(f"{part}_loc" for part in (*parts, *more))))
     locs = {part: _counts(path, mat, f"{part}_loc") for part in (*parts, *more) if part in parts or f"{part}_loc" in mat}
-    tables = {key: _numbers(path, mat, key, 2) for key in ("original_att", "att") if key in mat}
+    tables: dict[str, NDArray[Any]] = {key: _numbers(path, mat, key, 2) for key in ("original_att", "att") if key in mat}
     return SplitVariables(_texts(path, mat, "allclasses_names") if "allclasses_names" in mat else None, tables, locs)
 
 

@@ -36,7 +36,7 @@ def verify(name: str, data_root: Path, skip_images: bool, limit: int, as_json: b
     if as_json:
         print_json({"dataset": name, "data_root": str(data_root), "faults": len(faults), "checks": [asdict(check) for check in found]})
         return 1 if faults else 0
-    rows = []
+    rows: list[tuple[str, str, str]] = []
     for check in found:
         rows.append((check.name, check.verdict, check.text))
         rows += [("", "", f"- {item}") for item in check.items[:limit]]
