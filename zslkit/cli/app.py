@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "explain": ("zslkit.cli.explain:explain", "Where a trained model looks in images, attribute by attribute."),
     "data": ("zslkit.cli.data:data", "Fetch, prepare, check and describe datasets."),
     "check": ("zslkit.cli.conformance:check", "Does a model keep the contract? Every rule is tried on a tiny dataset."),
+    "doctor": ("zslkit.cli.doctor:doctor", "Does everything work here: Python, devices, plugins, data, disk."),
     "config": ("zslkit.cli.config:config", "What a run would use, and where each value comes from."),
     "models": ("zslkit.cli.plugins:models", "The models that are installed, or all about one of them."),
     "published": ("zslkit.cli.published:published", "Results that others have published, and how sure we are of them."),

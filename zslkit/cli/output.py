@@ -71,3 +71,12 @@ def printable(text: str) -> str:
 def shorten(text: str, length: int = 72) -> str:
     """The beginning of a text, cut at a word."""
     return textwrap.shorten(text, length, placeholder=" ...")
+
+
+def size_words(count: float) -> str:
+    """Bytes as people say them, in powers of ten: '812 B', '3.4 MB', '13 GB'."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 999.5:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 9.95 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

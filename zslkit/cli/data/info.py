@@ -1,0 +1,148 @@
+"""`zslkit data info`: all that is known of a dataset, and what of it is on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zslkit.cli.data.places import Place, look
+from zslkit.cli.describe import shown
+from zslkit.cli.listing import DATASETS
+from zslkit.cli.options import debug_option, json_option
+from zslkit.cli.output import print_columns, print_json, printable, size_words
+from zslkit.errors import ZslkitError
+
+if TYPE_CHECKING:
+    from zslkit.data.cache import Item
+    from zslkit.dataset import Dataset, DatasetSource
+
+
+@click.command()
+@click.argument("name")
+@click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Folder of the data.")
+@json_option
+@debug_option
+def info(name: str, data_root: Path, as_json: bool) -> int:
+    """All that is known of a registered dataset, or of a card NAME.yaml, whether its files are there or not."""
+    card = name.lower().endswith((".yaml", ".yml"))
+    if not card:
+        DATASETS.find(name)  # a name that nothing answers to costs no import
+    from zslkit.data.cache import belongs, contents
+    from zslkit.data.catalog import load_dataset
+    from zslkit.data.store import cache_root
+
+    facts, places = _card(Path(name)) if card else _source(name, data_root)
+    try:
+        dataset, why_not = load_dataset(name, data_root), ""
+    except ZslkitError as error:
+        dataset, why_not = None, str(error)
+    if dataset is not None:
+        facts.update(_loaded(dataset))
+    stores = [item for item in contents(cache_root()) if belongs(item.name, dataset.name if dataset is not None else facts["name"])]
+    facts["loads"] = why_not or "yes"
+    if as_json:
+        print_json({**facts, "places": [p.as_json() for p in places], "cache": [_stored(item) for item in stores]})
+        return 0
+    for word, value in facts.items():
+        if text := _text(value):
+            click.echo(f"{word + ':':<18}{printable(text)}")
+    if places:
+        click.echo()
+        print_columns(("looked for", "size", "files", "where"), [_row(place) for place in places])
+    if stores:
+        click.echo()
+        rows = [(item.kind, size_words(item.size), str(item.path)) for item in stores]
+        print_columns(("in the cache", "size", "where"), rows)
+    return 0
+
+
+def _source(name: str, root: Path) -> tuple[dict[str, Any], list[Place]]:
+    """What a registered dataset says of itself without its data. Raises BrokenPlugin."""
+    entry, kind = DATASETS.load(name)
+    source: DatasetSource = kind()
+    facts: dict[str, Any] = {
+        "name": entry.name,
+        "title": source.title,
+        "from": entry.origin,
+        "class": entry.target,
+        "licence": source.licence,
+        "citation": source.citation,
+        "published as": source.published_as,
+        "defaults": dict(source.defaults),
+        "counts": dict(source.counts),
+    }
+    from zslkit.data.xlsa17 import Xlsa17
+
+    if isinstance(source, Xlsa17):
+        width = source.counts.get("attributes", 0)
+        attributes = source.card(root, width)
+        facts |= {"semantics": source.kind, "attributes": list(attributes.names), "groups": _groups(attributes.groups)}
+    return facts, look(source.looks_for(root))
+
+
+def _card(path: Path) -> tuple[dict[str, Any], list[Place]]:
+    """What a card says. Raises UserError."""
+    from zslkit.data.folder import read_card
+
+    card = read_card(path)
+    files = {"images": card.images, "attributes": card.attributes, "word vectors": card.word_vectors}
+    if isinstance(card.unseen, str):
+        files["unseen classes"] = card.unseen
+    facts: dict[str, Any] = {
+        "name": card.name,
+        "title": card.title or card.name,
+        "from": str(path),
+        "licence": card.licence,
+        "citation": card.citation,
+        "published as": "",
+        "defaults": card.features,
+        "counts": {},
+    }
+    return facts, look({what: (path.parent / file,) for what, file in files.items() if file is not None})
+
+
+def _loaded(dataset: Dataset) -> dict[str, Any]:
+    seen = int(dataset.seen.sum())
+    counts = {
+        "images": len(dataset.labels),
+        "attributes": len(dataset.semantics.names),
+        "seen": seen,
+        "unseen": len(dataset.classes) - seen,
+    }
+    return {
+        "counts": counts | {part: len(index) for part, index in dataset.split.parts().items()},
+        "semantics": dataset.semantics.kind,
+        "attributes": list(dataset.semantics.names),
+        "groups": _groups(dataset.semantics.groups),
+        "word vectors": None if dataset.semantics.word_vectors is None else dataset.semantics.word_vectors.shape[1],
+        "fingerprints": dataset.fingerprints(),
+    }
+
+
+def _groups(groups: Any) -> dict[str, int]:
+    return {group: len(columns) for group, columns in groups.items()}
+
+
+def _stored(item: Item) -> dict[str, Any]:
+    return {"name": item.name, "kind": item.kind, "bytes": item.size, "path": str(item.path)}
+
+
+def _row(place: Place) -> tuple[str, str, str, str]:
+    if place.size is None:
+        return place.what, "missing", "-", str(place.path)
+    return place.what, size_words(place.size), str(place.files), str(place.path)
+
+
+def _text(value: Any) -> str:
+    """A fact on one line; long lists by their beginning, which --json has whole."""
+    if isinstance(value, dict):
+        return _some([f"{key} {shown(held)}" for key, held in value.items()], 12)
+    if isinstance(value, list):
+        return f"{len(value)}: {_some([str(v) for v in value], 6)}" if value else ""
+    return "" if value is None else str(value)
+
+
+def _some(parts: list[str], most: int) -> str:
+    return ", ".join(parts[:most]) + (f", and {len(parts) - most} more" if len(parts) > most else "")
