@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and the folder for those that can be made again."""
 
 from __future__ import annotations
 
@@ -21,3 +21,10 @@ def replacing(path: Path, suffix: str = ".new") -> Iterator[Path]:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def cache_root() -> Path:
+    """The cache, where feature stores live: $ZSLKIT_CACHE, else the user's cache folder."""
+    if given := os.environ.get("ZSLKIT_CACHE"):
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zslkit"

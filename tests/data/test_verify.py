@@ -121,7 +121,9 @@ def test_the_same_bytes_twice_are_a_fault_across_sets_and_a_note_within_one(tmp_
     (images / f"{copy}.png").write_bytes((images / "0.png").read_bytes())
     found = checks(root)
     assert found["identical images"].verdict == verdict and counted in found["identical images"].text
-    assert len(found["identical images"].items) == 1 and f"001.Auk/0.png (trainval) = 001.Auk/{copy}.png" in found["identical images"].items[0]
+    assert (
+        len(found["identical images"].items) == 1 and f"001.Auk/0.png (trainval) = 001.Auk/{copy}.png" in found["identical images"].items[0]
+    )
     assert found["near-duplicates"].verdict == "ok"  # what is identical is not told a second time
 
 
@@ -131,7 +133,9 @@ def test_a_smaller_brighter_copy_across_seen_and_unseen_is_a_near_duplicate(tmp_
     copy.save(root / "MADE/images/002.Wren/7.png")
     found = checks(root)
     assert found["identical images"].verdict == "ok"
-    assert found["near-duplicates"].verdict == "note" and found["near-duplicates"].text.startswith("1 pairs across sets, 1 of them seen/unseen, 1 ")
+    assert found["near-duplicates"].verdict == "note" and found["near-duplicates"].text.startswith(
+        "1 pairs across sets, 1 of them seen/unseen, 1 "
+    )
     assert found["near-duplicates"].items[0].startswith("001.Auk/0.png (trainval) ~ 002.Wren/7.png (test_unseen), ")
 
 
@@ -277,7 +281,12 @@ def test_an_interrupted_scan_goes_on_where_it_stopped(tmp_path: Path, monkeypatc
     assert (again.thumbnails == whole.thumbnails).all()
 
 
-NAMES = {"n1": ("albatross", "mollymawk"), "n2": ("bighorn", "bighorn sheep"), "n3": ("loggerhead", "loggerhead turtle"), "n4": ("grey whale",)}
+NAMES = {
+    "n1": ("albatross", "mollymawk"),
+    "n2": ("bighorn", "bighorn sheep"),
+    "n3": ("loggerhead", "loggerhead turtle"),
+    "n4": ("grey whale",),
+}
 
 
 @pytest.mark.parametrize(

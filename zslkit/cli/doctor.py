@@ -111,7 +111,7 @@ def _data(root: Path, sources: Sequence[tuple[str, DatasetSource]]) -> Iterator[
 
 def _disk(root: Path, sources: Sequence[tuple[str, DatasetSource]]) -> Iterator[Finding]:
     from zslkit.data.cache import belongs, contents
-    from zslkit.data.store import cache_root
+    from zslkit.files import cache_root
 
     cache = cache_root()
     held = contents(cache)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from zslkit.data.checks import Check
 from zslkit.data.duplicates import BITS, NEAR_BITS, NEAR_CORRELATION, Scan, identical, near, scan
 from zslkit.data.material import Material
-from zslkit.data.store import cache_root
 from zslkit.errors import DataError
+from zslkit.files import cache_root
 from zslkit.progress import Reporter
 
 OPEN, SAME, NEAR = "images open", "identical images", "near-duplicates"

@@ -7,7 +7,6 @@ whole, so a folder without `.partial` in its name is a finished store. bfloat16 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -18,15 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zslkit.errors import DataError
+from zslkit.files import cache_root as cache_root
 
 SCHEMA = 1
-
-
-def cache_root() -> Path:
-    """Where stores live: $ZSLKIT_CACHE, else the user's cache folder."""
-    if given := os.environ.get("ZSLKIT_CACHE"):
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zslkit"
 
 
 class FeatureStore:

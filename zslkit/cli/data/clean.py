@@ -36,7 +36,7 @@ def clean(pattern: str | None, partial: bool, older_than: float | None, everythi
     holds, links, and whatever zslkit did not put there are left alone.
     """
     from zslkit.data.cache import KEPT, PARTIAL, contents
-    from zslkit.data.store import cache_root
+    from zslkit.files import cache_root
 
     narrowed = pattern is not None or partial or older_than is not None
     if everything and narrowed:

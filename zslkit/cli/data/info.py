@@ -31,7 +31,7 @@ def info(name: str, data_root: Path, as_json: bool) -> int:
         DATASETS.find(name)  # a name that nothing answers to costs no import
     from zslkit.data.cache import belongs, contents
     from zslkit.data.catalog import load_dataset
-    from zslkit.data.store import cache_root
+    from zslkit.files import cache_root
 
     facts, places = _card(Path(name)) if card else _source(name, data_root)
     try:
