@@ -95,15 +95,11 @@ def test_info_needs_no_data(tmp_path: Path, capsys: Captured) -> None:
     assert told["published as"] == "CUB" and told["defaults"]["size"] == 448 and "non-commercial" in told["licence"]
     places = {p["what"]: p for p in told["places"]}
     assert not any(p["there"] for p in places.values())
-    assert (
-        places["features"]["path"] == str(tmp_path / "xlsa17/data/CUB/res101.mat")
+    assert places["features"]["path"] == str(tmp_path / "xlsa17/data/CUB/res101.mat")
     assert "att_splits.mat is missing" in told["loads"]
-    )
 
 
-def test_info_tells_what_is_on_disk_and_in_the_cache(
-    card: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_info_tells_what_is_on_disk_and_in_the_cache(card: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZSLKIT_CACHE", str(card.parent / "cache"))
     store = card.parent / "cache" / "features" / "birds-0123456789abcdef"
     store.mkdir(parents=True)
@@ -127,9 +123,7 @@ def test_the_first_place_that_exists_is_told(tmp_path: Path) -> None:
     assert (lost.path, lost.there) == (tmp_path / "c", False)
 
 
-def test_the_doctor_finds_data_and_faults_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
-) -> None:
+def test_the_doctor_finds_data_and_faults_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     monkeypatch.setenv("ZSLKIT_CACHE", str(tmp_path / "cache"))
     home = tmp_path / "data" / "xlsa17" / "data" / "SUN"
     home.mkdir(parents=True)
@@ -144,9 +138,7 @@ def test_the_doctor_finds_data_and_faults_nothing(
     assert not (tmp_path / "cache").exists()  # looking changes nothing
 
 
-def test_the_doctor_fails_where_something_must_work_and_does_not(
-    monkeypatch: pytest.MonkeyPatch, capsys: Captured
-) -> None:
+def test_the_doctor_fails_where_something_must_work_and_does_not(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     monkeypatch.setattr(machine, "_installed", lambda name: name != "pooch")
     assert main(["doctor", "--json"]) == 1
     found = {f["name"]: f for f in json.loads(capsys.readouterr().out)["findings"]}
