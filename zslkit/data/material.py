@@ -114,7 +114,7 @@ def of_proposed_split(name: str, source: Xlsa17, root: Path) -> Material:
     """A dataset of xlsa17. att_splits.mat is enough; res101.mat, class lists and photos are looked at where they are there."""
     root = need_root(name, root)
     home = root / "xlsa17" / "data" / source.folder
-    split_file = need_file(name, root, f"xlsa17/data/{source.folder}/att_splits.mat", "xlsa17.zip")
+    split_file = need_file(name, root, f"xlsa17/data/{source.folder}/{source.splits}", source.archive)
     split = read_split_variables(split_file)
     if source.table not in split.tables:
         raise DataError(f"{split_file} holds no variable {source.table!r}; is it the file of the proposed splits (xlsa17)?")

@@ -49,7 +49,7 @@ class Xlsa17(DatasetSource):
 
     def looks_for(self, root: Path) -> Mapping[str, tuple[Path, ...]]:
         home = root / "xlsa17" / "data" / self.folder
-        places: dict[str, tuple[Path, ...]] = {"split": (home / "att_splits.mat",), "features": (home / "res101.mat",)}
+        places: dict[str, tuple[Path, ...]] = {"split": (home / self.splits,), "features": (home / "res101.mat",)}
         if self.photos:
             places["photos"] = (root / self.photos,)
         if names := self._name_files():
