@@ -92,7 +92,7 @@ def test_info_needs_no_data(tmp_path: Path, capsys: Captured) -> None:
     assert main(["data", "info", "cub", "--data-root", str(tmp_path), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["counts"]["images"] == 11788 and len(told["attributes"]) == 312 and len(told["groups"]) == 28
-    assert told["published as"] == "CUB" and told["defaults"]["size"] == 448 and "non-commercial" in told["licence"]
+    assert told["published as"] == "cub" and told["defaults"]["size"] == 448 and "non-commercial" in told["licence"]
     places = {p["what"]: p for p in told["places"]}
     assert not any(p["there"] for p in places.values())
     assert places["features"]["path"] == str(tmp_path / "xlsa17/data/CUB/res101.mat")
