@@ -1,0 +1,93 @@
+"""Bilinear compatibility F(x, y) = x^T W a_y and its three rankings: the base of DeViSE, SJE, ALE and LATEM."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from baselines.pooled import PooledConfig, Scaling, column_of
+from zslkit.config import TrainConfig
+from zslkit.model import GradientConfig, GradientModel, Task, Trainer, TrainingView
+
+
+class CompatibilityConfig(PooledConfig, GradientConfig):
+    """Settings that all four share.
+
+    F is linear in W and the hinges in F and margin, so c times the margin at c times train.lr gives c times the W: one of the two
+    is enough to search.
+    """
+
+    margin: float = Field(1.0, gt=0, description="by how much the true class must win, in units of F")
+    train: TrainConfig = TrainConfig(epochs=40, optimizer="sgd", lr=1.0, weight_decay=0.0)
+
+
+class Compatibility(GradientModel):
+    """Ranks the true class above the other seen ones by a margin; unseen classes take no part in training.
+
+    h_y = [margin + F(x, y) - F(x, y_n)]_+ for every seen class y but the true one, y_n; a subclass says what of
+    them is the loss, and may say what F is. x is scaled by statistics of the training images.
+    """
+
+    inputs = ("pooled",)
+    protocol = "inductive"
+
+    config: CompatibilityConfig
+    column: Tensor
+
+    def __init__(self, config: CompatibilityConfig, task: Task) -> None:
+        super().__init__(config, task)
+        self.scaling = Scaling(config, task.feature_shape[0])
+        self.W = nn.Parameter(1e-3 * torch.randn(self.shape_of_W()))
+        self.register_buffer("column", column_of(self.seen), persistent=False)
+
+    def shape_of_W(self) -> tuple[int, ...]:
+        """(D, A). The start of W is random and small against the margin, since what training never touches must not decide."""
+        return self.task.feature_shape[0], self.task.n_attributes
+
+    def fit(self, view: TrainingView, trainer: Trainer) -> None:
+        self.scaling.measure(view, type(self).__name__.lower(), torch.device("cpu"))
+        super().fit(view, trainer)
+
+    def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
+        F = self.compatibility(self.scaling(x), self.attributes[self.seen])
+        return {"ranking": self.ranking(hinges(F, self.column[label], self.config.margin)).mean()}
+
+    def scores(self, x: Tensor) -> Tensor:
+        return self.compatibility(self.scaling(x), self.attributes)
+
+    def compatibility(self, x: Tensor, attributes: Tensor) -> Tensor:
+        """F (B, K) of scaled features x (B, D) with the classes whose attributes (K, A) are given."""
+        return x @ self.W @ attributes.T
+
+    @abstractmethod
+    def ranking(self, h: Tensor) -> Tensor:
+        """The loss of each image (B,) from its hinges h (B, C_s)."""
+
+
+def hinges(F: Tensor, column: Tensor, margin: float) -> Tensor:
+    """h (B, C_s) with h_y = [margin + F_y - F_true]_+, and 0 at the true class. F (B, C_s); column (B,) the true classes."""
+    true = column.unsqueeze(1)
+    return (margin + F - F.gather(1, true)).clamp_min(0).scatter(1, true, 0.0)
+
+
+def sum_of_hinges(h: Tensor) -> Tensor:
+    """sum_y h_y (B,), the loss of DeViSE (Frome et al. 2013, equation 1)."""
+    return h.sum(dim=1)
+
+
+def largest_hinge(h: Tensor) -> Tensor:
+    """max_y h_y (B,), the loss of SJE (Akata et al. 2015, with the 0/1 loss as margin)."""
+    return h.amax(dim=1)
+
+
+def rank_weighted(h: Tensor) -> Tensor:
+    """l_r / r * sum_y h_y (B,) with r the number of classes that violate the margin and l_k = sum_{i<=k} 1/i.
+
+    The loss of ALE (Akata et al. 2016), after WSABIE; 0 where r is 0. No gradient goes through r.
+    """
+    r = (h > 0).sum(dim=1)
+    harmonic = torch.cat([h.new_zeros(1), (1 / torch.arange(1, h.shape[1] + 1, dtype=h.dtype, device=h.device)).cumsum(dim=0)])
+    return harmonic[r] / r.clamp_min(1) * h.sum(dim=1)

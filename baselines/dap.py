@@ -1,0 +1,83 @@
+"""DAP: each attribute is told on its own, and a class is what has them (Lampert, Nickisch & Harmeling, TPAMI 2014)."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from baselines.convex import minimise
+from baselines.pooled import PooledConfig, Scaling
+from zslkit.errors import TrainingError
+from zslkit.model import Model, Task, Trainer, TrainingView
+
+
+class DAPConfig(PooledConfig):
+    """Settings of DAP."""
+
+    threshold: Literal["table", "attribute"] = Field(
+        "table", description="a class has an attribute if its value is above the mean of the seen classes' table, or of the attribute in it"
+    )
+    decay: float = Field(1e-4, ge=0, description="L2 penalty of the logistic regressions, against their mean loss")
+
+
+class DAP(Model):
+    """Scores log prod_m p(b_m = b_km | x) / p(b_m = b_km) over attributes m that are there (b_km = 1) or not (b_km = 0).
+
+    p(b_m = 1 | x) is a logistic regression an attribute, trained with the binary attributes of each image's class; the prior
+    p(b_m = 1) is the share of seen classes that have it. An attribute that all or none of them have is left out.
+    """
+
+    inputs = ("pooled",)
+    protocol = "inductive"
+    citation = "Lampert, Nickisch and Harmeling. Attribute-based classification for zero-shot visual object categorization. TPAMI 2014"
+    presets = "presets/dap"
+    search: ClassVar = {"threshold": ("table", "attribute"), "decay": (1e-5, 1e-4, 1e-3)}
+    Config = DAPConfig
+
+    config: DAPConfig
+    W: Tensor
+    b: Tensor
+    binary: Tensor
+    prior: Tensor
+
+    def __init__(self, config: DAPConfig, task: Task) -> None:
+        super().__init__(config, task)
+        self.scaling = Scaling(config, task.feature_shape[0])
+        known = self.attributes[self.seen]
+        binary = (self.attributes > (known.mean() if config.threshold == "table" else known.mean(dim=0))).float()
+        prior = binary[self.seen].mean(dim=0)
+        told = (prior > 0) & (prior < 1)
+        self.register_buffer("binary", binary[:, told], persistent=False)
+        self.register_buffer("prior", prior[told], persistent=False)
+        self.register_buffer("W", torch.zeros(task.feature_shape[0], int(told.sum())))
+        self.register_buffer("b", torch.zeros(int(told.sum())))
+
+    def fit(self, view: TrainingView, trainer: Trainer) -> None:
+        """Train all logistic regressions at once. Raises TrainingError if no attribute tells seen classes apart."""
+        if len(self.b) == 0:
+            raise TrainingError(
+                f"dap: no attribute is above the threshold in some seen classes and below it in others with threshold = "
+                f"{self.config.threshold}; set threshold to the other choice"
+            )
+        x, label = self.scaling.measure(view, "dap", trainer.device)
+        there = self.binary[label]
+        # The mean over images of the sum over attributes: each regression has its own minimum, whatever the others do.
+        W, b, left = minimise(
+            x, len(self.b), self.config.decay, lambda z: F.binary_cross_entropy_with_logits(z, there, reduction="sum") / len(z), "dap"
+        )
+        self.W.copy_(W)
+        self.b.copy_(b)
+        trainer.log(decay=self.config.decay, attributes=len(b), gradient=left)
+
+    def scores(self, x: Tensor) -> Tensor:
+        return log_posterior(torch.addmm(self.b, self.scaling(x), self.W), self.binary, self.prior)
+
+
+def log_posterior(z: Tensor, binary: Tensor, prior: Tensor) -> Tensor:
+    """sum_m log p(b_m = b_km | x) - log p(b_m = b_km), (B, C). z (B, M) logits; binary (C, M) 0 or 1; prior (M,) in 0..1."""
+    there, absent = F.logsigmoid(z) - prior.log(), F.logsigmoid(-z) - (-prior).log1p()
+    return there @ binary.T + absent @ (1 - binary).T

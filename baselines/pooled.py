@@ -1,0 +1,91 @@
+"""What the linear baselines share: pooled features brought to one scale, and systems solved only where they can be."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zslkit.errors import TrainingError
+from zslkit.model import ModelConfig, TrainingView
+
+
+class PooledConfig(ModelConfig):
+    """How a linear model wants its features."""
+
+    centre: bool = Field(True, description="take the mean of the training features away first")
+    normalise: Literal["none", "l2", "standard"] = Field(
+        "l2", description="features as given, each divided by its L2 norm, or each channel divided by its standard deviation in training"
+    )
+
+
+class Scaling(nn.Module):
+    """Features (B, D) as the settings want them, with statistics of the training images alone."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, config: PooledConfig, width: int) -> None:
+        super().__init__()
+        self.centre, self.normalise = config.centre, config.normalise
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("deviation", torch.ones(width))
+
+    def measure(self, view: TrainingView, name: str, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Take the statistics of all training images; gives these images scaled, (N, D), and their class ids (N,), on the device.
+
+        name: the model, for the message. Raises TrainingError if an image's features are not finite.
+        """
+        x, label = view.everything()
+        finite = torch.isfinite(x).all(dim=1)
+        if not finite.all():
+            raise TrainingError(
+                f"{name}: {int((~finite).sum())} of {len(x)} training images have features that are not finite "
+                f"(image {int((~finite).nonzero()[0])} of trainval is the first); mend or extract the features anew"
+            )
+        # float64, since a sum over tens of thousands of images loses digits that a large mean then needs.
+        wide = x.double()
+        if self.centre:
+            self.mean.copy_(wide.mean(dim=0))
+        if self.normalise == "standard":
+            deviation = wide.std(dim=0, correction=0)
+            # A channel that never changes tells nothing: it is left as it is.
+            self.deviation.copy_(torch.where(deviation > 0, deviation, torch.ones_like(deviation)))
+        return self(x.to(device)), label.to(device)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = (x - self.mean) / self.deviation
+        return F.normalize(x, dim=1) if self.normalise == "l2" else x
+
+
+def column_of(seen: Tensor) -> Tensor:
+    """Class id -> place among the seen classes, (C,) int64; -1 for unseen ones. seen (C,) bool."""
+    return torch.where(seen, seen.long().cumsum(dim=0) - 1, -1)
+
+
+def class_means(x: Tensor, column: Tensor, n_seen: int) -> Tensor:
+    """The mean feature of each seen class, (C_s, D). x (N, D); column (N,) each image's place among the seen classes."""
+    sums = x.new_zeros(n_seen, x.shape[1]).index_add_(0, column, x)
+    return sums / torch.bincount(column, minlength=n_seen).to(x.dtype).unsqueeze(1)
+
+
+def regularised(gram: Tensor, amount: float, name: str, key: str, of: str) -> Tensor:
+    """Cholesky factor of gram + amount * I. gram (n, n) float64; name, key, of: the model, the setting and what gram is of.
+
+    Raises TrainingError that names them if the system is singular to float64's precision.
+    """
+    system = gram + amount * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    factor: Tensor
+    factor, failed = torch.linalg.cholesky_ex(system)
+    # A rank that is missing shows as a pivot of rounding's size, which the factorisation may still let pass.
+    smallest = factor.diagonal().square().min()
+    largest = system.diagonal().max()
+    if int(failed) or not smallest > len(gram) * torch.finfo(gram.dtype).eps * largest:
+        raise TrainingError(
+            f"{name}: the system of the {of} is singular with {key} = {amount:g}; set {key} to a larger value, "
+            f"for instance {key}=1, and check that the {of} are finite"
+        )
+    return factor
