@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from zslkit.errors import TrainingError
+from baselines.pooled import column_of, regularised
 from zslkit.model import Model, ModelConfig, Task, Trainer, TrainingView
 
 
@@ -59,11 +59,9 @@ class ESZSL(Model):
         if self.config.centre:
             self.mean.copy_(x.mean(dim=0))
         x = self._prepared(x).double()
-        seen = self.seen.nonzero().flatten()
-        column = torch.full((len(self.seen),), -1, device=x.device)
-        column[seen] = torch.arange(len(seen), device=x.device)
-        gram, targets = statistics(x, column[label.to(x.device)], len(seen))
-        solution = solve(gram, targets, self.attributes[seen].double(), self.config.gamma, self.config.lam)
+        known = self.attributes[self.seen].double()
+        gram, targets = statistics(x, column_of(self.seen)[label.to(x.device)], len(known))
+        solution = solve(gram, targets, known, self.config.gamma, self.config.lam)
         self.W.copy_(solution)
         trainer.log(gamma=self.config.gamma, lam=self.config.lam, norm=float(solution.norm()))
 
@@ -90,23 +88,7 @@ def solve(gram: Tensor, targets: Tensor, attributes: Tensor, gamma: float, lam: 
 
     Raises TrainingError that names gamma or lam where its system is singular.
     """
-    left = _regularised(gram, gamma, "gamma", "features")
-    right = _regularised(attributes.T @ attributes, lam, "lam", "attributes")
+    left = regularised(gram, gamma, "eszsl", "gamma", "features")
+    right = regularised(attributes.T @ attributes, lam, "eszsl", "lam", "attributes")
     half = torch.cholesky_solve(targets @ attributes, left)  # (D, A)
     return torch.cholesky_solve(half.T, right).T
-
-
-def _regularised(gram: Tensor, amount: float, key: str, of: str) -> Tensor:
-    """Cholesky factor of gram + amount * I. Raises TrainingError if it is singular to float64's precision."""
-    system = gram + amount * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    factor: Tensor
-    factor, failed = torch.linalg.cholesky_ex(system)
-    # A rank that is missing shows as a pivot of rounding's size, which the factorisation may still let pass.
-    smallest = factor.diagonal().square().min()
-    largest = system.diagonal().max()
-    if int(failed) or not smallest > len(gram) * torch.finfo(gram.dtype).eps * largest:
-        raise TrainingError(
-            f"eszsl: the system of the {of} is singular with {key} = {amount:g}; set {key} to a larger value, "
-            f"for instance {key}=1, and check that the {of} are finite"
-        )
-    return factor

@@ -16,7 +16,7 @@ def test_the_regression_solves_the_normal_equations() -> None:
 
 
 def test_one_feature_one_attribute_by_hand() -> None:
-    # Means 1 and 3 at attributes 0 and 1: B = (1/2) * 1 / (1/2 + 1/2) * 2 / 1 ... A = -+0.5, M = -+1, A'A = 0.5, A'M = 1, B = 1.
+    # Means 1 and 3 at attributes 0 and 1. Centred, A = (-0.5, 0.5) and M = (-1, 1): A^T A = 0.5, A^T M = 1, so B = 1 / (0.5 + 0.5).
     view = View(torch.tensor([[0.0], [2.0], [3.0]]), torch.tensor([0, 0, 1]))
     model = trained(
         Ridge, RidgeConfig(lam=0.5, centre=False, normalise="none"), task(np.array([[0.0], [1.0], [2.0]]), [True, True, False], 1), view
