@@ -21,7 +21,7 @@ class CompatibilityConfig(PooledConfig, GradientConfig):
     """
 
     margin: float = Field(1.0, gt=0, description="by how much the true class must win, in units of F")
-    train: TrainConfig = TrainConfig(epochs=40, optimizer="sgd", lr=1.0, weight_decay=0.0)
+    train: TrainConfig = TrainConfig(epochs=40, optimizer="sgd", lr=0.3, weight_decay=0.0)
 
 
 class Compatibility(GradientModel):

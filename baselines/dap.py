@@ -35,7 +35,7 @@ class DAP(Model):
     protocol = "inductive"
     citation = "Lampert, Nickisch and Harmeling. Attribute-based classification for zero-shot visual object categorization. TPAMI 2014"
     presets = "presets/dap"
-    search: ClassVar = {"threshold": ("table", "attribute"), "decay": (1e-5, 1e-4, 1e-3)}
+    search: ClassVar = {"threshold": ("table", "attribute"), "decay": (1e-5, 3e-5, 1e-4)}
     Config = DAPConfig
 
     config: DAPConfig

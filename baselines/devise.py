@@ -19,7 +19,7 @@ class DeViSE(Compatibility):
     protocol = "inductive"
     citation = "Frome et al. DeViSE: a deep visual-semantic embedding model. NeurIPS 2013"
     presets = "presets/devise"
-    search: ClassVar = {"centre": (False, True), "train.lr": (0.1, 0.3, 1.0, 3.0)}
+    search: ClassVar = {"centre": (False, True), "train.lr": (0.03, 0.1, 0.3, 1.0)}
     Config = CompatibilityConfig
 
     def ranking(self, h: Tensor) -> Tensor:

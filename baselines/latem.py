@@ -31,7 +31,7 @@ class LATEM(Compatibility):
     protocol = "inductive"
     citation = "Xian, Akata, Sharma, Nguyen, Hein and Schiele. Latent embeddings for zero-shot classification. CVPR 2016"
     presets = "presets/latem"
-    search: ClassVar = {"K": (2, 4), "train.lr": (0.3, 1.0)}
+    search: ClassVar = {"centre": (False, True), "K": (2, 4)}
     Config = LATEMConfig
 
     config: LATEMConfig

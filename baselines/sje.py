@@ -16,7 +16,7 @@ class SJE(Compatibility):
     protocol = "inductive"
     citation = "Akata, Reed, Walter, Lee and Schiele. Evaluation of output embeddings for fine-grained image classification. CVPR 2015"
     presets = "presets/sje"
-    search: ClassVar = {"centre": (False, True), "train.lr": (0.1, 0.3, 1.0, 3.0)}
+    search: ClassVar = {"centre": (False, True), "train.lr": (0.3, 1.0, 3.0, 10.0)}
     Config = CompatibilityConfig
 
     def ranking(self, h: Tensor) -> Tensor:
