@@ -18,7 +18,7 @@ def test_an_image_takes_the_matrix_that_suits_it_for_each_class() -> None:
     model = LATEM(LATEMConfig(K=3, centre=False, normalise="none"), task(TABLE, SEEN, width=4))
     torch.nn.init.normal_(model.W, generator=torch.Generator().manual_seed(1))
     x = noise(0, 5, 4)
-    scores = model.scores(x)
+    scores = model.scores(x).detach()
     for i in range(5):
         for k in range(6):
             a = torch.from_numpy(TABLE[k]).float()
