@@ -2,69 +2,144 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from zslkit.cli.options import debug_option, json_option
-from zslkit.cli.output import print_columns, print_json
+from zslkit.cli.output import print_columns, print_json, printable
 from zslkit.cli.present import FIGURES
 
 if TYPE_CHECKING:
-    from zslkit.evaluation.gzsl import Metrics
+    from zslkit.evaluation.catalog import Metric, Subject
     from zslkit.results.runs import Run
+
+ROWS = 11
+"""Points of a curve and lines of a table that are shown; --json holds all."""
 
 
 @click.command()
 @click.argument("folders", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--gamma", type=float, help="Added to the scores of unseen classes; default: what the run's validation picked, or 0.")
+@click.option("--metrics", metavar="NAME,...", help="More than T1, U, S, H and AUSUC: names of metrics, or all, which lists them.")
 @click.option("--per-class", is_flag=True, help="The accuracy of every class too (with --json).")
 @json_option
 @debug_option
-def evaluate(folders: tuple[Path, ...], gamma: float | None, per_class: bool, as_json: bool) -> None:
-    """Compute T1, U, S, H and AUSUC of each run folder RUN from its stored scores.
+def evaluate(folders: tuple[Path, ...], gamma: float | None, metrics: str | None, per_class: bool, as_json: bool) -> None:
+    """Compute T1, U, S, H and AUSUC of each run folder RUN from its stored scores, or the metrics that --metrics names.
 
     A --gamma of your own is no result: it was not picked on validation, and the table says so.
     """
-    from zslkit.evaluation.gzsl import evaluate as evaluated
-    from zslkit.results.runs import load_run
+    from zslkit.evaluation.catalog import METRICS, chosen
 
     if per_class and not as_json:
         raise click.UsageError("--per-class goes with --json")
-    measured = []
-    for folder in folders:
-        run = load_run(folder)
-        used = run.record.protocol.gamma if gamma is None else gamma
-        measured.append((run, evaluated(*run.scores().sets(), used)))
+    wanted = chosen(metrics.split(",")) if metrics is not None else [m for m in METRICS.values() if not m.large]
+    measured = [_measured(folder, gamma) for folder in folders]
     if as_json:
-        print_json({"runs": [_data(run, metrics, gamma is not None, per_class) for run, metrics in measured]})
-        return
-    header = ("model", "dataset", "seed", *FIGURES, "gamma", "run")
-    print_columns(header, [_cells(run, metrics, gamma is not None) for run, metrics in measured])
+        print_json({"runs": [_data(run, subject, wanted, gamma is not None, per_class) for run, subject in measured]})
+    elif metrics is not None:
+        for k, (run, subject) in enumerate(measured):
+            click.echo("\n" * (k > 0) + printable(f"{_name(run)}, gamma {_gamma(run, subject, gamma is not None)}, {run.folder}"))
+            _print_metrics(subject, wanted)
+    else:
+        header = ("model", "dataset", "seed", *FIGURES, "gamma", "run")
+        print_columns(header, [_cells(run, subject, gamma is not None) for run, subject in measured])
 
 
-def _cells(run: Run, metrics: Metrics, own: bool) -> tuple[str, ...]:
-    record, figures = run.record, metrics.figures()
-    shown = [f"{figures[name]:.3f}" if name == "AUSUC" else f"{figures[name]:.1f}" for name in FIGURES]
-    source = "given by hand" if own else {"none": "not calibrated", "validation": "from validation"}[record.protocol.calibration]
-    return (record.model.name, record.dataset.name, str(record.seed), *shown, f"{metrics.gamma:.3g} ({source})", str(run.folder))
+def _measured(folder: Path, gamma: float | None) -> tuple[Run, Subject]:
+    from zslkit.errors import DataError
+    from zslkit.evaluation.catalog import Subject
+    from zslkit.evaluation.sets import checked_sets
+    from zslkit.results.runs import load_run
+
+    run = load_run(folder)
+    scores = run.scores()
+    protocol = run.record.protocol
+    try:
+        sets = checked_sets(*scores.sets())
+    except DataError as error:  # which of several runs it is
+        raise DataError(f"{folder}: {error}") from error
+    validated = protocol.gamma if protocol.calibration == "validation" else None
+    return run, Subject(sets, protocol.gamma if gamma is None else gamma, validated, scores.classes)
 
 
-def _data(run: Run, metrics: Metrics, own: bool, per_class: bool) -> dict[str, Any]:
-    record = run.record
+def _name(run: Run) -> str:
+    return f"{run.record.model.name} on {run.record.dataset.name}, seed {run.record.seed}"
+
+
+def _gamma(run: Run, subject: Subject, own: bool) -> str:
+    source = "given by hand" if own else {"none": "not calibrated", "validation": "from validation"}[run.record.protocol.calibration]
+    return f"{subject.gamma:.3g} ({source})"
+
+
+def _cells(run: Run, subject: Subject, own: bool) -> tuple[str, ...]:
+    record, figures = run.record, subject.plain.figures()
+    shown = [_figure(name, figures[name]) for name in FIGURES]
+    return (record.model.name, record.dataset.name, str(record.seed), *shown, _gamma(run, subject, own), str(run.folder))
+
+
+def _print_metrics(subject: Subject, wanted: Sequence[Metric]) -> None:
+    small = [metric for metric in wanted if not metric.large]
+    if small:
+        rows = [(metric.name, f"{_figure(metric.name, metric.compute(subject)):>6}", metric.said) for metric in small]
+        print_columns(("metric", "", "what it is"), rows)
+    shows: dict[str, Callable[[Subject, Any], None]] = {"per-class": _print_classes, "confusion": _print_confusion, "curve": _print_curve}
+    for metric in wanted:
+        if metric.large:
+            click.echo(f"\n{metric.name}: {metric.said}")
+            shows[metric.name](subject, metric.compute(subject))
+
+
+def _print_classes(subject: Subject, accuracies: Mapping[str, float]) -> None:
+    sides = ["seen" if seen else "unseen" for seen in subject.sets.seen.tolist()]
+    rows = [(f"{_figure('', value):>5}", side, name) for side, (name, value) in zip(sides, accuracies.items(), strict=True)]
+    print_columns(("%", "side", "class"), rows)
+
+
+def _print_confusion(subject: Subject, found: Mapping[str, Any]) -> None:
+    import numpy as np
+
+    from zslkit.evaluation.confusion import largest
+
+    table = np.array(found["images"], dtype=np.int64)
+    rows = [(f"{count:>6}", f"{subject.classes[true]} -> {subject.classes[answer]}") for true, answer, count in largest(table, ROWS)]
+    print_columns(("images", f"true class -> answer, the most frequent of {int(table.sum() - np.trace(table))} wrong answers"), rows)
+
+
+def _print_curve(subject: Subject, points: Sequence[Mapping[str, float]]) -> None:
+    steps = sorted({round(k * (len(points) - 1) / (ROWS - 1)) for k in range(ROWS)})
+    shown = [points[k] for k in steps]
+    print_columns(("gamma above", "S", "U"), [(f"{p['above']:.4g}", f"{p['S']:5.1f}", f"{p['U']:5.1f}") for p in shown])
+    if len(steps) < len(points):
+        click.echo(f"{len(steps)} of {len(points)} points; --json prints all")
+
+
+def _figure(name: str, value: float | None) -> str:
+    if value is None or math.isnan(value):
+        return "-"
+    return f"{value:.3f}" if name == "AUSUC" else f"{value:.1f}"
+
+
+def _data(run: Run, subject: Subject, wanted: Sequence[Metric], own: bool, per_class: bool) -> dict[str, Any]:
+    record, plain = run.record, subject.plain
     said: dict[str, Any] = {
         "model": record.model.name,
         "dataset": record.dataset.name,
         "seed": record.seed,
-        "metrics": metrics.figures(),
-        "gamma": metrics.gamma,
+        "metrics": plain.figures(),
+        "more": {metric.name: metric.compute(subject) for metric in wanted if metric.name not in FIGURES},
+        "optimistic": [metric.name for metric in wanted if metric.optimistic],
+        "gamma": plain.gamma,
         "gamma_given_by_hand": own,
-        "chance": metrics.chance,
+        "chance": plain.chance,
         "protocol": record.protocol.model_dump(mode="json"),
         "elsewhere": record.elsewhere,
         "run_folder": str(run.folder),
     }
     if per_class:
-        said["per_class"] = dict(zip(run.scores().classes, metrics.per_class.tolist(), strict=True))
+        said["per_class"] = dict(zip(subject.classes, plain.per_class.tolist(), strict=True))
     return said

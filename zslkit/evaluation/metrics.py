@@ -109,6 +109,15 @@ class Curve:
         total = self.seen + self.unseen
         return np.divide(2 * self.seen * self.unseen, total, out=np.zeros_like(total), where=total > 0)
 
+    def points(self) -> list[dict[str, float]]:
+        """The whole curve: S and U in percent for the gammas from `above` up to the next point's, the first being -inf.
+
+        At `above` itself, where scores are equal, the order of the classes decides.
+        """
+        above = [-np.inf, *self.breakpoints.tolist()]
+        percent = zip(above, (100 * self.seen).tolist(), (100 * self.unseen).tolist(), strict=True)
+        return [{"above": gamma, "S": s, "U": u} for gamma, s, u in percent]
+
 
 def seen_unseen_curve(test_seen: Duel, test_seen_labels: Index, test_unseen: Duel, test_unseen_labels: Index, n_classes: int) -> Curve:
     """The curve over all gammas, exactly, in O(N log N). labels (N,) class ids below n_classes.

@@ -1,0 +1,93 @@
+"""`zslkit evaluate`: metrics by name, as text and as JSON, from run folders."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from run_folders import make_run, random_scores
+
+from zslkit.cli import app
+from zslkit.evaluation.catalog import METRICS
+from zslkit.evaluation.gzsl import best_gamma, evaluate
+from zslkit.results.runs import SCORES
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return make_run(tmp_path / "runs", "alpha", random_scores(1.0))
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    assert app.main(["evaluate", *arguments]) == 0
+    return json.loads(capsys.readouterr().out)["runs"]
+
+
+def test_json_holds_every_small_metric_unasked_and_the_large_ones_when_asked(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (small,) = told(capsys, str(run), "--json")
+    assert set(small["metrics"]) | set(small["more"]) == {name for name, metric in METRICS.items() if not metric.large}
+    (whole,) = told(capsys, str(run), "--json", "--metrics", "all")
+    assert set(whole["metrics"]) | set(whole["more"]) == set(METRICS)
+    assert whole["optimistic"] == ["H-oracle"]
+    scores = random_scores(1.0)
+    assert whole["metrics"] == evaluate(*scores.sets()).figures()
+    assert whole["more"]["H-oracle"] == best_gamma(*scores.sets())[1]
+    assert whole["more"]["H-validation"] is None
+    assert np.sum(whole["more"]["confusion"]["images"]) == 120
+    assert whole["more"]["curve"][0] == {"above": None, "S": pytest.approx(whole["more"]["curve"][0]["S"]), "U": 0.0}
+
+
+def test_named_metrics_are_printed_with_what_they_mean(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main(["evaluate", str(run), "--metrics", "h-oracle,ECE"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("alpha on birds, seed 0, gamma 0 (not calibrated), ")
+    assert [line.split()[0] for line in lines[1:]] == ["metric", "H-oracle", "ECE"]
+    assert "optimistic, no result" in lines[2]
+
+
+def test_all_prints_tables_in_short(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main(["evaluate", str(run), "--metrics", "all"]) == 0
+    text = capsys.readouterr().out
+    for word in ("class 5", "the most frequent of", "gamma above", "points; --json prints all"):
+        assert word in text
+
+
+def test_a_run_calibrated_on_validation_shows_h_under_that_gamma(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(tmp_path, "alpha", random_scores(1.0), protocol={"calibration": "validation", "gamma": 0.5})
+    (found,) = told(capsys, str(run), "--json", "--gamma", "9")
+    assert found["more"]["H-validation"] == evaluate(*random_scores(1.0).sets(), 0.5).H
+    assert found["metrics"]["H"] == evaluate(*random_scores(1.0).sets(), 9.0).H
+
+
+def test_an_unknown_metric_names_the_nearest(zslkit: Callable[..., subprocess.CompletedProcess[str]], run: Path) -> None:
+    done = zslkit("evaluate", str(run), "--metrics", "H,orcale")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("zslkit: There is no metric 'orcale'")
+    done = zslkit("evaluate", str(run), "--metrics", "h-orcale")
+    assert 'did you mean "H-oracle"' in done.stderr
+
+
+@pytest.mark.parametrize("fault", ["gone", "cut", "nan"])
+def test_scores_that_cannot_be_used_are_one_sentence_that_names_the_run(
+    zslkit: Callable[..., subprocess.CompletedProcess[str]], run: Path, fault: str
+) -> None:
+    place = run / SCORES
+    if fault == "gone":
+        place.unlink()
+    elif fault == "cut":
+        place.write_bytes(place.read_bytes()[:-200])
+    else:
+        arrays = dict(np.load(place))
+        arrays["test_unseen_scores"][3, 1] = np.nan
+        np.savez(place, **arrays)
+    done = zslkit("evaluate", str(run), "--metrics", "all", "--json")
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert str(run) in line
+    assert {"gone": "missing", "cut": "cut off or damaged", "nan": "not finite (image 3, class 1: nan)"}[fault] in line

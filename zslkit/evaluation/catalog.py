@@ -1,0 +1,137 @@
+"""All metrics by name, each computed from stored scores: what `zslkit evaluate --metrics` offers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from zslkit.errors import UnknownName, UserError
+from zslkit.evaluation.confidence import expected_calibration_error
+from zslkit.evaluation.confusion import confusion_table, crossings
+from zslkit.evaluation.gzsl import Metrics, measure, peak
+from zslkit.evaluation.metrics import Curve
+from zslkit.evaluation.ranking import mean_rank, top_k
+from zslkit.evaluation.sets import TestSets
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: the sets, the gamma under which, the gamma that validation picked (None: none was), the C class names."""
+
+    sets: TestSets
+    gamma: float
+    validated: float | None
+    classes: tuple[str, ...]
+
+    @cached_property
+    def plain(self) -> Metrics:
+        return measure(self.sets, self.gamma)
+
+    @cached_property
+    def curve(self) -> Curve:
+        return self.sets.curve()
+
+    @cached_property
+    def crossed(self) -> dict[str, float]:
+        return crossings(self.sets, self.gamma)
+
+    @cached_property
+    def calibration_error(self) -> dict[str, float]:
+        return expected_calibration_error(self.sets, self.gamma)
+
+    @cached_property
+    def ranks(self) -> dict[str, float]:
+        return mean_rank(self.sets, self.gamma)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric. said: what it means. large: too long for a line. optimistic: picked on test, never a result.
+
+    compute gives a number, None where there is nothing to measure, or for large ones lists and tables as JSON knows them.
+    """
+
+    name: str
+    said: str
+    compute: Callable[[Subject], Any]
+    large: bool = False
+    optimistic: bool = False
+
+
+def _plain(name: str) -> Callable[[Subject], float]:
+    return lambda s: s.plain.figures()[name]
+
+
+def _validated(subject: Subject) -> float | None:
+    return None if subject.validated is None else measure(subject.sets, subject.validated).H
+
+
+def _points(subject: Subject) -> list[dict[str, float]]:
+    return subject.curve.points()
+
+
+def _per_class(subject: Subject) -> dict[str, float]:
+    return dict(zip(subject.classes, subject.plain.per_class.tolist(), strict=True))
+
+
+def _confusion(subject: Subject) -> dict[str, Any]:
+    return {"classes": list(subject.classes), "images": confusion_table(subject.sets, subject.gamma).tolist()}
+
+
+def _top(k: int) -> list[Metric]:
+    def on(part: str) -> Callable[[Subject], float | None]:
+        return lambda s: top_k(s.sets, k, s.gamma)[part] if k <= s.sets.n_classes else None
+
+    told = f"true class among the {k} highest of all classes, %, mean over classes"
+    return [Metric(f"top-{k}-{side}", f"{side}: {told}", on(f"test_{side}")) for side in ("seen", "unseen")]
+
+
+_LIST: tuple[Metric, ...] = (
+    Metric("T1", "unseen classes among themselves, %, mean over classes", _plain("T1")),
+    Metric("U", "unseen classes among all, %, mean over classes", _plain("U")),
+    Metric("S", "seen classes among all, %, mean over classes", _plain("S")),
+    Metric("H", "harmonic mean of U and S, %", _plain("H")),
+    Metric("AUSUC", "area under the curve of S over U, 0 to 1", _plain("AUSUC")),
+    Metric("H-none", "H without calibration, %", lambda s: measure(s.sets, 0.0).H),
+    Metric("H-validation", "H under the gamma that validation picked, %", _validated),
+    Metric("H-oracle", "H under the best gamma on the test sets, %: optimistic, no result", lambda s: peak(s.curve)[1], optimistic=True),
+    Metric("seen-as-unseen", "images of seen classes answered with an unseen one, % of images", lambda s: s.crossed["seen_as_unseen"]),
+    Metric("unseen-as-seen", "images of unseen classes answered with a seen one, % of images", lambda s: s.crossed["unseen_as_seen"]),
+    Metric("ECE", "expected calibration error of both sets, %", lambda s: s.calibration_error["both"]),
+    Metric("ECE-seen", "the same of test_seen", lambda s: s.calibration_error["test_seen"]),
+    Metric("ECE-unseen", "the same of test_unseen", lambda s: s.calibration_error["test_unseen"]),
+    Metric("rank-seen", "seen: mean rank of the true class among all, mean over classes", lambda s: s.ranks["test_seen"]),
+    Metric("rank-unseen", "unseen: mean rank of the true class among all, mean over classes", lambda s: s.ranks["test_unseen"]),
+    *_top(5),
+    Metric("per-class", "accuracy of each class among all, %", _per_class, large=True),
+    Metric("confusion", "images by true class (row) and answer (column)", _confusion, large=True),
+    Metric("curve", "S and U in percent from each gamma on", _points, large=True),
+)  # fmt: skip
+
+METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _LIST}
+"""Every metric by its name; top-K-seen and top-K-unseen exist for every other K too."""
+
+
+def chosen(names: Sequence[str]) -> list[Metric]:
+    """The metrics of these names, whatever their case, each once; "all" is every one, "top-K" both sides.
+
+    Raises UnknownName with a suggestion, and UserError if no name is given.
+    """
+    found: dict[str, Metric] = {}
+    known = {name.lower(): metric for name, metric in METRICS.items()}
+    for name in names:
+        low = name.strip().lower()
+        if low == "all":
+            found |= METRICS
+        elif low in known:
+            found[known[low].name] = known[low]
+        elif match := re.fullmatch(r"top-([1-9]\d{0,5})(-seen|-unseen)?", low):
+            found |= {m.name: m for m in _top(int(match[1])) if m.name.endswith(match[2] or "seen")}
+        else:
+            raise UnknownName("metric", name.strip(), [*METRICS, "all"])
+    if not found:
+        raise UserError(f"No metric is named; name some of {', '.join(METRICS)}, or all")
+    return list(found.values())

@@ -1,0 +1,37 @@
+"""Which classes are taken for which: images that cross between seen and unseen, and the whole table."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zslkit.evaluation.sets import TestSets
+
+
+def crossings(sets: TestSets, gamma: float = 0.0) -> dict[str, float]:
+    """Percent of the images of seen classes that got an unseen class for an answer ("seen_as_unseen"), and the other way round.
+
+    A share of images and no mean over classes: it says on which side the model leans, and calibration moves it.
+    """
+    seen, left, right = sets.seen, sets.test_seen, sets.test_unseen
+    return {
+        "seen_as_unseen": 100.0 * float(np.mean(~seen[left.duel.answers(gamma)])),
+        "unseen_as_seen": 100.0 * float(np.mean(seen[right.duel.answers(gamma)])),
+    }
+
+
+def confusion_table(sets: TestSets, gamma: float = 0.0) -> NDArray[np.int64]:
+    """(C, C) counts of images of both sets; row: true class, column: answer. A class without test images has a row of zeros."""
+    n = sets.n_classes
+    labels = np.concatenate([part.labels for part in sets.parts().values()])
+    answers = np.concatenate([part.duel.answers(gamma) for part in sets.parts().values()])
+    return np.bincount(labels * n + answers, minlength=n * n).reshape(n, n).astype(np.int64, copy=False)
+
+
+def largest(table: NDArray[np.int64], count: int = 5) -> list[tuple[int, int, int]]:
+    """The most frequent confusions of a table (C, C) as (true class, answer, images), equal ones in the order of their classes."""
+    wrong = table.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:count]
+    rows, columns = np.unravel_index(order, wrong.shape)
+    return [(int(i), int(j), int(wrong[i, j])) for i, j in zip(rows, columns, strict=True) if wrong[i, j]]

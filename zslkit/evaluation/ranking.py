@@ -1,0 +1,50 @@
+"""How far from the top the true class stands among all classes: mean rank and top-k accuracy."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from zslkit.errors import UserError
+from zslkit.evaluation.metrics import Floats, Index, Mask
+from zslkit.evaluation.sets import TestSet, TestSets
+
+
+def ranks(part: TestSet, seen: Mask, gamma: float = 0.0) -> Index:
+    """The rank (N,) of each image's true class among all classes under gamma, from 1; seen (C,) bool.
+
+    At equal scores the class that stands first wins, so rank 1 means exactly that the answer is right.
+    """
+    scores, labels = part.scores, part.labels
+    own = scores[np.arange(len(labels)), labels][:, None]
+    # The same arithmetic as a Duel's: scores of two sides are subtracted in float64 and held against gamma.
+    across = own.astype(np.float64) - scores
+    true_seen = seen[labels][:, None]
+    same = seen[None, :] == true_seen
+    edge = np.where(true_seen, gamma, -gamma)
+    ahead = np.where(same, scores > own, across < edge)
+    level = np.where(same, scores == own, across == edge)
+    first = np.arange(len(seen))[None, :] < labels[:, None]
+    ranked: Index = 1 + np.count_nonzero(ahead | (level & first), axis=1).astype(np.int64)
+    return ranked
+
+
+def class_mean(values: Floats, labels: Index) -> float:
+    """The mean over classes of each class's mean of values (N,); classes without images do not count."""
+    images = np.bincount(labels)
+    return float(np.mean(np.bincount(labels, weights=values)[images > 0] / images[images > 0]))
+
+
+def mean_rank(sets: TestSets, gamma: float = 0.0) -> dict[str, float]:
+    """Mean over classes of the mean rank of the true class, for each test set; 1 is perfect, (C + 1) / 2 is chance."""
+    return {name: class_mean(ranks(part, sets.seen, gamma).astype(np.float64), part.labels) for name, part in sets.parts().items()}
+
+
+def top_k(sets: TestSets, k: int, gamma: float = 0.0) -> dict[str, float]:
+    """Mean over classes of the share of images whose true class is among the k highest of all, percent, for each test set.
+
+    k = 1 gives S and U. Raises UserError unless 1 <= k <= C.
+    """
+    if not 1 <= k <= sets.n_classes:
+        raise UserError(f"top-{k} makes no sense with {sets.n_classes} classes; take 1 to {sets.n_classes}")
+    found = {name: (ranks(part, sets.seen, gamma) <= k).astype(np.float64) for name, part in sets.parts().items()}
+    return {name: 100.0 * class_mean(found[name], part.labels) for name, part in sets.parts().items()}

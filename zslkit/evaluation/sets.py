@@ -1,0 +1,101 @@
+"""Scores and labels of both test sets, once it is known that they can be trusted: what every metric is computed from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from zslkit.errors import DataError
+from zslkit.evaluation.metrics import Curve, Duel, Index, Mask, ScoreTable, duel, seen_unseen_curve
+
+TEST_NAMES = ("test_seen", "test_unseen")
+
+
+@dataclass(frozen=True, eq=False)
+class TestSet:
+    """One test set. scores (N, C) uncalibrated and finite; labels (N,) class ids; duel: its answers under any gamma."""
+
+    __test__ = False  # pytest would take it for a class of tests
+
+    scores: ScoreTable
+    labels: Index
+    duel: Duel
+
+
+@dataclass(frozen=True, eq=False)
+class TestSets:
+    """Both test sets. seen (C,) bool: which classes are seen."""
+
+    __test__ = False
+
+    test_seen: TestSet
+    test_unseen: TestSet
+    seen: Mask
+
+    @property
+    def n_classes(self) -> int:
+        return len(self.seen)
+
+    def parts(self) -> dict[str, TestSet]:
+        return {"test_seen": self.test_seen, "test_unseen": self.test_unseen}
+
+    def curve(self) -> Curve:
+        """S and U over all gammas."""
+        left, right = self.test_seen, self.test_unseen
+        return seen_unseen_curve(left.duel, left.labels, right.duel, right.labels, self.n_classes)
+
+
+def checked_sets(
+    test_seen_scores: ScoreTable,
+    test_seen_labels: Index,
+    test_unseen_scores: ScoreTable,
+    test_unseen_labels: Index,
+    seen: Mask,
+    names: tuple[str, str] = TEST_NAMES,
+) -> TestSets:
+    """test_seen_scores (Ns, C), test_unseen_scores (Nu, C), labels (N,) class ids, seen (C,) bool; names: what errors call the sets.
+
+    Raises DataError for scores that are not finite, for shapes that do not fit, for a set without images, for a label
+    on the wrong side of `seen`, and if there is no seen or no unseen class.
+    """
+    seen = _checked_classes(seen)
+    left = _checked_set(names[0], test_seen_scores, test_seen_labels, seen, seen)
+    return TestSets(left, _checked_set(names[1], test_unseen_scores, test_unseen_labels, seen, ~seen), seen)
+
+
+def _checked_classes(seen: Mask) -> Mask:
+    seen = np.asarray(seen)
+    if seen.dtype != np.bool_ or seen.ndim != 1:
+        raise DataError(f"seen must be a (C,) array of True and False, and it is {seen.dtype} of shape {seen.shape}")
+    if seen.all() or not seen.any():
+        side = "unseen" if seen.all() else "seen"
+        raise DataError(f"None of the {len(seen)} classes is {side}; generalized zero-shot learning needs seen and unseen classes")
+    return seen
+
+
+def _checked_set(name: str, scores: ScoreTable, labels: Index, seen: Mask, own: Mask) -> TestSet:
+    """The set, once it is known that it can be trusted. own (C,): the classes it may hold."""
+    scores, labels = np.asarray(scores), np.asarray(labels)
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(f"{name}: labels must be an (N,) array of class ids, and they are {labels.dtype} of shape {labels.shape}")
+    if scores.shape != (len(labels), len(seen)):
+        raise DataError(f"{name}: the scores of {len(labels)} images for {len(seen)} classes have shape {scores.shape}")
+    if len(labels) == 0:
+        raise DataError(f"{name}: there are no images, so nothing can be measured; check the split")
+    if not np.issubdtype(scores.dtype, np.floating):
+        raise DataError(f"{name}: scores must be floating-point numbers, and they are {scores.dtype}")
+    finite = np.isfinite(scores)
+    if not finite.all():
+        image, column = np.argwhere(~finite)[0].tolist()
+        count = int(np.count_nonzero(~finite.all(axis=1)))
+        raise DataError(
+            f"{name}: {count} of {len(labels)} images have scores that are not finite (image {image}, class {column}: "
+            f"{scores[image, column]}); the model's `scores` must not overflow"
+        )
+    if labels.min() < 0 or labels.max() >= len(seen):
+        raise DataError(f"{name}: a label lies outside 0..{len(seen) - 1}")
+    strange = np.unique(labels[~own[labels]])
+    if len(strange):
+        raise DataError(f"{name}: it holds images of {len(strange)} classes that belong to the other test set (class {strange[0]}, ...)")
+    return TestSet(scores, labels.astype(np.int64, copy=False), duel(scores, seen))
