@@ -14,9 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from zslkit.evaluation.bootstrap import resample
 from zslkit.evaluation.catalog import METRICS, Subject
 from zslkit.evaluation.gzsl import measure
+from zslkit.evaluation.outcomes import outcomes, together
 from zslkit.evaluation.sets import TestSets, checked_sets
+from zslkit.evaluation.significance import paired_difference
 
 
 def made_up(images: int, classes: int, unseen: int) -> TestSets:
@@ -52,6 +55,10 @@ def main() -> None:
     names = tuple(str(k) for k in range(given.classes))
     for metric in METRICS.values():
         seconds(f"  {metric.name}", lambda m=metric: m.compute(Subject(sets, 0.0, None, names)))  # type: ignore[misc]
+    found = outcomes(sets, 0.0)
+    seconds("1000 resamples of T1, U, S, H", lambda: resample(found))
+    both = together([found, found])
+    seconds("2000 resamples of two runs, paired", lambda: paired_difference(resample(both, 2000), [0], [1]))
 
 
 def made_up_again(sets: TestSets) -> TestSets:
