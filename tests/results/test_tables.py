@@ -7,12 +7,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from zslkit.results.comparison import Block, compare
+from zslkit.results.comparison import Block, compare, key_of
 from zslkit.results.published import Published
 from zslkit.results.record import RunRecord
 from zslkit.results.tables import as_json, grid, markdown, rich_table
@@ -142,3 +143,20 @@ def test_nothing_to_show_is_nothing() -> None:
 def test_rich_is_imported_only_to_print() -> None:
     code = "import sys, zslkit.results.tables; print(sorted({'rich', 'torch', 'matplotlib'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_h_stands_with_its_interval_and_still_fits_eighty_columns(make: Make) -> None:
+    calibrated = {"protocol": {"calibration": "validation", "gamma": 0.7}}
+    (block,) = compare([seeded(make, 0, 40.0, **calibrated), seeded(make, 1, 44.0, **calibrated)])
+    bounded = replace(block, rows=tuple(replace(row, intervals={"H": (39.96, 44.04), "T1": (1.0, 2.0)}) for row in block.rows))
+    assert row_of(markdown([bounded]), "alpha")[5] == "42.0 ± 2.8 [40.0, 44.0]"
+    text = in_terminal([bounded], width=80)
+    assert "42.0±2.8" in text and "[40.0, 44.0]" in text and "…" not in text
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert as_json([bounded])[0]["rows"][0]["intervals"] == {"H": [39.96, 44.04], "T1": [1.0, 2.0]}
+
+
+def test_json_rows_name_their_run_folders_in_the_order_of_their_seeds(make: Make) -> None:
+    records = [seeded(make, 1), seeded(make, 0)]
+    (row,) = as_json(compare(records, folders={key_of(r): f"runs/{r.seed}" for r in records}))[0]["rows"]
+    assert (row["seeds"], row["folders"]) == ([0, 1], ["runs/0", "runs/1"])

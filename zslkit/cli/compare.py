@@ -21,13 +21,16 @@ from zslkit.cli.output import print_json, print_table
 if TYPE_CHECKING:
     from zslkit.experiment import Result
 
+FORMATS = ("terminal", "markdown", "latex", "csv", "json")
+
 
 @click.command()
 @click.argument("names", metavar="MODEL...", nargs=-1, required=True)
 @dataset_option
 @click.option("--seeds", callback=parse_seeds, default="0", show_default=True, metavar="LIST", help="Such as 0,1,2 or 0-4.")
 @click.option("--end-to-end", is_flag=True, help="Each model with the input that it prefers, and not all from one frozen backbone.")
-@click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
+@click.option("--format", "form", type=click.Choice(FORMATS), help="How to print the table; default: terminal.")
+@click.option("--markdown", is_flag=True, help="Short for --format markdown.")
 @source_options
 @run_options
 @json_option
@@ -40,6 +43,7 @@ def compare(
     dataset: str,
     seeds: tuple[int, ...],
     end_to_end: bool,
+    form: str | None,
     markdown: bool,
     as_json: bool,
     **options: Any,
@@ -47,9 +51,9 @@ def compare(
     """Run each MODEL with each seed, unless that run is there already, and put all in one table.
 
     All models are fed from one frozen backbone where they can be; --end-to-end lets each have its own way.
+    H stands with its 95 % interval over draws of the test images, and the notes say which rows really differ.
     """
-    if markdown and as_json:
-        raise click.UsageError("--json and --markdown exclude each other")
+    form = _format(form, markdown, as_json)
     models = list(dict.fromkeys(names))
     find_names(models, dataset)
     state.resumes = True
@@ -57,7 +61,7 @@ def compare(
     winning = overrides(options.pop("backbone"), options.pop("backbone_weights"), feed, options.pop("precision"), options.pop("tune"))
     with redirect_stdout(sys.stderr):  # whatever a plugin prints, standard output is the result's
         results, failures = _run_all(models, dataset, seeds, state, overrides=winning, **options)
-    _print(results, failures, markdown=markdown, as_json=as_json)
+    _print(results, failures, form)
     for line in told(failures):
         tell(line)
     return 1 if failures else 0
@@ -76,19 +80,35 @@ def _run_all(models: Sequence[str], dataset: str, seeds: Sequence[int], state: S
     return [result for _, result in done], failures
 
 
-def _print(results: Sequence[Result], failures: Sequence[Failure], *, markdown: bool, as_json: bool) -> None:
+def _format(form: str | None, markdown: bool, as_json: bool) -> str:
+    wanted = dict.fromkeys([*([form] if form else []), *(["markdown"] if markdown else []), *(["json"] if as_json else [])])
+    if len(wanted) > 1:
+        raise click.UsageError(f"{' and '.join(wanted)} exclude each other: choose one --format (--json and --markdown are short forms)")
+    return next(iter(wanted), "terminal")
+
+
+def _print(results: Sequence[Result], failures: Sequence[Failure], form: str) -> None:
     from zslkit.results import tables
     from zslkit.results.comparison import compare as compared
+    from zslkit.results.comparison import key_of
     from zslkit.results.published import published
     from zslkit.results.record import json_summary
+    from zslkit.verdicts import judged
 
     records = [result.record for result in results]
     names = {record.dataset.published_as for record in records}
-    blocks = compared(records, [entry for name in sorted(names - {""}) for entry in published(name)])
-    if as_json:
+    folders = {key_of(result.record): str(result.folder) for result in results}
+    blocks = judged(compared(records, [entry for name in sorted(names - {""}) for entry in published(name)], folders))
+    if form == "json":
         runs = [json_summary(result.record, result.folder) for result in results]
         print_json({"blocks": tables.as_json(blocks), "runs": runs, "failures": failures_json(failures, "model")})
-    elif blocks and markdown:
-        click.echo(tables.markdown(blocks))
-    elif blocks:
+    elif blocks and form == "terminal":
         print_table(tables.rich_table(blocks))
+    elif blocks:
+        from zslkit.results import export
+
+        write = {"markdown": tables.markdown, "latex": export.latex, "csv": export.as_csv}[form]
+        click.echo(write(blocks).rstrip("\n"))
+        if form == "csv":  # which has no room for them
+            for note in (note for block in blocks for note in block.notes):
+                tell(note)

@@ -43,22 +43,24 @@ class Resampled:
         return Interval(float(self.value[name][runs].mean()), low, high)
 
 
+def figures(outcomes: Outcomes) -> dict[str, Floats]:
+    """T1, U, S and H of all runs on the real test sets, name -> (R,) in percent."""
+    t1, u = (class_means(right, outcomes.unseen_labels) for right in (outcomes.T1, outcomes.U))
+    s = class_means(outcomes.S, outcomes.seen_labels)
+    return {"T1": t1, "U": u, "S": s, "H": harmonic(s, u)}
+
+
 def resample(outcomes: Outcomes, resamples: int = RESAMPLES, seed: int = 0) -> Resampled:
     """The figures of all runs on `resamples` draws of the test images; same seed, same draws."""
     seen_rng, unseen_rng = (np.random.default_rng([seed, side]) for side in (0, 1))
-    value = {
-        "T1": class_means(outcomes.T1, outcomes.unseen_labels),
-        "U": class_means(outcomes.U, outcomes.unseen_labels),
-        "S": class_means(outcomes.S, outcomes.seen_labels),
-    }
+    value = figures(outcomes)
     both = _draws(np.concatenate([outcomes.T1, outcomes.U], axis=1).astype(np.float64), outcomes.unseen_labels, resamples, unseen_rng)
     drawn = {
         "T1": both[:, : outcomes.runs],
         "U": both[:, outcomes.runs :],
         "S": _draws(outcomes.S.astype(np.float64), outcomes.seen_labels, resamples, seen_rng),
     }
-    for figures in (value, drawn):
-        figures["H"] = harmonic(figures["S"], figures["U"])
+    drawn["H"] = harmonic(drawn["S"], drawn["U"])
     return Resampled(value, drawn)
 
 

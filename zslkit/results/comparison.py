@@ -6,11 +6,15 @@ import json
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from zslkit.results.published import Published
 from zslkit.results.record import Figures, RunRecord
+from zslkit.results.sampling import Sampling
+
+Key = tuple[str, str, int, str]
+"""Dataset, model, seed and identity: what one run is told apart by."""
 
 METRICS = tuple(Figures.model_fields)
 """T1, U, S, H, AUSUC: the higher the better."""
@@ -82,7 +86,8 @@ class Row:
 
     variant: the settings in which it differs from the block's other rows of the same model. origin: distribution and
     version. uncalibrated_H: H with gamma 0, equal to H unless a badge says calibrated. costs: None where no run knows.
-    optimistic: what picking on test would give. best: names of the columns in which no other row is better.
+    optimistic: what picking on test would give. best: names of the columns in which no other row is better. folders: of
+    the runs in the order of their seeds, where known. intervals: figure -> its 95 % interval over draws of the test images.
     """
 
     model: str
@@ -97,6 +102,8 @@ class Row:
     costs: Mapping[str, Stat | None]
     optimistic: Mapping[str, Stat]
     best: frozenset[str] = frozenset()
+    folders: tuple[str, ...] = ()
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def n(self) -> int:
@@ -109,7 +116,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Block:
-    """Rows that may be compared with each other, and the published ones that may stand beside them."""
+    """Rows that may be compared with each other, and the published ones that may stand beside them.
+
+    sampling: what the luck of the test images leaves of them, None where the runs' scores were not looked at.
+    """
 
     title: str
     setting: Setting
@@ -117,6 +127,7 @@ class Block:
     rows: tuple[Row, ...]
     chance: Mapping[str, float]
     published: tuple[Published, ...]
+    sampling: Sampling | None = None
 
     @property
     def calibrated(self) -> bool:
@@ -124,27 +135,34 @@ class Block:
         return any("uncalibrated" not in row.badges for row in self.rows)
 
 
-def compare(records: Iterable[RunRecord], published: Iterable[Published] = ()) -> list[Block]:
+def key_of(record: RunRecord) -> Key:
+    """What the run is told apart by."""
+    return record.dataset.name, record.model.name, record.seed, record.identity
+
+
+def compare(records: Iterable[RunRecord], published: Iterable[Published] = (), folders: Mapping[Key, str] | None = None) -> list[Block]:
     """The records in blocks of equal settings, by dataset; a run that is given twice counts once.
 
-    Of `published`, a block shows what its dataset may stand beside (DatasetInfo.published_as).
+    Of `published`, a block shows what its dataset may stand beside (DatasetInfo.published_as). folders: where the runs are.
     """
-    unique = {(r.dataset.name, r.model.name, r.seed, r.identity): r for r in sorted(records, key=lambda r: r.finished)}
+    unique = {key_of(r): r for r in sorted(records, key=lambda r: r.finished)}
     by_setting: dict[Setting, list[RunRecord]] = defaultdict(list)
     for record in unique.values():
         by_setting[Setting.of(record)].append(record)
     known = list(published)
     settings = sorted(by_setting, key=lambda s: tuple(str(getattr(s, f.name)) for f in fields(s)))
-    return [_block(setting, by_setting[setting], settings, known) for setting in settings]
+    return [_block(setting, by_setting[setting], settings, known, folders or {}) for setting in settings]
 
 
-def _block(setting: Setting, records: list[RunRecord], settings: list[Setting], known: list[Published]) -> Block:
+def _block(
+    setting: Setting, records: list[RunRecord], settings: list[Setting], known: list[Published], folders: Mapping[Key, str]
+) -> Block:
     info = records[0].dataset
     points = setting.described()
     title = [info.title or info.name, f"{points['backbone']} {points['backbone frozen or tuned']}", points["resolution"], points["split"]]
     if setting.kind != "attributes":  # another task than the one most people think of, whatever else stands beside it
         title.append(f"semantics: {setting.kind}")
-    rows = _rows(records)
+    rows = _rows(records, folders)
     reference = tuple(p for p in known if info.published_as and p.dataset == info.published_as)
     notes = []
     if differing := _differences(setting, settings):
@@ -170,14 +188,14 @@ def _optimism(row: Row) -> str:
     return f"{row.label}: picking on the test sets, as many papers do, would print {found}; it is no result."
 
 
-def _rows(records: list[RunRecord]) -> list[Row]:
+def _rows(records: list[RunRecord], folders: Mapping[Key, str]) -> list[Row]:
     groups: dict[str, list[RunRecord]] = defaultdict(list)
     for record in records:
         groups[_row_key(record)].append(record)
     of_model: dict[str, list[RunRecord]] = defaultdict(list)
     for members in groups.values():
         of_model[members[0].model.name].append(members[0])
-    rows = [_row(members, of_model[members[0].model.name]) for members in groups.values()]
+    rows = [_row(members, of_model[members[0].model.name], folders) for members in groups.values()]
     rows.sort(key=lambda row: (row.model, row.variant, row.badges))
     best = _best(rows)
     return [replace(row, best=frozenset(c for c, winners in best.items() if i in winners)) for i, row in enumerate(rows)]
@@ -192,7 +210,7 @@ def _row_key(record: RunRecord) -> str:
     return json.dumps([model.name, model.distribution, model.version, stated, given], sort_keys=True, default=str)
 
 
-def _row(members: list[RunRecord], siblings: list[RunRecord]) -> Row:
+def _row(members: list[RunRecord], siblings: list[RunRecord], folders: Mapping[Key, str]) -> Row:
     members = sorted(members, key=lambda r: r.seed)
     first = members[0]
     picked = [r.optimistic for r in members if r.optimistic]
@@ -210,6 +228,7 @@ def _row(members: list[RunRecord], siblings: list[RunRecord]) -> Row:
         gamma=Stat.of([r.protocol.gamma for r in members]),
         costs={name: Stat.of(values) if values else None for name, values in costs.items()},
         optimistic={k: Stat.of([float(o[k]) for o in picked]) for k in shared},
+        folders=tuple(folders[key_of(r)] for r in members if key_of(r) in folders),
     )
 
 

@@ -12,17 +12,19 @@ from zslkit.results.published import Published
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
+    from rich.text import Text
 
 DASH = "-"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One place of a table. grey: it is no run of ours."""
+    """One place of a table. grey: it is no run of ours. interval: stands behind the text, or below it where room is short."""
 
     text: str
     bold: bool = False
     grey: bool = False
+    interval: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,10 @@ def rich_table(blocks: Sequence[Block]) -> RenderableType:
         split = content.header.index("parameters")
         runs = [(row[0], *row[split:]) for row in content.rows[: len(block.rows)]]
         # Text, not markup, here and below: names of plugins and datasets are data and may hold brackets.
-        parts.append(Text(_plain(block.title), style="bold"))
+        parts.append(Text(plain(block.title), style="bold"))
         parts.append(_rich_part(content.header[:split], [row[:split] for row in content.rows]))
         parts.append(_rich_part((content.header[0], *content.header[split:]), runs))
-        parts += [Text(_plain(note), style="dim") for note in (*block.notes, *_remarks(block))]
+        parts += [Text(plain(note), style="dim") for note in (*block.notes, *remarks(block))]
         parts.append(Text(""))
     return Group(*parts)
 
@@ -69,18 +71,24 @@ def rich_table(blocks: Sequence[Block]) -> RenderableType:
 def _rich_part(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Table:
     from rich import box
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for name in header:
         words = name in ("model", "protocol")
         table.add_column(name, justify="left" if words else "right", no_wrap=not words, overflow="fold", min_width=8 if words else None)
     for row in rows:
-        table.add_row(*(Text(_plain(cell.text).replace(" ± ", "±"), style=_style(cell)) for cell in row))
+        table.add_row(*(_rich_cell(cell) for cell in row))
     return table
 
 
-def _remarks(block: Block) -> list[str]:
+def _rich_cell(cell: Cell) -> Text:
+    from rich.text import Text
+
+    text = Text(plain(cell.text).replace(" ± ", "±"), style=_style(cell))
+    return text.append(f"\n{cell.interval}", style="not bold") if cell.interval else text
+
+
+def remarks(block: Block) -> list[str]:
     """What Markdown says of published rows in their last column."""
     doubted = any(entry.unconfirmed for entry in block.published)
     legend = ["?: unconfirmed, for want of a public source that prints it."] if doubted else []
@@ -110,9 +118,21 @@ def as_json(blocks: Sequence[Block]) -> list[dict[str, Any]]:
             "rows": [_row_data(row) for row in block.rows],
             "chance": dict(block.chance),
             "published": [{**entry.model_dump(mode="json"), "confirmed": entry.confirmed} for entry in block.published],
+            "sampling": _sampling_data(block),
         }
         for block in blocks
     ]
+
+
+def _sampling_data(block: Block) -> dict[str, Any] | None:
+    if block.sampling is None:
+        return None
+    names = [row.label for row in block.rows]
+    pairs = [
+        {**asdict(pair), "models": [names[pair.a], names[pair.b]], "significant": pair.significant, "seeds": list(pair.seeds)}
+        for pair in block.sampling.pairs
+    ]
+    return {"resamples": block.sampling.resamples, "seed": block.sampling.seed, "pairs": pairs}
 
 
 def _row_data(row: Row) -> dict[str, Any]:
@@ -133,6 +153,8 @@ def _row_data(row: Row) -> dict[str, Any]:
         "costs": data(row.costs),
         "optimistic": data(row.optimistic),
         "best": sorted(row.best),
+        "intervals": {name: list(bounds) for name, bounds in row.intervals.items()},
+        "folders": list(row.folders),
     }
 
 
@@ -142,10 +164,16 @@ def _run_cells(row: Row, metrics: list[str]) -> tuple[Cell, ...]:
     return (
         Cell(row.label),
         Cell(str(row.n)),
-        *(Cell(_spread(figures[name], _digits(name)), bold=name in row.best) for name in metrics),
+        *(Cell(_spread(figures[name], _digits(name)), bold=name in row.best, interval=_interval(row, name)) for name in metrics),
         *(Cell(_cost(row.costs[name], show), bold=name in row.best) for name, show in _COSTS.items()),
         Cell(f"{badges}, {row.input}"),
     )
+
+
+def _interval(row: Row, metric: str) -> str:
+    """Of H alone, in brackets: the table would burst with all; JSON and CSV hold the others."""
+    bounds = row.intervals.get(metric) if metric == "H" else None
+    return f"[{bounds[0]:.1f}, {bounds[1]:.1f}]" if bounds else ""
 
 
 def _published_cells(entry: Published, metrics: list[str]) -> tuple[Cell, ...]:
@@ -208,15 +236,17 @@ def _style(cell: Cell) -> str:
     return "bold" if cell.bold else "bright_black" if cell.grey else ""
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text without what a terminal would obey instead of show."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _escaped(text: str) -> str:
-    return _plain(text).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+    return plain(text).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
 
 
 def _marked(cell: Cell) -> str:
     text = _escaped(cell.text)
+    if cell.interval:
+        return f"**{text}** {cell.interval}" if cell.bold else f"{text} {cell.interval}"
     return f"**{text}**" if cell.bold else f"*{text}*" if cell.grey and text else text
