@@ -30,8 +30,8 @@ def random_scores(skill: float, seed: int = 0, images: int = 60) -> Scores:
     return Scores(*parts, seen, tuple(f"class {k}" for k in range(CLASSES)))
 
 
-def make_run(out: Path, model: str, scores: Scores, seed: int = 0, identity: str | None = None, **changes: Any) -> Path:
-    """A finished run folder below `out` whose record has the figures of the scores; keywords are merged into the record."""
+def make_run(out: Path, model: str, scores: Scores, seed: int = 0, /, identity: str | None = None, **changes: Any) -> Path:
+    """A finished run folder below `out` whose record has the figures of the scores; keywords are merged into it, but config replaces."""
     gamma = changes.get("protocol", {}).get("gamma", 0.0)
     metrics, plain = evaluate(*scores.sets(), gamma), evaluate(*scores.sets())
     identity = identity or f"{zlib.crc32(f'{model}{seed}'.encode()):012x}"
@@ -41,7 +41,7 @@ def make_run(out: Path, model: str, scores: Scores, seed: int = 0, identity: str
         "dataset": {"name": "birds", "title": "Birds", "classes": CLASSES, "seen": 4, "unseen": 2, "n_trainval": 9}
         | {"n_test_seen": len(scores.test_seen_labels), "n_test_unseen": len(scores.test_unseen_labels)},
         "seed": seed,
-        "config": {"lr": 0.1, "features": {"size": 8}},
+        "config": changes.pop("config", {"lr": 0.1, "features": {"size": 8}}),
         "origins": {},
         "features": {"input": "pooled", "backbone": "net", "weights": "hub", "weights_digest": "w", "size": 8, "dtype": "float32"}
         | {"tuned": False, "fingerprint": "f"},

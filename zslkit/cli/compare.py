@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from functools import partial
 from itertools import product
@@ -15,11 +15,13 @@ from zslkit.cli.failure import State, tell
 from zslkit.cli.listing import find_names
 from zslkit.cli.many import Failure, Job, parse_seeds, run_all, told
 from zslkit.cli.many import as_json as failures_json
-from zslkit.cli.options import dataset_option, debug_option, json_option, overrides, run_options, source_options
+from zslkit.cli.options import check_policy, dataset_option, debug_option, json_option, overrides, run_options, source_options
 from zslkit.cli.output import print_json, print_table
+from zslkit.errors import UserError
 
 if TYPE_CHECKING:
     from zslkit.experiment import Result
+    from zslkit.results.runs import Run
 
 FORMATS = ("terminal", "markdown", "latex", "csv", "json")
 
@@ -44,6 +46,7 @@ def compare(
     seeds: tuple[int, ...],
     end_to_end: bool,
     form: str | None,
+    no_run: bool,
     markdown: bool,
     as_json: bool,
     **options: Any,
@@ -54,11 +57,16 @@ def compare(
     H stands with its 95 % interval over draws of the test images, and the notes say which rows really differ.
     """
     form = _format(form, markdown, as_json)
+    check_policy(options["again"], no_run)
     models = list(dict.fromkeys(names))
     find_names(models, dataset)
     state.resumes = True
     feed = options.pop("feed") or (None if end_to_end else "frozen")
     winning = overrides(options.pop("backbone"), options.pop("backbone_weights"), feed, options.pop("precision"), options.pop("tune"))
+    if no_run:
+        found, missing = _standing(models, dataset, seeds, options, winning)
+        _print(found, [], form, missing)
+        return 0
     with redirect_stdout(sys.stderr):  # whatever a plugin prints, standard output is the result's
         results, failures = _run_all(models, dataset, seeds, state, overrides=winning, **options)
     _print(results, failures, form)
@@ -87,7 +95,32 @@ def _format(form: str | None, markdown: bool, as_json: bool) -> str:
     return next(iter(wanted), "terminal")
 
 
-def _print(results: Sequence[Result], failures: Sequence[Failure], form: str) -> None:
+def _standing(
+    models: Sequence[str], dataset: str, seeds: Sequence[int], options: Mapping[str, Any], winning: Mapping[str, Any]
+) -> tuple[list[Run], list[tuple[str, int]]]:
+    """The finished runs that are there, and which model and seed has none. Raises UserError if there is none at all."""
+    from zslkit.results.runs import find_runs
+    from zslkit.standing import standing, wanted
+
+    there = find_runs(options["out"], tell)
+    choices = {name: options[name] for name in ("settings", "config", "preset")}
+    found: list[Run] = []
+    missing: list[tuple[str, int]] = []
+    for model in models:
+        looked_for = wanted(model, dataset, overrides=winning, **choices)
+        for seed in seeds:
+            runs = standing(there, looked_for, seed)
+            found += runs
+            missing += [] if runs else [(model, seed)]
+    named = ", ".join(f"{model} (seed {seed})" for model, seed in missing)
+    if not found:
+        raise UserError(f"None of these runs with these settings is finished in {options['out']}: {named}; leave --no-run away")
+    if missing:
+        tell(f"Not there, and --no-run was given: {named}")
+    return found, missing
+
+
+def _print(results: Sequence[Result | Run], failures: Sequence[Failure], form: str, missing: Sequence[tuple[str, int]] = ()) -> None:
     from zslkit.results import tables
     from zslkit.results.comparison import compare as compared
     from zslkit.results.comparison import key_of
@@ -101,7 +134,9 @@ def _print(results: Sequence[Result], failures: Sequence[Failure], form: str) ->
     blocks = judged(compared(records, [entry for name in sorted(names - {""}) for entry in published(name)], folders))
     if form == "json":
         runs = [json_summary(result.record, result.folder) for result in results]
-        print_json({"blocks": tables.as_json(blocks), "runs": runs, "failures": failures_json(failures, "model")})
+        lacking = [{"model": model, "seed": seed} for model, seed in missing]
+        failed = failures_json(failures, "model")
+        print_json({"blocks": tables.as_json(blocks), "runs": runs, "failures": failed, "missing": lacking})
     elif blocks and form == "terminal":
         print_table(tables.rich_table(blocks))
     elif blocks:

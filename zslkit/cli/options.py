@@ -62,11 +62,18 @@ def run_options(command: F) -> F:
             click.option(
                 "--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of the run folders."
             ),
-            click.option("--again", is_flag=True, help="Run even if the same run is there already."),
+            click.option("--again", is_flag=True, help="Run even if the same run is there already; default: run only what is missing."),
+            click.option("--no-run", is_flag=True, help="Run nothing, only show what is there."),
         )
     ):
         command = option(command)
     return command
+
+
+def check_policy(again: bool, no_run: bool) -> None:
+    """Raises UsageError if runs are asked for both always and never."""
+    if again and no_run:
+        raise click.UsageError("--again runs always and --no-run never; choose one of them")
 
 
 def overrides(

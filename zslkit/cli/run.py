@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from zslkit.cli.failure import State
+from zslkit.cli.failure import State, tell
 from zslkit.cli.listing import find_names
-from zslkit.cli.options import dataset_option, debug_option, json_option, overrides, run_options, source_options
+from zslkit.cli.options import check_policy, dataset_option, debug_option, json_option, overrides, run_options, source_options
 from zslkit.cli.output import print_json
+from zslkit.errors import UserError
+
+if TYPE_CHECKING:
+    from zslkit.experiment import Result
+    from zslkit.results.runs import Run
 
 
 @click.command()
@@ -37,14 +43,19 @@ def run(
     device: str,
     out: Path,
     again: bool,
+    no_run: bool,
     as_json: bool,
     **chosen: Any,
 ) -> None:
     """Train and evaluate one model on one dataset. A run that is there already is shown, not repeated."""
+    check_policy(again, no_run)
     find_names([model], dataset)
+    if no_run:
+        given = {"settings": settings, "config": config, "preset": preset, "overrides": overrides(**chosen)}
+        _show(_standing(model, dataset, seed, out, given), as_json, reused=True)
+        return
     from zslkit import experiment
     from zslkit.progress import reporter_for
-    from zslkit.results.record import json_summary
 
     state.resumes = True
     with redirect_stdout(sys.stderr):  # whatever a plugin prints, standard output is the result's
@@ -62,9 +73,28 @@ def run(
             again=again,
             reporter=reporter_for(),
         )
-    if as_json:
-        print_json(json_summary(result.record, result.folder))
-        return
-    from zslkit.cli.present import print_run
+    _show(result, as_json, result.reused)
 
-    print_run(result.record, result.folder, result.reused)
+
+def _standing(model: str, dataset: str, seed: int, out: Path, choices: Mapping[str, Any]) -> Run:
+    """The newest run that is there. Raises UserError if there is none."""
+    from zslkit.results.runs import find_runs
+    from zslkit.standing import standing, wanted
+
+    found = standing(find_runs(out, tell), wanted(model, dataset, **choices), seed)
+    if not found:
+        raise UserError(f"No run of {model} on {dataset} with seed {seed} and these settings is finished in {out}; leave --no-run out")
+    if len(found) > 1:
+        tell(f"{len(found)} runs fit, and this is the newest; the others: {', '.join(str(run.folder) for run in found[:-1])}")
+    return found[-1]
+
+
+def _show(made: Run | Result, as_json: bool, reused: bool) -> None:
+    if as_json:
+        from zslkit.results.record import json_summary
+
+        print_json(json_summary(made.record, made.folder))
+    else:
+        from zslkit.cli.present import print_run
+
+        print_run(made.record, made.folder, reused)

@@ -1,0 +1,159 @@
+"""`zslkit runs`: the runs that are there, finished or not; tags on them, and removing them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zslkit.cli.failure import tell
+from zslkit.cli.options import debug_option, json_option
+from zslkit.cli.output import print_columns, print_json
+from zslkit.errors import UnknownName, UserError
+
+if TYPE_CHECKING:
+    from zslkit.results.shelf import Item
+
+
+@click.command()
+@click.argument("folders", metavar="[RUN]...", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--model", "-m", "models", multiple=True, metavar="NAME", help="Only runs of this model; may be repeated.")
+@click.option("--dataset", "-d", "datasets", multiple=True, metavar="NAME", help="Only runs on this dataset; may be repeated.")
+@click.option("--tag", metavar="NAME", help="Only runs with this tag; with RUN: give each RUN this tag.")
+@click.option("--untag", metavar="NAME", help="Take this tag from each RUN.")
+@click.option("--remove", is_flag=True, help="Remove each RUN with all that is in it; needs --yes.")
+@click.option("--yes", is_flag=True, help="Yes, remove them.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of the run folders.")
+@json_option
+@debug_option
+def runs(
+    folders: tuple[Path, ...],
+    models: tuple[str, ...],
+    datasets: tuple[str, ...],
+    tag: str | None,
+    untag: str | None,
+    remove: bool,
+    yes: bool,
+    out: Path,
+    as_json: bool,
+) -> int:
+    """List the runs below --out: model, dataset, seed, H, when they finished, tags; half-written ones with what to do.
+
+    With RUN, a folder that this command lists, tag it or remove it.
+    """
+    _check(folders, bool(models or datasets), tag, untag, remove, yes)
+    if not folders:
+        _list(out, models, datasets, tag, as_json)
+        return 0
+    from zslkit.results import shelf
+
+    items = [
+        shelf.item_at(folder, out) for folder in dict.fromkeys(folders)
+    ]  # a mistake in the last one is told before the first is touched
+    if remove:
+        return _remove(items, yes, as_json)
+    if tag is not None or untag is not None:
+        items = [_tagged(item, tag, untag) for item in items]
+    _print(items, as_json)
+    return 0
+
+
+def _check(folders: Sequence[Path], filtered: bool, tag: str | None, untag: str | None, remove: bool, yes: bool) -> None:
+    if not folders and (remove or untag is not None):
+        raise click.UsageError(f"{'--remove' if remove else '--untag'} takes run folders; name them")
+    if folders and filtered:
+        raise click.UsageError("--model and --dataset choose what is listed; leave them away or name no RUN")
+    if remove and (tag is not None or untag is not None):
+        raise click.UsageError("--remove goes with neither --tag nor --untag")
+    if yes and not remove:
+        raise click.UsageError("--yes goes with --remove")
+
+
+def _list(out: Path, models: Sequence[str], datasets: Sequence[str], tag: str | None, as_json: bool) -> None:
+    from zslkit.results.shelf import contents
+
+    items = contents(out)
+    for kind, names, known in (
+        ("run of the model", models, {item.model for item in items}),
+        ("run on the dataset", datasets, {item.dataset for item in items}),
+        ("run with the tag", [tag] if tag is not None else [], {tag for item in items for tag in item.tags}),
+    ):
+        for name in names:
+            if name not in known:
+                raise UnknownName(kind, name, known, f"The folder is {out}")
+    chosen = [
+        item
+        for item in items
+        if (not models or item.model in models) and (not datasets or item.dataset in datasets) and (tag is None or tag in item.tags)
+    ]
+    _print(chosen, as_json)
+    if not items:
+        tell(f"There are no runs in {out}")
+
+
+def _print(items: Sequence[Item], as_json: bool) -> None:
+    if as_json:
+        print_json({"runs": [_data(item) for item in items]})
+    elif items:
+        header = ("model", "dataset", "seed", "H", "finished (UTC)", "state", "tags", "run")
+        print_columns(header, [_cells(item) for item in items])
+        for item in items:
+            if item.said:
+                tell(item.said if str(item.folder) in item.said else f"{item.folder} is {item.state}: {item.said}")
+
+
+def _cells(item: Item) -> tuple[str, ...]:
+    record = item.run.record if item.run else None
+    h, when = (f"{record.metrics.H:.1f}", record.finished[:16].replace("T", " ")) if record else ("-", "-")
+    return (item.model, item.dataset, str(item.seed), h, when, item.state, ", ".join(item.tags) or "-", str(item.folder))
+
+
+def _data(item: Item) -> dict[str, Any]:
+    record = item.run.record if item.run else None
+    return {
+        "model": item.model,
+        "dataset": item.dataset,
+        "seed": item.seed,
+        "state": item.state,
+        "metrics": record.metrics.model_dump() if record else None,
+        "finished": record.finished if record else None,
+        "tags": list(item.tags),
+        "to_do": item.said,
+        "run_folder": str(item.folder),
+    }
+
+
+def _tagged(item: Item, tag: str | None, untag: str | None) -> Item:
+    from dataclasses import replace
+
+    from zslkit.results.tags import change_tags
+
+    if item.run is None:
+        raise UserError(f"{item.folder} is {item.state}, and only finished runs have tags; list them with `zslkit runs`")
+    return replace(item, tags=change_tags(item.folder, tag, untag))
+
+
+def _remove(items: Sequence[Item], yes: bool, as_json: bool) -> int:
+    from zslkit.results import shelf
+
+    if not yes:
+        names = ", ".join(str(item.folder) for item in items)
+        raise UserError(f"--remove would remove {len(items)} folder{'s' if len(items) > 1 else ''} for good ({names}); add --yes to do it")
+    gone: list[Item] = []
+    kept: list[tuple[Item, str]] = []
+    for item in items:
+        try:
+            shelf.remove(item)
+            gone.append(item)
+        except UserError as error:
+            kept.append((item, str(error)))
+    if as_json:
+        print_json({"removed": [str(i.folder) for i in gone], "kept": [{"run_folder": str(i.folder), "reason": why} for i, why in kept]})
+    else:
+        for item in gone:
+            click.echo(f"removed {item.folder}")
+    for _, why in kept:
+        tell(why)
+    return 2 if kept else 0
