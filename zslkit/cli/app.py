@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "study": ("zslkit.cli.study:study", "All variants of a study file, as a table and a plot; runs only what is missing."),
     "evaluate": ("zslkit.cli.evaluate:evaluate", "Metrics of finished runs from the scores they kept."),
     "runs": ("zslkit.cli.runs:runs", "The runs that are there, finished or not; tag and remove them."),
+    "diff": ("zslkit.cli.diff:diff", "Two runs against each other, from settings to single images."),
     "explain": ("zslkit.cli.explain:explain", "Where a trained model looks in images, attribute by attribute."),
     "data": ("zslkit.cli.data:data", "Fetch, prepare, check and describe datasets."),
     "check": ("zslkit.cli.conformance:check", "Does a model keep the contract? Every rule is tried on a tiny dataset."),

@@ -1,0 +1,152 @@
+"""`zslkit diff`: two runs against each other, from their settings down to the images whose answer changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zslkit.cli.failure import tell
+from zslkit.cli.options import debug_option, json_option
+from zslkit.cli.output import print_columns, print_json, printable
+from zslkit.errors import DataError, UserError
+
+if TYPE_CHECKING:
+    from zslkit.dataset import Dataset
+    from zslkit.difference import Flip, Outcome
+    from zslkit.results.runs import Run
+
+SHOWN = 10
+"""Classes and images that are shown; --json holds all."""
+
+
+@click.command()
+@click.argument("first", metavar="RUN_A", type=click.Path(path_type=Path))
+@click.argument("second", metavar="RUN_B", type=click.Path(path_type=Path))
+@click.option("--data-root", type=click.Path(path_type=Path), help="Folder of the data, or the card FILE.yaml: to name the images.")
+@click.option("--sheet", type=click.Path(path_type=Path), metavar="FILE.png", help="Draw the images whose answer changed.")
+@json_option
+@debug_option
+def diff(first: Path, second: Path, data_root: Path | None, sheet: Path | None, as_json: bool) -> None:
+    """Say in what RUN_B differs from RUN_A, by how much its figures do, and which images it answers otherwise.
+
+    The intervals are of B minus A over draws of the test images; they say nothing of seeds.
+    """
+    from zslkit import difference
+    from zslkit.results.runs import load_run
+
+    if sheet is not None and (sheet.suffix.lower() != ".png" or not sheet.parent.is_dir() or sheet.is_dir()):
+        raise UserError(f"--sheet {sheet} is no .png in a folder that exists; name a file like flips.png")
+    a, b = load_run(first), load_run(second)
+    found = difference.causes(a.record, b.record)
+    dataset = _dataset(a, data_root, sheet)
+    why = ""
+    try:
+        outcome = difference.outcome(a, b, dataset)
+    except DataError as error:
+        if sheet is not None:
+            raise
+        outcome, why = None, str(error)
+    if outcome is not None and sheet is not None and dataset is not None and outcome.flips:
+        _draw(dataset, outcome.flips, sheet)
+    drawn = str(sheet) if sheet is not None and outcome is not None and outcome.flips else None
+    if as_json:
+        print_json(_data(a, b, found, outcome, why, drawn))
+        return
+    _print_causes(a, b, found)
+    if outcome is not None:
+        _print_outcome(a, b, outcome)
+    if drawn:
+        click.echo(f"\nwritten: {drawn}")
+    elif sheet is not None:
+        tell(f"No answer changed, so there is nothing to draw on {sheet}")
+    if why:
+        tell(why)
+
+
+def _dataset(run: Run, root: Path | None, sheet: Path | None) -> Dataset | None:
+    """The images, if they are wanted or can be had; without --data-root and --sheet a dataset that is not there is no fault."""
+    from zslkit.difference import dataset_of
+
+    if root is None and sheet is None:
+        return None
+    dataset = dataset_of(run, root or Path("data"))
+    if sheet is not None and dataset.images is None:
+        raise UserError(f"{dataset.name} has no images here, so no sheet can be drawn; say where they are with --data-root")
+    return dataset
+
+
+def _draw(dataset: Dataset, flips: Sequence[Flip], sheet: Path) -> None:
+    from zslkit.contact_sheet import MOST, save_sheet
+    from zslkit.difference import image_of
+
+    images = dataset.images
+    assert images is not None
+    if len(flips) > MOST:
+        tell(f"{len(flips)} answers changed, and {sheet} shows the first {MOST}; --json names all")
+        flips = flips[:MOST]
+    parts = ((images.open(image_of(dataset, f.part, f.index)), (f"{f.outcome}: {f.label}", f"A {f.a}", f"B {f.b}")) for f in flips)
+    save_sheet(parts, len(flips), sheet)
+
+
+def _print_causes(a: Run, b: Run, found: Mapping[str, tuple[Any, Any]]) -> None:
+    click.echo(printable(f"A: {a.folder}"))
+    click.echo(printable(f"B: {b.folder}") + "\n")
+    if not found:
+        click.echo("Settings, environment and data are the same.")
+        return
+    print_columns(("what differs", "A", "B"), [(key, _shown(x), _shown(y)) for key, (x, y) in found.items()])
+
+
+def _print_outcome(a: Run, b: Run, outcome: Outcome) -> None:
+    records = a.record.metrics, b.record.metrics
+    click.echo("")
+    rows = []
+    for name, d in outcome.figures.items():
+        values = [f"{getattr(m, name):.1f}" for m in records]
+        i = d.interval
+        rows.append((name, *values, f"{i.value:+.1f}", f"[{i.low:+.1f}, {i.high:+.1f}]", f"{d.p:.2g}"))
+    print_columns(("", "A", "B", "B - A", "95 % interval", "p"), rows)
+    images = outcome.images
+    click.echo(
+        f"Unseen images right among the unseen classes in A alone: {images.only_b}, in B alone: {images.only_a} (McNemar p {images.p:.2g})"
+    )
+    changed = [(name, f"{points:+.1f}") for name, points in outcome.per_class if points]
+    click.echo(f"\n{len(changed)} of {len(outcome.per_class)} classes changed{_rest(changed)}")
+    if changed:
+        print_columns(("class", "points"), changed[:SHOWN])
+    click.echo(f"\n{len(outcome.flips)} images are answered otherwise{_rest(outcome.flips)}")
+    if outcome.flips:
+        print_columns(
+            ("set", "index", "outcome", "true class", "A", "B", "image"),
+            [(f.part, str(f.index), f.outcome, f.label, f.a, f.b, f.key or "-") for f in outcome.flips[:SHOWN]],
+        )
+
+
+def _rest(items: Sequence[object]) -> str:
+    return f"; {SHOWN} are shown, --json holds all" if len(items) > SHOWN else ""
+
+
+def _shown(value: Any) -> str:
+    return "-" if value is None else str(value)
+
+
+def _data(a: Run, b: Run, found: Mapping[str, tuple[Any, Any]], outcome: Outcome | None, why: str, sheet: str | None) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    said: dict[str, Any] = {
+        "a": str(a.folder),
+        "b": str(b.folder),
+        "differs": {key: {"a": x, "b": y} for key, (x, y) in found.items()},
+        "metrics": {"a": a.record.metrics.model_dump(), "b": b.record.metrics.model_dump()},
+        "not_paired": why or None,
+        "sheet": sheet,
+    }
+    if outcome is not None:
+        said["difference"] = {name: {**asdict(d.interval), "p": d.p} for name, d in outcome.figures.items()}
+        said["unseen_images"] = {"only_a": outcome.images.only_b, "only_b": outcome.images.only_a, "p": outcome.images.p}
+        said["per_class"] = dict(outcome.per_class)
+        said["flips"] = [{**asdict(flip), "outcome": flip.outcome} for flip in outcome.flips]
+    return said
