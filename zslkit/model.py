@@ -9,7 +9,7 @@ A model is registered by an entry point of the group `zslkit.models` that names 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -92,6 +92,25 @@ class TrainingView(Protocol):
         ...
 
 
+Kept = nn.Module | torch.optim.Optimizer | torch.Generator
+"""What a stage can keep of a training: whatever moves in it has to be among them, so that it goes on where it stopped."""
+
+
+class Stage(Protocol):
+    """Epochs of a training that a model does itself."""
+
+    def __iter__(self) -> Iterator[int]:
+        """The epochs (from 0) that are still to do, each to its end: what is kept is filled first and written after them."""
+        ...
+
+    def step(self, **terms: float | Tensor) -> None:
+        """Tell the terms of a step. Their means over the epoch go to the log, and the progress moves on by one.
+
+        Raises TrainingError that names the first term that is not finite, the epoch, and what the model said to set.
+        """
+        ...
+
+
 class Trainer(Protocol):
     """What `fit` gets to work with. Randomness comes from `seed`, tensors live on `device`."""
 
@@ -100,6 +119,28 @@ class Trainer(Protocol):
 
     def train(self, model: GradientModel, view: TrainingView) -> None:
         """The harness's gradient loop over model.loss (sampling, precision, checkpoints, resume, progress)."""
+        ...
+
+    def stage(self, name: str, epochs: int, keeps: Mapping[str, Kept], *, steps: int = 1, mend: str = "lower the learning rate") -> Stage:
+        """Optional, for a `fit` of one's own that takes long: epochs that show progress and resume to the bit after an interruption.
+
+            random = torch.Generator(trainer.device).manual_seed(trainer.seed)
+            optimizer = torch.optim.Adam(self.net.parameters())
+            stage = trainer.stage("net", 50, {"net": self.net, "optimizer": optimizer, "random": random}, steps=10)
+            for epoch in stage:
+                for _ in range(10):
+                    index = torch.randint(len(x), (64,), generator=random, device=trainer.device)
+                    loss = self.loss_of(x[index])
+                    stage.step(loss=loss)
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+
+        name: of letters, digits, - and _, of its own for every stage of the model; later stages come after it. keeps: all that moves in
+        it, by name: modules, optimisers, and the generators that every random number comes from. steps: calls of `step` in an epoch, for
+        the progress. mend: what to set when a term is not finite. The loop must not be left early. A stage that was finished before an
+        interruption is filled and gives no epoch.
+        """
         ...
 
     def log(self, **values: float) -> None:

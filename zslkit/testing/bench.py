@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -105,9 +105,16 @@ class Bench:
         inputs: Inputs | None = None,
         checkpoint: Path | None = None,
         observer: Observer | None = None,
+        told: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> Trained:
-        """Train in place, as the harness does."""
+        """Train in place, as the harness does. told: is given every line of the log at once."""
         inputs, log = inputs or self.inputs(), cast(list[Mapping[str, Any]], [])
+
+        def keep(**values: Any) -> None:
+            log.append(values)
+            if told is not None:
+                told(values)
+
         fit(
             model,
             dataset or self.dataset,
@@ -115,7 +122,7 @@ class Bench:
             seed=seed,
             device=CPU,
             reporter=Silent(),
-            log=lambda **values: log.append(values),
+            log=keep,
             name="train",
             checkpoint=checkpoint,
             observer=observer,
