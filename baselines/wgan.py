@@ -134,9 +134,13 @@ class MLP(nn.Module):
         """The hidden layer (B, hidden) of inputs (B, ...)."""
         return nn.functional.leaky_relu(self.hidden(torch.cat(inputs, dim=1)), SLOPE)
 
-    def forward(self, *inputs: Tensor) -> Tensor:
-        outputs: Tensor = self.last(self.out(self.features(*inputs)))
+    def outputs(self, features: Tensor) -> Tensor:
+        """Outputs (B, out) of the hidden layer (B, hidden)."""
+        outputs: Tensor = self.last(self.out(features))
         return outputs
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.outputs(self.features(*inputs))
 
 
 def sum_of(terms: dict[str, Tensor]) -> Tensor:
