@@ -9,22 +9,39 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from baselines.generative import Generative, GenerativeConfig, descend, drawn, of_each
+from baselines.vae import Posterior, divergence, draw, l1, wasserstein
 from zslkit.config import Config
-from zslkit.model import Task, Trainer
+from zslkit.model import Kept, Task, Trainer
 
 
 class WarmUp(Config):
     """A weight that is 0 up to an epoch, then rises evenly, and stays as it is from another epoch on."""
 
-    factor: float = Field(ge=0, description="the weight at the end of the rise")
-    start: int = Field(ge=0, description="last epoch without weight")
-    end: int = Field(ge=0, description="first epoch at full weight")
+    factor: float = Field(0.25, ge=0, description="the weight at the end of the rise")
+    start: int = Field(0, ge=0, description="last epoch without weight")
+    end: int = Field(93, ge=0, description="first epoch at full weight")
 
     def at(self, epoch: int) -> float:
         """The weight in an epoch, counted from 0."""
         if self.end <= self.start:
             return self.factor if epoch >= self.end else 0.0
         return self.factor * min(1.0, max(0.0, (epoch - self.start) / (self.end - self.start)))
+
+
+class Cross(WarmUp):
+    """That of the cross-reconstruction."""
+
+    factor: float = Field(2.37, ge=0)
+    start: int = Field(21, ge=0)
+    end: int = Field(75, ge=0)
+
+
+class Alignment(WarmUp):
+    """That of the distance between the two posteriors."""
+
+    factor: float = Field(8.13, ge=0)
+    start: int = Field(6, ge=0)
+    end: int = Field(22, ge=0)
 
 
 class CADAVAEConfig(GenerativeConfig):
@@ -38,9 +55,9 @@ class CADAVAEConfig(GenerativeConfig):
     feature_decoder: int = Field(1660, ge=1, description="hidden units")
     attribute_encoder: int = Field(1450, ge=1, description="hidden units")
     attribute_decoder: int = Field(665, ge=1, description="hidden units")
-    beta: WarmUp = Field(WarmUp(factor=0.25, start=0, end=93), description="of the Kullback-Leibler divergences")
-    cross: WarmUp = Field(WarmUp(factor=2.37, start=21, end=75), description="of the cross-reconstruction")
-    alignment: WarmUp = Field(WarmUp(factor=8.13, start=6, end=22), description="of the distance between the two posteriors")
+    beta: WarmUp = Field(WarmUp(), description="of the Kullback-Leibler divergences")
+    cross: Cross = Field(Cross(), description="of the cross-reconstruction")
+    alignment: Alignment = Field(Alignment(), description="of the distance between the two posteriors")
     seen_latents: int = Field(200, ge=1, description="latents that the classifier is given of each seen class, made of its images")
     unseen_latents: int = Field(400, ge=1, description="latents of each unseen class, made of its attributes")
 
@@ -107,7 +124,7 @@ class CADAVAE(Generative):
         networks = nn.ModuleList([self.encode_x, self.encode_a, self.decode_x, self.decode_a])
         optimizer = torch.optim.Adam(networks.parameters(), lr=config.lr)
         steps = max(1, len(x) // config.batch_size)
-        keeps = {"networks": networks, "optimizer": optimizer, "random": random}
+        keeps: dict[str, Kept] = {"networks": networks, "optimizer": optimizer, "random": random}
         for epoch in (stage := trainer.stage("vae", config.epochs, keeps, steps=steps, mend="lower lr")):
             weights = {key: warm_up.at(epoch) for key, warm_up in self.warm_ups.items()}
             for _ in range(steps):
@@ -128,21 +145,21 @@ class CADAVAE(Generative):
         """
         skip = skip or []
         posterior_x, posterior_a = self.encode_x(x), self.encode_a(a)
-        z_x, z_a = draw(*posterior_x, random), draw(*posterior_a, random)
+        z_x, z_a = draw(posterior_x, random), draw(posterior_a, random)
         terms = {"reconstruction": l1(self.decode_x(z_x), x) + l1(self.decode_a(z_a), a)}
         if "divergence" not in skip:
-            terms["divergence"] = divergence(*posterior_x) + divergence(*posterior_a)
+            terms["divergence"] = divergence(posterior_x) + divergence(posterior_a)
         if "cross" not in skip:
             terms["cross"] = l1(self.decode_x(z_a), x) + l1(self.decode_a(z_x), a)
         if "alignment" not in skip:
-            terms["alignment"] = wasserstein(*posterior_x, *posterior_a)
+            terms["alignment"] = wasserstein(posterior_x, posterior_a)
         return terms
 
     def lesson(self, x: Tensor, label: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
         seen = of_each(self.seen.nonzero().flatten(), self.config.seen_latents)
         unseen = of_each((~self.seen).nonzero().flatten(), self.config.unseen_latents)
         images = x[image_of_each(label, seen, random)]
-        latents = [draw(*self.encode_x(images), random), draw(*self.encode_a(self.attributes[unseen]), random)]
+        latents = [draw(self.encode_x(images), random), draw(self.encode_a(self.attributes[unseen]), random)]
         return torch.cat(latents), torch.cat([seen, unseen])
 
 
@@ -153,7 +170,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.hidden, self.out = nn.Linear(width, hidden), nn.Linear(hidden, 2 * latent)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> Posterior:
         mu, log_variance = self.out(torch.relu(self.hidden(x))).chunk(2, dim=1)
         return mu, log_variance
 
@@ -163,34 +180,11 @@ def decoder(latent: int, hidden: int, width: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, width))
 
 
-def draw(mu: Tensor, log_variance: Tensor, random: torch.Generator) -> Tensor:
-    """z = mu + sigma * e, e standard normal; all (B, L)."""
-    return mu + (log_variance / 2).exp() * torch.randn(mu.shape, generator=random, device=mu.device)
-
-
-def l1(made: Tensor, given: Tensor) -> Tensor:
-    """The sum of absolute differences of each row, averaged over rows (B, I). Returns a scalar."""
-    return (made - given).abs().sum(dim=1).mean()
-
-
-def divergence(mu: Tensor, log_variance: Tensor) -> Tensor:
-    """KL(N(mu, diag sigma^2) || N(0, I)) = 1/2 sum (mu^2 + sigma^2 - 1 - log sigma^2), averaged over rows (B, L). Returns a scalar."""
-    return (mu.square() + log_variance.exp() - 1 - log_variance).sum(dim=1).mean() / 2
-
-
-def wasserstein(mu: Tensor, log_variance: Tensor, other_mu: Tensor, other_log_variance: Tensor) -> Tensor:
-    """The 2-Wasserstein distance of N(mu, diag sigma^2) and another one, averaged over rows (B, L). Returns a scalar.
-
-    Of diagonal normal distributions it is (||mu - mu'||^2 + ||sigma - sigma'||^2)^(1/2).
-    """
-    apart = torch.cat([mu - other_mu, (log_variance / 2).exp() - (other_log_variance / 2).exp()], dim=1)
-    return apart.norm(dim=1).mean()
-
-
 def image_of_each(label: Tensor, wanted: Tensor, random: torch.Generator) -> Tensor:
     """The place of an image of each wanted class, drawn with replacement, (M,). label (N,) of all images; wanted (M,), each among them."""
     order = label.argsort(stable=True)
     counts = torch.bincount(label, minlength=int(wanted.max()) + 1)
     first = counts.cumsum(dim=0) - counts
     share = torch.rand(len(wanted), generator=random, device=random.device, dtype=torch.float64)
-    return order[first[wanted] + (share * counts[wanted]).long()]
+    place: Tensor = order[first[wanted] + (share * counts[wanted]).long()]
+    return place

@@ -44,7 +44,7 @@ class CEGZSL(WGAN):
     protocol = "class-inductive"
     citation = "Han, Fu, Chen and Yang. Contrastive embedding for generalized zero-shot learning. CVPR 2021"
     presets = "presets/cegzsl"
-    check_settings = {**WGAN.check_settings, "batch_size": 16, "embedding": 64, "projection": 16, "comparator": 32}  # noqa: RUF012
+    check_settings = {**WGAN.check_settings, "embedding": 64, "projection": 16, "comparator": 32}  # noqa: RUF012
     Config = CEGZSLConfig
 
     config: CEGZSLConfig

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from baselines.pooled import finite_features
 from zslkit.config import Config
-from zslkit.model import Model, ModelConfig, Task, Trainer, TrainingView
+from zslkit.model import Kept, Model, ModelConfig, Task, Trainer, TrainingView
 
 
 class SoftmaxConfig(Config):
@@ -63,6 +63,7 @@ class Generative(Model):
     """
 
     config: GenerativeConfig
+    classifier: nn.Linear
 
     def __init__(self, config: GenerativeConfig, task: Task) -> None:
         super().__init__(config, task)
@@ -71,8 +72,6 @@ class Generative(Model):
     def softmax(self, width: int) -> nn.Linear:
         """The final classifier of inputs (B, width), from zero: its loss is convex, so that no start is better."""
         return zeroed(nn.Linear(width, self.task.n_classes))
-
-    classifier: nn.Linear
 
     def fit(self, view: TrainingView, trainer: Trainer) -> None:
         """Learn to make features, make them, and train the softmax. Raises TrainingError if features or a term are not finite."""
@@ -109,7 +108,7 @@ def train_softmax(
     """Train in place on inputs x (M, E) and targets (M,), as a stage of that name."""
     optimizer = torch.optim.Adam(classifier.parameters(), lr=config.lr)
     steps = max(1, len(x) // config.batch_size)
-    keeps = {"classifier": classifier, "optimizer": optimizer, "random": random}
+    keeps: dict[str, Kept] = {"classifier": classifier, "optimizer": optimizer, "random": random}
     stage = trainer.stage(name, config.epochs, keeps, steps=steps, mend="lower classifier.lr")
     for _ in stage:
         for _ in range(steps):

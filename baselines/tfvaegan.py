@@ -10,8 +10,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from baselines.cadavae import divergence, draw, l1
 from baselines.generative import normal
+from baselines.vae import divergence, draw, l1
 from baselines.wgan import MLP, WGAN, WGANConfig
 from zslkit.model import Task
 
@@ -32,15 +32,16 @@ class TFVAEGAN(WGAN):
         + beta * (|Dec(x) - a|_1 + |Dec(x~) - a|_1)                  attribute decoder
 
     h (B, H) is the hidden layer of Dec. A feature with feedback is made twice: x~ = G(z, a), then G once more with
-    delta * F(h(x~)) (B, H) added to its hidden layer. Half of the generator steps, at random, go without feedback, so that G can do
-    without; what the critic and the classifier are given is made with it. G (B, Z + A) -> (B, D) ends in a sigmoid, features are brought to 0..1. The classifier sees
-    [x; h(x); Dec(x)] (B, D + H + A), real of seen and made of unseen classes.
+    delta * F(h(x~)) (B, H) added to its hidden layer. Half of the generator steps, at random, go without feedback, so that G learns to
+    do without; what the critic and the classifier are given is made with it. G (B, Z + A) -> (B, D) ends in a sigmoid, as features are
+    brought to 0..1. The classifier sees [x; h(x); Dec(x)] (B, D + H + A), real of seen and made of unseen classes.
     """
 
     inputs = ("pooled",)
     protocol = "class-inductive"
     citation = (
-        "Narayan, Gupta, Khan, Snoek and Shao. Latent embedding feedback and discriminative features for zero-shot classification. ECCV 2020"
+        "Narayan, Gupta, Khan, Snoek and Shao. "
+        "Latent embedding feedback and discriminative features for zero-shot classification. ECCV 2020"
     )
     presets = "presets/tfvaegan"
     Config = TFVAEGANConfig
@@ -77,10 +78,11 @@ class TFVAEGAN(WGAN):
     def generator_terms(self, x: Tensor, a: Tensor, label: Tensor, random: torch.Generator) -> dict[str, Tensor]:
         with_feedback = bool(torch.randint(2, (), generator=random, device=random.device))
         mu, log_variance = self.encoder(x, a).chunk(2, dim=1)
-        rebuilt = self.made(draw(mu, log_variance, random), a, with_feedback)
+        posterior = mu, log_variance
+        rebuilt = self.made(draw(posterior, random), a, with_feedback)
         made = self.made(normal(len(x), self.n_noise, random), a, with_feedback)
         return {
-            "divergence": divergence(mu, log_variance),
+            "divergence": divergence(posterior),
             "reconstruction": F.binary_cross_entropy(rebuilt, x, reduction="sum") / len(x),
             "generator": -self.config.alpha * self.critic(made, a).mean(),
             "attributes": self.config.beta * (l1(self.decoder(x), a) + l1(self.decoder(made), a)),

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from baselines.generative import Generative, GenerativeConfig, descend, drawn, normal, of_each
-from zslkit.model import Task, Trainer
+from zslkit.model import Kept, Task, Trainer
 
 SLOPE = 0.2
 """Of the leaky rectifiers below zero, as in all papers of this family."""
@@ -88,7 +88,7 @@ class WGAN(Generative):
         critic = torch.optim.Adam(self.critic.parameters(), **adam)  # type: ignore[arg-type]
         generator = torch.optim.Adam(list(self.generator_parameters()), **adam)  # type: ignore[arg-type]
         steps = max(1, len(x) // config.batch_size)
-        keeps = {"model": self, "critic": critic, "generator": generator, "random": random}
+        keeps: dict[str, Kept] = {"model": self, "critic": critic, "generator": generator, "random": random}
         stage = trainer.stage("gan", config.epochs, keeps, steps=steps, mend="lower lr, or raise penalty or critic_steps")
         for _ in stage:
             for _ in range(steps):
@@ -107,8 +107,8 @@ class WGAN(Generative):
     def lesson(self, x: Tensor, label: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
         """Real features of the seen classes and `made` features of each unseen class, as the classifier sees them."""
         unseen = of_each((~self.seen).nonzero().flatten(), self.config.made)
-        parts = [self.make(normal(len(y), self.n_noise, random), self.attributes[y]) for y in unseen.split(CHUNK)]
-        inputs = torch.cat([self.space(part) for part in [*x.split(CHUNK), *parts]])
+        parts = [self.make(normal(len(y), self.n_noise, random), self.attributes[y]) for y in torch.split(unseen, CHUNK)]
+        inputs = torch.cat([self.space(part) for part in [*torch.split(x, CHUNK), *parts]])
         return inputs, torch.cat([label, unseen])
 
 
@@ -116,7 +116,8 @@ def gradient_penalty(critic: nn.Module, x: Tensor, made: Tensor, a: Tensor, t: T
     """E (||grad_x^ D(x^, a)||_2 - 1)^2 at x^ = t x + (1 - t) x~. x, made (B, D); a (B, A); t (B, 1) in 0..1. Returns a scalar."""
     between = (t * x + (1 - t) * made).requires_grad_()
     (slope,) = torch.autograd.grad(critic(between, a).sum(), between, create_graph=True)
-    return (slope.norm(dim=1) - 1).square().mean()
+    off: Tensor = slope.norm(dim=1) - 1
+    return off.square().mean()
 
 
 class MLP(nn.Module):

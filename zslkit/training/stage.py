@@ -96,8 +96,9 @@ class Stage:
             for key, part in self._keeps.items():
                 _fill(part, kept[key])
         except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+            why = " ".join(str(error).split())
             raise DataError(
-                f"The checkpoint {self._path} is not of this stage ({error}); remove it to start the stage {self._name} afresh"
+                f"The checkpoint {self._path} is not of this stage ({why}); remove it to start the stage {self._name} afresh"
             ) from error
         self._seconds = seconds
         self._spent(seconds)
