@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from generative_toys import MODELS as GENERATIVE
 from test_linear_baselines import MODELS as LINEAR
 
 from baselines.apn import APN
@@ -15,7 +16,7 @@ from baselines.eszsl import ESZSL
 from zslkit.config import FeatureConfig, ProtocolConfig, build, merge, read_yaml
 from zslkit.model import Model
 
-MODELS: dict[str, type[Model]] = {"apn": APN, "dazle": DAZLE, "eszsl": ESZSL, **LINEAR}
+MODELS: dict[str, type[Model]] = {"apn": APN, "dazle": DAZLE, "eszsl": ESZSL, **LINEAR, **GENERATIVE}
 FILES = [path for model in MODELS.values() for path in sorted((Path(inspect.getfile(model)).parent / model.presets).glob("*.yaml"))]
 
 
