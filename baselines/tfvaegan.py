@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from baselines.generative import normal
 from baselines.vae import divergence, draw, l1
 from baselines.wgan import MLP, WGAN, WGANConfig
-from zslkit.model import Task
+from zslkit.model import Task, Trainer
 
 
 class TFVAEGANConfig(WGANConfig):
@@ -34,7 +34,8 @@ class TFVAEGAN(WGAN):
     h (B, H) is the hidden layer of Dec. A feature with feedback is made twice: x~ = G(z, a), then G once more with
     delta * F(h(x~)) (B, H) added to its hidden layer. Half of the generator steps, at random, go without feedback, so that G learns to
     do without; what the critic and the classifier are given is made with it. G (B, Z + A) -> (B, D) ends in a sigmoid, as features are
-    brought to 0..1. The classifier sees [x; h(x); Dec(x)] (B, D + H + A), real of seen and made of unseen classes.
+    brought to 0..1, and starts at their mean. The classifier sees [x; h(x); Dec(x)] (B, D + H + A), real of seen and made of unseen
+    classes.
     """
 
     inputs = ("pooled",)
@@ -63,6 +64,12 @@ class TFVAEGAN(WGAN):
 
     def make(self, z: Tensor, a: Tensor) -> Tensor:
         return self.made(z, a, with_feedback=True)
+
+    def learn(self, x: Tensor, label: Tensor, trainer: Trainer, random: torch.Generator) -> None:
+        # A sigmoid starts at 1/2 and real channels lie far below: hundreds of steps would go into that alone.
+        with torch.no_grad():
+            self.generator.out.bias.copy_(torch.logit(x.mean(dim=0), eps=1e-3))
+        super().learn(x, label, trainer, random)
 
     def made(self, z: Tensor, a: Tensor, with_feedback: bool) -> Tensor:
         """Features (B, D) of z (B, Z) and a (B, A), made once, or once more with the feedback of the first ones."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from generative_toys import settings
-from linear_toys import SEEN, TABLE, noise, task
+from linear_toys import SEEN, TABLE, learnable, noise, task, trained
 
 from baselines.tfvaegan import TFVAEGAN
 from baselines.wgan import MLP
@@ -87,3 +87,11 @@ def test_steps_with_and_without_feedback_take_turns() -> None:
         m.generator_terms(x, a, label, random)["reconstruction"].backward()
         heard.append(m.feedback.out.weight.grad is not None)
     assert 10 < sum(heard) < 30
+
+
+def test_made_features_start_at_the_mean_of_the_real_ones() -> None:
+    given, view, _, _ = learnable()
+    m = trained(TFVAEGAN, settings("tfvaegan", epochs=1, lr=1e-12, classifier__epochs=1), given, view)
+    mean = m.scaling(view.x).mean(dim=0)
+    made = m.made(noise(0, 50, 3), m.attributes[[0] * 50], with_feedback=False)
+    torch.testing.assert_close(made.mean(dim=0), mean, atol=0.05, rtol=0)
