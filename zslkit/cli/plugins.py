@@ -65,7 +65,8 @@ def _checked(found: list[Line], check: bool, state: State) -> list[Line]:
         for line, verdict in zip(found, verdicts, strict=True):
             if verdict.traceback:
                 click.echo(f"{line.pick} ({line.entry.target})\n{verdict.traceback}", err=True)
-    return [replace(line, fault=line.fault or verdict.fault) for line, verdict in zip(found, verdicts, strict=True)]
+    # What loading it says is the truth; the source's text is only read.
+    return [replace(line, fault=verdict.fault or line.fault) for line, verdict in zip(found, verdicts, strict=True)]
 
 
 def _about(line: Line, citation: str) -> str:

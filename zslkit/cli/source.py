@@ -43,6 +43,40 @@ def facts(target: str) -> Facts:
     return Facts(values, description)
 
 
+def derives(target: str, ancestor: str) -> bool | None:
+    """Whether the class of "module:Class" derives from another such class; None if the source text does not tell.
+
+    A function is no class, so it derives from nothing. Raises Fault as `facts` does.
+    """
+    module, _, name = target.partition(":")
+    line = list(_lineage(module, name.strip(), {module.partition(".")[0], OWN}, set()))
+    if not line:
+        return False if name.strip() in _Module.read(module).functions else None
+    if any(f"{place.name}:{node.name}" == ancestor for place, node in line):
+        return True
+    followed = {id(node) for _, node in line}
+    known = (place.classes.get(b.id) if isinstance(b, ast.Name) else None for place, node in line for b in node.bases)
+    return False if all(base is not None and id(base) in followed for base in known) else None
+
+
+def missing_imports(module: str) -> list[str]:
+    """Packages that the module imports wherever it is imported, and that are not installed. Nothing is imported.
+
+    Raises Fault as `facts` does.
+    """
+    return [name for name in sorted(_Module.read(module).needed) if not _there(name)]
+
+
+@cache
+def _there(package: str) -> bool:
+    if package in sys.modules or package in sys.stdlib_module_names:
+        return True
+    try:
+        return find_spec(package) is not None
+    except Exception:  # a stranger's finder or a damaged package, which importing it will tell
+        return True
+
+
 def constant(module: str, name: str) -> Any:
     """The literal that a module binds to a name, or None."""
     return _Module.read(module).constants.get(name)
@@ -110,10 +144,12 @@ class _Module:
     """The top level of one module's source text."""
 
     def __init__(self, name: str, tree: ast.Module | None, is_package: bool) -> None:
-        self.readable = tree is not None
+        self.name, self.readable = name, tree is not None
         self.classes: dict[str, ast.ClassDef] = {}
         self.imported: dict[str, tuple[str, str]] = {}
         self.constants: dict[str, Any] = {}
+        self.functions: set[str] = set()
+        self.needed = {package for statement in (tree.body if tree is not None else ()) for package in _packages(statement)}
         self._names: set[str] = set()
         self._star = False
         for statement in _flat(tree.body) if tree is not None else ():
@@ -121,6 +157,7 @@ class _Module:
                 self.classes[statement.name] = statement
             elif isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 self._names.add(statement.name)
+                self.functions.add(statement.name)
             elif isinstance(statement, ast.ImportFrom):
                 self._import(statement, name, is_package)
         if tree is not None:
@@ -166,6 +203,15 @@ class _Module:
         except (ImportError, OSError, ValueError, RecursionError, MemoryError) as error:
             raise Fault(f"{spec.origin} cannot be read ({error})") from error
         return _Module(name, tree, spec.submodule_search_locations is not None)
+
+
+def _packages(statement: ast.stmt) -> list[str]:
+    """The packages that an import statement names, without those of the module's own package by a relative import."""
+    if isinstance(statement, ast.Import):
+        return [alias.name.partition(".")[0] for alias in statement.names]
+    if isinstance(statement, ast.ImportFrom) and not statement.level and statement.module:
+        return [statement.module.partition(".")[0]]
+    return []
 
 
 def _flat(body: list[ast.stmt]) -> Iterator[ast.stmt]:
