@@ -141,6 +141,8 @@ class Model(nn.Module):
     protocol: ClassVar[TrainProtocol] = "inductive"
     """class-inductive: semantics of unseen classes are used in training."""
     citation: ClassVar[str] = ""
+    bibtex: ClassVar[str] = ""
+    """Optional: the citation as a BibTeX entry, for `zslkit models NAME --bibtex`; without it one is made of `citation`."""
     presets: ClassVar[str] = ""
     """Folder of <dataset>.yaml files, relative to the module's own."""
     search: ClassVar[Mapping[str, tuple[Any, ...]]] = {}

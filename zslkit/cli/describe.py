@@ -39,7 +39,7 @@ def describe(name: str, as_json: bool) -> int:
         print_json({**facts_of(entry, model), "settings": [asdict(k) for k in keys]})
         return 0
     for word, value in facts_of(entry, model).items():
-        if value:
+        if value and word != "bibtex":  # which --bibtex prints
             text = ", ".join(value) if isinstance(value, list) else " ".join(value.split())
             click.echo(f"{word + ':':<13}{printable(text)}")
     click.echo()
@@ -59,6 +59,7 @@ def facts_of(entry: Entry, model: type[Model]) -> dict[str, Any]:
         "needs": list(model.needs),
         "protocol": model.protocol,
         "citation": model.citation,
+        "bibtex": model.bibtex,
         "presets": presets(model),
         "tunable": [*model.search, *model.mixes],
     }
