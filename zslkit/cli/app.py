@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "doctor": ("zslkit.cli.doctor:doctor", "Does everything work here: Python, devices, plugins, data, disk."),
     "config": ("zslkit.cli.config:config", "What a run would use, and where each value comes from."),
     "models": ("zslkit.cli.plugins:models", "The models that are installed, or all about one of them."),
+    "completion": ("zslkit.cli.completion:completion", "The script that completes names and settings in bash, zsh or fish."),
     "published": ("zslkit.cli.published:published", "Results that others have published, and how sure we are of them."),
     "datasets": ("zslkit.cli.plugins:datasets", "The datasets that are installed."),
 }

@@ -59,6 +59,35 @@ def derives(target: str, ancestor: str) -> bool | None:
     return False if all(base is not None and id(base) in followed for base in known) else None
 
 
+def config_keys(target: str, attribute: str | None = None) -> list[str]:
+    """Dotted keys of a configuration class "module:Class", sections opened, or of the one that its class attribute names.
+
+    Keys of classes that cannot be followed are left out. Raises Fault as `facts` does.
+    """
+    module, _, name = target.partition(":")
+    packages = {module.partition(".")[0], OWN}
+    line = list(_lineage(module, name.strip(), packages, set()))
+    if attribute is not None:
+        for place, node in line:
+            chosen = dict(_bindings(node.body)).get(attribute)
+            if isinstance(chosen, ast.Name):
+                return config_keys(place.target(chosen.id))
+        return []
+    keys: dict[str, None] = {}
+    for place, node in line:
+        for statement in node.body:
+            if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
+                continue
+            key, kind = statement.target.id, statement.annotation
+            inner: list[str] = []
+            if isinstance(kind, ast.Name) and (kind.id in place.classes or place.imported.get(kind.id, ("",))[0].startswith(f"{OWN}.")):
+                inner = config_keys(place.target(kind.id))
+            if isinstance(kind, ast.Subscript) and ast.unparse(kind.value).endswith("ClassVar"):
+                continue
+            keys.update(dict.fromkeys([f"{key}.{i}" for i in inner] or [key]))
+    return list(keys)
+
+
 def missing_imports(module: str) -> list[str]:
     """Packages that the module imports wherever it is imported, and that are not installed. Nothing is imported.
 
@@ -184,6 +213,10 @@ class _Module:
         for part in inner:
             node = next((s for s in node.body if isinstance(s, ast.ClassDef) and s.name == part), None) if node else None
         return node
+
+    def target(self, name: str) -> str:
+        """Where a name of this module is from: "module:name"."""
+        return ":".join(self.imported.get(name, (self.name, name)))
 
     def binds(self, name: str) -> bool:
         """Whether the name may exist although no class statement makes it."""
