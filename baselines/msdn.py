@@ -49,7 +49,7 @@ class MSDN(GradientModel):
 
     Start: V = the word vectors, L2-normalised per attribute, and trained. W1, W_att ~ N(0, 1); W2 = W3 = 0, so that all
     regions and all attributes weigh the same; W4 = 0, so that the second branch starts silent. The last is ours: with
-    N(0, 1) there its class scores start at the size of R, and the first epochs go into shrinking them.
+    N(0, 1) there, the branch's cross entropy starts near 30 on cub2010 where chance is 5.3.
     """
 
     inputs = ("map", "image")
