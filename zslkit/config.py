@@ -208,7 +208,7 @@ def build(kind: type[C], settings: Settings, where: str, beside: Iterable[str] =
     Raises UserError that names the key, its origin and the nearest known key or the rule it breaks.
     """
     try:
-        return kind.model_validate(settings.values)
+        return kind.model_validate(_over_defaults(kind, settings.values))
     except ValidationError as error:
         # A misspelt key is also a missing one; what was written is told before what was not.
         first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
@@ -222,6 +222,18 @@ def build(kind: type[C], settings: Settings, where: str, beside: Iterable[str] =
         if first["type"] == "missing":
             raise UserError(f"{where} lacks {key!r}; add it") from error
         raise UserError(f"{where}: {key} = {first.get('input')!r}{place} is refused: {_lower(first['msg'])}") from error
+
+
+def _over_defaults(kind: type[Config], values: Mapping[str, Any]) -> dict[str, Any]:
+    # A section that is given in part keeps the rest of the default that its owner wrote, which need not be that of the section's class.
+    standing = {name: info.get_default(call_default_factory=True) for name, info in kind.model_fields.items()}
+    return {name: _over(standing.get(name), value) for name, value in values.items()}
+
+
+def _over(standing: Any, value: Any) -> Any:
+    if not (isinstance(standing, Config) and isinstance(value, Mapping)):
+        return value
+    return {**standing.model_dump(), **{name: _over(getattr(standing, name, None), inner) for name, inner in value.items()}}
 
 
 def _lower(message: str) -> str:
