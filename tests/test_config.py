@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from zslkit.config import Config, Layer, TrainConfig, build, merge
 
 
 class Inner(Config):
     a: int = 1
-    b: dict[str, int] = {"x": 1}
+    b: dict[str, int] = Field({"x": 1})
 
 
 class Outer(Config):
