@@ -17,6 +17,7 @@ from zslkit.semantics import Semantics
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from torch import Tensor
 
 Index = NDArray[np.int64]
 Box = tuple[float, float, float, float]
@@ -41,6 +42,34 @@ class Images(Protocol):
         ...
 
 
+class Maps(Protocol):
+    """Feature maps of N images that came with a dataset, kept on disk."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def map_shape(self) -> tuple[int, int, int]:
+        """(D, H, W) of one map."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that decides the values."""
+        ...
+
+    def maps(self, index: Index) -> Tensor:
+        """(B, D, H, W) float32 on the CPU."""
+        ...
+
+    def stored_maps(self, index: Index) -> Tensor:
+        """(B, D, H, W) in the type in which they are kept."""
+        ...
+
+    def pooled(self, index: Index) -> Tensor:
+        """Their means over positions, (B, D) float32."""
+        ...
+
+
 @dataclass(frozen=True)
 class Split:
     """Image indices of the three sets of the generalized zero-shot protocol (Xian et al. 2018)."""
@@ -59,7 +88,9 @@ class Dataset:
 
     name: registry name. title: what tables print ("CUB-200-2010, 224 px").
     classes: C names. labels (N,): class id of every image, -1 where the image belongs to no class of this dataset
-    (as in a validation fold). images or features (N, D) may be None, not both.
+    (as in a validation fold). Of images, features (N, D) and maps there is one at least; images go before what came with them.
+    origin: which file of which program features and maps are from, as records say it. features_digest: fingerprint of `features`,
+    16 hex digits, where it is known without reading them.
     defaults: the dataset's own wishes for the configuration's `features` section.
     places: attribute column -> where in every image that has the attribute it is; only for explanations, no part of the fingerprints.
     """
@@ -71,17 +102,21 @@ class Dataset:
     semantics: Semantics
     images: Images | None = None
     features: NDArray[np.floating[Any]] | None = None
+    maps: Maps | None = None
+    origin: str = ""
+    features_digest: str = ""
     title: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     places: Mapping[int, Box] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n, c = len(self.labels), len(self.classes)
-        if self.images is None and self.features is None:
+        holders = [part for part in (self.images, self.features, self.maps) if part is not None]
+        if not holders:
             raise DataError(f"{self.name}: there are neither images nor features")
-        held = len(self.images) if self.images is not None else len(self.features)  # type: ignore[arg-type]
-        if held != n:
-            raise DataError(f"{self.name}: {held} images or features but {n} labels")
+        for held in map(len, holders):
+            if held != n:
+                raise DataError(f"{self.name}: {held} images or features but {n} labels")
         if len(self.semantics.attributes) != c:
             raise DataError(f"{self.name}: {c} classes but {len(self.semantics.attributes)} rows in the class-attribute table")
         for column, (x0, y0, x1, y1) in self.places.items():

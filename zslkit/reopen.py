@@ -114,8 +114,8 @@ class Trained:
         """The run's backbone over images, whatever its model eats."""
         if self.dataset.images is None:
             raise UserError(
-                f"{self.run.folder} is a run on pooled features that came with {self.dataset.name}, so no image can be turned into "
-                "what its model eats; give a run on images or maps"
+                f"{self.run.folder} is a run on {self.inputs.kind} features that came with {self.dataset.name}, so no image can be turned into "
+                "what its model eats; give a run on images or maps made of them"
             )
         if self.inputs.tuned:
             return self.inputs
@@ -183,7 +183,7 @@ def _dataset(run: Run, root: Path) -> Dataset:
         raise UserError(
             f"{run.folder} is a run on {name!r}, which is no registered dataset; if a card describes it, say --data-root FILE.yaml"
         ) from error
-    if features.size is None and dataset.features is not None:
+    if features.size is None and (dataset.features is not None or dataset.maps is not None):
         return replace(dataset, images=None)  # the run was on the features that came along
     if dataset.images is None:
         raise DataError(f"{run.folder} is a run on images of {name}, and there are none below {root}; give their folder with --data-root")

@@ -65,6 +65,13 @@ def features(**changed: Any) -> dict[str, Any]:
     return {key: value for key, value in {**made, **changed}.items() if value is not None}
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("ZSLKIT_CACHE", str(folder))
+    return folder
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     return write(tmp_path / "data")

@@ -46,6 +46,9 @@ class FeatureStore:
             return False
         return bool(self._maps.dtype == stored_dtype(dtype)) and self._maps.shape == tuple(shape) and self._pooled.shape == tuple(shape[:2])
 
+    def __len__(self) -> int:
+        return int(self._maps.shape[0])
+
     @property
     def fingerprint(self) -> str:
         """Of all that decides the values: images, backbone, weights, transform, type."""
