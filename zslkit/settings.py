@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zslkit.config import Config, FeatureConfig, Layer, ProtocolConfig, Settings, build, known_keys, merge, nested, parse_set, read_yaml
-from zslkit.data.catalog import DATASETS, is_card
-from zslkit.data.folder import card_defaults
+from zslkit.data.catalog import DATASETS, card_defaults, is_card
 from zslkit.errors import UserError, did_you_mean
 from zslkit.model import Model, ModelConfig, check_model
 from zslkit.registry import Entry, Registry, refusing

@@ -84,6 +84,8 @@ def feature_words(features: FeatureInfo) -> str:
     """Where the model's input came from."""
     if features.backbone is None:
         return f"{features.input}, brought by the dataset"
+    if features.backbone == "as given":
+        return f"{features.input}, as given: {features.weights}"
     size = features.size if not isinstance(features.size, tuple) else f"{features.size[0]}x{features.size[1]}"
     pixels = f", {size} px" if size is not None else ""
     return f"{features.input} of {features.backbone} ({'tuned' if features.tuned else 'frozen'}, weights {features.weights}){pixels}"

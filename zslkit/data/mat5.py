@@ -142,7 +142,9 @@ class MatFile:
         """A table of numbers as MATLAB shows it. Raises DataError if it is none or too large to be one of labels or attributes."""
         stream = self.columns(name)
         if stream.nbytes > SMALL:
-            raise DataError(f"{self.path}: {name} takes {stream.nbytes / 1e6:,.0f} MB, too much for what it should be; fetch the file again")
+            raise DataError(
+                f"{self.path}: {name} takes {stream.nbytes / 1e6:,.0f} MB, too much for what it should be; fetch the file again"
+            )
         return stream.whole().T
 
     def texts(self, name: str) -> list[str]:

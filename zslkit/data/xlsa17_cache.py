@@ -83,7 +83,13 @@ def _convert(path: Path, digest: str, folder: Path) -> None:
                 content.update(raw)
                 out.write(raw)
         np.save(partial / "labels.npy", read.labels)
-        facts = {"schema": SCHEMA, "shape": read.features.shape, "fingerprint": content.hexdigest()[:16], "sha256": digest, "file": str(path)}
+        facts = {
+            "schema": SCHEMA,
+            "shape": read.features.shape,
+            "fingerprint": content.hexdigest()[:16],
+            "sha256": digest,
+            "file": str(path),
+        }
         (partial / "manifest.json").write_text(json.dumps({**facts, "files": read.files}), encoding="utf-8")
         os.replace(partial, folder)
     except OSError as error:
