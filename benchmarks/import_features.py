@@ -25,7 +25,7 @@ CLASSES, SEEN, ATTRIBUTES = 50, 40, 85
 def make(path: Path, images: int, compressed: bool) -> None:
     rng = np.random.default_rng(0)
     labels = np.arange(images) % CLASSES
-    seen, unseen = np.flatnonzero(labels < SEEN), np.flatnonzero(labels >= SEEN)
+    unseen, held = labels >= SEEN, np.arange(images) // CLASSES % 5 == 0
     with h5py.File(path, "w") as file:
         shape = (images, 2048, 14, 14)
         maps = file.create_dataset("feature_map", shape, "f4", **({"compression": "gzip", "compression_opts": 1} if compressed else {}))
@@ -33,7 +33,8 @@ def make(path: Path, images: int, compressed: bool) -> None:
         for start in range(0, images, 64):
             maps[start : start + 64] = block[: images - start]
         attributes = rng.random((CLASSES, ATTRIBUTES))
-        small = {"labels": labels, "trainval_loc": seen[::2], "test_seen_loc": seen[1::2], "test_unseen_loc": unseen}
+        small = {"labels": labels, "trainval_loc": np.flatnonzero(~unseen & ~held)}
+        small |= {"test_seen_loc": np.flatnonzero(~unseen & held), "test_unseen_loc": np.flatnonzero(unseen)}
         small |= {"original_att": attributes, "att": attributes, "w2v_att": rng.standard_normal((ATTRIBUTES, 300)).astype("f4")}
         for name, values in small.items():
             file[name] = values

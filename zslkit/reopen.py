@@ -114,8 +114,8 @@ class Trained:
         """The run's backbone over images, whatever its model eats."""
         if self.dataset.images is None:
             raise UserError(
-                f"{self.run.folder} is a run on {self.inputs.kind} features that came with {self.dataset.name}, so no image can be turned into "
-                "what its model eats; give a run on images or maps made of them"
+                f"{self.run.folder} is a run on {self.inputs.kind} features that came with {self.dataset.name}, so no image can be "
+                "turned into what its model eats; give a run on images or maps made of them"
             )
         if self.inputs.tuned:
             return self.inputs

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ class _Reader:
             if not numeric(dtype) or (nbytes > SMALL and not facts.get("stream")):
                 raise self._broken()
             if facts.get("stream"):
-                return Hdf5Arrays(small, name, Stream(shape, dtype, lambda: self._blocks(shape, dtype)))
+                return Hdf5Arrays(small, name, Stream(shape, dtype, partial(self._blocks, shape, dtype)))
             small[name] = np.frombuffer(self._read(nbytes), dtype).reshape(shape)
 
     def _blocks(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:

@@ -51,9 +51,7 @@ def from_zero(path: Path, what: str, numbers: NDArray[Any], count: int, of: str,
         raise DataError(f"{path}: {what} run from {low} to {high} of {count} {of}, so they do not count from {base}; leave --base away")
     start = next((b for b in (told, stated, base) if b is not None), None)
     if start is None:
-        raise DataError(
-            f"{path}: {what} run from {low} to {high} of {count} {of}, so they may count from 0 or from 1; say which with --base 0 or --base 1"
-        )
+        raise DataError(f"{path}: {what} run from {low} to {high} of {count} {of}, which may be from 0 or from 1; say --base 0 or --base 1")
     return numbers.astype(np.int64) - start
 
 

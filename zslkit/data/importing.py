@@ -177,7 +177,7 @@ def _whole_folder(to: Path, plan: _Plan) -> Iterator[Path]:
             shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise DataError(
-            f"Importing {plan.found.path} into {to} failed ({error.strerror or error}); free some space or choose another folder, then again"
+            f"Importing {plan.found.path} into {to} failed ({error.strerror or error}); free some space or choose another folder"
         ) from error
     finally:
         if partial is not None:
@@ -197,7 +197,7 @@ def _write_features(folder: Path, plan: _Plan, dtype: str, digest: str, reporter
         facts = {"schema": SCHEMA, "key": fingerprint(digest, plan.shape, dtype), "shape": plan.shape, "dtype": dtype}
         source = {"source": plan.found.path.name, "format": plan.found.format, "digest": digest}
         (home / "manifest.json").write_text(json.dumps({**facts, **source}, indent=1), encoding="utf-8")
-    files = {kind: (home / f"{kind}.npy").open("wb") for kind in kinds}
+    files: dict[str, IO[bytes]] = {kind: (home / f"{kind}.npy").open("wb") for kind in kinds}
     try:
         for kind, kept in kinds.items():
             shape = plan.shape if kind == "maps" else plan.shape[:2]
@@ -218,9 +218,7 @@ def _convert(plan: _Plan, files: dict[str, IO[bytes]], dtype: str, reporter: Rep
                 values = torch.from_numpy(np.ascontiguousarray(block, dtype=np.float32)).view(len(block), *plan.shape[1:])
             if not bool(torch.isfinite(values.sum(dtype=torch.float64))):
                 bad = int((~torch.isfinite(values.flatten(1))).any(1).float().argmax())
-                raise DataError(
-                    f"{path}: the features of image {done + bad} (from 0) hold a number that is not finite; mend or make them again"
-                )
+                raise DataError(f"{path}: the features of image {done + bad} (from 0) hold a number that is not finite; mend them")
             pooled = values
             if "maps" in files:
                 pooled = values.mean(dim=(2, 3))

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import math
 import struct
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zslkit.data.mat5_bytes import Bytes, Damaged, Inflated, Plain
 from zslkit.data.stream import SMALL, Stream, refuse_bomb, rows_per_block
 from zslkit.errors import DataError
 
@@ -30,74 +30,6 @@ _DEEPEST = 4
 _LONGEST_TEXT = 1 << 16
 
 T = TypeVar("T")
-
-
-class _Damaged(Exception):
-    """Why this is no whole MATLAB file."""
-
-
-class _Bytes(Protocol):
-    def read(self, count: int) -> bytes:
-        """Exactly `count` bytes. Raises _Damaged if there are fewer."""
-        ...
-
-    def finish(self) -> None:
-        """Raises _Damaged if what was read does not end as it should."""
-        ...
-
-
-class _Plain:
-    def __init__(self, file: BinaryIO, left: int) -> None:
-        self._file, self._left = file, left
-
-    def read(self, count: int) -> bytes:
-        data = self._file.read(count) if count <= self._left else b""
-        if len(data) != count:
-            raise _Damaged("a variable is cut off")
-        self._left -= count
-        return data
-
-    def finish(self) -> None:
-        pass
-
-
-class _Inflated:
-    """What a zlib stream of `left` bytes unfolds to, no more of it in memory than is asked for."""
-
-    def __init__(self, file: BinaryIO, left: int) -> None:
-        self._file, self._left = file, left
-        self._zlib = zlib.decompressobj()
-
-    def read(self, count: int) -> bytes:
-        parts, missing = [], count
-        while missing:
-            part = self._more(missing)
-            if not part:
-                raise _Damaged("a compressed variable is cut off")
-            parts.append(part)
-            missing -= len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def _more(self, most: int) -> bytes:
-        while not self._zlib.eof:
-            waiting = self._zlib.unconsumed_tail
-            if not waiting:
-                waiting = self._file.read(min(1 << 16, self._left))
-                self._left -= len(waiting)
-            try:
-                part = self._zlib.decompress(waiting, most)
-            except zlib.error as error:
-                raise _Damaged(str(error)) from error
-            if part or not waiting:
-                return part
-        return b""
-
-    def finish(self) -> None:
-        """Read on to the checksum at the end of the stream."""
-        if self._more(64) and self._more(64):
-            raise _Damaged("a compressed variable holds more than it says")
-        if not self._zlib.eof:
-            raise _Damaged("a compressed variable is cut off")
 
 
 @dataclass(frozen=True)
@@ -154,7 +86,7 @@ class MatFile:
             raise DataError(f"{self.path}: {name} is no list of texts; fetch the file again")
         refuse_bomb(self.path, name, 8 * math.prod(variable.shape), variable.size)
 
-        def read(source: _Bytes) -> list[str]:
+        def read(source: Bytes) -> list[str]:
             self._head(source)
             found = [self._text(source, name, i, 0) for i in range(math.prod(variable.shape))]
             source.finish()
@@ -167,18 +99,18 @@ class MatFile:
             return act()
         except OSError as error:
             raise DataError(f"{self.path} cannot be read ({error.strerror or error}); check the path and its permissions") from error
-        except _Damaged as error:
+        except Damaged as error:
             raise DataError(f"{self.path} is no whole MATLAB file ({error}); fetch it again") from error
 
-    def _with(self, variable: _Variable, act: Callable[[_Bytes], T]) -> T:
+    def _with(self, variable: _Variable, act: Callable[[Bytes], T]) -> T:
         with self._source(variable) as source:
             return act(source)
 
     @contextmanager
-    def _source(self, variable: _Variable) -> Iterator[_Bytes]:
+    def _source(self, variable: _Variable) -> Iterator[Bytes]:
         with self.path.open("rb") as file:
             file.seek(variable.offset)
-            yield _Inflated(file, variable.size) if variable.compressed else _Plain(file, variable.size)
+            yield Inflated(file, variable.size) if variable.compressed else Plain(file, variable.size)
 
     def _index(self) -> dict[str, _Variable]:
         found: dict[str, _Variable] = {}
@@ -188,22 +120,22 @@ class MatFile:
             place = 128
             while place < length:
                 file.seek(place)
-                kind, size = struct.unpack(self._order + "II", _Plain(file, length - place).read(8))
+                kind, size = struct.unpack(self._order + "II", Plain(file, length - place).read(8))
                 place += 8
                 if kind not in (_MATRIX, _COMPRESSED):
-                    raise _Damaged(f"there is a tag {kind} where a variable should be")
+                    raise Damaged(f"there is a tag {kind} where a variable should be")
                 if size > length - place:
-                    raise _Damaged("a variable is cut off")
+                    raise Damaged("a variable is cut off")
                 compressed = kind == _COMPRESSED
                 start = file.tell()
-                source = _Inflated(file, size) if compressed else _Plain(file, size + 8)
+                source = Inflated(file, size) if compressed else Plain(file, size + 8)
                 if not compressed:  # the head begins at the tag itself, as it does inside a compressed variable
                     start -= 8
                     file.seek(start)
                 if size:
                     name, matrix_kind, shape = self._head(source)
                     if name in found:
-                        raise _Damaged(f"the variable {name!r} stands twice")
+                        raise Damaged(f"the variable {name!r} stands twice")
                     found[name] = _Variable(start, size + (0 if compressed else 8), compressed, matrix_kind, shape)
                 place += size
         return found
@@ -213,56 +145,56 @@ class MatFile:
             raise DataError(f"{self.path} is a MATLAB file of version 7.3; save it with -v7")
         order = {b"\x00\x01IM": "<", b"\x01\x00MI": ">"}.get(header[124:128])
         if order is None:
-            raise _Damaged("its header is not that of version 5 to 7")
+            raise Damaged("its header is not that of version 5 to 7")
         return order
 
-    def _tag(self, source: _Bytes) -> tuple[int, int, bytes | None]:
+    def _tag(self, source: Bytes) -> tuple[int, int, bytes | None]:
         """Type and size of an element, and its data where they are packed into the tag."""
         head = source.read(8)
         (word,) = struct.unpack(self._order + "I", head[:4])
         if word >> 16:
             if word >> 16 > 4:
-                raise _Damaged("a short element claims more than four bytes")
+                raise Damaged("a short element claims more than four bytes")
             return word & 0xFFFF, word >> 16, head[4 : 4 + (word >> 16)]
         return word, struct.unpack(self._order + "I", head[4:])[0], None
 
-    def _small(self, source: _Bytes, wanted: int, most: int) -> bytes:
+    def _small(self, source: Bytes, wanted: int, most: int) -> bytes:
         kind, size, data = self._tag(source)
         if kind != wanted or size > most:
-            raise _Damaged(f"there is an element of type {kind} and {size} bytes where one of type {wanted} should be")
+            raise Damaged(f"there is an element of type {kind} and {size} bytes where one of type {wanted} should be")
         if data is None:
             data = source.read(size)
             source.read(-size % 8)
         return data
 
-    def _head(self, source: _Bytes) -> tuple[str, int, tuple[int, ...]]:
+    def _head(self, source: Bytes) -> tuple[str, int, tuple[int, ...]]:
         """Name, class and shape of a variable; an empty one has no head and the class of a number."""
         kind, size, _ = self._tag(source)
         if kind != _MATRIX:
-            raise _Damaged(f"there is a tag {kind} where a variable should be")
+            raise Damaged(f"there is a tag {kind} where a variable should be")
         if not size:
             return "", 6, (0, 0)
         flags = self._small(source, _FLAGS, 8)
         dims = self._small(source, _DIMS, 4 * 32)
         name = self._small(source, _NAME, 4096)
         if len(flags) != 8 or len(dims) < 8 or len(dims) % 4:
-            raise _Damaged("the head of a variable is broken")
+            raise Damaged("the head of a variable is broken")
         (word,) = struct.unpack(self._order + "I", flags[:4])
         shape = struct.unpack(f"{self._order}{len(dims) // 4}i", dims)
         if min(shape) < 0:
-            raise _Damaged("a variable has a negative size")
+            raise Damaged("a variable has a negative size")
         kind = word & 0xFF
         return name.decode("latin-1"), 0 if word & 0x800 and kind in _NUMERIC else kind, shape  # complex numbers are none of ours
 
-    def _numbers_head(self, source: _Bytes) -> tuple[np.dtype[Any], bytes | None]:
+    def _numbers_head(self, source: Bytes) -> tuple[np.dtype[Any], bytes | None]:
         """The type in which the numbers lie in the file (MATLAB keeps whole ones in few bytes), and they if they are very few."""
         _, _, shape = self._head(source)
         kind, size, data = self._tag(source)
         if kind not in _NUMBERS:
-            raise _Damaged(f"numbers are of the unknown type {kind}")
+            raise Damaged(f"numbers are of the unknown type {kind}")
         dtype = np.dtype(self._order + _NUMBERS[kind])
         if size != math.prod(shape) * dtype.itemsize:
-            raise _Damaged(f"{math.prod(shape)} numbers should lie in {size} bytes")
+            raise Damaged(f"{math.prod(shape)} numbers should lie in {size} bytes")
         return dtype, data
 
     def _blocks(self, variable: _Variable, count: int, width: int) -> Iterator[NDArray[Any]]:
@@ -276,9 +208,13 @@ class MatFile:
                 rows = min(step, count - start)
                 raw = self._guarded(lambda rows=rows: source.read(rows * width * dtype.itemsize))  # type: ignore[misc]
                 yield np.frombuffer(raw, dtype).reshape(rows, width).astype(dtype.newbyteorder("="), copy=False)
-            self._guarded(lambda: (source.read(-count * width * dtype.itemsize % 8), source.finish()))
+            self._guarded(lambda: self._end(source, count * width * dtype.itemsize))
 
-    def _text(self, source: _Bytes, name: str, place: int, depth: int) -> str:
+    def _end(self, source: Bytes, size: int) -> None:
+        source.read(-size % 8)
+        source.finish()
+
+    def _text(self, source: Bytes, name: str, place: int, depth: int) -> str:
         fault = DataError(f"{self.path}: {name} holds something that is no text at place {place + 1}; fetch the file again")
         _, kind, shape = self._head(source)
         if kind == _CELL and math.prod(shape) == 1 and depth < _DEEPEST:
@@ -287,7 +223,7 @@ class MatFile:
             raise fault
         kind, size, data = self._tag(source)
         if size > _LONGEST_TEXT:
-            raise _Damaged("a text is longer than any name")
+            raise Damaged("a text is longer than any name")
         if data is None:
             data = source.read(size)
             source.read(-size % 8)
