@@ -215,7 +215,7 @@ def _convert(plan: _Plan, files: dict[str, IO[bytes]], dtype: str, reporter: Rep
     with reporter.phase(f"import {path.name}", total=plan.shape[0]) as phase:
         for block in stream.blocks():
             with np.errstate(over="ignore"):
-                values = torch.from_numpy(np.ascontiguousarray(block, dtype=np.float32)).view(len(block), *plan.shape[1:])
+                values = torch.from_numpy(np.require(block, np.float32, ["C", "W"])).view(len(block), *plan.shape[1:])
             if not bool(torch.isfinite(values.sum(dtype=torch.float64))):
                 bad = int((~torch.isfinite(values.flatten(1))).any(1).float().argmax())
                 raise DataError(f"{path}: the features of image {done + bad} (from 0) hold a number that is not finite; mend them")
