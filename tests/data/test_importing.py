@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -234,6 +235,26 @@ def test_a_broken_conversion_leaves_the_old_dataset(tmp_path: Path, monkeypatch:
             import_features(file, tmp_path / "out", Choices(again=True))
         assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "x.h5"]
     assert load_dataset(str(tmp_path / "out" / "card.yaml")).fingerprints() == before.fingerprints()
+
+
+def test_the_old_dataset_steps_back_if_the_new_one_cannot_take_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write(tmp_path / "x.h5", changed())
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    import_features(file, tmp_path / "out")
+    replace = os.replace
+
+    def fail(source: Path, target: Path) -> None:
+        if str(source).endswith(".partial"):
+            raise OSError(13, "Permission denied")
+        replace(source, target)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(importing.os, "replace", fail)
+        with pytest.raises(DataError, match=r"Importing .*x\.h5 into .*out failed \(Permission denied\)"):
+            import_features(file, tmp_path / "out", Choices(again=True))
+    assert load_dataset(str(tmp_path / "out" / "card.yaml")).maps is not None
+    import_features(file, tmp_path / "link", Choices(again=True, name="out"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "out", "x.h5"]
 
 
 def test_a_model_is_told_what_there_is(tmp_path: Path) -> None:

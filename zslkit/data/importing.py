@@ -162,19 +162,14 @@ def _words(found: Found, words: NDArray[Any] | None, table: ClassAttributes, fil
 @contextmanager
 def _whole_folder(to: Path, plan: _Plan) -> Iterator[Path]:
     """A folder beside `to` that takes its place at the end and is gone if anything fails."""
-    home = to.resolve().parent
+    target = to.resolve()
     partial = None
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f"{to.name}.", suffix=".partial", dir=home))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f"{target.name}.", suffix=".partial", dir=target.parent))
         partial.chmod(0o755)
         yield partial
-        old = partial.with_suffix(".old") if to.exists() else None
-        if old is not None:
-            os.replace(to, old)
-        os.replace(partial, to)
-        if old is not None:
-            shutil.rmtree(old, ignore_errors=True)
+        _put_in_place(partial, target)
     except OSError as error:
         raise DataError(
             f"Importing {plan.found.path} into {to} failed ({error.strerror or error}); free some space or choose another folder"
@@ -182,6 +177,21 @@ def _whole_folder(to: Path, plan: _Plan) -> Iterator[Path]:
     finally:
         if partial is not None:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def _put_in_place(partial: Path, target: Path) -> None:
+    """Folders cannot replace one another in one step: the old one steps aside, and back if the new one cannot take its place."""
+    if not target.exists():
+        os.replace(partial, target)
+        return
+    old = partial.with_suffix(".old")
+    os.replace(target, old)
+    try:
+        os.replace(partial, target)
+    except BaseException:
+        os.replace(old, target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _write_features(folder: Path, plan: _Plan, dtype: str, digest: str, reporter: Reporter) -> None:
