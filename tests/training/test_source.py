@@ -84,7 +84,8 @@ def test_what_a_model_does_not_take_is_told_with_what_it_takes(accepted: tuple[I
 def test_a_dataset_without_images_says_what_to_prepare(accepted: tuple[Input, ...], asked: str, takes: str) -> None:
     with pytest.raises(UserError) as caught:
         choose_input(accepted, config(input=asked), made_up(images=False), "mine")
-    assert str(caught.value) == f"mine takes {takes} inputs, and made-up has only pooled features here; put its images below --data-root"
+    mend = "put its images below --data-root, or import feature maps (zslkit data import)"
+    assert str(caught.value) == f"mine takes {takes} inputs, and made-up has only pooled features here; {mend}"
 
 
 def test_given_features_come_as_they_are_and_need_no_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
