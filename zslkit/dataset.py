@@ -102,12 +102,12 @@ class Dataset:
     semantics: Semantics
     images: Images | None = None
     features: NDArray[np.floating[Any]] | None = None
-    maps: Maps | None = None
-    origin: str = ""
-    features_digest: str = ""
     title: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     places: Mapping[int, Box] = field(default_factory=dict)
+    maps: Maps | None = None
+    origin: str = ""
+    features_digest: str = ""
 
     def __post_init__(self) -> None:
         n, c = len(self.labels), len(self.classes)
