@@ -84,9 +84,12 @@ class Transform:
         return np.asarray(image)
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """uint8 pixels (B, h, w, 3) to float32 inputs (B, 3, h, w)."""
-        mean, std = (torch.tensor(v, device=pixels.device).view(1, -1, 1, 1) for v in (self.mean, self.std))
-        return (pixels.permute(0, 3, 1, 2).float() / 255 - mean) / std
+        """uint8 pixels (B, h, w, 3) to float32 inputs (B, 3, h, w), channels last."""
+        b, height, width, channels = pixels.shape
+        # A pixel row at a time, with mean and std repeated along it: over the channels alone, loops of three would be slow.
+        mean, std = (torch.tensor(v, device=pixels.device).repeat(width) for v in (self.mean, self.std))
+        rows = pixels.reshape(b * height, width * channels).float()
+        return rows.div_(255).sub_(mean).div_(std).view(b, height, width, channels).permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from zslkit.errors import UserError, did_you_mean
 
@@ -38,6 +38,15 @@ class FeatureConfig(Config):
     )
     dtype: Literal["float16", "bfloat16", "float32"] = Field("float16", description="type of the stored features")
     pretrain_epochs: int = Field(15, ge=1, description="with weights=trainval: epochs of naming the seen classes")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="numbers a frozen backbone computes with")
+    skip_bad: bool = Field(False, description="leave out images that cannot be read, instead of refusing them")
+
+    @model_serializer(mode="wrap")
+    def _usual_left_out(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Settings that came later are written only where they were used, so that older runs keep their identity and their rows."""
+        written: dict[str, Any] = write(self)
+        usual = {"precision": "float32", "skip_bad": False}
+        return {k: v for k, v in written.items() if k not in usual or v != usual[k]}
 
 
 class ProtocolConfig(Config):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -93,6 +93,7 @@ class Dataset:
     16 hex digits, where it is known without reading them.
     defaults: the dataset's own wishes for the configuration's `features` section.
     places: attribute column -> where in every image that has the attribute it is; only for explanations, no part of the fingerprints.
+    skipped: images that `without` took out of the split.
     """
 
     name: str
@@ -108,6 +109,7 @@ class Dataset:
     maps: Maps | None = None
     origin: str = ""
     features_digest: str = ""
+    skipped: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         n, c = len(self.labels), len(self.classes)
@@ -202,6 +204,15 @@ class Dataset:
             semantics=self.semantics.of(old),
             title=f"{self.title or self.name}, validation fold {seed}" + (f".{part}" if part else ""),
         )
+
+    def without(self, index: Collection[int], images: Images | None = None) -> Dataset:
+        """The dataset whose split does not hold the images at `index`; all others keep their numbers.
+
+        images: takes the place of the dataset's own. Raises DataError if a part has no image left.
+        """
+        gone = np.array(sorted(index), dtype=np.int64)
+        split = Split(*(part[~np.isin(part, gone)] for part in self.split.parts().values()))
+        return replace(self, split=split, images=images or self.images, skipped=tuple(gone.tolist()))
 
     def fingerprints(self) -> dict[str, str]:
         """What makes two results comparable: `split` (labels and locs by class name) and `semantics`, 16 hex digits each."""

@@ -14,6 +14,7 @@ import torch
 from zslkit import selection
 from zslkit.config import Settings
 from zslkit.data.catalog import DATASETS, is_card, load_dataset
+from zslkit.data.unreadable import readable
 from zslkit.dataset import Dataset
 from zslkit.errors import UserError
 from zslkit.evaluation.gzsl import Metrics, best_gamma, evaluate
@@ -99,6 +100,8 @@ def run(
     data = load_dataset(dataset, data_root)
     kind = choose_input(plan.kind.inputs, plan.features, data, plan.entry.name)
     began = time.monotonic()
+    if plan.features.skip_bad:
+        data = readable(data, reporter)
     inputs = prepare(data, plan.features, kind, where, reporter)
     job = _Job(plan, data, inputs, seed, where, reporter, time.monotonic() - began, _published_as(dataset), trained)
     key = identity(job.decisive())
@@ -250,6 +253,7 @@ class _Job:
                 n_test_unseen=len(split.test_unseen),
                 published_as=self.published_as,
                 semantics=data.semantics.kind,
+                n_skipped=len(data.skipped),
             ),
             seed=self.seed,
             config=config,

@@ -19,8 +19,10 @@ from zslkit.backbones import Transform
 from zslkit.config import FeatureConfig, ProtocolConfig, Settings, build
 from zslkit.data.catalog import is_card, load_dataset
 from zslkit.data.extract import BATCH, ImageInputs
+from zslkit.data.forward import forward, frozen
 from zslkit.data.images import read_image
 from zslkit.data.store import to_stored
+from zslkit.data.unreadable import readable
 from zslkit.dataset import Dataset, Index
 from zslkit.errors import DataError, UnknownName, UserError
 from zslkit.fitting import make_model
@@ -89,9 +91,8 @@ class Trained:
 
     def _features(self, images: Tensor) -> Tensor:
         """Feature maps as the store would give them back, or their means over positions, of images (B, 3, h, w)."""
-        with torch.inference_mode():
-            maps: Tensor = self._network(images.to(self.device).contiguous(memory_format=torch.channels_last))
-        features = maps.float().cpu()
+        inputs = images.to(self.device).contiguous(memory_format=torch.channels_last)
+        features = forward(self._network, inputs, self.plan.features.precision).cpu()
         if self.inputs.kind == "pooled":
             return features.mean(dim=(2, 3))
         dtype = self.plan.features.dtype
@@ -125,8 +126,7 @@ class Trained:
     @cached_property
     def _network(self) -> nn.Module:
         assert self._sight.build_backbone is not None
-        network = self._sight.build_backbone().eval().requires_grad_(False)
-        return network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        return frozen(self._sight.build_backbone, self.device, self.plan.features.precision)
 
 
 def reopen(folder: Path, data_root: str | Path = "data", device: torch.device | None = None, reporter: Reporter | None = None) -> Trained:
@@ -141,6 +141,8 @@ def reopen(folder: Path, data_root: str | Path = "data", device: torch.device | 
     trained = weights.read(run.folder / WEIGHTS)
     plan = _plan(run)
     dataset = _dataset(run, Path(data_root))
+    if plan.features.skip_bad:
+        dataset = readable(dataset, reporter)
     _compare(run, dataset.name, dataset.fingerprints())
     with _threads(record.environment.threads):
         inputs = prepare(dataset, plan.features, record.features.input, device, reporter)

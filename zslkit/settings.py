@@ -75,6 +75,23 @@ def make_plan(
     return Plan(entry, kind, features, protocol, build(kind.Config, merged, entry.name, sections), origins)
 
 
+def make_features(
+    dataset: str, *, settings: Sequence[str] = (), config: Path | None = None, overrides: Mapping[str, Any] | None = None
+) -> FeatureConfig:
+    """The `features` section alone, as a run without a preset would have it: dataset defaults < config file < settings < overrides.
+
+    Other sections of the config file are for the model and are not looked at. Raises UserError as make_plan does.
+    """
+    layers = [Layer({"features": dict(_dataset_defaults(dataset))}, f"dataset {dataset}")]
+    if config is not None:
+        layers.append(Layer({"features": read_yaml(config).values.get("features") or {}}, str(config)))
+    given = parse_set(settings)
+    if strange := next((key for key in given.values if key != "features"), None):
+        raise UserError(f"--set {strange!r} says nothing of features; here keys begin with features., such as features.reduction=16")
+    layers += [given, Layer({"features": dict(overrides or {})}, "option")]
+    return build(FeatureConfig, merge(layers).section("features"), "features")
+
+
 def _dataset_defaults(dataset: str) -> Mapping[str, Any]:
     return card_defaults(Path(dataset)) if is_card(dataset) else DATASETS.load(dataset)[1].defaults
 

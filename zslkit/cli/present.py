@@ -34,6 +34,8 @@ def run_lines(record: RunRecord, folder: Path, reused: bool) -> Iterator[str]:
         "run folder": f"{folder}{' (was there already; --again repeats it)' if reused else ''}",
     }
     yield from (f"{word + ':':<12}{printable(text)}" for word, text in said.items())
+    if skipped := record.dataset.n_skipped:
+        yield f"Images that could not be read and are in none of the sets: {skipped} (features.skip_bad)"
     if missing := record.classes_without_images:
         yield printable(f"Classes without a test image, which count in no mean: {', '.join(missing)}")
 

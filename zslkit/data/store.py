@@ -1,6 +1,7 @@
 """The feature store: features of every image of a dataset, memory-mapped, with a manifest of what made them.
 
-A store is a folder: maps.npy (N, D, H, W), pooled.npy (N, D), manifest.json. It is written beside and renamed when
+A store is a folder: maps.npy (N, D, H, W), pooled.npy (N, D), manifest.json, which also lists the images that were skipped
+(their rows are zero). It is written beside and renamed when
 whole, so a folder without `.partial` in its name is a finished store. bfloat16 is kept as its upper 16 bits.
 """
 
@@ -16,10 +17,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from zslkit.dataset import Images
 from zslkit.errors import DataError
 from zslkit.files import cache_root as cache_root
+from zslkit.files import replacing
 
 SCHEMA = 1
+
+
+def images_digest(images: Images) -> str:
+    """Fingerprint of the content of all images, remembered as long as no file's size or time changes."""
+    signature = getattr(images, "stat_signature", None)
+    if signature is None:
+        return images.digest()
+    note = cache_root() / "digests" / str(signature())
+    if note.is_file():
+        return note.read_text()
+    digest = images.digest()
+    note.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(note, f".{os.getpid()}.new") as beside:
+        beside.write_text(digest, encoding="utf-8")
+    return digest
 
 
 class FeatureStore:

@@ -39,6 +39,7 @@ class DatasetInfo(Part):
     """The dataset in numbers. published_as: the name under which published results may stand beside it, or ''.
 
     semantics: what its classes are described by, "attributes" or "sentences" (Semantics.kind).
+    n_skipped: images that could not be read and are in none of the sets.
     """
 
     name: str
@@ -51,6 +52,7 @@ class DatasetInfo(Part):
     n_test_unseen: NonNegativeInt
     published_as: str = ""
     semantics: str = "attributes"
+    n_skipped: NonNegativeInt = 0
 
 
 class FeatureInfo(Part):

@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from zslkit.backbones import Backbone
-from zslkit.data.extract import ImageInputs, images_digest
-from zslkit.data.store import cache_root
+from zslkit.data.extract import ImageInputs
+from zslkit.data.store import cache_root, images_digest
 from zslkit.dataset import Dataset
 from zslkit.errors import DataError, TrainingError
 from zslkit.files import replacing

@@ -14,7 +14,8 @@ from torch import nn
 
 from zslkit.backbones import Backbone, load_backbone
 from zslkit.config import FeatureConfig, Input
-from zslkit.data.extract import ImageInputs, open_store, store_key
+from zslkit.data.extract import ImageInputs, first_size, open_store, store_key
+from zslkit.data.unreadable import look
 from zslkit.dataset import Dataset
 from zslkit.errors import UserError
 from zslkit.progress import Reporter
@@ -71,21 +72,25 @@ def choose_input(accepted: tuple[Input, ...], config: FeatureConfig, dataset: Da
     )
 
 
-def prepare(dataset: Dataset, config: FeatureConfig, kind: Input, device: torch.device, reporter: Reporter) -> Inputs:
-    """Extract or find the features, or make ready the images.
+def prepare(
+    dataset: Dataset, config: FeatureConfig, kind: Input, device: torch.device, reporter: Reporter, batch: int | None = None
+) -> Inputs:
+    """Extract or find the features, or make ready the images. batch: images at once, None: what suits the device.
 
     Features and maps that came with the dataset are used if it has no images. Raises what backbones and stores raise.
     """
     if dataset.images is None:
         return _given(dataset, kind)
     backbone = _backbone(dataset, config, device, reporter)
-    height, width = np.asarray(backbone.transform.pixels(dataset.images.open(0))).shape[:2]
+    height, width = first_size(dataset.images, backbone.transform, dataset.skipped)
     facts = (backbone.name, backbone.label, backbone.digest)
     if kind == "image":
+        look(dataset.images, reporter, dataset.skipped)
         fingerprint = store_key(dataset.images, backbone, "image")
         source, shape = ImageInputs(dataset.images, backbone.transform), backbone.map_shape(height, width)
         return Inputs(source, kind, (3, height, width), shape, backbone.build, *facts, fingerprint, (height, width))
-    store = open_store(dataset.name, dataset.images, backbone, config.dtype, device, reporter)
+    how: dict[str, Any] = {"precision": config.precision, "skipped": dataset.skipped, "batch": batch}
+    store = open_store(dataset.name, dataset.images, backbone, config.dtype, device, reporter, **how)
     if kind == "pooled":
         return Inputs(PooledSource(store), kind, store.map_shape[:1], None, None, *facts, store.fingerprint, (height, width))
     return Inputs(MapSource(store), kind, store.map_shape, store.map_shape, None, *facts, store.fingerprint, (height, width))

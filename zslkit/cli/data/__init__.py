@@ -16,6 +16,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "info": ("zslkit.cli.data.info:info", "All that is known of a dataset, and what of it is on disk."),
     "clean": ("zslkit.cli.data.clean:clean", "What lies in the cache, and removing it."),
     "import": ("zslkit.cli.data.import_:import_", "Features of another program become a dataset."),
+    "prepare": ("zslkit.cli.data.prepare:prepare", "Images to a feature store, once for all models."),
 }
 """Command name -> the function that holds it, and its line in the help."""
 
