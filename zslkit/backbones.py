@@ -111,11 +111,14 @@ class Backbone:
         network.load_state_dict(self.state)
         return MapNetwork(network, self.reduction)
 
-    def map_shape(self, height: int, width: int) -> tuple[int, int, int]:
-        """(D, H, W) for images of this size in pixels. Raises UserError if they are too small for the network."""
+    def map_shape(self, height: int, width: int, built: nn.Module | None = None) -> tuple[int, int, int]:
+        """(D, H, W) for images of this size in pixels. built: the network, if it is at hand, on the CPU in float32.
+
+        Raises UserError if they are too small for the network.
+        """
         try:
             with torch.inference_mode():
-                _, channels, rows, columns = self.build().eval()(torch.zeros(1, 3, height, width)).shape
+                _, channels, rows, columns = (built or self.build().eval())(torch.zeros(1, 3, height, width)).shape
         except (RuntimeError, ValueError, AssertionError) as error:
             raise UserError(
                 f"{self.name} cannot take images of {height}x{width} pixels ({_first_line(error)}); set features.size"

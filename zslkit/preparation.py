@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +24,9 @@ from zslkit.training.view import MapSource
 
 @dataclass(frozen=True)
 class Prepared:
-    """A finished store and the dataset it belongs to."""
+    """A finished store and the dataset it belongs to. named: as the dataset was asked for."""
 
+    named: str
     dataset: Dataset
     config: FeatureConfig
     store: FeatureStore
@@ -60,10 +62,11 @@ class Prepared:
         if skipped:
             words["skipped"] = f"{len(skipped)} images that cannot be read: {', '.join(skipped)}"
         standard = FeatureConfig().model_dump(mode="json")
-        chosen = [
-            f"--set features.{k}={json.dumps(v, separators=(',', ':'))}" for k, v in facts["settings"].items() if standard.get(k) != v
-        ]
-        words["used by"] = " ".join(["zslkit run --model MODEL --dataset", self.dataset.name, *chosen]).replace('"', "")
+        changed = {k: v for k, v in facts["settings"].items() if standard.get(k) != v}
+        command = ["zslkit", "run", "--model", "MODEL", "--dataset", self.named]
+        for key, value in changed.items():
+            command += ["--set", f"features.{key}={value if isinstance(value, str) else json.dumps(value, separators=(',', ':'))}"]
+        words["used by"] = shlex.join(command)
         return words
 
 
@@ -88,11 +91,9 @@ def prepare_features(
     where = choose_device(device)
     data = load_dataset(dataset, data_root)
     if data.images is None:
-        raise UserError(
-            f"{data.name} brings features and has no images here, so there is nothing to prepare; put its images in place first"
-        )
+        raise UserError(f"{data.name} brings features and has no images here, so nothing is to prepare; put its images in place first")
     if features.skip_bad:
         data = readable(data, reporter)
     inputs = prepare(data, features, "map", where, reporter, batch)
     assert isinstance(inputs.source, MapSource)
-    return Prepared(data, features, inputs.source.store)
+    return Prepared(dataset, data, features, inputs.source.store)

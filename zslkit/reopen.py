@@ -126,7 +126,7 @@ class Trained:
     @cached_property
     def _network(self) -> nn.Module:
         assert self._sight.build_backbone is not None
-        return frozen(self._sight.build_backbone, self.device, self.plan.features.precision)
+        return frozen(self._sight.build_backbone(), self.device, self.plan.features.precision)
 
 
 def reopen(folder: Path, data_root: str | Path = "data", device: torch.device | None = None, reporter: Reporter | None = None) -> Trained:

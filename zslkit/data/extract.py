@@ -90,9 +90,10 @@ def _extract(folder: Path, key: str, images: Images, backbone: Backbone, dtype: 
     look(images, reporter, skipped)
     partial = folder.with_name(folder.name + ".partial")
     partial.mkdir(exist_ok=True)
-    network = frozen(backbone.build, device, making.precision)
+    built = backbone.build().eval()
     height, width = first_size(images, backbone.transform, skipped)
-    shape = (len(images), *backbone.map_shape(height, width))
+    shape = (len(images), *backbone.map_shape(height, width, built))
+    network = frozen(built, device, making.precision)
     size = int(np.prod(shape)) * stored_dtype(dtype).itemsize + int(np.prod(shape[:2])) * 4
 
     def finish(features: Tensor) -> tuple[NDArray[Any], NDArray[np.float32]]:

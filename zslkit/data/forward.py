@@ -28,12 +28,12 @@ STREAMS = 16
 _AUTOCAST = ("Conv2d", "Conv2dSame", "Linear")
 
 
-def frozen(build: Callable[[], nn.Module], device: torch.device, precision: Precision) -> nn.Module:
-    """The network in evaluation mode, its weights laid out for `device`.
+def frozen(network: nn.Module, device: torch.device, precision: Precision) -> nn.Module:
+    """The network, changed in place: in evaluation mode, its weights laid out for `device`.
 
     Channels last, because the fast convolutions of CPUs and GPUs read pixels whole and would reorder them otherwise.
     """
-    network = build().eval().requires_grad_(False)
+    network.eval().requires_grad_(False)
     if precision == "bfloat16":
         for layer in network.modules():
             if type(layer).__name__ in _AUTOCAST:

@@ -17,7 +17,7 @@ from zslkit.cli.options import debug_option, json_option
 from zslkit.cli.output import print_json, printable
 
 
-class Size(click.ParamType):
+class Size(click.ParamType[Any]):
     """224, 448x224 (height x width), or none."""
 
     name = "size"
@@ -27,9 +27,7 @@ class Size(click.ParamType):
         if value == "none":
             return value
         if found is None or not int(found[1]) or found[2] == "0":
-            self.fail(
-                f"{value!r} is no size in pixels; write 224, 448x224 (height x width), or none to take images as they are", param, ctx
-            )
+            self.fail(f"{value!r} is no size in pixels; write 224, 448x224 (height x width), or none: as they are", param, ctx)
         return int(found[1]) if found[2] is None else (int(found[1]), int(found[2]))
 
 
