@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Collection
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zslkit.backbones import Backbone, Transform
-from zslkit.data.forward import Precision, frozen, passed, stacked_inputs
+from zslkit.data.forward import NotOpened, Precision, frozen, passed, pixels_of, stacked_inputs
 from zslkit.data.store import SCHEMA, FeatureStore, cache_root, images_digest, stored_dtype, to_stored
 from zslkit.data.unreadable import look, refuse
 from zslkit.dataset import Images
@@ -91,7 +92,7 @@ def _extract(folder: Path, key: str, images: Images, backbone: Backbone, dtype: 
     partial = folder.with_name(folder.name + ".partial")
     partial.mkdir(exist_ok=True)
     built = backbone.build().eval()
-    height, width = first_size(images, backbone.transform, skipped)
+    height, width = first_size(images, backbone.transform, reporter, skipped)
     shape = (len(images), *backbone.map_shape(height, width, built))
     network = frozen(built, device, making.precision)
     size = int(np.prod(shape)) * stored_dtype(dtype).itemsize + int(np.prod(shape[:2])) * 4
@@ -106,9 +107,10 @@ def _extract(folder: Path, key: str, images: Images, backbone: Backbone, dtype: 
         done = _progress(partial)
         good = np.array([i for i in range(done, len(images)) if i not in skipped], dtype=np.int64)
         batches = [good[i : i + making.batch] for i in range(0, len(good), making.batch)]
-        with reporter.phase(f"{folder.name}: extract features", total=len(images) - len(skipped)) as phase:
+        results = passed(images, backbone.transform, network, batches, device, making.precision, finish)
+        with closing(results), reporter.phase(f"{folder.name}: extract features", total=len(images) - len(skipped)) as phase:
             phase.advance(done - sum(i < done for i in skipped))
-            for index, (kept, means) in passed(images, backbone.transform, network, batches, device, making.precision, finish):
+            for index, (kept, means) in results:
                 maps[index], pooled[index] = kept, means
                 # What counts as done must be on disk before the note that says so. The cores work on meanwhile.
                 maps.flush()
@@ -136,16 +138,20 @@ def _extract(folder: Path, key: str, images: Images, backbone: Backbone, dtype: 
         raise DataError(
             f"Writing the feature store {partial} failed ({error.strerror or error}); free some space or set ZSLKIT_CACHE, then run again"
         ) from error
-    except DataError:
-        refuse(images, reporter, skipped)  # if it was an image, say which others are like it
+    except NotOpened:
+        refuse(images, reporter, skipped)  # say which others are like it
         raise
     os.replace(partial, folder)
 
 
-def first_size(images: Images, transform: Transform, skipped: Collection[int] = ()) -> tuple[int, int]:
-    """(height, width) of the first image as the backbone sees it."""
+def first_size(images: Images, transform: Transform, reporter: Reporter, skipped: Collection[int] = ()) -> tuple[int, int]:
+    """(height, width) of the first image as the backbone sees it. Raises DataError, of all that cannot be read, if it cannot."""
     first = next(i for i in range(len(images)) if i not in skipped)
-    height, width = np.asarray(transform.pixels(images.open(first))).shape[:2]
+    try:
+        height, width = pixels_of(images, transform, first).shape[:2]
+    except NotOpened:
+        refuse(images, reporter, skipped)
+        raise
     return height, width
 
 

@@ -28,6 +28,19 @@ STREAMS = 16
 _AUTOCAST = ("Conv2d", "Conv2dSame", "Linear")
 
 
+class NotOpened(DataError):
+    """An image that cannot be read, told apart from all else that may be wrong with data."""
+
+
+def pixels_of(images: Images, transform: Transform, index: int) -> NDArray[np.uint8]:
+    """(h, w, 3) uint8, resized and cropped. Raises NotOpened."""
+    try:
+        image = images.open(index)
+    except DataError as error:
+        raise NotOpened(str(error)) from error
+    return transform.pixels(image)
+
+
 def frozen(network: nn.Module, device: torch.device, precision: Precision) -> nn.Module:
     """The network, changed in place: in evaluation mode, its weights laid out for `device`.
 
@@ -68,7 +81,8 @@ def passed(
         return
 
     def work(index: Index) -> T:
-        inputs = transform.normalise(torch.from_numpy(_stacked(images, index, [transform.pixels(images.open(int(i))) for i in index])))
+        pixels = _stacked(images, index, [pixels_of(images, transform, int(i)) for i in index])
+        inputs = transform.normalise(torch.from_numpy(pixels))
         return finish(forward(network, inputs, precision))
 
     threads = torch.get_num_threads()
@@ -113,7 +127,7 @@ def stacked_inputs(images: Images, transform: Transform, index: Index) -> Tensor
 
 
 def _stack(images: Images, transform: Transform, index: Index, pool: ThreadPoolExecutor) -> Tensor:
-    pixels = list(pool.map(lambda i: transform.pixels(images.open(int(i))), index))
+    pixels = list(pool.map(lambda i: pixels_of(images, transform, int(i)), index))
     return torch.from_numpy(_stacked(images, index, pixels))
 
 

@@ -82,7 +82,7 @@ def prepare(
     if dataset.images is None:
         return _given(dataset, kind)
     backbone = _backbone(dataset, config, device, reporter)
-    height, width = first_size(dataset.images, backbone.transform, dataset.skipped)
+    height, width = first_size(dataset.images, backbone.transform, reporter, dataset.skipped)
     facts = (backbone.name, backbone.label, backbone.digest)
     if kind == "image":
         look(dataset.images, reporter, dataset.skipped)
