@@ -256,7 +256,7 @@ def test_a_damaged_beginning_is_extracted_again(
 def test_an_image_that_cannot_be_read_is_named(tmp_path: Path, index: int) -> None:
     images = photos(tmp_path / "photos")
     os.truncate(images.file(index), 60)
-    with pytest.raises(DataError, match=rf"00{index}\.png cannot be read .*replace it"):
+    with pytest.raises(DataError, match=rf"^1 of 12 images cannot be read \(00{index}\.png\): .*replace them.*skip_bad"):
         store_of(images)
 
 

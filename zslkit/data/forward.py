@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Literal, TypeVar
@@ -69,7 +69,7 @@ def passed(
     device: torch.device,
     precision: Precision,
     finish: Callable[[Tensor], T],
-) -> Iterator[tuple[Index, T]]:
+) -> Generator[tuple[Index, T], None, None]:
     """Each batch with what `finish` makes of its feature maps (B, D, H, W), float32 on the CPU, in order.
 
     On a CPU, each core takes a batch from the file to the finished features on its own: no core waits for another within

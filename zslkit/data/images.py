@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,7 @@ class FileImages:
 
     root: Path
     paths: Sequence[str]
-    left_out: frozenset[int] = frozenset()
+    left_out: frozenset[int] = field(default=frozenset(), kw_only=True)
     """Images that nobody asks for and whose content is in no fingerprint."""
 
     def __post_init__(self) -> None:
