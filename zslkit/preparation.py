@@ -95,5 +95,5 @@ def prepare_features(
     if features.skip_bad:
         data = readable(data, reporter)
     inputs = prepare(data, features, "map", where, reporter, batch)
-    assert isinstance(inputs.source, MapSource)
+    assert isinstance(inputs.source, MapSource) and isinstance(inputs.source.store, FeatureStore)
     return Prepared(dataset, data, features, inputs.source.store)

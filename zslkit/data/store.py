@@ -1,13 +1,14 @@
 """The feature store: features of every image of a dataset, memory-mapped, with a manifest of what made them.
 
 A store is a folder: maps.npy (N, D, H, W), pooled.npy (N, D), manifest.json, which also lists the images that were skipped
-(their rows are zero). It is written beside and renamed when
-whole, so a folder without `.partial` in its name is a finished store. bfloat16 is kept as its upper 16 bits.
+(their rows are zero). It is written beside and renamed when whole, so a folder without `.partial` in its name is a finished
+store. bfloat16 is kept as its upper 16 bits.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
