@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -70,6 +70,7 @@ class TransZero(GradientModel):
     protocol = "class-inductive"
     citation = "Chen, Hong, Liu, Xie, Sun, Li, Peng, Lu and You. TransZero: attribute-guided transformer for zero-shot learning. AAAI 2022"
     presets = "presets/transzero"
+    check_settings: ClassVar = {"width": 32, "feed_forward": 32, "dropout": 0.1, "train.lr": 0.003}
     Config = TransZeroConfig
 
     config: TransZeroConfig
