@@ -97,12 +97,13 @@ def run(
     reporter = reporter or Silent()
     plan = make_plan(model, dataset, settings=settings, config=config, preset=preset, overrides=overrides)
     where = choose_device(device)
+    encoder = plan.encoder()  # before the data, since weights that are missing are told at once then
     data = load_dataset(dataset, data_root)
     kind = choose_input(plan.kind.inputs, plan.features, data, plan.entry.name)
     began = time.monotonic()
     if plan.features.skip_bad:
         data = readable(data, reporter)
-    inputs = prepare(data, plan.features, kind, where, reporter)
+    inputs = prepare(data, plan.features, kind, where, reporter, encoder)
     job = _Job(plan, data, inputs, seed, where, reporter, time.monotonic() - began, _published_as(dataset), trained)
     key = identity(job.decisive())
     with RunFolder.open(Path(out), data.name, plan.entry.name, seed, key, reporter.note) as folder:
@@ -241,6 +242,7 @@ class _Job:
                 class_path=f"{kind.__module__}:{kind.__qualname__}",
                 protocol=kind.protocol,
                 citation=kind.citation,
+                pretraining_note=kind.pretraining_note,
             ),
             dataset=schema.DatasetInfo(
                 name=data.name,

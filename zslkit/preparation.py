@@ -94,6 +94,6 @@ def prepare_features(
         raise UserError(f"{data.name} brings features and has no images here, so nothing is to prepare; put its images in place first")
     if features.skip_bad:
         data = readable(data, reporter)
-    inputs = prepare(data, features, "map", where, reporter, batch)
+    inputs = prepare(data, features, "map", where, reporter, batch=batch)
     assert isinstance(inputs.source, MapSource) and isinstance(inputs.source.store, FeatureStore)
     return Prepared(dataset, data, features, inputs.source.store)

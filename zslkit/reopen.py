@@ -121,7 +121,7 @@ class Trained:
         if self.inputs.tuned:
             return self.inputs
         with _threads(self.run.record.environment.threads):
-            return prepare(self.dataset, self.plan.features, "image", self.device, self.reporter)
+            return prepare(self.dataset, self.plan.features, "image", self.device, self.reporter, self.plan.encoder())
 
     @cached_property
     def _network(self) -> nn.Module:
@@ -145,7 +145,7 @@ def reopen(folder: Path, data_root: str | Path = "data", device: torch.device | 
         dataset = readable(dataset, reporter)
     _compare(run, dataset.name, dataset.fingerprints())
     with _threads(record.environment.threads):
-        inputs = prepare(dataset, plan.features, record.features.input, device, reporter)
+        inputs = prepare(dataset, plan.features, record.features.input, device, reporter, plan.encoder())
     if not inputs.tuned:  # else the backbone's weights are the run's own
         _compare(run, dataset.name, {"features": inputs.fingerprint})
     model = make_model(plan.kind, plan.config, dataset, inputs, record.seed, device)

@@ -224,6 +224,7 @@ def _badges(record: RunRecord) -> tuple[str, ...]:
         "uncalibrated" if protocol.calibration == "none" else "gamma picked on validation",
         *([f"{protocol.folds} validation folds"] if (protocol.folds or 1) > 1 else []),
         "backbone tuned" if record.features.tuned else "backbone frozen",
+        *([record.model.pretraining_note] if record.model.pretraining_note else []),
     )
 
 

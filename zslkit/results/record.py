@@ -25,7 +25,10 @@ class Part(BaseModel):
 
 
 class ModelInfo(Part):
-    """The plugin that ran: registry name, the distribution that brought it, and what it says of itself."""
+    """The plugin that ran: registry name, the distribution that brought it, and what it says of itself.
+
+    pretraining_note: what a reader must know of data that it was trained on elsewhere, or "".
+    """
 
     name: str
     distribution: str
@@ -33,6 +36,7 @@ class ModelInfo(Part):
     class_path: str
     protocol: Literal["inductive", "class-inductive", "transductive"]
     citation: str = ""
+    pretraining_note: str = ""
 
 
 class DatasetInfo(Part):

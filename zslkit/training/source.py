@@ -73,15 +73,27 @@ def choose_input(accepted: tuple[Input, ...], config: FeatureConfig, dataset: Da
 
 
 def prepare(
-    dataset: Dataset, config: FeatureConfig, kind: Input, device: torch.device, reporter: Reporter, batch: int | None = None
+    dataset: Dataset,
+    config: FeatureConfig,
+    kind: Input,
+    device: torch.device,
+    reporter: Reporter,
+    encoder: Backbone | None = None,
+    batch: int | None = None,
 ) -> Inputs:
     """Extract or find the features, or make ready the images. batch: images at once, None: what suits the device.
 
-    Features and maps that came with the dataset are used if it has no images. Raises what backbones and stores raise.
+    Features and maps that came with the dataset are used if it has no images. encoder: the model's own, in the place of the backbone
+    that the config names; then there must be images. Raises what backbones and stores raise, and UserError.
     """
+    if encoder is not None and dataset.images is None:
+        raise UserError(
+            f"{encoder.name} has to see the images, and {dataset.name} has only features of another network here; "
+            "put its images below --data-root"
+        )
     if dataset.images is None:
         return _given(dataset, kind)
-    backbone = _backbone(dataset, config, device, reporter)
+    backbone = encoder if encoder is not None else _backbone(dataset, config, device, reporter)
     height, width = first_size(dataset.images, backbone.transform, reporter, dataset.skipped)
     facts = (backbone.name, backbone.label, backbone.digest)
     if kind == "image":
