@@ -12,7 +12,7 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 from pydantic.fields import FieldInfo
 
 from zslkit import yaml_lines
@@ -42,6 +42,15 @@ class FeatureConfig(Config):
     )
     dtype: Literal["float16", "bfloat16", "float32"] = Field("float16", description="type of the stored features")
     pretrain_epochs: int = Field(15, ge=1, description="with weights=trainval: epochs of naming the seen classes")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="numbers a frozen backbone computes with")
+    skip_bad: bool = Field(False, description="leave out images that cannot be read, instead of refusing them")
+
+    @model_serializer(mode="wrap")
+    def _usual_left_out(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Settings that came later are written only where they were used, so that older runs keep their identity and their rows."""
+        written: dict[str, Any] = write(self)
+        usual = {"precision": "float32", "skip_bad": False}
+        return {k: v for k, v in written.items() if k not in usual or v != usual[k]}
 
 
 class ProtocolConfig(Config):
@@ -248,7 +257,7 @@ def build(kind: type[C], settings: Settings, where: str, beside: Iterable[str] =
     Raises UserError that names the key, its origin and the nearest known key or the rule it breaks.
     """
     try:
-        return kind.model_validate(settings.values)
+        return kind.model_validate(_over_defaults(kind, settings.values))
     except ValidationError as error:
         # A misspelt key is also a missing one; what was written is told before what was not.
         first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
@@ -263,7 +272,7 @@ def build(kind: type[C], settings: Settings, where: str, beside: Iterable[str] =
         if info is None or not whole or first["type"] in _OWN_WORDS:
             rule = _lower(first["msg"])
         else:
-            value = _at(settings.values, key)
+            value = _at(settings.values, key, value)
             words = choices(info.annotation)
             near = did_you_mean(value, words) if isinstance(value, str) else ""
             # The list of all words stands there already.
@@ -294,11 +303,25 @@ def _named(kind: type[Config], loc: list[str]) -> tuple[str, FieldInfo | None, b
     return ".".join(loc), None, False
 
 
-def _at(values: Mapping[str, Any], key: str) -> Any:
+def _at(values: Mapping[str, Any], key: str, otherwise: Any) -> Any:
     found: Any = values
     for part in key.split("."):
+        if not isinstance(found, Mapping) or part not in found:
+            return otherwise
         found = found[part]
     return found
+
+
+def _over_defaults(kind: type[Config], values: Mapping[str, Any]) -> dict[str, Any]:
+    # A section that is given in part keeps the rest of the default that its owner wrote, which need not be that of the section's class.
+    standing = {name: info.get_default(call_default_factory=True) for name, info in kind.model_fields.items()}
+    return {name: _over(standing.get(name), value) for name, value in values.items()}
+
+
+def _over(standing: Any, value: Any) -> Any:
+    if not (isinstance(standing, Config) and isinstance(value, Mapping)):
+        return value
+    return {**standing.model_dump(), **{name: _over(getattr(standing, name, None), inner) for name, inner in value.items()}}
 
 
 def _lower(message: str) -> str:

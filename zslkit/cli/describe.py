@@ -16,7 +16,7 @@ from zslkit.cli.listing import MODELS
 from zslkit.cli.output import print_columns, print_json, printable
 from zslkit.config import Config, FeatureConfig, ProtocolConfig
 from zslkit.config_words import rule_of, shown, type_name
-from zslkit.model import Model
+from zslkit.model import ENCODER_KEYS, Model, brings_encoder
 from zslkit.registry import Entry
 
 
@@ -34,7 +34,9 @@ class Setting:
 def describe(name: str, as_json: bool) -> int:
     """Print the model. Raises UnknownName, NameClash or BrokenPlugin."""
     entry, model = MODELS.load(name)
-    keys = [*settings(model.Config), *settings(FeatureConfig, "features."), *settings(ProtocolConfig, "protocol.")]
+    idle = {f"features.{key}" for key in ENCODER_KEYS} if brings_encoder(model) else ()
+    features = [k for k in settings(FeatureConfig, "features.") if k.key not in idle]
+    keys = [*settings(model.Config), *features, *settings(ProtocolConfig, "protocol.")]
     if as_json:
         print_json({**facts_of(entry, model), "settings": [asdict(k) for k in keys]})
         return 0
@@ -58,6 +60,7 @@ def facts_of(entry: Entry, model: type[Model]) -> dict[str, Any]:
         "input": list(model.inputs),
         "needs": list(model.needs),
         "protocol": model.protocol,
+        "pretraining": model.pretraining_note,
         "citation": model.citation,
         "bibtex": model.bibtex,
         "presets": presets(model),
