@@ -111,6 +111,11 @@ def _extract(folder: Path, key: str, images: Images, backbone: Backbone, dtype: 
         with closing(results), reporter.phase(f"{folder.name}: extract features", total=len(images) - len(skipped)) as phase:
             phase.advance(done - sum(i < done for i in skipped))
             for index, (kept, means) in results:
+                if kept.shape[1:] != shape[1:]:  # a whole batch of one size, and not that of the first image
+                    raise DataError(
+                        f"{images.key(int(index[0]))} is of another size than the images before it; "
+                        "set features.size to bring all images to one size"
+                    )
                 maps[index], pooled[index] = kept, means
                 # What counts as done must be on disk before the note that says so. The cores work on meanwhile.
                 maps.flush()
