@@ -264,7 +264,11 @@ def test_images_of_different_sizes_are_named(tmp_path: Path) -> None:
     images = photos(tmp_path / "photos")
     Image.new("RGB", (48, 96)).save(images.file(5))
     as_they_are = replace(backbone(), transform=replace(backbone().transform, size=None))
-    with pytest.raises(DataError, match=r"005\.png is 48x96 pixels and 000\.png is 80x64; set features\.size"):
+    with pytest.raises(DataError, match=r"005\.png is 48x96 pixels and 004\.png is 80x64; set features\.size"):
+        store_of(images, as_they_are)
+    for i in range(4, 8):  # a whole batch
+        Image.new("RGB", (48, 96)).save(images.file(i))
+    with pytest.raises(DataError, match=r"004\.png is of another size than the images before it; set features\.size"):
         store_of(images, as_they_are)
     assert store_of(images).map_shape == backbone().map_shape(64, 64)
 
