@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
+from zslkit.backbones import Backbone
 from zslkit.config import Config, Input, TrainConfig
 from zslkit.errors import UserError
 from zslkit.semantics import Normalisation
@@ -182,6 +183,10 @@ class Model(nn.Module):
     protocol: ClassVar[TrainProtocol] = "inductive"
     """class-inductive: semantics of unseen classes are used in training."""
     citation: ClassVar[str] = ""
+    bibtex: ClassVar[str] = ""
+    """Optional: the citation as a BibTeX entry, for `zslkit models NAME --bibtex`; without it one is made of `citation`."""
+    pretraining_note: ClassVar[str] = ""
+    """What a reader must know of data that the model was trained on elsewhere; it stands with every figure of the model."""
     presets: ClassVar[str] = ""
     """Folder of <dataset>.yaml files, relative to the module's own."""
     search: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
@@ -204,6 +209,16 @@ class Model(nn.Module):
         self.register_buffer("attributes", torch.from_numpy(task.attributes.copy()), persistent=False)
         self.register_buffer("seen", torch.from_numpy(task.seen.copy()), persistent=False)
         self.backbone = task.build_backbone() if task.build_backbone is not None else None
+
+    @classmethod
+    def image_encoder(cls, config: Any) -> Backbone | None:
+        """Optional: the frozen network, its weights and its transform, for a model that can only be fed by its own; None: by any.
+
+        config: an instance of this class's Config, which then says what the keys ENCODER_KEYS of `features` say otherwise. The
+        harness does the rest: each image passes once into the feature store, and the record names the encoder as the backbone.
+        Raises UserError or MissingWeights that says what to give.
+        """
+        return None
 
     def embed(self, x: Tensor) -> Tensor:
         """The feature map (B, D, H, W) of images (B, 3, h, w) if the backbone is trained here, else x itself."""
@@ -249,6 +264,15 @@ class GradientModel(Model):
         """Learning rate of a group in an epoch (from 0). At 0 the group is frozen and costs nothing."""
         train: TrainConfig = self.config.train
         return train.lr * train.lr_factor ** (epoch // train.lr_every)
+
+
+ENCODER_KEYS = ("backbone", "weights", "size", "reduction", "pretrain_epochs")
+"""Settings of `features` that say nothing to a model that brings its own image encoder."""
+
+
+def brings_encoder(kind: type[Model]) -> bool:
+    """Whether models of this class may be fed by their own image encoder alone."""
+    return next(owner for owner in kind.__mro__ if "image_encoder" in vars(owner)) is not Model
 
 
 def check_model(name: str, loaded: Any) -> type[Model]:

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from zslkit.backbones import Backbone
 from zslkit.config import Config, Input, Layer, TrainConfig, build, merge, nested
 from zslkit.dataset import Dataset, Index
 from zslkit.errors import UserError
@@ -88,7 +89,11 @@ class Bench:
             raise Failed(f"the config cannot be made for a short training ({error}); say in check_settings what suits the model") from error
 
     def inputs(self, kind: Input | None = None, dataset: Dataset | None = None) -> Inputs:
-        return tiny_inputs(dataset or self.dataset, kind or self.frozen_input)
+        return tiny_inputs(dataset or self.dataset, kind or self.frozen_input, self._encoder)
+
+    @cached_property
+    def _encoder(self) -> Backbone | None:
+        return self.kind.image_encoder(self.config())
 
     def make(
         self, seed: int = 0, *, dataset: Dataset | None = None, inputs: Inputs | None = None, config: ModelConfig | None = None
