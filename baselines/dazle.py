@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F_
 
+from baselines.attribute_words import Words, attribute_words
 from zslkit.errors import UserError
 from zslkit.functional import region_attention, seen_bias, self_calibration, unit_regions
 from zslkit.model import AttentionMaps, GradientConfig, GradientModel, Task
@@ -21,7 +20,7 @@ class DAZLEConfig(GradientConfig):
     bias: float = Field(1.0, description="taken from seen and added to unseen class scores; the cross entropy does not see it")
     attribute_attention: bool = Field(True, description="weigh each attribute's score by sigmoid(V W3 f_i)")
     normalise_V: bool = Field(False, description="divide each attribute's word vector by its L2 norm at every step, not only at the start")
-    word_vectors: Literal["given", "random"] = Field("given", description="what V starts from; random needs no word vectors")
+    word_vectors: Words = Field("given", description="what V starts from; random needs no word vectors")
     word_dim: int = Field(300, ge=1, description="width of V if it starts at random")
 
 
@@ -53,7 +52,7 @@ class DAZLE(GradientModel):
         if task.map_shape is None:
             raise UserError(f"{task.dataset}: dazle looks at regions and needs feature maps (D, H, W); set features.input=map")
         depth = task.map_shape[0]
-        words = _words(config, task)
+        words = attribute_words("dazle", task, config.word_vectors, config.word_dim)
         self.V = nn.Parameter(words)
         self.W1 = nn.Parameter(torch.randn(words.shape[1], depth))
         self.W2 = nn.Parameter(torch.zeros(words.shape[1], depth))
@@ -91,11 +90,3 @@ class DAZLE(GradientModel):
         F = self.embed(x)
         s, attention = self.attribute_scores(unit_regions(F))
         return {"region": AttentionMaps(attention.reshape(len(F), -1, *F.shape[2:]), s)}
-
-
-def _words(config: DAZLEConfig, task: Task) -> Tensor:
-    if config.word_vectors == "random":
-        return torch.randn(task.n_attributes, config.word_dim)
-    if task.word_vectors is None:
-        raise UserError(f"{task.dataset} has no word vectors of its attributes and dazle starts from them; set word_vectors=random")
-    return F_.normalize(torch.from_numpy(task.word_vectors).float(), dim=1)

@@ -39,13 +39,7 @@ class Scaling(nn.Module):
 
         name: the model, for the message. Raises TrainingError if an image's features are not finite.
         """
-        x, label = view.everything()
-        finite = torch.isfinite(x).all(dim=1)
-        if not finite.all():
-            raise TrainingError(
-                f"{name}: {int((~finite).sum())} of {len(x)} training images have features that are not finite "
-                f"(image {int((~finite).nonzero()[0])} of trainval is the first); mend or extract the features anew"
-            )
+        x, label = finite_features(view, name)
         # float64, since a sum over tens of thousands of images loses digits that a large mean then needs.
         wide = x.double()
         if self.centre:
@@ -59,6 +53,21 @@ class Scaling(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = (x - self.mean) / self.deviation
         return F.normalize(x, dim=1) if self.normalise == "l2" else x
+
+
+def finite_features(view: TrainingView, name: str) -> tuple[Tensor, Tensor]:
+    """All training images (N, D) and their class ids (N,). name: the model, for the message.
+
+    Raises TrainingError if an image's features are not finite.
+    """
+    x, label = view.everything()
+    finite = torch.isfinite(x).all(dim=1)
+    if not finite.all():
+        raise TrainingError(
+            f"{name}: {int((~finite).sum())} of {len(x)} training images have features that are not finite "
+            f"(image {int((~finite).nonzero()[0])} of trainval is the first); mend or extract the features anew"
+        )
+    return x, label
 
 
 def column_of(seen: Tensor) -> Tensor:

@@ -148,7 +148,7 @@ def test_what_is_no_image_is_named(trained: Trained, tmp_path: Path) -> None:
 
 def test_features_that_came_along_say_that_images_are_needed(trained: Trained, tmp_path: Path) -> None:
     bare = replace(trained.dataset, images=None, features=np.zeros((len(trained.dataset.labels), 2), dtype=np.float32))
-    with pytest.raises(UserError, match=r"pooled features that came with digits.*a run on images or maps"):
+    with pytest.raises(UserError, match=r"features that came with digits.*a run on images or maps"):
         replace(trained, dataset=bare).inputs_of([photo(trained.dataset, 0, tmp_path)])
 
 

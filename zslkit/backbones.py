@@ -84,9 +84,12 @@ class Transform:
         return np.asarray(image)
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """uint8 pixels (B, h, w, 3) to float32 inputs (B, 3, h, w)."""
-        mean, std = (torch.tensor(v, device=pixels.device).view(1, -1, 1, 1) for v in (self.mean, self.std))
-        return (pixels.permute(0, 3, 1, 2).float() / 255 - mean) / std
+        """uint8 pixels (B, h, w, 3) to float32 inputs (B, 3, h, w), channels last."""
+        b, height, width, channels = pixels.shape
+        # A pixel row at a time, with mean and std repeated along it: over the channels alone, loops of three would be slow.
+        mean, std = (torch.tensor(v, device=pixels.device).repeat(width) for v in (self.mean, self.std))
+        rows = pixels.reshape(b * height, width * channels).float()
+        return rows.div_(255).sub_(mean).div_(std).view(b, height, width, channels).permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -103,16 +106,20 @@ class Backbone:
     transform: Transform
     state: Mapping[str, Tensor]
 
-    def build(self) -> MapNetwork:
+    def build(self) -> nn.Module:
+        """The network (B, 3, h, w) -> (B, D, H, W) on the CPU."""
         network = _create(self.name)
         network.load_state_dict(self.state)
         return MapNetwork(network, self.reduction)
 
-    def map_shape(self, height: int, width: int) -> tuple[int, int, int]:
-        """(D, H, W) for images of this size in pixels. Raises UserError if they are too small for the network."""
+    def map_shape(self, height: int, width: int, built: nn.Module | None = None) -> tuple[int, int, int]:
+        """(D, H, W) for images of this size in pixels. built: the network, if it is at hand, on the CPU in float32.
+
+        Raises UserError if they are too small for the network.
+        """
         try:
             with torch.inference_mode():
-                _, channels, rows, columns = self.build().eval()(torch.zeros(1, 3, height, width)).shape
+                _, channels, rows, columns = (built or self.build().eval())(torch.zeros(1, 3, height, width)).shape
         except (RuntimeError, ValueError, AssertionError) as error:
             raise UserError(
                 f"{self.name} cannot take images of {height}x{width} pixels ({_first_line(error)}); set features.size"
@@ -139,7 +146,7 @@ def load_backbone(config: FeatureConfig, weights_file: Path | None = None, weigh
     transform = Transform(size, tuple(cfg["mean"]), tuple(cfg["std"]), str(cfg.get("interpolation") or "bilinear"))
     state = {k: v.clone() for k, v in network.state_dict().items()}
     MapNetwork(network, config.reduction)  # refuses a stride that the network does not have
-    return Backbone(config.backbone, config.reduction, label, _digest(state), transform, state)
+    return Backbone(config.backbone, config.reduction, label, state_digest(state), transform, state)
 
 
 def _create(name: str, pretrained: bool = False) -> Any:
@@ -209,6 +216,24 @@ def _load_offline(network: nn.Module, package: str) -> None:
 def _load_file(network: nn.Module, path: Path) -> None:
     if not path.is_file():
         raise UserError(f"There is no weights file {path}; --backbone-weights takes auto, hub, offline, trainval, random or a file")
+    state = read_state(path)
+    ours = network.state_dict()
+    head = getattr(network, "default_cfg", {}).get("classifier", "fc")
+    heads = tuple(f"{h}." for h in ([head] if isinstance(head, str) else head))
+    body = {k for k in ours if not k.startswith(heads)}
+    wrong = sorted(k for k in body if k not in state or state[k].shape != ours[k].shape)
+    if wrong:
+        raise UserError(
+            f"{path} does not fit this backbone: {len(wrong)} of {len(body)} tensors are missing or of another shape ({wrong[0]}, ...)"
+        )
+    network.load_state_dict({k: state[k] if k in body or (k in state and state[k].shape == v.shape) else v for k, v in ours.items()})
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Name -> tensor from a .safetensors or a state dict saved by torch, read as data: nothing in the file is run.
+
+    Raises UserError that names the file if it is damaged or holds anything else.
+    """
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -225,20 +250,11 @@ def _load_file(network: nn.Module, path: Path) -> None:
             state = state[key]
     if not isinstance(state, dict):
         raise UserError(f"{path} holds no state dict (name -> tensor)")
-    state = {k.removeprefix("module."): v for k, v in state.items() if isinstance(v, Tensor)}
-    ours = network.state_dict()
-    head = getattr(network, "default_cfg", {}).get("classifier", "fc")
-    heads = tuple(f"{h}." for h in ([head] if isinstance(head, str) else head))
-    body = {k for k in ours if not k.startswith(heads)}
-    wrong = sorted(k for k in body if k not in state or state[k].shape != ours[k].shape)
-    if wrong:
-        raise UserError(
-            f"{path} does not fit this backbone: {len(wrong)} of {len(body)} tensors are missing or of another shape ({wrong[0]}, ...)"
-        )
-    network.load_state_dict({k: state[k] if k in body or (k in state and state[k].shape == v.shape) else v for k, v in ours.items()})
+    return {k.removeprefix("module."): v for k, v in state.items() if isinstance(k, str) and isinstance(v, Tensor)}
 
 
-def _digest(state: Mapping[str, Tensor]) -> str:
+def state_digest(state: Mapping[str, Tensor]) -> str:
+    """A fingerprint of names and values, 16 hex digits."""
     digest = hashlib.sha256()
     for key in sorted(state):
         digest.update(key.encode())

@@ -5,14 +5,18 @@ Every value remembers the layer it came from, and every error names the key and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic.fields import FieldInfo
 
+from zslkit import yaml_lines
+from zslkit.config_words import choices, takes
 from zslkit.errors import UserError, did_you_mean
 
 Input = Literal["pooled", "map", "image"]
@@ -38,6 +42,15 @@ class FeatureConfig(Config):
     )
     dtype: Literal["float16", "bfloat16", "float32"] = Field("float16", description="type of the stored features")
     pretrain_epochs: int = Field(15, ge=1, description="with weights=trainval: epochs of naming the seen classes")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="numbers a frozen backbone computes with")
+    skip_bad: bool = Field(False, description="leave out images that cannot be read, instead of refusing them")
+
+    @model_serializer(mode="wrap")
+    def _usual_left_out(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Settings that came later are written only where they were used, so that older runs keep their identity and their rows."""
+        written: dict[str, Any] = write(self)
+        usual = {"precision": "float32", "skip_bad": False}
+        return {k: v for k, v in written.items() if k not in usual or v != usual[k]}
 
 
 class ProtocolConfig(Config):
@@ -76,29 +89,46 @@ class TrainConfig(Config):
 
 @dataclass
 class Layer:
-    """One source of values: a nested mapping and where it came from, as errors should say it."""
+    """One source of values: a nested mapping and where it came from, as errors should say it; of a file also dotted key -> line."""
 
     values: Mapping[str, Any]
     origin: str
+    lines: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass
 class Settings:
-    """Merged layers. `values` is nested; `origins` maps dotted keys to the origin of the value that won."""
+    """Merged layers. `values` is nested; `origins` maps dotted keys to the origin of the value that won, `lines` to its file and line.
+
+    A section has the line where it begins in the last file that has it.
+    """
 
     values: dict[str, Any] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
+    lines: dict[str, tuple[str, int]] = field(default_factory=dict)
 
     def section(self, name: str) -> Settings:
         """The values below `name`, taken out of these settings."""
         inner = self.values.pop(name, None)
         prefix = name + "."
         origins = {k[len(prefix) :]: v for k, v in self.origins.items() if k.startswith(prefix)}
+        lines = {k[len(prefix) :]: v for k, v in self.lines.items() if k.startswith(prefix)}
         if inner is None:
             inner = {}
         if not isinstance(inner, dict):
-            raise UserError(f"{name} ({self.origins.get(name, 'config')}) is a section; write {name}.KEY=VALUE")
-        return Settings(inner, origins)
+            raise UserError(f"{name} ({self.place(name) or 'config'}) is a section; write {name}.KEY=VALUE")
+        return Settings(inner, origins, lines)
+
+    def place(self, key: str) -> str:
+        """Where the value of a dotted key, of what it holds, or else of what holds it, is from: 'my.yaml, line 3'; "" if unknown."""
+        near = [k for k in self.origins if k == key or k.startswith(key + ".")]
+        near = near or [k for k in self.origins if key.startswith(k + ".")]
+        if not near:
+            return ""
+        parents = [key.rsplit(".", cut)[0] for cut in range(key.count(".") + 1)]
+        origin = self.origins[near[0]]
+        line = next((self.lines[k][1] for k in parents if k in self.lines and self.lines[k][0] == origin), None)
+        return origin + (f", line {line}" if line is not None else "")
 
 
 def merge(layers: Iterable[Layer]) -> Settings:
@@ -106,7 +136,23 @@ def merge(layers: Iterable[Layer]) -> Settings:
     merged = Settings()
     for layer in layers:
         _merge_into(merged.values, layer.values, "", layer.origin, merged.origins)
+        _merge_lines(merged.lines, layer)
     return merged
+
+
+def _merge_lines(lines: dict[str, tuple[str, int]], layer: Layer) -> None:
+    for key in _dotted(layer.values):
+        for old in [k for k in lines if k == key or k.startswith(key + ".")]:  # of a value that has been replaced
+            del lines[old]
+    lines.update({key: (layer.origin, line) for key, line in layer.lines.items()})
+
+
+def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _dotted(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
 
 
 def _merge_into(target: dict[str, Any], source: Mapping[str, Any], prefix: str, origin: str, origins: dict[str, str]) -> None:
@@ -189,14 +235,17 @@ def read_yaml(path: Path, origin: str | None = None) -> Layer:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The settings file {path} cannot be read ({error}); check the path") from error
     try:
-        values = yaml.safe_load(text) or {}
+        values, lines = yaml_lines.load(text)
+        values = values or {}
+    except yaml_lines.TwiceError as error:
+        raise UserError(f"{path}: {error}") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise UserError(f"{path}{where}: this is not YAML ({getattr(error, 'problem', error)})") from error
     if not isinstance(values, dict):
         raise UserError(f"{path}: settings are a mapping of key: value, and this is a {type(values).__name__}")
-    return Layer(_numbers(values), origin or str(path))
+    return Layer(_numbers(values), origin or str(path), lines)
 
 
 C = TypeVar("C", bound=Config)
@@ -208,20 +257,71 @@ def build(kind: type[C], settings: Settings, where: str, beside: Iterable[str] =
     Raises UserError that names the key, its origin and the nearest known key or the rule it breaks.
     """
     try:
-        return kind.model_validate(settings.values)
+        return kind.model_validate(_over_defaults(kind, settings.values))
     except ValidationError as error:
         # A misspelt key is also a missing one; what was written is told before what was not.
         first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-        path = [str(p) for p in first["loc"]]
-        key = ".".join(path)
-        origin = next((o for k, o in settings.origins.items() if k == key or k.startswith(key + ".") or key.startswith(k + ".")), "")
-        place = f" ({origin})" if origin else ""
+        key, info, whole = _named(kind, [str(p) for p in first["loc"]])
+        place = f" ({found})" if (found := settings.place(key)) else ""
         if first["type"] == "extra_forbidden":
             known = [*known_keys(kind), *beside]
             raise UserError(f"{where} has no setting {key!r}{place}{did_you_mean(key, known)}") from error
         if first["type"] == "missing":
             raise UserError(f"{where} lacks {key!r}; add it") from error
-        raise UserError(f"{where}: {key} = {first.get('input')!r}{place} is refused: {_lower(first['msg'])}") from error
+        value = first.get("input")
+        if info is None or not whole or first["type"] in _OWN_WORDS:
+            rule = _lower(first["msg"])
+        else:
+            value = _at(settings.values, key, value)
+            words = choices(info.annotation)
+            near = did_you_mean(value, words) if isinstance(value, str) else ""
+            # The list of all words stands there already.
+            rule = f"it takes {takes(info)}{near if near.endswith('?') else ''}"
+        raise UserError(f"{where}: {key} = {value!r}{place} is refused: {rule}") from error
+
+
+_OWN_WORDS = frozenset({"value_error", "assertion_error", "string_pattern_mismatch", "frozen_instance", "finite_number"})
+"""Kinds of errors whose own text says more than type and bounds of the setting."""
+
+
+def _named(kind: type[Config], loc: list[str]) -> tuple[str, FieldInfo | None, bool]:
+    """The dotted key that an error's location means, its field, and whether the error is about the whole value.
+
+    pydantic appends the member of a union that it tried, which is no part of the key.
+    """
+    for depth, name in enumerate(loc):
+        info = kind.model_fields.get(name)
+        if info is None:
+            break
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Config):
+            kind = info.annotation
+            continue
+        rest = loc[depth + 1 :]
+        if not rest or get_origin(info.annotation) in (Union, UnionType):
+            return ".".join(loc[: depth + 1]), info, True
+        return ".".join(loc), info, False
+    return ".".join(loc), None, False
+
+
+def _at(values: Mapping[str, Any], key: str, otherwise: Any) -> Any:
+    found: Any = values
+    for part in key.split("."):
+        if not isinstance(found, Mapping) or part not in found:
+            return otherwise
+        found = found[part]
+    return found
+
+
+def _over_defaults(kind: type[Config], values: Mapping[str, Any]) -> dict[str, Any]:
+    # A section that is given in part keeps the rest of the default that its owner wrote, which need not be that of the section's class.
+    standing = {name: info.get_default(call_default_factory=True) for name, info in kind.model_fields.items()}
+    return {name: _over(standing.get(name), value) for name, value in values.items()}
+
+
+def _over(standing: Any, value: Any) -> Any:
+    if not (isinstance(standing, Config) and isinstance(value, Mapping)):
+        return value
+    return {**standing.model_dump(), **{name: _over(getattr(standing, name, None), inner) for name, inner in value.items()}}
 
 
 def _lower(message: str) -> str:

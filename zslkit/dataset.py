@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -17,6 +17,7 @@ from zslkit.semantics import Semantics
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from torch import Tensor
 
 Index = NDArray[np.int64]
 Box = tuple[float, float, float, float]
@@ -41,6 +42,34 @@ class Images(Protocol):
         ...
 
 
+class Maps(Protocol):
+    """Feature maps of N images that came with a dataset, kept on disk."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def map_shape(self) -> tuple[int, int, int]:
+        """(D, H, W) of one map."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that decides the values."""
+        ...
+
+    def maps(self, index: Index) -> Tensor:
+        """(B, D, H, W) float32 on the CPU."""
+        ...
+
+    def stored_maps(self, index: Index) -> Tensor:
+        """(B, D, H, W) in the type in which they are kept."""
+        ...
+
+    def pooled(self, index: Index) -> Tensor:
+        """Their means over positions, (B, D) float32."""
+        ...
+
+
 @dataclass(frozen=True)
 class Split:
     """Image indices of the three sets of the generalized zero-shot protocol (Xian et al. 2018)."""
@@ -59,9 +88,12 @@ class Dataset:
 
     name: registry name. title: what tables print ("CUB-200-2010, 224 px").
     classes: C names. labels (N,): class id of every image, -1 where the image belongs to no class of this dataset
-    (as in a validation fold). images or features (N, D) may be None, not both.
+    (as in a validation fold). Of images, features (N, D) and maps there is one at least; images go before what came with them.
+    origin: which file of which program features and maps are from, as records say it. features_digest: fingerprint of `features`,
+    16 hex digits, where it is known without reading them.
     defaults: the dataset's own wishes for the configuration's `features` section.
     places: attribute column -> where in every image that has the attribute it is; only for explanations, no part of the fingerprints.
+    skipped: images that `without` took out of the split.
     """
 
     name: str
@@ -74,14 +106,19 @@ class Dataset:
     title: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     places: Mapping[int, Box] = field(default_factory=dict)
+    maps: Maps | None = None
+    origin: str = ""
+    features_digest: str = ""
+    skipped: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         n, c = len(self.labels), len(self.classes)
-        if self.images is None and self.features is None:
+        holders = [part for part in (self.images, self.features, self.maps) if part is not None]
+        if not holders:
             raise DataError(f"{self.name}: there are neither images nor features")
-        held = len(self.images) if self.images is not None else len(self.features)  # type: ignore[arg-type]
-        if held != n:
-            raise DataError(f"{self.name}: {held} images or features but {n} labels")
+        for held in map(len, holders):
+            if held != n:
+                raise DataError(f"{self.name}: {held} images or features but {n} labels")
         if len(self.semantics.attributes) != c:
             raise DataError(f"{self.name}: {c} classes but {len(self.semantics.attributes)} rows in the class-attribute table")
         for column, (x0, y0, x1, y1) in self.places.items():
@@ -167,6 +204,15 @@ class Dataset:
             semantics=self.semantics.of(old),
             title=f"{self.title or self.name}, validation fold {seed}" + (f".{part}" if part else ""),
         )
+
+    def without(self, index: Collection[int], images: Images | None = None) -> Dataset:
+        """The dataset whose split does not hold the images at `index`; all others keep their numbers.
+
+        images: takes the place of the dataset's own. Raises DataError if a part has no image left.
+        """
+        gone = np.array(sorted(index), dtype=np.int64)
+        split = Split(*(part[~np.isin(part, gone)] for part in self.split.parts().values()))
+        return replace(self, split=split, images=images or self.images, skipped=tuple(gone.tolist()))
 
     def fingerprints(self) -> dict[str, str]:
         """What makes two results comparable: `split` (labels and locs by class name) and `semantics`, 16 hex digits each."""

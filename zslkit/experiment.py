@@ -14,6 +14,7 @@ import torch
 from zslkit import selection
 from zslkit.config import Settings
 from zslkit.data.catalog import DATASETS, is_card, load_dataset
+from zslkit.data.unreadable import readable
 from zslkit.dataset import Dataset
 from zslkit.errors import UserError
 from zslkit.evaluation.gzsl import Metrics, best_gamma, evaluate
@@ -96,10 +97,13 @@ def run(
     reporter = reporter or Silent()
     plan = make_plan(model, dataset, settings=settings, config=config, preset=preset, overrides=overrides)
     where = choose_device(device)
+    encoder = plan.encoder()  # before the data, since weights that are missing are told at once then
     data = load_dataset(dataset, data_root)
     kind = choose_input(plan.kind.inputs, plan.features, data, plan.entry.name)
     began = time.monotonic()
-    inputs = prepare(data, plan.features, kind, where, reporter)
+    if plan.features.skip_bad:
+        data = readable(data, reporter)
+    inputs = prepare(data, plan.features, kind, where, reporter, encoder)
     job = _Job(plan, data, inputs, seed, where, reporter, time.monotonic() - began, _published_as(dataset), trained)
     key = identity(job.decisive())
     with RunFolder.open(Path(out), data.name, plan.entry.name, seed, key, reporter.note) as folder:
@@ -238,6 +242,7 @@ class _Job:
                 class_path=f"{kind.__module__}:{kind.__qualname__}",
                 protocol=kind.protocol,
                 citation=kind.citation,
+                pretraining_note=kind.pretraining_note,
             ),
             dataset=schema.DatasetInfo(
                 name=data.name,
@@ -250,6 +255,7 @@ class _Job:
                 n_test_unseen=len(split.test_unseen),
                 published_as=self.published_as,
                 semantics=data.semantics.kind,
+                n_skipped=len(data.skipped),
             ),
             seed=self.seed,
             config=config,

@@ -6,6 +6,7 @@ F is a feature map with its regions as columns, (B, D, R); queries are rows, one
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +20,30 @@ def unit_regions(feature_map: Tensor) -> Tensor:
     return F_.normalize(feature_map.flatten(2), dim=1)
 
 
-def region_attention(F: Tensor, score_query: Tensor, attention_query: Tensor) -> tuple[Tensor, Tensor]:
-    """Attribute scores s = sum_r A_r * (score_query F)_r with A = softmax over regions of (attention_query F).
+def region_answers(F: Tensor, *queries: Tensor) -> tuple[Tensor, ...]:
+    """What each region answers to each row of each query: F^T Q^T, (B, R, A) for queries Q (A, D).
 
-    F (B, D, R); queries (A, D). Returns scores (B, A) and attention (B, A, R). DAZLE's and DAN's region branch.
+    F (B, D, R). The answers to several queries are parts of one product.
     """
     batch, channels, regions = F.shape
-    count = len(score_query)
-    F, score_query, attention_query = _working(F, score_query, attention_query)
+    F, *working = _working(F, *queries)
     with torch.autocast(F.device.type, enabled=False):
         # One product over all regions of all images: its gradient by the queries is one product too, where a
         # batched product would hold (B, A, D) gradients before it sums them.
         tokens = F.mT.reshape(batch * regions, channels)
-        both = F_.linear(tokens, torch.cat([score_query, attention_query])).view(batch, regions, 2 * count)
-        attention = both[..., count:].softmax(dim=1)
-        return (both[..., :count] * attention).sum(dim=1), attention.mT
+        answers = F_.linear(tokens, torch.cat(working)).view(batch, regions, -1)
+        return tuple(torch.tensor_split(answers, list(accumulate(len(q) for q in queries[:-1])), dim=2))
+
+
+def region_attention(F: Tensor, score_query: Tensor, attention_query: Tensor) -> tuple[Tensor, Tensor]:
+    """Attribute scores s = sum_r A_r * (score_query F)_r with A = softmax over regions of (attention_query F).
+
+    F (B, D, R); queries (A, D). Returns scores (B, A) and attention (B, A, R). DAZLE's, MSDN's and DAN's region branch.
+    """
+    scores, logits = region_answers(F, score_query, attention_query)
+    with torch.autocast(F.device.type, enabled=False):
+        attention = logits.softmax(dim=1)
+        return (scores * attention).sum(dim=1), attention.mT
 
 
 def channel_attention(F: Tensor, score_query: Tensor, attention_query: Tensor) -> Tensor:
@@ -165,6 +175,7 @@ __all__ = [
     "channel_attention",
     "channel_attention_plain",
     "distillation_distance",
+    "region_answers",
     "region_attention",
     "seen_bias",
     "self_calibration",

@@ -9,7 +9,7 @@ A model is registered by an entry point of the group `zslkit.models` that names 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
+from zslkit.backbones import Backbone
 from zslkit.config import Config, Input, TrainConfig
 from zslkit.errors import UserError
 from zslkit.semantics import Normalisation
@@ -92,6 +93,25 @@ class TrainingView(Protocol):
         ...
 
 
+Kept = nn.Module | torch.optim.Optimizer | torch.Generator
+"""What a stage can keep of a training: whatever moves in it has to be among them, so that it goes on where it stopped."""
+
+
+class Stage(Protocol):
+    """Epochs of a training that a model does itself."""
+
+    def __iter__(self) -> Iterator[int]:
+        """The epochs (from 0) that are still to do, each to its end: what is kept is filled first and written after them."""
+        ...
+
+    def step(self, **terms: float | Tensor) -> None:
+        """Tell the terms of a step. Their means over the epoch go to the log, and the progress moves on by one.
+
+        Raises TrainingError that names the first term that is not finite, the epoch, and what the model said to set.
+        """
+        ...
+
+
 class Trainer(Protocol):
     """What `fit` gets to work with. Randomness comes from `seed`, tensors live on `device`."""
 
@@ -100,6 +120,28 @@ class Trainer(Protocol):
 
     def train(self, model: GradientModel, view: TrainingView) -> None:
         """The harness's gradient loop over model.loss (sampling, precision, checkpoints, resume, progress)."""
+        ...
+
+    def stage(self, name: str, epochs: int, keeps: Mapping[str, Kept], *, steps: int = 1, mend: str = "lower the learning rate") -> Stage:
+        """Optional, for a `fit` of one's own that takes long: epochs that show progress and resume to the bit after an interruption.
+
+            random = torch.Generator(trainer.device).manual_seed(trainer.seed)
+            optimizer = torch.optim.Adam(self.net.parameters())
+            stage = trainer.stage("net", 50, {"net": self.net, "optimizer": optimizer, "random": random}, steps=10)
+            for epoch in stage:
+                for _ in range(10):
+                    index = torch.randint(len(x), (64,), generator=random, device=trainer.device)
+                    loss = self.loss_of(x[index])
+                    stage.step(loss=loss)
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+
+        name: of letters, digits, - and _, of its own for every stage of the model; later stages come after it. keeps: all that moves in
+        it, by name: modules, optimisers, and the generators that every random number comes from. steps: calls of `step` in an epoch, for
+        the progress. mend: what to set when a term is not finite. The loop must not be left early. A stage that was finished before an
+        interruption is filled and gives no epoch.
+        """
         ...
 
     def log(self, **values: float) -> None:
@@ -141,6 +183,10 @@ class Model(nn.Module):
     protocol: ClassVar[TrainProtocol] = "inductive"
     """class-inductive: semantics of unseen classes are used in training."""
     citation: ClassVar[str] = ""
+    bibtex: ClassVar[str] = ""
+    """Optional: the citation as a BibTeX entry, for `zslkit models NAME --bibtex`; without it one is made of `citation`."""
+    pretraining_note: ClassVar[str] = ""
+    """What a reader must know of data that the model was trained on elsewhere; it stands with every figure of the model."""
     presets: ClassVar[str] = ""
     """Folder of <dataset>.yaml files, relative to the module's own."""
     search: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
@@ -163,6 +209,16 @@ class Model(nn.Module):
         self.register_buffer("attributes", torch.from_numpy(task.attributes.copy()), persistent=False)
         self.register_buffer("seen", torch.from_numpy(task.seen.copy()), persistent=False)
         self.backbone = task.build_backbone() if task.build_backbone is not None else None
+
+    @classmethod
+    def image_encoder(cls, config: Any) -> Backbone | None:
+        """Optional: the frozen network, its weights and its transform, for a model that can only be fed by its own; None: by any.
+
+        config: an instance of this class's Config, which then says what the keys ENCODER_KEYS of `features` say otherwise. The
+        harness does the rest: each image passes once into the feature store, and the record names the encoder as the backbone.
+        Raises UserError or MissingWeights that says what to give.
+        """
+        return None
 
     def embed(self, x: Tensor) -> Tensor:
         """The feature map (B, D, H, W) of images (B, 3, h, w) if the backbone is trained here, else x itself."""
@@ -208,6 +264,15 @@ class GradientModel(Model):
         """Learning rate of a group in an epoch (from 0). At 0 the group is frozen and costs nothing."""
         train: TrainConfig = self.config.train
         return train.lr * train.lr_factor ** (epoch // train.lr_every)
+
+
+ENCODER_KEYS = ("backbone", "weights", "size", "reduction", "pretrain_epochs")
+"""Settings of `features` that say nothing to a model that brings its own image encoder."""
+
+
+def brings_encoder(kind: type[Model]) -> bool:
+    """Whether models of this class may be fed by their own image encoder alone."""
+    return next(owner for owner in kind.__mro__ if "image_encoder" in vars(owner)) is not Model
 
 
 def check_model(name: str, loaded: Any) -> type[Model]:

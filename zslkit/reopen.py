@@ -19,8 +19,10 @@ from zslkit.backbones import Transform
 from zslkit.config import FeatureConfig, ProtocolConfig, Settings, build
 from zslkit.data.catalog import is_card, load_dataset
 from zslkit.data.extract import BATCH, ImageInputs
+from zslkit.data.forward import forward, frozen
 from zslkit.data.images import read_image
 from zslkit.data.store import to_stored
+from zslkit.data.unreadable import readable
 from zslkit.dataset import Dataset, Index
 from zslkit.errors import DataError, UnknownName, UserError
 from zslkit.fitting import make_model
@@ -89,9 +91,8 @@ class Trained:
 
     def _features(self, images: Tensor) -> Tensor:
         """Feature maps as the store would give them back, or their means over positions, of images (B, 3, h, w)."""
-        with torch.inference_mode():
-            maps: Tensor = self._network(images.to(self.device).contiguous(memory_format=torch.channels_last))
-        features = maps.float().cpu()
+        inputs = images.to(self.device).contiguous(memory_format=torch.channels_last)
+        features = forward(self._network, inputs, self.plan.features.precision).cpu()
         if self.inputs.kind == "pooled":
             return features.mean(dim=(2, 3))
         dtype = self.plan.features.dtype
@@ -114,19 +115,18 @@ class Trained:
         """The run's backbone over images, whatever its model eats."""
         if self.dataset.images is None:
             raise UserError(
-                f"{self.run.folder} is a run on pooled features that came with {self.dataset.name}, so no image can be turned into "
-                "what its model eats; give a run on images or maps"
+                f"{self.run.folder} is a run on {self.inputs.kind} features that came with {self.dataset.name}, so no image can be "
+                "turned into what its model eats; give a run on images or maps made of them"
             )
         if self.inputs.tuned:
             return self.inputs
         with _threads(self.run.record.environment.threads):
-            return prepare(self.dataset, self.plan.features, "image", self.device, self.reporter)
+            return prepare(self.dataset, self.plan.features, "image", self.device, self.reporter, self.plan.encoder())
 
     @cached_property
     def _network(self) -> nn.Module:
         assert self._sight.build_backbone is not None
-        network = self._sight.build_backbone().eval().requires_grad_(False)
-        return network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        return frozen(self._sight.build_backbone(), self.device, self.plan.features.precision)
 
 
 def reopen(folder: Path, data_root: str | Path = "data", device: torch.device | None = None, reporter: Reporter | None = None) -> Trained:
@@ -141,9 +141,11 @@ def reopen(folder: Path, data_root: str | Path = "data", device: torch.device | 
     trained = weights.read(run.folder / WEIGHTS)
     plan = _plan(run)
     dataset = _dataset(run, Path(data_root))
+    if plan.features.skip_bad:
+        dataset = readable(dataset, reporter)
     _compare(run, dataset.name, dataset.fingerprints())
     with _threads(record.environment.threads):
-        inputs = prepare(dataset, plan.features, record.features.input, device, reporter)
+        inputs = prepare(dataset, plan.features, record.features.input, device, reporter, plan.encoder())
     if not inputs.tuned:  # else the backbone's weights are the run's own
         _compare(run, dataset.name, {"features": inputs.fingerprint})
     model = make_model(plan.kind, plan.config, dataset, inputs, record.seed, device)
@@ -183,7 +185,7 @@ def _dataset(run: Run, root: Path) -> Dataset:
         raise UserError(
             f"{run.folder} is a run on {name!r}, which is no registered dataset; if a card describes it, say --data-root FILE.yaml"
         ) from error
-    if features.size is None and dataset.features is not None:
+    if features.size is None and (dataset.features is not None or dataset.maps is not None):
         return replace(dataset, images=None)  # the run was on the features that came along
     if dataset.images is None:
         raise DataError(f"{run.folder} is a run on images of {name}, and there are none below {root}; give their folder with --data-root")

@@ -12,6 +12,9 @@ from typing import Any
 from zslkit.errors import DataError, UserError
 from zslkit.files import replacing
 
+LOST = -1.0
+"""The H of a point that could not be trained: below every figure, and never the best."""
+
 Place = tuple[int, ...]
 """A point of the grid: the place of each key's value among its values."""
 
@@ -30,14 +33,14 @@ class Search:
         self.total = self._trials or points
         """How many points will be tried."""
 
-    def best(self, figures_of: Callable[[Mapping[str, Any]], Mapping[str, float]], told: Callable[[float], None]) -> dict[str, Any]:
-        """The settings with the highest "H"; of equally good ones the first tried.
+    def best(self, figures_of: Callable[[Mapping[str, Any]], Mapping[str, float]], told: Callable[[float], None]) -> dict[str, Any] | None:
+        """The settings with the highest "H", of equally good ones the first tried; None if every H is LOST.
 
         figures_of is called for the points that were not tried before; told gets every point's H. Raises DataError if the kept file
         is damaged, UserError if trials are asked for and Optuna is not installed.
         """
         tried = self._read()
-        best: tuple[float, dict[str, Any]] = (-1.0, {})
+        best: tuple[float, dict[str, Any] | None] = (LOST, None)
         proposals = self._every() if self._trials is None else self._sampled()
         h: float | None = None
         while True:

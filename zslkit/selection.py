@@ -13,11 +13,12 @@ import numpy as np
 import torch
 
 from zslkit.dataset import Dataset
+from zslkit.errors import TrainingError
 from zslkit.evaluation.gzsl import best_gamma, evaluate
 from zslkit.fitting import fit, make_model, score
 from zslkit.model import GradientConfig, GradientModel, Model, ModelConfig
 from zslkit.progress import Reporter
-from zslkit.search import Search
+from zslkit.search import LOST, Search
 from zslkit.settings import Plan
 from zslkit.training import checkpoint
 from zslkit.training.source import Inputs
@@ -124,18 +125,32 @@ def _named(name: str, fold: Fold) -> str:
 
 
 def _search(workshop: Workshop) -> dict[str, Any]:
+    """The best point of the grid. Raises TrainingError if none could be trained."""
     protocol = workshop.plan.protocol
     search = Search(workshop.plan.kind.search, workshop.folder / "search.json", protocol.trials, protocol.fold_seed)
 
+    failed: list[TrainingError] = []
+
     def figures_of(point: Mapping[str, Any]) -> dict[str, float]:
         config = workshop.plan.with_config(point)
-        trained = [_train(workshop, fold, config, _named("trial", fold), quiet=True) for fold in workshop.folds]
-        figures = _mean(judge(workshop, t.fold, t.model) for t in trained)[1]
+        try:
+            trained = [_train(workshop, fold, config, _named("trial", fold), quiet=True) for fold in workshop.folds]
+            figures = _mean(judge(workshop, t.fold, t.model) for t in trained)[1]
+        except TrainingError as error:  # a grid reaches into settings that do not work; the others are still worth trying
+            failed.append(error)
+            workshop.log(phase="search", **point, failed=str(error))
+            return {"H": LOST}
         workshop.log(phase="search", **point, **figures)
         return figures
 
     with workshop.reporter.phase("search on validation", total=search.total) as phase:
-        return search.best(figures_of, lambda h: phase.advance(1, H=h))
+        best = search.best(figures_of, lambda h: phase.advance(1, H=h))
+    if best is None:
+        reason = f" ({failed[-1]})" if failed else ""
+        raise TrainingError(
+            f"No point of the search of {workshop.plan.entry.name} could be trained{reason}; set protocol.tune=false"
+        ) from (failed[-1] if failed else None)
+    return best
 
 
 def _mix(workshop: Workshop, trained: Sequence[Trained]) -> dict[str, Any]:

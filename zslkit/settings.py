@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zslkit.config import Config, FeatureConfig, Layer, ProtocolConfig, Settings, build, known_keys, merge, nested, parse_set, read_yaml
-from zslkit.data.catalog import DATASETS, is_card
-from zslkit.data.folder import card_defaults
+from zslkit.backbones import Backbone
+from zslkit.config import FeatureConfig, Layer, ProtocolConfig, Settings, build, known_keys, merge, nested, parse_set, read_yaml
+from zslkit.data.catalog import DATASETS, card_defaults, is_card
 from zslkit.errors import UserError, did_you_mean
-from zslkit.model import Model, ModelConfig, check_model
+from zslkit.model import ENCODER_KEYS, Model, ModelConfig, brings_encoder, check_model
 from zslkit.registry import Entry, Registry, refusing
 
 MODELS = Registry("zslkit.models", "model", refusing(check_model))
@@ -32,9 +32,17 @@ class Plan:
 
     @property
     def values(self) -> dict[str, Any]:
-        """The resolved settings, nested: sections features and protocol, then the model's own keys."""
-        sections: dict[str, Config] = {"features": self.features, "protocol": self.protocol}
-        return {k: v.model_dump(mode="json") for k, v in sections.items()} | self.config.model_dump(mode="json")
+        """The resolved settings, nested: sections features and protocol, then the model's own keys.
+
+        What a model's own image encoder decides does not stand in features: there it would be untrue.
+        """
+        idle = set(ENCODER_KEYS) if brings_encoder(self.kind) else None
+        sections = {"features": self.features.model_dump(mode="json", exclude=idle), "protocol": self.protocol.model_dump(mode="json")}
+        return sections | self.config.model_dump(mode="json")
+
+    def encoder(self) -> Backbone | None:
+        """The model's own image encoder with its weights, if it brings one. Raises as Model.image_encoder does."""
+        return self.kind.image_encoder(self.config)
 
     def with_config(self, changes: Mapping[str, Any]) -> ModelConfig:
         """The model's configuration with some of its own keys changed, checked again."""
@@ -70,10 +78,41 @@ def make_plan(
     layers.append(Layer(winning, "option"))
     merged: Settings = merge(layers)
     origins = dict(merged.origins)
+    if brings_encoder(kind):
+        _drop_idle(entry.name, merged.values.get("features"), origins)
     features = build(FeatureConfig, merged.section("features"), "features")
     protocol = build(ProtocolConfig, merged.section("protocol"), "protocol")
     sections = [*known_keys(FeatureConfig, "features."), *known_keys(ProtocolConfig, "protocol.")]
     return Plan(entry, kind, features, protocol, build(kind.Config, merged, entry.name, sections), origins)
+
+
+def _drop_idle(model: str, features: Any, origins: dict[str, str]) -> None:
+    """Take out what a dataset wishes of a backbone that the model does not use. Raises UserError if anyone else asks for it."""
+    for key in [key for key in ENCODER_KEYS if f"features.{key}" in origins]:
+        origin = origins.pop(f"features.{key}")
+        if not origin.startswith("dataset "):
+            raise UserError(
+                f"{model} brings its own image encoder, so features.{key} ({origin}) says nothing to it; leave it away, "
+                f"and see what it takes instead with: zslkit models {model}"
+            )
+        features.pop(key)
+
+
+def make_features(
+    dataset: str, *, settings: Sequence[str] = (), config: Path | None = None, overrides: Mapping[str, Any] | None = None
+) -> FeatureConfig:
+    """The `features` section alone, as a run without a preset would have it: dataset defaults < config file < settings < overrides.
+
+    Other sections of the config file are for the model and are not looked at. Raises UserError as make_plan does.
+    """
+    layers = [Layer({"features": dict(_dataset_defaults(dataset))}, f"dataset {dataset}")]
+    if config is not None:
+        layers.append(Layer({"features": read_yaml(config).values.get("features") or {}}, str(config)))
+    given = parse_set(settings)
+    if strange := next((key for key in given.values if key != "features"), None):
+        raise UserError(f"--set {strange!r} says nothing of features; here keys begin with features., such as features.reduction=16")
+    layers += [given, Layer({"features": dict(overrides or {})}, "option")]
+    return build(FeatureConfig, merge(layers).section("features"), "features")
 
 
 def _dataset_defaults(dataset: str) -> Mapping[str, Any]:

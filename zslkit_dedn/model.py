@@ -61,6 +61,17 @@ class DEDN(GradientModel):
     citation = (
         "Rao et al., Dual Expert Distillation Network for Generalized Zero-Shot Learning, IJCAI 2024, pp. 4833-4841, arXiv:2404.16348"
     )
+    bibtex = """\
+@inproceedings{rao2024dedn,
+  author = {Rao and others},
+  title = {Dual Expert Distillation Network for Generalized Zero-Shot Learning},
+  booktitle = {IJCAI},
+  year = {2024},
+  pages = {4833--4841},
+  eprint = {2404.16348},
+  archiveprefix = {arXiv}
+}
+"""
     presets = "presets"
     mixes: ClassVar[dict[str, tuple[Any, ...]]] = {
         "c_mix": (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0),

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from baselines.apn import APN, APNConfig, compactness, decorrelation, freeze
+from baselines.apn import APN, APNConfig, freeze
+from baselines.attribute_maps import compactness, decorrelation
 from zslkit.errors import UserError
 from zslkit.model import Task, check_model
 

@@ -7,15 +7,21 @@ import re
 from pathlib import Path
 
 import pytest
+from generative_toys import MODELS as GENERATIVE
 from test_linear_baselines import MODELS as LINEAR
 
 from baselines.apn import APN
 from baselines.dazle import DAZLE
 from baselines.eszsl import ESZSL
+from baselines.gem import GEMZSL
+from baselines.msdn import MSDN
+from baselines.transzero import TransZero
 from zslkit.config import FeatureConfig, ProtocolConfig, build, merge, read_yaml
 from zslkit.model import Model
 
-MODELS: dict[str, type[Model]] = {"apn": APN, "dazle": DAZLE, "eszsl": ESZSL, **LINEAR}
+MODELS: dict[str, type[Model]] = {
+    "apn": APN, "dazle": DAZLE, "eszsl": ESZSL, "gem": GEMZSL, "msdn": MSDN, "transzero": TransZero, **LINEAR, **GENERATIVE
+}  # fmt: skip
 FILES = [path for model in MODELS.values() for path in sorted((Path(inspect.getfile(model)).parent / model.presets).glob("*.yaml"))]
 
 

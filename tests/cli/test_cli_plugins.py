@@ -91,11 +91,14 @@ class Tiny(DatasetSource):
 STRANGER = {
     "__init__.py": "",
     "good.py": GOOD,
-    "raises.py": 'raise OSError("library of mine not found")\nclass Mine: ...\n',
-    "exits.py": "import sys\nprint('{}')\nsys.exit(3)\nclass Mine: ...\n",
+    "raises.py": 'raise OSError("library of mine not found")\nfrom zslkit.model import Model\nclass Mine(Model): ...\n',
+    "exits.py": "import sys\nprint('{}')\nsys.exit(3)\nfrom zslkit.model import Model\nclass Mine(Model): ...\n",
     "typo.py": "class Mine(:\n",
     "future.py": "from zslkit.model import Model\nclass Mine(Model):\n    contract = 99\n",
     "alien.py": "print('I talk')\nclass Mine: ...\n",
+    "function.py": "def Mine(config, task): ...\n",
+    "needs.py": "import nosuchlibrary.deep\nfrom zslkit.model import Model\nclass Mine(Model): ...\n",
+    "hidden.py": "def load():\n    import nosuchlibrary\nload()\nfrom zslkit.model import Model\nclass Mine(Model): ...\n",
     "dies.py": "import os; os._exit(7)\nclass Mine: ...\n",
     "hangs.py": "import time; time.sleep(60)\nclass Mine: ...\n",
 }
@@ -108,6 +111,9 @@ ENTRIES = {
     "typo": "stranger.typo:Mine",
     "future": "stranger.future:Mine",
     "alien": "stranger.alien:Mine",
+    "function": "stranger.function:Mine",
+    "needs": "stranger.needs:Mine",
+    "hidden": "stranger.hidden:Mine",
     "dies": "stranger.dies:Mine",
     "hangs": "stranger.hangs:Mine",
     "gone": "stranger.gone:Mine",
@@ -162,6 +168,9 @@ def test_a_good_plugin_stands_beside_our_own(zslkit: Command, installed: Path) -
         ("typo", "typo.py, line 1"),
         ("future", "written for contract 99, and this zslkit speaks 1"),
         ("gone", "the module stranger.gone is not there"),
+        ("alien", "it is no subclass of zslkit.model.Model"),
+        ("function", "it is no subclass of zslkit.model.Model"),
+        ("needs", "it imports nosuchlibrary, which is not installed"),
         ("noclass", "the module stranger.good has no class Missing"),
         ("shared", "registered by zslkit-rival 0.3 too; say zslkit-stranger:shared"),
     ],
@@ -186,7 +195,7 @@ def test_listing_succeeds_and_runs_no_stranger(zslkit: Command, installed: Path)
     done = zslkit("models", path=[installed])
     assert (done.returncode, done.stderr) == (0, "")
     told = listed(zslkit, installed)
-    for name in ("raises", "exits", "alien"):
+    for name in ("raises", "exits", "hidden"):
         assert told[f"zslkit-stranger:{name}"]["fault"] is None
 
 
@@ -195,7 +204,8 @@ def test_check_imports_each_and_names_what_fails(zslkit: Command, installed: Pat
     told = {f"{d['distribution']}:{d['name']}": d["fault"] for d in json.loads(done.stdout)["datasets"]}
     assert "library of mine not found" in told["zslkit-stranger:stranger-raises"]
     assert "no subclass of zslkit.dataset.DatasetSource" in told["zslkit-stranger:stranger-alien"]
-    assert "the module rival.alien is not there" in told["zslkit-rival:rival-alien"]
+    assert told["zslkit-stranger:stranger-tiny"] is None
+    assert "No module named 'rival.alien'" in told["zslkit-rival:rival-alien"]
     assert told["zslkit:cub"] is None
     assert done.returncode == 1
     assert "Traceback" in done.stderr
@@ -213,8 +223,9 @@ def entries(installed: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[s
 
 
 def test_no_plugin_can_hurt_the_check(entries: dict[str, Entry]) -> None:
-    chosen = [entries[name] for name in ("exits", "dies", "alien", "nearest")]
-    exits, dies, alien, nearest = (verdict.fault for verdict in check_all(chosen))
+    chosen = [entries[name] for name in ("exits", "dies", "alien", "nearest", "hidden")]
+    exits, dies, alien, nearest, hidden = (verdict.fault for verdict in check_all(chosen))
+    assert hidden == "ModuleNotFoundError: No module named 'nosuchlibrary'"
     assert exits == "SystemExit: 3"
     assert dies == "loading it ended the process with code 7"
     assert "no subclass of zslkit.model.Model" in alien
@@ -232,6 +243,32 @@ def test_using_a_bad_plugin_names_its_distribution(capsys: pytest.CaptureFixture
     assert "library of mine not found" in err
     assert main(["models", "shared"]) == 2
     assert "zslkit-rival:shared or zslkit-stranger:shared" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("entries")
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("raises", 'raise OSError("library of mine not found")'),
+        ("needs", "import nosuchlibrary.deep"),
+    ],
+)
+def test_debug_shows_where_the_plugin_failed(capsys: pytest.CaptureFixture[str], name: str, line: str) -> None:
+    assert main(["models", name, "--debug"]) == 1
+    err = capsys.readouterr().err
+    assert "Traceback" in err and line in err
+    assert err.splitlines()[-1].startswith("zslkit: ")
+    assert main(["models", name]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.usefixtures("entries")
+def test_a_model_is_used_although_its_neighbours_are_broken(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "nearest", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["citation"] == "A Stranger, 2030"
+    for name, words in (("future", "contract 99"), ("gone", "No module named 'stranger.gone'"), ("function", "no subclass")):
+        assert main(["models", name]) == 1
+        assert words in capsys.readouterr().err
 
 
 COMPARE = ("compare", "nearest", "fails", "eszsl", "--dataset", "stranger-tiny", "--seeds", "0,1")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from zslkit.cli.source import Fault, constant, facts, locate
+from zslkit.cli.source import Fault, constant, derives, facts, locate, missing_imports
 
 TRAP = "raise RuntimeError('this module must not be imported')\n"
 
@@ -91,6 +91,32 @@ def test_classes_that_inherit_from_each_other_do_not_hang(package: Path) -> None
 @pytest.mark.parametrize("text", ["Made = make()", "from elsewhere import Made", "from elsewhere import *", "def Made(): ..."])
 def test_a_name_bound_in_another_way_is_unknown_but_no_fault(package: Path, text: str) -> None:
     assert facts(f"{write(package, 'mine', text)}:Made").values == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("class A: ...", False),
+        ("class B: ...\nclass A(B): ...", False),
+        ("def A(): ...", False),
+        ("from zslkit.model import GradientModel\nclass A(GradientModel): ...", True),
+        ("from zslkit.model import Model as M\nclass B(M): ...\nclass A(B): ...", True),
+        ("from elsewhere import B\nclass A(B): ...", None),
+        ("import elsewhere\nclass A(elsewhere.B): ...", None),
+        ("A = make()", None),
+    ],
+    ids=list("12345678"),
+)
+def test_a_class_is_a_model_or_not_or_unknown(package: Path, text: str, told: bool | None) -> None:
+    assert derives(f"{write(package, 'mine', text)}:A", "zslkit.model:Model") is told
+
+
+def test_imports_that_lead_nowhere_are_named_unless_the_module_can_do_without(package: Path) -> None:
+    text = (
+        "import json, nosuch.deep, torch\nfrom nowhere.else_ import y\nfrom .sibling import z\nimport xml\n"
+        "try:\n    import optional_one\nexcept ImportError: ...\ndef late():\n    import late_one\n"
+    )
+    assert missing_imports(write(package, "mine", text)) == ["nosuch", "nowhere"]
 
 
 def test_faults_name_the_place(package: Path) -> None:

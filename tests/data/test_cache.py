@@ -30,6 +30,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         f"features/cub-{HEX}/manifest.json": 24,
         f"features/cub-{HEX}.lock": 0,
         f"features/sun-{HEX}.partial/maps.npy": 500,
+        f"xlsa17/{HEX}/features.npy": 800,
         f"weights/digits-{HEX}.safetensors": 70,
         "digests/aa": 32,
         "digests/bb.77.new": 3,
@@ -48,6 +49,7 @@ def kinds(root: Path) -> dict[str, tuple[str, int]]:
 EVERYTHING = {
     f"features/cub-{HEX}": ("store", 1024),
     f"features/sun-{HEX}.partial": ("partial store", 500),
+    f"xlsa17/{HEX}": ("converted", 800),
     f"weights/digits-{HEX}.safetensors": ("weights", 70),
     "digests/aa": ("digest", 32),
     "digests/bb.77.new": ("leftover", 3),
@@ -68,7 +70,7 @@ def clean(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str,
 
 
 def test_listing_and_a_dry_run_remove_nothing(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(clean(capsys)) == 7
+    assert len(clean(capsys)) == len(EVERYTHING)
     gone = clean(capsys, "--all", "--dry-run")
     assert {i["name"] for i in gone} == {name for name, (kind, _) in EVERYTHING.items() if kind != "unknown"}
     assert {i["outcome"] for i in gone} == {"would be removed"} and kinds(cache) == EVERYTHING

@@ -92,7 +92,7 @@ def test_an_unseen_class_that_does_not_exist(root: Path) -> None:
 def test_a_cut_off_mat_is_named(root: Path) -> None:
     file = root / "xlsa17/data/CUB/att_splits.mat"
     content = file.read_bytes()
-    for cut, words in ((100, "is no whole MATLAB file"), (len(content) // 2, "holds no variable")):
+    for cut in (100, len(content) // 2):
         file.unlink(missing_ok=True)
         file.write_bytes(content[:cut])
-        assert f"att_splits.mat {words}" in refused(root)
+        assert "att_splits.mat is no whole MATLAB file" in refused(root)

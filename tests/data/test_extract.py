@@ -22,9 +22,10 @@ from PIL import Image
 from zslkit.backbones import Backbone, load_backbone
 from zslkit.config import FeatureConfig
 from zslkit.data import extract
-from zslkit.data.extract import ImageInputs, decoded, images_digest, open_store, store_key
+from zslkit.data.extract import ImageInputs, open_store, store_key
+from zslkit.data.forward import decoded
 from zslkit.data.images import FileImages
-from zslkit.data.store import FeatureStore
+from zslkit.data.store import FeatureStore, images_digest
 from zslkit.dataset import Images
 from zslkit.errors import DataError
 from zslkit.progress import Silent
@@ -144,11 +145,11 @@ def interrupt_from(start: int, index: int) -> None:
         raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize(("stop", "done"), [(6, 0), (38, 32)])
+@pytest.mark.parametrize(("stop", "done"), [(6, 6), (38, 38)])
 def test_an_interrupted_extraction_goes_on_and_equals_an_undisturbed_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path, stop: int, done: int
 ) -> None:
-    monkeypatch.setattr(extract, "BATCH", 2)  # so that what is done is noted after 32 images
+    monkeypatch.setattr(extract, "BATCH", 2)
     images = photos(tmp_path / "photos", 40)
     with pytest.raises(KeyboardInterrupt):
         store_of(replace(images, before=partial(interrupt_from, stop), opened=[]))
@@ -170,10 +171,10 @@ def full_from(call: int, function: Callable[..., Any]) -> Callable[..., Any]:
     return limited
 
 
-# The two arrays are flushed and then noted as done after images 16 and 32; before all that the digest is noted.
+# Before each note of what is done the two arrays are flushed; before all that the digest is noted.
 @pytest.mark.parametrize(
     ("owner", "name", "call", "done"),
-    [(np.memmap, "flush", 3, 16), (np.memmap, "flush", 5, 32), (os, "replace", 2, 0), (os, "replace", 4, 32)],
+    [(np.memmap, "flush", 3, 1), (np.memmap, "flush", 5, 2), (os, "replace", 2, 0), (os, "replace", 4, 2)],
 )
 def test_a_disk_that_fills_up_costs_one_sentence_and_nothing_that_was_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path, owner: Any, name: str, call: int, done: int
@@ -246,7 +247,7 @@ def test_a_damaged_beginning_is_extracted_again(
     with pytest.raises(KeyboardInterrupt):
         store_of(replace(images, before=partial(interrupt_from, 19)))
     (beginning,) = (own_cache / "features").glob("*.partial")
-    assert (beginning / "done").read_text() == "16"
+    assert (beginning / "done").read_text() == "19"
     damage(beginning)
     assert content(images) == afresh(images, monkeypatch)
 
@@ -255,7 +256,7 @@ def test_a_damaged_beginning_is_extracted_again(
 def test_an_image_that_cannot_be_read_is_named(tmp_path: Path, index: int) -> None:
     images = photos(tmp_path / "photos")
     os.truncate(images.file(index), 60)
-    with pytest.raises(DataError, match=rf"00{index}\.png cannot be read .*replace it"):
+    with pytest.raises(DataError, match=rf"^1 of 12 images cannot be read \(00{index}\.png\): .*replace them.*skip_bad"):
         store_of(images)
 
 
@@ -263,7 +264,11 @@ def test_images_of_different_sizes_are_named(tmp_path: Path) -> None:
     images = photos(tmp_path / "photos")
     Image.new("RGB", (48, 96)).save(images.file(5))
     as_they_are = replace(backbone(), transform=replace(backbone().transform, size=None))
-    with pytest.raises(DataError, match=r"005\.png is 48x96 pixels and 000\.png is 80x64; set features\.size"):
+    with pytest.raises(DataError, match=r"005\.png is 48x96 pixels and 004\.png is 80x64; set features\.size"):
+        store_of(images, as_they_are)
+    for i in range(4, 8):  # a whole batch
+        Image.new("RGB", (48, 96)).save(images.file(i))
+    with pytest.raises(DataError, match=r"004\.png is of another size than the images before it; set features\.size"):
         store_of(images, as_they_are)
     assert store_of(images).map_shape == backbone().map_shape(64, 64)
 

@@ -57,6 +57,48 @@ def test_exif_orientation_turns_the_image_upright(tmp_path: Path) -> None:
     assert colours(upright) == [(255, 0, 0), (0, 0, 255)]
 
 
+def test_what_cameras_and_printers_save_as_jpeg_opens_upright_in_rgb(tmp_path: Path) -> None:
+    cyan = save(tmp_path, "cmyk.jpg", Image.new("CMYK", (8, 8), (255, 0, 0, 0))).open(0)
+    assert np.abs(np.asarray(cyan).astype(int) - [0, 255, 255]).max() < 16
+    wide = Image.fromarray(np.repeat(np.array([[[255, 0, 0], [0, 0, 255]]], np.uint8), 8, axis=1).repeat(8, axis=0))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright = save(tmp_path, "turned.jpg", wide, exif=exif, quality=95).open(0)
+    assert upright.size == (8, 16)
+    top, bottom = upright.getpixel((4, 2)), upright.getpixel((4, 13))
+    assert top[0] > 200 > top[2] and bottom[2] > 200 > bottom[0]
+
+
+def test_content_counts_and_not_the_ending(tmp_path: Path) -> None:
+    Image.new("RGB", (1, 1), (1, 2, 3)).save(tmp_path / "x.png")
+    (tmp_path / "x.png").rename(tmp_path / "x.jpg")
+    assert colours(FileImages(tmp_path, ["x.jpg"]).open(0)) == [(1, 2, 3)]
+
+
+def test_sixteen_bit_tiff_is_scaled_and_real_numbers_are_refused(tmp_path: Path) -> None:
+    grey = Image.fromarray(np.array([[0, 65535]], np.uint16))
+    assert [c[0] for c in colours(save(tmp_path, "g.tif", grey).open(0))] == [0, 255]
+    real = save(tmp_path, "f.tif", Image.fromarray(np.array([[0.5]], np.float32)))
+    with pytest.raises(DataError, match=r"f\.tif.*real numbers"):
+        real.open(0)
+
+
+def test_the_first_picture_of_an_animation_is_taken(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (2, 2), colour) for colour in ((255, 0, 0), (0, 0, 255))]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    assert set(colours(FileImages(tmp_path, ["a.gif"]).open(0))) == {(255, 0, 0)}
+
+
+@pytest.mark.parametrize(("name", "place", "format"), [("b.bmp", 18, "<ii"), ("b.gif", 6, "<HH")])
+def test_bombs_of_other_formats_are_refused(tmp_path: Path, name: str, place: int, format: str) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / name)
+    content = bytearray((tmp_path / name).read_bytes())
+    content[place : place + struct.calcsize(format)] = struct.pack(format, 60_000, 60_000)
+    (tmp_path / name).write_bytes(bytes(content))
+    with pytest.raises(DataError, match=name.replace(".", r"\.")):
+        FileImages(tmp_path, [name]).open(0)
+
+
 def test_damaged_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "text.jpg").write_text("no image")

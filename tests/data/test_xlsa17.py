@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.io import savemat
 
+from zslkit.data import xlsa17_cache
 from zslkit.data.xlsa17 import Xlsa17
 from zslkit.data.xlsa17_join import anchored, class_ids, plain
 from zslkit.errors import DataError
@@ -63,6 +66,13 @@ def features(**changed: Any) -> dict[str, Any]:
         "image_files": cells([f"/BS/somebody/work/MADE/images/{folder}/{i}.png" for i, folder in enumerate(FOLDERS)]),
     }
     return {key: value for key, value in {**made, **changed}.items() if value is not None}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("ZSLKIT_CACHE", str(folder))
+    return folder
 
 
 @pytest.fixture
@@ -219,4 +229,45 @@ def test_a_number_too_large_for_float32_is_not_finite(tmp_path: Path, key: str, 
     table[0, 0] = value
     root = write(tmp_path, *((splits(**{key: table}), None) if key == "original_att" else (None, features(**{key: table}))))
     with pytest.raises(DataError, match=f"{key} holds a number that is not finite"):
+        Made().load("made", root)
+
+
+def test_res101_mat_is_converted_once_for_each_content_it_has_had(root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Made().load("made", root)
+    with monkeypatch.context() as closed:
+        closed.setattr(xlsa17_cache, "read_feature_file", lambda path: pytest.fail("read again"))
+        again = Made().load("made", root)
+    assert isinstance(again.features, np.memmap)
+    assert again.features.tolist() == first.features.tolist() and again.labels.tolist() == first.labels.tolist()
+    assert again.features_digest == hashlib.sha256(np.ascontiguousarray(first.features).tobytes()).hexdigest()[:16]
+    assert again.origin.startswith("res101.mat of xlsa17, sha256 ")
+    write(root, None, features(features=features()["features"] + 1))
+    other = Made().load("made", root)
+    assert other.features is not None and other.features[0].tolist() == [1, 2]
+    assert other.features_digest != first.features_digest
+    assert len([f for f in (cache / "xlsa17").iterdir() if f.is_dir()]) == 2
+
+
+def test_a_copy_of_res101_mat_shares_the_converted_features(root: Path, cache: Path, tmp_path: Path) -> None:
+    Made().load("made", root)
+    shutil.copytree(root, tmp_path / "copy")
+    Made().load("made", tmp_path / "copy")
+    assert len([f for f in (cache / "xlsa17").iterdir() if f.is_dir()]) == 1
+
+
+def test_a_conversion_that_fails_leaves_nothing(root: Path, cache: Path) -> None:
+    table = features()["features"]
+    table[1, 7] = np.nan
+    write(root, None, features(features=table))
+    with pytest.raises(DataError, match=r"res101\.mat: features holds a number that is not finite"):
+        Made().load("made", root)
+    assert [f for f in (cache / "xlsa17").iterdir() if f.is_dir()] == []
+
+
+@pytest.mark.parametrize("part", ["features.npy", "labels.npy", "manifest.json"])
+def test_damaged_converted_features_are_named(root: Path, cache: Path, part: str) -> None:
+    Made().load("made", root)
+    (folder,) = [f for f in (cache / "xlsa17").iterdir() if f.is_dir()]
+    (folder / part).write_bytes((folder / part).read_bytes()[:-9])
+    with pytest.raises(DataError, match=r"The converted features in .* are damaged .* remove that folder and run again"):
         Made().load("made", root)

@@ -150,3 +150,9 @@ def test_published_rows_stand_only_beside_what_they_may(make: Make) -> None:
 
 def test_nothing_to_compare_is_no_block() -> None:
     assert compare([]) == []
+
+
+def test_a_row_says_what_the_models_pretraining_may_have_seen(make: Make) -> None:
+    told = only(compare([make(model={"pretraining_note": "pretraining may have seen birds"})])).rows[0].badges
+    assert told[-1] == "pretraining may have seen birds"
+    assert "" not in only(compare([make()])).rows[0].badges

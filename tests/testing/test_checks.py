@@ -69,6 +69,45 @@ class ClosedForm(Model):
         return x @ self.W @ self.attributes.T
 
 
+class Staged(Model):
+    """Trains itself in two stages, with random batches in both; the second starts from what the first has learnt."""
+
+    inputs = ("pooled",)
+    citation = "Made up for a test"
+
+    def __init__(self, config: ModelConfig, task: Task) -> None:
+        super().__init__(config, task)
+        self.project = nn.Linear(task.feature_shape[0], task.n_attributes)
+
+    def kept(self, random: torch.Generator) -> dict[str, Any]:
+        return {"random": random}
+
+    def fit(self, view: TrainingView, trainer: Trainer) -> None:
+        x, label = view.everything()
+        random = torch.Generator().manual_seed(trainer.seed)
+        for name, lr in (("rough", 0.03), ("fine", 0.003)):
+            optimizer = torch.optim.Adam(self.parameters(), lr=lr)
+            for _ in (stage := trainer.stage(name, 3, {"model": self, "optimizer": optimizer, **self.kept(random)}, steps=15)):
+                for _ in range(15):
+                    index = torch.randint(len(x), (18,), generator=random)
+                    seen = self.scores(x[index]).masked_fill(~self.seen, float("-inf"))
+                    loss = F.cross_entropy(seen, label[index])
+                    stage.step(cross_entropy=loss)
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+
+    def scores(self, x: Tensor) -> Tensor:
+        return 20 * F.normalize(self.project(x), dim=1) @ self.attributes.T
+
+
+class ForgetsItsGenerator(Staged):
+    """Its stages go on with other batches than they were interrupted at."""
+
+    def kept(self, random: torch.Generator) -> dict[str, Any]:
+        return {}
+
+
 class OtherContract(Good):
     contract = 99
 
@@ -352,6 +391,7 @@ BROKEN: list[tuple[type[Model], str, str]] = [
     (KeepsBeside, "saves_and_loads", "differ by up to"),
     (NothingToKeep, "saves_and_loads", "no parameter and no buffer"),
     (CountsSteps, "resumes", "ends elsewhere"),
+    (ForgetsItsGenerator, "resumes", "interrupted after every epoch of its stages and resumed, it ends elsewhere"),
     (LearnsTheWrongThing, "learns", "3 times chance, 33 % and 50 %"),
     (Backwards, "learns", "3 times chance"),
     (FixedTypes, "bfloat16", "train.precision=bfloat16"),
@@ -375,7 +415,7 @@ def failed(results: list[Result]) -> dict[str, str]:
     return {result.check: result.message for result in results if result.failed}
 
 
-@pytest.mark.parametrize("kind", [Good, Tuned, ClosedForm, SaysSo, NeedsWords])
+@pytest.mark.parametrize("kind", [Good, Tuned, ClosedForm, Staged, SaysSo, NeedsWords])
 def test_a_model_that_keeps_the_contract_passes(kind: type[Model]) -> None:
     results = check_model(kind)
     assert [r.check for r in results] == [c.name for c in CHECKS]
@@ -401,6 +441,7 @@ def test_every_check_that_can_fail_has_a_model_that_fails_it() -> None:
         (SaysTooMuch, "declared_protocol", "could be declared inductive"),
         (NeedsNothing, "missing_semantics", "does not refuse"),
         (Good, "attention_maps", "1 part: region"),
+        (Staged, "resumes", "after each of 6 epochs of its stages"),
     ],
 )
 def test_what_is_no_fault_is_remarked(kind: type[Model], name: str, words: str) -> None:

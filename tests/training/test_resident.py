@@ -77,7 +77,7 @@ def test_the_cpu_has_no_memory_of_its_own(tmp_path: Path) -> None:
 
 
 def test_the_loop_asks_for_it_and_trains_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.training.test_loop import loop, tiny
+    from test_loop import loop, tiny
 
     rng = np.random.default_rng(0)
     dataset = SimpleNamespace(split=SimpleNamespace(trainval=np.arange(60)), labels=np.repeat(np.arange(3), 20))

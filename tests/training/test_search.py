@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from zslkit.errors import DataError, UserError
-from zslkit.search import Search
+from zslkit.search import LOST, Search
 
 GRID = {"a": (1, 2, 3, 4, 5, 6), "b": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)}
 
@@ -47,6 +47,7 @@ def test_trials_are_fewer_than_points_and_the_same_for_one_seed(tmp_path: Path) 
     search = Search(GRID, tmp_path / "1.json", trials=12, seed=3)
     assert search.total == 12
     best = search.best(first, lambda h: None)
+    assert best is not None
     assert Search(GRID, tmp_path / "2.json", trials=12, seed=3).best(second, lambda h: None) == best
     assert first.asked == second.asked and 1 < len(first.asked) <= 12
     assert (best["a"], best["b"]) in first.asked
@@ -78,3 +79,11 @@ def test_a_damaged_list_of_tried_points_is_told_by_name(tmp_path: Path, text: st
     with pytest.raises(DataError, match=r"search\.json are damaged"):
         Search(GRID, kept).best(Hill(), lambda h: None)
     assert kept.read_text() == text
+
+
+def test_points_that_are_lost_are_never_the_best(tmp_path: Path) -> None:
+    def figures_of(point: Mapping[str, Any]) -> dict[str, float]:
+        return {"H": 0.0 if point["a"] == 5 and point["b"] == 0.3 else LOST}
+
+    assert Search(GRID, tmp_path / "1.json").best(figures_of, lambda h: None) == {"a": 5, "b": 0.3}
+    assert Search(GRID, tmp_path / "2.json").best(lambda point: {"H": LOST}, lambda h: None) is None

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from zslkit import selection
 from zslkit.config import FeatureConfig, ProtocolConfig
 from zslkit.dataset import Dataset, Index, Split
-from zslkit.errors import DataError
+from zslkit.errors import DataError, TrainingError
 from zslkit.model import GradientConfig, GradientModel, Model, ModelConfig, Task, Trainer, TrainingView
 from zslkit.progress import Silent
 from zslkit.registry import Entry
@@ -296,3 +296,25 @@ def test_a_search_that_was_interrupted_tries_no_point_twice(data: Dataset, tmp_p
     picks = selection.pick(replace(work, log=lambda **line: log.append(line)))
     assert lines(log, "search", "quality") == [0.5, 1.0], "-1.0 was tried before"
     assert picks.changes == {"quality": 0.5}
+
+
+class Fragile(Searched):
+    def fit(self, view: TrainingView, trainer: Trainer) -> None:
+        if self.config.quality < 1:
+            raise TrainingError("its system is singular")
+        super().fit(view, trainer)
+
+
+def test_a_point_that_cannot_be_trained_does_not_end_the_search(data: Dataset, tmp_path: Path) -> None:
+    log: list[dict[str, Any]] = []
+    picks = selection.pick(shop(data, tmp_path, Fragile, {}, log, tune=True))
+    assert (picks.changes, picks.figures["H"]) == ({"quality": 1.0}, 100.0)
+    assert [line["quality"] for line in log if "failed" in line] == [-1.0, 0.5]
+
+
+def test_a_search_without_any_point_that_trains_says_why(data: Dataset, tmp_path: Path) -> None:
+    class Broken(Fragile):
+        search: ClassVar[Mapping[str, tuple[Any, ...]]] = {"quality": (-1.0, 0.5)}
+
+    with pytest.raises(TrainingError, match=r"No point of the search of mine could be trained \(its system is singular\)"):
+        selection.pick(shop(data, tmp_path, Broken, {}, [], tune=True))

@@ -84,7 +84,8 @@ def test_what_a_model_does_not_take_is_told_with_what_it_takes(accepted: tuple[I
 def test_a_dataset_without_images_says_what_to_prepare(accepted: tuple[Input, ...], asked: str, takes: str) -> None:
     with pytest.raises(UserError) as caught:
         choose_input(accepted, config(input=asked), made_up(images=False), "mine")
-    assert str(caught.value) == f"mine takes {takes} inputs, and made-up has only pooled features here; put its images below --data-root"
+    mend = "put its images below --data-root, or import feature maps (zslkit data import)"
+    assert str(caught.value) == f"mine takes {takes} inputs, and made-up has only pooled features here; {mend}"
 
 
 def test_given_features_come_as_they_are_and_need_no_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,3 +179,18 @@ def test_trainval_weights_of_the_real_recipe_are_used() -> None:
     start = load_backbone(config(size=32)).state
     state = got.build_backbone().network.state_dict()  # type: ignore[union-attr]
     assert any(not torch.equal(value, start[name]) for name, value in state.items())
+
+
+@pytest.mark.parametrize("kind", ["map", "pooled", "image"])
+def test_a_models_own_encoder_stands_in_for_the_backbone(kind: Input) -> None:
+    dataset, encoder = made_up(), load_backbone(config(size=32))
+    own = prepare(dataset, config(backbone="nosuch"), kind, torch.device("cpu"), Silent(), encoder)
+    usual = inputs(kind, dataset, size=32)
+    assert (own.backbone, own.weights_digest, own.fingerprint) == (encoder.name, encoder.digest, usual.fingerprint)
+    index = np.arange(3)
+    assert torch.equal(own.source.batch(index), usual.source.batch(index))
+
+
+def test_an_own_encoder_is_not_fed_with_features_of_another_network() -> None:
+    with pytest.raises(UserError, match="has to see the images, and made-up has only features of another network here"):
+        prepare(made_up(images=False), config(), "pooled", torch.device("cpu"), Silent(), load_backbone(config(size=32)))

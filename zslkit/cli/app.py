@@ -22,10 +22,12 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "diff": ("zslkit.cli.diff:diff", "Two runs against each other, from settings to single images."),
     "explain": ("zslkit.cli.explain:explain", "Where a trained model looks in images, attribute by attribute."),
     "data": ("zslkit.cli.data:data", "Fetch, prepare, check and describe datasets."),
+    "new": ("zslkit.cli.new:new", "A package with a model or a dataset of your own to start from."),
     "check": ("zslkit.cli.conformance:check", "Does a model keep the contract? Every rule is tried on a tiny dataset."),
     "doctor": ("zslkit.cli.doctor:doctor", "Does everything work here: Python, devices, plugins, data, disk."),
     "config": ("zslkit.cli.config:config", "What a run would use, and where each value comes from."),
     "models": ("zslkit.cli.plugins:models", "The models that are installed, or all about one of them."),
+    "completion": ("zslkit.cli.completion:completion", "The script that completes names and settings in bash, zsh or fish."),
     "published": ("zslkit.cli.published:published", "Results that others have published, and how sure we are of them."),
     "datasets": ("zslkit.cli.plugins:datasets", "The datasets that are installed."),
 }

@@ -23,7 +23,7 @@ def config(model: str, dataset: str, data_root: Path, settings: tuple[str, ...],
     """What `zslkit run --model MODEL --dataset DATASET` would use, and where each value comes from."""
     find_names([model], dataset)
     from zslkit import experiment
-    from zslkit.cli.describe import shown
+    from zslkit.config_words import shown
 
     file, preset = chosen.pop("config"), chosen.pop("preset")
     resolved = experiment.resolve(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import inspect
 import sys
-import types
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 import click
 from pydantic_core import PydanticUndefined
@@ -16,7 +15,8 @@ from pydantic_core import PydanticUndefined
 from zslkit.cli.listing import MODELS
 from zslkit.cli.output import print_columns, print_json, printable
 from zslkit.config import Config, FeatureConfig, ProtocolConfig
-from zslkit.model import Model
+from zslkit.config_words import rule_of, shown, type_name
+from zslkit.model import ENCODER_KEYS, Model, brings_encoder
 from zslkit.registry import Entry
 
 
@@ -34,12 +34,14 @@ class Setting:
 def describe(name: str, as_json: bool) -> int:
     """Print the model. Raises UnknownName, NameClash or BrokenPlugin."""
     entry, model = MODELS.load(name)
-    keys = [*settings(model.Config), *settings(FeatureConfig, "features."), *settings(ProtocolConfig, "protocol.")]
+    idle = {f"features.{key}" for key in ENCODER_KEYS} if brings_encoder(model) else ()
+    features = [k for k in settings(FeatureConfig, "features.") if k.key not in idle]
+    keys = [*settings(model.Config), *features, *settings(ProtocolConfig, "protocol.")]
     if as_json:
         print_json({**facts_of(entry, model), "settings": [asdict(k) for k in keys]})
         return 0
     for word, value in facts_of(entry, model).items():
-        if value:
+        if value and word != "bibtex":  # which --bibtex prints
             text = ", ".join(value) if isinstance(value, list) else " ".join(value.split())
             click.echo(f"{word + ':':<13}{printable(text)}")
     click.echo()
@@ -58,7 +60,9 @@ def facts_of(entry: Entry, model: type[Model]) -> dict[str, Any]:
         "input": list(model.inputs),
         "needs": list(model.needs),
         "protocol": model.protocol,
+        "pretraining": model.pretraining_note,
         "citation": model.citation,
+        "bibtex": model.bibtex,
         "presets": presets(model),
         "tunable": [*model.search, *model.mixes],
     }
@@ -81,41 +85,5 @@ def settings(kind: type[Config], prefix: str = "", standing: Config | None = Non
             continue
         given = None if default is PydanticUndefined else default
         rules = ["required"] if default is PydanticUndefined else []
-        rules += [text for item in field.metadata if (text := _rule(item))]
+        rules += [text for item in field.metadata if (text := rule_of(item))]
         yield Setting(prefix + name, type_name(field.annotation), given, ", ".join(rules), field.description or "")
-
-
-SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "multiple_of": "a multiple of", "min_length": "length >=", "max_length": "length <="}
-"""How the constraints of annotated_types are said."""
-
-
-def _rule(item: Any) -> str:
-    return ", ".join(f"{sign} {shown(getattr(item, name))}" for name, sign in SIGNS.items() if getattr(item, name, None) is not None)
-
-
-def type_name(annotation: Any) -> str:
-    """A type as a user would say it: 'integer or none', 'uniform | balanced'."""
-    if annotation is type(None) or annotation is None:
-        return "none"
-    if get_origin(annotation) is Literal:
-        return " | ".join(map(shown, get_args(annotation)))
-    if get_origin(annotation) in (Union, types.UnionType):
-        return " or ".join(type_name(a) for a in get_args(annotation))
-    if get_origin(annotation) in (tuple, list):
-        inner = [type_name(a) for a in get_args(annotation) if a is not Ellipsis]
-        return f"[{', '.join(inner)}{', ...' if Ellipsis in get_args(annotation) or get_origin(annotation) is list else ''}]"
-    words = {int: "integer", float: "number", str: "text", bool: "true | false", Path: "path"}
-    return words.get(annotation) or getattr(annotation, "__name__", None) or str(annotation)
-
-
-def shown(value: Any) -> str:
-    """A value as --set would take it."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, (tuple, list)):
-        return f"[{', '.join(map(shown, value))}]"
-    return str(value)

@@ -68,6 +68,8 @@ def explain(
     Without an IMAGE it takes some test images of the run's dataset, or none with --localise.
     """
     _check_out(out)
+    # A shell's seed0-* matches the lock that lies beside the run folder too.
+    files = tuple(file for file in files if file.name != f"{folder.name}.lock")
     from zslkit import explanation
     from zslkit.experiment import choose_device
     from zslkit.progress import reporter_for

@@ -26,6 +26,10 @@ class LazyGroup(click.Group):
             return None
         module, _, function = self.lazy[cmd_name][0].partition(":")
         command: click.Command = getattr(import_module(module), function)
+        if ctx.resilient_parsing:  # a shell asks for completions
+            from zslkit.cli.completion import completed
+
+            return completed(command)
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from zslkit.cli.source import Facts, Fault, constant, facts
+from zslkit.cli.source import Facts, Fault, constant, derives, facts, missing_imports
 from zslkit.registry import Entry, Registry, refusing
 
 
@@ -55,7 +55,7 @@ def lines(registry: Registry, rule: Callable[[Facts], str] = lambda facts: "") -
         line = Line(entry)
         try:
             line = replace(line, facts=facts(entry.target))
-            line = replace(line, fault=rule(line.facts))
+            line = replace(line, fault=_fault(registry, entry) or rule(line.facts))
         except Fault as fault:
             line = replace(line, fault=str(fault))
         if not entry.built_in and entry.name in built_in:
@@ -65,6 +65,14 @@ def lines(registry: Registry, rule: Callable[[Facts], str] = lambda facts: "") -
             line = replace(line, fault=line.fault or f"registered by {others} too; say {line.pick}")
         found.append(line)
     return found
+
+
+def _fault(registry: Registry, entry: Entry) -> str:
+    """What any entry of the registry must be, as far as the source text tells: importable, and of the right base class."""
+    if missing := missing_imports(entry.target.partition(":")[0]):
+        return f"it imports {', '.join(missing)}, which is not installed"
+    base = BASES.get(registry.group)
+    return f"it is no subclass of {base.replace(':', '.')}" if base and derives(entry.target, base) is False else ""
 
 
 def contract_rule(said: Facts) -> str:
@@ -84,6 +92,9 @@ def _is_source(entry: Entry, loaded: Any) -> None:
 
     check_source(entry, loaded)
 
+
+BASES = {"zslkit.models": "zslkit.model:Model", "zslkit.datasets": "zslkit.dataset:DatasetSource"}
+"""The class that every entry of a group derives from."""
 
 MODELS = Registry("zslkit.models", "model", _is_model)
 DATASETS = Registry("zslkit.datasets", "dataset", _is_source)

@@ -18,16 +18,23 @@ check_option = click.option("--check", is_flag=True, help="Import each one, in a
 @click.command()
 @click.argument("name", required=False)
 @check_option
+@click.option("--bibtex", is_flag=True, help="With NAME: its citation as BibTeX, and nothing else.")
 @json_option
 @debug_option
 @click.pass_obj
-def models(state: State, /, name: str | None, check: bool, as_json: bool) -> int:
+def models(state: State, /, name: str | None, check: bool, bibtex: bool, as_json: bool) -> int:
     """The models that are installed; with NAME all that one of them says of itself, its settings included."""
     if name is not None:
-        MODELS.find(name)  # a name that nothing answers to costs no import
+        entry = MODELS.find(name)  # a name that nothing answers to costs no import
+        if bibtex:
+            from zslkit.cli.bibtex import print_bibtex
+
+            return print_bibtex(entry, as_json)
         from zslkit.cli.describe import describe
 
         return describe(name, as_json)
+    if bibtex:
+        raise click.UsageError("--bibtex takes the name of a model, as in: zslkit models NAME --bibtex")
     found = _checked(lines(MODELS, contract_rule), check, state)
     if as_json:
         print_json({"models": [line.as_json("inputs", "needs", "protocol", "citation") for line in found]})
@@ -65,7 +72,8 @@ def _checked(found: list[Line], check: bool, state: State) -> list[Line]:
         for line, verdict in zip(found, verdicts, strict=True):
             if verdict.traceback:
                 click.echo(f"{line.pick} ({line.entry.target})\n{verdict.traceback}", err=True)
-    return [replace(line, fault=line.fault or verdict.fault) for line, verdict in zip(found, verdicts, strict=True)]
+    # What loading it says is the truth; the source's text is only read.
+    return [replace(line, fault=verdict.fault or line.fault) for line, verdict in zip(found, verdicts, strict=True)]
 
 
 def _about(line: Line, citation: str) -> str:

@@ -29,11 +29,15 @@ def run_lines(record: RunRecord, folder: Path, reused: bool) -> Iterator[str]:
     said = {
         "protocol": protocol_words(record.protocol, record.elsewhere),
         "features": feature_words(record.features),
+        **({"pretraining": record.model.pretraining_note} if record.model.pretraining_note else {}),
         **({"semantics": record.dataset.semantics} if record.dataset.semantics != "attributes" else {}),
         "time": _times(record),
         "run folder": f"{folder}{' (was there already; --again repeats it)' if reused else ''}",
     }
-    yield from (f"{word + ':':<12}{printable(text)}" for word, text in said.items())
+    width = max(12, *(len(word) + 2 for word in said))
+    yield from (f"{word + ':':<{width}}{printable(text)}" for word, text in said.items())
+    if skipped := record.dataset.n_skipped:
+        yield f"Images that could not be read and are in none of the sets: {skipped} (features.skip_bad)"
     if missing := record.classes_without_images:
         yield printable(f"Classes without a test image, which count in no mean: {', '.join(missing)}")
 
@@ -84,6 +88,8 @@ def feature_words(features: FeatureInfo) -> str:
     """Where the model's input came from."""
     if features.backbone is None:
         return f"{features.input}, brought by the dataset"
+    if features.backbone == "as given":
+        return f"{features.input}, as given: {features.weights}"
     size = features.size if not isinstance(features.size, tuple) else f"{features.size[0]}x{features.size[1]}"
     pixels = f", {size} px" if size is not None else ""
     return f"{features.input} of {features.backbone} ({'tuned' if features.tuned else 'frozen'}, weights {features.weights}){pixels}"

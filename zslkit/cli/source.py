@@ -43,6 +43,69 @@ def facts(target: str) -> Facts:
     return Facts(values, description)
 
 
+def derives(target: str, ancestor: str) -> bool | None:
+    """Whether the class of "module:Class" derives from another such class; None if the source text does not tell.
+
+    A function is no class, so it derives from nothing. Raises Fault as `facts` does.
+    """
+    module, _, name = target.partition(":")
+    line = list(_lineage(module, name.strip(), {module.partition(".")[0], OWN}, set()))
+    if not line:
+        return False if name.strip() in _Module.read(module).functions else None
+    if any(f"{place.name}:{node.name}" == ancestor for place, node in line):
+        return True
+    followed = {id(node) for _, node in line}
+    known = (place.classes.get(b.id) if isinstance(b, ast.Name) else None for place, node in line for b in node.bases)
+    return False if all(base is not None and id(base) in followed for base in known) else None
+
+
+def config_keys(target: str, attribute: str | None = None) -> list[str]:
+    """Dotted keys of a configuration class "module:Class", sections opened, or of the one that its class attribute names.
+
+    Keys of classes that cannot be followed are left out. Raises Fault as `facts` does.
+    """
+    module, _, name = target.partition(":")
+    packages = {module.partition(".")[0], OWN}
+    line = list(_lineage(module, name.strip(), packages, set()))
+    if attribute is not None:
+        for place, node in line:
+            chosen = dict(_bindings(node.body)).get(attribute)
+            if isinstance(chosen, ast.Name):
+                return config_keys(place.target(chosen.id))
+        return []
+    keys: dict[str, None] = {}
+    for place, node in line:
+        for statement in node.body:
+            if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
+                continue
+            key, kind = statement.target.id, statement.annotation
+            inner: list[str] = []
+            if isinstance(kind, ast.Name) and (kind.id in place.classes or place.imported.get(kind.id, ("",))[0].startswith(f"{OWN}.")):
+                inner = config_keys(place.target(kind.id))
+            if isinstance(kind, ast.Subscript) and ast.unparse(kind.value).endswith("ClassVar"):
+                continue
+            keys.update(dict.fromkeys([f"{key}.{i}" for i in inner] or [key]))
+    return list(keys)
+
+
+def missing_imports(module: str) -> list[str]:
+    """Packages that the module imports wherever it is imported, and that are not installed. Nothing is imported.
+
+    Raises Fault as `facts` does.
+    """
+    return [name for name in sorted(_Module.read(module).needed) if not _there(name)]
+
+
+@cache
+def _there(package: str) -> bool:
+    if package in sys.modules or package in sys.stdlib_module_names:
+        return True
+    try:
+        return find_spec(package) is not None
+    except Exception:  # a stranger's finder or a damaged package, which importing it will tell
+        return True
+
+
 def constant(module: str, name: str) -> Any:
     """The literal that a module binds to a name, or None."""
     return _Module.read(module).constants.get(name)
@@ -110,10 +173,12 @@ class _Module:
     """The top level of one module's source text."""
 
     def __init__(self, name: str, tree: ast.Module | None, is_package: bool) -> None:
-        self.readable = tree is not None
+        self.name, self.readable = name, tree is not None
         self.classes: dict[str, ast.ClassDef] = {}
         self.imported: dict[str, tuple[str, str]] = {}
         self.constants: dict[str, Any] = {}
+        self.functions: set[str] = set()
+        self.needed = {package for statement in (tree.body if tree is not None else ()) for package in _packages(statement)}
         self._names: set[str] = set()
         self._star = False
         for statement in _flat(tree.body) if tree is not None else ():
@@ -121,6 +186,7 @@ class _Module:
                 self.classes[statement.name] = statement
             elif isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 self._names.add(statement.name)
+                self.functions.add(statement.name)
             elif isinstance(statement, ast.ImportFrom):
                 self._import(statement, name, is_package)
         if tree is not None:
@@ -148,6 +214,10 @@ class _Module:
             node = next((s for s in node.body if isinstance(s, ast.ClassDef) and s.name == part), None) if node else None
         return node
 
+    def target(self, name: str) -> str:
+        """Where a name of this module is from: "module:name"."""
+        return ":".join(self.imported.get(name, (self.name, name)))
+
     def binds(self, name: str) -> bool:
         """Whether the name may exist although no class statement makes it."""
         return not self.readable or self._star or name.partition(".")[0] in self._names or name.partition(".")[0] in self.imported
@@ -166,6 +236,15 @@ class _Module:
         except (ImportError, OSError, ValueError, RecursionError, MemoryError) as error:
             raise Fault(f"{spec.origin} cannot be read ({error})") from error
         return _Module(name, tree, spec.submodule_search_locations is not None)
+
+
+def _packages(statement: ast.stmt) -> list[str]:
+    """The packages that an import statement names, without those of the module's own package by a relative import."""
+    if isinstance(statement, ast.Import):
+        return [alias.name.partition(".")[0] for alias in statement.names]
+    if isinstance(statement, ast.ImportFrom) and not statement.level and statement.module:
+        return [statement.module.partition(".")[0]]
+    return []
 
 
 def _flat(body: list[ast.stmt]) -> Iterator[ast.stmt]:

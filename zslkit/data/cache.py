@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from zslkit.errors import DataError
 
-Kind = Literal["store", "partial store", "weights", "digest", "partial scan", "download", "leftover", "link", "unknown"]
+Kind = Literal["store", "partial store", "converted", "weights", "digest", "partial scan", "download", "leftover", "link", "unknown"]
 PARTIAL: tuple[Kind, ...] = ("partial store", "partial scan", "leftover")
 """Kinds that an interruption left behind."""
 KEPT: tuple[Kind, ...] = ("link", "unknown")
@@ -55,16 +55,27 @@ def contents(root: Path) -> list[Item]:
     return found
 
 
-_KINDS: dict[str, Kind] = {"features": "store", "weights": "weights", "digests": "digest", "scans": "partial scan", "downloads": "download"}
+_KINDS: dict[str, Kind] = {
+    "features": "store",
+    "xlsa17": "converted",
+    "weights": "weights",
+    "digests": "digest",
+    "scans": "partial scan",
+    "downloads": "download",
+}
+"""Folder of the cache -> what lies in it. converted: a res101.mat as arrays."""
+
+_FOLDERS = ("features", "xlsa17")
+"""Where each thing is a folder."""
 
 
 def _kind(home: str, path: Path) -> Kind:
     if path.is_symlink():
         return "link"
-    if home == "features":
+    if home in _FOLDERS:
         if not path.is_dir():
             return "unknown"
-        return "partial store" if path.suffix == ".partial" else "store"
+        return "partial store" if path.suffix == ".partial" else _KINDS[home]
     if home == "downloads":
         return "leftover" if path.suffix in _UNFINISHED else "download"
     if not path.is_file():

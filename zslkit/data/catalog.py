@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from zslkit.data.folder import card_attributes, card_word_vectors, load_folder
+from zslkit.data import folder, imported
+from zslkit.data.folder_table import read_class_table
 from zslkit.dataset import Dataset, DatasetSource
-from zslkit.errors import ZslkitError
+from zslkit.errors import UserError, ZslkitError, did_you_mean
 from zslkit.registry import BrokenPlugin, Entry, Registry
 
 
@@ -31,13 +32,31 @@ def is_card(name: str) -> bool:
     return name.lower().endswith((".yaml", ".yml"))
 
 
+def card_defaults(path: Path) -> dict[str, Any]:
+    """A card's own settings for the section `features`, read without its data. Raises UserError if the card is wrong."""
+    return imported.card_defaults(path) if _kind(path) == imported.KIND else folder.card_defaults(path)
+
+
+def _read_card(path: Path) -> folder.FolderCard | imported.ImportedCard:
+    return imported.read_card(path) if _kind(path) == imported.KIND else folder.read_card(path)
+
+
+def _kind(path: Path) -> str:
+    kinds = ("folder", imported.KIND)
+    kind = folder.card_settings(path).values.get("kind", "folder")
+    if kind not in kinds:
+        raise UserError(f"{path}: there is no kind of card {kind!r}{did_you_mean(str(kind), kinds)}")
+    return str(kind)
+
+
 def load_dataset(name: str, root: str | Path = "data") -> Dataset:
     """The dataset `name`: a registered one, read below `root`, or the path of a `.yaml` card.
 
     Raises UnknownName (with a suggestion), NameClash, BrokenPlugin, or DataError that says which file is missing where.
     """
     if is_card(name):
-        return load_folder(Path(name))
+        card = Path(name)
+        return imported.load_imported(card) if _kind(card) == imported.KIND else folder.load_folder(card)
     entry, dataset = _ask(name, lambda source, entry: source.load(entry.name, Path(root)))
     if not isinstance(dataset, Dataset):
         raise BrokenPlugin(entry, f"its load gives {type(dataset).__name__}, and no zslkit.dataset.Dataset")
@@ -47,7 +66,7 @@ def load_dataset(name: str, root: str | Path = "data") -> Dataset:
 def attribute_names(name: str, root: str | Path = "data") -> tuple[str, ...]:
     """The attribute names of the dataset `name`, without its images where that can be. Raises what `load_dataset` raises."""
     if is_card(name):
-        return card_attributes(Path(name))
+        return read_class_table(folder.file_of(Path(name), "attributes", _read_card(Path(name)).attributes)).attributes
     return tuple(_ask(name, lambda source, entry: source.attribute_names(entry.name, Path(root)))[1])
 
 
@@ -59,8 +78,8 @@ def attribute_words(name: str, root: str | Path = "data") -> dict[str, str]:
 def word_vector_files(name: str, root: str | Path = "data") -> tuple[Path, ...]:
     """Where the dataset `name` looks for word vectors, first found wins; empty if nowhere."""
     if is_card(name):
-        named = card_word_vectors(Path(name))
-        return () if named is None else (named,)
+        named = _read_card(Path(name)).word_vectors
+        return () if named is None else (folder.inside(Path(name), "word_vectors", named),)
     return _ask(name, lambda source, entry: source.word_vector_files(Path(root)))[1]
 
 

@@ -6,8 +6,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,78 +19,109 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zslkit.backbones import Backbone, Transform
-from zslkit.data.store import SCHEMA, FeatureStore, cache_root, stored_dtype, to_stored
+from zslkit.data.forward import NotOpened, Precision, frozen, passed, pixels_of, stacked_inputs
+from zslkit.data.store import SCHEMA, FeatureStore, cache_root, images_digest, stored_dtype, to_stored
+from zslkit.data.unreadable import look, refuse
 from zslkit.dataset import Images
 from zslkit.errors import DataError
 from zslkit.files import replacing
 from zslkit.progress import Reporter
 
-BATCH = 32
+BATCH = 4
+"""Images that pass a CPU at once in float32, twice as many in bfloat16: more would fall out of its caches."""
+BATCH_ELSEWHERE = 32
+"""Images that pass an accelerator at once."""
 
 
-def images_digest(images: Images) -> str:
-    """Fingerprint of the content of all images, remembered as long as no file's size or time changes."""
-    signature = getattr(images, "stat_signature", None)
-    if signature is None:
-        return images.digest()
-    note = cache_root() / "digests" / str(signature())
-    if note.is_file():
-        return note.read_text()
-    digest = images.digest()
-    note.parent.mkdir(parents=True, exist_ok=True)
-    _write_text(note, digest)
-    return digest
-
-
-def store_key(images: Images, backbone: Backbone, dtype: str) -> str:
+def store_key(images: Images, backbone: Backbone, dtype: str, precision: Precision = "float32") -> str:
     """16 hex digits of all that decides a store's values, so that a store is never stale, only another one."""
     facts = [SCHEMA, images_digest(images), backbone.name, backbone.reduction, backbone.digest, repr(backbone.transform), dtype]
+    if precision != "float32":
+        facts.append(f"computed in {precision}")
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
-def open_store(name: str, images: Images, backbone: Backbone, dtype: str, device: torch.device, reporter: Reporter) -> FeatureStore:
+@dataclass(frozen=True)
+class _Making:
+    """How a store is made, as open_store is told it."""
+
+    device: torch.device
+    reporter: Reporter
+    precision: Precision
+    skipped: frozenset[int]
+    batch: int
+
+
+def open_store(
+    name: str,
+    images: Images,
+    backbone: Backbone,
+    dtype: str,
+    device: torch.device,
+    reporter: Reporter,
+    *,
+    precision: Precision = "float32",
+    skipped: Collection[int] = (),
+    batch: int | None = None,
+) -> FeatureStore:
     """The store of these images under this backbone, extracted first if it is not there yet.
 
+    precision: what the network computes with. skipped: indices of images that cannot be read; their rows stay zero.
+    batch: images at once, None: what suits the device.
     Interrupted extraction goes on where it stopped; two processes asking for one store do the work once.
-    Raises DataError for an image that cannot be read or a disk that is full.
+    Raises DataError that lists the images that cannot be read, or tells of a disk that is full.
     """
-    key = store_key(images, backbone, dtype)
+    try:
+        key = store_key(images, backbone, dtype, precision)
+    except DataError:  # a file is not there: others may be missing too
+        refuse(images, reporter, skipped)
+        raise
     folder = cache_root() / "features" / f"{name}-{key}"
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
             if not folder.is_dir():
-                _extract(folder, key, images, backbone, dtype, device, reporter)
+                step = batch or (BATCH_ELSEWHERE if device.type != "cpu" else 2 * BATCH if precision == "bfloat16" else BATCH)
+                _extract(folder, key, images, backbone, dtype, _Making(device, reporter, precision, frozenset(skipped), step))
     return FeatureStore(folder)
 
 
-def _extract(folder: Path, key: str, images: Images, backbone: Backbone, dtype: str, device: torch.device, reporter: Reporter) -> None:
+def _extract(folder: Path, key: str, images: Images, backbone: Backbone, dtype: str, making: _Making) -> None:
+    device, reporter, skipped = making.device, making.reporter, making.skipped
+    look(images, reporter, skipped)
     partial = folder.with_name(folder.name + ".partial")
     partial.mkdir(exist_ok=True)
-    network = backbone.build().eval().requires_grad_(False).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    height, width = np.asarray(backbone.transform.pixels(images.open(0))).shape[:2]
-    shape = (len(images), *backbone.map_shape(height, width))
+    built = backbone.build().eval()
+    height, width = first_size(images, backbone.transform, reporter, skipped)
+    shape = (len(images), *backbone.map_shape(height, width, built))
+    network = frozen(built, device, making.precision)
     size = int(np.prod(shape)) * stored_dtype(dtype).itemsize + int(np.prod(shape[:2])) * 4
+
+    def finish(features: Tensor) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        return to_stored(features, dtype), features.mean(dim=(2, 3)).numpy()
+
     try:
         _reserve(partial, size)
         maps = _array(partial / "maps.npy", shape, stored_dtype(dtype))
         pooled = _array(partial / "pooled.npy", shape[:2], np.dtype(np.float32))
         done = _progress(partial)
-        batches = [np.arange(i, min(i + BATCH, len(images))) for i in range(done, len(images), BATCH)]
-        with reporter.phase(f"{folder.name}: extract features", total=len(images)) as phase, torch.inference_mode():
-            phase.advance(done)
-            for index, pixels in decoded(images, backbone.transform, batches, device):
-                features = network(pixels).float().cpu()
-                maps[index[0] : index[-1] + 1] = to_stored(features, dtype)
-                pooled[index[0] : index[-1] + 1] = features.mean(dim=(2, 3)).numpy()
-                # what counts as done must be on disk before the note that says so
-                if (index[-1] + 1) % (BATCH * 16) == 0:
-                    maps.flush()
-                    pooled.flush()
-                    _write_text(partial / "done", str(index[-1] + 1))
+        good = np.array([i for i in range(done, len(images)) if i not in skipped], dtype=np.int64)
+        batches = [good[i : i + making.batch] for i in range(0, len(good), making.batch)]
+        results = passed(images, backbone.transform, network, batches, device, making.precision, finish)
+        with closing(results), reporter.phase(f"{folder.name}: extract features", total=len(images) - len(skipped)) as phase:
+            phase.advance(done - sum(i < done for i in skipped))
+            for index, (kept, means) in results:
+                if kept.shape[1:] != shape[1:]:  # a whole batch of one size, and not that of the first image
+                    raise DataError(
+                        f"{images.key(int(index[0]))} is of another size than the images before it; "
+                        "set features.size to bring all images to one size"
+                    )
+                maps[index], pooled[index] = kept, means
+                # What counts as done must be on disk before the note that says so. The cores work on meanwhile.
+                maps.flush()
+                pooled.flush()
+                _write_text(partial / "done", str(index[-1] + 1))
                 phase.advance(len(index))
-        maps.flush()
-        pooled.flush()
         manifest = {
             "schema": SCHEMA,
             "key": key,
@@ -102,13 +133,31 @@ def _extract(folder: Path, key: str, images: Images, backbone: Backbone, dtype: 
             "transform": repr(backbone.transform),
             "images": images_digest(images),
         }
+        if making.precision != "float32":
+            manifest["precision"] = making.precision
+        if skipped:
+            manifest["skipped"] = [images.key(i) for i in sorted(skipped)]
         _write_text(partial / "manifest.json", json.dumps(manifest, indent=1))
         (partial / "done").unlink(missing_ok=True)
     except OSError as error:
         raise DataError(
             f"Writing the feature store {partial} failed ({error.strerror or error}); free some space or set ZSLKIT_CACHE, then run again"
         ) from error
+    except NotOpened:
+        refuse(images, reporter, skipped)  # say which others are like it
+        raise
     os.replace(partial, folder)
+
+
+def first_size(images: Images, transform: Transform, reporter: Reporter, skipped: Collection[int] = ()) -> tuple[int, int]:
+    """(height, width) of the first image as the backbone sees it. Raises DataError, of all that cannot be read, if it cannot."""
+    first = next(i for i in range(len(images)) if i not in skipped)
+    try:
+        height, width = pixels_of(images, transform, first).shape[:2]
+    except NotOpened:
+        refuse(images, reporter, skipped)
+        raise
+    return height, width
 
 
 def _reserve(partial: Path, size: int) -> None:
@@ -158,30 +207,4 @@ class ImageInputs:
 
     def batch(self, index: NDArray[np.int64]) -> Tensor:
         """(B, 3, h, w) float32."""
-        with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-            return self.transform.normalise(_stack(self.images, self.transform, index, pool))
-
-
-def decoded(
-    images: Images, transform: Transform, batches: list[NDArray[np.int64]], device: torch.device
-) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
-    """Batches of inputs (B, 3, h, w), the next one decoded by threads while the caller works on this one."""
-    with ThreadPoolExecutor(max_workers=1) as ahead, ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        queue = [ahead.submit(_stack, images, transform, b, pool) for b in batches[:2]]
-        for i, index in enumerate(batches):
-            pixels = queue.pop(0).result()
-            if i + 2 < len(batches):
-                queue.append(ahead.submit(_stack, images, transform, batches[i + 2], pool))
-            yield index, transform.normalise(pixels.to(device)).contiguous(memory_format=torch.channels_last)
-
-
-def _stack(images: Images, transform: Transform, index: NDArray[np.int64], pool: ThreadPoolExecutor) -> Tensor:
-    pixels = list(pool.map(lambda i: transform.pixels(images.open(int(i))), index))
-    for i, p in zip(index, pixels, strict=True):
-        if p.shape != pixels[0].shape:
-            raise DataError(
-                f"{images.key(int(i))} is {p.shape[1]}x{p.shape[0]} pixels and {images.key(int(index[0]))} is "
-                f"{pixels[0].shape[1]}x{pixels[0].shape[0]}; "
-                "set features.size to bring all images to one size"
-            )
-    return torch.from_numpy(np.stack(pixels))
+        return stacked_inputs(self.images, self.transform, index)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,7 @@ from zslkit.semantics import Semantics
 class FolderCard(Config):
     """What a card says. Paths are relative to the card and stay in its folder, or are absolute."""
 
+    kind: Literal["folder"] = "folder"
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     images: str = Field(description="folder with one folder of images for each class")
     attributes: str = Field(description="CSV: a class in each row, its name first; the header names the attributes")
@@ -39,16 +40,20 @@ class FolderCard(Config):
     features: dict[str, Any] = Field({}, description="the dataset's own settings for the section features")
 
 
-def read_card(path: Path) -> FolderCard:
-    """The card in a YAML file. Raises UserError that names the key that is missing, unknown or wrong."""
+def card_settings(path: Path) -> Settings:
+    """The keys of a card of any kind. Raises UserError if there is no card at `path`, or it is no YAML."""
     path = Path(path)
     if not path.is_file():
         raise UserError(f"There is no dataset card {path}; check the path, or list the registered datasets with: zslkit datasets")
     try:
-        settings = merge([read_yaml(path)])
+        return merge([read_yaml(path)])
     except RecursionError as error:  # YAML can refer to itself
         raise UserError(f"{path}: the card refers to itself (& and *); write the values out") from error
-    card = build(FolderCard, settings, str(path))
+
+
+def read_card(path: Path) -> FolderCard:
+    """The card in a YAML file. Raises UserError that names the key that is missing, unknown or wrong."""
+    card = build(FolderCard, card_settings(path), str(path))
     build(FeatureConfig, Settings(dict(card.features)), f"{path}: features")
     return card
 
@@ -69,7 +74,7 @@ def load_folder(path: Path) -> Dataset:
     home = inside(path, "images", card.images)
     if not home.is_dir():
         raise DataError(f"{path}: images: there is no folder {home}; it holds one folder of images for each class")
-    table = read_class_table(_file(path, "attributes", card.attributes))
+    table = read_class_table(file_of(path, "attributes", card.attributes))
     folders = _join(path, table.classes, class_folders(home), home)
     unseen = _unseen(path, card, table.classes)
     photos = {k: photos_of(home, folder) for k, folder in enumerate(folders)}
@@ -83,28 +88,19 @@ def load_folder(path: Path) -> Dataset:
     split = hold_out(labels, [k for k in range(len(folders)) if k not in unseen], sorted(unseen), card.test_seen_share, card.seed)
     if not len(split.test_seen):
         raise DataError(f"{path}: test_seen_share = {card.test_seen_share} holds out no image of such small classes; make it larger")
-    words = None if card.word_vectors is None else read_word_vectors(_file(path, "word_vectors", card.word_vectors), table.attributes)
+    words = None if card.word_vectors is None else read_word_vectors(file_of(path, "word_vectors", card.word_vectors), table.attributes)
     return Dataset(
         name=card.name,
         classes=table.classes,
         labels=labels,
         split=split,
-        semantics=Semantics(table.values, table.attributes, _groups(path, card, table.attributes), words, card.semantics),
+        semantics=Semantics(
+            table.values, table.attributes, group_columns(path, card.groups, table.attributes, card.attributes), words, card.semantics
+        ),
         images=FileImages(home, [photo for photo, _ in pairs]),
         title=card.title or card.name,
         defaults=card.features,
     )
-
-
-def card_attributes(path: Path) -> tuple[str, ...]:
-    """The attribute names of the card at `path`, read without its images. Raises what `load_folder` raises."""
-    return read_class_table(_file(path, "attributes", read_card(path).attributes)).attributes
-
-
-def card_word_vectors(path: Path) -> Path | None:
-    """The file that the card names for word vectors, whether it is there or not."""
-    named = read_card(path).word_vectors
-    return None if named is None else inside(path, "word_vectors", named)
 
 
 def inside(card: Path, key: str, value: str) -> Path:
@@ -118,7 +114,8 @@ def inside(card: Path, key: str, value: str) -> Path:
     return target
 
 
-def _file(card: Path, key: str, value: str) -> Path:
+def file_of(card: Path, key: str, value: str) -> Path:
+    """The same, and a file. Raises DataError if there is none."""
     file = inside(card, key, value)
     if not file.is_file():
         raise DataError(f"{card}: {key}: there is no file {file}; check the path, which is relative to the card")
@@ -154,7 +151,7 @@ def _some(names: Sequence[str]) -> str:
 
 def _unseen(path: Path, card: FolderCard, classes: Sequence[str]) -> set[int]:
     if isinstance(card.unseen, str):
-        file = _file(path, "unseen", card.unseen)
+        file = file_of(path, "unseen", card.unseen)
         try:
             names = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
         except (OSError, UnicodeDecodeError) as error:
@@ -171,16 +168,17 @@ def _unseen(path: Path, card: FolderCard, classes: Sequence[str]) -> set[int]:
     return unseen
 
 
-def _groups(path: Path, card: FolderCard, attributes: Sequence[str]) -> dict[str, tuple[int, ...]]:
+def group_columns(path: Path, groups: Mapping[str, Sequence[str]], attributes: Sequence[str], table: str) -> dict[str, tuple[int, ...]]:
+    """Columns of each group of a card. Raises DataError if a name is no attribute of the file `table`, or stands in two groups."""
     column = {name: k for k, name in enumerate(attributes)}
     owner: dict[str, str] = {}
-    for group, names in card.groups.items():
+    for group, names in groups.items():
         for name in names:
             if name not in column:
                 raise DataError(
-                    f"{path}: groups: {group!r} holds {name!r}, which is no attribute in {card.attributes}{did_you_mean(name, attributes)}"
+                    f"{path}: groups: {group!r} holds {name!r}, which is no attribute in {table}{did_you_mean(name, attributes)}"
                 )
             if name in owner:
                 raise DataError(f"{path}: groups: the attribute {name!r} stands in {owner[name]!r} and in {group!r}; leave it in one")
             owner[name] = group
-    return {group: tuple(column[name] for name in names) for group, names in card.groups.items()}
+    return {group: tuple(column[name] for name in names) for group, names in groups.items()}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,8 @@ class FileImages:
 
     root: Path
     paths: Sequence[str]
+    left_out: frozenset[int] = field(default=frozenset(), kw_only=True)
+    """Images that nobody asks for and whose content is in no fingerprint."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", Path(self.root).resolve())
@@ -66,6 +69,21 @@ class FileImages:
         file = self.file(index)
         return read_image(file)
 
+    def leaving_out(self, index: Iterable[int]) -> FileImages:
+        """The same images, where those at `index` keep their numbers and are never looked at."""
+        return replace(self, left_out=frozenset(index))
+
+    def looks_whole(self, index: int) -> bool:
+        """Whether the file begins and ends as JPEG or PNG do. False is only a doubt: other formats may be fine."""
+        try:
+            with (self.root / self.paths[index]).open("rb") as stream:
+                head = stream.read(8)
+                stream.seek(-12, os.SEEK_END)
+                tail = stream.read()
+        except (OSError, ValueError):
+            return False
+        return (head.startswith(b"\xff\xd8") and tail.endswith(b"\xff\xd9")) or (head == b"\x89PNG\r\n\x1a\n" and b"IEND" in tail)
+
     def digest(self) -> str:
         """blake2b over the key and the content of every file, in order. Reads all of them."""
         return _digest((key, self._content(i)) for i, key in enumerate(self.paths))
@@ -75,6 +93,8 @@ class FileImages:
         return _digest((key, self._stat(i)) for i, key in enumerate(self.paths))
 
     def _content(self, index: int) -> bytes:
+        if index in self.left_out:
+            return b""
         file = self.file(index)
         try:
             return file.read_bytes()
@@ -82,6 +102,8 @@ class FileImages:
             raise DataError(f"The image {file} cannot be read ({error.strerror}); check its permissions") from error
 
     def _stat(self, index: int) -> bytes:
+        if index in self.left_out:
+            return b""
         stat = self.file(index).stat()
         return f"{stat.st_size} {stat.st_mtime_ns}".encode()
 

@@ -18,8 +18,9 @@ from zslkit.data.catalog import DATASETS, is_card, load_dataset
 from zslkit.data.images import SUFFIXES, FileImages
 from zslkit.data.split_versions import PARTS
 from zslkit.data.xlsa17 import Xlsa17, need_file, need_root
+from zslkit.data.xlsa17_cache import Pooled, open_features
 from zslkit.data.xlsa17_join import anchored, class_ids, plain
-from zslkit.data.xlsa17_mat import FeatureFile, read_feature_file, read_split_variables
+from zslkit.data.xlsa17_mat import read_split_variables
 from zslkit.dataset import Dataset, Images, Index
 from zslkit.errors import DataError
 
@@ -145,11 +146,11 @@ def of_proposed_split(name: str, source: Xlsa17, root: Path) -> Material:
 _LISTS = {"seen": "trainvalclasses.txt", "unseen": "testclasses.txt"}
 
 
-def _features(made: Material, file: Path) -> FeatureFile | None:
+def _features(made: Material, file: Path) -> Pooled | None:
     if not file.is_file():
         return None
     try:
-        read = read_feature_file(file)
+        read = open_features(file)
     except DataError as error:
         made.found_faults["read"] = str(error)
         made.why_no_labels = "res101.mat cannot be read"
@@ -163,7 +164,7 @@ def _features(made: Material, file: Path) -> FeatureFile | None:
     return read
 
 
-def _photos(made: Material, home: Path, read: FeatureFile | None) -> None:
+def _photos(made: Material, home: Path, read: Pooled | None) -> None:
     """The photos that res101.mat lists, missing ones too; without it all that lie below `home`, by their class folders."""
     there = sorted(
         Path(folder, file).relative_to(home).as_posix()

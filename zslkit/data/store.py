@@ -1,12 +1,14 @@
 """The feature store: features of every image of a dataset, memory-mapped, with a manifest of what made them.
 
-A store is a folder: maps.npy (N, D, H, W), pooled.npy (N, D), manifest.json. It is written beside and renamed when
-whole, so a folder without `.partial` in its name is a finished store. bfloat16 is kept as its upper 16 bits.
+A store is a folder: maps.npy (N, D, H, W), pooled.npy (N, D), manifest.json, which also lists the images that were skipped
+(their rows are zero). It is written beside and renamed when whole, so a folder without `.partial` in its name is a finished
+store. bfloat16 is kept as its upper 16 bits.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -16,10 +18,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from zslkit.dataset import Images
 from zslkit.errors import DataError
 from zslkit.files import cache_root as cache_root
+from zslkit.files import replacing
 
 SCHEMA = 1
+
+
+def images_digest(images: Images) -> str:
+    """Fingerprint of the content of all images, remembered as long as no file's size or time changes."""
+    signature = getattr(images, "stat_signature", None)
+    if signature is None:
+        return images.digest()
+    note = cache_root() / "digests" / str(signature())
+    if note.is_file():
+        return note.read_text()
+    digest = images.digest()
+    note.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(note, f".{os.getpid()}.new") as beside:
+        beside.write_text(digest, encoding="utf-8")
+    return digest
 
 
 class FeatureStore:
@@ -45,6 +64,9 @@ class FeatureStore:
         if not (isinstance(self._maps, np.ndarray) and isinstance(self._pooled, np.ndarray)):
             return False
         return bool(self._maps.dtype == stored_dtype(dtype)) and self._maps.shape == tuple(shape) and self._pooled.shape == tuple(shape[:2])
+
+    def __len__(self) -> int:
+        return int(self._maps.shape[0])
 
     @property
     def fingerprint(self) -> str:

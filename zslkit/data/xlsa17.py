@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from zslkit.data.cards import AttributeCard, read_names, shipped_card
 from zslkit.data.images import FileImages
 from zslkit.data.words import read_word_vectors
+from zslkit.data.xlsa17_cache import Pooled, open_features
 from zslkit.data.xlsa17_join import anchored, class_ids
-from zslkit.data.xlsa17_mat import FeatureFile, SplitFile, read_feature_file, read_split_file
+from zslkit.data.xlsa17_mat import SplitFile, read_split_file
 from zslkit.dataset import Dataset, DatasetSource
 from zslkit.errors import DataError
 from zslkit.semantics import Semantics
@@ -24,7 +25,7 @@ from zslkit.semantics import Semantics
 class Xlsa17(DatasetSource):
     """A dataset below `root` as its papers lay it out: `xlsa17/data/<folder>/{att_splits,res101}.mat` and a folder of photos.
 
-    Pooled features come from res101.mat. Where the photos are there too, the Dataset has both.
+    Pooled features come from res101.mat, converted once into the cache. Where the photos are there too, the Dataset has both.
     A subclass says what is its own in the class attributes.
     """
 
@@ -63,7 +64,7 @@ class Xlsa17(DatasetSource):
     def load(self, name: str, root: Path) -> Dataset:
         root = need_root(name, root)
         splits = self.read_splits(name, root)
-        read = read_feature_file(need_file(name, root, f"xlsa17/data/{self.folder}/res101.mat", self.features_from))
+        read = open_features(need_file(name, root, f"xlsa17/data/{self.folder}/res101.mat", self.features_from))
         classes = splits.classes or tuple(f"{self.nameless} {k + 1}" for k in range(len(splits.attributes)))
         self._check_fit(name, splits, read)
         paths = [anchored(file) for file in read.files]
@@ -75,6 +76,8 @@ class Xlsa17(DatasetSource):
             semantics=self.semantics(name, root, splits.attributes),
             images=self._images(name, root, paths),
             features=read.features,
+            features_digest=read.fingerprint,
+            origin=f"res101.mat of xlsa17, sha256 {read.sha256[:16]}",
             title=self.title,
             defaults=self.defaults,
         )
@@ -145,7 +148,7 @@ class Xlsa17(DatasetSource):
             )
         return FileImages(home, [path for path in paths if path is not None])
 
-    def _check_fit(self, name: str, splits: SplitFile, read: FeatureFile) -> None:
+    def _check_fit(self, name: str, splits: SplitFile, read: Pooled) -> None:
         last = max(int(part.max()) for part in splits.split.parts().values())
         if last >= len(read.labels):
             raise DataError(

@@ -170,6 +170,8 @@ def _block(
         title += [d.partition(": ")[2] for d in differing if d.partition(": ")[2] not in " ".join(title)]
     if absent := records[0].classes_without_images:
         notes.append(f"{len(absent)} of {info.classes} classes have no test image and count in no mean ({absent[0]}, ...).")
+    if skipped := max(r.dataset.n_skipped for r in records):
+        notes.append(f"{skipped} images that could not be read were skipped and are in none of the sets (features.skip_bad).")
     notes += [_optimism(row) for row in rows if "H" in row.optimistic or "T1" in row.optimistic]
     if reference:
         notes.append("Published rows: as printed by others, under the protocol of each paper; not run here.")
@@ -241,6 +243,7 @@ def _badges(record: RunRecord) -> tuple[str, ...]:
         "uncalibrated" if protocol.calibration == "none" else "gamma picked on validation",
         *([f"{protocol.folds} validation folds"] if (protocol.folds or 1) > 1 else []),
         "backbone tuned" if record.features.tuned else "backbone frozen",
+        *([record.model.pretraining_note] if record.model.pretraining_note else []),
     )
 
 

@@ -25,7 +25,10 @@ class Part(BaseModel):
 
 
 class ModelInfo(Part):
-    """The plugin that ran: registry name, the distribution that brought it, and what it says of itself."""
+    """The plugin that ran: registry name, the distribution that brought it, and what it says of itself.
+
+    pretraining_note: what a reader must know of data that it was trained on elsewhere, or "".
+    """
 
     name: str
     distribution: str
@@ -33,12 +36,14 @@ class ModelInfo(Part):
     class_path: str
     protocol: Literal["inductive", "class-inductive", "transductive"]
     citation: str = ""
+    pretraining_note: str = ""
 
 
 class DatasetInfo(Part):
     """The dataset in numbers. published_as: the name under which published results may stand beside it, or ''.
 
     semantics: what its classes are described by, "attributes" or "sentences" (Semantics.kind).
+    n_skipped: images that could not be read and are in none of the sets.
     """
 
     name: str
@@ -51,6 +56,7 @@ class DatasetInfo(Part):
     n_test_unseen: NonNegativeInt
     published_as: str = ""
     semantics: str = "attributes"
+    n_skipped: NonNegativeInt = 0
 
 
 class FeatureInfo(Part):

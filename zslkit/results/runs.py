@@ -75,7 +75,7 @@ class RunFolder:
         final = run_path(out, dataset, model, seed, identity)
         with _explained(final):
             final.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(f"{final}.lock")
+            lock = FileLock(final.with_name(f".{final.name}.lock"))  # hidden, so that seed0-* names run folders alone
             try:
                 lock.acquire(timeout=0)
             except Timeout:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from zslkit.backbones import Backbone
 from zslkit.config import Config, Input, Layer, TrainConfig, build, merge, nested
 from zslkit.dataset import Dataset, Index
 from zslkit.errors import UserError
@@ -88,7 +89,11 @@ class Bench:
             raise Failed(f"the config cannot be made for a short training ({error}); say in check_settings what suits the model") from error
 
     def inputs(self, kind: Input | None = None, dataset: Dataset | None = None) -> Inputs:
-        return tiny_inputs(dataset or self.dataset, kind or self.frozen_input)
+        return tiny_inputs(dataset or self.dataset, kind or self.frozen_input, self._encoder)
+
+    @cached_property
+    def _encoder(self) -> Backbone | None:
+        return self.kind.image_encoder(self.config())
 
     def make(
         self, seed: int = 0, *, dataset: Dataset | None = None, inputs: Inputs | None = None, config: ModelConfig | None = None
@@ -105,9 +110,16 @@ class Bench:
         inputs: Inputs | None = None,
         checkpoint: Path | None = None,
         observer: Observer | None = None,
+        told: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> Trained:
-        """Train in place, as the harness does."""
+        """Train in place, as the harness does. told: is given every line of the log at once."""
         inputs, log = inputs or self.inputs(), cast(list[Mapping[str, Any]], [])
+
+        def keep(**values: Any) -> None:
+            log.append(values)
+            if told is not None:
+                told(values)
+
         fit(
             model,
             dataset or self.dataset,
@@ -115,7 +127,7 @@ class Bench:
             seed=seed,
             device=CPU,
             reporter=Silent(),
-            log=lambda **values: log.append(values),
+            log=keep,
             name="train",
             checkpoint=checkpoint,
             observer=observer,

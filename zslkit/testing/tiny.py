@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from zslkit.backbones import Transform
+from zslkit.backbones import Backbone, Transform
 from zslkit.config import Input
 from zslkit.data.extract import ImageInputs
 from zslkit.data.images import ArrayImages
@@ -63,11 +63,13 @@ def tiny_dataset(*, images: bool = True, word_vectors: bool = True, groups: bool
     return replace(made, semantics=semantics, images=made.images if images else None)
 
 
-def tiny_inputs(dataset: Dataset, kind: Input = "pooled") -> Inputs:
+def tiny_inputs(dataset: Dataset, kind: Input = "pooled", encoder: Backbone | None = None) -> Inputs:
     """The inputs of a tiny dataset as the harness would prepare them: by one small frozen backbone, or with it to be trained.
 
-    pooled: (16,). map: (16, 3, 4). image: (3, 12, 16), and `build_backbone` makes the backbone.
+    pooled: (16,). map: (16, 3, 4). image: (3, 12, 16), and `build_backbone` makes the backbone. encoder: a model's own in its place.
     """
+    if encoder is not None:
+        return _encoded(dataset, kind, encoder)
     shape = (CHANNELS, HEIGHT, WIDTH)
     facts = ("tiny", "made up", "tiny", f"tiny {kind}")
     if kind == "pooled":
@@ -102,6 +104,22 @@ class TinyBackbone(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return torch.relu(self.normalisation(self.convolution(images)))
+
+
+def _encoded(dataset: Dataset, kind: Input, encoder: Backbone) -> Inputs:
+    assert isinstance(dataset.images, ArrayImages), "this tiny dataset was made without images"
+    images = ImageInputs(dataset.images, encoder.transform)
+    pixels = images.batch(np.arange(len(dataset.images)))
+    size = int(pixels.shape[2]), int(pixels.shape[3])
+    shape = encoder.map_shape(*size)
+    facts = (encoder.name, encoder.label, encoder.digest, f"tiny {kind} {encoder.digest}")
+    if kind == "image":
+        return Inputs(images, kind, (3, *size), shape, encoder.build, *facts, size)
+    with torch.inference_mode():
+        maps: Tensor = encoder.build().eval()(pixels)
+    if kind == "map":
+        return Inputs(ArraySource(maps.numpy()), kind, shape, shape, None, *facts, size)
+    return Inputs(ArraySource(maps.mean(dim=(2, 3)).numpy()), kind, shape[:1], None, None, *facts, size)
 
 
 @lru_cache(maxsize=4)

@@ -76,12 +76,13 @@ def saves_and_loads(bench: Bench) -> None:
 
 @check(
     reason="Long trainings are interrupted; one that goes on elsewhere than it stopped gives a result of its own.",
-    hint="keep no state of the training in plain attributes (counters, averages): a buffer is part of the checkpoint",
+    hint="keep no state of the training in plain attributes (counters, averages): a buffer is part of the checkpoint, and so is what a "
+    "stage of one's own keeps, the generators too",
     after=[same_seed_same_model],
 )
-def resumes(bench: Bench) -> None:
+def resumes(bench: Bench) -> str | None:
     if not bench.gradient:
-        raise Skipped("it trains itself; only the harness's loop keeps checkpoints")
+        return _resumes_by_stages(bench)
     config = bench.config(changes={"train.epochs": 3})
     whole = bench.fit(bench.make(config=config))
     with TemporaryDirectory() as folder:
@@ -93,6 +94,39 @@ def resumes(bench: Bench) -> None:
         resumed = bench.fit(bench.make(config=config), checkpoint=path)
     if unlike := difference(whole.state, resumed.state):
         raise Failed(f"interrupted after epoch 1 and resumed, it ends elsewhere: {unlike}")
+    return None
+
+
+def _resumes_by_stages(bench: Bench) -> str:
+    """Interrupt a model that trains itself in the second epoch of every attempt, so that each adds one, until it is through."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "checkpoint.pt"
+        epochs = sum("stage" in line for line in bench.trained().log)
+        if not epochs:
+            raise Skipped("it trains itself and without stages (Trainer.stage); an interruption starts it anew")
+        for _ in range(epochs):
+            try:
+                resumed = bench.fit(bench.make(), checkpoint=path, told=_SecondEpoch())
+                break
+            except _Stopped:
+                pass
+        else:
+            raise Failed(f"with every epoch interrupted after the one before, {epochs} attempts do not end its {epochs} epochs")
+    if unlike := difference(bench.trained().state, resumed.state):
+        raise Failed(f"interrupted after every epoch of its stages and resumed, it ends elsewhere: {unlike}")
+    return f"interrupted after each of {epochs} epochs of its stages"
+
+
+class _SecondEpoch:
+    """Ends the training when the second epoch of a stage is told: the first one is kept by then."""
+
+    def __init__(self) -> None:
+        self._told = 0
+
+    def __call__(self, line: Mapping[str, Any]) -> None:
+        self._told += "stage" in line
+        if self._told == 2:
+            raise _Stopped
 
 
 class _Stopped(Exception):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,11 +16,12 @@ from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from zslkit.config import TrainConfig
 from zslkit.errors import TrainingError
-from zslkit.model import GradientModel, TrainingView
+from zslkit.model import GradientModel, Kept, TrainingView
 from zslkit.progress import Phase, Reporter
 from zslkit.training import checkpoint
 from zslkit.training.resident import resident
 from zslkit.training.sampling import batches
+from zslkit.training.stage import Stage
 
 CHECKPOINT_SHARE = 0.05
 """Of the time, what writing checkpoints may take: a small model is saved after every epoch, a large one less often."""
@@ -55,9 +56,32 @@ class Loop:
         self._path, self._observer = checkpoint_path, observer
         self.seconds = 0.0
         """Time spent in training steps, interruptions and observers left out."""
+        self._stages: set[str] = set()
 
     def log(self, **values: float) -> None:
         self._log(phase=self._name, **values)
+
+    def stage(self, name: str, epochs: int, keeps: Mapping[str, Kept], *, steps: int = 1, mend: str = "lower the learning rate") -> Stage:
+        """See zslkit.model.Trainer. Raises ValueError if a stage of that name was there before."""
+        if name in self._stages:
+            raise ValueError(f"the stage {name!r} was there before; give every stage of a model a name of its own")
+        self._stages.add(name)
+        return Stage(
+            name,
+            epochs,
+            keeps,
+            steps=steps,
+            mend=mend,
+            path=self._path,
+            share=CHECKPOINT_SHARE,
+            reporter=self._reporter,
+            log=self._log,
+            label=self._name,
+            spent=self._spend,
+        )
+
+    def _spend(self, seconds: float) -> None:
+        self.seconds += seconds
 
     def train(self, model: GradientModel, view: TrainingView) -> None:
         """Train in place. Raises TrainingError that names the term if one is not finite."""

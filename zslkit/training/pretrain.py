@@ -16,9 +16,9 @@ from filelock import FileLock
 from safetensors.torch import save_file
 from torch import nn
 
-from zslkit.backbones import Backbone
-from zslkit.data.extract import ImageInputs, images_digest
-from zslkit.data.store import cache_root
+from zslkit.backbones import Backbone, MapNetwork
+from zslkit.data.extract import ImageInputs
+from zslkit.data.store import cache_root, images_digest
 from zslkit.dataset import Dataset
 from zslkit.errors import DataError, TrainingError
 from zslkit.files import replacing
@@ -66,6 +66,7 @@ def _train(dataset: Dataset, start: Backbone, epochs: int, device: torch.device,
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = start.build().to(device).train()
+        assert isinstance(network, MapNetwork)  # a model's own encoder is never trained here
         height, width = inputs.batch(index[:1]).shape[2:]
         table = torch.from_numpy(dataset.semantics.normalised()[names]).to(device)
         head = nn.Linear(start.map_shape(height, width)[0], table.shape[1]).to(device)

@@ -14,12 +14,16 @@ from torch import nn
 
 from zslkit.backbones import Backbone, load_backbone
 from zslkit.config import FeatureConfig, Input
-from zslkit.data.extract import ImageInputs, open_store, store_key
+from zslkit.data.extract import ImageInputs, first_size, open_store, store_key
+from zslkit.data.unreadable import look
 from zslkit.dataset import Dataset
 from zslkit.errors import UserError
 from zslkit.progress import Reporter
 from zslkit.training.pretrain import trainval_weights
 from zslkit.training.view import ArraySource, MapSource, PooledSource, Source
+
+AS_GIVEN = "as given"
+"""The backbone of features that came with the dataset."""
 
 
 @dataclass(frozen=True)
@@ -53,38 +57,69 @@ def choose_input(accepted: tuple[Input, ...], config: FeatureConfig, dataset: Da
     wanted = usual if config.input in ("auto", "frozen") else [k for k in accepted if k == config.input]
     if not wanted:
         raise UserError(f"{model} takes {' or '.join(accepted)} inputs, not {config.input}; set features.input accordingly")
-    if dataset.images is None:
-        if "pooled" not in wanted:
-            raise UserError(
-                f"{model} takes {' or '.join(wanted)} inputs, and {dataset.name} has only pooled features here; "
-                "put its images below --data-root"
-            )
-        return "pooled"
-    return wanted[0]
+    if dataset.images is not None:
+        return wanted[0]
+    held: tuple[Input, ...] = ("pooled",) if dataset.maps is None else ("pooled", "map")
+    if usable := [k for k in wanted if k in held]:
+        return usable[0]
+    raise UserError(
+        f"{model} takes {' or '.join(wanted)} inputs, and {dataset.name} has "
+        + (
+            "only pooled features here; put its images below --data-root, or import feature maps (zslkit data import)"
+            if dataset.maps is None
+            else "feature maps but no images here; put its images below --data-root"
+        )
+    )
 
 
-def prepare(dataset: Dataset, config: FeatureConfig, kind: Input, device: torch.device, reporter: Reporter) -> Inputs:
-    """Extract or find the features, or make ready the images.
+def prepare(
+    dataset: Dataset,
+    config: FeatureConfig,
+    kind: Input,
+    device: torch.device,
+    reporter: Reporter,
+    encoder: Backbone | None = None,
+    batch: int | None = None,
+) -> Inputs:
+    """Extract or find the features, or make ready the images. batch: images at once, None: what suits the device.
 
-    Pooled features that came with the dataset are used if it has no images. Raises what backbones and stores raise.
+    Features and maps that came with the dataset are used if it has no images. encoder: the model's own, in the place of the backbone
+    that the config names; then there must be images. Raises what backbones and stores raise, and UserError.
     """
-    if kind == "pooled" and dataset.images is None:
-        assert dataset.features is not None
-        features = dataset.features
-        fingerprint = _array_fingerprint(features)
-        return Inputs(ArraySource(features), kind, features.shape[1:], None, None, "as given", "as given", fingerprint, fingerprint, None)
-    assert dataset.images is not None
-    backbone = _backbone(dataset, config, device, reporter)
-    height, width = np.asarray(backbone.transform.pixels(dataset.images.open(0))).shape[:2]
+    if encoder is not None and dataset.images is None:
+        raise UserError(
+            f"{encoder.name} has to see the images, and {dataset.name} has only features of another network here; "
+            "put its images below --data-root"
+        )
+    if dataset.images is None:
+        return _given(dataset, kind)
+    backbone = encoder if encoder is not None else _backbone(dataset, config, device, reporter)
+    height, width = first_size(dataset.images, backbone.transform, reporter, dataset.skipped)
     facts = (backbone.name, backbone.label, backbone.digest)
     if kind == "image":
+        look(dataset.images, reporter, dataset.skipped)
         fingerprint = store_key(dataset.images, backbone, "image")
         source, shape = ImageInputs(dataset.images, backbone.transform), backbone.map_shape(height, width)
         return Inputs(source, kind, (3, height, width), shape, backbone.build, *facts, fingerprint, (height, width))
-    store = open_store(dataset.name, dataset.images, backbone, config.dtype, device, reporter)
+    how: dict[str, Any] = {"precision": config.precision, "skipped": dataset.skipped, "batch": batch}
+    store = open_store(dataset.name, dataset.images, backbone, config.dtype, device, reporter, **how)
     if kind == "pooled":
         return Inputs(PooledSource(store), kind, store.map_shape[:1], None, None, *facts, store.fingerprint, (height, width))
     return Inputs(MapSource(store), kind, store.map_shape, store.map_shape, None, *facts, store.fingerprint, (height, width))
+
+
+def _given(dataset: Dataset, kind: Input) -> Inputs:
+    """What came with the dataset; a pooled model takes the means of maps."""
+    if kind == "pooled" and dataset.features is not None:
+        source: Source = ArraySource(dataset.features)
+        shape, maps = dataset.features.shape[1:], None
+        fingerprint = dataset.features_digest or _array_fingerprint(dataset.features)
+    else:
+        assert dataset.maps is not None
+        maps = dataset.maps.map_shape if kind == "map" else None
+        source, shape = (MapSource if kind == "map" else PooledSource)(dataset.maps), maps or dataset.maps.map_shape[:1]
+        fingerprint = dataset.maps.fingerprint
+    return Inputs(source, kind, shape, maps, None, AS_GIVEN, dataset.origin or AS_GIVEN, fingerprint, fingerprint, None)
 
 
 def _backbone(dataset: Dataset, config: FeatureConfig, device: torch.device, reporter: Reporter) -> Backbone:

@@ -10,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zslkit.data.store import FeatureStore
-from zslkit.dataset import Dataset
+from zslkit.dataset import Dataset, Maps
 
 Index = NDArray[np.int64]
 
@@ -28,7 +27,7 @@ class Source(Protocol):
 class MapSource:
     """Feature maps (B, D, H, W) from a store."""
 
-    store: FeatureStore
+    store: Maps
 
     def batch(self, index: Index) -> Tensor:
         return self.store.maps(index)
@@ -41,7 +40,7 @@ class MapSource:
 class PooledSource:
     """Pooled features (B, D) from a store."""
 
-    store: FeatureStore
+    store: Maps
 
     def batch(self, index: Index) -> Tensor:
         return self.store.pooled(index)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zslkit.cli.data.places import Place, look
-from zslkit.cli.describe import shown
 from zslkit.cli.listing import DATASETS
 from zslkit.cli.options import debug_option, json_option
 from zslkit.cli.output import print_columns, print_json, printable, size_words
+from zslkit.config_words import shown
 from zslkit.errors import ZslkitError
 
 if TYPE_CHECKING:

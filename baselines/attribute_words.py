@@ -1,0 +1,26 @@
+"""The word vectors that attributes start from, as DAZLE, MSDN, TransZero and GEM-ZSL have them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F_
+
+from zslkit.errors import UserError
+from zslkit.model import Task
+
+Words = Literal["given", "random"]
+
+
+def attribute_words(model: str, task: Task, how: Words, width: int) -> Tensor:
+    """V (A, W): the dataset's word vectors, L2-normalised per attribute, or N(0, 1) of that width.
+
+    Raises UserError that names the model if they are to be given and the dataset has none.
+    """
+    if how == "random":
+        return torch.randn(task.n_attributes, width)
+    if task.word_vectors is None:
+        raise UserError(f"{task.dataset} has no word vectors of its attributes and {model} starts from them; set word_vectors=random")
+    return F_.normalize(torch.from_numpy(task.word_vectors).float(), dim=1)

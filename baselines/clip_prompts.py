@@ -1,0 +1,75 @@
+"""What CLIP is told of a class: its name, or its strongest attributes, in sentences made from templates."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zslkit.data.words import phrases_of
+from zslkit.errors import UserError
+
+SLOT = "{}"
+"""Where a template takes the class."""
+
+
+def readable(name: str) -> str:
+    """A class name as people write it: no number before it, blanks for _, + and /, lower case.
+
+    >>> readable("001.Black_footed_Albatross")
+    'black footed albatross'
+    >>> readable("grizzly+bear")
+    'grizzly bear'
+    >>> readable("b/bow_window/indoor")
+    'b bow window indoor'
+    """
+    text = re.sub(r"^\d+\.\s*(?=\D)", "", unicodedata.normalize("NFKC", name).strip())
+    return " ".join(re.sub(r"[_+/\\]", " ", text).lower().split())
+
+
+def name_prompts(classes: Sequence[str], templates: Sequence[str]) -> list[tuple[str, ...]]:
+    """The sentences of each of C classes, one from each template, in the templates' order.
+
+    Raises UserError if two classes read the same, since no score could then tell them apart.
+    """
+    names = [readable(name) for name in classes]
+    for spoken, group in groupby(sorted(range(len(names)), key=lambda k: names[k]), key=lambda k: names[k]):
+        if len(alike := list(group)) > 1:
+            raise UserError(
+                f"clip: the classes {classes[alike[0]]!r} and {classes[alike[1]]!r} both read {spoken!r}; rename one of them, "
+                "or describe classes by prompts=attributes"
+            )
+    return [tuple(template.replace(SLOT, name) for template in templates) for name in names]
+
+
+def attribute_prompts(
+    table: NDArray[np.float32],
+    classes: Sequence[str],
+    attributes: Sequence[str],
+    templates: Sequence[str],
+    strongest: int,
+    words: Mapping[str, str],
+) -> list[tuple[str, ...]]:
+    """As `name_prompts`, with the strongest attributes of each class in words instead of its name, strongest first.
+
+    table (C, A): its largest values above zero are taken, of equal ones the first. words: attribute name -> plain words for it.
+    Raises UserError if attributes have no names in words, `words` speaks of one that is not there, or a class has none above zero.
+    """
+    if all(re.fullmatch(r"\w+ \d+", name) for name in attributes):
+        raise UserError(
+            f"clip: prompts=attributes needs attributes with names in words, and here they are {attributes[0]!r}, ...; "
+            "name them, or take prompts=names"
+        )
+    phrases = [" ".join(phrase.words) for phrase in phrases_of(attributes, words)]
+    prompts = []
+    for name, row in zip(classes, table, strict=True):
+        chosen = [int(i) for i in np.argsort(-row, kind="stable")[:strongest] if row[i] > 0]
+        if not chosen:
+            raise UserError(f"clip: the class {name!r} has no attribute above zero to be described by; take prompts=names")
+        told = ", ".join(phrases[i] for i in chosen)
+        prompts.append(tuple(template.replace(SLOT, told) for template in templates))
+    return prompts

@@ -1,0 +1,217 @@
+"""CLIP's two encoders through open_clip: architectures, weights that are read and never fetched, and texts as vectors."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zslkit.backbones import Backbone, Transform, read_state, state_digest
+from zslkit.errors import MissingWeights, UnknownName, UserError, did_you_mean
+
+TINY = "tiny"
+"""An architecture of our own with two layers in each encoder: to try the way from photo to score without a file of weights."""
+_TINY_SIZES: dict[str, Any] = {
+    "embed_dim": 24,
+    "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
+}
+_MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+_TEXTS = 256
+"""Texts that are embedded at once."""
+_EXTRAS = frozenset({"input_resolution", "context_length", "vocab_size"})
+"""Numbers that some files of weights hold beside the tensors."""
+
+
+class ImageNetwork(nn.Module):
+    """Images (B, 3, h, w) to their embeddings as maps of one place, (B, E, 1, 1), not normalised."""
+
+    def __init__(self, visual: nn.Module) -> None:
+        super().__init__()
+        self.visual = visual
+
+    def forward(self, images: Tensor) -> Tensor:
+        embedding: Tensor = self.visual(images)
+        return embedding[:, :, None, None]
+
+
+@dataclass(frozen=True)
+class ImageEncoder(Backbone):
+    """CLIP's image encoder as the harness takes a backbone. digest is of both encoders, so that other texts are another source."""
+
+    architecture: str
+
+    def build(self) -> nn.Module:
+        visual = _made(_sizes(self.architecture)).visual
+        visual.load_state_dict(self.state)
+        return ImageNetwork(visual)
+
+
+def image_encoder(architecture: str, weights: str) -> ImageEncoder:
+    """The image encoder with its weights, size and normalisation. Raises as `clip_model` does."""
+    model, label = clip_model(architecture, weights)
+    state = {k: v.clone() for k, v in model.visual.state_dict().items()}
+    digest = state_digest(model.state_dict())
+    return ImageEncoder(f"{architecture} (open_clip)", None, label, digest, _transform(model, architecture, weights), state, architecture)
+
+
+def clip_model(architecture: str, weights: str) -> tuple[Any, str]:
+    """Both encoders on the CPU in evaluation mode, and in words where their weights are from.
+
+    weights: a file, a tag of open_clip whose file is in its cache, or random (the same ones everywhere).
+    Raises UserError if open_clip is missing or the file does not fit, UnknownName for an architecture that open_clip does not have,
+    MissingWeights if a tag is not in the cache.
+    """
+    sizes = _sizes(architecture)
+    if weights == "random":
+        return _made(sizes), "random"
+    path, label = _found(architecture, weights)
+    model = _made(sizes)
+    _fill(model, path, architecture)
+    return model, label
+
+
+def embed_texts(model: Any, architecture: str, texts: Sequence[str], device: torch.device) -> Tensor:
+    """Embeddings (N, E) of N texts, not normalised, on the device. Raises UserError for a text that the encoder would cut off."""
+    tokenizer = _tokenizer(architecture)
+    length = int(tokenizer.context_length)
+    for text in texts:
+        # two tokens mark start and end
+        if (tokens := len(tokenizer.encode(text)) + 2) > length:
+            raise UserError(
+                f"clip: a prompt has {tokens} tokens and {architecture} reads {length} ({text[:60]!r}, ...); "
+                "shorten the templates or set strongest lower"
+            )
+    model = model.to(device)
+    with torch.inference_mode():
+        parts = [model.encode_text(tokenizer(list(texts[i : i + _TEXTS])).to(device)).float() for i in range(0, len(texts), _TEXTS)]
+    return torch.cat(parts)
+
+
+def _open_clip() -> Any:
+    try:
+        import open_clip
+    except ImportError as error:
+        raise UserError("clip needs open_clip; install it with: pip install 'zslkit[clip]'") from error
+    return open_clip
+
+
+def _made(sizes: dict[str, Any]) -> Any:
+    """The model with random weights, the same ones at every call."""
+    from open_clip.model import CLIP, CustomTextCLIP
+
+    # Not by open_clip.create_model, which warns of random weights and would fetch those of some image encoders.
+    sizes = copy.deepcopy(sizes)
+    kind = CustomTextCLIP if sizes.pop("custom_text", False) else CLIP
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return kind(**sizes).eval()
+
+
+def _sizes(architecture: str) -> dict[str, Any]:
+    """What open_clip builds the architecture from. Refused: names that lead to a hub, encoders that read texts otherwise than CLIP."""
+    library = _open_clip()
+    if architecture == TINY:
+        return _TINY_SIZES
+    known = library.list_models()
+    if architecture not in known:
+        raise UnknownName("open_clip architecture", architecture, [*known, TINY], "List them with: open_clip.list_models()")
+    sizes: dict[str, Any] = library.get_model_config(architecture)
+    text, vision = sizes["text_cfg"], sizes["vision_cfg"]
+    if "multimodal_cfg" in sizes:
+        raise UserError(f"clip: {architecture} writes captions; take an encoder of texts alone, such as ViT-B-32-quickgelu")
+    if text.get("hf_model_name") or text.get("hf_tokenizer_name"):
+        raise UserError(
+            f"clip: {architecture} reads texts with a tokenizer that lies on a hub, and nothing is fetched; "
+            "take one with CLIP's own, such as ViT-B-32-quickgelu or ViT-L-14-quickgelu"
+        )
+    if "timm_model_name" in vision:
+        vision["timm_model_pretrained"] = False
+    return sizes
+
+
+def _tokenizer(architecture: str) -> Any:
+    library = _open_clip()
+    if architecture == TINY:
+        return library.SimpleTokenizer(context_length=_TINY_SIZES["text_cfg"]["context_length"])
+    return library.get_tokenizer(architecture)
+
+
+def _transform(model: Any, architecture: str, weights: str) -> Transform:
+    """Size from the encoder; normalisation as open_clip lists it for the tag, or for the architecture's first tag if it is a file."""
+    from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
+
+    tags = list_pretrained_tags_by_model(architecture)
+    listed = get_pretrained_cfg(architecture, weights) or (get_pretrained_cfg(architecture, tags[0]) if tags else {})
+    if listed.get("resize_mode", "shortest") != "shortest":
+        raise UserError(f"clip: {architecture} takes distorted images, which the harness does not make; take another architecture")
+    size = model.visual.image_size
+    height, width = size if isinstance(size, (tuple, list)) else (size, size)
+    mean, std = listed.get("mean") or _MEAN, listed.get("std") or _STD
+    return Transform((int(height), int(width)), tuple(mean), tuple(std), str(listed.get("interpolation") or "bicubic"))
+
+
+def _found(architecture: str, weights: str) -> tuple[Path, str]:
+    """The file of the weights, and where it is from in words."""
+    from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
+
+    path = Path(weights).expanduser()
+    if path.is_file():
+        return path, f"file {path.name}"
+    tags = list_pretrained_tags_by_model(architecture)
+    if path.suffix or os.sep in weights:
+        raise UserError(f"clip: there is no weights file {weights}; check the path")
+    listed = get_pretrained_cfg(architecture, weights)
+    if not listed:
+        miss = did_you_mean(weights, tags)
+        raise UserError(f"clip: weights = {weights!r} is neither a file, nor random, nor a tag of open_clip for {architecture}{miss}")
+    if (cached := cached_file(listed)) is None:
+        raise MissingWeights(
+            f"clip: the weights {weights!r} of {architecture} are not in open_clip's cache and are not fetched unasked; "
+            "give a file with --set weights=FILE, or fetch them once with: "
+            f"python -c \"import open_clip; open_clip.create_model('{architecture}', '{weights}')\""
+        )
+    return cached, f"{weights} (open_clip cache)"
+
+
+def cached_file(listed: dict[str, Any]) -> Path | None:
+    """The file of one entry of open_clip's list of weights where open_clip would have put it, or None. Asks no network."""
+    if hub := listed.get("hf_hub"):
+        from huggingface_hub import try_to_load_from_cache
+
+        repository, _, name = str(hub).rpartition("/")
+        names = [f"{Path(name).stem}.safetensors", name] if name else ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]
+        for candidate in names:
+            if isinstance(found := try_to_load_from_cache(repository, candidate), str):
+                return Path(found)
+    if url := listed.get("url"):
+        path = Path.home() / ".cache" / "clip" / str(url).rpartition("/")[2]
+        return path if path.is_file() else None
+    return None
+
+
+def _fill(model: Any, path: Path, architecture: str) -> None:
+    from open_clip.model import convert_to_custom_text_state_dict
+
+    theirs = read_state(path)
+    ours = model.state_dict()
+    if "text_projection" in theirs and "text_projection" not in ours:
+        theirs = convert_to_custom_text_state_dict(theirs)
+    if "logit_scale" in theirs and theirs["logit_scale"].numel() == 1:
+        theirs["logit_scale"] = theirs["logit_scale"].reshape(ours["logit_scale"].shape)
+    names = ours.keys() | (theirs.keys() - _EXTRAS)
+    wrong = sorted(k for k in names if k not in ours or k not in theirs or ours[k].shape != theirs[k].shape)
+    if wrong:
+        raise UserError(
+            f"{path} does not fit {architecture}: {len(wrong)} of {len(ours)} tensors are missing, too many or of another shape "
+            f"({wrong[0]}{', ...' if len(wrong) > 1 else ''}); set architecture to that of the file"
+        )
+    if broken := sorted(k for k in ours if not torch.isfinite(theirs[k]).all()):
+        raise UserError(f"{path} holds values that are not finite ({broken[0]}); get the file anew")
+    model.load_state_dict({k: theirs[k] for k in ours})

@@ -1,0 +1,120 @@
+"""GEM-ZSL: a global embedding helped by attributes that must be found somewhere in the image (Liu et al., CVPR 2021)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F_
+
+from baselines.attribute_maps import compactness, decorrelation
+from baselines.attribute_words import Words, attribute_words
+from zslkit.config import TrainConfig
+from zslkit.errors import UserError
+from zslkit.model import AttentionMaps, GradientConfig, GradientModel, Task
+
+
+class GEMTrainConfig(TrainConfig):
+    """The gradient loop of the released CUB run."""
+
+    epochs: int = Field(15, ge=0)
+    batch_size: int = Field(8, ge=1)
+    sampling: Literal["uniform", "balanced"] = Field("balanced", description="balanced: distinct classes at random, one image each")
+    optimizer: Literal["rmsprop", "adam", "adamw", "sgd"] = "sgd"
+    lr: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(1e-5, ge=0)
+    lr_factor: float = Field(0.5, gt=0, le=1, description="learning rate times this every lr_every epochs")
+
+
+class GEMConfig(GradientConfig):
+    """Settings of GEM-ZSL. Weights of 0 switch a term off; the defaults are those of the released CUB run."""
+
+    scale: float = Field(20.0, gt=0, description="of the cosine between embedding and class attributes")
+    w_attribute: float = Field(1.0, ge=0, description="regression of each attribute's largest answer")
+    w_decorrelation: float = Field(0.1, ge=0, description="group decorrelation of the attribute queries")
+    w_compactness: float = Field(0.2, ge=0, description="compactness of the attention maps")
+    use_groups: bool = Field(True, description="decorrelate between the dataset's attribute groups; no: one group of all")
+    hidden: int = Field(512, ge=1, description="hidden units of the word encoder")
+    word_vectors: Words = Field("given", description="what the word encoder reads; random needs no word vectors")
+    word_dim: int = Field(300, ge=1, description="width of the word vectors if they are random")
+    train: GEMTrainConfig = GEMTrainConfig()
+
+
+class GEMZSL(GradientModel):
+    """A feature map f (D, H, W), the backbone trained with it or frozen, and attribute word vectors w_i (W,), fixed.
+
+        g = V GAP(f)                        global attribute scores, V (A, D), GAP the mean over positions
+        z_k = scale * cos(g, a_k)           class score
+        q_i = E2 relu(E1 w_i)               attribute i as a query, E1 (hidden, W), E2 (D, hidden)
+        M_i = <f, q_i> at each position     the answers to attribute i
+        l_i = max over positions of M_i     local attribute score
+        A_i = softmax over positions of M_i attention map
+
+    Loss: cross entropy of z over the seen classes
+        + w_attribute * mean squared error of l and the true class's attributes
+        + w_decorrelation * mean over channels of the sum over attribute groups of the norm of q in that channel
+        + w_compactness * mean over images and attributes of sum over positions of A_i * squared distance to the largest
+          answer's, in diagonals of the map.
+
+    The local part serves training alone: it shapes the map that g reads if the backbone is trained (features.input=image).
+    On frozen maps nothing connects it with the class scores, so there it only gives attention maps. Taking means is ours
+    (so that a weight says the same for maps of any size), and so are the word encoder's depth and the softmax in A. The
+    paper's gaze data are not used.
+    """
+
+    inputs = ("image", "map")
+    protocol = "inductive"
+    citation = "Liu, Zhou, Bai, Huang, Gu, Zhou and Harada. Goal-oriented gaze estimation for zero-shot learning. CVPR 2021"
+    presets = "presets/gem"
+    Config = GEMConfig
+
+    config: GEMConfig
+    words: Tensor
+
+    def __init__(self, config: GEMConfig, task: Task) -> None:
+        super().__init__(config, task)
+        if task.map_shape is None:
+            raise UserError(f"{task.dataset}: gemzsl looks for attributes and needs images or feature maps; set features.input=map")
+        depth = task.map_shape[0]
+        words = attribute_words("gemzsl", task, config.word_vectors, config.word_dim)
+        self.V = nn.Linear(depth, task.n_attributes, bias=False)
+        self.E = nn.Sequential(nn.Linear(words.shape[1], config.hidden, bias=False), nn.ReLU(), nn.Linear(config.hidden, depth, bias=False))
+        self.register_buffer("words", words)
+        self.groups = list(task.groups.values()) if config.use_groups and task.groups else [tuple(range(task.n_attributes))]
+
+    def scores(self, x: Tensor) -> Tensor:
+        return self.class_scores(self.global_scores(self.embed(x)))
+
+    def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
+        """The weighted terms whose weight is not 0."""
+        cfg, f = self.config, self.embed(x)
+        z = self.class_scores(self.global_scores(f)).masked_fill(~self.seen, float("-inf"))
+        terms = {"cross_entropy": F_.cross_entropy(z, label)}
+        if not (cfg.w_attribute or cfg.w_decorrelation or cfg.w_compactness):
+            return terms
+        q = self.E(self.words)
+        M = (q @ f.flatten(2)).float()
+        if cfg.w_attribute:
+            terms["attribute"] = cfg.w_attribute * F_.mse_loss(M.amax(dim=2), self.attributes[label])
+        if cfg.w_decorrelation:
+            terms["decorrelation"] = cfg.w_decorrelation * decorrelation(q.float(), self.groups) / q.shape[1]
+        if cfg.w_compactness:
+            height, width = f.shape[2:]
+            spread = compactness(M.softmax(dim=2), M.argmax(dim=2), (height, width))
+            terms["compactness"] = cfg.w_compactness * spread / (M.shape[0] * M.shape[1] * (height**2 + width**2))
+        return terms
+
+    def global_scores(self, f: Tensor) -> Tensor:
+        """g (B, A) of maps f (B, D, H, W)."""
+        return self.V(f.mean(dim=(2, 3)))  # type: ignore[no-any-return]
+
+    def class_scores(self, g: Tensor) -> Tensor:
+        """scale * cos(g, a_k), (B, C), of g (B, A)."""
+        return self.config.scale * F_.normalize(g, dim=1) @ F_.normalize(self.attributes, dim=1).T
+
+    def attention(self, x: Tensor) -> dict[str, AttentionMaps]:
+        """Each attribute's answers M_i, unbounded, and the global attribute scores that decide."""
+        f = self.embed(x)
+        maps = (self.E(self.words) @ f.flatten(2)).view(len(f), -1, *f.shape[2:])
+        return {"attributes": AttentionMaps(maps, self.global_scores(f))}

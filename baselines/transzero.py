@@ -1,0 +1,172 @@
+"""TransZero: a small transformer whose decoder asks regions about attributes (Chen et al., AAAI 2022)."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F_
+
+from baselines.attribute_words import Words, attribute_words
+from zslkit.config import TrainConfig
+from zslkit.errors import UserError
+from zslkit.functional import seen_bias, self_calibration, unit_regions
+from zslkit.model import AttentionMaps, GradientConfig, GradientModel, Task
+
+
+class TransZeroTrainConfig(TrainConfig):
+    """The gradient loop of the authors' CUB run: Adam at its usual betas."""
+
+    optimizer: Literal["rmsprop", "adam", "adamw", "sgd"] = "adam"
+
+
+class TransZeroConfig(GradientConfig):
+    """Settings of TransZero; the defaults are those of the authors' CUB run."""
+
+    lambda_cal: float = Field(0.3, ge=0, description="weight of the self-calibration loss")
+    lambda_reg: float = Field(0.005, ge=0, description="weight of the regression of attribute scores")
+    entropy_over: Literal["all", "seen"] = Field("all", description="classes that the cross entropy is taken over")
+    bias: float = Field(1.0, description="taken from seen and added to unseen class scores; the cross entropy does not see it")
+    width: int = Field(300, ge=1, description="d, of encoder and decoder")
+    feed_forward: int = Field(512, ge=1, description="hidden units of both feed-forward parts")
+    dropout: float = Field(0.4, ge=0, lt=1, description="of attention, feed-forward parts and residual branches, in training")
+    geometry: bool = Field(True, description="take the relative geometry of two regions from their attention")
+    self_attention: bool = Field(True, description="let attributes attend to each other before they attend to regions")
+    unit_regions: bool = Field(True, description="give each region unit length over the channels first")
+    normalise_V: bool = Field(False, description="divide each attribute's word vector by its L2 norm at every step, not only at the start")
+    word_vectors: Words = Field("given", description="what V starts from; random needs no word vectors")
+    word_dim: int = Field(300, ge=1, description="width of V if it starts at random")
+    train: TransZeroTrainConfig = TransZeroTrainConfig()
+
+
+class TransZero(GradientModel):
+    """One encoder layer over the regions f_r of a map (D, R), one decoder layer whose queries are attributes, one head each.
+
+    LN is layer normalisation, FF a feed-forward part d -> feed_forward -> d, att(Q, K, V) = softmax(Q K^T / sqrt(d)) V.
+
+        u_r = U f_r                                        (R, d)
+        G_rq = relu(w . relu(E (log |dx| / w, log |dy| / h) + e))   relative geometry of regions r and q, E (64, 2)
+        u' = LN(u + softmax(u Q (u K)^T / sqrt(d) - G) u V)         encoder, which weakens geometry between regions
+        m  = LN(u' + FF(u'))                               memory (R, d)
+        q_i = T v_i                                        attribute i of word vector v_i, (A, d)
+        q' = LN(q + att(q, q, q))                          attributes among each other
+        h_i = LN(q'_i + att(q'_i, m, m))                   what attribute i finds in the image
+        F_i = LN(h_i + FF(h_i))                            (A, d)
+        s_i = v_i W F_i                                    attribute score
+        z_k = s . a_k -+ bias                              minus for seen, plus for unseen classes
+
+    Every att has its own linear maps of queries, keys, values and of what comes out. dx, dy are distances of the cells'
+    centres and w, h their sizes; distances below a thousandth of a map count as that. The boxes of a grid are equal, so
+    the ratios of their sizes say nothing and are left out. E's 64 units and W ~ N(0, 1 / d) are ours.
+
+    Loss: cross entropy on the unbiased scores + lambda_cal * self-calibration on the biased ones + lambda_reg * mean
+    squared error of s and the true class's attributes.
+    """
+
+    inputs = ("map", "image")
+    protocol = "class-inductive"
+    citation = "Chen, Hong, Liu, Xie, Sun, Li, Peng, Lu and You. TransZero: attribute-guided transformer for zero-shot learning. AAAI 2022"
+    presets = "presets/transzero"
+    check_settings: ClassVar = {"width": 32, "feed_forward": 32, "dropout": 0.1, "train.lr": 0.003}
+    Config = TransZeroConfig
+
+    config: TransZeroConfig
+    b: Tensor
+    relative: Tensor
+
+    def __init__(self, config: TransZeroConfig, task: Task) -> None:
+        super().__init__(config, task)
+        if task.map_shape is None:
+            raise UserError(f"{task.dataset}: transzero looks at regions and needs feature maps (D, H, W); set features.input=map")
+        depth, *size = task.map_shape
+        words = attribute_words("transzero", task, config.word_vectors, config.word_dim)
+        d, p = config.width, config.dropout
+        self.V = nn.Parameter(words)
+        self.U = nn.Linear(depth, d)
+        self.T = nn.Linear(words.shape[1], d)
+        self.encoder, self.encoder_forward = Attention(d, p), FeedForward(d, config.feed_forward, p)
+        self.geometry = nn.Sequential(nn.Linear(2, 64), nn.ReLU(), nn.Linear(64, 1), nn.ReLU()) if config.geometry else None
+        self.among = Attention(d, p) if config.self_attention else None
+        self.decoder, self.decoder_forward = Attention(d, p), FeedForward(d, config.feed_forward, p)
+        self.W = nn.Parameter(torch.randn(words.shape[1], d) / math.sqrt(d))
+        self.register_buffer("b", seen_bias(self.seen, config.bias), persistent=False)
+        self.register_buffer("relative", relative_geometry(size[0], size[1]), persistent=False)
+
+    def scores(self, x: Tensor) -> Tensor:
+        return self.class_scores(self.attribute_scores(self.embed(x))[0])
+
+    def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
+        """Cross entropy, and weighted self-calibration and regression of the attribute scores."""
+        s, _ = self.attribute_scores(self.embed(x))
+        z = self.class_scores(s)
+        unbiased = z - self.b
+        if self.config.entropy_over == "seen":
+            unbiased = unbiased.masked_fill(~self.seen, float("-inf"))
+        return {
+            "cross_entropy": F_.cross_entropy(unbiased, label),
+            "calibration": self.config.lambda_cal * self_calibration(z, self.seen),
+            "regression": self.config.lambda_reg * F_.mse_loss(s, self.attributes[label]),
+        }
+
+    def class_scores(self, s: Tensor) -> Tensor:
+        """s . a_k -+ bias (B, C) of attribute scores s (B, A)."""
+        return s @ self.attributes.T + self.b
+
+    def attribute_scores(self, feature_map: Tensor) -> tuple[Tensor, Tensor]:
+        """s (B, A) of maps (B, D, H, W), and where each attribute looks (B, A, R)."""
+        F = unit_regions(feature_map) if self.config.unit_regions else feature_map.flatten(2)
+        V = F_.normalize(self.V, dim=1) if self.config.normalise_V else self.V
+        u = self.U(F.mT)
+        less = None if self.geometry is None else self.geometry(self.relative).squeeze(-1)
+        memory = self.encoder_forward(self.encoder(u, u, less)[0])
+        queries = self.T(V).unsqueeze(0)
+        if self.among is not None:
+            queries = self.among(queries, queries)[0]
+        found, attention = self.decoder(queries, memory)
+        return (self.decoder_forward(found) * (V @ self.W)).sum(dim=2), attention
+
+    def attention(self, x: Tensor) -> dict[str, AttentionMaps]:
+        """Where each attribute looks in the decoder: maps that sum to 1 over positions, with s."""
+        f = self.embed(x)
+        s, attention = self.attribute_scores(f)
+        return {"decoder": AttentionMaps(attention.reshape(len(f), -1, *f.shape[2:]), s)}
+
+
+class Attention(nn.Module):
+    """LN(query + attention of the query to the keys), one head of width d; with dropout p in training."""
+
+    def __init__(self, d: int, p: float) -> None:
+        super().__init__()
+        self.Q, self.K, self.V, self.out = (nn.Linear(d, d) for _ in range(4))
+        self.norm, self.dropout = nn.LayerNorm(d), nn.Dropout(p)
+
+    def forward(self, query: Tensor, key: Tensor, less: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """query (B or 1, n, d), key (B or 1, m, d), less (n, m) taken from the logits. The result (B, n, d) and the weights (B, n, m)."""
+        logits = self.Q(query) @ self.K(key).mT / math.sqrt(query.shape[2])
+        weights = (logits if less is None else logits - less).softmax(dim=2)
+        # What comes out is mapped before it is mixed: the same by linearity, and there are fewer regions than attributes.
+        values = F_.linear(self.V(key), self.out.weight)
+        answer = self.dropout(weights) @ values + self.out.bias
+        return self.norm(query + self.dropout(answer)), weights
+
+
+class FeedForward(nn.Module):
+    """LN(x + a layer of hidden units back to d), with dropout p in training."""
+
+    def __init__(self, d: int, hidden: int, p: float) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(d, hidden), nn.ReLU(), nn.Dropout(p), nn.Linear(hidden, d), nn.Dropout(p))
+        self.norm = nn.LayerNorm(d)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x + self.layers(x))  # type: ignore[no-any-return]
+
+
+def relative_geometry(height: int, width: int) -> Tensor:
+    """(log |dx| / w, log |dy| / h) of each pair of cells of a map, (R, R, 2): centres and cell sizes as fractions of the map."""
+    row, column = torch.arange(height).repeat_interleave(width) / height, torch.arange(width).repeat(height) / width
+    distance = torch.stack([(c[:, None] - c).abs().clamp(min=1e-3) for c in (column, row)], dim=2)
+    return torch.log(distance * torch.tensor([width, height]))

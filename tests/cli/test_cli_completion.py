@@ -1,0 +1,115 @@
+"""Shell completion, asked as a shell asks: right, in every shell, and without anything heavy."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from zslkit.cli.app import main
+from zslkit.cli.completion import SHELLS
+
+LIGHT = ("pydantic", "numpy", "yaml")  # evaluate, which reads records, brings them
+HEAVY = ("torch", "timm", "sklearn", "scipy", "matplotlib", "h5py", "zslkit_dedn", "baselines")
+
+
+def complete(line: str, folder: Path, shell: str = "bash", path: Sequence[Path] = ()) -> list[str]:
+    """What is offered for the last word of a command line; nothing heavy may be imported for it."""
+    words = line.split(" ")
+    heavy = HEAVY if "evaluate" in words else HEAVY + LIGHT
+    program = f"""
+import sys
+from zslkit.cli.app import main
+code = main([])
+loaded = sorted(set({heavy!r}) & set(sys.modules))
+sys.exit(f"imported: {{loaded}}" if loaded else code)
+"""
+    environment = {
+        **os.environ,
+        "_ZSLKIT_COMPLETE": f"{shell}_complete",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(words) - 1) if shell != "fish" else words[-1],
+        "PYTHONPATH": os.pathsep.join(map(str, path)),
+    }
+    done = subprocess.run([sys.executable, "-c", program], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    lines = [line for line in done.stdout.splitlines() if line]
+    return [text.partition(",")[2] for text in lines] if shell == "bash" else lines
+
+
+def test_names_of_models_and_datasets(tmp_path: Path) -> None:
+    (tmp_path / "birds.yaml").touch()
+    assert complete("zslkit run --model ded", tmp_path) == ["dedn"]
+    assert {"dedn", "eszsl"} <= set(complete("zslkit compare apn ", tmp_path))
+    assert complete("zslkit models esz", tmp_path) == ["eszsl"]
+    assert complete("zslkit check esz", tmp_path) == ["eszsl"]
+    assert complete("zslkit run -m apn -d dig", tmp_path) == ["digits"]
+    assert complete("zslkit config dedn bi", tmp_path) == ["birds.yaml"]
+    assert complete("zslkit data verify cub2", tmp_path) == ["cub2010"]
+    assert complete("zslkit mod", tmp_path) == ["models"]
+
+
+def test_settings_of_the_model_in_the_command(tmp_path: Path) -> None:
+    assert complete("zslkit run --model dedn --set lambda_", tmp_path) == ["lambda_cal=", "lambda_e=", "lambda_rc="]
+    assert "train.momentum=" in complete("zslkit run --model dedn --set train.", tmp_path)
+    assert "train.epochs=" in complete("zslkit config apn --set train.e", tmp_path)
+    assert complete("zslkit run --set protocol.fold", tmp_path) == ["protocol.folds=", "protocol.fold_seed="]
+    assert complete("zslkit run --model eszsl --set train.", tmp_path) == []
+    assert complete("zslkit run --model nosuch --set lambda_", tmp_path) == []
+
+
+def test_finished_runs(tmp_path: Path) -> None:
+    for name in ("seed0-ab", "seed1-cd"):
+        (tmp_path / "runs" / "digits" / "apn" / name).mkdir(parents=True)
+        (tmp_path / "runs" / "digits" / "apn" / name / "record.json").touch()
+    (tmp_path / "runs" / "digits" / "apn" / "seed2-ef.partial").mkdir()
+    both = ["runs/digits/apn/seed0-ab", "runs/digits/apn/seed1-cd"]
+    assert complete("zslkit evaluate ", tmp_path) == both
+    assert complete("zslkit explain runs/digits/apn/seed1", tmp_path) == both[1:]
+
+
+def test_every_setting_that_a_model_has_is_offered(tmp_path: Path) -> None:
+    from zslkit.cli.listing import MODELS
+    from zslkit.cli.source import config_keys
+    from zslkit.config import known_keys
+
+    for entry in MODELS.entries():
+        if entry.built_in:
+            assert set(config_keys(entry.target, "Config")) == set(known_keys(entry.load().Config)), entry.name
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_the_other_shells_are_answered_too(tmp_path: Path, shell: str) -> None:
+    assert any("dedn" in text for text in complete("zslkit models ded", tmp_path, shell))
+
+
+@pytest.mark.parametrize("shell", list(SHELLS))
+def test_the_script_is_printed_and_the_shell_can_read_it(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert "_ZSLKIT_COMPLETE" in script
+    if program := shutil.which(shell):
+        subprocess.run([program, "-n"], input=script, text=True, check=True)
+    assert main(["completion", shell, "--json"]) == 0
+
+
+def test_bash_itself_completes_with_the_script(tmp_path: Path) -> None:
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("needs bash")
+    (tmp_path / "zslkit").write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m zslkit "$@"\n')
+    (tmp_path / "zslkit").chmod(0o755)
+    program = """
+eval "$(zslkit completion bash)"
+COMP_WORDS=(zslkit models ded) COMP_CWORD=2
+_zslkit_completion zslkit
+echo "${COMPREPLY[@]}"
+"""
+    environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run([bash, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "dedn\n"), done.stderr

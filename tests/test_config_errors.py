@@ -1,0 +1,100 @@
+"""A wrong setting is told by key, file, line, and what the key takes, in one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import Field, field_validator
+
+from zslkit import yaml_lines
+from zslkit.config import Config, Layer, TrainConfig, build, merge, parse_set, read_yaml
+from zslkit.errors import UserError
+
+
+class Mine(Config):
+    scale: float = Field(1.0, gt=0, le=10)
+    how: Literal["l1", "l2"] = "l2"
+    size: int | tuple[int, int] | None = None
+    freeze: tuple[int, ...] = ()
+    even: int = 2
+    train: TrainConfig = TrainConfig()
+
+    @field_validator("even")
+    @classmethod
+    def _even(cls, value: int) -> int:
+        if value % 2:
+            raise ValueError("It must be even")
+        return value
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("# note\n\nscale: 0", "mine: scale = 0 (FILE, line 3) is refused: it takes number, > 0, <= 10"),
+        ("how: l3", "mine: how = 'l3' (FILE, line 1) is refused: it takes l1 | l2"),
+        ("train:\n  epochs: 3\n  lr: fast", "mine: train.lr = 'fast' (FILE, line 3) is refused: it takes number, > 0"),
+        ("train:\n  optimizer: adan", 'it takes rmsprop | adam | adamw | sgd; did you mean "adam"'),
+        ("size: [3, x]", "mine: size = [3, 'x'] (FILE, line 1) is refused: it takes integer or [integer, integer] or none"),
+        ("scale: 2\nsize: big", "mine: size = 'big' (FILE, line 2) is refused: it takes integer or"),
+        ("freeze:\n- 1\n- two", "mine: freeze.1 = 'two' (FILE, line 3) is refused: input should be a valid integer"),
+        ("even: 3", "mine: even = 3 (FILE, line 1) is refused: it must be even"),
+        ("scale: 1\ntrain:\n  epoch: 3", "mine has no setting 'train.epoch' (FILE, line 3); did you mean \"train.epochs\""),
+        ("scale: 1\nscale: 2", "FILE: 'scale' stands twice, in lines 1 and 2; keep one"),
+        ("train:\n  lr: 1\n  lr: 2", "FILE: 'train.lr' stands twice, in lines 2 and 3; keep one"),
+    ],
+)
+def test_the_sentence_names_key_file_line_and_what_it_takes(tmp_path: Path, text: str, sentence: str) -> None:
+    file = tmp_path / "my.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError) as caught:
+        build(Mine, merge([read_yaml(file)]), "mine")
+    assert sentence.replace("FILE", str(file)) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_value_that_replaces_a_file_s_has_no_line_of_that_file(tmp_path: Path) -> None:
+    file = tmp_path / "my.yaml"
+    file.write_text("scale: 1\ntrain:\n  lr: 1")
+    with pytest.raises(UserError, match=r"scale = -1 \(--set\) is refused"):
+        build(Mine, merge([read_yaml(file), parse_set(["scale=-1"])]), "mine")
+    with pytest.raises(UserError, match=r"train\.lr = 0 \(--set\)"):
+        build(Mine, merge([read_yaml(file), parse_set(["train.lr=0"])]), "mine")
+
+
+def test_the_file_that_wins_is_named_with_its_own_line(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("scale: -1")
+    (tmp_path / "b.yaml").write_text("\n\nscale: -2")
+    merged = merge([read_yaml(tmp_path / "a.yaml"), read_yaml(tmp_path / "b.yaml", "preset b.yaml")])
+    with pytest.raises(UserError, match=r"scale = -2 \(preset b\.yaml, line 3\)"):
+        build(Mine, merged, "mine")
+
+
+def test_a_section_that_is_given_a_value_is_told_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("\ntrain: 3")
+    with pytest.raises(UserError, match=r"train \(.*a\.yaml, line 2\) is a section"):
+        merge([read_yaml(tmp_path / "a.yaml")]).section("train")
+
+
+def test_lines_of_merge_keys_and_aliases_are_left_out_and_values_are_right() -> None:
+    values, lines = yaml_lines.load("a: &x\n  b: 1\nc:\n  <<: *x\n  d: 2\ne: *x\n")
+    assert values == {"a": {"b": 1}, "c": {"b": 1, "d": 2}, "e": {"b": 1}}
+    assert lines == {"a": 1, "a.b": 2, "c": 3, "c.d": 5, "e": 6}
+
+
+def test_what_refers_to_itself_ends() -> None:
+    _, lines = yaml_lines.load("a: &x\n  b: *x\n")
+    assert lines == {"a": 1, "a.b": 2}
+
+
+@given(st.dictionaries(st.sampled_from("abc"), st.dictionaries(st.sampled_from("de"), st.integers(), min_size=1), min_size=1))
+def test_every_key_stands_in_the_line_that_is_said(values: dict[str, dict[str, int]]) -> None:
+    text = "".join(f"{k}:\n" + "".join(f"  {i}: {n}\n" for i, n in inner.items()) for k, inner in values.items())
+    read, lines = yaml_lines.load(text)
+    assert read == values
+    written = text.splitlines()
+    assert all(written[line - 1].strip().startswith(key.rpartition(".")[2] + ":") for key, line in lines.items())
+    assert merge([Layer(read, "x", lines)]).lines == {key: ("x", line) for key, line in lines.items()}

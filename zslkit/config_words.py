@@ -1,0 +1,60 @@
+"""A setting's type, bounds and values in the words in which --set and YAML files take them."""
+
+from __future__ import annotations
+
+import types
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+
+def takes(field: FieldInfo) -> str:
+    """What a field of a configuration takes: 'number, >= 0, < 1' or 'rmsprop | adam'."""
+    return ", ".join([type_name(field.annotation), *(text for item in field.metadata if (text := rule_of(item)))])
+
+
+def choices(annotation: Any) -> list[str]:
+    """The words that a Literal, or one in a union, allows."""
+    if get_origin(annotation) is Literal:
+        return [shown(a) for a in get_args(annotation)]
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [word for a in get_args(annotation) for word in choices(a)]
+    return []
+
+
+SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "multiple_of": "a multiple of", "min_length": "length >=", "max_length": "length <="}
+"""How the constraints of annotated_types are said."""
+
+
+def rule_of(item: Any) -> str:
+    """A constraint of a field's metadata in words: '>= 0'; "" if it is none that is said."""
+    return ", ".join(f"{sign} {shown(getattr(item, name))}" for name, sign in SIGNS.items() if getattr(item, name, None) is not None)
+
+
+def type_name(annotation: Any) -> str:
+    """A type as a user would say it: 'integer or none', 'uniform | balanced'."""
+    if annotation is type(None) or annotation is None:
+        return "none"
+    if get_origin(annotation) is Literal:
+        return " | ".join(map(shown, get_args(annotation)))
+    if get_origin(annotation) in (Union, types.UnionType):
+        return " or ".join(type_name(a) for a in get_args(annotation))
+    if get_origin(annotation) in (tuple, list):
+        inner = [type_name(a) for a in get_args(annotation) if a is not Ellipsis]
+        return f"[{', '.join(inner)}{', ...' if Ellipsis in get_args(annotation) or get_origin(annotation) is list else ''}]"
+    words = {int: "integer", float: "number", str: "text", bool: "true | false", Path: "path"}
+    return words.get(annotation) or getattr(annotation, "__name__", None) or str(annotation)
+
+
+def shown(value: Any) -> str:
+    """A value as --set would take it."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, (tuple, list)):
+        return f"[{', '.join(map(shown, value))}]"
+    return str(value)

@@ -1,0 +1,183 @@
+"""What files of other programs hold: features, labels, a split and class semantics, as they stand there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zslkit.data.hdf5 import open_hdf5
+from zslkit.data.mat5 import MatFile
+from zslkit.data.npy import npz_names, open_npy, open_npz
+from zslkit.data.stream import SMALL, Stream, existing
+from zslkit.errors import DataError, did_you_mean
+
+PARTS = ("trainval", "test_seen", "test_unseen")
+LARGE = ("feature_map", "features")
+TABLES = ("original_att", "att")
+HDF5 = (".h5", ".hdf5", ".hdf", ".he5")
+_SMALL = ("labels", *(f"{part}_loc" for part in PARTS), *TABLES, "w2v_att")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a file holds. Numbers of images and classes are raw: from 0 or from 1, as the program that wrote them counts.
+
+    format: whose. features (N, ...). labels (N,). parts: "trainval", "test_seen", "test_unseen" -> image numbers.
+    tables: "att", "original_att" -> (C, A). words (A, W). base: what is counted from, where the format says so.
+    """
+
+    path: Path
+    format: str
+    features: Stream | None = None
+    labels: NDArray[Any] | None = None
+    parts: dict[str, NDArray[Any]] = field(default_factory=dict)
+    tables: dict[str, NDArray[Any]] = field(default_factory=dict)
+    words: NDArray[Any] | None = None
+    classes: tuple[str, ...] | None = None
+    files: tuple[str, ...] | None = None
+    base: int | None = None
+
+
+@contextmanager
+def open_features(path: Path) -> Iterator[Found]:
+    """The file of features at `path`, by its ending: .mat, .h5 or .hdf5, .npz, .npy.
+
+    Raises DataError that names the file if it is missing, damaged, of another format or without features.
+    """
+    path = existing(Path(path), "file of features")
+    suffix = path.suffix.lower()
+    if suffix in HDF5:
+        with open_hdf5(path, _SMALL, LARGE) as arrays:
+            yield _need(_of_small(path, "HDF5 cache", arrays.small, arrays.large))
+    elif suffix in _READERS:
+        yield _need(_READERS[suffix](path))
+    else:
+        known = [*HDF5[:2], *_READERS]
+        raise DataError(f"{path}: features are read from {', '.join(known)}, and not from {suffix!r}{did_you_mean(suffix, known)}")
+
+
+def read_split(path: Path) -> Found:
+    """A split, and class semantics if they are there, from att_splits.mat, a .npz or .h5 file, or a folder of .npy files.
+
+    Raises DataError that names the file or folder if it is missing, damaged, or lacks a part of the split.
+    """
+    path = Path(path)
+    if path.is_dir():
+        found = Found(path, "folder", parts=_beside(path, {}))
+    elif existing(path, "split file").suffix.lower() in HDF5:
+        with open_hdf5(path, _SMALL, ()) as arrays:
+            found = _of_small(path, "HDF5 cache", arrays.small, None)
+    elif path.suffix.lower() in (".mat", ".npz"):
+        found = _READERS[path.suffix.lower()](path)
+    else:
+        raise DataError(f"{path}: a split is read from att_splits.mat, .npz, .h5, or a folder of {PARTS[0]}_loc.npy and so on")
+    if lost := [f"{part}_loc" for part in PARTS if part not in found.parts]:
+        raise DataError(f"{path} holds no {', '.join(lost)}; is it the file of a split?")
+    return replace(found, features=None, labels=None, files=None)
+
+
+def read_numbers(path: Path, what: str) -> NDArray[Any]:
+    """One array of numbers from .npy, or from text with one a line. Raises DataError that names the file."""
+    path = existing(Path(path), f"file of {what}")
+    if path.suffix.lower() == ".npy":
+        return _whole(path, what, open_npy(path))
+    if path.suffix.lower() not in (".txt", ".csv"):
+        raise DataError(f"{path}: {what} are read from .npy or .txt, and not from {path.suffix!r}")
+    if path.stat().st_size > SMALL:
+        raise DataError(f"{path} is too large for {what}; check the path")
+    try:
+        return np.array([int(line) for line in path.read_text(encoding="utf-8-sig").split()], dtype=np.int64)
+    except (OSError, ValueError, OverflowError) as error:
+        raise DataError(f"{path}: {what} in text form are whole numbers, one a line ({str(error)[:100]}); mend the file") from error
+
+
+def _need(found: Found) -> Found:
+    if found.features is None:
+        raise DataError(f"{found.path} holds no {' or '.join(LARGE)}; name the file with the features")
+    return found
+
+
+def _read_mat(path: Path) -> Found:
+    mat = MatFile(path)
+
+    def vector(name: str) -> NDArray[Any]:
+        return mat.table(name).ravel()
+
+    found = Found(
+        path,
+        "xlsa17",
+        features=mat.columns("features") if "features" in mat else None,
+        labels=vector("labels") if "labels" in mat else None,
+        parts={part: vector(f"{part}_loc") for part in PARTS if f"{part}_loc" in mat},
+        tables={name: mat.table(name).T for name in TABLES if name in mat},
+        classes=tuple(mat.texts("allclasses_names")) if "allclasses_names" in mat else None,
+        files=tuple(mat.texts("image_files")) if "image_files" in mat else None,
+        base=1,
+    )
+    beside = path.with_name("att_splits.mat")
+    if not found.parts and beside != path and beside.is_file():
+        splits = _read_mat(beside)
+        return replace(found, parts=splits.parts, tables=splits.tables, classes=splits.classes)
+    return found
+
+
+def _read_npz(path: Path) -> Found:
+    names = npz_names(path)
+    small = {name: _whole(path, name, open_npz(path, name)) for name in _SMALL if name in names}
+    large = next((name for name in LARGE if name in names), None)
+    return _of_small(path, ".npz", small, None if large is None else open_npz(path, large))
+
+
+def _read_npy(path: Path) -> Found:
+    labels = path.with_name("labels.npy")
+    held = _whole(labels, "labels", open_npy(labels)).ravel() if labels.is_file() and labels != path else None
+    return Found(path, ".npy", open_npy(path), held, _beside(path.parent, {}))
+
+
+_READERS: dict[str, Callable[[Path], Found]] = {".mat": _read_mat, ".npz": _read_npz, ".npy": _read_npy}
+
+
+def _beside(folder: Path, found: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    for part in PARTS:
+        for name in (f"{part}_loc.npy", f"{part}.npy"):
+            if part not in found and (folder / name).is_file():
+                found[part] = _whole(folder / name, part, open_npy(folder / name)).ravel()
+    return found
+
+
+def _of_small(path: Path, form: str, small: dict[str, NDArray[Any]], large: Stream | None) -> Found:
+    return Found(
+        path,
+        form,
+        large,
+        _vector(path, "labels", small),
+        {part: found for part in PARTS if (found := _vector(path, f"{part}_loc", small)) is not None},
+        {name: _matrix(path, name, small[name]) for name in TABLES if name in small},
+        _matrix(path, "w2v_att", small["w2v_att"]) if "w2v_att" in small else None,
+    )
+
+
+def _vector(path: Path, name: str, small: dict[str, NDArray[Any]]) -> NDArray[Any] | None:
+    if name not in small:
+        return None
+    if small[name].size != max(small[name].shape, default=1):
+        raise DataError(f"{path}: {name} has the shape {small[name].shape} and should be a row of numbers; mend it")
+    return small[name].ravel()
+
+
+def _matrix(path: Path, name: str, table: NDArray[Any]) -> NDArray[Any]:
+    if table.ndim != 2 or 0 in table.shape:
+        raise DataError(f"{path}: {name} has the shape {table.shape} and should be a table; mend it")
+    return table
+
+
+def _whole(path: Path, name: str, stream: Stream) -> NDArray[Any]:
+    if stream.nbytes > SMALL:
+        raise DataError(f"{path}: {name} takes {stream.nbytes / 1e6:,.0f} MB, too much for what it should be; check the file")
+    return stream.whole()

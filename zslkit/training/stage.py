@@ -1,0 +1,122 @@
+"""A stage of a training that a model does itself: epochs with progress, log, and checkpoints to resume from."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zslkit.errors import DataError, TrainingError
+from zslkit.model import Kept
+from zslkit.progress import Phase, Reporter
+from zslkit.training import checkpoint
+
+
+class Stage:
+    """A zslkit.model.Stage. Each stage has a file of its own, so that a finished one is never written again.
+
+    share: of the time, what writing checkpoints may take. spent: told the seconds of every epoch, those before an interruption included.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        epochs: int,
+        keeps: Mapping[str, Kept],
+        *,
+        steps: int,
+        mend: str,
+        path: Path | None,
+        share: float,
+        reporter: Reporter,
+        log: Callable[..., None],
+        label: str,
+        spent: Callable[[float], None],
+    ) -> None:
+        if not re.fullmatch(r"[\w-]+", name):
+            raise ValueError(f"a stage is named by letters, digits, - and _, and {name!r} is not")
+        self._name, self._epochs, self._keeps = name, epochs, keeps
+        self._steps, self._mend, self._share = steps, mend, share
+        self._path = path.with_name(f"{path.stem}.stage-{name}.pt") if path is not None else None
+        self._reporter, self._log, self._label, self._spent = reporter, log, label, spent
+        self._phase: Phase | None = None
+        self._epoch, self._count = 0, 0
+        self._sums: dict[str, tuple[float, int]] = {}
+        self._seconds = 0.0
+
+    def __iter__(self) -> Iterator[int]:
+        start = self._resume()
+        if start >= self._epochs:
+            return
+        saved, cost = time.monotonic(), 0.0
+        with self._reporter.phase(f"{self._label}: {self._name}", total=(self._epochs - start) * self._steps) as self._phase:
+            for epoch in range(start, self._epochs):
+                self._epoch, self._count, self._sums = epoch, 0, {}
+                began = time.monotonic()
+                yield epoch
+                took = time.monotonic() - began
+                self._seconds += took
+                self._spent(took)
+                terms = {k: total / count for k, (total, count) in self._sums.items()}
+                self._log(phase=self._label, stage=self._name, epoch=epoch + 1, seconds=round(took, 3), **terms)
+                last = epoch + 1 == self._epochs
+                if self._path is not None and (last or cost <= self._share * (time.monotonic() - saved)):
+                    writing = time.monotonic()
+                    self._save(epoch + 1)
+                    saved = time.monotonic()
+                    cost = saved - writing
+
+    def step(self, **terms: float | Tensor) -> None:
+        values = {k: float(v.detach()) if isinstance(v, Tensor) else float(v) for k, v in terms.items()}
+        self._count += 1
+        if bad := [k for k, v in values.items() if not np.isfinite(v)]:
+            raise TrainingError(
+                f"The loss term {bad[0]} is {values[bad[0]]} in epoch {self._epoch + 1}, step {self._count} "
+                f"of the stage {self._name}; {self._mend}"
+            )
+        for k, v in values.items():
+            total, count = self._sums.get(k, (0.0, 0))
+            self._sums[k] = total + v, count + 1
+        if self._phase is not None:
+            self._phase.advance(1, epoch=self._epoch + 1, **values)
+
+    def _resume(self) -> int:
+        if self._path is None or not self._path.is_file():
+            return 0
+        state = checkpoint.load(self._path)
+        try:
+            kept, epoch, seconds = state["kept"], int(state["epoch"]), float(state["seconds"])
+            if kept.keys() != self._keeps.keys():
+                raise KeyError(f"it keeps {sorted(kept)} and the model asks for {sorted(self._keeps)}")
+            for key, part in self._keeps.items():
+                _fill(part, kept[key])
+        except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+            why = " ".join(str(error).split())
+            raise DataError(
+                f"The checkpoint {self._path} is not of this stage ({why}); remove it to start the stage {self._name} afresh"
+            ) from error
+        self._seconds = seconds
+        self._spent(seconds)
+        self._reporter.note(f"{self._label}: {self._name}: going on after epoch {epoch}")
+        return epoch
+
+    def _save(self, epoch: int) -> None:
+        assert self._path is not None
+        kept = {key: _state(part) for key, part in self._keeps.items()}
+        checkpoint.save(self._path, {"epoch": epoch, "seconds": self._seconds, "kept": kept})
+
+
+def _state(part: Kept) -> object:
+    return part.get_state() if isinstance(part, torch.Generator) else part.state_dict()
+
+
+def _fill(part: Kept, state: object) -> None:
+    if isinstance(part, torch.Generator):
+        part.set_state(state)  # type: ignore[arg-type]
+    else:
+        part.load_state_dict(state)  # type: ignore[arg-type]
