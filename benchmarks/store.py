@@ -1,8 +1,9 @@
 """Training on a feature store of a published dataset's full size: memory, time to the first step, share of waiting.
 
-    python benchmarks/store.py [--size cub|sun] [--steps N] [--precision float32|bfloat16] [--folder DIR] [--json]
+    python benchmarks/store.py [--size cub|sun|awa2] [--steps N] [--precision float32|bfloat16] [--folder DIR] [--json]
 
-The maps are made up (bfloat16; CUB: 11788 x 2048 x 14 x 14, 9.5 GB; SUN: 14340, 11.5 GB), kept in --folder and used again.
+The maps are made up, in bfloat16 (CUB: 11788 x 2048 x 14 x 14, 9.5 GB; SUN: 14340, 11.5 GB; AWA2: 37322 x 2048 x 7 x 7, 7.5 GB),
+kept in --folder and used again.
 Training runs in a process of its own, so that its clock starts with the command. Anonymous memory is what the process itself
 holds (RssAnon); pages of the mapped store belong to the system, which takes them back when it needs them.
 """
@@ -26,31 +27,32 @@ from typing import Any
 import numpy as np
 
 STARTED = time.time()
-SHAPES = {"cub": (11788, 312, 200, 50), "sun": (14340, 102, 717, 72)}
-"""Images, attributes, classes, unseen classes."""
-MAP = (2048, 14, 14)
+SHAPES = {"cub": (11788, 312, 200, 50, 14), "sun": (14340, 102, 717, 72, 14), "awa2": (37322, 85, 50, 10, 7)}
+"""Images, attributes, classes, unseen classes, side of a map."""
+CHANNELS = 2048
 
 
-def make_store(folder: Path, images: int) -> None:
+def make_store(folder: Path, images: int, side: int) -> None:
     """A store of `images` made-up maps, unless it is there already."""
     if (folder / "manifest.json").is_file():
         return
     from zslkit.data.store import SCHEMA
 
     folder.mkdir(parents=True, exist_ok=True)
-    need = images * int(np.prod(MAP)) * 2
+    shape = (CHANNELS, side, side)
+    need = images * int(np.prod(shape)) * 2
     if shutil.disk_usage(folder).free < need * 1.05:
         raise SystemExit(f"{folder} has no {need / 1e9:.1f} GB left; name another --folder")
     rng = np.random.default_rng(0)
     # The upper half of float32 is bfloat16; a block of maps is written over and over, shifted so that no two images are equal.
-    block = (np.maximum(rng.standard_normal((64, *MAP), dtype=np.float32), 0).view(np.uint32) >> 16).astype(np.int16)
-    maps = np.lib.format.open_memmap(folder / "maps.npy", mode="w+", dtype=np.int16, shape=(images, *MAP))
+    block = (np.maximum(rng.standard_normal((64, *shape), dtype=np.float32), 0).view(np.uint32) >> 16).astype(np.int16)
+    maps = np.lib.format.open_memmap(folder / "maps.npy", mode="w+", dtype=np.int16, shape=(images, *shape))
     for i in range(0, images, len(block)):
         count = min(len(block), images - i)
         maps[i : i + count] = np.roll(block, i // len(block), axis=1)[:count]
     maps.flush()
-    np.save(folder / "pooled.npy", np.zeros((images, MAP[0]), dtype=np.float32))
-    manifest = {"schema": SCHEMA, "key": "made up", "shape": (images, *MAP), "dtype": "bfloat16"}
+    np.save(folder / "pooled.npy", np.zeros((images, CHANNELS), dtype=np.float32))
+    manifest = {"schema": SCHEMA, "key": "made up", "shape": (images, *shape), "dtype": "bfloat16"}
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
@@ -102,7 +104,8 @@ def train(size: str, folder: Path, steps: int, precision: str) -> dict[str, floa
     from zslkit.training.view import MapSource, View
     from zslkit_dedn.model import DEDN, DEDNConfig
 
-    images, attributes, classes, unseen = SHAPES[size]
+    images, attributes, classes, unseen, side = SHAPES[size]
+    shape = (CHANNELS, side, side)
     opened = time.perf_counter()
     source = MapSource(FeatureStore(folder))
     opened = time.perf_counter() - opened
@@ -121,7 +124,7 @@ def train(size: str, folder: Path, steps: int, precision: str) -> dict[str, floa
         ),
         images=NoImages(images),
     )
-    inputs = Inputs(source, "map", MAP, MAP, None, "made up", "", "", "made up", (448, 448))
+    inputs = Inputs(source, "map", shape, shape, None, "made up", "", "", "made up", (32 * side, 32 * side))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     rank = 256 if size == "sun" else None
     settings = {"epochs": 1, "steps_per_epoch": 1, "batch_size": 50, "sampling": "balanced", "optimizer": "rmsprop", "lr": 1e-4}
@@ -189,7 +192,7 @@ def main() -> None:
         if given.child:
             print(json.dumps(train(size, folder, given.steps, given.precision)))
             return
-        make_store(folder, SHAPES[size][0])
+        make_store(folder, SHAPES[size][0], SHAPES[size][-1])
         command = [sys.executable, __file__, "--child", "--size", size, "--steps", str(given.steps), "--precision", given.precision]
         done = subprocess.run([*command, "--folder", str(given.folder)], stdout=subprocess.PIPE, text=True, check=True, env=os.environ)
         found = results[size] = json.loads(done.stdout)

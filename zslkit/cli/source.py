@@ -80,7 +80,8 @@ def config_keys(target: str, attribute: str | None = None) -> list[str]:
                 continue
             key, kind = statement.target.id, statement.annotation
             inner: list[str] = []
-            if isinstance(kind, ast.Name) and (kind.id in place.classes or place.imported.get(kind.id, ("",))[0].startswith(f"{OWN}.")):
+            home = place.imported.get(kind.id, ("",))[0] if isinstance(kind, ast.Name) else ""
+            if isinstance(kind, ast.Name) and (kind.id in place.classes or home.partition(".")[0] in packages):
                 inner = config_keys(place.target(kind.id))
             if isinstance(kind, ast.Subscript) and ast.unparse(kind.value).endswith("ClassVar"):
                 continue
