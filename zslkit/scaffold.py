@@ -105,7 +105,8 @@ def _umask() -> int:
 def _rendered(template: str, names: Names) -> Iterator[tuple[PurePosixPath, str]]:
     """Path and text of each file of one of zslkit's template folders."""
     for parts, file in _walk(files("zslkit") / "templates" / template, ()):
-        *folders, last = (names.module if part == "package" else part for part in parts)
+        # below src, since a folder that is called as the package hides it from whoever stands beside that folder
+        *folders, last = (inner for part in parts for inner in (("src", names.module) if part == "package" else (part,)))
         last = last.removesuffix(_ENDING)
         yield PurePosixPath(*folders, _RENAMED.get(last, last)), names.fill(file.read_text(encoding="utf-8"))
 

@@ -12,6 +12,7 @@ from typing import get_args
 
 import pytest
 
+import zslkit
 from zslkit.cli.app import main
 from zslkit.registry import rescan
 from zslkit.scaffold import Kind, Names
@@ -81,6 +82,20 @@ def test_a_new_dataset_is_drawn_verified_and_learnt(installed: Path, tmp_path: P
     assert json.loads(capsys.readouterr().out)["metrics"]["S"] > 25  # chance: one of four seen classes
 
 
+def test_the_next_steps_work_where_they_are_told_although_folder_and_package_share_a_name(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    # the environment of these tests, seen from another one, so that the installation really is editable
+    seen = [str(Path(zslkit.__file__).parents[1]), *(p for p in sys.path if p.endswith("site-packages"))]
+    (next((tmp_path / "venv").glob("lib/*/site-packages")) / "seen.pth").write_text("\n".join(seen))
+    assert main(["new", "dataset", "shapes", "--to", str(tmp_path / "shapes")]) == 0
+    install = [sys.executable, "-m", "pip", "--python", str(python), *PIP[3:], "-e", "shapes"]
+    for command in (install, [str(python), "-m", "shapes.sample", "data"]):
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert any((tmp_path / "data").rglob("*.png"))
+
+
 def test_new_plugins_are_listed_without_a_fault(home: Path, zslkit: Command) -> None:
     told = {m["name"]: m for m in json.loads(zslkit("models", "--json", path=[home / "site"]).stdout)["models"]}
     for kind in KINDS:
@@ -95,7 +110,7 @@ def test_it_tells_the_files_and_the_next_steps(tmp_path: Path, capsys: pytest.Ca
     assert main(["new", "model", "new_net", "--to", str(folder), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert set(told["files"]) == {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
-    assert {"pyproject.toml", ".gitignore", "README.md", "new_net/presets/digits.yaml", "tests/test_model.py"} <= set(told["files"])
+    assert {"pyproject.toml", ".gitignore", "README.md", "src/new_net/presets/digits.yaml", "tests/test_model.py"} <= set(told["files"])
     assert told["next"] == [f"pip install -e {folder}", "zslkit check new_net", "zslkit run --model new_net --dataset digits"]
     assert "$" not in "".join(p.read_text() for p in folder.rglob("*") if p.is_file())
     assert os.listdir(folder.parent) == ["er"]
