@@ -12,6 +12,7 @@ from torch.nn import functional as F_
 from baselines.attribute_maps import compactness, decorrelation
 from zslkit.config import TrainConfig
 from zslkit.errors import UserError
+from zslkit.functional import whole_sum
 from zslkit.model import AttentionMaps, GradientConfig, GradientModel, Task
 
 
@@ -72,6 +73,7 @@ class APN(GradientModel):
 
     inputs = ("image", "map")
     protocol = "inductive"
+    loss_is_mean = True
     citation = "Xu, Xian, Wang, Schiele and Akata. Attribute prototype network for zero-shot learning. NeurIPS 2020"
     presets = "presets/apn"
     Config = APNConfig
@@ -148,7 +150,8 @@ class APN(GradientModel):
             terms["global_decorrelation"] = cfg.w_global_decorrelation * decorrelation(self.V, self.groups, per_channel)
         if cfg.w_compactness:
             weight = M if cfg.equations == "paper" else M.sigmoid()
-            terms["compactness"] = cfg.w_compactness * compactness(weight, M.argmax(dim=2), size)
+            # the one term that is a sum over the batch and no mean
+            terms["compactness"] = cfg.w_compactness * whole_sum(compactness(weight, M.argmax(dim=2), size))
         return terms
 
     def _cross_entropy(self, attribute_scores: Tensor, label: Tensor) -> Tensor:

@@ -40,6 +40,7 @@ class DAZLE(GradientModel):
 
     inputs = ("map", "image")
     protocol = "class-inductive"
+    loss_is_mean = True
     citation = "Huynh and Elhamifar. Fine-grained generalized zero-shot learning via dense attribute-based attention. CVPR 2020"
     presets = "presets/dazle"
     Config = DAZLEConfig

@@ -65,6 +65,7 @@ class GEMZSL(GradientModel):
 
     inputs = ("image", "map")
     protocol = "inductive"
+    loss_is_mean = True
     citation = "Liu, Zhou, Bai, Huang, Gu, Zhou and Harada. Goal-oriented gaze estimation for zero-shot learning. CVPR 2021"
     presets = "presets/gem"
     Config = GEMConfig

@@ -54,6 +54,7 @@ class MSDN(GradientModel):
 
     inputs = ("map", "image")
     protocol = "class-inductive"
+    loss_is_mean = True
     citation = (
         "Chen, Hong, Xie, Wang, Peng, Wang, Zhao and You. MSDN: mutually semantic distillation network for zero-shot learning. CVPR 2022"
     )

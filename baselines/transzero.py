@@ -68,6 +68,7 @@ class TransZero(GradientModel):
 
     inputs = ("map", "image")
     protocol = "class-inductive"
+    loss_is_mean = True
     citation = "Chen, Hong, Liu, Xie, Sun, Li, Peng, Lu and You. TransZero: attribute-guided transformer for zero-shot learning. AAAI 2022"
     presets = "presets/transzero"
     check_settings: ClassVar = {"width": 32, "feed_forward": 32, "dropout": 0.1, "train.lr": 0.003}

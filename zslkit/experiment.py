@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from zslkit import selection
+from zslkit import ranks, selection
 from zslkit.config import Settings
 from zslkit.data.catalog import DATASETS, is_card, load_dataset
 from zslkit.data.unreadable import readable
@@ -24,10 +24,11 @@ from zslkit.model import GradientModel, Model
 from zslkit.progress import Reporter, Silent
 from zslkit.results import record as schema
 from zslkit.results.provenance import environment, git_state, now
-from zslkit.results.runs import RunFolder, identity, load_run
+from zslkit.results.runs import RunFolder, Watched, identity, load_run, run_path
 from zslkit.results.scores import Scores
 from zslkit.settings import Plan, make_plan
 from zslkit.training import weights
+from zslkit.training.shared import shares_batches
 from zslkit.training.source import Inputs, choose_input, prepare
 
 
@@ -94,30 +95,33 @@ def run(
     trained: weights of another program instead of a training; then nothing is picked on validation.
     Raises UserError for whatever the caller can mend, TrainingError if training breaks down.
     """
-    reporter = reporter or Silent()
-    plan = make_plan(model, dataset, settings=settings, config=config, preset=preset, overrides=overrides)
-    where = choose_device(device)
-    encoder = plan.encoder()  # before the data, since weights that are missing are told at once then
-    data = load_dataset(dataset, data_root)
-    kind = choose_input(plan.kind.inputs, plan.features, data, plan.entry.name)
-    began = time.monotonic()
-    if plan.features.skip_bad:
-        data = readable(data, reporter)
+    ranks.join()
+    reporter = (reporter if ranks.first() else None) or Silent()
+    with ranks.in_turn():
+        plan = make_plan(model, dataset, settings=settings, config=config, preset=preset, overrides=overrides)
+        where = choose_device(device)
+        encoder = plan.encoder()  # before the data, since weights that are missing are told at once then
+        data = load_dataset(dataset, data_root)
+        kind = choose_input(plan.kind.inputs, plan.features, data, plan.entry.name)
+        began = time.monotonic()
+        if plan.features.skip_bad:
+            data = readable(data, reporter)
     inputs = prepare(data, plan.features, kind, where, reporter, encoder)
     job = _Job(plan, data, inputs, seed, where, reporter, time.monotonic() - began, _published_as(dataset), trained)
-    key = identity(job.decisive())
-    with RunFolder.open(Path(out), data.name, plan.entry.name, seed, key, reporter.note) as folder:
-        if folder.finished and not again:
-            return Result(load_run(folder.path).record, folder.path, reused=True)
-        if folder.finished:
-            folder.retire()
-        record, scores = job.work(folder, key)
-        folder.commit(record, scores)
-        return Result(record, folder.path, reused=False)
+    if not ranks.several():
+        return job.result(Path(out), again)
+    if trained is None and shares_batches(plan.kind):
+        return job.result(Path(out), again) if ranks.first() else job.beside(Path(out))
+    return job.by_one(Path(out), again)
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of --device; auto: cuda, then mps, then cpu. Raises UserError if it is not here."""
+    """The device of --device; auto: cuda, then mps, then cpu. Raises UserError if it is not here.
+
+    Of processes that share a run each gets a GPU of its own.
+    """
+    if ranks.several():
+        name = _device_of_one(name)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
@@ -126,6 +130,18 @@ def choose_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"There is no device {name!r} here; --device takes auto, cpu, cuda, cuda:1 or mps") from error
     return device
+
+
+def _device_of_one(name: str) -> str:
+    there = torch.cuda.device_count()
+    if name == "cpu" or (name == "auto" and not there):
+        return "cpu"
+    if name not in ("auto", "cuda"):
+        raise UserError(f"{ranks.size()} processes cannot share {name!r}; --device takes auto, cpu or cuda then, and gives each a GPU")
+    if ranks.size() > there:
+        raise UserError(f"There are {there} GPUs here and {ranks.size()} processes; start one for each GPU, or give --device cpu")
+    torch.cuda.set_device(ranks.local())
+    return f"cuda:{ranks.local()}"
 
 
 @dataclass(frozen=True)
@@ -152,27 +168,76 @@ class _Job:
             "seed": self.seed,
         }
 
-    def work(self, folder: RunFolder, key: str) -> tuple[schema.RunRecord, Scores]:
-        started = now()
-        reset_peak(self.device)
+    @property
+    def key(self) -> str:
+        return identity(self.decisive())
+
+    def result(self, out: Path, again: bool) -> Result:
+        """The run, made or found. Of processes that share it, the first one does this and the others `beside`."""
+        key = self.key
+        with RunFolder.open(out, self.data.name, self.plan.entry.name, self.seed, key, self.reporter.note) as folder:
+            if ranks.agreed(folder.finished and not again):
+                return Result(load_run(folder.path).record, folder.path, reused=True)
+            if folder.finished:
+                folder.retire()
+            ranks.wait()
+            record, scores = self.work(folder, key)
+            folder.commit(record, scores)
+            ranks.wait()
+            return Result(record, folder.path, reused=False)
+
+    def beside(self, out: Path) -> Result:
+        """The same run in a process that is not the first: it takes its share of the steps, and reads what the first one writes."""
+        folder = Watched(run_path(out, self.data.name, self.plan.entry.name, self.seed, self.key))
+        reused = ranks.agreed(False)
+        if not reused:
+            ranks.wait()
+            folder.finished = False
+            self.outcome(folder)
+            ranks.wait()
+        return Result(load_run(folder.final).record, folder.final, reused)
+
+    def by_one(self, out: Path, again: bool) -> Result:
+        """The run of a model whose training cannot be shared: the first process does it, the others wait."""
+        if ranks.first():
+            self.reporter.note(
+                f"{self.plan.entry.name} is trained by one of the {ranks.size()} processes, since its loss does not say that it is "
+                "a mean over images (loss_is_mean) or its training is its own"
+            )
+            with ranks.alone():
+                made = self.result(out, again)
+            ranks.agreed(made.reused)
+            return made
+        final = run_path(out, self.data.name, self.plan.entry.name, self.seed, self.key)
+        reused = ranks.agreed(False)
+        return Result(load_run(final).record, final, reused)
+
+    def outcome(self, folder: RunFolder) -> _Outcome:
+        """Everything picked, trained and scored."""
         picks = self._pick(folder) if self._picks else selection.Picks(self.plan.config)
         model = make_model(self.plan.kind, picks.config, self.data, self.inputs, self.seed, self.device)
         watch = _TestWatch(self, self.plan.protocol.watch_test) if self.plan.protocol.watch_test else None
         seconds = self._train(model, folder, watch)
         began = time.monotonic()
         scores = self.scores(model)
-        eval_seconds = time.monotonic() - began
+        return _Outcome(picks, model, scores, watch.best() if watch else {}, seconds, time.monotonic() - began)
+
+    def work(self, folder: RunFolder, key: str) -> tuple[schema.RunRecord, Scores]:
+        started = now()
+        reset_peak(self.device)
+        done = self.outcome(folder)
+        picks, model, scores = done.picks, done.model, done.scores
         metrics, plain = evaluate(*scores.sets(), picks.gamma), evaluate(*scores.sets(), 0.0)
         weights.save(model, folder.weights)
         costs = schema.Costs(
             parameters=sum(p.numel() for p in model.parameters()) or sum(b.numel() for b in model.state_dict().values()),
             trainable_parameters=sum(p.numel() for p in model.parameters()),
-            train_seconds=seconds,
+            train_seconds=done.train_seconds,
             extract_seconds=self.extract_seconds,
-            eval_seconds=eval_seconds,
+            eval_seconds=done.eval_seconds,
             peak_memory_mb=peak_mb(self.device),
         )
-        optimistic = {"H_gamma_on_test": best_gamma(*scores.sets())[1], **(watch.best() if watch else {})}
+        optimistic = {"H_gamma_on_test": best_gamma(*scores.sets())[1], **done.watched}
         record = self._record(key, picks, metrics, plain, optimistic, costs, started)
         for leftover in folder.path.glob("*.pt"):
             leftover.unlink()
@@ -288,12 +353,24 @@ class _Job:
             optimistic=optimistic,
             per_class={c: None if np.isnan(a) else float(a) for c, a in zip(data.classes, metrics.per_class, strict=True)},
             costs=costs,
-            environment=environment(str(self.device), torch.get_num_threads()),
+            environment=environment(str(self.device), torch.get_num_threads(), ranks.size()),
             git=git_state(),
             elsewhere=self.elsewhere.label if self.elsewhere else "",
             started=started,
             finished=now(),
         )
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """A trained model and its scores. watched: what was seen of the test sets on the way; times in seconds."""
+
+    picks: selection.Picks
+    model: Model
+    scores: Scores
+    watched: dict[str, float]
+    train_seconds: float
+    eval_seconds: float
 
 
 class _TestWatch:

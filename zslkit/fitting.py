@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from zslkit import ranks
 from zslkit.dataset import Dataset
 from zslkit.errors import TrainingError
 from zslkit.model import Model, ModelConfig, Task
@@ -72,10 +73,16 @@ def score(model: Model, source: Source, index: NDArray[np.int64], device: torch.
     Raises TrainingError if the model gives another shape or a value that is not finite.
     """
     model.eval()
+    batches = [index[i : i + SCORE_BATCH] for i in range(0, len(index), SCORE_BATCH)]
+    # Every process gets all scores and decides by them alike; whole batches, so that the bits are those of one process.
+    parts = ranks.gathered(lambda: _scores(model, source, batches[ranks.share(len(batches))], device))
+    return np.concatenate([scores for part in parts for scores in part])
+
+
+def _scores(model: Model, source: Source, batches: list[NDArray[np.int64]], device: torch.device) -> list[NDArray[np.float32]]:
     parts = []
     with torch.inference_mode():
-        for i in range(0, len(index), SCORE_BATCH):
-            chosen = index[i : i + SCORE_BATCH]
+        for chosen in batches:
             scores = model.scores(source.batch(chosen).to(device)).float().cpu()
             if scores.shape != (len(chosen), model.task.n_classes):
                 raise TrainingError(
@@ -86,4 +93,4 @@ def score(model: Model, source: Source, index: NDArray[np.int64], device: torch.
             if not torch.isfinite(scores).all():
                 raise TrainingError(f"{type(model).__name__}.scores gave a value that is not finite; was training stable?")
             parts.append(scores.numpy())
-    return np.concatenate(parts)
+    return parts

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F_
 
+from zslkit import ranks
+
 
 def unit_regions(feature_map: Tensor) -> Tensor:
     """A map (B, D, H, W) as regions of unit length over the channels, F (B, D, R)."""
@@ -141,6 +143,36 @@ def _wide(F: Tensor) -> torch.dtype:
     return torch.float64 if F.dtype == torch.float64 else torch.float32
 
 
+def whole_batch(share: Tensor) -> Tensor:
+    """Rows of all images of the batch, (B, ...), of those that this process has, (b, ...); the same tensor where one process has all.
+
+    For a loss term that is no mean over images, such as the logarithm of a mean. Gradients flow to the process that has the image.
+    """
+    size = ranks.batch()
+    if size is None:
+        return share
+    rows = share.new_zeros(size, *share.shape[1:])
+    rows[ranks.share(size)] = share
+    return whole_sum(rows)
+
+
+def whole_sum(share: Tensor) -> Tensor:
+    """A sum over all images of the batch, of the sum over those that this process has; the same tensor where one process has all."""
+    return share if ranks.batch() is None else _WholeSum.apply(share)  # type: ignore[no-any-return]
+
+
+class _WholeSum(torch.autograd.Function):
+    """The sum over processes. Each of them uses the sum in its own part of the loss, so its gradient is a sum over them too."""
+
+    @staticmethod
+    def forward(ctx: Any, share: Tensor) -> Tensor:
+        return ranks.summed(share.detach().clone(memory_format=torch.contiguous_format))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return ranks.summed(grads[0].clone(memory_format=torch.contiguous_format))
+
+
 def seen_bias(seen: Tensor, bias: float) -> Tensor:
     """(C,) float: -bias for seen classes and +bias for unseen ones, given seen (C,) bool."""
     return torch.where(seen, -bias, bias)
@@ -154,7 +186,8 @@ def self_calibration(z: Tensor, seen: Tensor) -> Tensor:
     if bool(seen.all()):
         return z.new_zeros(())
     mass = torch.logsumexp(z.masked_fill(seen, float("-inf")), dim=1) - torch.logsumexp(z, dim=1)
-    return -(torch.logsumexp(mass, dim=0) - torch.log(z.new_tensor(float(len(z)))))
+    mass = whole_batch(mass)
+    return -(torch.logsumexp(mass, dim=0) - torch.log(z.new_tensor(float(len(mass)))))
 
 
 def distillation_distance(x: Tensor, y: Tensor) -> Tensor:
@@ -180,4 +213,6 @@ __all__ = [
     "seen_bias",
     "self_calibration",
     "unit_regions",
+    "whole_batch",
+    "whole_sum",
 ]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zslkit import ranks
 from zslkit.config import FeatureConfig
 from zslkit.data.catalog import load_dataset
 from zslkit.data.store import FeatureStore
@@ -86,14 +87,16 @@ def prepare_features(
     settings: as of --set, all below `features.`. overrides: keys of the section that win over all others.
     Raises UserError for whatever the caller can mend.
     """
-    reporter = reporter or Silent()
-    features = make_features(dataset, settings=settings, config=config, overrides=overrides)
-    where = choose_device(device)
-    data = load_dataset(dataset, data_root)
-    if data.images is None:
-        raise UserError(f"{data.name} brings features and has no images here, so nothing is to prepare; put its images in place first")
-    if features.skip_bad:
-        data = readable(data, reporter)
+    ranks.join()
+    reporter = (reporter if ranks.first() else None) or Silent()
+    with ranks.in_turn():
+        features = make_features(dataset, settings=settings, config=config, overrides=overrides)
+        where = choose_device(device)
+        data = load_dataset(dataset, data_root)
+        if data.images is None:
+            raise UserError(f"{data.name} brings features and has no images here, so nothing is to prepare; put its images in place first")
+        if features.skip_bad:
+            data = readable(data, reporter)
     inputs = prepare(data, features, "map", where, reporter, batch=batch)
     assert isinstance(inputs.source, MapSource) and isinstance(inputs.source.store, FeatureStore)
     return Prepared(dataset, data, features, inputs.source.store)

@@ -9,6 +9,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from zslkit import ranks
 from zslkit.errors import DataError, UserError
 from zslkit.files import replacing
 
@@ -40,6 +41,7 @@ class Search:
         is damaged, UserError if trials are asked for and Optuna is not installed.
         """
         tried = self._read()
+        ranks.wait()  # nothing is written before all processes of the run have read it
         best: tuple[float, dict[str, Any] | None] = (LOST, None)
         proposals = self._every() if self._trials is None else self._sampled()
         h: float | None = None
@@ -87,6 +89,8 @@ class Search:
             raise DataError(f"The tried settings in {self._kept} are damaged ({error}); remove that file and run again") from error
 
     def _write(self, tried: Mapping[Place, Mapping[str, float]]) -> None:
+        if not ranks.first():
+            return
         rows = [
             {"place": place, "point": {key: str(v[i]) for (key, v), i in zip(self._grid.items(), place, strict=True)}, "figures": figures}
             for place, figures in tried.items()

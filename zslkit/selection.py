@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from zslkit import ranks
 from zslkit.dataset import Dataset
 from zslkit.errors import TrainingError
 from zslkit.evaluation.gzsl import best_gamma, evaluate
@@ -197,6 +198,7 @@ def _train(workshop: Workshop, fold: Fold, config: ModelConfig, name: str, quiet
     )
     if observer is None or not observer.history:
         return Trained(fold, model)
+    ranks.wait()  # the first process has written it
     model.load_state_dict(checkpoint.load(observer.path))
     return Trained(fold, model, observer.history)
 
@@ -215,7 +217,7 @@ class _BestEpoch:
     def after_epoch(self, epoch: int, model: GradientModel) -> bool:
         gamma, figures = judge(self._workshop, self._fold, model)
         self.history.append({"epoch": float(epoch), "gamma": gamma, **figures})
-        if self.best["epoch"] == epoch:
+        if self.best["epoch"] == epoch and ranks.first():
             checkpoint.save(self.path, model.state_dict())
         self._workshop.log(phase="validation", fold=self._fold.part, epoch=epoch, gamma=gamma, **figures)
         patience = self._workshop.plan.protocol.patience

@@ -58,6 +58,7 @@ class DEDN(GradientModel):
     inputs = ("map", "image")
     needs = ("word_vectors",)
     protocol = "class-inductive"
+    loss_is_mean = True
     citation = (
         "Rao et al., Dual Expert Distillation Network for Generalized Zero-Shot Learning, IJCAI 2024, pp. 4833-4841, arXiv:2404.16348"
     )

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from zslkit import __version__
+from zslkit import __version__, ranks
 from zslkit.cli.failure import State, exit_code_of
 from zslkit.cli.lazy import LazyGroup
 
@@ -58,9 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):  # only real text streams can be told
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    state = State()
+    state = State(arguments=tuple(sys.argv[1:] if arguments is None else arguments))
     try:
-        result = cli.main(arguments, prog_name="zslkit", standalone_mode=False, obj=state)
+        with contextlib.redirect_stdout(open(os.devnull, "w")) if ranks.bystander() else contextlib.nullcontext():
+            result = cli.main(arguments, prog_name="zslkit", standalone_mode=False, obj=state)
+        ranks.leave()
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except BrokenPipeError:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import click
 
+from zslkit import ranks
 from zslkit.errors import ZslkitError
 
 
@@ -17,15 +20,20 @@ class State:
     """What the commands tell the frame around them.
 
     debug: show tracebacks. resumes: the command keeps checkpoints, so the same command goes on after an interruption.
+    arguments: the command line, without the program.
     """
 
     debug: bool = False
     resumes: bool = False
+    arguments: Sequence[str] = ()
 
 
 def tell(sentence: str) -> None:
-    """Write one sentence to standard error."""
-    print(f"zslkit: {sentence}", file=sys.stderr, flush=True)
+    """Write one sentence to standard error. Of several processes, those that are not the first say who they are."""
+    if ranks.bystander() and not ranks.joined():
+        return  # up to there all go the same way, and the first one says the same
+    who = f"process {int(os.environ['RANK']) + 1} of {os.environ['WORLD_SIZE']}: " if ranks.bystander() else ""
+    print(f"zslkit: {who}{sentence}", file=sys.stderr, flush=True)
 
 
 def exit_code_of(error: BaseException, state: State) -> int:

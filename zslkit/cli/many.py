@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from zslkit import ranks
 from zslkit.cli.failure import State, is_disk_full, sentence
 from zslkit.errors import UserError
 
@@ -65,7 +66,7 @@ def run_all(jobs: Sequence[Job], state: State, reporter: Reporter) -> tuple[list
         try:
             results.append((job, job.work()))
         except Exception as error:
-            if is_disk_full(error):
+            if is_disk_full(error) or ranks.several():  # another process may be left waiting for this one
                 raise
             if state.debug:
                 traceback.print_exception(error)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zslkit import ranks
 from zslkit.cli.failure import State, tell
 from zslkit.cli.listing import find_names
 from zslkit.cli.options import check_policy, dataset_option, debug_option, json_option, overrides, run_options, source_options
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of everything that is random.")
 @source_options
 @run_options
+@click.option("--processes", type=click.IntRange(min=1), metavar="N", help="Processes of this machine that share every batch, one a GPU.")
 @json_option
 @debug_option
 @click.pass_obj
@@ -44,16 +46,21 @@ def run(
     out: Path,
     again: bool,
     no_run: bool,
+    processes: int | None,
     as_json: bool,
     **chosen: Any,
-) -> None:
+) -> int:
     """Train and evaluate one model on one dataset. A run that is there already is shown, not repeated."""
     check_policy(again, no_run)
     find_names([model], dataset)
     if no_run:
         given = {"settings": settings, "config": config, "preset": preset, "overrides": overrides(**chosen)}
         _show(_standing(model, dataset, seed, out, given), as_json, reused=True)
-        return
+        return 0
+    if processes is not None and processes > 1 and not ranks.launched():
+        from zslkit.cli.launch import launch
+
+        return launch(processes, state)
     from zslkit import experiment
     from zslkit.progress import reporter_for
 
@@ -74,6 +81,7 @@ def run(
             reporter=reporter_for(),
         )
     _show(result, as_json, result.reused)
+    return 0
 
 
 def _standing(model: str, dataset: str, seed: int, out: Path, choices: Mapping[str, Any]) -> Run:

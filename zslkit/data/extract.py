@@ -7,8 +7,9 @@ import json
 import os
 import shutil
 from collections.abc import Collection
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor
 
+from zslkit import ranks
 from zslkit.backbones import Backbone, Transform
 from zslkit.data.forward import NotOpened, Precision, frozen, passed, pixels_of, stacked_inputs
 from zslkit.data.store import SCHEMA, FeatureStore, cache_root, images_digest, stored_dtype, to_stored
@@ -31,6 +33,8 @@ BATCH = 4
 """Images that pass a CPU at once in float32, twice as many in bfloat16: more would fall out of its caches."""
 BATCH_ELSEWHERE = 32
 """Images that pass an accelerator at once."""
+ROUND = 8
+"""Batches of each process between two notes of progress, for which processes that share the work wait for each other."""
 
 
 def store_key(images: Images, backbone: Backbone, dtype: str, precision: Precision = "float32") -> str:
@@ -68,19 +72,21 @@ def open_store(
 
     precision: what the network computes with. skipped: indices of images that cannot be read; their rows stay zero.
     batch: images at once, None: what suits the device.
-    Interrupted extraction goes on where it stopped; two processes asking for one store do the work once.
+    Interrupted extraction goes on where it stopped; two processes asking for one store do the work once, and the processes of one run
+    share it.
     Raises DataError that lists the images that cannot be read, or tells of a disk that is full.
     """
-    try:
-        key = store_key(images, backbone, dtype, precision)
-    except DataError:  # a file is not there: others may be missing too
-        refuse(images, reporter, skipped)
-        raise
+    with ranks.in_turn():
+        try:
+            key = store_key(images, backbone, dtype, precision)
+        except DataError:  # a file is not there: others may be missing too
+            refuse(images, reporter, skipped)
+            raise
     folder = cache_root() / "features" / f"{name}-{key}"
-    if not folder.is_dir():
+    if not ranks.agreed(folder.is_dir()):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
-            if not folder.is_dir():
+        with FileLock(f"{folder}.lock") if ranks.first() else nullcontext():
+            if not ranks.agreed(folder.is_dir()):
                 step = batch or (BATCH_ELSEWHERE if device.type != "cpu" else 2 * BATCH if precision == "bfloat16" else BATCH)
                 _extract(folder, key, images, backbone, dtype, _Making(device, reporter, precision, frozenset(skipped), step))
     return FeatureStore(folder)
@@ -88,9 +94,10 @@ def open_store(
 
 def _extract(folder: Path, key: str, images: Images, backbone: Backbone, dtype: str, making: _Making) -> None:
     device, reporter, skipped = making.device, making.reporter, making.skipped
-    look(images, reporter, skipped)
     partial = folder.with_name(folder.name + ".partial")
-    partial.mkdir(exist_ok=True)
+    with ranks.in_turn():
+        look(images, reporter, skipped)
+        partial.mkdir(exist_ok=True)
     built = backbone.build().eval()
     height, width = first_size(images, backbone.transform, reporter, skipped)
     shape = (len(images), *backbone.map_shape(height, width, built))
@@ -101,27 +108,37 @@ def _extract(folder: Path, key: str, images: Images, backbone: Backbone, dtype: 
         return to_stored(features, dtype), features.mean(dim=(2, 3)).numpy()
 
     try:
-        _reserve(partial, size)
-        maps = _array(partial / "maps.npy", shape, stored_dtype(dtype))
-        pooled = _array(partial / "pooled.npy", shape[:2], np.dtype(np.float32))
-        done = _progress(partial)
+        with ranks.in_turn():
+            if ranks.first():
+                _reserve(partial, size)
+            maps = _array(partial / "maps.npy", shape, stored_dtype(dtype))
+            pooled = _array(partial / "pooled.npy", shape[:2], np.dtype(np.float32))
+        done = ranks.agreed(_progress(partial))
         good = np.array([i for i in range(done, len(images)) if i not in skipped], dtype=np.int64)
         batches = [good[i : i + making.batch] for i in range(0, len(good), making.batch)]
-        results = passed(images, backbone.transform, network, batches, device, making.precision, finish)
+        rounds = _rounds(batches)
+        mine = [part for part, _ in rounds]
+        results = passed(images, backbone.transform, network, [b for part in mine for b in part], device, making.precision, finish)
         with closing(results), reporter.phase(f"{folder.name}: extract features", total=len(images) - len(skipped)) as phase:
             phase.advance(done - sum(i < done for i in skipped))
-            for index, (kept, means) in results:
-                if kept.shape[1:] != shape[1:]:  # a whole batch of one size, and not that of the first image
-                    raise DataError(
-                        f"{images.key(int(index[0]))} is of another size than the images before it; "
-                        "set features.size to bring all images to one size"
-                    )
-                maps[index], pooled[index] = kept, means
+            for part, whole in rounds:
+                for index, (kept, means) in islice(results, len(part)):
+                    if kept.shape[1:] != shape[1:]:  # a whole batch of one size, and not that of the first image
+                        raise DataError(
+                            f"{images.key(int(index[0]))} is of another size than the images before it; "
+                            "set features.size to bring all images to one size"
+                        )
+                    maps[index], pooled[index] = kept, means
                 # What counts as done must be on disk before the note that says so. The cores work on meanwhile.
                 maps.flush()
                 pooled.flush()
-                _write_text(partial / "done", str(index[-1] + 1))
-                phase.advance(len(index))
+                ranks.wait()
+                if ranks.first():
+                    _write_text(partial / "done", str(whole[-1][-1] + 1))
+                phase.advance(sum(len(index) for index in whole))
+        if not ranks.first():
+            ranks.wait()
+            return
         manifest = {
             "schema": SCHEMA,
             "key": key,
@@ -147,6 +164,7 @@ def _extract(folder: Path, key: str, images: Images, backbone: Backbone, dtype: 
         refuse(images, reporter, skipped)  # say which others are like it
         raise
     os.replace(partial, folder)
+    ranks.wait()
 
 
 def first_size(images: Images, transform: Transform, reporter: Reporter, skipped: Collection[int] = ()) -> tuple[int, int]:
@@ -158,6 +176,16 @@ def first_size(images: Images, transform: Transform, reporter: Reporter, skipped
         refuse(images, reporter, skipped)
         raise
     return height, width
+
+
+def _rounds(batches: list[NDArray[np.int64]]) -> list[tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]]:
+    """This process's batches of every round, and those of all processes. After a round everything up to its end is done.
+
+    Batches stay whole, so that a store's bits do not hang on how many processes made it. A process alone notes every batch.
+    """
+    step = ROUND * ranks.size() if ranks.several() else 1
+    rounds = [batches[i : i + step] for i in range(0, len(batches), step)]
+    return [(whole[ranks.share(len(whole))], whole) for whole in rounds]
 
 
 def _reserve(partial: Path, size: int) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from zslkit.results.record import Environment, GitState
 
 
-def environment(device: str, threads: int) -> Environment:
-    """device and threads: what the run computes on, as torch says it ("cpu", "cuda:0 NAME")."""
+def environment(device: str, threads: int, processes: int = 1) -> Environment:
+    """device and threads: what the run computes on, as torch says it ("cpu", "cuda:0 NAME"); each of the processes has as much."""
     return Environment(
         python=platform.python_version(),
         platform=platform.platform(),
@@ -23,6 +23,7 @@ def environment(device: str, threads: int) -> Environment:
         device=device,
         threads=threads,
         cpu=_cpu(),
+        processes=processes,
     )
 
 

@@ -132,7 +132,7 @@ class Costs(Part):
 
 
 class Environment(Part):
-    """The machine and the libraries. A library that is not installed is None."""
+    """The machine and the libraries. A library that is not installed is None. processes: how many shared the training."""
 
     python: str
     platform: str
@@ -143,6 +143,7 @@ class Environment(Part):
     device: str
     threads: NonNegativeInt
     cpu: str
+    processes: NonNegativeInt = 1
 
 
 class GitState(Part):

@@ -139,6 +139,13 @@ class RunFolder:
             self.checkpoint.unlink(missing_ok=True)
 
 
+class Watched(RunFolder):
+    """The folder of a run that another process of the same run has opened. It is read and never written."""
+
+    def log(self, **values: Any) -> None:
+        """The other process logs."""
+
+
 @dataclass(frozen=True)
 class Run:
     """A finished run: its record, and its scores when asked for."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
+from zslkit import ranks
 from zslkit.config import TrainConfig
 from zslkit.errors import TrainingError
 from zslkit.model import GradientModel, Kept, TrainingView
@@ -21,6 +22,7 @@ from zslkit.progress import Phase, Reporter
 from zslkit.training import checkpoint
 from zslkit.training.resident import resident
 from zslkit.training.sampling import batches
+from zslkit.training.shared import add_up, figures, from_first, share_of_batch, shares
 from zslkit.training.stage import Stage
 
 CHECKPOINT_SHARE = 0.05
@@ -89,6 +91,7 @@ class Loop:
         groups = model.parameter_groups()
         optimizer = _optimizer(config, groups)
         start = self._resume(model, optimizer)
+        from_first(model)  # and no process writes a checkpoint before all have read it
         if start >= config.epochs or (
             start and self._observer is not None and self._observer.history and self._observer.history[-1].get("stop")
         ):
@@ -104,7 +107,7 @@ class Loop:
                 self.log(epoch=epoch + 1, seconds=round(time.monotonic() - began, 3), **terms)
                 stop = self._observer.after_epoch(epoch + 1, model) if self._observer else False
                 last = stop or epoch + 1 == config.epochs
-                if self._path is not None and (last or cost <= CHECKPOINT_SHARE * (time.monotonic() - saved)):
+                if self._path is not None and ranks.first() and (last or cost <= CHECKPOINT_SHARE * (time.monotonic() - saved)):
                     writing = time.monotonic()
                     self._save(model, optimizer, epoch + 1)
                     saved = time.monotonic()
@@ -122,8 +125,9 @@ class Loop:
         config: TrainConfig,
         phase: Phase,
     ) -> dict[str, float]:
-        # Randomness inside a step (dropout, say) depends on seed and epoch alone, so a resumed run repeats it.
-        torch.manual_seed(int(np.random.default_rng([self.seed, epoch, 1]).integers(2**62)))
+        # Randomness inside a step (dropout, say) depends on seed and epoch alone, so a resumed run repeats it. Processes that share
+        # batches draw apart: else an image of one would get the mask of an image of another.
+        torch.manual_seed(int(np.random.default_rng([self.seed, epoch, 1, *ranks.apart()]).integers(2**62)))
         model.train()
         for group, name in zip(optimizer.param_groups, groups, strict=True):
             group["lr"] = model.learning_rate(epoch, name)
@@ -132,26 +136,28 @@ class Loop:
         sums: dict[str, float] = {}
         indices = batches(view.labels, config.sampling, config.batch_size, config.steps_per_epoch, self.seed, epoch)
         count = 0
-        for x, label in _ahead(view, indices):
-            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=config.precision == "bfloat16"):
-                terms = model.loss(x.to(self.device, non_blocking=True), label.to(self.device))
-            total = terms["total"] if "total" in terms else torch.stack(list(terms.values())).sum()
-            values = {k: float(v.detach()) for k, v in terms.items()}
-            if bad := [k for k, v in values.items() if not np.isfinite(v)]:
-                raise TrainingError(
-                    f"The loss term {bad[0]} is {values[bad[0]]} in epoch {epoch + 1}, step {count + 1}; "
-                    "lower train.lr, set train.clip_norm, "
-                    "or train in float32"
-                )
-            optimizer.zero_grad(set_to_none=True)
-            total.backward()  # type: ignore[no-untyped-call]
+        for x, label, size in _ahead(view, shares(indices)):
+            with share_of_batch(size):
+                with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=config.precision == "bfloat16"):
+                    terms = model.loss(x.to(self.device, non_blocking=True), label.to(self.device))
+                total = terms["total"] if "total" in terms else torch.stack(list(terms.values())).sum()
+                values, loss = figures(terms, total, len(label) / size)
+                if bad := [k for k, v in values.items() if not np.isfinite(v)]:
+                    raise TrainingError(
+                        f"The loss term {bad[0]} is {values[bad[0]]} in epoch {epoch + 1}, step {count + 1}; "
+                        "lower train.lr, set train.clip_norm, "
+                        "or train in float32"
+                    )
+                optimizer.zero_grad(set_to_none=True)
+                total.backward()  # type: ignore[no-untyped-call]
+            add_up(model.parameters(), len(label) / size)
             if config.clip_norm is not None:
                 torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
             optimizer.step()
             for k, v in values.items():
                 sums[k] = sums.get(k, 0.0) + v
             count += 1
-            phase.advance(1, epoch=epoch + 1, loss=float(total.detach()))
+            phase.advance(1, epoch=epoch + 1, loss=loss)
         return {k: v / count for k, v in sums.items()}
 
     def _resume(self, model: GradientModel, optimizer: Optimizer) -> int:
@@ -191,15 +197,15 @@ def _optimizer(config: TrainConfig, groups: dict[str, list[torch.nn.Parameter]])
     return makers[config.optimizer]()
 
 
-def _ahead(view: TrainingView, indices: Iterable[NDArray[np.int64]]) -> Iterator[tuple[Tensor, Tensor]]:
+def _ahead(view: TrainingView, indices: Iterable[tuple[NDArray[np.int64], int]]) -> Iterator[tuple[Tensor, Tensor, int]]:
     # The next batch is read while this one is worked on.
     labels = torch.from_numpy(np.ascontiguousarray(view.labels))
     with ThreadPoolExecutor(max_workers=1) as reader:
         pending = None
-        for index in indices:
-            coming = reader.submit(view.batch, index), labels[torch.from_numpy(index)]
+        for index, size in indices:
+            coming = reader.submit(view.batch, index), labels[torch.from_numpy(index)], size
             if pending is not None:
-                yield pending[0].result(), pending[1]
+                yield pending[0].result(), *pending[1:]
             pending = coming
         if pending is not None:
-            yield pending[0].result(), pending[1]
+            yield pending[0].result(), *pending[1:]

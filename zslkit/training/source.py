@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from zslkit import ranks
 from zslkit.backbones import Backbone, load_backbone
 from zslkit.config import FeatureConfig, Input
 from zslkit.data.extract import ImageInputs, first_size, open_store, store_key
@@ -97,8 +98,9 @@ def prepare(
     height, width = first_size(dataset.images, backbone.transform, reporter, dataset.skipped)
     facts = (backbone.name, backbone.label, backbone.digest)
     if kind == "image":
-        look(dataset.images, reporter, dataset.skipped)
-        fingerprint = store_key(dataset.images, backbone, "image")
+        with ranks.in_turn():
+            look(dataset.images, reporter, dataset.skipped)
+            fingerprint = store_key(dataset.images, backbone, "image")
         source, shape = ImageInputs(dataset.images, backbone.transform), backbone.map_shape(height, width)
         return Inputs(source, kind, (3, height, width), shape, backbone.build, *facts, fingerprint, (height, width))
     how: dict[str, Any] = {"precision": config.precision, "skipped": dataset.skipped, "batch": batch}
@@ -126,7 +128,8 @@ def _backbone(dataset: Dataset, config: FeatureConfig, device: torch.device, rep
     if config.weights != "trainval":
         return load_backbone(config)
     start = load_backbone(config.model_copy(update={"weights": "random"}))
-    weights = trainval_weights(dataset, start, config.pretrain_epochs, device, reporter)
+    with ranks.in_turn():  # small and seldom: not worth sharing
+        weights = trainval_weights(dataset, start, config.pretrain_epochs, device, reporter)
     return load_backbone(config, weights, f"trained on trainval, {config.pretrain_epochs} epochs")
 
 

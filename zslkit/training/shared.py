@@ -1,0 +1,132 @@
+"""A batch shared by several processes, so that they take together the step that one would take over the whole batch.
+
+Each process has the loss L_r of its share of n_r of N images, and the loss of the batch is sum_r n_r / N * L_r. It backpropagates
+L_r and weighs its gradients when all are added up, in one sum after the backward pass. That is done here and not by
+DistributedDataParallel, which takes the plain mean over processes (wrong for shares of unequal size), must be called in the model's place
+(and a model of ours gives `loss`, not `forward`), and must be told of parameters that have no gradient, as those of a group in a
+warm-up. What is lost is that sending could begin during the backward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F_
+from torch.overrides import TorchFunctionMode
+
+from zslkit import ranks
+from zslkit.errors import UserError
+from zslkit.functional import whole_sum
+from zslkit.model import GradientModel, Model
+
+Index = NDArray[np.int64]
+
+
+def shares_batches(kind: type[Model]) -> bool:
+    """Whether models of this class can be trained by several processes: their loss allows it, and the harness does all of the training."""
+    return issubclass(kind, GradientModel) and kind.loss_is_mean and kind.fit is GradientModel.fit
+
+
+def shares(batches: Iterable[Index]) -> Iterator[tuple[Index, int]]:
+    """This process's part of every batch, and the size of the whole. Raises UserError if there is not an image for each process."""
+    for index in batches:
+        if len(index) < ranks.size():
+            raise UserError(
+                f"A batch has {len(index)} images and {ranks.size()} processes are to share it; start fewer, or raise train.batch_size"
+            )
+        yield index[ranks.share(len(index))], len(index)
+
+
+@contextmanager
+def share_of_batch(size: int) -> Iterator[None]:
+    """Within this part whole_batch, whole_sum and batch normalisation see all `size` images of a batch that processes share."""
+    if not ranks.several():
+        yield
+        return
+    with ranks.sharing(size), _WholeBatchNorm():
+        yield
+
+
+def figures(terms: Mapping[str, Tensor], total: Tensor, weight: float) -> tuple[dict[str, float], float]:
+    """Terms and total of the whole batch. weight: this process's share of its images."""
+    if not ranks.several():
+        return {k: float(v.detach()) for k, v in terms.items()}, float(total.detach())
+    mine = torch.stack([v.detach().double().cpu().reshape(()) for v in (*terms.values(), total)])
+    *values, loss = ranks.summed(weight * mine).tolist()
+    return dict(zip(terms, values, strict=True)), loss
+
+
+def add_up(parameters: Iterable[nn.Parameter], weight: float) -> None:
+    """Make each gradient the sum over processes of weight * gradient; one that no process has stays None."""
+    if not ranks.several():
+        return
+    kinds: dict[tuple[torch.dtype, torch.device], list[nn.Parameter]] = {}
+    for p in parameters:
+        if p.requires_grad:
+            kinds.setdefault((p.dtype, p.device), []).append(p)
+    for (dtype, device), members in kinds.items():
+        # The last numbers count who has a gradient of each, for a branch of the model that only some shares enter.
+        has = torch.tensor([float(p.grad is not None) for p in members], dtype=dtype, device=device)
+        own = [torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in members]
+        *summed, held = ranks.summed(torch.cat([*(weight * g for g in own), has])).split([*(p.numel() for p in members), len(members)])
+        for p, g, n in zip(members, summed, held.tolist(), strict=True):
+            p.grad = g.view_as(p).clone(memory_format=torch.preserve_format) if n else None
+
+
+def from_first(model: nn.Module) -> None:
+    """Give every process the parameters and buffers of the first."""
+    if ranks.several():
+        for tensor in model.state_dict().values():
+            ranks.spread(tensor)
+
+
+class _WholeBatchNorm(TorchFunctionMode):
+    """Batch normalisation in training by the statistics of the whole batch, wherever in a model or a backbone it is.
+
+    torch's own SyncBatchNorm has to replace modules, knows none of timm's, and has nothing for a CPU.
+    """
+
+    def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is F_.batch_norm:
+            return _batch_norm(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def _batch_norm(
+    input: Tensor,  # named as F_.batch_norm names it
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """F_.batch_norm of this process's share (b, C, ...), mean and variance taken over those of all processes."""
+    if not training or ranks.batch() is None:
+        return F_.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+    x = input.float()
+    others = [i for i in range(x.ndim) if i != 1]
+    per_channel = [-1 if i == 1 else 1 for i in range(x.ndim)]
+    sums = whole_sum(torch.cat([x.sum(others), x.new_full((1,), x.numel() / x.shape[1])]))
+    count = sums[-1].detach()
+    mean = sums[:-1] / count
+    centred = x - mean.view(per_channel)
+    variance = whole_sum(centred.square().sum(others)) / count
+    with torch.no_grad():
+        if running_mean is not None:
+            running_mean.lerp_(mean.to(running_mean.dtype), momentum)
+        if running_var is not None:
+            running_var.lerp_((variance * count / (count - 1)).to(running_var.dtype), momentum)
+    y = centred * torch.rsqrt(variance + eps).view(per_channel)
+    if weight is not None:
+        y = y * weight.view(per_channel)
+    if bias is not None:
+        y = y + bias.view(per_channel)
+    return y.to(input.dtype)
