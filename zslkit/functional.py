@@ -158,7 +158,7 @@ def whole_batch(share: Tensor) -> Tensor:
 
 def whole_sum(share: Tensor) -> Tensor:
     """A sum over all images of the batch, of the sum over those that this process has; the same tensor where one process has all."""
-    return share if ranks.batch() is None else _WholeSum.apply(share)  # type: ignore[no-any-return]
+    return share if ranks.batch() is None else _WholeSum.apply(share)
 
 
 class _WholeSum(torch.autograd.Function):

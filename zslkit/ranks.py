@@ -33,6 +33,7 @@ class _Place:
     size: int = 1
     joined: bool = False
     batch: int | None = None
+    rehearsal: Callable[[Tensor], Tensor] | None = None
 
 
 _here = _Place()
@@ -140,14 +141,16 @@ def gathered(work: Callable[[], T]) -> list[T]:
         failed = error
     told: list[tuple[T | None, ZslkitError | None]] = [(None, None)] * _here.size
     dist.all_gather_object(told, (made, failed))
-    for _, error in told:
-        if error is not None:
-            raise error
+    for _, fault in told:
+        if fault is not None:
+            raise fault
     return [value for value, _ in told]  # type: ignore[misc]
 
 
 def summed(tensor: Tensor) -> Tensor:
     """The tensor, contiguous and changed in place to the sum over all processes."""
+    if _here.rehearsal is not None:
+        return _here.rehearsal(tensor)
     if several():
         import torch.distributed as dist
 
@@ -199,3 +202,15 @@ def sharing(batch: int) -> Iterator[None]:
 def batch() -> int | None:
     """Images of the whole batch if several processes share it, else None."""
     return _here.batch
+
+
+@contextmanager
+def rehearsing(number: int, size: int, batch: int, summed: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Within this part the process acts as one of several that share a batch. summed: the sum of a tensor with those of the others."""
+    before = _here.number, _here.size
+    _here.number, _here.size, _here.batch, _here.rehearsal = number, size, batch, summed
+    try:
+        yield
+    finally:
+        _here.number, _here.size = before
+        _here.batch = _here.rehearsal = None

@@ -12,7 +12,7 @@ from zslkit.errors import UnknownName, ZslkitError, did_you_mean
 from zslkit.model import Model
 from zslkit.progress import Reporter, Silent
 from zslkit.settings import MODELS
-from zslkit.testing import answers, declared, honesty, training
+from zslkit.testing import answers, declared, honesty, sharing, training
 from zslkit.testing.bench import Bench
 from zslkit.testing.check import Check, ConformanceError, Failed, Result, Skipped, check
 from zslkit.testing.shared import generators_kept
@@ -56,6 +56,7 @@ CHECKS: tuple[Check, ...] = (
     training.learns,
     training.bfloat16,
     training.gradients,
+    sharing.loss_is_mean,
     honesty.never_sees_test_images,
     honesty.declared_protocol,
     honesty.no_global_state,

@@ -141,7 +141,8 @@ class Loop:
                 with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=config.precision == "bfloat16"):
                     terms = model.loss(x.to(self.device, non_blocking=True), label.to(self.device))
                 total = terms["total"] if "total" in terms else torch.stack(list(terms.values())).sum()
-                values, loss = figures(terms, total, len(label) / size)
+                weight = len(label) / size
+                values, loss = figures(terms, total, weight)
                 if bad := [k for k, v in values.items() if not np.isfinite(v)]:
                     raise TrainingError(
                         f"The loss term {bad[0]} is {values[bad[0]]} in epoch {epoch + 1}, step {count + 1}; "
@@ -149,8 +150,9 @@ class Loop:
                         "or train in float32"
                     )
                 optimizer.zero_grad(set_to_none=True)
-                total.backward()  # type: ignore[no-untyped-call]
-            add_up(model.parameters(), len(label) / size)
+                # Weighed before, since gradients through whole_sum are added up on the way.
+                (total if weight == 1 else weight * total).backward()  # type: ignore[no-untyped-call]
+            add_up(model.parameters())
             if config.clip_norm is not None:
                 torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
             optimizer.step()

@@ -1,7 +1,7 @@
 """A batch shared by several processes, so that they take together the step that one would take over the whole batch.
 
 Each process has the loss L_r of its share of n_r of N images, and the loss of the batch is sum_r n_r / N * L_r. It backpropagates
-L_r and weighs its gradients when all are added up, in one sum after the backward pass. That is done here and not by
+n_r / N * L_r, and the gradients are added up over processes in one sum after the backward pass. That is done here and not by
 DistributedDataParallel, which takes the plain mean over processes (wrong for shares of unequal size), must be called in the model's place
 (and a model of ours gives `loss`, not `forward`), and must be told of parameters that have no gradient, as those of a group in a
 warm-up. What is lost is that sending could begin during the backward pass.
@@ -62,8 +62,8 @@ def figures(terms: Mapping[str, Tensor], total: Tensor, weight: float) -> tuple[
     return dict(zip(terms, values, strict=True)), loss
 
 
-def add_up(parameters: Iterable[nn.Parameter], weight: float) -> None:
-    """Make each gradient the sum over processes of weight * gradient; one that no process has stays None."""
+def add_up(parameters: Iterable[nn.Parameter]) -> None:
+    """Make each gradient the sum of those of all processes; one that no process has stays None."""
     if not ranks.several():
         return
     kinds: dict[tuple[torch.dtype, torch.device], list[nn.Parameter]] = {}
@@ -74,7 +74,9 @@ def add_up(parameters: Iterable[nn.Parameter], weight: float) -> None:
         # The last numbers count who has a gradient of each, for a branch of the model that only some shares enter.
         has = torch.tensor([float(p.grad is not None) for p in members], dtype=dtype, device=device)
         own = [torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in members]
-        *summed, held = ranks.summed(torch.cat([*(weight * g for g in own), has])).split([*(p.numel() for p in members), len(members)])
+        *summed, held = torch.split(
+            ranks.summed(torch.cat([*own, has])), [*(p.numel() for p in members), len(members)]
+        )
         for p, g, n in zip(members, summed, held.tolist(), strict=True):
             p.grad = g.view_as(p).clone(memory_format=torch.preserve_format) if n else None
 
@@ -111,7 +113,7 @@ def _batch_norm(
     """F_.batch_norm of this process's share (b, C, ...), mean and variance taken over those of all processes."""
     if not training or ranks.batch() is None:
         return F_.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
-    x = input.float()
+    x = input if input.dtype == torch.float64 else input.float()
     others = [i for i in range(x.ndim) if i != 1]
     per_channel = [-1 if i == 1 else 1 for i in range(x.ndim)]
     sums = whole_sum(torch.cat([x.sum(others), x.new_full((1,), x.numel() / x.shape[1])]))
