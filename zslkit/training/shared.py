@@ -74,9 +74,7 @@ def add_up(parameters: Iterable[nn.Parameter]) -> None:
         # The last numbers count who has a gradient of each, for a branch of the model that only some shares enter.
         has = torch.tensor([float(p.grad is not None) for p in members], dtype=dtype, device=device)
         own = [torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in members]
-        *summed, held = torch.split(
-            ranks.summed(torch.cat([*own, has])), [*(p.numel() for p in members), len(members)]
-        )
+        *summed, held = torch.split(ranks.summed(torch.cat([*own, has])), [*(p.numel() for p in members), len(members)])
         for p, g, n in zip(members, summed, held.tolist(), strict=True):
             p.grad = g.view_as(p).clone(memory_format=torch.preserve_format) if n else None
 
