@@ -154,7 +154,7 @@ def test_extraction_that_lost_a_process_goes_on_in_one_and_ends_the_same(whole: 
 def test_a_closed_form_is_solved_by_one_process_and_said_so(cache: Path, tmp_path: Path) -> None:
     done = python("-m", "zslkit", *command("eszsl", RANDOM, tmp_path), "--processes", "2", cache=cache)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("eszsl is trained by one of the 2 processes") == 1
+    assert done.stderr.count("eszsl: one of the 2 processes makes this run, since the model trains itself") == 1
     assert [r.record.environment.processes for r in find_runs(tmp_path)] == [1]
 
 

@@ -16,7 +16,7 @@ from zslkit.config import Settings
 from zslkit.data.catalog import DATASETS, is_card, load_dataset
 from zslkit.data.unreadable import readable
 from zslkit.dataset import Dataset
-from zslkit.errors import UserError
+from zslkit.devices import choose_device as choose_device
 from zslkit.evaluation.gzsl import Metrics, best_gamma, evaluate
 from zslkit.fitting import fit, make_model, score
 from zslkit.memory import peak_mb, reset_peak
@@ -115,35 +115,6 @@ def run(
     return job.by_one(Path(out), again)
 
 
-def choose_device(name: str) -> torch.device:
-    """The device of --device; auto: cuda, then mps, then cpu. Raises UserError if it is not here.
-
-    Of processes that share a run each gets a GPU of its own.
-    """
-    if ranks.several():
-        name = _device_of_one(name)
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"There is no device {name!r} here; --device takes auto, cpu, cuda, cuda:1 or mps") from error
-    return device
-
-
-def _device_of_one(name: str) -> str:
-    there = torch.cuda.device_count()
-    if name == "cpu" or (name == "auto" and not there):
-        return "cpu"
-    if name not in ("auto", "cuda"):
-        raise UserError(f"{ranks.size()} processes cannot share {name!r}; --device takes auto, cpu or cuda then, and gives each a GPU")
-    if ranks.size() > there:
-        raise UserError(f"There are {there} GPUs here and {ranks.size()} processes; start one for each GPU, or give --device cpu")
-    torch.cuda.set_device(ranks.local())
-    return f"cuda:{ranks.local()}"
-
-
 @dataclass(frozen=True)
 class _Job:
     plan: Plan
@@ -200,10 +171,7 @@ class _Job:
     def by_one(self, out: Path, again: bool) -> Result:
         """The run of a model whose training cannot be shared: the first process does it, the others wait."""
         if ranks.first():
-            self.reporter.note(
-                f"{self.plan.entry.name} is trained by one of the {ranks.size()} processes, since its loss does not say that it is "
-                "a mean over images (loss_is_mean) or its training is its own"
-            )
+            self.reporter.note(f"{self.plan.entry.name}: one of the {ranks.size()} processes makes this run, since {self._why_by_one()}")
             with ranks.alone():
                 made = self.result(out, again)
             ranks.agreed(made.reused)
@@ -211,6 +179,14 @@ class _Job:
         final = run_path(out, self.data.name, self.plan.entry.name, self.seed, self.key)
         reused = ranks.agreed(False)
         return Result(load_run(final).record, final, reused)
+
+    def _why_by_one(self) -> str:
+        kind = self.plan.kind
+        if self.elsewhere is not None:
+            return "another program has trained the model"
+        if issubclass(kind, GradientModel) and kind.fit is GradientModel.fit:
+            return "the model does not declare its loss a mean over images (loss_is_mean)"
+        return "the model trains itself"
 
     def outcome(self, folder: RunFolder) -> _Outcome:
         """Everything picked, trained and scored."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zslkit.errors import UnknownName, UserError
+from zslkit.functional import whole_batch, whole_sum
 from zslkit.model import AttentionMaps, GradientConfig, GradientModel, Model, ModelConfig, Task, Trainer, TrainingView
 from zslkit.testing import CHECKS, ConformanceError, Result, check_model
 from zslkit.testing.conformance import Trial
@@ -25,6 +26,7 @@ class Good(GradientModel):
     """Regions are projected to attributes; a class is as near as its attributes are to their mean."""
 
     inputs = ("map", "pooled")
+    loss_is_mean = True
     citation = "Made up for a test"
     Config = GradientConfig
 
@@ -302,6 +304,28 @@ class FixedTypes(Good):
         return {"cross_entropy": F.cross_entropy(20 * scores.masked_fill(~self.seen, float("-inf")), label)}
 
 
+class AddsUp(Good):
+    def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
+        return {**super().loss(x, label), "size": self.scores(x).square().sum() / 1000}
+
+
+class LooksAtTheMean(Good):
+    """The term that it should pass through whole_batch, as the next one does."""
+
+    def size(self, x: Tensor) -> Tensor:
+        return self.project(x.flatten(2).mean(dim=2) if x.ndim == 4 else x).square().sum(dim=1)
+
+    def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
+        return {**super().loss(x, label), "spread": self.size(x).std()}
+
+
+class LooksAtTheWholeMean(LooksAtTheMean):
+    def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
+        middle = whole_sum(self.size(x).sum()) / len(whole_batch(label))  # a sum that another builds on
+        far = whole_sum((self.size(x) - middle).square().sum())
+        return {**Good.loss(self, x, label), "spread": far.sqrt() / 100, "again": whole_batch(self.size(x)).std()}
+
+
 class Idle(Good):
     def __init__(self, config: GradientConfig, task: Task) -> None:
         super().__init__(config, task)
@@ -395,6 +419,8 @@ BROKEN: list[tuple[type[Model], str, str]] = [
     (LearnsTheWrongThing, "learns", "3 times chance, 33 % and 50 %"),
     (Backwards, "learns", "3 times chance"),
     (FixedTypes, "bfloat16", "train.precision=bfloat16"),
+    (AddsUp, "loss_is_mean", "where 2 processes share them"),
+    (LooksAtTheMean, "loss_is_mean", "where 2 processes share them"),
     (Peeps, "never_sees_test_images", "images of the test sets"),
     (PeepsQuietly, "never_sees_test_images", "images of the test sets"),
     (KnowsUnseenClasses, "declared_protocol", "other attributes of the unseen classes"),
@@ -415,7 +441,7 @@ def failed(results: list[Result]) -> dict[str, str]:
     return {result.check: result.message for result in results if result.failed}
 
 
-@pytest.mark.parametrize("kind", [Good, Tuned, ClosedForm, Staged, SaysSo, NeedsWords])
+@pytest.mark.parametrize("kind", [Good, Tuned, ClosedForm, Staged, SaysSo, NeedsWords, LooksAtTheWholeMean])
 def test_a_model_that_keeps_the_contract_passes(kind: type[Model]) -> None:
     results = check_model(kind)
     assert [r.check for r in results] == [c.name for c in CHECKS]
@@ -459,7 +485,15 @@ def test_what_does_not_apply_is_skipped_with_its_reason() -> None:
     results = {r.check: r for r in check_model(ClosedForm)}
     told = {name: r.message for name, r in results.items() if r.status == "skipped"}
     assert told["other_seed_other_model"] == "nothing in it is random"
-    assert set(told) == {"expected_failures", "other_seed_other_model", "resumes", "bfloat16", "gradients", "attention_maps"}
+    assert set(told) == {
+        "expected_failures",
+        "other_seed_other_model",
+        "resumes",
+        "bfloat16",
+        "gradients",
+        "loss_is_mean",
+        "attention_maps",
+    }
 
 
 class KnownFault(CountsSteps):
