@@ -9,7 +9,7 @@ import numpy as np
 
 from zslkit.errors import UserError
 from zslkit.evaluation.metrics import Curve, Floats, Index, Mask, ScoreTable, harmonic_mean, per_class_recall
-from zslkit.evaluation.sets import TestSets, checked_sets
+from zslkit.evaluation.sets import AnsweredSets, checked_sets
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +59,8 @@ def evaluate(
     return measure(checked_sets(test_seen_scores, test_seen_labels, test_unseen_scores, test_unseen_labels, seen), gamma)
 
 
-def measure(sets: TestSets, gamma: float = 0.0) -> Metrics:
-    """`evaluate` for sets that are checked already."""
+def measure(sets: AnsweredSets, gamma: float = 0.0) -> Metrics:
+    """`evaluate` for sets that are checked already, or of which nothing but the answers is left."""
     if math.isnan(gamma):
         raise UserError("gamma is NaN; calibration takes a number, or 0 for none")
     seen, n = sets.seen, sets.n_classes

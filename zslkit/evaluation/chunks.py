@@ -1,0 +1,24 @@
+"""Tables of scores a few rows at a time, so that what is computed from one needs no second table beside it.
+
+A table may lie in a mapped file and be larger than memory; every metric reads it through here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+AT_ONCE: Final = 1 << 20
+"""Scores that are looked at at a time: 8 MB of them as float64. A row is never cut."""
+
+
+def row_chunks(scores: NDArray[Any], at_once: int | None = None) -> Iterator[tuple[slice, NDArray[Any]]]:
+    """The rows of scores (N, C), in order, as (their place, the rows (n, C)); at_once: how many scores, by default AT_ONCE."""
+    step = max(1, (at_once or AT_ONCE) // max(1, scores.shape[1]))
+    for start in range(0, len(scores), step):
+        place = slice(start, min(start + step, len(scores)))
+        # A table inside a file may begin at any byte, and arithmetic on numbers that straddle words is slow.
+        yield place, np.require(scores[place], requirements="A")
