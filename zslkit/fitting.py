@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -69,21 +69,32 @@ def fit(
 def score(model: Model, source: Source, index: NDArray[np.int64], device: torch.device) -> NDArray[np.float32]:
     """Uncalibrated scores (N, C) float32 of the images in `index`, in float32 arithmetic.
 
+    Raises what `score_batches` raises.
+    """
+    scores = np.empty((len(index), model.task.n_classes), dtype=np.float32)
+    done = 0
+    for batch in score_batches(model, source, index, device):
+        scores[done : done + len(batch)] = batch
+        done += len(batch)
+    return scores
+
+
+def score_batches(model: Model, source: Source, index: NDArray[np.int64], device: torch.device) -> Iterator[NDArray[np.float32]]:
+    """The same, SCORE_BATCH images at a time (B, C), so that a table larger than memory can be written while it is computed.
+
     Raises TrainingError if the model gives another shape or a value that is not finite.
     """
     model.eval()
-    parts = []
-    with torch.inference_mode():
-        for i in range(0, len(index), SCORE_BATCH):
-            chosen = index[i : i + SCORE_BATCH]
+    for i in range(0, len(index), SCORE_BATCH):
+        chosen = index[i : i + SCORE_BATCH]
+        with torch.inference_mode():
             scores = model.scores(source.batch(chosen).to(device)).float().cpu()
-            if scores.shape != (len(chosen), model.task.n_classes):
-                raise TrainingError(
-                    f"{type(model).__name__}.scores gave {tuple(scores.shape)} for {len(chosen)} images "
-                    f"and {model.task.n_classes} classes; "
-                    "it must give a score for every image and class"
-                )
-            if not torch.isfinite(scores).all():
-                raise TrainingError(f"{type(model).__name__}.scores gave a value that is not finite; was training stable?")
-            parts.append(scores.numpy())
-    return np.concatenate(parts)
+        if scores.shape != (len(chosen), model.task.n_classes):
+            raise TrainingError(
+                f"{type(model).__name__}.scores gave {tuple(scores.shape)} for {len(chosen)} images "
+                f"and {model.task.n_classes} classes; "
+                "it must give a score for every image and class"
+            )
+        if not torch.isfinite(scores).all():
+            raise TrainingError(f"{type(model).__name__}.scores gave a value that is not finite; was training stable?")
+        yield scores.numpy()

@@ -10,7 +10,7 @@ from pathlib import Path
 from zslkit.errors import DataError, UserError
 from zslkit.evaluation.bootstrap import Resampled, figures, resample
 from zslkit.evaluation.outcomes import SAMPLED, Outcomes, outcomes, same_images, together
-from zslkit.evaluation.sets import checked_sets
+from zslkit.evaluation.sets import AnsweredSets, TestSets, checked_sets
 from zslkit.evaluation.significance import enough_resamples, holm, mcnemar, paired_difference, seeds_needed
 from zslkit.results.comparison import Block, Row
 from zslkit.results.runs import Run, load_run
@@ -34,11 +34,24 @@ def run_outcomes(run: Run) -> Outcomes:
 
     Raises DataError if the scores are missing, damaged or not finite, or do not give the H of the record.
     """
+    return outcomes_of(run, run_sets(run)[0])
+
+
+def run_sets(run: Run) -> tuple[TestSets, tuple[str, ...]]:
+    """The test sets of a finished run with their scores, which stay in their file, and the names of the classes.
+
+    Raises DataError if the scores are missing, damaged or not finite.
+    """
     try:
-        sets = checked_sets(*run.scores().sets())
+        scores = run.scores()
+        return checked_sets(*scores.sets()), scores.classes
     except DataError as error:
         where = "" if str(run.folder) in str(error) else f"{run.folder}: "
         raise DataError(f"{where}{error}") from error
+
+
+def outcomes_of(run: Run, sets: AnsweredSets) -> Outcomes:
+    """`run_outcomes` of a run whose sets are there already. Raises DataError if they do not give the H of the record."""
     found = outcomes(sets, run.record.protocol.gamma)
     h = float(figures(found)["H"][0])
     if abs(h - run.record.metrics.H) > ROUNDING:

@@ -15,7 +15,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -27,7 +27,7 @@ from zslkit.errors import DataError, UserError, ZslkitError
 from zslkit.files import replacing
 from zslkit.results.provenance import now
 from zslkit.results.record import RunRecord, parse_record
-from zslkit.results.scores import Scores, read_scores
+from zslkit.results.scores import FromModel, Scores, ScoreStream, read_scores, told_apart
 
 RECORD, CONFIG, LOG, SCORES = "record.json", "config.yaml", "log.jsonl", "scores.npz"
 WEIGHTS, CHECKPOINT = "model.safetensors", "checkpoint.pt"
@@ -60,6 +60,7 @@ class RunFolder:
     def __init__(self, final: Path) -> None:
         self.final = final
         self.finished = final.is_dir()
+        self._kept: Scores | None = None
 
     @classmethod
     @contextmanager
@@ -120,10 +121,28 @@ class RunFolder:
             self.finished = False
             self.path.mkdir(exist_ok=True)
 
+    def keep(self, stream: ScoreStream) -> Scores:
+        """Write scores beside their place while they are computed, and give them back mapped; `commit` need not write them again.
+
+        Raises CannotWrite, for instance if the disk is full, and whatever computing them raises.
+        """
+        stream = replace(stream, test_seen=told_apart(stream.test_seen), test_unseen=told_apart(stream.test_unseen))
+        place = self.path / f"{SCORES}.new"
+        try:
+            with _explained(self.path):
+                self._kept = stream.keep(place)
+        except BaseException as error:
+            place.unlink(missing_ok=True)
+            if isinstance(error, FromModel):
+                raise error.error from None
+            raise
+        return self._kept
+
     def commit(self, record: RunRecord, scores: Scores) -> None:
         """Write the settings, the scores and the record, and move the folder to its place in one step.
 
-        Raises CannotWrite, for instance if the disk is full; then everything before this call is still there.
+        scores: as `keep` gave them back, or any others. Raises CannotWrite, for instance if the disk is full; then everything
+        before this call is still there.
         """
         if self.finished:
             raise ValueError(f"{self.final} is finished already")
@@ -131,7 +150,10 @@ class RunFolder:
             settings = yaml.safe_dump(record.model_dump(mode="json")["config"], sort_keys=False, allow_unicode=True)
             (self.path / LOG).touch()
             _write(self.path / CONFIG, lambda file: file.write(settings.encode()))
-            _write(self.path / SCORES, scores.write)
+            if scores is self._kept:
+                os.replace(self.path / f"{SCORES}.new", self.path / SCORES)
+            else:
+                _write(self.path / SCORES, scores.write)
             _write(self.path / RECORD, lambda file: file.write(record.to_json().encode()))
             os.replace(self.path, self.final)
             self.finished = True
@@ -147,7 +169,7 @@ class Run:
     folder: Path
 
     def scores(self) -> Scores:
-        """Read the scores of both test sets. Raises DataError if the file is missing or damaged."""
+        """The scores of both test sets, mapped. Raises DataError if the file is missing or damaged."""
         return read_scores(self.folder / SCORES)
 
     def settings(self) -> dict[str, Any]:
