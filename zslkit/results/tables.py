@@ -132,7 +132,8 @@ def _sampling_data(block: Block) -> dict[str, Any] | None:
         {**asdict(pair), "models": [names[pair.a], names[pair.b]], "significant": pair.significant, "seeds": list(pair.seeds)}
         for pair in block.sampling.pairs
     ]
-    return {"resamples": block.sampling.resamples, "seed": block.sampling.seed, "pairs": pairs}
+    said = block.sampling
+    return {"resamples": said.resamples, "seed": said.seed, "approximated": said.approximated, "pairs": pairs}
 
 
 def _row_data(row: Row) -> dict[str, Any]:
