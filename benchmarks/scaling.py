@@ -1,6 +1,6 @@
 """How time and memory grow with images, classes, attributes, regions and runs, stage by stage, on made-up features.
 
-    python benchmarks/scaling.py [--quick] [--stage NAME] [--largest] [--json] [--plot FILE.svg]
+    python benchmarks/scaling.py [--quick] [--stage NAME] [--grows NAME] [--largest] [--json] [--plot FILE.svg]
 
 Every point runs in a process of its own (benchmarks/scaling_stages.py), so that its peak of memory is its own, on one thread. Time
 is that of the processor: whatever else the machine does is not in it. The exponent is the slope of log(cost) over log(size): over
@@ -137,11 +137,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--stage", action="append", choices=list(dict.fromkeys(a.stage for a in AXES)), help="default: all")
+    parser.add_argument("--grows", action="append", choices=list(dict.fromkeys(a.grows for a in AXES)), help="default: all")
     parser.add_argument("--largest", action="store_true")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--plot", type=Path, metavar="FILE")
     given = parser.parse_args()
-    results = [measure(axis, given.quick) for axis in AXES if not given.stage or axis.stage in given.stage]
+    stages, grows = given.stage or {a.stage for a in AXES}, given.grows or {a.grows for a in AXES}
+    results = [measure(axis, given.quick) for axis in AXES if axis.stage in stages and axis.grows in grows]
     largest = point("evaluation", {"images": 100_000, "classes": 5_000, "turns": 1}) if given.largest else None
     if given.plot is not None:
         plot(results, given.plot)

@@ -5,7 +5,7 @@
 Prints JSON. cpu_seconds: of the processor, for all or for one step, the least of some turns. anonymous_mb: the most that the
 process held for itself (RssAnon; pages of mapped files are the system's) above what it held when the stage began, sampled in a
 turn of its own before. resident_mb: the same of VmHWM, which counts mapped pages too. disk_mb: what the stage leaves on disk. All
-features are made up.
+features are made up. Threads are as OMP_NUM_THREADS says; scaling.py says 1.
 """
 
 from __future__ import annotations
@@ -299,9 +299,6 @@ STAGES: dict[str, Callable[[dict[str, int], Path], Work]] = {
 
 def measured(stage: str, size: dict[str, int]) -> dict[str, float]:
     """What the stage took at this size."""
-    import torch
-
-    torch.set_num_threads(1)
     full = DEFAULTS[stage] | size
     with tempfile.TemporaryDirectory() as home:
         work = STAGES[stage](full, Path(home))
