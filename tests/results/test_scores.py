@@ -217,8 +217,10 @@ def coming(truth):
 np.ones((64, 64)) @ np.ones((64, 64))  # a library of matrix products takes room of its own once
 table = 2 * images * classes * 4
 # VmData: what the process has for itself (heap, anonymous maps); pages of a mapped file are the system's and do not count.
-now = 1024 * int(next(line for line in open("/proc/self/status") if line.startswith("VmData")).split()[1])
-resource.setrlimit(resource.RLIMIT_DATA, (int(now + share * table),) * 2)
+def status(key):
+    return 1024 * int(next(line for line in open("/proc/self/status") if line.startswith(key)).split()[1])
+
+resource.setrlimit(resource.RLIMIT_DATA, (int(status("VmData") + share * table),) * 2)
 try:
     np.zeros(table // 4, dtype=np.float32)
 except MemoryError:
@@ -226,6 +228,8 @@ except MemoryError:
 else:
     sys.exit("the limit does not hold")
 place = Path(sys.argv[1]) / SCORES
+Path("/proc/self/clear_refs").write_text("5")
+resident = status("VmRSS")
 kept = ScoreStream(coming(labels[0]), labels[0], coming(labels[1]), labels[1], seen, tuple(map(str, range(classes)))).keep(place)
 for scores in (kept, read_scores(place)):
     sets = checked_sets(*scores.sets())
@@ -233,6 +237,7 @@ subject = Subject(sets, 0.5, 0.25, scores.classes)
 for metric in METRICS.values():
     metric.compute(subject)
 resample(outcomes(sets, 0.5), 20)
+assert status("VmHWM") - resident < share * table, "mapped pages were not given back"
 print(subject.plain.H)
 """
 

@@ -54,7 +54,8 @@ def _judged(part: TestSet, seen: Mask, gamma: float, probable: bool) -> tuple[Fl
     answers = part.duel.answers(gamma)
     right = (answers == part.labels).astype(np.float64)
     if probable:
-        return part.scores[np.arange(len(answers)), answers].astype(np.float64), right
+        own = [chunk[np.arange(len(chunk)), answers[place]] for place, chunk in row_chunks(part.scores)]
+        return np.concatenate(own).astype(np.float64), right
     return np.concatenate([_share_of_highest(chunk, seen, gamma) for _, chunk in row_chunks(part.scores)]), right
 
 
