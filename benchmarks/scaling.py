@@ -127,7 +127,8 @@ def plot(results: Sequence[dict[str, Any]], place: Path) -> None:
         panel.plot([1, most], [1, most], ":", color="grey", linewidth=1, label="linear")
         panel.set(xscale="log", yscale="log", title=stage, xlabel="times as many", ylabel="times the CPU time")
         panel.grid(alpha=0.3)
-        panel.legend(fontsize=7)
+        panel.set_ylim(top=panel.get_ylim()[1] * 6)  # room for the legend above the lines
+        panel.legend(fontsize=7, loc="upper left")
     for panel in panels[len(stages) :]:
         panel.set_axis_off()
     figure.savefig(place, metadata={"Date": None} if place.suffix == ".svg" else None)
