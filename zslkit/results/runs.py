@@ -54,6 +54,11 @@ def run_path(out: Path, dataset: str, model: str, seed: int, identity: str) -> P
     return out / _part(dataset) / _part(model) / f"seed{seed}-{identity}"
 
 
+def lock_of(final: Path) -> Path:
+    """The file that a process holds while it works on the run of that folder; hidden, so that seed0-* names run folders alone."""
+    return final.with_name(f".{final.name}.lock")
+
+
 class RunFolder:
     """The folder of one run, while this process alone works on it. Made by `open`."""
 
@@ -76,7 +81,7 @@ class RunFolder:
         final = run_path(out, dataset, model, seed, identity)
         with _explained(final):
             final.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(final.with_name(f".{final.name}.lock"))  # hidden, so that seed0-* names run folders alone
+            lock = FileLock(lock_of(final))
             try:
                 lock.acquire(timeout=0)
             except Timeout:
