@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("zslkit.cli.run:run", "Train and evaluate one model on one dataset."),
     "compare": ("zslkit.cli.compare:compare", "Several models and seeds in one table; runs only what is missing."),
     "study": ("zslkit.cli.study:study", "All variants of a study file, as a table and a plot; runs only what is missing."),
+    "report": ("zslkit.cli.report:report", "Finished runs as a page for a browser, in a folder of its own."),
     "evaluate": ("zslkit.cli.evaluate:evaluate", "Metrics of finished runs from the scores they kept."),
     "runs": ("zslkit.cli.runs:runs", "The runs that are there, finished or not; tag and remove them."),
     "diff": ("zslkit.cli.diff:diff", "Two runs against each other, from settings to single images."),

@@ -73,6 +73,11 @@ def said(sampling: Sampling, names: Sequence[str]) -> list[str]:
     return sentences
 
 
+def pair_said(pair: Pair, names: Sequence[str]) -> str:
+    """One pair in words, as `said` lists it. names: of the block's rows."""
+    return (_above if pair.significant else _beside)(pair, names)
+
+
 def _above(pair: Pair, names: Sequence[str]) -> str:
     a, b = names[pair.a], names[pair.b]
     if pair.difference >= 0:
