@@ -27,7 +27,7 @@ def replacing(path: Path, suffix: str = ".new") -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """An empty folder beside `path` to fill; it takes the place of `path`, with all that was in it, at the end and is gone if anything fails.
+    """An empty folder beside `path` to fill; at the end it takes the place of `path` and of all in it. It is gone if anything fails.
 
     The caller has made sure that what is in `path` may go.
     """

@@ -119,10 +119,10 @@ def _path(curve: Curve, x: Scale, y: Scale) -> str:
 def _equal(h: int, x: Scale, y: Scale) -> tuple[int, str, tuple[float, float]]:
     """All (U, S) with 2US / (U + S) = h inside the chart."""
     least = h * y.high / (2 * y.high - h)  # the U at which S leaves the chart
-    u = np.linspace(least, x.high, 40)
+    u = np.geomspace(least, x.high, 80)
     s = h * u / (2 * u - h)
     points = [(x.at(a), y.at(b)) for a, b in zip(u.tolist(), s.tolist(), strict=True)]
-    return h, " ".join(f"{a:.1f},{b:.1f}" for a, b in points), (round(points[-1][0], 1), round(points[-1][1], 1))
+    return h, " ".join(f"{a:.1f},{b:.1f}" for a, b in points), (round(points[0][0], 1), round(points[0][1], 1))
 
 
 def scatter(board: Board) -> Scatter | None:
@@ -140,10 +140,10 @@ def scatter(board: Board) -> Scatter | None:
         at = x.at(t), y.at(line.row.metrics["H"].mean)
         text, anchor = _label(at, line.row.model, taken)
         bounds = line.row.intervals.get("H")
-        ends = (round(y.at(bounds[0]), 1), round(y.at(bounds[1]), 1)) if bounds else (None, None)
+        low, high = (round(y.at(end), 1) for end in bounds) if bounds else (None, None)
         said = f"{line.row.label}: H {line.row.metrics['H'].mean:.1f}, training {seconds_words(t)}"
-        dots.append(Dot(line, round(at[0], 1), round(at[1], 1), *ends, text, anchor, said))
-    return Scatter(x, y, tuple((round(x.at(t), 1), seconds_words(t)) for t in x.ticks()), tuple(dots))
+        dots.append(Dot(line, round(at[0], 1), round(at[1], 1), low, high, text, anchor, said))
+    return Scatter(x, y, tuple((round(x.at(t), 1), f"{t:g} s" if t < 60 else seconds_words(t)) for t in x.ticks()), tuple(dots))
 
 
 def _label(at: tuple[float, float], text: str, taken: list[tuple[float, float, float, float]]) -> tuple[tuple[float, float], str]:

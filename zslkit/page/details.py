@@ -47,16 +47,17 @@ def details(line: Line, runs: Mapping[str, Run]) -> Details:
         tuple(_seed(run) for run in members),
         tuple(_settings(records)),
         tuple(_facts(records)),
-        tuple((name, _spread(stat.mean, stat.std)) for name, stat in _picked(line).items()),
+        tuple((name, _spread(stat.mean, stat.std)) for name, stat in _picked(line, records).items()),
         records[0].model.citation,
     )
 
 
-def _picked(line: Line) -> dict[str, Stat]:
-    """Figures, and not the epochs that were looked at."""
+def _picked(line: Line, records: Sequence[RunRecord]) -> dict[str, Stat]:
+    """What picking on the test sets would print of H and the others: never a result."""
     found = line.row.optimistic
     picked = {f"{name}, epoch picked on test": found[name] for name in METRICS[:4] if name in found}
-    return picked | ({"H, gamma picked on test": found["H_gamma_on_test"]} if "H_gamma_on_test" in found else {})
+    gamma = [r.optimistic["H_gamma_on_test"] for r in records if r.optimistic and "H_gamma_on_test" in r.optimistic]
+    return picked | ({"H, gamma picked on test": Stat.of(gamma)} if len(gamma) == len(records) else {})
 
 
 def _seed(run: Run) -> SeedLine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from zslkit import __version__
+from zslkit.page.badges import KINDS
 from zslkit.page.board import Board
 from zslkit.page.charts import Curves, Pairing, Scatter
 from zslkit.page.details import Details
@@ -76,6 +78,7 @@ def page(sections: Sequence[Section], runs: Sequence[Run], left_out: Sequence[st
         datasets=list(dict.fromkeys(section.block.setting.dataset for section in sections)),
         protocols=sorted({line.protocol for section in sections for line in section.board.lines}),
         metrics=METRICS,
+        meanings=_meanings(sections),
         data=embedded({f"b{section.place}": _for_script(section) for section in sections}),
     )
     return text, json.dumps(figures, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -92,6 +95,12 @@ def _title(sections: Sequence[Section]) -> str:
     return f"Generalized zero-shot learning on {', '.join(names)}"
 
 
+def _meanings(sections: Sequence[Section]) -> dict[str, str]:
+    """What the marks of the page mean, for readers without a pointer."""
+    marks = [mark for section in sections for line in section.board.lines for mark in line.all_badges]
+    return {mark.text: mark.said for mark in sorted(marks, key=lambda mark: KINDS.index(mark.kind)) if mark.said}
+
+
 def _for_script(section: Section) -> dict[str, Any]:
     return {**section.classes, "labels": {line.key: line.row.label for line in section.board.lines}}
 
@@ -106,13 +115,21 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_shown,
     )
-    environment.filters["plain"] = plain
+    environment.filters["breakable"] = _breakable
     return environment
 
 
 def _shown(value: Any) -> Any:
     """Without control codes, which would command the reader's eye: right-to-left marks among them."""
-    return plain(" ".join(value.split())) if type(value) is str else value
+    return plain(value.translate(_SPACES)) if type(value) is str else value
+
+
+_SPACES = {ord(c): " " for c in "\t\n\r"}
+
+
+def _breakable(name: str) -> Markup:
+    """A name that may go on in the next line behind each _ and -, since narrow columns have no room for some."""
+    return Markup("<wbr>").join(part for part in re.split(r"(?<=[_-])", plain(name)) if part)
 
 
 def _source(name: str) -> str:

@@ -13,7 +13,7 @@ from zslkit.page.board import board
 from zslkit.page.charts import curves, pairings, per_class, scatter
 from zslkit.page.details import details
 from zslkit.page.gather import Gathered, blocks_of
-from zslkit.page.pictures import FOLDER, Album, galleries
+from zslkit.page.pictures import FOLDER, Album, Gallery, galleries
 from zslkit.page.render import GENERATOR, Section, page
 from zslkit.page.training import courses
 from zslkit.progress import Reporter, Silent
@@ -55,12 +55,15 @@ def check_target(target: Path) -> None:
         raise UserError(f"--html {target} is no folder; the report is a folder, so name one that is new or a former report")
     strange = sorted(str(path.relative_to(target)) for path in target.iterdir() if not _ours(path))
     index = target / INDEX
-    if not strange and index.is_file() and GENERATOR not in index.read_text(encoding="utf-8", errors="replace")[:2000]:
+    if not strange and index.is_file() and GENERATOR not in _head(index):
         strange = [INDEX]
     if strange:
-        raise UserError(
-            f"--html {target} holds {strange[0]}, which is no part of a former report, and a report replaces its folder; name another folder"
-        )
+        raise UserError(f"--html {target} holds {strange[0]}, which no report wrote, and a report replaces its folder; name another one")
+
+
+def _head(index: Path) -> str:
+    with index.open(encoding="utf-8", errors="replace") as file:
+        return file.read(2000)
 
 
 def _ours(path: Path) -> bool:
@@ -116,7 +119,7 @@ def _section(
 ) -> tuple[Section, list[str]]:
     lines = board(block, place)
     trained, faults = courses(lines.lines, runs)
-    shown = []
+    shown: list[Gallery] = []
     if pictures.root is not None:
         shown, more = galleries(lines.lines, runs, pictures.root, pictures.errors, pictures.heat_maps, album, pictures.device, reporter)
         faults += more

@@ -67,7 +67,7 @@
         const own = found.filter((entry) => entry.unseen === unseen);
         if (!own.length) continue;
         const side = make("div");
-        const list = make("ul", "class-list");
+        const list = make("ul", others ? "class-list with" : "class-list");
         list.tabIndex = 0;
         list.setAttribute("aria-label", title);
         list.append(...own.map((entry) => item(entry.name, entry.value, entry.other)));
