@@ -32,7 +32,7 @@ class Tab:
         self.faults: list[str] = []
         self.requests: list[str] = []
         self._browser, self._to, self._back = browser, to, back
-        self._rest, self._count, self._session = b"", 0, ""
+        self._rest, self._count, self._session, self._loaded = b"", 0, "", False
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
@@ -53,8 +53,12 @@ class Tab:
 
     def open(self, page: Path, fragment: str = "") -> None:
         """Load a file and wait until it is there."""
-        self.call("Page.navigate", url=page.resolve().as_uri() + fragment)
-        self._until("Page.loadEventFired")
+        # By way of an empty page: from a page to a fragment of itself nothing would be loaded.
+        for url in ("about:blank", page.resolve().as_uri() + fragment):
+            self._loaded = False
+            self.call("Page.navigate", url=url)
+            while not self._loaded:
+                self._hear(self._next())
 
     def ask(self, expression: str) -> Any:
         """The value of an expression of JavaScript in the page."""
@@ -82,12 +86,9 @@ class Tab:
         found = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(found["data"]))
 
-    def _until(self, method: str) -> None:
-        while (message := self._next()).get("method") != method:
-            self._hear(message)
-
     def _hear(self, message: dict[str, Any]) -> None:
         method, said = message.get("method"), message.get("params", {})
+        self._loaded = self._loaded or method == "Page.loadEventFired"
         if method == "Runtime.exceptionThrown":
             details = said["exceptionDetails"]
             self.faults.append(details.get("exception", {}).get("description") or details["text"])

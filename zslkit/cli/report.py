@@ -81,7 +81,11 @@ def report(
             }
         )
     else:
-        pictured = f", {written.n_pictures} pictures" if written.n_pictures else ""
-        counts = f"{len(gathered.runs)} runs in {rows} rows, {size_words(written.page_bytes)}{pictured}"
+        pictured = f", {_count(written.n_pictures, 'picture')}" if written.n_pictures else ""
+        counts = f"{_count(len(gathered.runs), 'run')} in {_count(rows, 'row')}, {size_words(written.page_bytes)}{pictured}"
         click.echo(printable(f"written: {written.index} ({counts})"))
     return 2 if gathered.unread else 0
+
+
+def _count(count: int, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"

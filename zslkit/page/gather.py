@@ -29,19 +29,19 @@ class Gathered:
 def gather(folders: Sequence[Path], out: Path, datasets: Sequence[str] = ()) -> Gathered:
     """The runs in `folders`, or all below `out` if none is named; of both only those on `datasets`, where any is given.
 
-    Raises UserError if no run is left, and UnknownName for a dataset that none of them is on.
+    Raises UserError if there is no run at all, and UnknownName for a dataset that none of them is on.
     """
     found, left_out = _named(folders) if folders else _below(out)
+    if not found:
+        where = "in the folders that were named" if folders else f"in {out}"
+        why = f" ({left_out[0]})" if left_out else ""
+        raise UserError(f"There is no finished run {where}, so there is nothing to report{why}; `zslkit runs` lists what is there")
     known = {run.record.dataset.name for run in found}
     for name in datasets:
         if name not in known:
             raise UnknownName("run on the dataset", name, known, "" if folders else f"The folder is {out}")
     unread = len(left_out) if folders else 0
     runs = [run for run in found if not datasets or run.record.dataset.name in datasets]
-    if not runs:
-        where = "in the folders that were named" if folders else f"in {out}"
-        why = f" ({left_out[0]})" if left_out else ""
-        raise UserError(f"There is no finished run {where}, so there is nothing to report{why}; `zslkit runs` lists what is there")
     once = {key_of(run.record): run for run in sorted(runs, key=lambda run: run.record.finished)}
     kept = {run.folder for run in once.values()}
     left_out += [

@@ -25,7 +25,7 @@ class Scale:
         if log:
             room = max((high / low) ** 0.08, 1.3)
             return cls(low / room, high * room, start, end, True)
-        room = (high - low) * 0.06 or max(abs(high) * 0.1, 1e-9)
+        room = (high - low) * 0.06 if high - low > 1e-6 * abs(high) else max(abs(high) * 0.1, 1e-9)
         return cls(low - room, high + room, start, end)
 
     def at(self, value: float) -> float:
@@ -41,12 +41,12 @@ class Scale:
                 found = [k * 10.0**p for p in powers for k in steps if self.low <= k * 10.0**p <= self.high]
                 if len(found) >= 3:
                     return found
-            return found
+            return Scale(self.low, self.high, self.start, self.end).ticks(3)  # less than a power of ten
         rough = (self.high - self.low) / count
         unit = 10.0 ** math.floor(math.log10(rough))
         step = next(k * unit for k in (1, 2, 5, 10) if k * unit >= rough)
         first = math.ceil(self.low / step - 1e-9)
-        return [round(k * step, 12) for k in range(first, math.floor(self.high / step + 1e-9) + 1)]
+        return [float(f"{k * step:.12g}") for k in range(first, math.floor(self.high / step + 1e-9) + 1)]
 
     def _of(self, value: float) -> float:
         return math.log(value) if self.log else value
