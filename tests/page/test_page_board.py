@@ -103,7 +103,7 @@ def test_a_pair_reads_the_same_from_both_sides_and_as_the_comparison_says(birds:
     there, back = found[keys["alpha"], keys["beta"]], found[keys["beta"], keys["alpha"]]
     assert birds.sampling is not None
     (pair,) = birds.sampling.pairs
-    assert there.text == f"{pair.difference:+.1f}" and back.text == f"{-pair.difference:+.1f}"
+    assert [there.text, back.text] == [f"{points:+.1f}".replace("-", "\N{MINUS SIGN}") for points in (pair.difference, -pair.difference)]
     assert (there.sign, back.sign) == (("above", "below") if pair.significant else ("", ""))
     assert there.said == back.said and there.said in " ".join(birds.notes)
 

@@ -210,5 +210,11 @@ def pairings(block: Block, board: Board) -> dict[tuple[str, str], Pairing]:
         said = pair_said(pair, names)
         for a, b, difference in ((pair.a, pair.b, pair.difference), (pair.b, pair.a, -pair.difference)):
             sign = ("above" if difference > 0 else "below") if pair.significant else ""
-            found[keys[id(block.rows[a])], keys[id(block.rows[b])]] = Pairing(f"{difference:+.1f}", sign, said)
+            found[keys[id(block.rows[a])], keys[id(block.rows[b])]] = Pairing(_signed(difference), sign, said)
     return found
+
+
+def _signed(points: float) -> str:
+    """With one digit and the sign of a minus as print has it; what rounds to nothing has no sign."""
+    text = f"{points:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "\u2212")
