@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from run_folders import make_run
+from run_folders import make_run, random_scores
 from shelf_of_runs import EVIL, evil_shelf, small_shelf
 
 from zslkit.errors import UserError
@@ -173,3 +173,24 @@ def test_twelve_models_on_two_hundred_classes_stay_below_two_megabytes(tmp_path:
         for seed in (0, 1):
             make_run(tmp_path / "runs", f"model{i}", scores, seed)
     assert write(gather([], tmp_path / "runs"), tmp_path / "page").page_bytes < 2_000_000
+
+
+def test_runs_without_scores_and_without_time_have_a_page_too(tmp_path: Path) -> None:
+    costs = {"train_seconds": 0.0}
+    for name in ("alpha", "beta", "gamma"):
+        folder = make_run(tmp_path / "runs", name, random_scores(1.0), costs=costs)
+        (folder / "scores.npz").write_bytes(b"PK cut")
+    write(gather([], tmp_path / "runs"), tmp_path / "page")
+    text = (tmp_path / "page" / INDEX).read_text(encoding="utf-8")
+    assert text.count("has no interval and stands in no test") == 3
+    assert "-curves" not in text.split("</style>")[1] and "Cost and result" not in text
+
+
+def test_a_model_that_answers_only_seen_classes_has_a_page_too(tmp_path: Path) -> None:
+    scores = random_scores(1.0)
+    for part in (scores.test_seen_scores, scores.test_unseen_scores):
+        part[:, 4:] = -100.0
+    for name in ("alpha", "beta", "gamma"):
+        make_run(tmp_path / "runs", name, scores)
+    text = write(gather([], tmp_path / "runs"), tmp_path / "page").index.read_text(encoding="utf-8")
+    assert "0 of 3 pairs differ significantly" in text
