@@ -67,6 +67,13 @@ class Tab:
             raise RuntimeError(f"{expression}: {found['exceptionDetails']}")
         return found["result"].get("value")
 
+    def becomes(self, expression: str, wanted: Any) -> bool:
+        """Whether the expression has that value now or soon: some events come with the next frame."""
+        end = time.monotonic() + PATIENCE
+        while (found := self.ask(expression) == wanted) is False and time.monotonic() < end:
+            self.ask("new Promise(done => setTimeout(done, 20))")
+        return found
+
     def press(self, key: str, code: int, text: str = "") -> None:
         """A key of the keyboard, down and up."""
         common: dict[str, Any] = {"key": key, "code": key, "windowsVirtualKeyCode": code}

@@ -130,6 +130,7 @@ def test_lines_of_equal_h_are_lines_of_equal_h(found: Gathered, drawn: Board) ->
     per_y = (chart.y.high - chart.y.low) / (chart.y.end - chart.y.start)
     for h, points, _ in chart.equal:
         for x, y in (map(float, point.split(",")) for point in points.split()):
+            assert chart.x.start <= x <= chart.x.end + 0.1 and chart.y.end - 0.1 <= y <= chart.y.start
             u, s = (x - chart.x.start) * per_x, (y - chart.y.start) * per_y
             assert 2 * u * s / (u + s) == pytest.approx(h, abs=0.3)
 
