@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "evaluate": ("zslkit.cli.evaluate:evaluate", "Metrics of finished runs from the scores they kept."),
     "runs": ("zslkit.cli.runs:runs", "The runs that are there, finished or not; tag and remove them."),
     "diff": ("zslkit.cli.diff:diff", "Two runs against each other, from settings to single images."),
+    "predict": ("zslkit.cli.predict:predict", "The classes of photos of your own, by a trained model."),
     "explain": ("zslkit.cli.explain:explain", "Where a trained model looks in images, attribute by attribute."),
     "data": ("zslkit.cli.data:data", "Fetch, prepare, check and describe datasets."),
     "new": ("zslkit.cli.new:new", "A package with a model or a dataset of your own to start from."),
