@@ -62,6 +62,11 @@ class Compatibility(GradientModel):
         """F (B, K) of scaled features x (B, D) with the classes whose attributes (K, A) are given."""
         return x @ self.W @ attributes.T
 
+    def evidence(self, x: Tensor) -> Tensor | None:
+        """x^T W (B, A), as long as F is linear in the attributes: not where a subclass has an F of its own."""
+        linear = type(self).compatibility is Compatibility.compatibility
+        return self.scaling(x) @ self.W if linear else None
+
     @abstractmethod
     def ranking(self, h: Tensor) -> Tensor:
         """The loss of each image (B,) from its hinges h (B, C_s)."""

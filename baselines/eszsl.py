@@ -66,7 +66,10 @@ class ESZSL(Model):
         trainer.log(gamma=self.config.gamma, lam=self.config.lam, norm=float(solution.norm()))
 
     def scores(self, x: Tensor) -> Tensor:
-        return self._prepared(x) @ self.W @ self.attributes.T
+        return self.evidence(x) @ self.attributes.T
+
+    def evidence(self, x: Tensor) -> Tensor:
+        return self._prepared(x) @ self.W
 
     def _prepared(self, x: Tensor) -> Tensor:
         x = x - self.mean

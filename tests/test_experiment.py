@@ -118,7 +118,7 @@ def full(*arguments: Any, **options: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "place", ["zslkit.training.checkpoint.save", "zslkit.training.weights.save", "zslkit.results.scores.Scores.write", "os.fsync"]
+    "place", ["zslkit.training.checkpoint.save", "zslkit.training.weights.save", "zslkit.results.scores.ScoreStream.write", "os.fsync"]
 )
 def test_a_disk_that_is_full_costs_no_finished_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: str

@@ -70,6 +70,16 @@ class Maps(Protocol):
         ...
 
 
+def members_of(labels: Index, count: int) -> list[Index]:
+    """The images of each class 0..count-1, in rising order. labels (N,) class ids; an image with another one is in none.
+
+    Sorted once: to look for each class anew would take images times classes.
+    """
+    order = np.argsort(labels, kind="stable")
+    edges = np.searchsorted(labels[order], np.arange(count + 1))
+    return [order[a:b] for a, b in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)]
+
+
 @dataclass(frozen=True)
 class Split:
     """Image indices of the three sets of the generalized zero-shot protocol (Xian et al. 2018)."""
@@ -186,8 +196,7 @@ class Dataset:
         train: list[Index] = []
         val_seen: list[Index] = []
         val_unseen: list[Index] = []
-        for k in range(len(old)):
-            members = np.sort(np.flatnonzero(labels == k))
+        for k, members in enumerate(members_of(labels, len(old))):
             if k in held_out:
                 val_unseen.append(members)
                 continue

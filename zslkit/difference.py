@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,12 @@ from zslkit.dataset import Dataset
 from zslkit.errors import DataError
 from zslkit.evaluation.bootstrap import resample
 from zslkit.evaluation.outcomes import SAMPLED, Outcomes, same_images, together
-from zslkit.evaluation.sets import checked_sets
+from zslkit.evaluation.sets import AnsweredSets
 from zslkit.evaluation.significance import Difference, McNemar, mcnemar, paired_difference
 from zslkit.results.record import RunRecord
 from zslkit.results.runs import Run
 from zslkit.standing import flat
-from zslkit.verdicts import run_outcomes
+from zslkit.verdicts import outcomes_of, run_sets
 
 RESAMPLES = 2000
 
@@ -86,8 +86,9 @@ def outcome(a: Run, b: Run, dataset: Dataset | None = None) -> Outcome:
             f"{a.folder} and {b.folder} were made on different splits ({a.record.fingerprints.split[:8]}, "
             f"{b.record.fingerprints.split[:8]}), so their images cannot be paired"
         )
-    left, right = run_outcomes(a), run_outcomes(b)
-    if not same_images(left, right) or a.scores().classes != b.scores().classes:
+    (sets_a, classes), (sets_b, other_classes) = run_sets(a), run_sets(b)
+    left, right = outcomes_of(a, sets_a), outcomes_of(b, sets_b)
+    if not same_images(left, right) or classes != other_classes:
         raise DataError(f"{a.folder} and {b.folder} say one split and hold other labels or classes; move the damaged one away")
     both: Outcomes = together([left, right])
     resampled = resample(both, RESAMPLES)
@@ -96,7 +97,7 @@ def outcome(a: Run, b: Run, dataset: Dataset | None = None) -> Outcome:
         figures={name: paired_difference(resampled, [1], [0], name) for name in SAMPLED},
         images=mcnemar(both.T1[:, 1:], both.T1[:, :1]),
         per_class=tuple(sorted(changes.items(), key=lambda item: (-abs(item[1]), item[0]))),
-        flips=tuple(_flips(a, b, dataset)),
+        flips=tuple(_flips((a, b), (sets_a, sets_b), classes, dataset)),
     )
 
 
@@ -105,13 +106,10 @@ def _per_class(a: RunRecord, b: RunRecord) -> dict[str, float]:
     return {name: y - x for name, (x, y) in pairs.items() if x is not None and y is not None}
 
 
-def _flips(a: Run, b: Run, dataset: Dataset | None) -> list[Flip]:
-    scores = a.scores(), b.scores()
-    sets = [checked_sets(*s.sets()) for s in scores]
-    classes = scores[0].classes
+def _flips(runs: tuple[Run, Run], sets: tuple[AnsweredSets, AnsweredSets], classes: Sequence[str], dataset: Dataset | None) -> list[Flip]:
     found = []
     for part in ("test_seen", "test_unseen"):
-        answers = [s.parts()[part].duel.answers(run.record.protocol.gamma) for s, run in zip(sets, (a, b), strict=True)]
+        answers = [s.parts()[part].duel.answers(run.record.protocol.gamma) for s, run in zip(sets, runs, strict=True)]
         labels = sets[0].parts()[part].labels
         for i in np.flatnonzero(answers[0] != answers[1]).tolist():
             named = (classes[labels[i]], classes[answers[0][i]], classes[answers[1][i]])

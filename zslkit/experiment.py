@@ -17,15 +17,16 @@ from zslkit.data.catalog import DATASETS, is_card, load_dataset
 from zslkit.data.unreadable import readable
 from zslkit.dataset import Dataset
 from zslkit.devices import choose_device as choose_device
-from zslkit.evaluation.gzsl import Metrics, best_gamma, evaluate
-from zslkit.fitting import fit, make_model, score
+from zslkit.evaluation.gzsl import Metrics, measure, peak
+from zslkit.evaluation.sets import answered_sets, checked_sets
+from zslkit.fitting import fit, make_model, score_batches
 from zslkit.memory import peak_mb, reset_peak
 from zslkit.model import GradientModel, Model
 from zslkit.progress import Reporter, Silent
 from zslkit.results import record as schema
 from zslkit.results.provenance import environment, git_state, now
 from zslkit.results.runs import RunFolder, Watched, identity, load_run, run_path
-from zslkit.results.scores import Scores
+from zslkit.results.scores import Scores, ScoreStream
 from zslkit.settings import Plan, make_plan
 from zslkit.training import weights
 from zslkit.training.shared import shares_batches
@@ -195,7 +196,7 @@ class _Job:
         watch = _TestWatch(self, self.plan.protocol.watch_test) if self.plan.protocol.watch_test else None
         seconds = self._train(model, folder, watch)
         began = time.monotonic()
-        scores = self.scores(model)
+        scores = folder.keep(self.scores(model))
         return _Outcome(picks, model, scores, watch.best() if watch else {}, seconds, time.monotonic() - began)
 
     def work(self, folder: RunFolder, key: str) -> tuple[schema.RunRecord, Scores]:
@@ -203,7 +204,8 @@ class _Job:
         reset_peak(self.device)
         done = self.outcome(folder)
         picks, model, scores = done.picks, done.model, done.scores
-        metrics, plain = evaluate(*scores.sets(), picks.gamma), evaluate(*scores.sets(), 0.0)
+        sets = checked_sets(*scores.sets())
+        metrics, plain = measure(sets, picks.gamma), measure(sets)
         weights.save(model, folder.weights)
         costs = schema.Costs(
             parameters=sum(p.numel() for p in model.parameters()) or sum(b.numel() for b in model.state_dict().values()),
@@ -213,16 +215,16 @@ class _Job:
             eval_seconds=done.eval_seconds,
             peak_memory_mb=peak_mb(self.device),
         )
-        optimistic = {"H_gamma_on_test": best_gamma(*scores.sets())[1], **done.watched}
+        optimistic = {"H_gamma_on_test": peak(sets.curve())[1], **done.watched}
         record = self._record(key, picks, metrics, plain, optimistic, costs, started)
         for leftover in folder.path.glob("*.pt"):
             leftover.unlink()
         return record, scores
 
-    def scores(self, model: Model) -> Scores:
+    def scores(self, model: Model) -> ScoreStream:
         split, labels = self.data.split, self.data.labels
-        seen, unseen = (score(model, self.inputs.source, index, self.device) for index in (split.test_seen, split.test_unseen))
-        return Scores(seen, labels[split.test_seen], unseen, labels[split.test_unseen], self.data.seen, self.data.classes)
+        seen, unseen = (score_batches(model, self.inputs.source, index, self.device) for index in (split.test_seen, split.test_unseen))
+        return ScoreStream(seen, labels[split.test_seen], unseen, labels[split.test_unseen], self.data.seen, self.data.classes)
 
     @property
     def _picks(self) -> bool:
@@ -361,7 +363,9 @@ class _TestWatch:
 
     def after_epoch(self, epoch: int, model: GradientModel) -> bool:
         if epoch % self._every == 0 or epoch == model.config.train.epochs:
-            figures = evaluate(*self._job.scores(model).sets()).figures()
+            coming = self._job.scores(model)
+            sets = answered_sets(coming.test_seen, coming.test_seen_labels, coming.test_unseen, coming.test_unseen_labels, coming.seen)
+            figures = measure(sets).figures()
             self.history.append({"epoch": float(epoch), **figures})
         return False
 

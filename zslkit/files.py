@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +23,32 @@ def replacing(path: Path, suffix: str = ".new") -> Iterator[Path]:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """An empty folder beside `path` to fill; at the end it takes the place of `path` and of all in it. It is gone if anything fails.
+
+    The caller has made sure that what is in `path` may go.
+    """
+    path = path.resolve()  # else a link would be replaced, and not the folder that it leads to
+    name = f".{path.name}.{uuid.uuid4().hex[:8]}"
+    beside, before = path.with_name(f"{name}.new"), path.with_name(f"{name}.old")
+    beside.mkdir()
+    try:
+        yield beside
+        if path.exists():
+            os.replace(path, before)
+        try:
+            os.replace(beside, path)
+        except BaseException:
+            if before.exists():
+                os.replace(before, path)
+            raise
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def cache_root() -> Path:

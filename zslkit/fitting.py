@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -70,27 +70,41 @@ def fit(
 def score(model: Model, source: Source, index: NDArray[np.int64], device: torch.device) -> NDArray[np.float32]:
     """Uncalibrated scores (N, C) float32 of the images in `index`, in float32 arithmetic.
 
+    Raises what `score_batches` raises.
+    """
+    scores = np.empty((len(index), model.task.n_classes), dtype=np.float32)
+    done = 0
+    for batch in score_batches(model, source, index, device):
+        scores[done : done + len(batch)] = batch
+        done += len(batch)
+    return scores
+
+
+def score_batches(model: Model, source: Source, index: NDArray[np.int64], device: torch.device) -> Iterator[NDArray[np.float32]]:
+    """The same, SCORE_BATCH images at a time (B, C), so that a table larger than memory can be written while it is computed.
+
     Raises TrainingError if the model gives another shape or a value that is not finite.
     """
     model.eval()
     batches = [index[i : i + SCORE_BATCH] for i in range(0, len(index), SCORE_BATCH)]
+    if not ranks.several():
+        yield from _scored(model, source, batches, device)
+        return
     # Every process gets all scores and decides by them alike; whole batches, so that the bits are those of one process.
-    parts = ranks.gathered(lambda: _scores(model, source, batches[ranks.share(len(batches))], device))
-    return np.concatenate([scores for part in parts for scores in part])
+    for part in ranks.gathered(lambda: list(_scored(model, source, batches[ranks.share(len(batches))], device))):
+        yield from part
 
 
-def _scores(model: Model, source: Source, batches: list[NDArray[np.int64]], device: torch.device) -> list[NDArray[np.float32]]:
-    parts = []
-    with torch.inference_mode():
-        for chosen in batches:
+def _scored(model: Model, source: Source, batches: list[NDArray[np.int64]], device: torch.device) -> Iterator[NDArray[np.float32]]:
+    for chosen in batches:
+        with torch.inference_mode():
             scores = model.scores(source.batch(chosen).to(device)).float().cpu()
-            if scores.shape != (len(chosen), model.task.n_classes):
-                raise TrainingError(
-                    f"{type(model).__name__}.scores gave {tuple(scores.shape)} for {len(chosen)} images "
-                    f"and {model.task.n_classes} classes; "
-                    "it must give a score for every image and class"
-                )
-            if not torch.isfinite(scores).all():
-                raise TrainingError(f"{type(model).__name__}.scores gave a value that is not finite; was training stable?")
-            parts.append(scores.numpy())
-    return parts
+        if scores.shape != (len(chosen), model.task.n_classes):
+            raise TrainingError(
+                f"{type(model).__name__}.scores gave {tuple(scores.shape)} for {len(chosen)} images "
+                f"and {model.task.n_classes} classes; "
+                "it must give a score for every image and class"
+            )
+        if not torch.isfinite(scores).all():
+            raise TrainingError(f"{type(model).__name__}.scores gave a value that is not finite; was training stable?")
+        yield scores.numpy()

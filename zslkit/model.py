@@ -242,6 +242,14 @@ class Model(nn.Module):
         """
         return {}
 
+    def evidence(self, x: Tensor) -> Tensor | None:
+        """Optional: attribute scores s (B, A) of inputs (B, ...) such that a_ki * s_i is what attribute i gives to the score of class k.
+
+        Called as `scores` is. By default the sum of the scores of the parts that `attention` tells of; None: the model has none.
+        """
+        told = [part.scores for part in self.attention(x).values() if part.scores is not None]
+        return torch.stack(told).sum(dim=0) if told else None
+
 
 class GradientModel(Model):
     """A model trained by gradients: it gives the loss, the harness's loop does the rest."""

@@ -15,8 +15,8 @@ from zslkit.data.catalog import load_dataset
 from zslkit.data.store import FeatureStore
 from zslkit.data.unreadable import readable
 from zslkit.dataset import Dataset
+from zslkit.devices import choose_device
 from zslkit.errors import UserError
-from zslkit.experiment import choose_device
 from zslkit.progress import Reporter, Silent
 from zslkit.settings import make_features
 from zslkit.training.source import prepare

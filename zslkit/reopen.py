@@ -65,7 +65,11 @@ class Trained:
 
         Raises DataError that names the file that is missing, no image, or too small, and UserError as `transform` does.
         """
-        return [self._fitting(path, self.transform.pixels(_read(path))) for path in paths]
+        return [self.photo(path) for path in paths]
+
+    def photo(self, path: Path) -> Pixels:
+        """One image file as the backbone sees it, (h, w, 3) uint8; raises as `photos` does."""
+        return self._fitting(path, self.transform.pixels(_read(path)))
 
     def photos_at(self, index: Index) -> list[Pixels]:
         """The dataset's own images, by index, as the backbone sees them. Raises UserError as `transform` does."""
@@ -80,9 +84,10 @@ class Trained:
 
     def inputs_of(self, paths: Sequence[Path]) -> Tensor:
         """What the model eats of the image files, (B, ...) float32 on the CPU. Raises as `photos` does."""
-        return self._eaten(self.photos(paths))
+        return self.inputs_from(self.photos(paths))
 
-    def _eaten(self, photos: Sequence[Pixels]) -> Tensor:
+    def inputs_from(self, photos: Sequence[Pixels]) -> Tensor:
+        """What the model eats of what `photo` gave, (B, ...) float32 on the CPU."""
         parts = []
         for i in range(0, len(photos), BATCH):
             images = self.transform.normalise(torch.from_numpy(np.stack(photos[i : i + BATCH])))

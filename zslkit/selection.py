@@ -15,8 +15,9 @@ import torch
 from zslkit import ranks
 from zslkit.dataset import Dataset
 from zslkit.errors import TrainingError
-from zslkit.evaluation.gzsl import best_gamma, evaluate
-from zslkit.fitting import fit, make_model, score
+from zslkit.evaluation.gzsl import VALIDATION_NAMES, measure, peak
+from zslkit.evaluation.sets import answered_sets
+from zslkit.fitting import fit, make_model, score_batches
 from zslkit.model import GradientConfig, GradientModel, Model, ModelConfig
 from zslkit.progress import Reporter
 from zslkit.search import LOST, Search
@@ -104,16 +105,13 @@ def pick(workshop: Workshop) -> Picks:
 def judge(workshop: Workshop, fold: Fold, model: Model) -> tuple[float, dict[str, float]]:
     """gamma (0 without calibration) and the fold's figures under it."""
     data, source = fold.data, fold.inputs.source
-    scores = {part: score(model, source, index, workshop.device) for part, index in data.split.parts().items() if part != "trainval"}
-    tables = (
-        scores["test_seen"],
-        data.labels[data.split.test_seen],
-        scores["test_unseen"],
-        data.labels[data.split.test_unseen],
-        data.seen,
+    seen, unseen = (
+        (score_batches(model, source, index, workshop.device), data.labels[index])
+        for index in (data.split.test_seen, data.split.test_unseen)
     )
-    gamma = best_gamma(*tables)[0] if workshop.plan.protocol.calibration == "validation" else 0.0
-    return gamma, evaluate(*tables, gamma).figures()
+    sets = answered_sets(*seen, *unseen, data.seen, VALIDATION_NAMES)
+    gamma = peak(sets.curve())[0] if workshop.plan.protocol.calibration == "validation" else 0.0
+    return gamma, measure(sets, gamma).figures()
 
 
 def _mean(judged: Iterable[tuple[float, Mapping[str, float]]]) -> tuple[float, dict[str, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -10,8 +11,8 @@ from pathlib import Path
 from zslkit.errors import DataError, UserError
 from zslkit.evaluation.bootstrap import Resampled, figures, resample
 from zslkit.evaluation.outcomes import SAMPLED, Outcomes, outcomes, same_images, together
-from zslkit.evaluation.sets import checked_sets
-from zslkit.evaluation.significance import enough_resamples, holm, mcnemar, paired_difference, seeds_needed
+from zslkit.evaluation.sets import AnsweredSets, TestSets, checked_sets
+from zslkit.evaluation.significance import enough_resamples, holm, mcnemar, paired_difference, seeds_needed, too_few
 from zslkit.results.comparison import Block, Row
 from zslkit.results.runs import Run, load_run
 from zslkit.results.sampling import Pair, Sampling, said
@@ -34,11 +35,24 @@ def run_outcomes(run: Run) -> Outcomes:
 
     Raises DataError if the scores are missing, damaged or not finite, or do not give the H of the record.
     """
+    return outcomes_of(run, run_sets(run)[0])
+
+
+def run_sets(run: Run) -> tuple[TestSets, tuple[str, ...]]:
+    """The test sets of a finished run with their scores, which stay in their file, and the names of the classes.
+
+    Raises DataError if the scores are missing, damaged or not finite.
+    """
     try:
-        sets = checked_sets(*run.scores().sets())
+        scores = run.scores()
+        return checked_sets(*scores.sets()), scores.classes
     except DataError as error:
         where = "" if str(run.folder) in str(error) else f"{run.folder}: "
         raise DataError(f"{where}{error}") from error
+
+
+def outcomes_of(run: Run, sets: AnsweredSets) -> Outcomes:
+    """`run_outcomes` of a run whose sets are there already. Raises DataError if they do not give the H of the record."""
     found = outcomes(sets, run.record.protocol.gamma)
     h = float(figures(found)["H"][0])
     if abs(h - run.record.metrics.H) > ROUNDING:
@@ -64,7 +78,7 @@ def _judged(block: Block, seed: int) -> Block:
     places = list(combinations(readable.columns, 2))
     resampled = resample(readable.outcomes, count := enough_resamples(len(places)), seed)
     rows = tuple(_with_intervals(row, resampled, readable.columns.get(i)) for i, row in enumerate(block.rows))
-    sampling = Sampling(count, seed, _pairs(block, readable, resampled, places))
+    sampling = Sampling(count, seed, _pairs(block, readable, resampled, places), too_few(count, len(places)))
     return replace(block, rows=rows, notes=(*notes, *said(sampling, row_names(block))), sampling=sampling)
 
 
@@ -101,18 +115,18 @@ def _with_intervals(row: Row, resampled: Resampled, columns: list[int] | None) -
 
 
 def _pairs(block: Block, readable: _Readable, resampled: Resampled, places: list[tuple[int, int]]) -> tuple[Pair, ...]:
-    pairs = [_pair(block, readable, resampled, a, b) for a, b in places]
+    pairs = [_pair(block, readable, resampled, a, b, len(places)) for a, b in places]
     corrected = zip(pairs, holm([p.p for p in pairs]), holm([p.mcnemar_p for p in pairs]), strict=True)
     return tuple(replace(pair, p_holm=p, mcnemar_p_holm=q) for pair, p, q in corrected)
 
 
-def _pair(block: Block, readable: _Readable, resampled: Resampled, a: int, b: int) -> Pair:
+def _pair(block: Block, readable: _Readable, resampled: Resampled, a: int, b: int, of: int) -> Pair:
     common = tuple(sorted(set(block.rows[a].seeds) & set(block.rows[b].seeds)))
     left, right = (
         [column for seed, column in zip(block.rows[i].seeds, readable.columns[i], strict=True) if seed in common or not common]
         for i in (a, b)
     )
-    difference = paired_difference(resampled, left, right)
+    difference = paired_difference(resampled, left, right, pairs=of)
     images = mcnemar(readable.outcomes.T1[:, left], readable.outcomes.T1[:, right])
     h = resampled.value["H"]
     seeds = seeds_needed(*(h[readable.columns[i]].tolist() for i in (a, b)))
@@ -136,5 +150,5 @@ def _pair(block: Block, readable: _Readable, resampled: Resampled, a: int, b: in
 
 def row_names(block: Block) -> list[str]:
     """What each row is called in a sentence: its label, with its badges where another row has the same label."""
-    labels = [row.label for row in block.rows]
-    return [f"{row.label} [{', '.join(row.badges)}]" if labels.count(row.label) > 1 else row.label for row in block.rows]
+    labels = Counter(row.label for row in block.rows)
+    return [f"{row.label} [{', '.join(row.badges)}]" if labels[row.label] > 1 else row.label for row in block.rows]

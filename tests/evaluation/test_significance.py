@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 
 from zslkit.errors import DataError
 from zslkit.evaluation import significance
@@ -15,7 +15,17 @@ from zslkit.evaluation.gzsl import measure
 from zslkit.evaluation.metrics import Mask
 from zslkit.evaluation.outcomes import SAMPLED, Outcomes, class_means, image_weights, outcomes, together
 from zslkit.evaluation.sets import checked_sets
-from zslkit.evaluation.significance import enough_resamples, exact_binomial, holm, mcnemar, paired_difference, seeds_needed, t_test_power
+from zslkit.evaluation.significance import (
+    MOST_RESAMPLES,
+    enough_resamples,
+    exact_binomial,
+    holm,
+    mcnemar,
+    paired_difference,
+    seeds_needed,
+    t_test_power,
+    too_few,
+)
 
 seeds = st.integers(0, 100_000)
 
@@ -148,9 +158,26 @@ def test_pairing_makes_the_interval_of_a_difference_narrower() -> None:
 
 
 def test_resamples_are_enough_for_holm_over_many_pairs() -> None:
-    for pairs in (1, 10, 45, 500):
-        assert pairs * 2 / (enough_resamples(pairs) + 1) <= 0.025 + 1e-12
+    for pairs in (1, 10, 45, 250, 500):
+        enough = enough_resamples(pairs, most=10**9)
+        assert pairs * 2 / (enough + 1) <= 0.025 + 1e-12 and not too_few(enough, pairs)
     assert enough_resamples(1) == 2000
+    assert not too_few(enough_resamples(250), 250)
+
+
+def test_more_pairs_than_resamples_can_count_get_no_more_of_them_and_a_normal_tail() -> None:
+    assert enough_resamples(10_000) == MOST_RESAMPLES and too_few(MOST_RESAMPLES, 10_000)
+    drawn = np.random.default_rng(0).normal(5.0, 1.0, (1000, 1))
+    value = {"H": np.array([55.0, 50.0])}
+    five = Resampled(value, {"H": np.hstack([50.0 + drawn, np.full((1000, 1), 50.0)])})
+    # Five standard deviations: counting ends at 2 of 1001, the normal distribution knows more.
+    assert paired_difference(five, [0], [1]).p == 2 / 1001
+    assert paired_difference(five, [0], [1], pairs=10_000).p == pytest.approx(2 * norm.sf(5.0), rel=0.5)
+    # A resample on the far side can be counted, and is.
+    one = Resampled({"H": np.array([52.0, 50.0])}, {"H": np.hstack([47.0 + drawn, np.full((1000, 1), 50.0)])})
+    assert paired_difference(one, [0], [1], pairs=10_000).p == paired_difference(one, [0], [1]).p > 2 / 1001
+    flat = Resampled(value, {"H": np.tile([55.0, 50.0], (1000, 1))})
+    assert paired_difference(flat, [0], [1], pairs=10_000).p == 0.0
 
 
 def test_mcnemar_by_hand() -> None:

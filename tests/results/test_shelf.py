@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 from run_folders import make_run, random_scores
 
 from zslkit.errors import DataError, UserError
-from zslkit.results.runs import RECORD, load_run
+from zslkit.results.runs import RECORD, RunFolder, load_run
 from zslkit.results.shelf import contents, item_at, remove
 from zslkit.results.tags import TAGS, change_tags, read_tags
 
@@ -27,14 +26,12 @@ def run(out: Path) -> Path:
 
 def test_finished_and_half_written_and_replaced_and_damaged_runs_are_told_apart(out: Path, run: Path) -> None:
     run.with_name(f"seed1-{'b' * 12}.partial").mkdir()
-    held = run.with_name(f"seed2-{'c' * 12}.partial")
-    held.mkdir()
     run.with_name(f"seed3-{'d' * 12}").mkdir()
     run.with_name(f"seed4-{'e' * 12}.removing").mkdir()
     run.with_name("seeds-of-mine").mkdir()
     (run.with_name(f"seed0-{'a' * 12}.replaced-20250101T000000000000")).mkdir()
     (run.with_name(f"seed0-{'a' * 12}.replaced-20250101T000000000000") / RECORD).write_bytes((run / RECORD).read_bytes())
-    with FileLock(run.with_name(f"seed2-{'c' * 12}.lock")):
+    with RunFolder.open(out, "birds", "alpha", 2, "c" * 12):
         found = {item.folder.name: item for item in contents(out)}
     states = {name[:5] + name[18:27]: item.state for name, item in found.items()}
     assert states == {
@@ -86,7 +83,7 @@ def test_what_is_no_run_folder_in_its_place_is_refused(out: Path, run: Path, tmp
 
 
 def test_a_run_in_progress_and_a_folder_without_a_record_are_not_removed(out: Path, run: Path) -> None:
-    with FileLock(run.with_name(f"{run.name}.lock")), pytest.raises(UserError, match="worked on by another process"):
+    with RunFolder.open(out, "birds", "alpha", 0, "a" * 12), pytest.raises(UserError, match="worked on by another process"):
         remove(item_at(run, out))
     (run / RECORD).unlink()
     with pytest.raises(UserError, match=r"holds no record\.json"):

@@ -105,6 +105,7 @@ COMPLETERS: Mapping[str, Mapping[str, Completer]] = {
     "": {"dataset": datasets, "model": models, "settings": settings},
     "compare": {"names": models},
     "evaluate": {"folders": runs},
+    "report": {"folders": runs, "datasets": datasets},
     "explain": {"folder": runs},
     "check": {"name": models},
     "models": {"name": models},

@@ -71,7 +71,7 @@ def explain(
     # A shell's seed0-* matches the lock that lies beside the run folder too.
     files = tuple(file for file in files if file.name != f"{folder.name}.lock")
     from zslkit import explanation
-    from zslkit.experiment import choose_device
+    from zslkit.devices import choose_device
     from zslkit.progress import reporter_for
     from zslkit.reopen import reopen
 

@@ -7,6 +7,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,11 +17,17 @@ if TYPE_CHECKING:
 
 NARROWEST = 24
 """Characters below which the last column is not folded any more."""
+PIECES = 1 << 16
+"""Pieces of a JSON text, a number or a bracket each, that are written at a time."""
 
 
 def print_json(value: Any) -> None:
     """One JSON object and nothing else. Figures that are not finite become null, since JSON has no word for them."""
-    click.echo(json.dumps(_finite(value), indent=2, allow_nan=False))
+    # Piece by piece: the text of a table of classes times classes is many times as large as the table.
+    pieces = json.JSONEncoder(indent=2, allow_nan=False).iterencode(_finite(value))
+    while text := "".join(islice(pieces, PIECES)):
+        click.echo(text, nl=False)
+    click.echo()
 
 
 def _finite(value: Any) -> Any:

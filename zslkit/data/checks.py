@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -126,7 +127,7 @@ def _class_names(m: Material) -> Answer:
         return "note", "the files name no class; they are numbered in the order of the attribute table"
     if len(m.classes) != len(m.attributes):
         return "fault", f"{len(m.classes)} class names for {len(m.attributes)} rows of attributes"
-    doubles = sorted({name for name in m.classes if m.classes.count(name) > 1})
+    doubles = sorted(name for name, times in Counter(m.classes).items() if times > 1)
     strange = [f"{name} ({kind} classes)" for kind, names in m.class_lists.items() for name in sorted(set(names) - set(m.classes))]
     if doubles or strange:
         return "fault", "a class name stands twice, or a list names a class that the table has not", [*doubles, *strange]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from zslkit.data.images import SUFFIXES
-from zslkit.dataset import Index, Split
+from zslkit.dataset import Index, Split, members_of
 
 
 def class_folders(home: Path) -> list[str]:
@@ -32,8 +32,9 @@ def hold_out(labels: Index, seen: Sequence[int], unseen: Sequence[int], share: f
     rng = np.random.default_rng(seed)
     train: list[Index] = [np.zeros(0, np.int64)]
     test: list[Index] = [np.zeros(0, np.int64)]
+    images = members_of(labels, 1 + max(int(labels.max(initial=-1)), *seen, -1))
     for k in seen:
-        members = rng.permutation(np.flatnonzero(labels == k))
+        members = rng.permutation(images[k])
         cut = min(round(share * len(members)), len(members) - 1)
         test.append(members[:cut])
         train.append(members[cut:])

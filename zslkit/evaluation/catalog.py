@@ -12,8 +12,8 @@ from zslkit.errors import UnknownName, UserError
 from zslkit.evaluation.confidence import expected_calibration_error
 from zslkit.evaluation.confusion import confusion_table, crossings
 from zslkit.evaluation.gzsl import Metrics, measure, peak
-from zslkit.evaluation.metrics import Curve
-from zslkit.evaluation.ranking import mean_rank, top_k
+from zslkit.evaluation.metrics import Curve, Index
+from zslkit.evaluation.ranking import all_ranks, mean_rank, top_k
 from zslkit.evaluation.sets import TestSets
 
 
@@ -43,8 +43,12 @@ class Subject:
         return expected_calibration_error(self.sets, self.gamma)
 
     @cached_property
+    def ranked(self) -> dict[str, Index]:
+        return all_ranks(self.sets, self.gamma)
+
+    @cached_property
     def ranks(self) -> dict[str, float]:
-        return mean_rank(self.sets, self.gamma)
+        return mean_rank(self.sets, self.gamma, self.ranked)
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def _confusion(subject: Subject) -> dict[str, Any]:
 
 def _top(k: int) -> list[Metric]:
     def on(part: str) -> Callable[[Subject], float | None]:
-        return lambda s: top_k(s.sets, k, s.gamma)[part] if k <= s.sets.n_classes else None
+        return lambda s: top_k(s.sets, k, s.gamma, s.ranked)[part] if k <= s.sets.n_classes else None
 
     told = f"true class among the {k} highest of all classes, %, mean over classes"
     return [Metric(f"top-{k}-{side}", f"{side}: {told}", on(f"test_{side}")) for side in ("seen", "unseen")]

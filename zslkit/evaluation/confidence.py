@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from zslkit.evaluation.chunks import row_chunks
 from zslkit.evaluation.metrics import Floats, Mask, ScoreTable
 from zslkit.evaluation.sets import TestSet, TestSets
 
@@ -36,7 +37,9 @@ def expected_calibration_error(sets: TestSets, gamma: float = 0.0, bins: int = B
 
 def are_probabilities(scores: ScoreTable) -> bool:
     """Whether every row of scores (N, C) is non-negative and sums to 1, but for rounding."""
-    return bool((scores >= 0).all() and (np.abs(scores.sum(axis=1, dtype=np.float64) - 1) <= ROUNDING).all())
+    return all(
+        (chunk >= 0).all() and (np.abs(chunk.sum(axis=1, dtype=np.float64) - 1) <= ROUNDING).all() for _, chunk in row_chunks(scores)
+    )
 
 
 def binned_error(confidence: Floats, right: Floats, bins: int = BINS) -> float:
@@ -51,12 +54,18 @@ def _judged(part: TestSet, seen: Mask, gamma: float, probable: bool) -> tuple[Fl
     answers = part.duel.answers(gamma)
     right = (answers == part.labels).astype(np.float64)
     if probable:
-        return part.scores[np.arange(len(answers)), answers].astype(np.float64), right
-    scores = part.scores.astype(np.float64)
+        own = [chunk[np.arange(len(chunk)), answers[place]] for place, chunk in row_chunks(part.scores)]
+        return np.concatenate(own).astype(np.float64), right
+    return np.concatenate([_share_of_highest(chunk, seen, gamma) for _, chunk in row_chunks(part.scores)]), right
+
+
+def _share_of_highest(scores: ScoreTable, seen: Mask, gamma: float) -> Floats:
+    """The share (n,) of the highest calibrated score of each row of scores (n, C) in their softmax."""
+    scores = scores.astype(np.float64)
     if np.isinf(gamma):  # one side is out of the race
         scores[:, seen if gamma > 0 else ~seen] = -np.inf
     else:
         scores[:, ~seen] += gamma
-    # The answer has the highest score, so its share is 1 / sum of exp(score - highest).
     scores -= scores.max(axis=1, keepdims=True)
-    return 1.0 / np.exp(scores, out=scores).sum(axis=1), right
+    share: Floats = 1.0 / np.exp(scores, out=scores).sum(axis=1)
+    return share

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from zslkit.evaluation.sets import TestSets
+from zslkit.evaluation.sets import AnsweredSets
 
 
-def crossings(sets: TestSets, gamma: float = 0.0) -> dict[str, float]:
+def crossings(sets: AnsweredSets, gamma: float = 0.0) -> dict[str, float]:
     """Percent of the images of seen classes that got an unseen class for an answer ("seen_as_unseen"), and the other way round.
 
     A share of images and no mean over classes: it says on which side the model leans, and calibration moves it.
@@ -20,7 +20,7 @@ def crossings(sets: TestSets, gamma: float = 0.0) -> dict[str, float]:
     }
 
 
-def confusion_table(sets: TestSets, gamma: float = 0.0) -> NDArray[np.int64]:
+def confusion_table(sets: AnsweredSets, gamma: float = 0.0) -> NDArray[np.int64]:
     """(C, C) counts of images of both sets; row: true class, column: answer. A class without test images has a row of zeros."""
     n = sets.n_classes
     labels = np.concatenate([part.labels for part in sets.parts().values()])
@@ -30,8 +30,10 @@ def confusion_table(sets: TestSets, gamma: float = 0.0) -> NDArray[np.int64]:
 
 def largest(table: NDArray[np.int64], count: int = 5) -> list[tuple[int, int, int]]:
     """The most frequent confusions of a table (C, C) as (true class, answer, images), equal ones in the order of their classes."""
-    wrong = table.copy()
-    np.fill_diagonal(wrong, 0)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:count]
-    rows, columns = np.unravel_index(order, wrong.shape)
-    return [(int(i), int(j), int(wrong[i, j])) for i, j in zip(rows, columns, strict=True) if wrong[i, j]]
+    # Almost all of a large table is empty: what stands in it is at most as much as there are images.
+    rows, columns = np.nonzero(table)
+    wrong = rows != columns
+    rows, columns = rows[wrong], columns[wrong]
+    images = table[rows, columns]
+    order = np.argsort(-images, kind="stable")[:count]
+    return [(int(rows[k]), int(columns[k]), int(images[k])) for k in order]

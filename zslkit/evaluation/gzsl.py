@@ -9,7 +9,10 @@ import numpy as np
 
 from zslkit.errors import UserError
 from zslkit.evaluation.metrics import Curve, Floats, Index, Mask, ScoreTable, harmonic_mean, per_class_recall
-from zslkit.evaluation.sets import TestSets, checked_sets
+from zslkit.evaluation.sets import AnsweredSets, checked_sets
+
+VALIDATION_NAMES = ("validation images of seen classes", "validation images of unseen classes")
+"""What errors call the two sets of a fold inside trainval."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +62,8 @@ def evaluate(
     return measure(checked_sets(test_seen_scores, test_seen_labels, test_unseen_scores, test_unseen_labels, seen), gamma)
 
 
-def measure(sets: TestSets, gamma: float = 0.0) -> Metrics:
-    """`evaluate` for sets that are checked already."""
+def measure(sets: AnsweredSets, gamma: float = 0.0) -> Metrics:
+    """`evaluate` for sets that are checked already, or of which nothing but the answers is left."""
     if math.isnan(gamma):
         raise UserError("gamma is NaN; calibration takes a number, or 0 for none")
     seen, n = sets.seen, sets.n_classes
@@ -102,8 +105,7 @@ def best_gamma(
     middle of the best interval, the farthest it can be from either edge, and of equally good intervals the widest. If
     no gamma gives an H above 0, the answer is (0, 0).
     """
-    names = ("validation images of seen classes", "validation images of unseen classes")
-    return peak(checked_sets(val_seen_scores, val_seen_labels, val_unseen_scores, val_unseen_labels, seen, names).curve())
+    return peak(checked_sets(val_seen_scores, val_seen_labels, val_unseen_scores, val_unseen_labels, seen, VALIDATION_NAMES).curve())
 
 
 def peak(curve: Curve) -> tuple[float, float]:

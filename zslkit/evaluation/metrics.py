@@ -10,11 +10,14 @@ At equal scores the class that stands first wins, as with `argmax`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from zslkit.evaluation.chunks import row_chunks
 
 Floats = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -41,7 +44,7 @@ def per_class_accuracy(scores: ScoreTable, labels: Index, classes: Index) -> Flo
     counts nowhere.
     """
     candidates = np.sort(classes)
-    answers = candidates[scores[:, candidates].argmax(axis=1)]
+    answers = np.concatenate([candidates[:0], *(candidates[chunk[:, candidates].argmax(axis=1)] for _, chunk in row_chunks(scores))])
     return per_class_recall(answers, labels, scores.shape[1])[classes]
 
 
@@ -72,13 +75,21 @@ class Duel:
 
 def duel(scores: ScoreTable, seen: Mask) -> Duel:
     """scores (N, C) finite; seen (C,) bool with a class on either side."""
+    return duel_of((chunk for _, chunk in row_chunks(scores)), seen)
+
+
+def duel_of(batches: Iterable[ScoreTable], seen: Mask) -> Duel:
+    """The same of scores that come batch by batch, (B, C) each, and need not be kept."""
     seen_ids, unseen_ids = np.flatnonzero(seen), np.flatnonzero(~seen)
-    best_seen = seen_ids[scores[:, seen_ids].argmax(axis=1)]
-    best_unseen = unseen_ids[scores[:, unseen_ids].argmax(axis=1)]
-    rows = np.arange(len(scores))
-    # float64 keeps scores that differ apart, so two float16 or float32 scores never tie by subtraction.
-    gap = scores[rows, best_seen].astype(np.float64) - scores[rows, best_unseen].astype(np.float64)
-    return Duel(best_seen, best_unseen, gap)
+    parts: list[tuple[Index, Index, Floats]] = [(seen_ids[:0], unseen_ids[:0], np.empty(0))]
+    for scores in batches:
+        rows = np.arange(len(scores))
+        best_seen = seen_ids[scores[:, seen_ids].argmax(axis=1)]
+        best_unseen = unseen_ids[scores[:, unseen_ids].argmax(axis=1)]
+        # float64 keeps scores that differ apart, so two float16 or float32 scores never tie by subtraction.
+        gap = scores[rows, best_seen].astype(np.float64) - scores[rows, best_unseen].astype(np.float64)
+        parts.append((best_seen, best_unseen, gap))
+    return Duel(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 @dataclass(frozen=True, eq=False)

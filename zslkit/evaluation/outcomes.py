@@ -8,7 +8,7 @@ import numpy as np
 
 from zslkit.errors import DataError
 from zslkit.evaluation.metrics import Floats, Index, Mask
-from zslkit.evaluation.sets import TestSets
+from zslkit.evaluation.sets import AnsweredSets
 
 SAMPLED = ("T1", "U", "S", "H")
 """The figures whose test sampling is known here: all but the area, which is no mean over images."""
@@ -37,7 +37,7 @@ class Outcomes:
         return Outcomes(self.seen_labels, self.unseen_labels, self.S[:, runs], self.U[:, runs], self.T1[:, runs])
 
 
-def outcomes(sets: TestSets, gamma: float) -> Outcomes:
+def outcomes(sets: AnsweredSets, gamma: float) -> Outcomes:
     """The outcomes of one run under its gamma."""
     left, right = sets.test_seen, sets.test_unseen
     return Outcomes(

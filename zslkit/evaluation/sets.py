@@ -1,49 +1,72 @@
-"""Scores and labels of both test sets, once it is known that they can be trusted: what every metric is computed from."""
+"""Scores and labels of both test sets, once it is known that they can be trusted: what every metric is computed from.
+
+Most metrics need the answers alone, a few numbers an image; the scores themselves are read again, in chunks, by the few that ask
+for the whole row (ranks, confidences).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from zslkit.errors import DataError
-from zslkit.evaluation.metrics import Curve, Duel, Index, Mask, ScoreTable, duel, seen_unseen_curve
+from zslkit.evaluation.chunks import row_chunks
+from zslkit.evaluation.metrics import Curve, Duel, Index, Mask, ScoreTable, duel, duel_of, seen_unseen_curve
 
 TEST_NAMES = ("test_seen", "test_unseen")
 
 
 @dataclass(frozen=True, eq=False)
-class TestSet:
-    """One test set. scores (N, C) uncalibrated and finite; labels (N,) class ids; duel: its answers under any gamma."""
+class AnsweredSet:
+    """The answers of one set. labels (N,) class ids; duel: its answers under any gamma."""
 
-    __test__ = False  # pytest would take it for a class of tests
-
-    scores: ScoreTable
     labels: Index
     duel: Duel
 
 
 @dataclass(frozen=True, eq=False)
-class TestSets:
-    """Both test sets. seen (C,) bool: which classes are seen."""
+class TestSet(AnsweredSet):
+    """One test set with its scores (N, C), uncalibrated and finite, which may lie in a mapped file."""
 
-    __test__ = False
+    __test__ = False  # pytest would take it for a class of tests
 
-    test_seen: TestSet
-    test_unseen: TestSet
+    scores: ScoreTable
+
+
+@dataclass(frozen=True, eq=False)
+class AnsweredSets:
+    """The answers of both sets. seen (C,) bool: which classes are seen."""
+
+    test_seen: AnsweredSet
+    test_unseen: AnsweredSet
     seen: Mask
 
     @property
     def n_classes(self) -> int:
         return len(self.seen)
 
-    def parts(self) -> dict[str, TestSet]:
+    def parts(self) -> Mapping[str, AnsweredSet]:
         return {"test_seen": self.test_seen, "test_unseen": self.test_unseen}
 
     def curve(self) -> Curve:
         """S and U over all gammas."""
         left, right = self.test_seen, self.test_unseen
         return seen_unseen_curve(left.duel, left.labels, right.duel, right.labels, self.n_classes)
+
+
+@dataclass(frozen=True, eq=False)
+class TestSets(AnsweredSets):
+    """Both test sets with their scores."""
+
+    __test__ = False
+
+    test_seen: TestSet
+    test_unseen: TestSet
+
+    def parts(self) -> Mapping[str, TestSet]:
+        return {"test_seen": self.test_seen, "test_unseen": self.test_unseen}
 
 
 def checked_sets(
@@ -64,6 +87,31 @@ def checked_sets(
     return TestSets(left, _checked_set(names[1], test_unseen_scores, test_unseen_labels, seen, ~seen), seen)
 
 
+def answered_sets(
+    test_seen: Iterable[ScoreTable],
+    test_seen_labels: Index,
+    test_unseen: Iterable[ScoreTable],
+    test_unseen_labels: Index,
+    seen: Mask,
+    names: tuple[str, str] = TEST_NAMES,
+) -> AnsweredSets:
+    """The answers of scores that come batch by batch, (B, C) each and finite, and are not kept: a few numbers an image remain.
+
+    Raises DataError as `checked_sets` does, for scores that are not as many as the labels too.
+    """
+    seen = _checked_classes(seen)
+    left = _answered(names[0], test_seen, test_seen_labels, seen, seen)
+    return AnsweredSets(left, _answered(names[1], test_unseen, test_unseen_labels, seen, ~seen), seen)
+
+
+def _answered(name: str, batches: Iterable[ScoreTable], labels: Index, seen: Mask, own: Mask) -> AnsweredSet:
+    labels = _checked_labels(name, labels, own)
+    answers = duel_of(batches, seen)
+    if len(answers.breakpoint) != len(labels):
+        raise DataError(f"{name}: there are scores of {len(answers.breakpoint)} images for {len(labels)} labels")
+    return AnsweredSet(labels, answers)
+
+
 def _checked_classes(seen: Mask) -> Mask:
     seen = np.asarray(seen)
     if seen.dtype != np.bool_ or seen.ndim != 1:
@@ -76,26 +124,44 @@ def _checked_classes(seen: Mask) -> Mask:
 
 def _checked_set(name: str, scores: ScoreTable, labels: Index, seen: Mask, own: Mask) -> TestSet:
     """The set, once it is known that it can be trusted. own (C,): the classes it may hold."""
-    scores, labels = np.asarray(scores), np.asarray(labels)
-    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-        raise DataError(f"{name}: labels must be an (N,) array of class ids, and they are {labels.dtype} of shape {labels.shape}")
+    scores, labels = np.asarray(scores), _integers(name, labels)
     if scores.shape != (len(labels), len(seen)):
         raise DataError(f"{name}: the scores of {len(labels)} images for {len(seen)} classes have shape {scores.shape}")
     if len(labels) == 0:
         raise DataError(f"{name}: there are no images, so nothing can be measured; check the split")
     if not np.issubdtype(scores.dtype, np.floating):
         raise DataError(f"{name}: scores must be floating-point numbers, and they are {scores.dtype}")
-    finite = np.isfinite(scores)
-    if not finite.all():
-        image, column = np.argwhere(~finite)[0].tolist()
-        count = int(np.count_nonzero(~finite.all(axis=1)))
+    _refuse_not_finite(name, scores)
+    labels = _checked_labels(name, labels, own)
+    return TestSet(labels, duel(scores, seen), scores)
+
+
+def _refuse_not_finite(name: str, scores: ScoreTable) -> None:
+    whole = np.concatenate([np.isfinite(chunk).all(axis=1) for _, chunk in row_chunks(scores)])
+    if not whole.all():
+        image = int(np.argmin(whole))
+        column = int(np.argmin(np.isfinite(scores[image])))
         raise DataError(
-            f"{name}: {count} of {len(labels)} images have scores that are not finite (image {image}, class {column}: "
+            f"{name}: {np.count_nonzero(~whole)} of {len(scores)} images have scores that are not finite (image {image}, class {column}: "
             f"{scores[image, column]}); the model's `scores` must not overflow"
         )
-    if labels.min() < 0 or labels.max() >= len(seen):
-        raise DataError(f"{name}: a label lies outside 0..{len(seen) - 1}")
+
+
+def _integers(name: str, labels: Index) -> Index:
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(f"{name}: labels must be an (N,) array of class ids, and they are {labels.dtype} of shape {labels.shape}")
+    return labels
+
+
+def _checked_labels(name: str, labels: Index, own: Mask) -> Index:
+    """The labels as int64, once it is known that there are some and that each is an id of a class in own (C,)."""
+    labels = _integers(name, labels)
+    if len(labels) == 0:
+        raise DataError(f"{name}: there are no images, so nothing can be measured; check the split")
+    if labels.min() < 0 or labels.max() >= len(own):
+        raise DataError(f"{name}: a label lies outside 0..{len(own) - 1}")
     strange = np.unique(labels[~own[labels]])
     if len(strange):
         raise DataError(f"{name}: it holds images of {len(strange)} classes that belong to the other test set (class {strange[0]}, ...)")
-    return TestSet(scores, labels.astype(np.int64, copy=False), duel(scores, seen))
+    return labels.astype(np.int64, copy=False)

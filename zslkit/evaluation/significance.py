@@ -19,6 +19,8 @@ from zslkit.evaluation.metrics import Floats, Mask
 ALPHA: Final = 1 - LEVEL
 POWER: Final = 0.8
 MOST_SEEDS: Final = 10_000
+MOST_RESAMPLES: Final = 20_000
+"""Beyond this, more pairs get no more resamples: pairs times resamples would grow with the fourth power of the rows."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +40,25 @@ class McNemar:
     p: float
 
 
-def paired_difference(resampled: Resampled, a: list[int], b: list[int], name: str = "H") -> Difference:
+def paired_difference(resampled: Resampled, a: list[int], b: list[int], name: str = "H", pairs: int = 1) -> Difference:
     """The mean figure of runs `a` minus that of runs `b`, on the same resamples.
 
-    p: twice the share of resamples on the far side of 0, the real test sets counted as one resample; 1 at most.
+    p: twice the share of resamples on the far side of 0, the real test sets counted as one resample; 1 at most. pairs: among how
+    many the p-value will be corrected. Where there are too few resamples for them (`too_few`) and none lies on the far side, a share
+    can say nothing: p is then the normal approximation to the resamples, two-sided, and at most what the share would give.
     """
     drawn = resampled.drawn[name][:, a].mean(axis=1) - resampled.drawn[name][:, b].mean(axis=1)
     value = float(resampled.value[name][a].mean() - resampled.value[name][b].mean())
     low, high = percentiles(drawn)
-    return Difference(Interval(value, low, high), _two_sided(drawn))
+    p = _two_sided(drawn)
+    if too_few(len(drawn), pairs) and p <= 2 / (len(drawn) + 1):
+        p = min(p, _normal(value, float(drawn.std(ddof=1))))
+    return Difference(Interval(value, low, high), p)
+
+
+def _normal(value: float, spread: float) -> float:
+    """Two-sided p-value of a normal variable around 0."""
+    return math.erfc(abs(value) / spread / math.sqrt(2)) if spread > 0 else 0.0
 
 
 def _two_sided(drawn: Floats) -> float:
@@ -54,9 +66,14 @@ def _two_sided(drawn: Floats) -> float:
     return min(1.0, 2.0 * (int(tail) + 1) / (len(drawn) + 1))
 
 
-def enough_resamples(pairs: int, least: int = 2000) -> int:
-    """Resamples with which the smallest p-value there is, 2 / (B + 1), is still half of ALPHA after Holm over `pairs`."""
-    return max(least, math.ceil(4 * pairs / ALPHA))
+def enough_resamples(pairs: int, least: int = 2000, most: int = MOST_RESAMPLES) -> int:
+    """Resamples with which the smallest p-value there is, 2 / (B + 1), is still half of ALPHA after Holm over `pairs`; `most` at most."""
+    return min(max(least, math.ceil(4 * pairs / ALPHA)), most)
+
+
+def too_few(resamples: int, pairs: int) -> bool:
+    """Whether the smallest p-value that a share of resamples can give is more than half of ALPHA after Holm over `pairs`."""
+    return resamples < math.ceil(4 * pairs / ALPHA)
 
 
 def mcnemar(a: Mask, b: Mask) -> McNemar:

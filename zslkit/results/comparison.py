@@ -197,7 +197,8 @@ def _rows(records: list[RunRecord], folders: Mapping[Key, str]) -> list[Row]:
     of_model: dict[str, list[RunRecord]] = defaultdict(list)
     for members in groups.values():
         of_model[members[0].model.name].append(members[0])
-    rows = [_row(members, of_model[members[0].model.name], folders) for members in groups.values()]
+    telling = {model: _Telling.of(firsts) for model, firsts in of_model.items()}
+    rows = [_row(members, telling[members[0].model.name], folders) for members in groups.values()]
     rows.sort(key=lambda row: (row.model, row.variant, row.badges))
     best = _best(rows)
     return [replace(row, best=frozenset(c for c, winners in best.items() if i in winners)) for i, row in enumerate(rows)]
@@ -212,7 +213,7 @@ def _row_key(record: RunRecord) -> str:
     return json.dumps([model.name, model.distribution, model.version, stated, given], sort_keys=True, default=str)
 
 
-def _row(members: list[RunRecord], siblings: list[RunRecord], folders: Mapping[Key, str]) -> Row:
+def _row(members: list[RunRecord], telling: _Telling, folders: Mapping[Key, str]) -> Row:
     members = sorted(members, key=lambda r: r.seed)
     first = members[0]
     picked = [r.optimistic for r in members if r.optimistic]
@@ -220,7 +221,7 @@ def _row(members: list[RunRecord], siblings: list[RunRecord], folders: Mapping[K
     costs = {name: [value for r in members if (value := getattr(r.costs, name)) is not None] for name in COSTS}
     return Row(
         model=first.model.name,
-        variant=_variant(first, siblings),
+        variant=telling.variant(first),
         origin=f"{first.model.distribution} {first.model.version}",
         input=first.features.input,
         seeds=tuple(r.seed for r in members),
@@ -247,15 +248,31 @@ def _badges(record: RunRecord) -> tuple[str, ...]:
     )
 
 
-def _variant(record: RunRecord, siblings: list[RunRecord]) -> str:
-    """Version and settings that set the record apart from other rows of the same model."""
-    own, others = _flat(record), [_flat(s) for s in siblings]
-    keys = sorted({key for flat in [own, *others] for key in flat})
-    parts = [f"{k}={own.get(k, 'none')}" for k in keys if k not in _BADGED and any(other.get(k) != own.get(k) for other in others)]
-    origins = {(s.model.distribution, s.model.version) for s in siblings}
-    if len(origins) > 1:
-        parts.insert(0, f"{record.model.distribution} {record.model.version}")
-    return ", ".join(parts)
+@dataclass(frozen=True)
+class _Telling:
+    """What tells the rows of one model apart. keys: the settings in which some differ; origin: whether the versions do.
+
+    Found once for all rows: each row held against each other would grow with the square of a sweep.
+    """
+
+    keys: tuple[str, ...]
+    origin: bool
+
+    @classmethod
+    def of(cls, firsts: Sequence[RunRecord]) -> _Telling:
+        """firsts: one record of each row."""
+        flats = [_flat(record) for record in firsts]
+        keys = sorted({key for flat in flats for key in flat} - set(_BADGED))
+        differing = tuple(key for key in keys if any(flat.get(key) != flats[0].get(key) for flat in flats))
+        return cls(differing, len({(r.model.distribution, r.model.version) for r in firsts}) > 1)
+
+    def variant(self, record: RunRecord) -> str:
+        """Version and settings that set the record apart from other rows of the same model."""
+        own = _flat(record)
+        parts = [f"{key}={own.get(key, 'none')}" for key in self.keys]
+        if self.origin:
+            parts.insert(0, f"{record.model.distribution} {record.model.version}")
+        return ", ".join(parts)
 
 
 _BADGED = ("protocol.selection", "protocol.calibration", "protocol.folds")

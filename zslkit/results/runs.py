@@ -15,11 +15,12 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import yaml
 from filelock import FileLock, Timeout
 
@@ -27,7 +28,7 @@ from zslkit.errors import DataError, UserError, ZslkitError
 from zslkit.files import replacing
 from zslkit.results.provenance import now
 from zslkit.results.record import RunRecord, parse_record
-from zslkit.results.scores import Scores, read_scores
+from zslkit.results.scores import FromModel, Scores, ScoreStream, read_scores, told_apart
 
 RECORD, CONFIG, LOG, SCORES = "record.json", "config.yaml", "log.jsonl", "scores.npz"
 WEIGHTS, CHECKPOINT = "model.safetensors", "checkpoint.pt"
@@ -54,12 +55,18 @@ def run_path(out: Path, dataset: str, model: str, seed: int, identity: str) -> P
     return out / _part(dataset) / _part(model) / f"seed{seed}-{identity}"
 
 
+def lock_of(final: Path) -> Path:
+    """The file that a process holds while it works on the run of that folder; hidden, so that seed0-* names run folders alone."""
+    return final.with_name(f".{final.name}.lock")
+
+
 class RunFolder:
     """The folder of one run, while this process alone works on it. Made by `open`."""
 
     def __init__(self, final: Path) -> None:
         self.final = final
         self.finished = final.is_dir()
+        self._kept: Scores | None = None
 
     @classmethod
     @contextmanager
@@ -75,7 +82,7 @@ class RunFolder:
         final = run_path(out, dataset, model, seed, identity)
         with _explained(final):
             final.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(final.with_name(f".{final.name}.lock"))  # hidden, so that seed0-* names run folders alone
+            lock = FileLock(lock_of(final))
             try:
                 lock.acquire(timeout=0)
             except Timeout:
@@ -120,10 +127,28 @@ class RunFolder:
             self.finished = False
             self.path.mkdir(exist_ok=True)
 
+    def keep(self, stream: ScoreStream) -> Scores:
+        """Write scores beside their place while they are computed, and give them back mapped; `commit` need not write them again.
+
+        Raises CannotWrite, for instance if the disk is full, and whatever computing them raises.
+        """
+        stream = replace(stream, test_seen=told_apart(stream.test_seen), test_unseen=told_apart(stream.test_unseen))
+        place = self.path / f"{SCORES}.new"
+        try:
+            with _explained(self.path):
+                self._kept = stream.keep(place)
+        except BaseException as error:
+            place.unlink(missing_ok=True)
+            if isinstance(error, FromModel):
+                raise error.error from None
+            raise
+        return self._kept
+
     def commit(self, record: RunRecord, scores: Scores) -> None:
         """Write the settings, the scores and the record, and move the folder to its place in one step.
 
-        Raises CannotWrite, for instance if the disk is full; then everything before this call is still there.
+        scores: as `keep` gave them back, or any others. Raises CannotWrite, for instance if the disk is full; then everything
+        before this call is still there.
         """
         if self.finished:
             raise ValueError(f"{self.final} is finished already")
@@ -131,7 +156,10 @@ class RunFolder:
             settings = yaml.safe_dump(record.model_dump(mode="json")["config"], sort_keys=False, allow_unicode=True)
             (self.path / LOG).touch()
             _write(self.path / CONFIG, lambda file: file.write(settings.encode()))
-            _write(self.path / SCORES, scores.write)
+            if scores is self._kept:
+                os.replace(self.path / f"{SCORES}.new", self.path / SCORES)
+            else:
+                _write(self.path / SCORES, scores.write)
             _write(self.path / RECORD, lambda file: file.write(record.to_json().encode()))
             os.replace(self.path, self.final)
             self.finished = True
@@ -145,6 +173,11 @@ class Watched(RunFolder):
     def log(self, **values: Any) -> None:
         """The other process logs."""
 
+    def keep(self, stream: ScoreStream) -> Scores:
+        """Take part in computing them; the other process writes."""
+        seen, unseen = np.concatenate(list(stream.test_seen)), np.concatenate(list(stream.test_unseen))
+        return Scores(seen, stream.test_seen_labels, unseen, stream.test_unseen_labels, stream.seen, stream.classes)
+
 
 @dataclass(frozen=True)
 class Run:
@@ -154,7 +187,7 @@ class Run:
     folder: Path
 
     def scores(self) -> Scores:
-        """Read the scores of both test sets. Raises DataError if the file is missing or damaged."""
+        """The scores of both test sets, mapped. Raises DataError if the file is missing or damaged."""
         return read_scores(self.folder / SCORES)
 
     def settings(self) -> dict[str, Any]:

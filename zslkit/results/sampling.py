@@ -42,11 +42,15 @@ class Pair:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the intervals and p-values of a block were made. pairs: all of its rows whose scores can be read."""
+    """How the intervals and p-values of a block were made. pairs: all of its rows whose scores can be read.
+
+    approximated: there are so many pairs that the smallest p-values are normal approximations.
+    """
 
     resamples: int
     seed: int
     pairs: tuple[Pair, ...]
+    approximated: bool = False
 
 
 def said(sampling: Sampling, names: Sequence[str]) -> list[str]:
@@ -56,12 +60,22 @@ def said(sampling: Sampling, names: Sequence[str]) -> list[str]:
         f"{sampling.resamples} resamples); ± is the standard deviation over seeds."
     ]
     pairs = sampling.pairs
+    if sampling.approximated:
+        sentences.append(
+            f"{len(pairs)} pairs are more than {sampling.resamples} resamples can tell apart by counting, so where none of them "
+            "contradicts a difference its p is the normal approximation."
+        )
     over = f"paired bootstrap, 5 % after Holm over {len(pairs)} pair{'s' if len(pairs) > 1 else ''}"
     if differ := [_above(pair, names) for pair in pairs if pair.significant]:
         sentences.append(f"H differs significantly ({over}): {'; '.join(differ)}.")
     if alike := [_beside(pair, names) for pair in pairs if not pair.significant]:
         sentences.append(f"H does not differ significantly ({over}): {'; '.join(alike)}.")
     return sentences
+
+
+def pair_said(pair: Pair, names: Sequence[str]) -> str:
+    """One pair in words, as `said` lists it. names: of the block's rows."""
+    return (_above if pair.significant else _beside)(pair, names)
 
 
 def _above(pair: Pair, names: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 from zslkit.errors import DataError, UserError
-from zslkit.results.runs import RECORD, Run, load_run
+from zslkit.results.runs import RECORD, Run, load_run, lock_of
 from zslkit.results.tags import read_tags
 
 State = Literal["finished", "half-written", "running", "replaced", "damaged", "half-removed"]
@@ -115,7 +115,7 @@ def _run_name(folder: Path) -> str:
 
 
 def _lock(folder: Path) -> Path:
-    return folder.with_name(f"{_run_name(folder)}.lock")
+    return lock_of(folder.with_name(_run_name(folder)))
 
 
 def _held(folder: Path) -> bool:

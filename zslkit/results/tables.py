@@ -132,7 +132,8 @@ def _sampling_data(block: Block) -> dict[str, Any] | None:
         {**asdict(pair), "models": [names[pair.a], names[pair.b]], "significant": pair.significant, "seeds": list(pair.seeds)}
         for pair in block.sampling.pairs
     ]
-    return {"resamples": block.sampling.resamples, "seed": block.sampling.seed, "pairs": pairs}
+    said = block.sampling
+    return {"resamples": said.resamples, "seed": said.seed, "approximated": said.approximated, "pairs": pairs}
 
 
 def _row_data(row: Row) -> dict[str, Any]:
@@ -217,7 +218,8 @@ def _count(value: float) -> str:
     return f"{value:.0f}"
 
 
-def _seconds(value: float) -> str:
+def seconds_words(value: float) -> str:
+    """A time as tables show it: '3.1 s', '4 min 05 s', '2 h 07 min'."""
     if value < 60:
         return f"{value:.1f} s"
     minutes, seconds = divmod(round(value), 60)
@@ -229,7 +231,7 @@ def _megabytes(value: float) -> str:
     return f"{value:.0f} MB" if value < 10_000 else f"{value / 1000:.1f} GB"
 
 
-_COSTS: dict[str, Callable[[float], str]] = {"parameters": _count, "train_seconds": _seconds, "peak_memory_mb": _megabytes}
+_COSTS: dict[str, Callable[[float], str]] = {"parameters": _count, "train_seconds": seconds_words, "peak_memory_mb": _megabytes}
 
 
 def _style(cell: Cell) -> str:

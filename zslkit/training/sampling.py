@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from zslkit.dataset import members_of
+
 Index = NDArray[np.int64]
 
 
@@ -22,8 +24,8 @@ def batches(
     rng = np.random.default_rng([seed, epoch])
     steps = steps or max(1, len(labels) // batch_size)
     if how == "balanced":
-        classes = np.unique(labels)
-        members = [np.flatnonzero(labels == k) for k in classes]
+        classes, numbered = np.unique(labels, return_inverse=True)
+        members = members_of(numbered, len(classes))
         size = min(batch_size, len(classes))
         for _ in range(steps):
             chosen = rng.choice(len(classes), size=size, replace=False)

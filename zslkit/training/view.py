@@ -84,5 +84,10 @@ class View:
         return None if stored is None else stored(self._index[index])
 
     def everything(self) -> tuple[Tensor, Tensor]:
-        parts = [self.batch(np.arange(i, min(i + 1024, len(self)))) for i in range(0, len(self), 1024)]
-        return torch.cat(parts), torch.from_numpy(self._labels)
+        inputs = torch.empty(0)
+        for i in range(0, len(self), 1024):
+            part = self.batch(np.arange(i, min(i + 1024, len(self))))
+            if not i:  # made whole at once: parts that are joined at the end take the room twice
+                inputs = torch.empty((len(self), *part.shape[1:]))
+            inputs[i : i + len(part)] = part
+        return inputs, torch.from_numpy(self._labels)

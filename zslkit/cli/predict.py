@@ -1,0 +1,180 @@
+"""`zslkit predict`: the classes of photos of one's own, by a trained model."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from zslkit.cli.options import debug_option, json_option
+from zslkit.cli.output import aligned, printable
+from zslkit.errors import DataError, UserError
+
+if TYPE_CHECKING:
+    from zslkit.prediction import Prediction
+    from zslkit.reopen import Trained
+
+
+@click.command()
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("places", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="How many classes of each image to tell.")
+@click.option(
+    "--classes",
+    "among",
+    type=click.Choice(["all", "seen", "unseen"]),
+    default="all",
+    show_default=True,
+    help="The classes in question; unseen is the classical zero-shot task.",
+)
+@click.option("--attributes", type=click.IntRange(min=0), default=3, show_default=True, help="How many attributes to tell of each class.")
+@click.option("--format", "form", type=click.Choice(["table", "csv", "json", "jsonl"]), default="table", show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), help="File to write to; default: standard output.")
+@click.option(
+    "--data-root",
+    type=click.Path(path_type=Path),
+    default=Path("data"),
+    show_default=True,
+    help="Folder of the data; or the card FILE.yaml that describes the run's dataset.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@json_option
+@debug_option
+def predict(
+    folder: Path,
+    places: tuple[Path, ...],
+    top: int,
+    among: Any,
+    attributes: int,
+    form: str,
+    output: Path | None,
+    data_root: Path,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Name the likeliest classes of each IMAGE, a file or a folder with images in and below it, by the model of the run folder RUN.
+
+    Scores carry the gamma that the run's validation picked, if it picked one. An image in a folder that cannot be read is left out and
+    named; one that is named itself is an error.
+    """
+    if output is not None and (output.is_dir() or not output.parent.is_dir()):
+        raise UserError(f"--output {output} is a folder or lies in none that exists; name a file in a folder that is there")
+    from zslkit.devices import choose_device
+    from zslkit.prediction import images_of
+    from zslkit.prediction import predict as predicted
+    from zslkit.progress import reporter_for
+    from zslkit.reopen import reopen
+
+    # A shell's seed0-* matches the lock that lies beside the run folder too.
+    found = images_of(place for place in places if place.name != f"{folder.name}.lock")
+    reporter, own = reporter_for(), sys.stdout
+    write = WRITERS["json" if as_json else form]
+    left_out: list[str] = []
+    with redirect_stdout(sys.stderr):  # whatever a plugin prints, standard output is the result's
+        trained = reopen(folder, data_root, choose_device(device), reporter)
+
+        def answered() -> Iterator[Prediction]:
+            with reporter.phase("predict", total=len(found)) as phase:
+                for one in predicted(trained, found, top=top, among=among, attributes=attributes, phase=phase):
+                    if one.fault:
+                        reporter.note(f"left out: {one.fault}")
+                        left_out.append(one.fault)
+                    else:
+                        yield one
+            if len(left_out) == len(found):
+                raise DataError(f"None of the {len(found)} images can be read; the first of them: {left_out[0]}")
+
+        with _opened(output, own) as stream:
+            write(stream, trained, answered(), left_out)
+    if left_out:
+        click.echo(f"{len(left_out)} of {len(found)} images are left out, since they cannot be read", err=True)
+    if output is not None:
+        click.echo(f"written: {output}", err=True)
+
+
+@contextmanager
+def _opened(output: Path | None, own: TextIO) -> Iterator[TextIO]:
+    """Standard output, or a file that appears when it is whole."""
+    if output is None:
+        yield own
+        return
+    from zslkit.files import replacing
+
+    with replacing(output, f".{os.getpid()}.new") as beside, beside.open("w", encoding="utf-8", newline="") as stream:
+        yield stream
+
+
+def _side(seen: bool) -> str:
+    return "seen" if seen else "unseen"
+
+
+def _table(stream: TextIO, trained: Trained, predictions: Iterable[Prediction], left_out: Sequence[str]) -> None:
+    """Image by image, as soon as it is answered."""
+    for k, one in enumerate(predictions):
+        lines = [("class", "", "share", "score", "attributes that spoke for it")]
+        for answer in one.answers:
+            spoke = ", ".join(f"{name} {given:+.3g}" for name, given in answer.attributes) or "-"
+            lines.append((answer.name, _side(answer.seen), f"{100 * answer.share:5.1f} %", f"{answer.score:.4g}", spoke))
+        print("\n" * (k > 0) + printable(str(one.image)), *aligned(lines[0], lines[1:]), sep="\n", file=stream, flush=True)
+
+
+def _csv(stream: TextIO, trained: Trained, predictions: Iterable[Prediction], left_out: Sequence[str]) -> None:
+    """A line for each image and class."""
+    table = csv.writer(stream, lineterminator="\n")
+    table.writerow(("image", "rank", "class", "side", "score", "share", "attributes"))
+    for one in predictions:
+        for rank, answer in enumerate(one.answers, 1):
+            spoke = ";".join(f"{name}={given:.6g}" for name, given in answer.attributes)
+            table.writerow((str(one.image), rank, answer.name, _side(answer.seen), repr(answer.score), f"{answer.share:.6g}", spoke))
+
+
+def _jsonl(stream: TextIO, trained: Trained, predictions: Iterable[Prediction], left_out: Sequence[str]) -> None:
+    """An object for each image, on a line of its own."""
+    for one in predictions:
+        print(json.dumps(_data(one)), file=stream, flush=True)
+
+
+def _json(stream: TextIO, trained: Trained, predictions: Iterable[Prediction], left_out: Sequence[str]) -> None:
+    images = [_data(one) for one in predictions]
+    record = trained.run.record
+    whole = {
+        "model": record.model.name,
+        "dataset": record.dataset.name,
+        "run_folder": str(trained.run.folder),
+        "gamma": trained.gamma,
+        "images": images,
+        "left_out": list(left_out),
+    }
+    print(json.dumps(whole, indent=2), file=stream)
+
+
+def _data(one: Prediction) -> dict[str, Any]:
+    return {
+        "image": str(one.image),
+        "classes": [
+            {
+                "class": answer.name,
+                "side": _side(answer.seen),
+                "score": answer.score,
+                "share": answer.share,
+                "attributes": [{"attribute": name, "contribution": given} for name, given in answer.attributes],
+            }
+            for answer in one.answers
+        ],
+    }
+
+
+WRITERS: Mapping[str, Callable[[TextIO, Trained, Iterable[Prediction], Sequence[str]], None]] = {
+    "table": _table,
+    "csv": _csv,
+    "json": _json,
+    "jsonl": _jsonl,
+}
+"""How predictions are told, by --format. The last argument fills while the predictions are read."""

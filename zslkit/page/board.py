@@ -1,0 +1,163 @@
+"""A block as the rows of a leaderboard: the cells of `zslkit compare` to the digit, with what they sort by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zslkit.page.badges import Badge, badges_of
+from zslkit.page.scale import Scale
+from zslkit.results.comparison import COSTS, Block, Row
+from zslkit.results.published import Published
+from zslkit.results.tables import Cell, grid
+
+ASCENDING = ("model", "parameters", "training", "peak memory")
+"""Columns whose best is the least; they are sorted upwards first."""
+_SAID = {
+    "runs": "Runs, one a seed",
+    "T1": "Unseen images among unseen classes, % (mean over classes)",
+    "U": "Unseen images among all classes, % (mean over classes)",
+    "S": "Seen images among all classes, % (mean over classes)",
+    "H": "Harmonic mean of U and S, %; in brackets its 95 % interval over draws of the test images",
+    "H, gamma 0": "H without calibration, %",
+    "AUSUC": "Area under the curve of S over U, 0 to 1",
+    "parameters": "Numbers that the model holds",
+    "training": "Time of training, without extraction of features",
+    "peak memory": "Of the process on a CPU, of the device elsewhere",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """name: as tables have it; said: what it means; first: the order of its first click."""
+
+    name: str
+    said: str
+    first: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A cell: text as compare prints it, split before its ±; value: what it sorts by, "" for none."""
+
+    mean: str
+    spread: str
+    interval: str
+    best: bool
+    value: str
+    doubted: bool = False
+
+
+@dataclass(frozen=True)
+class Whisker:
+    """An interval of H as places 0..100 on the block's scale."""
+
+    low: float
+    mean: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of ours. key: its anchor on the page; badges: those that not all rows of the block share; protocol: what filters take."""
+
+    key: str
+    row: Row
+    badges: tuple[Badge, ...]
+    all_badges: tuple[Badge, ...]
+    cells: tuple[Figure, ...]
+    whisker: Whisker | None
+
+    @property
+    def protocol(self) -> str:
+        return next((badge.text for badge in self.all_badges if badge.kind == "protocol"), "")
+
+
+@dataclass(frozen=True)
+class Guest:
+    """A published row or chance: it stands below ours and is never ranked among them."""
+
+    name: str
+    remark: str
+    cells: tuple[Figure, ...]
+    published: Published | None = None
+
+
+@dataclass(frozen=True)
+class Board:
+    """columns: the figures, after the model. lines: by H, the best first."""
+
+    columns: tuple[Column, ...]
+    lines: tuple[Line, ...]
+    guests: tuple[Guest, ...]
+    shared: tuple[Badge, ...]
+    axis: Scale | None
+
+
+def board(block: Block, place: int) -> Board:
+    """The leaderboard of a block that stands at `place` on the page."""
+    content = grid(block)
+    names = content.header[1:-1]
+    badges = [badges_of(row, block.setting) for row in block.rows]
+    shared = [badge for badge in badges[0] if all(badge in others for others in badges)]
+    axis = _axis(block)
+    lines = [
+        Line(
+            key=f"b{place}r{i}",
+            row=row,
+            badges=tuple(badge for badge in badges[i] if badge not in shared),
+            all_badges=badges[i],
+            cells=tuple(_figure(cell, _value(row, name)) for name, cell in zip(names, content.rows[i][1:-1], strict=True)),
+            whisker=_whisker(row, axis),
+        )
+        for i, row in enumerate(block.rows)
+    ]
+    lines.sort(key=lambda line: -line.row.metrics["H"].mean)
+    return Board(
+        columns=tuple(Column(name, _SAID.get(name, ""), "ascending" if name in ASCENDING else "descending") for name in names),
+        lines=tuple(lines),
+        guests=tuple(_guests(block, content.rows[len(block.rows) :], names)),
+        shared=tuple(shared),
+        axis=axis,
+    )
+
+
+def _value(row: Row, column: str) -> float | None:
+    """The unrounded number that a column shows."""
+    if column == "runs":
+        return row.n
+    if column == "H, gamma 0":
+        return row.uncalibrated_H.mean
+    if column in row.metrics:
+        return row.metrics[column].mean
+    stat = row.costs[dict(zip(("parameters", "training", "peak memory"), COSTS, strict=True))[column]]
+    return None if stat is None else stat.mean
+
+
+def _figure(cell: Cell, value: float | None) -> Figure:
+    mean, _, spread = cell.text.partition(" ± ")
+    return Figure(mean, spread, cell.interval, cell.bold, "" if value is None else repr(float(value)))
+
+
+def _guests(block: Block, rows: tuple[tuple[Cell, ...], ...], names: tuple[str, ...]) -> list[Guest]:
+    entries: list[Published | None] = [None, *block.published]
+    guests = []
+    for entry, cells in zip(entries, rows, strict=True):
+        figures = []
+        for name, cell in zip(names, cells[1:-1], strict=True):
+            value = entry.figures().get(name) if entry else block.chance.get("H" if name.startswith("H") else name)
+            doubted = cell.text.endswith("?")
+            figures.append(Figure(cell.text.removesuffix("?"), "", "", False, "" if value is None else repr(float(value)), doubted))
+        guests.append(Guest(entry.method if entry else "chance", cells[-1].text, tuple(figures), entry))
+    return guests
+
+
+def _axis(block: Block) -> Scale | None:
+    ends = [end for row in block.rows if "H" in row.intervals for end in row.intervals["H"]]
+    return Scale.around(ends, 0, 100) if ends else None
+
+
+def _whisker(row: Row, axis: Scale | None) -> Whisker | None:
+    bounds = row.intervals.get("H")
+    if axis is None or bounds is None:
+        return None
+    return Whisker(*(round(axis.at(value), 2) for value in (bounds[0], row.metrics["H"].mean, bounds[1])))

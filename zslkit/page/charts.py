@@ -1,0 +1,220 @@
+"""What the charts of a block draw, in the pixels of their drawings: seen-unseen curves, cost against H, classes, pairs."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from zslkit.errors import DataError
+from zslkit.evaluation.metrics import Curve
+from zslkit.evaluation.sets import checked_sets
+from zslkit.page.board import Board, Line
+from zslkit.page.scale import Scale
+from zslkit.results.comparison import Block
+from zslkit.results.runs import Run
+from zslkit.results.sampling import pair_said
+from zslkit.results.tables import seconds_words
+from zslkit.verdicts import row_names
+
+WIDTH, HEIGHT = 440, 380
+LEFT, RIGHT, TOP, BOTTOM = 46, 14, 14, 42
+POINTS = 160
+"""Points that are kept of a curve: as many as the eye can tell apart at that size."""
+COLOURS = 8
+"""Hues of the palette, which stay apart for colour-blind eyes."""
+SHOWN = 6
+"""Curves that are drawn in colour at first."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One row's curves. paths: SVG points, the first seed's first; at: its result (U, S) on the chart; hue: 0..COLOURS - 1."""
+
+    line: Line
+    hue: int
+    shown: bool
+    paths: tuple[str, ...]
+    at: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """S over U of all rows whose scores can be read. equal: lines on which H is the same, as (H, points, label place)."""
+
+    x: Scale
+    y: Scale
+    traces: tuple[Trace, ...]
+    equal: tuple[tuple[int, str, tuple[float, float]], ...]
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One row on the scatter. text: where its label stands, anchor: which end of it; lead: whether a line must lead to it."""
+
+    line: Line
+    x: float
+    y: float
+    low: float | None
+    high: float | None
+    text: tuple[float, float]
+    anchor: str
+    said: str
+
+
+@dataclass(frozen=True)
+class Scatter:
+    x: Scale
+    y: Scale
+    ticks: tuple[tuple[float, str], ...]
+    dots: tuple[Dot, ...]
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """H of the row minus H of the column in points; sign: "above", "below" or "" where the difference may be luck."""
+
+    text: str
+    sign: str
+    said: str
+
+
+def curves(board: Board, runs: Mapping[str, Run], high: float = 100.0) -> Curves | None:
+    """S over U for every run whose scores can be read; None if none can. Which cannot, the block's notes say."""
+    found: list[tuple[Line, list[Curve]]] = []
+    for line in board.lines:
+        try:
+            found.append((line, [checked_sets(*runs[folder].scores().sets()).curve() for folder in line.row.folders]))
+        except DataError:
+            continue
+    if not found:
+        return None
+    most = [100 * max(float(getattr(curve, side).max()) for _, several in found for curve in several) for side in ("unseen", "seen")]
+    x, y = (Scale(0, min(high, math.ceil((end + 1) / 10) * 10), *span) for end, span in zip(most, (_across(), _up()), strict=True))
+    traces = [
+        Trace(
+            line,
+            i % COLOURS,
+            i < SHOWN,
+            tuple(_path(curve, x, y) for curve in several),
+            (round(x.at(line.row.metrics["U"].mean), 1), round(y.at(line.row.metrics["S"].mean), 1)),
+        )
+        for i, (line, several) in enumerate(found)
+    ]
+    return Curves(x, y, tuple(traces), tuple(_equal(h, x, y) for h in range(10, 100, 10) if h < min(x.high, y.high)))
+
+
+def _path(curve: Curve, x: Scale, y: Scale) -> str:
+    u, s = 100 * curve.unseen, 100 * curve.seen
+    # Evenly along the way the curve takes, and its ends as they are.
+    way = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(u)) + np.abs(np.diff(s)))])
+    kept = np.unique(np.searchsorted(way, np.linspace(0, way[-1], POINTS)).clip(0, len(u) - 1))
+    return " ".join(f"{x.at(a):.1f},{y.at(b):.1f}" for a, b in zip(u[kept].tolist(), s[kept].tolist(), strict=True))
+
+
+def _equal(h: int, x: Scale, y: Scale) -> tuple[int, str, tuple[float, float]]:
+    """All (U, S) with 2US / (U + S) = h inside the chart."""
+    least = h * y.high / (2 * y.high - h)  # the U at which S leaves the chart
+    u = np.geomspace(least, x.high, 80)
+    s = h * u / (2 * u - h)
+    points = [(x.at(a), y.at(b)) for a, b in zip(u.tolist(), s.tolist(), strict=True)]
+    return h, " ".join(f"{a:.1f},{b:.1f}" for a, b in points), (round(points[0][0], 1), round(points[0][1], 1))
+
+
+def scatter(board: Board) -> Scatter | None:
+    """Training time, on a logarithmic scale, against H; None if no row's time is known to be above 0."""
+    timed = [(line, cost.mean) for line in board.lines if (cost := line.row.costs["train_seconds"]) is not None and cost.mean > 0]
+    if not timed:
+        return None
+    heights = [h for line, _ in timed for h in (line.row.metrics["H"].mean, *line.row.intervals.get("H", ()))]
+    x, y = Scale.around([t for _, t in timed], *_across(), log=True), Scale.around(heights, *_up())
+    dots: list[Dot] = []
+    taken: list[tuple[float, float, float, float]] = [
+        (x.at(t) - 5, y.at(line.row.metrics["H"].mean) - 5, x.at(t) + 5, y.at(line.row.metrics["H"].mean) + 5) for line, t in timed
+    ]
+    for line, t in timed:
+        at = x.at(t), y.at(line.row.metrics["H"].mean)
+        text, anchor = _label(at, line.row.model, taken)
+        bounds = line.row.intervals.get("H")
+        low, high = (round(y.at(end), 1) for end in bounds) if bounds else (None, None)
+        said = f"{line.row.label}: H {line.row.metrics['H'].mean:.1f}, training {seconds_words(t)}"
+        dots.append(Dot(line, round(at[0], 1), round(at[1], 1), low, high, text, anchor, said))
+    return Scatter(x, y, tuple((round(x.at(t), 1), f"{t:g} s" if t < 60 else seconds_words(t)) for t in x.ticks()), tuple(dots))
+
+
+def _label(at: tuple[float, float], text: str, taken: list[tuple[float, float, float, float]]) -> tuple[tuple[float, float], str]:
+    """Where a label meets no other: right of its dot, left, above or below it, else the least bad."""
+    width = 6.6 * min(len(text), 24)
+    choices = []
+    for dx, dy, anchor in ((9, 4, "start"), (-9, 4, "end"), (8, -9, "start"), (-8, -9, "end"), (8, 16, "start"), (-8, 16, "end")):
+        left = at[0] + dx - (width if anchor == "end" else 0)
+        box = (left, at[1] + dy - 10, left + width, at[1] + dy + 2)
+        outside = max(0.0, LEFT - box[0]) + max(0.0, box[2] - (WIDTH - 2))
+        overlap = sum(max(0.0, min(box[2], b[2]) - max(box[0], b[0])) * max(0.0, min(box[3], b[3]) - max(box[1], b[1])) for b in taken)
+        choices.append((overlap + 50 * outside, box, (round(at[0] + dx, 1), round(at[1] + dy, 1)), anchor))
+    _, box, place, anchor = min(choices, key=lambda choice: choice[0])
+    taken.append(box)
+    return place, anchor
+
+
+def _across() -> tuple[int, int]:
+    return LEFT, WIDTH - RIGHT
+
+
+def _up() -> tuple[int, int]:
+    return HEIGHT - BOTTOM, TOP
+
+
+def per_class(board: Board, runs: Mapping[str, Run]) -> dict[str, Any]:
+    """Accuracy of each class among all classes, a mean over seeds, for the script of the page.
+
+    {"classes": [names], "unseen": [bool or null], "rows": {key: [percent or null]}}. Which classes are unseen is read from scores,
+    since records do not say it; null where none can be read.
+    """
+    first = runs[board.lines[0].row.folders[0]].record
+    names = list(first.per_class)
+    rows = {}
+    for line in board.lines:
+        of_seeds = [runs[folder].record.per_class for folder in line.row.folders]
+        rows[line.key] = [_mean([of_seed.get(name) for of_seed in of_seeds]) for name in names]
+    return {"classes": names, "unseen": _unseen(names, board, runs), "rows": rows}
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(statistics.fmean(known), 2) if known else None
+
+
+def _unseen(names: Sequence[str], board: Board, runs: Mapping[str, Run]) -> list[bool | None]:
+    for folder in (folder for line in board.lines for folder in line.row.folders):
+        try:
+            scores = runs[folder].scores()
+        except DataError:
+            continue
+        side = dict(zip(scores.classes, (~scores.seen).tolist(), strict=True))
+        return [side.get(name) for name in names]
+    return [None] * len(names)
+
+
+def pairings(block: Block, board: Board) -> dict[tuple[str, str], Pairing]:
+    """(key of a row, key of another) -> H of the first minus H of the second and whether that is more than luck."""
+    if block.sampling is None:
+        return {}
+    keys = {id(line.row): line.key for line in board.lines}
+    names, found = row_names(block), {}
+    for pair in block.sampling.pairs:
+        said = pair_said(pair, names)
+        for a, b, difference in ((pair.a, pair.b, pair.difference), (pair.b, pair.a, -pair.difference)):
+            sign = ("above" if difference > 0 else "below") if pair.significant else ""
+            found[keys[id(block.rows[a])], keys[id(block.rows[b])]] = Pairing(_signed(difference), sign, said)
+    return found
+
+
+def _signed(points: float) -> str:
+    """With one digit and the sign of a minus as print has it; what rounds to nothing has no sign."""
+    text = f"{points:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "\u2212")

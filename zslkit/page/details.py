@@ -1,0 +1,122 @@
+"""Where a row's numbers come from: its runs, its settings with their origins, the machine, the code, the citation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zslkit.errors import DataError
+from zslkit.page.board import Line
+from zslkit.results.comparison import METRICS, Stat
+from zslkit.results.record import RunRecord
+from zslkit.results.runs import Run
+from zslkit.results.tags import read_tags
+from zslkit.standing import flat
+
+
+@dataclass(frozen=True)
+class SeedLine:
+    """One run. figures: as tables round them, under METRICS; picked: what picking on test would print, never a result."""
+
+    run: Run
+    figures: tuple[str, ...]
+    commit: str
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Details:
+    """settings and facts: (name, what is said of it, where it is from); a name is said once for all seeds where they agree."""
+
+    line: Line
+    seeds: tuple[SeedLine, ...]
+    settings: tuple[tuple[str, str, str], ...]
+    facts: tuple[tuple[str, str], ...]
+    optimistic: tuple[tuple[str, str], ...]
+    citation: str
+
+
+def details(line: Line, runs: Mapping[str, Run]) -> Details:
+    """All about one row of a leaderboard."""
+    members = [runs[folder] for folder in line.row.folders]
+    records = [run.record for run in members]
+    return Details(
+        line,
+        tuple(_seed(run) for run in members),
+        tuple(_settings(records)),
+        tuple(_facts(records)),
+        tuple((name, _spread(stat.mean, stat.std)) for name, stat in _picked(line, records).items()),
+        records[0].model.citation,
+    )
+
+
+def _picked(line: Line, records: Sequence[RunRecord]) -> dict[str, Stat]:
+    """What picking on the test sets would print of H and the others: never a result."""
+    found = line.row.optimistic
+    picked = {f"{name}, epoch picked on test": found[name] for name in METRICS[:4] if name in found}
+    gamma = [r.optimistic["H_gamma_on_test"] for r in records if r.optimistic and "H_gamma_on_test" in r.optimistic]
+    return picked | ({"H, gamma picked on test": Stat.of(gamma)} if len(gamma) == len(records) else {})
+
+
+def _seed(run: Run) -> SeedLine:
+    record = run.record
+    figures = (*(f"{getattr(record.metrics, name):.1f}" for name in METRICS[:-1]), f"{record.metrics.AUSUC:.3f}")
+    commit = "" if record.git is None else record.git.commit[:12] + (" with changes" if record.git.dirty else "")
+    try:
+        tags = read_tags(run.folder)
+    except DataError:  # told where runs are gathered
+        tags = ()
+    return SeedLine(run, figures, commit, tags)
+
+
+def _settings(records: Sequence[RunRecord]) -> list[tuple[str, str, str]]:
+    configs = [flat(record.config) for record in records]
+    keys = sorted({key for config in configs for key in config})
+    return [
+        (key, _each([_word(config.get(key)) for config in configs]), _each([r.origins.get(key, "default") for r in records]))
+        for key in keys
+        if key != "seed"
+    ]
+
+
+def _facts(records: Sequence[RunRecord]) -> list[tuple[str, str]]:
+    said = [_of(record) for record in records]
+    names = dict.fromkeys(name for facts in said for name in facts)
+    return [(name, text) for name in names if (text := _each([facts.get(name, "") for facts in said]))]
+
+
+def _of(record: RunRecord) -> dict[str, str]:
+    model, features, protocol, data = record.model, record.features, record.protocol, record.dataset
+    images = f"{data.n_trainval} trainval, {data.n_test_seen} test seen, {data.n_test_unseen} test unseen"
+    weights = f"{features.weights} {features.weights_digest}".strip()
+    return {
+        "model": f"{model.class_path} of {model.distribution} {model.version}",
+        "pretraining": model.pretraining_note,
+        "trained elsewhere": record.elsewhere,
+        "dataset": f"{data.title or data.name}: {data.seen} seen and {data.unseen} unseen classes; images: {images}",
+        "classes without a test image": ", ".join(record.classes_without_images),
+        "split": record.fingerprints.split,
+        "semantics": f"{data.semantics} {record.fingerprints.semantics}",
+        "features": f"{features.input} of {features.backbone or 'the dataset'} ({weights}), {features.dtype}, {features.fingerprint}",
+        "gamma": f"{protocol.gamma:.4g}",
+        "epoch": "" if protocol.epoch is None else str(protocol.epoch),
+        "picked on validation": ", ".join(protocol.tuned),
+        "figures on validation": ", ".join(f"{name} {value:.3g}" for name, value in protocol.validation.items()),
+        "parameters": f"{record.costs.parameters}, of which {record.costs.trainable_parameters} are trained",
+        **{key: _word(value) for key, value in record.environment.model_dump().items() if value is not None},
+    }
+
+
+def _each(words: Sequence[str]) -> str:
+    """One word for all seeds, or all of them in the order of the seeds."""
+    return words[0] if len(set(words)) == 1 else " | ".join(word or "-" for word in words)
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _spread(mean: float, std: float | None) -> str:
+    return f"{mean:.1f}" + ("" if std is None else f" ± {std:.1f}")

@@ -1,0 +1,79 @@
+"""Which runs a page shows, and what was left out of it and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from zslkit.errors import UnknownName, UserError
+from zslkit.results.comparison import Block, compare, key_of
+from zslkit.results.published import published
+from zslkit.results.runs import Run, load_run
+from zslkit.results.shelf import contents
+from zslkit.verdicts import judged
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The runs of a page. left_out: a sentence for each folder that was looked at and is not among them.
+
+    unread: folders that were named and hold no run that can be read.
+    """
+
+    runs: tuple[Run, ...]
+    left_out: tuple[str, ...] = ()
+    unread: int = 0
+
+
+def gather(folders: Sequence[Path], out: Path, datasets: Sequence[str] = ()) -> Gathered:
+    """The runs in `folders`, or all below `out` if none is named; of both only those on `datasets`, where any is given.
+
+    Raises UserError if there is no run at all, and UnknownName for a dataset that none of them is on.
+    """
+    found, left_out = _named(folders) if folders else _below(out)
+    if not found:
+        where = "in the folders that were named" if folders else f"in {out}"
+        why = f" ({left_out[0]})" if left_out else ""
+        raise UserError(f"There is no finished run {where}, so there is nothing to report{why}; `zslkit runs` lists what is there")
+    known = {run.record.dataset.name for run in found}
+    for name in datasets:
+        if name not in known:
+            raise UnknownName("run on the dataset", name, known, "" if folders else f"The folder is {out}")
+    unread = len(left_out) if folders else 0
+    runs = [run for run in found if not datasets or run.record.dataset.name in datasets]
+    once = {key_of(run.record): run for run in sorted(runs, key=lambda run: run.record.finished)}
+    kept = {run.folder for run in once.values()}
+    left_out += [
+        f"{run.folder} is the same run as {once[key_of(run.record)].folder} and counts once" for run in runs if run.folder not in kept
+    ]
+    return Gathered(tuple(run for run in runs if run.folder in kept), tuple(left_out), unread)
+
+
+def blocks_of(runs: Sequence[Run]) -> list[Block]:
+    """The runs in blocks of what may be compared, with intervals and tests: what `zslkit compare` prints."""
+    records = [run.record for run in runs]
+    reference = [entry for name in sorted({r.dataset.published_as for r in records} - {""}) for entry in published(name)]
+    return judged(compare(records, reference, {key_of(run.record): str(run.folder) for run in runs}))
+
+
+def _named(folders: Sequence[Path]) -> tuple[list[Run], list[str]]:
+    runs, left_out = [], []
+    for folder in dict.fromkeys(folders):
+        try:
+            runs.append(load_run(folder))
+        except UserError as error:
+            left_out.append(str(error))
+    return runs, left_out
+
+
+def _below(out: Path) -> tuple[list[Run], list[str]]:
+    runs, left_out = [], []
+    for item in contents(out):
+        if item.run is not None and item.state != "replaced":
+            runs.append(item.run)
+        if item.said:  # of a run that is shown, that its tags are damaged
+            left_out.append(item.said if str(item.folder) in item.said else f"{item.folder} is {item.state}: {item.said}")
+        elif item.state == "running":
+            left_out.append(f"{item.folder} is not finished: a process works on it now")
+    return runs, left_out

@@ -1,0 +1,234 @@
+"""Pictures of a page: images that a model answers wrongly, and where it looked; small files beside the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zslkit.errors import DataError, UserError
+from zslkit.evaluation.sets import checked_sets
+from zslkit.page.board import Line
+from zslkit.results.runs import Run
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from zslkit.dataset import Dataset
+    from zslkit.progress import Reporter
+    from zslkit.reopen import Trained
+
+FOLDER = "images"
+SIDE = 200
+"""Pixels of the longer side."""
+ATTRIBUTES = 3
+OPACITY = 0.55
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A file below the page's folder, with its size in pixels and what is said of it."""
+
+    file: str
+    width: int
+    height: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """An image that was answered wrongly. unseen: whether its true class is unseen; margin: score of the answer above the truth's."""
+
+    picture: Picture
+    true: str
+    given: str
+    unseen: bool
+    margin: float
+
+
+@dataclass(frozen=True)
+class Look:
+    """One image and where a part of the model looked. maps: (attribute, what it gave to the answer or "", the picture)."""
+
+    photo: Picture
+    part: str
+    true: str
+    predicted: str
+    maps: tuple[tuple[str, str, Picture], ...]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures of one row, made by its first run."""
+
+    line: Line
+    run: Run
+    mistakes: tuple[Mistake, ...] = ()
+    wrong: int = 0
+    looks: tuple[Look, ...] = ()
+
+
+class Album:
+    """The folder of pictures that is being filled; an image that several rows show is written once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.count = 0
+        self._known: dict[tuple[str, int], Picture] = {}
+
+    def photo(self, dataset: Dataset, index: int) -> Picture:
+        """An image of the dataset, made small. Raises DataError as the dataset does."""
+        key = (dataset.fingerprints()["split"] + dataset.name, index)
+        if key not in self._known:
+            assert dataset.images is not None
+            self._known[key] = self.add(dataset.images.open(index), dataset.images.key(index))
+        return self._known[key]
+
+    def add(self, image: Image, name: str) -> Picture:
+        """Write the image; files are numbered, so that no name of a stranger becomes a path."""
+        self.folder.mkdir(exist_ok=True)
+        small = image.convert("RGB")
+        small.thumbnail((SIDE, SIDE))
+        file = f"{self.count:04d}.jpg"
+        self.count += 1
+        small.save(self.folder / file, format="JPEG", quality=82, optimize=True)
+        return Picture(f"{self.folder.name}/{file}", small.width, small.height, name)
+
+
+def mistakes(run: Run, dataset: Dataset, count: int, album: Album) -> tuple[list[Mistake], int]:
+    """`count` images that the run answers wrongly under its gamma, and how many there are.
+
+    Those by which the answer stands farthest above the true class, each true class once, half of them unseen where there are
+    enough. Raises DataError if the scores or an image cannot be read.
+    """
+    from zslkit.difference import image_of
+
+    scores = run.scores()
+    if scores.classes != dataset.classes:
+        raise DataError(f"{run.folder} and {dataset.name} as it is here have other classes; give the --data-root of that time")
+    sets, gamma = checked_sets(*scores.sets()), run.record.protocol.gamma
+    bias = np.where(sets.seen, 0.0, gamma)
+    found: dict[str, list[tuple[float, int, int, int]]] = {}
+    total = 0
+    for part, own in sets.parts().items():
+        answers = own.duel.answers(gamma)
+        wrong = np.flatnonzero(answers != own.labels)
+        total += len(wrong)
+        calibrated = own.scores.astype(np.float64) + bias
+        margin = calibrated[wrong, answers[wrong]] - calibrated[wrong, own.labels[wrong]]
+        order = np.argsort(-margin, kind="stable")
+        best: dict[int, tuple[float, int, int, int]] = {}
+        for k in order.tolist():
+            i = int(wrong[k])
+            best.setdefault(int(own.labels[i]), (float(margin[k]), i, int(own.labels[i]), int(answers[i])))
+        found[part] = list(best.values())
+    seen, unseen = found["test_seen"], found["test_unseen"]
+    half = max(count - len(seen), count - count // 2)
+    chosen = [("test_unseen", case) for case in unseen[:half]]
+    chosen += [("test_seen", case) for case in seen[: count - len(chosen)]]
+    return [
+        Mistake(album.photo(dataset, image_of(dataset, part, i)), scores.classes[true], scores.classes[given], part == "test_unseen", m)
+        for part, (m, i, true, given) in chosen
+    ], total
+
+
+def looks(trained: Trained, count: int, album: Album) -> list[Look]:
+    """Where the model looked in `count` test images, of both sets in turn. Raises UserError for one that offers no attention."""
+    from zslkit.explanation import explain
+
+    both = trained.some_test_images((count + 1) // 2)
+    middle = (len(both) + 1) // 2
+    turns = zip_longest(both[:middle].tolist(), both[middle:].tolist())
+    index = np.array([i for turn in turns for i in turn if i is not None][:count], dtype=np.int64)
+    photos = trained.photos_at(index)
+    names, found = trained.dataset.semantics.names, []
+    for i, photo, explanation in zip(
+        index.tolist(), photos, explain(trained, trained.inputs.source.batch(index), top=ATTRIBUTES), strict=True
+    ):
+        shown = _image(photo)
+        whole = album.add(shown, trained.dataset.images.key(i) if trained.dataset.images is not None else str(i))
+        for part, view in explanation.parts.items():
+            maps = [
+                (names[c], "" if view.contributions is None else f"{view.contributions[c]:+.2f}", album.add(_over(photo, view.maps[c]), ""))
+                for c in explanation.attributes
+            ]
+            true = trained.dataset.classes[int(trained.dataset.labels[i])]
+            found.append(Look(whole, part, true, explanation.predicted, tuple(maps)))
+    return found
+
+
+def galleries(
+    lines: Sequence[Line], runs: Mapping[str, Run], root: Path, errors: int, heat_maps: int, album: Album, device: str, reporter: Reporter
+) -> tuple[list[Gallery], list[str]]:
+    """For each row its first run's mistakes and heat maps, and a sentence for whatever cannot be shown."""
+    found, faults, blind = [], [], []
+    with reporter.phase("pictures", total=len(lines)) as phase:
+        for line in lines:
+            run = runs[line.row.folders[0]]
+            wrong: tuple[list[Mistake], int] = ([], 0)
+            seen: list[Look] = []
+            try:
+                if errors:
+                    wrong = _mistakes(run, root, errors, album)
+            except UserError as error:
+                faults.append(str(error))
+            try:
+                if heat_maps and not _attends(run):
+                    blind.append(line.row.label)
+                elif heat_maps:
+                    seen = _looks(run, root, heat_maps, album, device, reporter)
+            except UserError as error:
+                faults.append(str(error))
+            if wrong[0] or seen:
+                found.append(Gallery(line, run, tuple(wrong[0]), wrong[1], tuple(seen)))
+            phase.advance()
+    if blind:
+        faults.append(f"No heat maps of {', '.join(blind)}: such a model offers no attention")
+    return found, list(dict.fromkeys(faults))
+
+
+def _mistakes(run: Run, root: Path, count: int, album: Album) -> tuple[list[Mistake], int]:
+    from zslkit.difference import dataset_of
+
+    dataset = dataset_of(run, root)
+    if dataset.images is None:
+        raise DataError(f"{dataset.name} has no images below {root}, so the page shows none that were answered wrongly")
+    return mistakes(run, dataset, count, album)
+
+
+def _attends(run: Run) -> bool:
+    """Whether the model has a method `attention` of its own; reopening one that has none would cost its features for nothing."""
+    from zslkit.model import Model
+    from zslkit.settings import MODELS
+
+    said = run.record.model
+    kind = MODELS.load(f"{said.distribution}:{said.name}")[1]
+    return kind.attention is not Model.attention
+
+
+def _looks(run: Run, root: Path, count: int, album: Album, device: str, reporter: Reporter) -> list[Look]:
+    from zslkit.devices import choose_device
+    from zslkit.reopen import reopen
+
+    return looks(reopen(run.folder, root, choose_device(device), reporter), count, album)
+
+
+def _image(pixels: NDArray[np.uint8]) -> Image:
+    from PIL import Image
+
+    return Image.fromarray(pixels)
+
+
+def _over(photo: NDArray[np.uint8], values: NDArray[np.float32]) -> Image:
+    """A map laid over the photo, from its least (dark) to its greatest value (bright)."""
+    from matplotlib import colormaps
+
+    from zslkit.heatmaps import upsampled
+
+    colours: Any = colormaps["inferno"](upsampled(values, *photo.shape[:2]))[..., :3]
+    return _image(((1 - OPACITY) * photo + OPACITY * 255 * colours).round().astype(np.uint8))

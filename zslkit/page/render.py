@@ -1,0 +1,150 @@
+"""The page's text: templates filled with every name escaped, and a policy that lets the browser load nothing from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from zslkit import __version__
+from zslkit.page.badges import KINDS
+from zslkit.page.board import Board
+from zslkit.page.charts import Curves, Pairing, Scatter
+from zslkit.page.details import Details
+from zslkit.page.pictures import Gallery
+from zslkit.page.training import Course
+from zslkit.results.comparison import METRICS, Block
+from zslkit.results.runs import Run
+from zslkit.results.sampling import said
+from zslkit.results.tables import as_json, plain, remarks
+from zslkit.verdicts import row_names
+
+GENERATOR = '<meta name="generator" content="zslkit report">'
+SCRIPTS = ("board.js", "marks.js", "classes.js")
+
+
+@dataclass(frozen=True)
+class Section:
+    """One block on the page, with all that is shown of it. place: its number, which its anchors carry."""
+
+    place: int
+    block: Block
+    board: Board
+    details: Sequence[Details]
+    curves: Curves | None
+    scatter: Scatter | None
+    courses: Sequence[Course]
+    classes: Mapping[str, Any]
+    pairings: Mapping[tuple[str, str], Pairing]
+    galleries: Sequence[Gallery]
+
+    @property
+    def verdicts(self) -> list[str]:
+        """What compare says of intervals and pairs."""
+        return [] if self.block.sampling is None else said(self.block.sampling, row_names(self.block))
+
+    @property
+    def notes(self) -> list[str]:
+        """The other notes of compare."""
+        return [note for note in (*self.block.notes, *remarks(self.block)) if note not in self.verdicts]
+
+
+def page(sections: Sequence[Section], runs: Sequence[Run], left_out: Sequence[str], title: str = "") -> tuple[str, str]:
+    """The page, and its figures as JSON: the blocks of `zslkit compare --json`. The same runs give the same text."""
+    environment = _environment()
+    style, script = _source("style.css"), "\n".join(_source(name) for name in SCRIPTS)
+    figures = {"zslkit": __version__, "blocks": as_json([section.block for section in sections]), "left_out": list(left_out)}
+    finished = sorted(run.record.finished for run in runs)
+    text = environment.get_template("page.html").render(
+        title=title or _title(sections),
+        generator=Markup(GENERATOR),
+        policy=_policy(style, script),
+        style=Markup(style),
+        script=Markup(script),
+        version=__version__,
+        sections=sections,
+        n_runs=len(runs),
+        since=finished[0][:10],
+        until=finished[-1][:10],
+        left_out=left_out,
+        datasets=list(dict.fromkeys(section.block.setting.dataset for section in sections)),
+        protocols=sorted({line.protocol for section in sections for line in section.board.lines}),
+        metrics=METRICS,
+        meanings=_meanings(sections),
+        data=embedded({f"b{section.place}": _for_script(section) for section in sections}),
+    )
+    return text, json.dumps(figures, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def embedded(value: Any) -> Markup:
+    """JSON that no HTML parser takes for markup, whatever names it holds: <, > and & are written as escapes."""
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+
+
+def _title(sections: Sequence[Section]) -> str:
+    names = list(dict.fromkeys(section.block.setting.dataset for section in sections))
+    return f"Generalized zero-shot learning on {', '.join(names)}"
+
+
+def _meanings(sections: Sequence[Section]) -> dict[str, str]:
+    """What the marks of the page mean, for readers without a pointer."""
+    marks = [mark for section in sections for line in section.board.lines for mark in line.all_badges]
+    return {mark.text: mark.said for mark in sorted(marks, key=lambda mark: KINDS.index(mark.kind)) if mark.said}
+
+
+def _for_script(section: Section) -> dict[str, Any]:
+    return {**section.classes, "labels": {line.key: line.row.label for line in section.board.lines}}
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("zslkit.page", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
+    )
+    environment.filters["breakable"] = _breakable
+    return environment
+
+
+def _shown(value: Any) -> Any:
+    """Without control codes, which would command the reader's eye: right-to-left marks among them."""
+    return plain(value.translate(_SPACES)) if type(value) is str else value
+
+
+_SPACES = {ord(c): " " for c in "\t\n\r"}
+
+
+def _breakable(name: str) -> Markup:
+    """A name that may go on in the next line behind each _ and -, since narrow columns have no room for some."""
+    return Markup("<wbr>").join(part for part in re.split(r"(?<=[_-])", plain(name)) if part)
+
+
+def _source(name: str) -> str:
+    loader = _environment().loader
+    assert loader is not None
+    return loader.get_source(_environment(), name)[0]
+
+
+def _policy(style: str, script: str) -> str:
+    """Nothing but the page's own style and script, by their digests, and pictures from its folder."""
+    return (
+        f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
+        "img-src 'self' file:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

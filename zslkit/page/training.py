@@ -1,0 +1,120 @@
+"""What the logs of runs say of training: each logged term and the validation folds' figures, epoch by epoch."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zslkit.page.board import Line
+from zslkit.page.scale import Scale
+from zslkit.results.runs import LOG, Run
+
+WIDTH, HEIGHT = 260, 150
+LEFT, RIGHT, TOP, BOTTOM = 40, 8, 10, 22
+PANELS = 8
+"""Panels of one row; a model that logs more terms shows the first ones, and the page says so."""
+STEEP = 200.0
+"""A positive term that falls by more than this factor is drawn on a logarithmic scale."""
+
+Points = list[tuple[int, float]]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One logged term over epochs. paths: SVG points of each seed or fold."""
+
+    name: str
+    x: Scale
+    y: Scale
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Course:
+    """The panels of one row. more: terms that have none."""
+
+    line: Line
+    panels: tuple[Panel, ...]
+    more: tuple[str, ...]
+
+
+def courses(lines: Sequence[Line], runs: Mapping[str, Run]) -> tuple[list[Course], list[str]]:
+    """The rows that were trained in epochs, and a sentence for each log that cannot be read whole."""
+    found, faults = [], []
+    for line in lines:
+        terms: dict[str, list[Points]] = {}
+        for folder in line.row.folders:
+            entries, fault = read_log(runs[folder])
+            faults += [fault] if fault else []
+            for name, several in {**_validation(entries), **_training(entries)}.items():
+                terms.setdefault(name, []).extend(several)
+        long = {name: drawn for name, several in terms.items() if (drawn := [p for p in several if len(p) > 1])}
+        if long:
+            panels = tuple(_panel(name, several) for name, several in list(long.items())[:PANELS])
+            found.append(Course(line, panels, tuple(long)[PANELS:]))
+    return found, faults
+
+
+def read_log(run: Run) -> tuple[list[dict[str, Any]], str]:
+    """The entries of the run's log in their order, and a sentence if some of it cannot be read."""
+    place = run.folder / LOG
+    try:
+        text = place.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return [], f"{place} is missing, so the page shows no training of that run"
+    except (OSError, UnicodeDecodeError) as error:
+        return [], f"{place} cannot be read ({error}), so the page shows no training of that run"
+    entries = []
+    cut = 0
+    for line in text.splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            cut += 1
+            continue
+        if isinstance(entry, dict):
+            entries.append(entry)
+    return entries, f"{place}: {cut} lines are cut off or damaged and left out" if cut else ""
+
+
+def _training(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[Points]]:
+    """Term -> one list of (epoch, value): of the training that the result comes from. An epoch that was done again counts once."""
+    terms: dict[str, dict[int, float]] = {}
+    for entry in entries:
+        if entry.get("phase") == "train":
+            stage = f"{entry['stage']}: " if "stage" in entry else ""
+            for name, value in _numbers(entry, {"epoch", "seconds", "gamma", "every"}):
+                terms.setdefault(stage + name, {})[int(entry["epoch"])] = value
+    return {name: [sorted(points.items())] for name, points in terms.items()}
+
+
+def _validation(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[Points]]:
+    """H on each fold of the last validation, which follows the search of settings."""
+    last = max((i for i, entry in enumerate(entries) if entry.get("phase") == "search"), default=-1)
+    folds: dict[Any, dict[int, float]] = {}
+    for entry in entries[last + 1 :]:
+        if entry.get("phase") == "validation" and "fold" in entry:
+            for name, value in _numbers(entry, set()):
+                if name == "H":
+                    folds.setdefault(str(entry["fold"]), {})[int(entry["epoch"])] = value
+    return {"H on validation, %": [sorted(points.items()) for points in folds.values()]} if folds else {}
+
+
+def _numbers(entry: Mapping[str, Any], without: set[str]) -> Iterator[tuple[str, float]]:
+    epoch = entry.get("epoch")
+    if not isinstance(epoch, int) or isinstance(epoch, bool):
+        return
+    for name, value in entry.items():
+        if name not in without and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            yield name, float(value)
+
+
+def _panel(name: str, several: Sequence[Points]) -> Panel:
+    values = [value for points in several for _, value in points]
+    x = Scale(1, max(epoch for points in several for epoch, _ in points), LEFT, WIDTH - RIGHT)
+    log = min(values) > 0 and max(values) / min(values) > STEEP
+    y = Scale.around(values, HEIGHT - BOTTOM, TOP, log)
+    return Panel(name, x, y, tuple(" ".join(f"{x.at(epoch):.1f},{y.at(value):.1f}" for epoch, value in points) for points in several))

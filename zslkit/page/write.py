@@ -1,0 +1,138 @@
+"""The page from runs to a folder: put together, written beside and renamed into its place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from zslkit.errors import UserError, ZslkitError
+from zslkit.files import replacing_folder
+from zslkit.page.board import board
+from zslkit.page.charts import curves, pairings, per_class, scatter
+from zslkit.page.details import details
+from zslkit.page.gather import Gathered, blocks_of
+from zslkit.page.pictures import FOLDER, Album, Gallery, galleries
+from zslkit.page.render import GENERATOR, Section, page
+from zslkit.page.training import courses
+from zslkit.progress import Reporter, Silent
+from zslkit.results.comparison import Block
+from zslkit.results.runs import Run
+
+INDEX, DATA = "index.html", "report.json"
+_PICTURE = re.compile(r"\d{4,}\.jpg")
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What is shown of images. root: where the data is, None for no pictures at all; errors, heat_maps: images of each row."""
+
+    root: Path | None = None
+    errors: int = 12
+    heat_maps: int = 0
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written: the page, and what it could not show."""
+
+    index: Path
+    blocks: tuple[Block, ...]
+    left_out: tuple[str, ...]
+    page_bytes: int
+    n_pictures: int
+
+
+def check_target(target: Path) -> None:
+    """Raises UserError unless the folder may be written: it is not there, empty, or a former report with nothing else in it."""
+    if not target.parent.is_dir():
+        raise UserError(f"--html {target} is in no folder that exists; make {target.parent} or name another place")
+    if not target.exists() and not target.is_symlink():
+        return
+    if not target.is_dir():
+        raise UserError(f"--html {target} is no folder; the report is a folder, so name one that is new or a former report")
+    strange = sorted(str(path.relative_to(target)) for path in target.iterdir() if not _ours(path))
+    index = target / INDEX
+    if not strange and index.is_file() and GENERATOR not in _head(index):
+        strange = [INDEX]
+    if strange:
+        raise UserError(f"--html {target} holds {strange[0]}, which no report wrote, and a report replaces its folder; name another one")
+
+
+def _head(index: Path) -> str:
+    with index.open(encoding="utf-8", errors="replace") as file:
+        return file.read(2000)
+
+
+def _ours(path: Path) -> bool:
+    if path.is_symlink():
+        return False
+    if path.name == FOLDER and path.is_dir():
+        return all(_PICTURE.fullmatch(inner.name) and inner.is_file() for inner in path.iterdir())
+    return path.name in (INDEX, DATA) and path.is_file()
+
+
+def write(
+    gathered: Gathered,
+    target: Path,
+    *,
+    title: str = "",
+    pictures: Pictures | None = None,
+    reporter: Reporter | None = None,
+    tell: Callable[[str], None] = lambda sentence: None,
+) -> Written:
+    """Write the report to the folder `target`. tell: gets a sentence for whatever the page cannot show, which the page says as well.
+
+    Raises UserError as `check_target` does, and ZslkitError if the folder cannot be written; what stood there is then as it was.
+    """
+    check_target(target)
+    reporter, pictures = reporter or Silent(), pictures or Pictures()
+    runs = {str(run.folder): run for run in gathered.runs}
+    for sentence in gathered.left_out:
+        tell(sentence)
+    blocks = blocks_of(gathered.runs)
+    try:
+        with replacing_folder(target) as beside:
+            album = Album(beside / FOLDER)
+            sections, faults = [], list(gathered.left_out)
+            for place, block in enumerate(blocks):
+                section, found = _section(block, place, runs, pictures, album, reporter)
+                sections.append(section)
+                new = [fault for fault in found if fault not in faults]
+                faults += new
+                for fault in new:
+                    tell(fault)
+            text, data = page(sections, gathered.runs, faults, title)
+            (beside / INDEX).write_text(text, encoding="utf-8")
+            (beside / DATA).write_text(data, encoding="utf-8")
+    except OSError as error:
+        raise ZslkitError(
+            f"{target} cannot be written ({error.strerror or error}); what was there is kept, so name another --html"
+        ) from error
+    return Written(target / INDEX, tuple(blocks), tuple(faults), len(text.encode()), album.count)
+
+
+def _section(
+    block: Block, place: int, runs: dict[str, Run], pictures: Pictures, album: Album, reporter: Reporter
+) -> tuple[Section, list[str]]:
+    lines = board(block, place)
+    trained, faults = courses(lines.lines, runs)
+    shown: list[Gallery] = []
+    if pictures.root is not None:
+        shown, more = galleries(lines.lines, runs, pictures.root, pictures.errors, pictures.heat_maps, album, pictures.device, reporter)
+        faults += more
+    section = Section(
+        place=place,
+        block=block,
+        board=lines,
+        details=[details(line, runs) for line in lines.lines],
+        curves=curves(lines, runs),
+        scatter=scatter(lines),
+        courses=trained,
+        classes=per_class(lines, runs),
+        pairings=pairings(block, lines),
+        galleries=shown,
+    )
+    return section, faults
