@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 PAGE = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text(encoding="utf-8")
-BLOCK = re.compile(r"(?:<!-- (write|run)(?:: ?| )?(.*?) ?-->\n)?```\w*\n(.*?)```", re.S)
+BLOCK = re.compile(r"(?:<!-- (write|run|prints)(?:: ?| )?(.*?) ?-->\n)?```\w*\n(.*?)```", re.S)
 SHIMS = {
     "zslkit": "-P -m zslkit",
     "pytest": "-P -m pytest -p no:cacheprovider",
@@ -21,13 +21,18 @@ SHIMS = {
 
 
 def blocks() -> Iterator[tuple[str, str, str]]:
-    """What to do (write or run), with what, and the text."""
+    """What to do (write or run; prints: what the last command before said), with what, and the text."""
     for found in BLOCK.finditer(PAGE):
         yield found[1], found[2], found[3]
 
 
+def _figures_aside(text: str) -> str:
+    """Without the figures at the ends of lines, which another machine or library rounds otherwise."""
+    return re.sub(r"[-+.e\d]+$", "#", text, flags=re.MULTILINE)
+
+
 def test_every_block_says_what_becomes_of_it() -> None:
-    assert all(what in ("write", "run") for what, _, _ in blocks())
+    assert all(what in ("write", "run", "prints") for what, _, _ in blocks())
     assert PAGE.count("```") == 2 * len(list(blocks()))
 
 
@@ -56,11 +61,15 @@ def test_the_page_can_be_followed_from_top_to_bottom(tmp_path: Path) -> None:
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
     }
     install = f"pip install --no-index --no-deps --no-build-isolation --target {site} ."
-    said = {}
+    said: dict[str, str] = {}
+    last = ""
     for what, argument, text in blocks():
         if what == "write":
             (project / argument).parent.mkdir(parents=True, exist_ok=True)
             (project / argument).write_text(text, encoding="utf-8")
+            continue
+        if what == "prints":
+            assert _figures_aside(last) == _figures_aside(text)
             continue
         for line in text.strip().splitlines():
             command = install if line == "pip install -e ." else line
@@ -70,7 +79,7 @@ def test_the_page_can_be_followed_from_top_to_bottom(tmp_path: Path) -> None:
                 command = f"{line} --set features.pretrain_epochs=1"
             done = subprocess.run(command, shell=True, cwd=project, env=environment, capture_output=True, text=True, check=False)
             assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
-            said[line] = done.stdout
+            said[line] = last = done.stdout
     assert "the module tutorial.regions is not there" in said["zslkit models"]
     assert (project / "regions.png").stat().st_size > 1000
     assert "w_attribute" in said["zslkit models regions"] and "preset digits.yaml" in said["zslkit config regions digits"]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from zslkit import ranks, selection
+from zslkit import ranks, selection, tracking
 from zslkit.config import Settings
 from zslkit.data.catalog import DATASETS, is_card, load_dataset
 from zslkit.data.unreadable import readable
@@ -28,6 +28,7 @@ from zslkit.results.provenance import environment, git_state, now
 from zslkit.results.runs import RunFolder, Watched, identity, load_run, run_path
 from zslkit.results.scores import Scores, ScoreStream
 from zslkit.settings import Plan, make_plan
+from zslkit.tracker import RunInfo
 from zslkit.training import weights
 from zslkit.training.shared import shares_batches
 from zslkit.training.source import Inputs, choose_input, prepare
@@ -89,16 +90,19 @@ def run(
     again: bool = False,
     reporter: Reporter | None = None,
     trained: Elsewhere | None = None,
+    trackers: Sequence[str] = (),
 ) -> Result:
     """Train `model` on the trainval images of `dataset`, evaluate it, and keep everything in a run folder below `out`.
 
     A run that is there already is given back as it is, unless `again`; an interrupted one goes on where it stopped.
     trained: weights of another program instead of a training; then nothing is picked on validation.
+    trackers: names of those that are told how the run goes; they decide nothing of it, and a run that is there is not told again.
     Raises UserError for whatever the caller can mend, TrainingError if training breaks down.
     """
     ranks.join()
     reporter = (reporter if ranks.first() else None) or Silent()
     with ranks.in_turn():
+        ready = tracking.load(trackers)  # first, so that one that cannot be used costs nothing
         plan = make_plan(model, dataset, settings=settings, config=config, preset=preset, overrides=overrides)
         where = choose_device(device)
         encoder = plan.encoder()  # before the data, since weights that are missing are told at once then
@@ -108,7 +112,7 @@ def run(
         if plan.features.skip_bad:
             data = readable(data, reporter)
     inputs = prepare(data, plan.features, kind, where, reporter, encoder)
-    job = _Job(plan, data, inputs, seed, where, reporter, time.monotonic() - began, _published_as(dataset), trained)
+    job = _Job(plan, data, inputs, seed, where, reporter, time.monotonic() - began, _published_as(dataset), trained, ready)
     if not ranks.several():
         return job.result(Path(out), again)
     if trained is None and shares_batches(plan.kind):
@@ -127,6 +131,7 @@ class _Job:
     extract_seconds: float
     published_as: str
     elsewhere: Elsewhere | None = None
+    trackers: Sequence[tracking.Ready] = ()
 
     def decisive(self) -> dict[str, Any]:
         """All that decides the outcome: the hash of this is the run's identity."""
@@ -139,6 +144,11 @@ class _Job:
             "features": [self.inputs.kind, self.inputs.fingerprint],
             "seed": self.seed,
         }
+
+    def info(self, folder: RunFolder, key: str) -> RunInfo:
+        """What trackers are told before the run."""
+        entry = self.plan.entry
+        return RunInfo(folder.final, key, entry.name, entry.origin, self.data.name, self.seed, self.plan.values)
 
     @property
     def key(self) -> str:
@@ -153,8 +163,10 @@ class _Job:
             if folder.finished:
                 folder.retire()
             ranks.wait()
-            record, scores = self.work(folder, key)
-            folder.commit(record, scores)
+            with tracking.follow(self.trackers, folder, self.info(folder, key), self.reporter.note) as followers:
+                record, scores = self.work(folder, key)
+                folder.commit(record, scores)
+                followers.finish(record)
             ranks.wait()
             return Result(record, folder.path, reused=False)
 

@@ -88,6 +88,7 @@ def test_run_hands_on_every_option(runner: Recorder, capsys: pytest.CaptureFixtu
         "overrides": {"features": {"backbone": "net", "weights": "random", "input": "pooled"}, "precision": "bfloat16"},
         "device": "cpu",
         "out": Path("o"),
+        "trackers": (),
         "again": True,
     }
     told = json.loads(capsys.readouterr().out)  # although something else printed

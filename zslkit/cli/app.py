@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "completion": ("zslkit.cli.completion:completion", "The script that completes names and settings in bash, zsh or fish."),
     "published": ("zslkit.cli.published:published", "Results that others have published, and how sure we are of them."),
     "datasets": ("zslkit.cli.plugins:datasets", "The datasets that are installed."),
+    "trackers": ("zslkit.cli.plugins:trackers", "The trackers that are installed, which show how a run goes."),
 }
 """Command name -> the function that holds it, and its line in the help."""
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from zslkit.cli.listing import DATASETS, MODELS
+from zslkit.cli.listing import DATASETS, MODELS, TRACKERS
 from zslkit.registry import BrokenPlugin, Entry
 
 SECONDS = 300.0
@@ -56,7 +56,7 @@ def main(group: str, name: str) -> None:
     os.dup2(2, 1)
     verdict = Verdict()
     try:
-        next(r for r in (MODELS, DATASETS) if r.group == group).load(name)
+        next(r for r in (MODELS, DATASETS, TRACKERS) if r.group == group).load(name)
     except BrokenPlugin as error:
         verdict = Verdict(error.reason, traceback.format_exc())
     except BaseException as error:  # a stranger's module may even call exit()

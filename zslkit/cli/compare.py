@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zslkit.cli.failure import State, tell
-from zslkit.cli.listing import find_names
+from zslkit.cli.listing import find_names, find_trackers
 from zslkit.cli.many import Failure, Job, parse_seeds, run_all, told
 from zslkit.cli.many import as_json as failures_json
 from zslkit.cli.options import check_policy, dataset_option, debug_option, json_option, overrides, run_options, source_options
@@ -68,6 +68,7 @@ def compare(
         _print(found, [], form, missing)
         return 0
     with redirect_stdout(sys.stderr):  # whatever a plugin prints, standard output is the result's
+        find_trackers(options["trackers"])  # once, and not as a failure of each run
         results, failures = _run_all(models, dataset, seeds, state, overrides=winning, **options)
     _print(results, failures, form)
     for line in told(failures):

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem, ShellComplete, get_completion_class
 
-from zslkit.cli.listing import DATASETS, MODELS
+from zslkit.cli.listing import DATASETS, MODELS, TRACKERS
 from zslkit.cli.options import debug_option, json_option
 from zslkit.cli.output import print_json
 from zslkit.cli.source import Fault, config_keys
@@ -78,6 +78,10 @@ def datasets(ctx: click.Context, incomplete: str) -> list[str]:
     return [*names(DATASETS), *(p.name for p in Path().glob("*.yaml"))]
 
 
+def trackers(ctx: click.Context, incomplete: str) -> list[str]:
+    return names(TRACKERS)
+
+
 def runs(ctx: click.Context, incomplete: str) -> list[str]:
     """Finished run folders below the folder that is typed, or below ./runs."""
     found: set[str] = set()
@@ -102,7 +106,7 @@ def settings(ctx: click.Context, incomplete: str) -> list[str]:
 
 
 COMPLETERS: Mapping[str, Mapping[str, Completer]] = {
-    "": {"dataset": datasets, "model": models, "settings": settings},
+    "": {"dataset": datasets, "model": models, "settings": settings, "trackers": trackers},
     "compare": {"names": models},
     "evaluate": {"folders": runs},
     "report": {"folders": runs, "datasets": datasets},

@@ -12,7 +12,7 @@ import click
 
 from zslkit.cli import machine
 from zslkit.cli.failure import tell
-from zslkit.cli.listing import DATASETS, MODELS, Line, contract_rule, lines
+from zslkit.cli.listing import DATASETS, MODELS, TRACKERS, Line, contract_rule, lines
 from zslkit.cli.machine import Finding
 from zslkit.cli.options import debug_option, json_option
 from zslkit.cli.output import print_columns, print_json, size_words
@@ -56,8 +56,8 @@ def doctor(data_root: Path, quick: bool, as_json: bool) -> int:
 
 
 def _checked(quick: bool) -> list[tuple[Line, str]]:
-    """Every model and dataset with its fault, "" for none. quick: imports none, so that some faults stay hidden."""
-    found = [*lines(MODELS, contract_rule), *lines(DATASETS)]
+    """Every model, dataset and tracker with its fault, "" for none. quick: imports none, so that some faults stay hidden."""
+    found = [*lines(MODELS, contract_rule), *lines(DATASETS), *lines(TRACKERS)]
     if quick:
         return [(line, line.fault) for line in found]
     from zslkit.cli.check import check_all
@@ -67,8 +67,9 @@ def _checked(quick: bool) -> list[tuple[Line, str]]:
 
 
 def _plugins(checked: Sequence[tuple[Line, str]]) -> Iterator[Finding]:
-    good = [line.entry.name for line, fault in checked if not fault]
-    yield Finding("models, datasets", "ok" if good else "fault", f"{len(good)} of {len(checked)} can be used: {', '.join(good)}")
+    needed = [(line, fault) for line, fault in checked if line.entry.point.group != TRACKERS.group]
+    good = [line.entry.name for line, fault in needed if not fault]
+    yield Finding("models, datasets", "ok" if good else "fault", f"{len(good)} of {len(needed)} can be used: {', '.join(good)}")
     for line, fault in checked:
         if fault:
             yield _broken(line, fault)

@@ -1,4 +1,4 @@
-"""The installed models and datasets as lines of a list, faults included, read without importing any of them."""
+"""The installed models, datasets and trackers as lines of a list, faults included, read without importing any of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from zslkit.cli.source import Facts, Fault, constant, derives, facts, missing_imports
+from zslkit.cli.source import Facts, Fault, constant, derives, facts, is_there, missing_imports
 from zslkit.registry import Entry, Registry, refusing
 
 
@@ -81,6 +81,18 @@ def contract_rule(said: Facts) -> str:
     return f"written for contract {theirs}, and this zslkit speaks {ours}" if theirs not in (None, ours) else ""
 
 
+def tracker_lines() -> list[Line]:
+    """All trackers; one that needs a package which is not installed says so, and how to install it."""
+    return [replace(line, remark=line.remark or _lacking(line)) for line in lines(TRACKERS)]
+
+
+def _lacking(line: Line) -> str:
+    needs = line.facts.values.get("needs", ())
+    missing = [p for p in needs if isinstance(p, str) and not is_there(p)] if isinstance(needs, (tuple, list)) else []
+    how = f"; install it with: {line.get('install')}" if line.get("install") else ""
+    return f"needs {', '.join(missing)}, which is not installed{how}" if missing else ""
+
+
 def _is_model(entry: Entry, loaded: Any) -> None:
     from zslkit.model import check_model  # here, because it brings torch
 
@@ -93,11 +105,33 @@ def _is_source(entry: Entry, loaded: Any) -> None:
     check_source(entry, loaded)
 
 
-BASES = {"zslkit.models": "zslkit.model:Model", "zslkit.datasets": "zslkit.dataset:DatasetSource"}
+def _is_tracker(entry: Entry, loaded: Any) -> None:
+    from zslkit.tracker import check_tracker
+
+    refusing(check_tracker)(entry, loaded)
+
+
+BASES = {
+    "zslkit.models": "zslkit.model:Model",
+    "zslkit.datasets": "zslkit.dataset:DatasetSource",
+    "zslkit.trackers": "zslkit.tracker:Tracker",
+}
 """The class that every entry of a group derives from."""
 
 MODELS = Registry("zslkit.models", "model", _is_model)
 DATASETS = Registry("zslkit.datasets", "dataset", _is_source)
+TRACKERS = Registry("zslkit.trackers", "tracker", _is_tracker)
+
+
+def find_trackers(names: Sequence[str]) -> None:
+    """Refuse a tracker that cannot be used, before anything is trained.
+
+    Raises UnknownName, NameClash, BrokenPlugin, or UserError with the command that installs what is missing.
+    """
+    if names:
+        from zslkit import tracking
+
+        tracking.load(names)
 
 
 def find_names(models: Sequence[str], dataset: str) -> None:

@@ -29,6 +29,15 @@ dataset_option = click.option(
 )
 
 
+tracker_option = click.option(
+    "--tracker",
+    "trackers",
+    multiple=True,
+    metavar="NAME",
+    help="A registered tracker (zslkit trackers) that shows how the run goes; may be repeated. It decides nothing of the run.",
+)
+
+
 def source_options(command: F) -> F:
     """Where data and settings come from: the part that `config` shares with `run` and `compare`."""
     for option in reversed(
@@ -62,6 +71,7 @@ def run_options(command: F) -> F:
             click.option(
                 "--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of the run folders."
             ),
+            tracker_option,
             click.option("--again", is_flag=True, help="Run even if the same run is there already; default: run only what is missing."),
             click.option("--no-run", is_flag=True, help="Run nothing, only show what is there."),
         )

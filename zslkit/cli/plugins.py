@@ -1,4 +1,4 @@
-"""`zslkit models` and `zslkit datasets`: what is installed, where it comes from, and what is wrong with it."""
+"""`zslkit models`, `zslkit datasets` and `zslkit trackers`: what is installed, where it comes from, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 import click
 
 from zslkit.cli.failure import State, tell
-from zslkit.cli.listing import DATASETS, MODELS, Line, contract_rule, lines
+from zslkit.cli.listing import DATASETS, MODELS, Line, contract_rule, lines, tracker_lines
 from zslkit.cli.options import debug_option, json_option
 from zslkit.cli.output import print_columns, print_json, shorten
 
@@ -59,6 +59,21 @@ def datasets(state: State, /, check: bool, as_json: bool) -> int:
         header = ("name", "from", "title", "licence", "about")
         rows = [(n.entry.name, n.entry.origin, n.get("title"), shorten(n.get("licence"), 32), _about(n, n.get("citation"))) for n in found]
         print_columns(header, rows)
+    return _code(found, check)
+
+
+@click.command()
+@check_option
+@json_option
+@debug_option
+@click.pass_obj
+def trackers(state: State, /, check: bool, as_json: bool) -> int:
+    """The trackers that are installed; `--tracker NAME` of run, compare and study shows them how a run goes."""
+    found = _checked(tracker_lines(), check, state)
+    if as_json:
+        print_json({"trackers": [line.as_json("needs", "install") for line in found]})
+    else:
+        print_columns(("name", "from", "about"), [(n.entry.name, n.entry.origin, _about(n, "")) for n in found])
     return _code(found, check)
 
 

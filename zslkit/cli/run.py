@@ -12,7 +12,7 @@ import click
 
 from zslkit import ranks
 from zslkit.cli.failure import State, tell
-from zslkit.cli.listing import find_names
+from zslkit.cli.listing import find_names, find_trackers
 from zslkit.cli.options import check_policy, dataset_option, debug_option, json_option, overrides, run_options, source_options
 from zslkit.cli.output import print_json
 from zslkit.errors import UserError
@@ -44,6 +44,7 @@ def run(
     preset: str | None,
     device: str,
     out: Path,
+    trackers: tuple[str, ...],
     again: bool,
     no_run: bool,
     processes: int | None,
@@ -66,6 +67,7 @@ def run(
 
     state.resumes = True
     with redirect_stdout(sys.stderr):  # whatever a plugin prints, standard output is the result's
+        find_trackers(trackers)
         result = experiment.run(
             model,
             dataset,
@@ -78,6 +80,7 @@ def run(
             device=device,
             out=out,
             again=again,
+            trackers=trackers,
             reporter=reporter_for(),
         )
     _show(result, as_json, result.reused)

@@ -94,11 +94,12 @@ def missing_imports(module: str) -> list[str]:
 
     Raises Fault as `facts` does.
     """
-    return [name for name in sorted(_Module.read(module).needed) if not _there(name)]
+    return [name for name in sorted(_Module.read(module).needed) if not is_there(name)]
 
 
 @cache
-def _there(package: str) -> bool:
+def is_there(package: str) -> bool:
+    """Whether a package, as it is imported, is installed. Imports nothing."""
     if package in sys.modules or package in sys.stdlib_module_names:
         return True
     try:

@@ -12,10 +12,10 @@ from typing import Any
 import click
 
 from zslkit.cli.failure import State, tell
-from zslkit.cli.listing import find_names
+from zslkit.cli.listing import find_names, find_trackers
 from zslkit.cli.many import Job, parse_seeds, run_all, told
 from zslkit.cli.many import as_json as failures_json
-from zslkit.cli.options import debug_option, json_option
+from zslkit.cli.options import debug_option, json_option, tracker_option
 from zslkit.cli.output import print_columns, print_json
 
 
@@ -27,6 +27,7 @@ from zslkit.cli.output import print_columns, print_json
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="A setting of all variants, such as train.epochs=5.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of the run folders.")
+@tracker_option
 @click.option("--to", type=click.Path(path_type=Path), help="Folder of table and plot; default: OUT/studies.")
 @json_option
 @debug_option
@@ -41,6 +42,7 @@ def study(
     settings: tuple[str, ...],
     device: str,
     out: Path,
+    trackers: tuple[str, ...],
     to: Path | None,
     as_json: bool,
 ) -> int:
@@ -62,6 +64,7 @@ def study(
     chosen = variants(plan, parse_set(settings).values)
     common: dict[str, Any] = {"data_root": data_root, "preset": plan.preset}
     with redirect_stdout(sys.stderr):  # whatever a plugin prints, standard output is the result's
+        find_trackers(trackers)
         for variant in chosen:  # a mistake in the last one is told before the first has cost an hour
             experiment.resolve(plan.model, plan.dataset, overrides=variant.settings, **common)
         jobs = [
@@ -77,6 +80,7 @@ def study(
                     device=device,
                     out=out,
                     reporter=reporter,
+                    trackers=trackers,
                     **common,
                 ),
             )

@@ -55,6 +55,11 @@ def run_path(out: Path, dataset: str, model: str, seed: int, identity: str) -> P
     return out / _part(dataset) / _part(model) / f"seed{seed}-{identity}"
 
 
+def partial_of(final: Path) -> Path:
+    """Where the files of a run are while it is in progress."""
+    return final.with_name(final.name + ".partial")
+
+
 def lock_of(final: Path) -> Path:
     """The file that a process holds while it works on the run of that folder; hidden, so that seed0-* names run folders alone."""
     return final.with_name(f".{final.name}.lock")
@@ -67,6 +72,8 @@ class RunFolder:
         self.final = final
         self.finished = final.is_dir()
         self._kept: Scores | None = None
+        self.listeners: list[Callable[[Mapping[str, Any]], None]] = []
+        """Each gets every line that is logged, after it was written."""
 
     @classmethod
     @contextmanager
@@ -101,7 +108,7 @@ class RunFolder:
     @property
     def path(self) -> Path:
         """Where the run's files are now: beside its place while in progress, then in it."""
-        return self.final if self.finished else self.final.with_name(self.final.name + ".partial")
+        return self.final if self.finished else partial_of(self.final)
 
     @property
     def checkpoint(self) -> Path:
@@ -118,6 +125,8 @@ class RunFolder:
         line = {"time": now()} | {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
         with _explained(self.path), (self.path / LOG).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        for listener in self.listeners:
+            listener(line)
 
     def retire(self) -> None:
         """Make place for doing a finished run again: what was there is kept beside it under the time it was replaced."""
