@@ -111,6 +111,10 @@ class APN(GradientModel):
         # float64: where one class takes all the mass, float32 would round the others' to a tie at 0.
         return z.double().softmax(dim=1) if self.config.output == "softmax" else z
 
+    def predicted_attributes(self, x: Tensor) -> Tensor:
+        """The global attribute scores g (B, A) that decide."""
+        return self.global_scores(self.embed(x).flatten(2))
+
     def attention(self, x: Tensor) -> dict[str, AttentionMaps]:
         """The similarity maps M_i, unbounded, and the global attribute scores g that decide."""
         f = self.embed(x)

@@ -41,6 +41,7 @@ class DAP(Model):
     config: DAPConfig
     W: Tensor
     b: Tensor
+    told: Tensor
     binary: Tensor
     prior: Tensor
 
@@ -51,6 +52,7 @@ class DAP(Model):
         binary = (self.attributes > (known.mean() if config.threshold == "table" else known.mean(dim=0))).float()
         prior = binary[self.seen].mean(dim=0)
         told = (prior > 0) & (prior < 1)
+        self.register_buffer("told", told, persistent=False)
         self.register_buffer("binary", binary[:, told], persistent=False)
         self.register_buffer("prior", prior[told], persistent=False)
         self.register_buffer("W", torch.zeros(task.feature_shape[0], int(told.sum())))
@@ -74,7 +76,16 @@ class DAP(Model):
         trainer.log(decay=self.config.decay, attributes=len(b), gradient=left)
 
     def scores(self, x: Tensor) -> Tensor:
-        return log_posterior(torch.addmm(self.b, self.scaling(x), self.W), self.binary, self.prior)
+        return log_posterior(self._logits(x), self.binary, self.prior)
+
+    def predicted_attributes(self, x: Tensor) -> Tensor:
+        """The logits of p(b_m = 1 | x) (B, A); NaN for an attribute that all or no seen classes have."""
+        told = x.new_full((len(x), len(self.told)), float("nan"))
+        told[:, self.told] = self._logits(x)
+        return told
+
+    def _logits(self, x: Tensor) -> Tensor:
+        return torch.addmm(self.b, self.scaling(x), self.W)
 
 
 def log_posterior(z: Tensor, binary: Tensor, prior: Tensor) -> Tensor:

@@ -64,6 +64,10 @@ class DAZLE(GradientModel):
         s, _ = self.attribute_scores(unit_regions(self.embed(x)))
         return s @ self.attributes.T + self.b
 
+    def predicted_attributes(self, x: Tensor) -> Tensor:
+        """g_i s_i (B, A): what a class's attributes are multiplied with."""
+        return self.attribute_scores(unit_regions(self.embed(x)))[0]
+
     def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
         """Cross entropy over all classes on the unbiased scores, and weighted self-calibration on the biased ones."""
         z = self.scores(x)

@@ -84,6 +84,11 @@ class MSDN(GradientModel):
         s, t = self.attribute_to_visual(F)[0], self.visual_to_attribute(F)[0]
         return mix * self.class_scores(s) + (1 - mix) * self.class_scores(t)
 
+    def predicted_attributes(self, x: Tensor) -> Tensor:
+        """mix * s + (1 - mix) * t (B, A): what a class's attributes are multiplied with, since both branches are linear in them."""
+        F, mix = unit_regions(self.embed(x)), self.config.mix
+        return mix * self.attribute_to_visual(F)[0] + (1 - mix) * self.visual_to_attribute(F)[0]
+
     def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
         """The weighted terms: cross entropy and self-calibration of both branches, and their distillation."""
         F = unit_regions(self.embed(x))

@@ -62,6 +62,11 @@ class SAE(Model):
             return F.normalize(x @ self.W.T, dim=1) @ F.normalize(self.attributes, dim=1).T
         return F.normalize(x, dim=1) @ F.normalize(self.attributes @ self.W, dim=1).T
 
+    def predicted_attributes(self, x: Tensor) -> Tensor:
+        """The code W x (B, A), in whichever space classes are compared."""
+        code: Tensor = self.scaling(x) @ self.W.T
+        return code
+
 
 def solve(SS: Tensor, XX: Tensor, SX: Tensor, lam: float, gamma: float = 0.0) -> Tensor:
     """W (A, D) of SS W + W (lam XX + gamma I) = (1 + lam) SX. SS (A, A) and XX (D, D) symmetric, SX (A, D), all float64.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import Field, field_validator
 
 from zslkit import yaml_lines
-from zslkit.config import Config, Layer, TrainConfig, build, merge, parse_set, read_yaml
+from zslkit.config import Config, Layer, ProtocolConfig, TrainConfig, build, merge, parse_set, read_yaml
 from zslkit.errors import UserError
 
 
@@ -98,3 +98,9 @@ def test_every_key_stands_in_the_line_that_is_said(values: dict[str, dict[str, i
     written = text.splitlines()
     assert all(written[line - 1].strip().startswith(key.rpartition(".")[2] + ":") for key, line in lines.items())
     assert merge([Layer(read, "x", lines)]).lines == {key: ("x", line) for key, line in lines.items()}
+
+
+@pytest.mark.parametrize("setting", ["selection=test", "selection='test (as papers do)'", "calibration=oracle"])
+def test_no_setting_picks_a_result_on_test(setting: str) -> None:
+    with pytest.raises(UserError, match=r"never picked on the test sets.*--as-papers-do"):
+        build(ProtocolConfig, merge([parse_set([setting])]), "protocol")

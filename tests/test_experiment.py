@@ -63,13 +63,26 @@ def test_a_run_that_is_there_is_given_back_and_another_setting_is_another_run(tm
 def test_the_folder_holds_all_that_is_promised(tmp_path: Path) -> None:
     result = run(tmp_path)
     names = {p.name for p in result.folder.iterdir()}
-    assert names == {"record.json", "config.yaml", "log.jsonl", "scores.npz", "model.safetensors"}
+    assert names == {"record.json", "config.yaml", "log.jsonl", "scores.npz", "attributes.npz", "model.safetensors"}
     log = [json.loads(line) for line in (result.folder / "log.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in log if line["phase"] == "train"] == [1, 2, 3]
     record = result.record
     assert record.fingerprints.split and record.fingerprints.semantics and record.features.weights == "random"
     assert (record.dataset.seen, record.dataset.unseen) == (150, 50)
     assert record.chance.T1 == 2.0
+
+
+def test_attribute_scores_are_kept_where_a_model_has_some(tmp_path: Path) -> None:
+    result = run(tmp_path)
+    kept, scores = load_run(result.folder).attributes(), load_run(result.folder).scores()
+    assert kept is not None and kept.present.shape == (200, len(kept.names))
+    assert kept.test_seen.shape == (len(scores.test_seen_labels), len(kept.names))
+    assert kept.test_unseen.shape == (len(scores.test_unseen_labels), len(kept.names))
+    # DAZLE's class scores are linear in them
+    told = kept.test_unseen.astype(np.float64) * kept.scale + kept.offset
+    with_one = np.column_stack([told, np.ones(len(told))])
+    left = np.linalg.lstsq(with_one, scores.test_unseen_scores, rcond=None)[1]
+    assert left.max() < 1e-2 * np.square(scores.test_unseen_scores - scores.test_unseen_scores.mean()).sum(axis=0).min()
 
 
 def test_metrics_are_those_of_the_kept_scores_and_the_optimistic_ones_stand_apart(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, field_validator, model_serializer
 from pydantic.fields import FieldInfo
 
 from zslkit import yaml_lines
@@ -68,6 +68,13 @@ class ProtocolConfig(Config):
     fold_seed: int = Field(0, description="seed of the validation folds")
     patience: int = Field(0, ge=0, description="with selection=validation: stop after so many epochs without a better H; 0: never")
     watch_test: int = Field(5, ge=0, description="score the test sets every so many epochs, only to report what picking on them would give")
+
+    @field_validator("selection", "calibration", mode="before")
+    @classmethod
+    def _never_on_test(cls, how: Any) -> Any:
+        if isinstance(how, str) and (how == "oracle" or how.startswith("test")):
+            raise ValueError("a result is never picked on the test sets; to see what that would print, zslkit compare --as-papers-do")
+        return how
 
 
 class TrainConfig(Config):

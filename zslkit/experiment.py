@@ -17,13 +17,15 @@ from zslkit.data.catalog import DATASETS, is_card, load_dataset
 from zslkit.data.unreadable import readable
 from zslkit.dataset import Dataset
 from zslkit.devices import choose_device as choose_device
+from zslkit.evaluation.attributes import present_attributes
 from zslkit.evaluation.gzsl import Metrics, measure, peak
 from zslkit.evaluation.sets import answered_sets, checked_sets
-from zslkit.fitting import fit, make_model, score_batches
+from zslkit.fitting import attribute_batches, fit, make_model, score_batches
 from zslkit.memory import peak_mb, reset_peak
 from zslkit.model import GradientModel, Model
 from zslkit.progress import Reporter, Silent
 from zslkit.results import record as schema
+from zslkit.results.attribute_scores import pack
 from zslkit.results.provenance import environment, git_state, now
 from zslkit.results.runs import RunFolder, Watched, identity, load_run, run_path
 from zslkit.results.scores import Scores, ScoreStream
@@ -137,13 +139,19 @@ class _Job:
         """All that decides the outcome: the hash of this is the run's identity."""
         entry, kind = self.plan.entry, self.plan.kind
         elsewhere = {"elsewhere": self.elsewhere.digest} if self.elsewhere else {}
-        return elsewhere | {
-            "model": [entry.name, entry.distribution, entry.version, f"{kind.__module__}:{kind.__qualname__}"],
-            "config": self.plan.values,
-            "data": self.data.fingerprints(),
-            "features": [self.inputs.kind, self.inputs.fingerprint],
-            "seed": self.seed,
-        }
+        # What a model is given hangs on it; the others are given the same, and keep the names that they have.
+        given = {"protocol": kind.protocol} if kind.protocol == "transductive" else {}
+        return (
+            elsewhere
+            | given
+            | {
+                "model": [entry.name, entry.distribution, entry.version, f"{kind.__module__}:{kind.__qualname__}"],
+                "config": self.plan.values,
+                "data": self.data.fingerprints(),
+                "features": [self.inputs.kind, self.inputs.fingerprint],
+                "seed": self.seed,
+            }
+        )
 
     def info(self, folder: RunFolder, key: str) -> RunInfo:
         """What trackers are told before the run."""
@@ -218,6 +226,7 @@ class _Job:
         picks, model, scores = done.picks, done.model, done.scores
         sets = checked_sets(*scores.sets())
         metrics, plain = measure(sets, picks.gamma), measure(sets)
+        self._keep_attributes(model, folder)
         weights.save(model, folder.weights)
         costs = schema.Costs(
             parameters=sum(p.numel() for p in model.parameters()) or sum(b.numel() for b in model.state_dict().values()),
@@ -237,6 +246,15 @@ class _Job:
         split, labels = self.data.split, self.data.labels
         seen, unseen = (score_batches(model, self.inputs.source, index, self.device) for index in (split.test_seen, split.test_unseen))
         return ScoreStream(seen, labels[split.test_seen], unseen, labels[split.test_unseen], self.data.seen, self.data.classes)
+
+    def _keep_attributes(self, model: Model, folder: RunFolder) -> None:
+        """Keep the model's attribute scores of the test sets, if it has some and the classes are described by attributes."""
+        semantics, split = self.data.semantics, self.data.split
+        if semantics.kind != "attributes":
+            return
+        seen, unseen = (attribute_batches(model, self.inputs.source, index, self.device) for index in (split.test_seen, split.test_unseen))
+        if seen is not None and unseen is not None:
+            folder.keep_attributes(pack(seen, unseen, present_attributes(semantics.attributes), semantics.names))
 
     @property
     def _picks(self) -> bool:

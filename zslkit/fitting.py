@@ -59,10 +59,13 @@ def fit(
     checkpoint: Path | None = None,
     observer: Observer | None = None,
 ) -> float:
-    """Train in place on the dataset's trainval and return the seconds it took."""
+    """Train in place on the dataset's trainval and return the seconds it took.
+
+    Raises UserError if a model asks for unlabelled test images and does not declare itself transductive.
+    """
     loop = Loop(seed=seed, device=device, reporter=reporter, log=log, name=name, checkpoint_path=checkpoint, observer=observer)
     began = time.monotonic()
-    model.fit(View(inputs.source, dataset), loop)
+    model.fit(View(inputs.source, dataset, type(model)), loop)
     model.eval()
     return loop.seconds or time.monotonic() - began
 
@@ -108,3 +111,30 @@ def _scored(model: Model, source: Source, batches: list[NDArray[np.int64]], devi
         if not torch.isfinite(scores).all():
             raise TrainingError(f"{type(model).__name__}.scores gave a value that is not finite; was training stable?")
         yield scores.numpy()
+
+
+def attribute_batches(model: Model, source: Source, index: NDArray[np.int64], device: torch.device) -> Iterator[NDArray[np.float32]] | None:
+    """The model's attribute scores of the images in `index`, SCORE_BATCH images at a time (B, A), None if it has none.
+
+    Raises TrainingError, when a batch is asked for, if the model gives another shape or a value that is infinite.
+    """
+    model.eval()
+    if type(model).predicted_attributes is Model.predicted_attributes or _told(model, source, index[:1], device) is None:
+        return None
+    parts = (index[i : i + SCORE_BATCH] for i in range(0, len(index), SCORE_BATCH))
+    return (told for part in parts if (told := _told(model, source, part, device)) is not None)
+
+
+def _told(model: Model, source: Source, chosen: NDArray[np.int64], device: torch.device) -> NDArray[np.float32] | None:
+    with torch.inference_mode():
+        told = model.predicted_attributes(source.batch(chosen).to(device))
+    if told is None:
+        return None
+    told = told.float().cpu()
+    if told.shape != (len(chosen), model.task.n_attributes) or told.isinf().any():
+        fault = f"{tuple(told.shape)}{' with infinite values' if told.isinf().any() else ''}"
+        raise TrainingError(
+            f"{type(model).__name__}.predicted_attributes gave {fault} for {len(chosen)} images and {model.task.n_attributes} attributes; "
+            "it must give a score for every image and attribute, or NaN for an attribute that it does not tell"
+        )
+    return told.numpy()

@@ -75,8 +75,23 @@ class AttentionMaps:
     channels: Tensor | None = None
 
 
+class UnlabelledView(Protocol):
+    """The images of both test sets, mixed and without labels: what a transductive model may be trained on beside the view.
+
+    On a validation fold they are the images that the fold holds out. batch(index) gives inputs (B, ...) as float32 on the CPU.
+    """
+
+    def __len__(self) -> int: ...
+
+    def batch(self, index: NDArray[np.int64]) -> Tensor: ...
+
+    def everything(self) -> Tensor:
+        """All inputs (M, ...) float32 at once."""
+        ...
+
+
 class TrainingView(Protocol):
-    """The images of seen classes in trainval: all that a model is ever trained on.
+    """The images of seen classes in trainval: all that a model is ever trained on, unless it declares itself transductive.
 
     labels (N,) int64, ids into Task.classes. batch(index) gives the inputs (B, ...) as float32 on the CPU.
     """
@@ -90,6 +105,13 @@ class TrainingView(Protocol):
 
     def everything(self) -> tuple[Tensor, Tensor]:
         """All inputs (N, ...) float32 and labels (N,) int64 at once, for closed forms on pooled features."""
+        ...
+
+    def unlabelled(self) -> UnlabelledView:
+        """The unlabelled test images, for models with protocol = "transductive" alone.
+
+        Raises UserError for any other: that a model has seen test images must stand with its figures.
+        """
         ...
 
 
@@ -181,7 +203,8 @@ class Model(nn.Module):
     needs: ClassVar[tuple[str, ...]] = ()
     """Of "word_vectors" and "groups", what it cannot do without."""
     protocol: ClassVar[TrainProtocol] = "inductive"
-    """class-inductive: semantics of unseen classes are used in training."""
+    """inductive: nothing of the unseen classes is used in training. class-inductive: their semantics are. transductive: the unlabelled
+    test images are (view.unlabelled()), and mostly their semantics too; such rows stand in tables of their own."""
     citation: ClassVar[str] = ""
     bibtex: ClassVar[str] = ""
     """Optional: the citation as a BibTeX entry, for `zslkit models NAME --bibtex`; without it one is made of `citation`."""
@@ -249,6 +272,15 @@ class Model(nn.Module):
         """
         told = [part.scores for part in self.attention(x).values() if part.scores is not None]
         return torch.stack(told).sum(dim=0) if told else None
+
+    def predicted_attributes(self, x: Tensor) -> Tensor | None:
+        """Optional: how much each attribute shows in inputs (B, ...), (B, A) in the dataset's order, the higher the likelier.
+
+        On any scale, for only the order of images by one attribute is looked at; a column of NaN for an attribute that the model does
+        not tell. Called as `scores` is, for `zslkit evaluate --metrics attribute-AUC-seen,...`.
+        By default the `evidence`; None: it has no attribute scores.
+        """
+        return self.evidence(x)
 
 
 class GradientModel(Model):

@@ -126,6 +126,12 @@ class DEDN(GradientModel):
         e_mix: float = self.config.e_mix
         return e_mix * z["cexp"] + (1 - e_mix) * z["fexp"]
 
+    def predicted_attributes(self, x: Tensor) -> Tensor:
+        """The experts' attribute scores (B, A), mixed by c_mix and e_mix as the class scores are, which are linear in them."""
+        s = [scores.mixed(self.config.c_mix) for scores in self.attribute_scores(x).values()]
+        e_mix: float = self.config.e_mix
+        return s[0] if len(s) == 1 else e_mix * s[0] + (1 - e_mix) * s[1]
+
     def attention(self, x: Tensor) -> dict[str, AttentionMaps]:
         """Where and on which channels each expert looks; nothing if the region branch is left out."""
         feature_map = self.embed(x)

@@ -46,8 +46,29 @@ def test_named_metrics_are_printed_with_what_they_mean(run: Path, capsys: pytest
     assert app.main(["evaluate", str(run), "--metrics", "h-oracle,ECE"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("alpha on birds, seed 0, gamma 0 (not calibrated), ")
-    assert [line.split()[0] for line in lines[1:]] == ["metric", "H-oracle", "ECE"]
-    assert "optimistic, no result" in lines[2]
+    assert [line.split()[0] for line in lines[1:]] == ["made:", "metric", "H-oracle", "ECE"]
+    assert lines[1] == "made: inductive, last epoch, uncalibrated, net, backbone frozen, 8 px, split 50115011, pooled, attributes 5e3a5e3a"
+    assert "optimistic, no result" in lines[3]
+
+
+def test_each_row_says_how_it_was_made_and_a_gamma_of_one_s_own_is_marked(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main(["evaluate", str(run)]) == 0
+    assert "inductive, last epoch, uncalibrated, net, backbone frozen, 8 px, split 50115011" in capsys.readouterr().out
+    assert app.main(["evaluate", str(run), "--gamma", "1"]) == 0
+    assert "gamma given by hand" in capsys.readouterr().out
+    assert told(capsys, str(run), "--json")[0]["badges"]["calibration"] == "none"
+    assert told(capsys, str(run), "--json", "--gamma", "1")[0]["badges"]["calibration"] == "by hand"
+
+
+def test_runs_of_different_splits_are_told_not_to_be_comparable(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = make_run(tmp_path, "beta", random_scores(1.0), fingerprints={"split": "beef" * 4}, features={"tuned": True})
+    elsewhere = make_run(tmp_path, "beta", random_scores(1.0), dataset={"name": "scenes"}, fingerprints={"split": "beef" * 4})
+    assert app.main(["evaluate", str(run), str(elsewhere)]) == 0
+    assert "may be compared" not in capsys.readouterr().err
+    assert app.main(["evaluate", str(run), str(other), str(elsewhere)]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    wanted = "split (split 50115011, split beefbeef); backbone frozen or tuned (frozen, tuned)"
+    assert line.endswith(f"Not all runs on birds may be compared with each other: they differ in {wanted}.")
 
 
 def test_all_prints_tables_in_short(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -156,3 +156,29 @@ def test_a_row_says_what_the_models_pretraining_may_have_seen(make: Make) -> Non
     told = only(compare([make(model={"pretraining_note": "pretraining may have seen birds"})])).rows[0].badges
     assert told[-1] == "pretraining may have seen birds"
     assert "" not in only(compare([make()])).rows[0].badges
+
+
+def test_transductive_runs_stand_apart_even_without_a_rival(make: Make) -> None:
+    other = {"protocol": {"training": "transductive"}}
+    blocks = compare([make(), make(model={"name": "beta"}, **other)])
+    assert sorted(row.model for block in blocks for row in block.rows if len(block.rows) == 1) == ["alpha", "beta"]
+    notes = {block.rows[0].model: block.notes[0] for block in blocks}
+    assert notes["beta"] == "Not comparable with the other blocks of birds: here protocol: transductive."
+    assert notes["alpha"] == "Not comparable with the other blocks of birds: here protocol: no test image in training."
+    assert [("transductive" in block.title) for block in blocks] == [block.rows[0].model == "beta" for block in blocks]
+    assert "transductive" in only(compare([make(**other)])).title
+
+
+def test_two_protocols_in_one_block_are_named_and_strict_parts_them(make: Make) -> None:
+    records = [make(), make(model={"name": "beta"}, protocol={"training": "class-inductive"})]
+    (note,) = only(compare(records)).notes
+    assert "(class-inductive: beta; inductive: alpha)" in note
+    blocks = compare(records, strict=True)
+    assert [[row.model for row in block.rows] for block in blocks] == [["beta"], ["alpha"]]
+    assert blocks[0].notes == ("Not comparable with the other blocks of birds: here protocol: class-inductive.",)
+    assert blocks[0].title.endswith("class-inductive") and blocks[1].title.endswith("inductive")
+    assert not only(compare(records[:1])).notes
+
+
+def test_one_protocol_alone_needs_no_word(make: Make) -> None:
+    assert not only(compare([make(), make(model={"name": "beta"})])).notes

@@ -95,7 +95,7 @@ def test_published_rows_are_grey_and_doubt_is_shown(make: Make) -> None:
     cells = grid(block).rows[-1]
     assert all(cell.grey and not cell.bold for cell in cells)
     assert [cell.text for cell in cells[:7]] == ["Famous, end to end", "", "70.0", "-", "-", "60.0?", "-"]
-    assert cells[-1].text == "published; H unconfirmed"
+    assert cells[-1].text == ("published; ResNet-101 tuned; not stated: protocol, selection, calibration, resolution, split; H unconfirmed")
     (entry,) = as_json([block])[0]["published"]
     assert (entry["method"], entry["confirmed"], entry["U"]) == ("Famous", False, None)
     assert "Famous" not in markdown(compare([make()], [PRINTED]))

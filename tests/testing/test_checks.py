@@ -390,6 +390,29 @@ class ForTheWholeProcess(ClosedForm):
         np.seterr(invalid="ignore")
 
 
+class CountsClasses(Good):
+    def predicted_attributes(self, x: Tensor) -> Tensor:
+        return self.scores(x)
+
+
+class HalfSilent(Good):
+    def predicted_attributes(self, x: Tensor) -> Tensor:
+        return self.project(x.mean(dim=(2, 3))).log()
+
+
+class AgainstTheOthers(Good):
+    def predicted_attributes(self, x: Tensor) -> Tensor:
+        s = self.project(x.mean(dim=(2, 3)))
+        return s - s.mean(dim=0)
+
+
+class Telling(Good):
+    def predicted_attributes(self, x: Tensor) -> Tensor:
+        s = self.project(x.mean(dim=(2, 3)))
+        s[:, 3] = float("nan")
+        return s
+
+
 BROKEN: list[tuple[type[Model], str, str]] = [
     (OtherContract, "contract", "contract 99"),
     (StrangeInput, "contract", "sound"),
@@ -410,6 +433,9 @@ BROKEN: list[tuple[type[Model], str, str]] = [
     (ClassMaps, "attention_maps", r"\(4, 5, 3, 4\), and it takes"),
     (InfiniteMaps, "attention_maps", "not finite"),
     (Nameless, "attention_maps", "named ''"),
+    (CountsClasses, "predicted_attributes", r"gave \(1, 15\) for 1 images and 12 attributes"),
+    (HalfSilent, "predicted_attributes", "and others NaN"),
+    (AgainstTheOthers, "predicted_attributes", "move with the others of its batch"),
     (Unrepeatable, "same_seed_same_model", "project.weight"),
     (OneSeed, "other_seed_other_model", "to the last bit"),
     (KeepsBeside, "saves_and_loads", "differ by up to"),
@@ -467,6 +493,7 @@ def test_every_check_that_can_fail_has_a_model_that_fails_it() -> None:
         (SaysTooMuch, "declared_protocol", "could be declared inductive"),
         (NeedsNothing, "missing_semantics", "does not refuse"),
         (Good, "attention_maps", "1 part: region"),
+        (Telling, "predicted_attributes", "1 of 12 attributes are not told"),
         (Staged, "resumes", "after each of 6 epochs of its stages"),
     ],
 )
@@ -493,6 +520,7 @@ def test_what_does_not_apply_is_skipped_with_its_reason() -> None:
         "gradients",
         "loss_is_mean",
         "attention_maps",
+        "predicted_attributes",
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     from zslkit.experiment import Result
     from zslkit.results.runs import Run
 
+
+class Shown(NamedTuple):
+    """What the tables show: what picking on test would give too, and whether every protocol stands apart."""
+
+    as_papers_do: bool
+    strict: bool
+
+
 FORMATS = ("terminal", "markdown", "latex", "csv", "json")
 
 
@@ -31,6 +39,12 @@ FORMATS = ("terminal", "markdown", "latex", "csv", "json")
 @dataset_option
 @click.option("--seeds", callback=parse_seeds, default="0", show_default=True, metavar="LIST", help="Such as 0,1,2 or 0-4.")
 @click.option("--end-to-end", is_flag=True, help="Each model with the input that it prefers, and not all from one frozen backbone.")
+@click.option(
+    "--as-papers-do",
+    is_flag=True,
+    help="Also what picking epoch or gamma on the test sets would print: in a table of its own, marked, and no result.",
+)
+@click.option("--strict", is_flag=True, help="Inductive and class-inductive models in tables of their own.")
 @click.option("--format", "form", type=click.Choice(FORMATS), help="How to print the table; default: terminal.")
 @click.option("--markdown", is_flag=True, help="Short for --format markdown.")
 @source_options
@@ -45,6 +59,8 @@ def compare(
     dataset: str,
     seeds: tuple[int, ...],
     end_to_end: bool,
+    as_papers_do: bool,
+    strict: bool,
     form: str | None,
     no_run: bool,
     markdown: bool,
@@ -55,6 +71,7 @@ def compare(
 
     All models are fed from one frozen backbone where they can be; --end-to-end lets each have its own way.
     H stands with its 95 % interval over draws of the test images, and the notes say which rows really differ.
+    Nothing in the table was picked on test images; --as-papers-do shows beside it what that would have given.
     """
     form = _format(form, markdown, as_json)
     check_policy(options["again"], no_run)
@@ -63,14 +80,15 @@ def compare(
     state.resumes = True
     feed = options.pop("feed") or (None if end_to_end else "frozen")
     winning = overrides(options.pop("backbone"), options.pop("backbone_weights"), feed, options.pop("precision"), options.pop("tune"))
+    shown = Shown(as_papers_do, strict)
     if no_run:
         found, missing = _standing(models, dataset, seeds, options, winning)
-        _print(found, [], form, missing)
+        _print(found, [], form, shown, missing)
         return 0
     with redirect_stdout(sys.stderr):  # whatever a plugin prints, standard output is the result's
         find_trackers(options["trackers"])  # once, and not as a failure of each run
         results, failures = _run_all(models, dataset, seeds, state, overrides=winning, **options)
-    _print(results, failures, form)
+    _print(results, failures, form, shown)
     for line in told(failures):
         tell(line)
     return 1 if failures else 0
@@ -121,7 +139,10 @@ def _standing(
     return found, missing
 
 
-def _print(results: Sequence[Result | Run], failures: Sequence[Failure], form: str, missing: Sequence[tuple[str, int]] = ()) -> None:
+def _print(
+    results: Sequence[Result | Run], failures: Sequence[Failure], form: str, shown: Shown, missing: Sequence[tuple[str, int]] = ()
+) -> None:
+    from zslkit.as_papers_do import with_rows_picked_on_test
     from zslkit.results import tables
     from zslkit.results.comparison import compare as compared
     from zslkit.results.comparison import key_of
@@ -132,7 +153,10 @@ def _print(results: Sequence[Result | Run], failures: Sequence[Failure], form: s
     records = [result.record for result in results]
     names = {record.dataset.published_as for record in records}
     folders = {key_of(result.record): str(result.folder) for result in results}
-    blocks = judged(compared(records, [entry for name in sorted(names - {""}) for entry in published(name)], folders))
+    reference = [entry for name in sorted(names - {""}) for entry in published(name)]
+    blocks = judged(compared(records, reference, folders, strict=shown.strict))
+    if shown.as_papers_do:
+        blocks = with_rows_picked_on_test(blocks)
     if form == "json":
         runs = [json_summary(result.record, result.folder) for result in results]
         lacking = [{"model": model, "seed": seed} for model, seed in missing]

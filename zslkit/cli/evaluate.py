@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zslkit.cli.failure import tell
 from zslkit.cli.options import debug_option, json_option
 from zslkit.cli.output import print_columns, print_json, printable
 from zslkit.cli.present import FIGURES
 
 if TYPE_CHECKING:
     from zslkit.evaluation.catalog import Metric, Subject
+    from zslkit.results.badges import Badges
     from zslkit.results.runs import Run
 
 ROWS = 11
@@ -39,19 +41,34 @@ def evaluate(folders: tuple[Path, ...], gamma: float | None, metrics: str | None
         raise click.UsageError("--per-class goes with --json")
     wanted = chosen(metrics.split(",")) if metrics is not None else [m for m in METRICS.values() if not m.large]
     measured = [_measured(folder, gamma) for folder in folders]
+    apart = _tell_apart([run for run, _ in measured])
     if as_json:
-        print_json({"runs": [_data(run, subject, wanted, gamma is not None, per_class) for run, subject in measured]})
+        print_json(
+            {"runs": [_data(run, subject, wanted, gamma is not None, per_class) for run, subject in measured], "not_comparable": apart}
+        )
     elif metrics is not None:
         for k, (run, subject) in enumerate(measured):
             click.echo("\n" * (k > 0) + printable(f"{_name(run)}, gamma {_gamma(run, subject, gamma is not None)}, {run.folder}"))
+            click.echo(printable(f"made: {', '.join(_made(run, gamma is not None).every_word)}"))
             _print_metrics(subject, wanted)
     else:
-        header = ("model", "dataset", "seed", *FIGURES, "gamma", "run")
+        header = ("model", "dataset", "seed", *FIGURES, "gamma", "made", "run")
         print_columns(header, [_cells(run, subject, gamma is not None) for run, subject in measured])
+
+
+def _tell_apart(runs: Sequence[Run]) -> list[str]:
+    """Say in which points runs that stand in one table must not be compared; runs of several datasets by dataset."""
+    from zslkit.results.comparison import Setting, differing
+
+    said = differing([Setting.of(run.record) for run in runs])
+    for sentence in said:
+        tell(sentence)
+    return said
 
 
 def _measured(folder: Path, gamma: float | None) -> tuple[Run, Subject]:
     from zslkit.errors import DataError
+    from zslkit.evaluation.attributes import AttributeScores
     from zslkit.evaluation.catalog import Subject
     from zslkit.evaluation.sets import checked_sets
     from zslkit.results.runs import load_run
@@ -63,8 +80,10 @@ def _measured(folder: Path, gamma: float | None) -> tuple[Run, Subject]:
         sets = checked_sets(*scores.sets())
     except DataError as error:  # which of several runs it is
         raise DataError(f"{folder}: {error}") from error
+    told = run.attributes()
+    attributes = None if told is None else AttributeScores(told.test_seen, told.test_unseen, told.present, told.names)
     validated = protocol.gamma if protocol.calibration == "validation" else None
-    return run, Subject(sets, protocol.gamma if gamma is None else gamma, validated, scores.classes)
+    return run, Subject(sets, protocol.gamma if gamma is None else gamma, validated, scores.classes, attributes)
 
 
 def _name(run: Run) -> str:
@@ -76,22 +95,47 @@ def _gamma(run: Run, subject: Subject, own: bool) -> str:
     return f"{subject.gamma:.3g} ({source})"
 
 
+def _made(run: Run, own: bool) -> Badges:
+    """How the figures were made. own: under a gamma of the user's."""
+    from dataclasses import replace
+
+    from zslkit.results.badges import BY_HAND, badges_of
+
+    made = badges_of(run.record)
+    return replace(made, calibration=BY_HAND) if own else made
+
+
 def _cells(run: Run, subject: Subject, own: bool) -> tuple[str, ...]:
     record, figures = run.record, subject.plain.figures()
     shown = [_figure(name, figures[name]) for name in FIGURES]
-    return (record.model.name, record.dataset.name, str(record.seed), *shown, _gamma(run, subject, own), str(run.folder))
+    return (
+        record.model.name,
+        record.dataset.name,
+        str(record.seed),
+        *shown,
+        _gamma(run, subject, own),
+        ", ".join(_made(run, own).every_word),
+        str(run.folder),
+    )
 
 
 def _print_metrics(subject: Subject, wanted: Sequence[Metric]) -> None:
     small = [metric for metric in wanted if not metric.large]
     if small:
-        rows = [(metric.name, f"{_figure(metric.name, metric.compute(subject)):>6}", metric.said) for metric in small]
+        rows = [(metric.name, f"{_small(metric, subject):>6}", metric.said) for metric in small]
         print_columns(("metric", "", "what it is"), rows)
     shows: dict[str, Callable[[Subject, Any], None]] = {"per-class": _print_classes, "confusion": _print_confusion, "curve": _print_curve}
     for metric in wanted:
         if metric.large:
             click.echo(f"\n{metric.name}: {metric.said}")
             shows[metric.name](subject, metric.compute(subject))
+
+
+def _small(metric: Metric, subject: Subject) -> str:
+    """A number, or why there is none."""
+    if metric.of_attributes and subject.attributes is None:
+        return "not kept"
+    return _figure(metric.name, metric.compute(subject))
 
 
 def _print_classes(subject: Subject, accuracies: Mapping[str, float]) -> None:
@@ -133,10 +177,12 @@ def _data(run: Run, subject: Subject, wanted: Sequence[Metric], own: bool, per_c
         "metrics": plain.figures(),
         "more": {metric.name: metric.compute(subject) for metric in wanted if metric.name not in FIGURES},
         "optimistic": [metric.name for metric in wanted if metric.optimistic],
+        "attribute_scores": "not kept" if subject.attributes is None else "kept",
         "gamma": plain.gamma,
         "gamma_given_by_hand": own,
         "chance": plain.chance,
         "protocol": record.protocol.model_dump(mode="json"),
+        "badges": _made(run, own).as_data(),
         "elsewhere": record.elsewhere,
         "run_folder": str(run.folder),
     }

@@ -24,14 +24,35 @@ def published(dataset: str | None, as_json: bool) -> None:
     if dataset is not None and not rows:
         raise UnknownName("published result on a dataset named", dataset, {entry.dataset for entry in everything()})
     if as_json:
-        print_json({"published": [{**e.model_dump(mode="json"), "tuned": e.tuned, "confirmed": e.confirmed} for e in rows]})
+        from zslkit.results.tables import published_data
+
+        print_json({"published": [published_data(entry) for entry in rows]})
         return
+
+    from zslkit.results.badges import NOT_STATED
 
     def shown(value: float | str | None, doubted: bool) -> str:
         text = "-" if value is None else f"{value:.1f}" if isinstance(value, float) else value
         return f"{text}?" if doubted and value is not None else text
 
-    header = ("method", "dataset", "T1", "U", "S", "H", "input", "backbone", "trained", "averaged", "source", "notes")
+    header = (
+        "method",
+        "dataset",
+        "T1",
+        "U",
+        "S",
+        "H",
+        "input",
+        "backbone",
+        "trained",
+        "averaged",
+        "protocol",
+        "epoch",
+        "gamma",
+        "resolution",
+        "source",
+        "notes",
+    )
     print_columns(
         header,
         [
@@ -43,6 +64,7 @@ def published(dataset: str | None, as_json: bool) -> None:
                 shown(e.backbone, "backbone" in e.unconfirmed),
                 "tuned" if e.tuned else "frozen",
                 e.averaging,
+                *(value or NOT_STATED for value in (e.protocol, e.selection, e.calibration, e.resolution)),
                 e.source or "none found",
                 e.notes,
             )

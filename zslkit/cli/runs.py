@@ -97,7 +97,7 @@ def _print(items: Sequence[Item], as_json: bool) -> None:
     if as_json:
         print_json({"runs": [_data(item) for item in items]})
     elif items:
-        header = ("model", "dataset", "seed", "H", "finished (UTC)", "state", "tags", "run")
+        header = ("model", "dataset", "seed", "H", "made", "finished (UTC)", "state", "tags", "run")
         print_columns(header, [_cells(item) for item in items])
         for item in items:
             if item.said:
@@ -105,12 +105,17 @@ def _print(items: Sequence[Item], as_json: bool) -> None:
 
 
 def _cells(item: Item) -> tuple[str, ...]:
+    from zslkit.results.badges import badges_of
+
     record = item.run.record if item.run else None
+    made = ", ".join(badges_of(record).words) if record else "-"
     h, when = (f"{record.metrics.H:.1f}", record.finished[:16].replace("T", " ")) if record else ("-", "-")
-    return (item.model, item.dataset, str(item.seed), h, when, item.state, ", ".join(item.tags) or "-", str(item.folder))
+    return (item.model, item.dataset, str(item.seed), h, made, when, item.state, ", ".join(item.tags) or "-", str(item.folder))
 
 
 def _data(item: Item) -> dict[str, Any]:
+    from zslkit.results.badges import badges_of
+
     record = item.run.record if item.run else None
     return {
         "model": item.model,
@@ -118,6 +123,7 @@ def _data(item: Item) -> dict[str, Any]:
         "seed": item.seed,
         "state": item.state,
         "metrics": record.metrics.model_dump() if record else None,
+        "badges": badges_of(record).as_data() if record else None,
         "finished": record.finished if record else None,
         "tags": list(item.tags),
         "to_do": item.said,

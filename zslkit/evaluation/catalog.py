@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from zslkit.errors import UnknownName, UserError
+from zslkit.evaluation.attributes import AttributeAccuracy, AttributeScores, attribute_accuracy
 from zslkit.evaluation.confidence import expected_calibration_error
 from zslkit.evaluation.confusion import confusion_table, crossings
 from zslkit.evaluation.gzsl import Metrics, measure, peak
@@ -19,12 +20,16 @@ from zslkit.evaluation.sets import TestSets
 
 @dataclass(frozen=True)
 class Subject:
-    """What is measured: the sets, the gamma under which, the gamma that validation picked (None: none was), the C class names."""
+    """What is measured: the sets, the gamma under which, the gamma that validation picked (None: none was), the C class names.
+
+    attributes: the model's attribute scores, None if none were kept.
+    """
 
     sets: TestSets
     gamma: float
     validated: float | None
     classes: tuple[str, ...]
+    attributes: AttributeScores | None = None
 
     @cached_property
     def plain(self) -> Metrics:
@@ -50,10 +55,15 @@ class Subject:
     def ranks(self) -> dict[str, float]:
         return mean_rank(self.sets, self.gamma, self.ranked)
 
+    @cached_property
+    def told(self) -> dict[str, AttributeAccuracy | None]:
+        return {} if self.attributes is None else attribute_accuracy(self.attributes, self.sets)
+
 
 @dataclass(frozen=True)
 class Metric:
     """One metric. said: what it means. large: too long for a line. optimistic: picked on test, never a result.
+    of_attributes: needs attribute scores, which not every run has kept.
 
     compute gives a number, None where there is nothing to measure, or for large ones lists and tables as JSON knows them.
     """
@@ -63,6 +73,7 @@ class Metric:
     compute: Callable[[Subject], Any]
     large: bool = False
     optimistic: bool = False
+    of_attributes: bool = False
 
 
 def _plain(name: str) -> Callable[[Subject], float]:
@@ -93,6 +104,14 @@ def _top(k: int) -> list[Metric]:
     return [Metric(f"top-{k}-{side}", f"{side}: {told}", on(f"test_{side}")) for side in ("seen", "unseen")]
 
 
+def _attributes(what: str, said: str) -> list[Metric]:
+    def on(part: str) -> Callable[[Subject], float | None]:
+        return lambda s: None if (found := s.told.get(part)) is None else getattr(found, what.lower())
+
+    told = f"{said} of its attribute scores, %, mean over attributes"
+    return [Metric(f"attribute-{what}-{side}", f"{side}: {told}", on(f"test_{side}"), of_attributes=True) for side in ("seen", "unseen")]
+
+
 _LIST: tuple[Metric, ...] = (
     Metric("T1", "unseen classes among themselves, %, mean over classes", _plain("T1")),
     Metric("U", "unseen classes among all, %, mean over classes", _plain("U")),
@@ -110,6 +129,8 @@ _LIST: tuple[Metric, ...] = (
     Metric("rank-seen", "seen: mean rank of the true class among all, mean over classes", lambda s: s.ranks["test_seen"]),
     Metric("rank-unseen", "unseen: mean rank of the true class among all, mean over classes", lambda s: s.ranks["test_unseen"]),
     *_top(5),
+    *_attributes("AUC", "area under the ROC curve (chance: 50)"),
+    *_attributes("AP", "average precision"),
     Metric("per-class", "accuracy of each class among all, %", _per_class, large=True),
     Metric("confusion", "images by true class (row) and answer (column)", _confusion, large=True),
     Metric("curve", "S and U in percent from each gamma on", _points, large=True),

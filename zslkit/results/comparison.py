@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from zslkit.results.badges import OWN_FEATURES, Badges, badges_of, resolution
 from zslkit.results.published import Published
 from zslkit.results.record import Figures, RunRecord
 from zslkit.results.sampling import Sampling
@@ -20,6 +21,9 @@ METRICS = tuple(Figures.model_fields)
 """T1, U, S, H, AUSUC: the higher the better."""
 COSTS = ("parameters", "train_seconds", "peak_memory_mb")
 """The lower the better."""
+TRANSDUCTIVE = "transductive"
+SEEN_ALONE = "no test image in training"
+"""What inductive and class-inductive training have in common."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Setting:
 
     semantics: fingerprint of the class semantics, kind what they are ("attributes", "sentences").
     source: digest of the backbone's weights, or fingerprint of the features if the dataset brings its own.
+    training: "transductive", or SEEN_ALONE for the others, which stand together unless they are asked to stand apart.
     """
 
     dataset: str
@@ -51,21 +56,22 @@ class Setting:
     tuned: bool
     resolution: str
     kind: str = "attributes"
+    training: str = SEEN_ALONE
 
     @classmethod
-    def of(cls, record: RunRecord) -> Setting:
-        features = record.features
-        size = features.size
-        side = f"{size[0]}x{size[1]} px" if isinstance(size, tuple) else f"{size} px" if size else "as it comes"
+    def of(cls, record: RunRecord, strict: bool = False) -> Setting:
+        """strict: inductive and class-inductive stand apart too."""
+        features, training = record.features, record.protocol.training
         return cls(
             dataset=record.dataset.name,
             split=record.fingerprints.split,
             semantics=record.fingerprints.semantics,
-            backbone=features.backbone or "features of the dataset",
+            backbone=features.backbone or OWN_FEATURES,
             source=features.weights_digest or features.weights if features.backbone else features.fingerprint,
             tuned=features.tuned,
-            resolution=side,
+            resolution=resolution(features),
             kind=record.dataset.semantics,
+            training=training if strict or training == TRANSDUCTIVE else SEEN_ALONE,
         )
 
     def described(self) -> dict[str, str]:
@@ -77,6 +83,7 @@ class Setting:
             "weights": f"weights {self.source[:8]}",
             "backbone frozen or tuned": "tuned" if self.tuned else "frozen",
             "resolution": self.resolution,
+            "protocol": self.training,
         }
 
 
@@ -88,6 +95,7 @@ class Row:
     version. uncalibrated_H: H with gamma 0, equal to H unless a badge says calibrated. costs: None where no run knows.
     optimistic: what picking on test would give. best: names of the columns in which no other row is better. folders: of
     the runs in the order of their seeds, where known. intervals: figure -> its 95 % interval over draws of the test images.
+    made: how it was made.
     """
 
     model: str
@@ -95,7 +103,7 @@ class Row:
     origin: str
     input: str
     seeds: tuple[int, ...]
-    badges: tuple[str, ...]
+    made: Badges
     metrics: Mapping[str, Stat]
     uncalibrated_H: Stat
     gamma: Stat
@@ -113,12 +121,37 @@ class Row:
     def label(self) -> str:
         return f"{self.model} ({self.variant})" if self.variant else self.model
 
+    @property
+    def badges(self) -> tuple[str, ...]:
+        """How it was made, in words, without what the whole block shares."""
+        return self.made.words
+
+
+@dataclass(frozen=True)
+class PickedOnTest:
+    """What a row would be if something of it were picked on the test sets, as papers do: no result, and in no ranking and no test.
+
+    made: as the row's, with what was picked so. metrics: None where it is not known. gamma: None where none was added.
+    """
+
+    label: str
+    made: Badges
+    seeds: tuple[int, ...]
+    metrics: Mapping[str, Stat | None]
+    gamma: Stat | None = None
+    folders: tuple[str, ...] = ()
+
+    @property
+    def n(self) -> int:
+        return len(self.seeds)
+
 
 @dataclass(frozen=True)
 class Block:
     """Rows that may be compared with each other, and the published ones that may stand beside them.
 
     sampling: what the luck of the test images leaves of them, None where the runs' scores were not looked at.
+    on_test: what the rows would be if picked on test, None where nobody asked; shown in a table of its own.
     """
 
     title: str
@@ -128,6 +161,7 @@ class Block:
     chance: Mapping[str, float]
     published: tuple[Published, ...]
     sampling: Sampling | None = None
+    on_test: tuple[PickedOnTest, ...] | None = None
 
     @property
     def calibrated(self) -> bool:
@@ -140,15 +174,21 @@ def key_of(record: RunRecord) -> Key:
     return record.dataset.name, record.model.name, record.seed, record.identity
 
 
-def compare(records: Iterable[RunRecord], published: Iterable[Published] = (), folders: Mapping[Key, str] | None = None) -> list[Block]:
+def compare(
+    records: Iterable[RunRecord],
+    published: Iterable[Published] = (),
+    folders: Mapping[Key, str] | None = None,
+    strict: bool = False,
+) -> list[Block]:
     """The records in blocks of equal settings, by dataset; a run that is given twice counts once.
 
     Of `published`, a block shows what its dataset may stand beside (DatasetInfo.published_as). folders: where the runs are.
+    strict: inductive and class-inductive runs stand in blocks of their own; transductive ones always do.
     """
     unique = {key_of(r): r for r in sorted(records, key=lambda r: r.finished)}
     by_setting: dict[Setting, list[RunRecord]] = defaultdict(list)
     for record in unique.values():
-        by_setting[Setting.of(record)].append(record)
+        by_setting[Setting.of(record, strict)].append(record)
     known = list(published)
     settings = sorted(by_setting, key=lambda s: tuple(str(getattr(s, f.name)) for f in fields(s)))
     return [_block(setting, by_setting[setting], settings, known, folders or {}) for setting in settings]
@@ -162,20 +202,35 @@ def _block(
     title = [info.title or info.name, f"{points['backbone']} {points['backbone frozen or tuned']}", points["resolution"], points["split"]]
     if setting.kind != "attributes":  # another task than the one most people think of, whatever else stands beside it
         title.append(f"semantics: {setting.kind}")
+    if setting.training == TRANSDUCTIVE:  # alone too: nobody may take it for the usual task
+        title.append(TRANSDUCTIVE)
     rows = _rows(records, folders)
     reference = tuple(p for p in known if info.published_as and p.dataset == info.published_as)
     notes = []
     if differing := _differences(setting, settings):
         notes.append(f"Not comparable with the other blocks of {info.name}: here {', '.join(differing)}.")
-        title += [d.partition(": ")[2] for d in differing if d.partition(": ")[2] not in " ".join(title)]
+        title += [told for d in differing if (told := d.partition(": ")[2]) != SEEN_ALONE and told not in " ".join(title)]
+    if mixed := _mixed_protocols(rows):
+        notes.append(mixed)
     if absent := records[0].classes_without_images:
         notes.append(f"{len(absent)} of {info.classes} classes have no test image and count in no mean ({absent[0]}, ...).")
     if skipped := max(r.dataset.n_skipped for r in records):
         notes.append(f"{skipped} images that could not be read were skipped and are in none of the sets (features.skip_bad).")
-    notes += [_optimism(row) for row in rows if "H" in row.optimistic or "T1" in row.optimistic]
+    notes += [optimism(row) for row in rows if "H" in row.optimistic or "T1" in row.optimistic]
     if reference:
         notes.append("Published rows: as printed by others, under the protocol of each paper; not run here.")
     return Block(", ".join(title), setting, tuple(notes), tuple(rows), records[0].chance.model_dump(), reference)
+
+
+def differing(settings: Sequence[Setting]) -> list[str]:
+    """A sentence for each dataset of which results stand here that must not be compared, with the points in which they differ."""
+    said = []
+    for dataset in dict.fromkeys(setting.dataset for setting in settings):
+        own = [setting.described() for setting in settings if setting.dataset == dataset]
+        points = {name: list(dict.fromkeys(point[name] for point in own)) for name in own[0]}
+        if unlike := [f"{name} ({', '.join(values)})" for name, values in points.items() if len(values) > 1]:
+            said.append(f"Not all runs on {dataset} may be compared with each other: they differ in {'; '.join(unlike)}.")
+    return said
 
 
 def _differences(setting: Setting, settings: list[Setting]) -> list[str]:
@@ -185,7 +240,19 @@ def _differences(setting: Setting, settings: list[Setting]) -> list[str]:
     return [f"{name}: {value}" for name, value in own.items() if any(other[name] != value for other in others)]
 
 
-def _optimism(row: Row) -> str:
+def _mixed_protocols(rows: Sequence[Row]) -> str:
+    """The sentence that names whose training knew the semantics of unseen classes, "" if that tells no two rows apart."""
+    by: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        by[row.made.protocol or ""].append(row.label)
+    if len(by) < 2:
+        return ""
+    told = "; ".join(f"{protocol}: {', '.join(dict.fromkeys(labels))}" for protocol, labels in sorted(by.items()))
+    return f"Rows of two protocols stand here, since class-inductive training knows the semantics of the unseen classes ({told})."
+
+
+def optimism(row: Row) -> str:
+    """The sentence that says beside a table what picking on test would print."""
     found = ", ".join(f"{name} {stat.mean:.1f}" for name, stat in row.optimistic.items() if name in METRICS[:4])
     return f"{row.label}: picking on the test sets, as many papers do, would print {found}; it is no result."
 
@@ -225,26 +292,13 @@ def _row(members: list[RunRecord], telling: _Telling, folders: Mapping[Key, str]
         origin=f"{first.model.distribution} {first.model.version}",
         input=first.features.input,
         seeds=tuple(r.seed for r in members),
-        badges=_badges(first),
+        made=badges_of(first),
         metrics={name: Stat.of([getattr(r.metrics, name) for r in members]) for name in METRICS},
         uncalibrated_H=Stat.of([r.uncalibrated.H for r in members]),
         gamma=Stat.of([r.protocol.gamma for r in members]),
         costs={name: Stat.of(values) if values else None for name, values in costs.items()},
         optimistic={k: Stat.of([float(o[k]) for o in picked]) for k in shared},
         folders=tuple(folders[key_of(r)] for r in members if key_of(r) in folders),
-    )
-
-
-def _badges(record: RunRecord) -> tuple[str, ...]:
-    protocol = record.protocol
-    return (
-        protocol.training,
-        "trained elsewhere" if record.elsewhere else "last epoch" if protocol.selection == "last" else "epoch picked on validation",
-        *(["settings picked on validation"] if protocol.tuned else []),
-        "uncalibrated" if protocol.calibration == "none" else "gamma picked on validation",
-        *([f"{protocol.folds} validation folds"] if (protocol.folds or 1) > 1 else []),
-        "backbone tuned" if record.features.tuned else "backbone frozen",
-        *([record.model.pretraining_note] if record.model.pretraining_note else []),
     )
 
 

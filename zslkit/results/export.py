@@ -7,8 +7,9 @@ import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from zslkit.results.comparison import COSTS, METRICS, Block, Row, Stat
-from zslkit.results.tables import Cell, grid, plain, remarks
+from zslkit.results.badges import Badges, badges_of_published
+from zslkit.results.comparison import COSTS, METRICS, Block, PickedOnTest, Row, Stat
+from zslkit.results.tables import ON_TEST_NOTE, ON_TEST_TITLE, Cell, Grid, grid, on_test_grid, plain, remarks
 
 SETTING = ("dataset", "split", "semantics", "backbone", "source", "tuned", "resolution")
 BETWEEN = "|"
@@ -16,7 +17,7 @@ BETWEEN = "|"
 
 
 def latex(blocks: Sequence[Block]) -> str:
-    """A table for each block, with its notes below; needs \\usepackage{booktabs}.
+    """A table for each block, with its notes below, and one more for what was picked on test; needs \\usepackage{booktabs}.
 
     The best is bold, what is no run of ours is in italics. The run folders of each row stand in comments.
     """
@@ -24,23 +25,37 @@ def latex(blocks: Sequence[Block]) -> str:
 
 
 def _latex_block(block: Block) -> Iterator[str]:
-    content = grid(block)
+    content, runs = grid(block), len(block.rows)
+    made = [*content.rows[:runs], *content.rows[runs + 1 :]]  # chance was not made in any way
+    folders = {row.label: row.folders for row in block.rows}
+    yield from _latex_table(block.title, content, runs, folders, [*_protocols(made), *block.notes, *remarks(block)])
+    if (on_test := on_test_grid(block)) is not None:
+        yield ""
+        title = f"{block.title}. {ON_TEST_TITLE}"
+        yield from _latex_table(title, on_test, len(on_test.rows), folders, [*_protocols(on_test.rows), ON_TEST_NOTE])
+
+
+def _protocols(rows: Iterable[tuple[Cell, ...]]) -> list[str]:
+    return [f"{cells[0].text}: {cells[-1].text}." for cells in rows]
+
+
+def _latex_table(title: str, content: Grid, rule: int, folders: Mapping[str, Sequence[str]], notes: Sequence[str]) -> Iterator[str]:
+    """rule: how many rows stand above the line between runs and what is none."""
     last = len(content.header) - 1  # the protocol is a sentence and goes below
     yield "% needs \\usepackage{booktabs}"
-    for row in block.rows:
-        yield f"% {plain(row.label)}: {' '.join(map(plain, row.folders)) or 'run folders unknown'}"
-    yield from (r"\begin{table}", r"\centering", rf"\caption{{{escaped(block.title)}}}")
+    for label, places in folders.items():
+        yield f"% {plain(label)}: {' '.join(map(plain, places)) or 'run folders unknown'}"
+    yield from (r"\begin{table}", r"\centering", rf"\caption{{{escaped(title)}}}")
     yield rf"\begin{{tabular}}{{l{'r' * (last - 1)}}}"
     yield r"\toprule"
     yield f"{' & '.join(map(escaped, content.header[:last]))} \\\\"
     yield r"\midrule"
     for i, cells in enumerate(content.rows):
-        if i == len(block.rows):
+        if i == rule:
             yield r"\midrule"
         yield f"{' & '.join(map(_latex_cell, cells[:last]))} \\\\"
     yield from (r"\bottomrule", r"\end{tabular}", "", r"\footnotesize")
-    protocols = [f"{cells[0].text}: {cells[last].text}." for cells in content.rows[: len(block.rows)]]
-    yield from (f"{escaped(note)}\\par" for note in (*protocols, *block.notes, *remarks(block)))
+    yield from (f"{escaped(note)}\\par" for note in notes)
     yield r"\end{table}"
 
 
@@ -69,16 +84,18 @@ def escaped(text: str) -> str:
     return "".join(_SPECIAL.get(c, c) for c in plain(text))
 
 
+MADE = ("training", "selection", "calibration")
+"""Columns of what the words in `protocol` say: which protocol, how the epoch was picked, how gamma was."""
 HEADER = (
     *SETTING,
-    *("kind", "model", "variant", "origin", "input", "runs", "seeds", "protocol"),
+    *("kind", "model", "variant", "origin", "input", "runs", "seeds", "protocol", *MADE),
     *(f"{name}{part}" for name in METRICS for part in ("", "_std", *(("_low", "_high") if name != "AUSUC" else ()))),
     *("H_gamma_0", "H_gamma_0_std", "gamma", "gamma_std", *COSTS, "best", "folders"),
 )
 
 
 def as_csv(blocks: Sequence[Block]) -> str:
-    """A line for each row of each block, unrounded: runs of ours, chance, and published rows (the column `kind`).
+    """A line for each row of each block, unrounded: runs of ours, chance, what was picked on test, and published rows (the column `kind`).
 
     _std: over seeds. _low, _high: 95 % interval over draws of the test images. An empty place: not known.
     """
@@ -95,9 +112,32 @@ def _csv_rows(block: Block) -> Iterator[dict[str, Any]]:
     for row in block.rows:
         yield {"kind": "runs", **_own(row)}
     yield {"kind": "chance", "model": "chance", **block.chance}
+    for picked in block.on_test or ():
+        yield {"kind": "as papers do, no result", **_on_test(picked)}
     for entry in block.published:
         known = {name: value for name, value in entry.figures().items() if name in METRICS}
-        yield {"kind": "published", "model": entry.method, "input": entry.input, "protocol": entry.remarks, **known}
+        made = badges_of_published(entry)
+        # Where it was measured is its own, and not the block's that it stands beside.
+        where = {"split": None, "semantics": None, "backbone": made.backbone, "source": None, "tuned": entry.tuned}
+        how = {"resolution": made.resolution, "protocol": entry.remarks, **_made(made)}
+        yield {"kind": "published", "model": entry.method, "input": entry.input, **where, **how, **known}
+
+
+def _made(made: Badges) -> dict[str, str | None]:
+    return dict(zip(MADE, (made.protocol, made.selection, made.calibration), strict=True))
+
+
+def _on_test(row: PickedOnTest) -> dict[str, Any]:
+    return {
+        "model": row.label,
+        "input": row.made.input,
+        "runs": row.n,
+        "seeds": _joined(row.seeds),
+        "protocol": _joined(row.made.words),
+        **_made(row.made),
+        **_means({**row.metrics, "gamma": row.gamma}),
+        "folders": _joined(row.folders),
+    }
 
 
 def _own(row: Row) -> dict[str, Any]:
@@ -111,6 +151,7 @@ def _own(row: Row) -> dict[str, Any]:
         "runs": row.n,
         "seeds": _joined(row.seeds),
         "protocol": _joined(row.badges),
+        **_made(row.made),
         **_means(stats),
         **bounds,
         **{name: stat.mean if stat is not None else None for name, stat in row.costs.items()},

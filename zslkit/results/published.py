@@ -31,6 +31,10 @@ class Published(BaseModel):
     H: Percent | None
     backbone: str = "ResNet-101"
     averaging: Literal["per class", "per image"] = "per class"
+    protocol: Literal["inductive", "class-inductive", "transductive"] | None = None
+    selection: Literal["last", "validation", "test (as papers do)"] | None = None
+    calibration: Literal["none", "validation", "oracle"] | None = None
+    resolution: str | None = None
     source: str | None = None
     unconfirmed: tuple[Doubt, ...] = ()
     notes: str = ""

@@ -26,11 +26,14 @@ from filelock import FileLock, Timeout
 
 from zslkit.errors import DataError, UserError, ZslkitError
 from zslkit.files import replacing
+from zslkit.results.attribute_scores import KeptAttributes, read_attributes
 from zslkit.results.provenance import now
 from zslkit.results.record import RunRecord, parse_record
 from zslkit.results.scores import FromModel, Scores, ScoreStream, read_scores, told_apart
 
 RECORD, CONFIG, LOG, SCORES = "record.json", "config.yaml", "log.jsonl", "scores.npz"
+ATTRIBUTES = "attributes.npz"
+"""Optional: of a model that tells attributes."""
 WEIGHTS, CHECKPOINT = "model.safetensors", "checkpoint.pt"
 
 _FINISHED = re.compile(r"seed-?\d+-[0-9a-f]{12}")
@@ -153,6 +156,11 @@ class RunFolder:
             raise
         return self._kept
 
+    def keep_attributes(self, kept: KeptAttributes) -> None:
+        """Write attribute scores beside the scores. Raises CannotWrite."""
+        with _explained(self.path):
+            _write(self.path / ATTRIBUTES, kept.write)
+
     def commit(self, record: RunRecord, scores: Scores) -> None:
         """Write the settings, the scores and the record, and move the folder to its place in one step.
 
@@ -198,6 +206,10 @@ class Run:
     def scores(self) -> Scores:
         """The scores of both test sets, mapped. Raises DataError if the file is missing or damaged."""
         return read_scores(self.folder / SCORES)
+
+    def attributes(self) -> KeptAttributes | None:
+        """The attribute scores of both test sets, None if none were kept. Raises DataError if the file is damaged."""
+        return read_attributes(self.folder / ATTRIBUTES)
 
     def settings(self) -> dict[str, Any]:
         """The resolved settings, as the run was made with."""

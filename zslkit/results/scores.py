@@ -68,10 +68,10 @@ class ScoreStream:
         with zipfile.ZipFile(file, "w") as archive:
             _put_table(archive, "test_seen_scores", self.test_seen, (len(self.test_seen_labels), len(self.seen)))
             _put_table(archive, "test_unseen_scores", self.test_unseen, (len(self.test_unseen_labels), len(self.seen)))
-            _put(archive, "test_seen_labels", self.test_seen_labels.astype(np.int64, copy=False))
-            _put(archive, "test_unseen_labels", self.test_unseen_labels.astype(np.int64, copy=False))
-            _put(archive, "seen", self.seen)
-            _put(archive, "classes", np.array(self.classes, dtype=np.str_))
+            put(archive, "test_seen_labels", self.test_seen_labels.astype(np.int64, copy=False))
+            put(archive, "test_unseen_labels", self.test_unseen_labels.astype(np.int64, copy=False))
+            put(archive, "seen", self.seen)
+            put(archive, "classes", np.array(self.classes, dtype=np.str_))
 
     def keep(self, place: Path) -> Scores:
         """Write them to the new file `place`, to the disk, and give them back mapped."""
@@ -95,16 +95,18 @@ def _put_table(archive: zipfile.ZipFile, name: str, batches: Iterable[Table], sh
         raise ValueError(f"{name}: {rows} rows of scores came for {shape[0]} images")
 
 
-def _put(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
+def put(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
+    """Add an array to an archive as `numpy.load` reads it."""
     with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
         np.lib.format.write_array(member, array, allow_pickle=False)
 
 
-_UNREADABLE = (
+UNREADABLE = (
     *(OSError, ValueError, TypeError, EOFError, MemoryError, RuntimeError, NotImplementedError, OverflowError),
     *(zipfile.BadZipFile, zlib.error, struct.error),
 )
-_LONGEST_HEADER = 10_000
+"""What reading a file that is no whole archive of arrays may raise."""
+LONGEST_HEADER = 10_000
 _PIECE = 1 << 20
 
 
@@ -121,7 +123,7 @@ def read_scores(path: Path, verify: bool = True) -> Scores:
         raise DataError(f"{path} is missing; {mend}") from error
     except KeyError as error:
         raise DataError(f"{path}: {error.args[0]}; {mend}") from error
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise DataError(f"{path} is cut off or damaged ({error}); {mend}") from error
     if fault := _fault(arrays):
         raise DataError(f"{path}: {fault}; {mend}")
@@ -133,11 +135,11 @@ def _array(file: IO[bytes], archive: zipfile.ZipFile, name: str, verify: bool) -
     info = archive.getinfo(f"{name}.npy")
     with archive.open(info) as member:
         if not name.endswith("_scores") or info.compress_type != zipfile.ZIP_STORED:
-            array: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False, max_header_size=_LONGEST_HEADER)
+            array: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False, max_header_size=LONGEST_HEADER)
             return array
         version = np.lib.format.read_magic(member)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(member, max_header_size=_LONGEST_HEADER)
+        shape, fortran, dtype = read(member, max_header_size=LONGEST_HEADER)
         begin = member.tell()
         if dtype.hasobject or min(shape, default=0) < 0 or begin + dtype.itemsize * math.prod(shape) != info.file_size:
             raise ValueError(f"{name} is said to be {dtype} of shape {shape}, and {info.file_size - begin} bytes are there")

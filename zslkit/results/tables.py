@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from zslkit.results.comparison import Block, Row, Stat
+from zslkit.results.badges import NOT_STATED, Badges, badges_of_published
+from zslkit.results.comparison import METRICS, Block, PickedOnTest, Row, Stat
 from zslkit.results.published import Published
 
 if TYPE_CHECKING:
@@ -15,11 +16,16 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 DASH = "-"
+ON_TEST_TITLE = "As papers do: picked on the test sets, no results"
+ON_TEST_NOTE = (
+    "Nothing in this table is a result: test (as papers do) takes the epoch with the best H and, for T1, that with the best T1, both on "
+    "the test sets; oracle takes the gamma with the best H on them. The rows are in no ranking and in no test."
+)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One place of a table. grey: it is no run of ours. interval: stands behind the text, or below it where room is short."""
+    """One place of a table. grey: it is no result of ours. interval: stands behind the text, or below it where room is short."""
 
     text: str
     bold: bool = False
@@ -36,7 +42,7 @@ class Grid:
 
 
 def grid(block: Block) -> Grid:
-    """The block's runs, then chance, then published results."""
+    """The block's runs, then chance, then published results; what was picked on test stands in `on_test_grid`."""
     metrics = ["T1", "U", "S", "H", *(["H, gamma 0"] if block.calibrated else []), "AUSUC"]
     header = ("model", "runs", *metrics, "parameters", "training", "peak memory", "protocol")
     chance = ["chance", "", *(_figure(_chance_of(block, name)) for name in metrics), "", "", "", "answers at random"]
@@ -44,6 +50,13 @@ def grid(block: Block) -> Grid:
     rows.append(tuple(Cell(text, grey=True) for text in chance))
     rows += [_published_cells(entry, metrics) for entry in block.published]
     return Grid(header, tuple(rows))
+
+
+def on_test_grid(block: Block) -> Grid | None:
+    """What the block's rows would be if picked on test, a table of its own without a winner; None where nobody asked or there is none."""
+    if not block.on_test:
+        return None
+    return Grid(("model", "runs", *METRICS, "protocol"), tuple(_on_test_cells(row) for row in block.on_test))
 
 
 def rich_table(blocks: Sequence[Block]) -> RenderableType:
@@ -58,21 +71,26 @@ def rich_table(blocks: Sequence[Block]) -> RenderableType:
     for block in blocks:
         content = grid(block)
         split = content.header.index("parameters")
-        runs = [(row[0], *row[split:]) for row in content.rows[: len(block.rows)]]
+        places = [*range(len(block.rows)), *range(len(block.rows) + 1, len(content.rows))]  # chance was not made in any way
+        made = [(content.rows[i][0], *content.rows[i][split:]) for i in places]
         # Text, not markup, here and below: names of plugins and datasets are data and may hold brackets.
         parts.append(Text(plain(block.title), style="bold"))
         parts.append(_rich_part(content.header[:split], [row[:split] for row in content.rows]))
-        parts.append(_rich_part((content.header[0], *content.header[split:]), runs))
+        parts.append(_rich_part((content.header[0], *content.header[split:]), made))
+        if (on_test := on_test_grid(block)) is not None:
+            parts.append(Text(ON_TEST_TITLE, style="dim"))
+            parts.append(_rich_part(on_test.header, on_test.rows, style="dim"))
+            parts.append(Text(ON_TEST_NOTE, style="dim"))
         parts += [Text(plain(note), style="dim") for note in (*block.notes, *remarks(block))]
         parts.append(Text(""))
     return Group(*parts)
 
 
-def _rich_part(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Table:
+def _rich_part(header: Sequence[str], rows: Sequence[Sequence[Cell]], style: str = "") -> Table:
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, style=style, header_style=style or "table.header")
     for name in header:
         words = name in ("model", "protocol")
         table.add_column(name, justify="left" if words else "right", no_wrap=not words, overflow="fold", min_width=8 if words else None)
@@ -100,12 +118,20 @@ def markdown(blocks: Sequence[Block]) -> str:
     lines: list[str] = []
     for block in blocks:
         content = grid(block)
-        lines += [f"### {_escaped(block.title)}", ""]
-        lines.append(f"| {' | '.join(content.header)} |")
-        lines.append(f"|{'|'.join('---' if i in (0, len(content.header) - 1) else '--:' for i in range(len(content.header)))}|")
-        lines += [f"| {' | '.join(_marked(cell) for cell in row)} |" for row in content.rows]
+        lines += [f"### {_escaped(block.title)}", "", *_markdown_table(content)]
+        if (on_test := on_test_grid(block)) is not None:
+            lines += ["", f"#### {ON_TEST_TITLE}", "", *_markdown_table(on_test), "", f"*{ON_TEST_NOTE}*"]
         lines += ["", *(f"- {_escaped(note)}" for note in block.notes), *([""] if block.notes else [])]
     return "\n".join(lines)
+
+
+def _markdown_table(content: Grid) -> list[str]:
+    last = len(content.header) - 1
+    return [
+        f"| {' | '.join(content.header)} |",
+        f"|{'|'.join('---' if i in (0, last) else '--:' for i in range(last + 1))}|",
+        *(f"| {' | '.join(_marked(cell) for cell in row)} |" for row in content.rows),
+    ]
 
 
 def as_json(blocks: Sequence[Block]) -> list[dict[str, Any]]:
@@ -117,11 +143,24 @@ def as_json(blocks: Sequence[Block]) -> list[dict[str, Any]]:
             "notes": list(block.notes),
             "rows": [_row_data(row) for row in block.rows],
             "chance": dict(block.chance),
-            "published": [{**entry.model_dump(mode="json"), "confirmed": entry.confirmed} for entry in block.published],
+            "published": [published_data(entry) for entry in block.published],
             "sampling": _sampling_data(block),
+            "as_papers_do": None
+            if block.on_test is None
+            else {"said": ON_TEST_NOTE, "rows": [_on_test_data(row) for row in block.on_test]},
         }
         for block in blocks
     ]
+
+
+def published_data(entry: Published) -> dict[str, Any]:
+    """A published row as plain data."""
+    return {
+        **entry.model_dump(mode="json"),
+        "tuned": entry.tuned,
+        "confirmed": entry.confirmed,
+        "badges": badges_of_published(entry).as_data(),
+    }
 
 
 def _sampling_data(block: Block) -> dict[str, Any] | None:
@@ -136,10 +175,23 @@ def _sampling_data(block: Block) -> dict[str, Any] | None:
     return {"resamples": said.resamples, "seed": said.seed, "approximated": said.approximated, "pairs": pairs}
 
 
-def _row_data(row: Row) -> dict[str, Any]:
-    def data(stats: Any) -> dict[str, Any]:
-        return {name: asdict(stat) if stat is not None else None for name, stat in stats.items()}
+def _stats_data(stats: Mapping[str, Stat | None]) -> dict[str, Any]:
+    return {name: asdict(stat) if stat is not None else None for name, stat in stats.items()}
 
+
+def _on_test_data(row: PickedOnTest) -> dict[str, Any]:
+    return {
+        "model": row.label,
+        "n": row.n,
+        "seeds": list(row.seeds),
+        "badges": row.made.as_data(),
+        "metrics": _stats_data(row.metrics),
+        "gamma": None if row.gamma is None else asdict(row.gamma),
+        "folders": list(row.folders),
+    }
+
+
+def _row_data(row: Row) -> dict[str, Any]:
     return {
         "model": row.model,
         "variant": row.variant,
@@ -147,12 +199,12 @@ def _row_data(row: Row) -> dict[str, Any]:
         "input": row.input,
         "n": row.n,
         "seeds": list(row.seeds),
-        "badges": list(row.badges),
-        "metrics": data(row.metrics),
+        "badges": row.made.as_data(),
+        "metrics": _stats_data(row.metrics),
         "uncalibrated_H": asdict(row.uncalibrated_H),
         "gamma": asdict(row.gamma),
-        "costs": data(row.costs),
-        "optimistic": data(row.optimistic),
+        "costs": _stats_data(row.costs),
+        "optimistic": _stats_data(row.optimistic),
         "best": sorted(row.best),
         "intervals": {name: list(bounds) for name, bounds in row.intervals.items()},
         "folders": list(row.folders),
@@ -171,17 +223,37 @@ def _run_cells(row: Row, metrics: list[str]) -> tuple[Cell, ...]:
     )
 
 
+def _on_test_cells(row: PickedOnTest) -> tuple[Cell, ...]:
+    shown = [DASH if (stat := row.metrics[name]) is None else _spread(stat, _digits(name)) for name in METRICS]
+    words = [badge if row.gamma is None else _with_gamma(badge, row.gamma) for badge in row.made.words]
+    texts = [row.label, str(row.n), *shown, ", ".join([*words, *([row.made.input] if row.made.input else [])])]
+    return tuple(Cell(text, grey=True) for text in texts)
+
+
 def _interval(row: Row, metric: str) -> str:
     """Of H alone, in brackets: the table would burst with all; JSON and CSV hold the others."""
     bounds = row.intervals.get(metric) if metric == "H" else None
     return f"[{bounds[0]:.1f}, {bounds[1]:.1f}]" if bounds else ""
 
 
+STATED = ("protocol", "selection", "calibration", "resolution", "split")
+"""Marks of which a published row says so where they are not stated."""
+
+
+def how_published(entry: Published) -> str:
+    """How a published row was made, and which of its marks nobody has stated."""
+    made: Badges = badges_of_published(entry)
+    shown = [mark.text for mark in made.marks() if mark.kind not in ("note", "input", "trained", "backbone")]
+    shown.append(f"{made.backbone} {made.trained}")
+    missing = [kind for kind in STATED if getattr(made, kind) is None]
+    return ", ".join(shown) + (f"; {NOT_STATED}: {', '.join(missing)}" if missing else "")
+
+
 def _published_cells(entry: Published, metrics: list[str]) -> tuple[Cell, ...]:
     def shown(name: str) -> str:
         return _figure(entry.figures().get(name)) + ("?" if name in entry.unconfirmed else "")
 
-    remarks = "; ".join(part for part in ("published", entry.remarks) if part)
+    remarks = "; ".join(part for part in ("published", how_published(entry), entry.remarks) if part)
     texts = [f"{entry.method}, {entry.input}", "", *(shown(name) for name in metrics), "", "", "", remarks]
     return tuple(Cell(text, grey=True) for text in texts)
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from zslkit.errors import TrainingError
-from zslkit.testing.bench import Bench, difference, state_of
+from zslkit.fitting import attribute_batches
+from zslkit.testing.bench import CPU, Bench, difference, state_of
 from zslkit.testing.check import Failed, Skipped, check
 from zslkit.testing.declared import declared_inputs
 
@@ -92,6 +93,32 @@ def attention_maps(bench: Bench) -> str | None:
         if part.channels is not None:
             _sound(name, "channels", part.channels, (count, attributes, depth))
     return f"{len(parts)} part{'s' if len(parts) > 1 else ''}: {', '.join(parts)}"
+
+
+@check(
+    reason="`zslkit evaluate` measures by them how well a model tells attributes, in the dataset's order of attributes.",
+    hint="let `predicted_attributes` give (B, A), a whole column of NaN for an attribute that the model does not tell, and nothing that "
+    "hangs on the batch's other images; or leave it as it is",
+    after=[scores_shape],
+)
+def predicted_attributes(bench: Bench) -> str | None:
+    trained, source = bench.trained(), bench.inputs().source
+    try:
+        batches = attribute_batches(trained.model, source, bench.test, CPU)
+        if batches is None:
+            raise Skipped("it offers no attribute scores")
+        told = np.concatenate(list(batches))
+        alone = attribute_batches(trained.model, source, bench.test[:1], CPU)
+        assert alone is not None
+        first = np.concatenate(list(alone))
+    except TrainingError as error:
+        raise Failed(str(error)) from error
+    silent = np.isnan(told).all(axis=0)
+    if np.isnan(told[:, ~silent]).any():
+        raise Failed("some images of an attribute have a score and others NaN")
+    if not np.allclose(first, told[:1], rtol=RTOL, atol=ATOL * float(np.nanmax(np.abs(told), initial=0.0)), equal_nan=True):
+        raise Failed("the attribute scores of an image move with the others of its batch")
+    return f"{int(silent.sum())} of {told.shape[1]} attributes are not told" if silent.any() else None
 
 
 def _sound(part: str, what: str, tensor: Tensor, shape: tuple[int, ...]) -> None:

@@ -49,6 +49,7 @@ CHECKS: tuple[Check, ...] = (
     answers.scores_of_each_image,
     answers.scoring_leaves_no_trace,
     answers.attention_maps,
+    answers.predicted_attributes,
     training.same_seed_same_model,
     training.other_seed_other_model,
     training.saves_and_loads,

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zslkit.model import TrainingView
+from zslkit.model import TrainingView, UnlabelledView
 from zslkit.progress import Reporter
 
 SHARE = 0.5
@@ -41,6 +41,9 @@ class Resident:
 
     def everything(self) -> tuple[Tensor, Tensor]:
         return self._view.everything()
+
+    def unlabelled(self) -> UnlabelledView:
+        return self._view.unlabelled()
 
 
 def free_memory(device: torch.device) -> int:

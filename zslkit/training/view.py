@@ -1,4 +1,4 @@
-"""What a model is trained on: the images of seen classes in trainval, and nothing else."""
+"""What a model is trained on: the images of seen classes in trainval, and nothing else unless it says that it is transductive."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zslkit.dataset import Dataset, Maps
+from zslkit.errors import UserError
+from zslkit.model import Model
 
 Index = NDArray[np.int64]
 
@@ -60,13 +62,35 @@ class ArraySource:
     stored = batch
 
 
-class View:
-    """A TrainingView over a source. It holds no index of a test image, so none can be asked for."""
+class Unlabelled:
+    """A zslkit.model.UnlabelledView: the images of both test sets, mixed, so that their order tells neither label nor set."""
 
     def __init__(self, source: Source, dataset: Dataset) -> None:
+        both = np.sort(np.concatenate([dataset.split.test_seen, dataset.split.test_unseen]))
+        self._source, self._index = source, np.random.default_rng(len(both)).permutation(both)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def batch(self, index: Index) -> Tensor:
+        return self._source.batch(self._index[index])
+
+    def everything(self) -> Tensor:
+        return _joined(self)
+
+
+class View:
+    """A TrainingView over a source. It holds no index of a test image, so none can be asked for.
+
+    kind: the class of the model that is to be trained; only one that declares itself transductive is given unlabelled images.
+    """
+
+    def __init__(self, source: Source, dataset: Dataset, kind: type[Model] = Model) -> None:
         self._source = source
         self._index = dataset.split.trainval
         self._labels = dataset.labels[self._index]
+        self._kind = kind
+        self._unlabelled = Unlabelled(source, dataset) if kind.protocol == "transductive" else None
 
     @property
     def labels(self) -> Index:
@@ -84,10 +108,30 @@ class View:
         return None if stored is None else stored(self._index[index])
 
     def everything(self) -> tuple[Tensor, Tensor]:
-        inputs = torch.empty(0)
-        for i in range(0, len(self), 1024):
-            part = self.batch(np.arange(i, min(i + 1024, len(self))))
-            if not i:  # made whole at once: parts that are joined at the end take the room twice
-                inputs = torch.empty((len(self), *part.shape[1:]))
-            inputs[i : i + len(part)] = part
-        return inputs, torch.from_numpy(self._labels)
+        return _joined(self), torch.from_numpy(self._labels)
+
+    def unlabelled(self) -> Unlabelled:
+        """The test images without their labels. Raises UserError for a model that does not declare itself transductive."""
+        if self._unlabelled is None:
+            raise UserError(
+                f"{self._kind.__name__} asks for the unlabelled test images and declares itself {self._kind.protocol}; "
+                'only a model with protocol = "transductive" is given them, and its rows stand in tables of their own'
+            )
+        return self._unlabelled
+
+
+class _Batches(Protocol):
+    def __len__(self) -> int: ...
+
+    def batch(self, index: Index) -> Tensor: ...
+
+
+def _joined(view: _Batches) -> Tensor:
+    """All inputs (N, ...) of a view."""
+    inputs = torch.empty(0)
+    for i in range(0, len(view), 1024):
+        part = view.batch(np.arange(i, min(i + 1024, len(view))))
+        if not i:  # made whole at once: parts that are joined at the end take the room twice
+            inputs = torch.empty((len(view), *part.shape[1:]))
+        inputs[i : i + len(part)] = part
+    return inputs
