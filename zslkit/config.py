@@ -18,8 +18,11 @@ from pydantic.fields import FieldInfo
 from zslkit import yaml_lines
 from zslkit.config_words import choices, takes
 from zslkit.errors import UserError, did_you_mean
+from zslkit.files import read_small
 
 Input = Literal["pooled", "map", "image"]
+LONGEST = 16 << 20
+"""Bytes of a file of settings; a card that lists 20,000 unseen classes has half a megabyte."""
 
 
 class Config(BaseModel):
@@ -189,6 +192,8 @@ def parse_set(items: Iterable[str]) -> Layer:
             value = yaml.safe_load(text)
         except yaml.YAMLError:
             value = text
+        except RecursionError as error:
+            raise UserError(f"--set {key}: the value is nested too deeply; write it in a file and name that with --config") from error
         if isinstance(value, str):
             value = _number(value)
         _place(values, key.strip(), value, f"--set {item!r}")
@@ -238,14 +243,16 @@ def _numbers(value: Any) -> Any:
 def read_yaml(path: Path, origin: str | None = None) -> Layer:
     """A YAML file of settings. Raises UserError if it is missing, no YAML, or no mapping."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_small(path, LONGEST)
+    except (OSError, ValueError) as error:
         raise UserError(f"The settings file {path} cannot be read ({error}); check the path") from error
     try:
         values, lines = yaml_lines.load(text)
         values = values or {}
     except yaml_lines.TwiceError as error:
         raise UserError(f"{path}: {error}") from error
+    except yaml_lines.TooMuch as error:
+        raise UserError(f"{path}: {error}; write the values out") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""

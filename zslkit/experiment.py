@@ -16,6 +16,7 @@ from zslkit.config import Settings
 from zslkit.data.catalog import DATASETS, is_card, load_dataset
 from zslkit.data.unreadable import readable
 from zslkit.dataset import Dataset
+from zslkit.determinism import deterministic as only_deterministic
 from zslkit.devices import choose_device as choose_device
 from zslkit.evaluation.attributes import present_attributes
 from zslkit.evaluation.gzsl import Metrics, measure, peak
@@ -90,6 +91,7 @@ def run(
     device: str = "auto",
     out: str | Path = "runs",
     again: bool = False,
+    deterministic: bool = False,
     reporter: Reporter | None = None,
     trained: Elsewhere | None = None,
     trackers: Sequence[str] = (),
@@ -97,29 +99,31 @@ def run(
     """Train `model` on the trainval images of `dataset`, evaluate it, and keep everything in a run folder below `out`.
 
     A run that is there already is given back as it is, unless `again`; an interrupted one goes on where it stopped.
+    deterministic: see zslkit.determinism; it decides no identity, since it moves results by rounding at most.
     trained: weights of another program instead of a training; then nothing is picked on validation.
     trackers: names of those that are told how the run goes; they decide nothing of it, and a run that is there is not told again.
     Raises UserError for whatever the caller can mend, TrainingError if training breaks down.
     """
     ranks.join()
     reporter = (reporter if ranks.first() else None) or Silent()
-    with ranks.in_turn():
-        ready = tracking.load(trackers)  # first, so that one that cannot be used costs nothing
-        plan = make_plan(model, dataset, settings=settings, config=config, preset=preset, overrides=overrides)
-        where = choose_device(device)
-        encoder = plan.encoder()  # before the data, since weights that are missing are told at once then
-        data = load_dataset(dataset, data_root)
-        kind = choose_input(plan.kind.inputs, plan.features, data, plan.entry.name)
-        began = time.monotonic()
-        if plan.features.skip_bad:
-            data = readable(data, reporter)
-    inputs = prepare(data, plan.features, kind, where, reporter, encoder)
-    job = _Job(plan, data, inputs, seed, where, reporter, time.monotonic() - began, _published_as(dataset), trained, ready)
-    if not ranks.several():
-        return job.result(Path(out), again)
-    if trained is None and shares_batches(plan.kind):
-        return job.result(Path(out), again) if ranks.first() else job.beside(Path(out))
-    return job.by_one(Path(out), again)
+    with only_deterministic(deterministic):
+        with ranks.in_turn():
+            ready = tracking.load(trackers)  # first, so that one that cannot be used costs nothing
+            plan = make_plan(model, dataset, settings=settings, config=config, preset=preset, overrides=overrides)
+            where = choose_device(device)
+            encoder = plan.encoder()  # before the data, since weights that are missing are told at once then
+            data = load_dataset(dataset, data_root)
+            kind = choose_input(plan.kind.inputs, plan.features, data, plan.entry.name)
+            began = time.monotonic()
+            if plan.features.skip_bad:
+                data = readable(data, reporter)
+        inputs = prepare(data, plan.features, kind, where, reporter, encoder)
+        job = _Job(plan, data, inputs, seed, where, reporter, time.monotonic() - began, _published_as(dataset), trained, ready)
+        if not ranks.several():
+            return job.result(Path(out), again)
+        if trained is None and shares_batches(plan.kind):
+            return job.result(Path(out), again) if ranks.first() else job.beside(Path(out))
+        return job.by_one(Path(out), again)
 
 
 @dataclass(frozen=True)
@@ -167,7 +171,10 @@ class _Job:
         key = self.key
         with RunFolder.open(out, self.data.name, self.plan.entry.name, self.seed, key, self.reporter.note) as folder:
             if ranks.agreed(folder.finished and not again):
-                return Result(load_run(folder.path).record, folder.path, reused=True)
+                there = load_run(folder.path).record
+                if torch.are_deterministic_algorithms_enabled() and not there.environment.deterministic:
+                    self.reporter.note(f"{folder.path} is there already and was made without --deterministic; --again makes it anew")
+                return Result(there, folder.path, reused=True)
             if folder.finished:
                 folder.retire()
             ranks.wait()
@@ -361,7 +368,9 @@ class _Job:
             optimistic=optimistic,
             per_class={c: None if np.isnan(a) else float(a) for c, a in zip(data.classes, metrics.per_class, strict=True)},
             costs=costs,
-            environment=environment(str(self.device), torch.get_num_threads(), ranks.size()),
+            environment=environment(
+                str(self.device), torch.get_num_threads(), ranks.size(), deterministic=torch.are_deterministic_algorithms_enabled()
+            ),
             git=git_state(),
             elsewhere=self.elsewhere.label if self.elsewhere else "",
             started=started,

@@ -11,11 +11,15 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from zslkit.printable import bounded, printable
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 EVERY = 10.0
 """Seconds between two plain lines of one phase."""
+WIDEST = 100
+"""Characters of a name beside a bar."""
 
 
 class Phase(Protocol):
@@ -62,7 +66,7 @@ class Plain:
         self._stream, self._clock = stream, clock
 
     def note(self, text: str) -> None:
-        print(text, file=self._stream, flush=True)
+        print(bounded(printable(text)), file=self._stream, flush=True)
 
     @contextmanager
     def phase(self, name: str, total: int | None = None) -> Iterator[Phase]:
@@ -114,12 +118,12 @@ class Rich:
         self._open = 0
 
     def note(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False)
+        self._console.print(bounded(printable(text)), markup=False, highlight=False)
 
     @contextmanager
     def phase(self, name: str, total: int | None = None) -> Iterator[Phase]:
         bars = self._start()
-        task = bars.add_task(name, total=total, figures="")
+        task = bars.add_task(bounded(printable(name), WIDEST), total=total, figures="")
         start, ended = time.monotonic(), "stopped after "
         try:
             yield _RichPhase(bars, task)

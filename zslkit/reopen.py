@@ -24,11 +24,12 @@ from zslkit.data.images import read_image
 from zslkit.data.store import to_stored
 from zslkit.data.unreadable import readable
 from zslkit.dataset import Dataset, Index
+from zslkit.determinism import deterministic
 from zslkit.errors import DataError, UnknownName, UserError
 from zslkit.fitting import make_model
 from zslkit.model import Model
 from zslkit.progress import Reporter, Silent
-from zslkit.results.record import RunRecord
+from zslkit.results.record import Environment, RunRecord
 from zslkit.results.runs import WEIGHTS, Run, load_run
 from zslkit.settings import MODELS, Plan
 from zslkit.training import weights
@@ -125,7 +126,7 @@ class Trained:
             )
         if self.inputs.tuned:
             return self.inputs
-        with _threads(self.run.record.environment.threads):
+        with _as_then(self.run.record.environment):
             return prepare(self.dataset, self.plan.features, "image", self.device, self.reporter, self.plan.encoder())
 
     @cached_property
@@ -149,7 +150,7 @@ def reopen(folder: Path, data_root: str | Path = "data", device: torch.device | 
     if plan.features.skip_bad:
         dataset = readable(dataset, reporter)
     _compare(run, dataset.name, dataset.fingerprints())
-    with _threads(record.environment.threads):
+    with _as_then(record.environment):
         inputs = prepare(dataset, plan.features, record.features.input, device, reporter, plan.encoder())
     if not inputs.tuned:  # else the backbone's weights are the run's own
         _compare(run, dataset.name, {"features": inputs.fingerprint})
@@ -226,11 +227,12 @@ def _read(path: Path) -> Any:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Compute with as many threads as the run did: weights trained on trainval are kept by that number."""
+def _as_then(environment: Environment) -> Iterator[None]:
+    """Compute with as many threads as the run did, and as deterministically: weights trained on trainval are kept by both."""
     before = torch.get_num_threads()
-    torch.set_num_threads(max(1, count))
+    torch.set_num_threads(max(1, environment.threads))
     try:
-        yield
+        with deterministic(environment.deterministic):
+            yield
     finally:
         torch.set_num_threads(before)

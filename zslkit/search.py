@@ -11,7 +11,7 @@ from typing import Any
 
 from zslkit import ranks
 from zslkit.errors import DataError, UserError
-from zslkit.files import replacing
+from zslkit.files import parse_json, read_small, replacing
 
 LOST = -1.0
 """The H of a point that could not be trained: below every figure, and never the best."""
@@ -83,7 +83,7 @@ class Search:
         if not self._kept.is_file():
             return {}
         try:
-            rows = json.loads(self._kept.read_text(encoding="utf-8"))
+            rows = parse_json(read_small(self._kept))
             return {tuple(row["place"]): {**row["figures"], "H": float(row["figures"]["H"])} for row in rows}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"The tried settings in {self._kept} are damaged ({error}); remove that file and run again") from error

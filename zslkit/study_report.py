@@ -11,6 +11,7 @@ from typing import Any
 from zslkit.errors import ZslkitError
 from zslkit.files import replacing
 from zslkit.results.comparison import Stat
+from zslkit.results.tables import markdown_text, plain
 from zslkit.study import FIGURES, Line, Study
 
 HEADER = ("variant", "runs", *FIGURES, "training")
@@ -31,12 +32,12 @@ def cells(lines: Sequence[Line]) -> list[tuple[str, ...]]:
 
 def markdown(study: Study, lines: Sequence[Line]) -> str:
     """Title, table and how it was made, as Markdown."""
-    rows = [" | ".join(_escaped(cell) for cell in row) for row in [HEADER, *cells(lines)]]
+    rows = [" | ".join(markdown_text(cell) for cell in row) for row in [HEADER, *cells(lines)]]
     rule = "|".join(["---", *["--:"] * (len(HEADER) - 1)])
     seeds = ", ".join(map(str, study.seeds))
-    how = f"{study.model} on {study.dataset}, seeds {seeds}; mean ± standard deviation over runs."
-    parts = [f"### {study.title}", "", f"| {rows[0]} |", f"|{rule}|", *(f"| {row} |" for row in rows[1:]), "", how]
-    return "\n".join([*parts, *(["", study.notes.strip()] if study.notes else []), ""])
+    how = f"{markdown_text(f'{study.model} on {study.dataset}')}, seeds {seeds}; mean ± standard deviation over runs."
+    parts = [f"### {markdown_text(study.title)}", "", f"| {rows[0]} |", f"|{rule}|", *(f"| {row} |" for row in rows[1:]), "", how]
+    return "\n".join([*parts, *(["", *map(plain, study.notes.strip().split("\n"))] if study.notes else []), ""])
 
 
 def as_data(study: Study, lines: Sequence[Line]) -> dict[str, Any]:
@@ -95,7 +96,3 @@ def _draw(study: Study, lines: Sequence[Line], path: Path) -> None:
 
 def _spread(stat: Stat, digits: int) -> str:
     return f"{stat.mean:.{digits}f}" + ("" if stat.std is None else f" ± {stat.std:.{digits}f}")
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|")

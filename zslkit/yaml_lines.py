@@ -8,6 +8,14 @@ from typing import Any
 import yaml
 
 
+class TooMuch(yaml.YAMLError):
+    """Text whose aliases unfold to more than anybody would write, or without end, or that is nested so deeply."""
+
+
+MOST = 1_000_000
+"""Values of one text, what aliases stand for counted at each of them. A card of 20,000 classes has fewer than 100,000."""
+
+
 class TwiceError(Exception):
     """A key that stands twice in one mapping, of which YAML would silently take the last."""
 
@@ -19,17 +27,34 @@ class TwiceError(Exception):
 def load(text: str) -> tuple[Any, dict[str, int]]:
     """What the text says, and dotted key -> line, from 1; items of a list are numbered: `freeze.0`.
 
-    What an alias (*name) stands for has the line of its key alone. Raises yaml.YAMLError, and TwiceError.
+    What an alias (*name) stands for has the line of its key alone. Raises yaml.YAMLError (TooMuch), and TwiceError.
     """
-    loader = yaml.SafeLoader(text)
+    loader = yaml.SafeLoader(text)  # knows plain values alone; a tag of Python is an error
     try:
         node = loader.get_single_node()
         if node is None:
             return None, {}
+        if _count(node, {}) > MOST:
+            raise TooMuch(f"it has more than {MOST:,} values, those counted that aliases (*) stand for")
         lines = dict(_lines(node, "", set()))  # before construction, which resolves << into keys of other places
         return loader.construct_document(node), lines
+    except RecursionError as error:
+        raise TooMuch("it is nested too deeply") from error
     finally:
         loader.dispose()
+
+
+def _count(node: yaml.Node, known: dict[int, int]) -> int:
+    """Values below the node and itself. known: node -> its count, 0 while it is being counted."""
+    if id(node) not in known:
+        known[id(node)] = 0
+        inner = node.value if isinstance(node, yaml.SequenceNode) else ()
+        if isinstance(node, yaml.MappingNode):
+            inner = [part for pair in node.value for part in pair]
+        known[id(node)] = 1 + sum(_count(part, known) for part in inner)
+    if not known[id(node)]:
+        raise TooMuch("an alias (*) stands for a value that it is part of")
+    return known[id(node)]
 
 
 def _lines(node: yaml.Node, prefix: str, seen: set[int]) -> Iterator[tuple[str, int]]:

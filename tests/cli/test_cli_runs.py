@@ -74,7 +74,7 @@ def test_run_hands_on_every_option(runner: Recorder, capsys: pytest.CaptureFixtu
     options = (
         "--seed 3 --data-root d --set a=1 --set b.c=2 --config c.yaml --preset p --backbone net --backbone-weights random --input pooled"
     )
-    line = f"run --model eszsl --dataset digits {options} --precision bfloat16 --device cpu --out o --again --json"
+    line = f"run --model eszsl --dataset digits {options} --precision bfloat16 --device cpu --deterministic --out o --again --json"
     assert app.main(line.split()) == 0
     ((arguments, given),) = runner.given
     assert arguments == ("eszsl", "digits")
@@ -90,6 +90,7 @@ def test_run_hands_on_every_option(runner: Recorder, capsys: pytest.CaptureFixtu
         "out": Path("o"),
         "trackers": (),
         "again": True,
+        "deterministic": True,
     }
     told = json.loads(capsys.readouterr().out)  # although something else printed
     assert (told["model"], told["metrics"]["H"], told["run_folder"]) == ("alpha", 44.4, "runs/x")

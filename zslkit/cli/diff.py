@@ -59,7 +59,7 @@ def diff(first: Path, second: Path, data_root: Path | None, sheet: Path | None, 
     if outcome is not None:
         _print_outcome(a, b, outcome)
     if drawn:
-        click.echo(f"\nwritten: {drawn}")
+        click.echo("\n" + printable(f"written: {drawn}"))
     elif sheet is not None:
         tell(f"No answer changed, so there is nothing to draw on {sheet}")
     if why:

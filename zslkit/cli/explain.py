@@ -131,7 +131,7 @@ def _data(trained: Trained, blocks: list[Block], scored: dict[str, Localisation]
 def _print(trained: Trained, blocks: list[Block], scored: dict[str, Localisation], out: Path) -> None:
     if blocks:
         print_table(_table(trained, blocks))
-        click.echo(f"written: {out}")
+        click.echo(printable(f"written: {out}"))
     if scored:
         rows = [(part, f"{100 * s.right:.1f}", f"{100 * s.chance:.1f}", str(s.cases)) for part, s in scored.items()]
         click.echo(

@@ -13,6 +13,7 @@ import click
 
 from zslkit import ranks
 from zslkit.errors import ZslkitError
+from zslkit.printable import bounded, printable
 
 
 @dataclass
@@ -29,11 +30,20 @@ class State:
 
 
 def tell(sentence: str) -> None:
-    """Write one sentence to standard error. Of several processes, those that are not the first say who they are."""
+    """Write one sentence to standard error, on one line whatever the names in it hold.
+
+    Of several processes, those that are not the first say who they are.
+    """
     if ranks.bystander() and not ranks.joined():
         return  # up to there all go the same way, and the first one says the same
     who = f"process {int(os.environ['RANK']) + 1} of {os.environ['WORLD_SIZE']}: " if ranks.bystander() else ""
-    print(f"zslkit: {who}{sentence}", file=sys.stderr, flush=True)
+    print(f"zslkit: {who}{bounded(printable(sentence))}", file=sys.stderr, flush=True)
+
+
+def tell_traceback(error: BaseException) -> None:
+    """Write where the error came from to standard error; its lines stay, and nothing in them commands the terminal."""
+    text = "".join(traceback.format_exception(error))
+    print("\n".join(printable(line) for line in text.split("\n")), file=sys.stderr, end="", flush=True)
 
 
 def exit_code_of(error: BaseException, state: State) -> int:
@@ -41,7 +51,7 @@ def exit_code_of(error: BaseException, state: State) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else int(error.code is not None)
     if state.debug and not isinstance(error, click.ClickException):
-        traceback.print_exception(error)
+        tell_traceback(error)
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         kept = "; what was checkpointed is kept, and the same command resumes from there" if state.resumes else ""
         tell(f"Interrupted{kept}")

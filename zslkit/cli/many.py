@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from zslkit import ranks
-from zslkit.cli.failure import State, is_disk_full, sentence
+from zslkit.cli.failure import State, is_disk_full, sentence, tell_traceback
 from zslkit.errors import UserError
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def run_all(jobs: Sequence[Job], state: State, reporter: Reporter) -> tuple[list
             if is_disk_full(error) or ranks.several():  # another process may be left waiting for this one
                 raise
             if state.debug:
-                traceback.print_exception(error)
+                tell_traceback(error)
             failures.append(Failure(job, error, sentence(error, state)))
     if not results and all(isinstance(f.error, UserError) for f in failures) and len({f.reason for f in failures}) == 1:
         raise failures[0].error

@@ -18,6 +18,9 @@ def _debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 debug_option = click.option("--debug", is_flag=True, expose_value=False, callback=_debug, help="Show the traceback of a failure.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 
+deterministic_option = click.option(
+    "--deterministic", is_flag=True, help="Only operations that give the same bits every time; one that has no such form stops the run."
+)
 
 dataset_option = click.option(
     "--dataset",
@@ -68,6 +71,7 @@ def run_options(command: F) -> F:
     for option in reversed(
         (
             click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."),
+            deterministic_option,
             click.option(
                 "--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of the run folders."
             ),

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zslkit.printable import printable as printable
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -68,11 +70,6 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], width: int | N
         lines += [(start + (folded[0] if folded else "")).rstrip()]
         lines += [" " * indent + more for more in folded[1:]]
     return lines
-
-
-def printable(text: str) -> str:
-    """Text of a stranger's file on one line, without the control codes that would command the terminal."""
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def shorten(text: str, length: int = 72) -> str:

@@ -15,8 +15,8 @@ from zslkit.cli.failure import State, tell
 from zslkit.cli.listing import find_names, find_trackers
 from zslkit.cli.many import Job, parse_seeds, run_all, told
 from zslkit.cli.many import as_json as failures_json
-from zslkit.cli.options import debug_option, json_option, tracker_option
-from zslkit.cli.output import print_columns, print_json
+from zslkit.cli.options import debug_option, deterministic_option, json_option, tracker_option
+from zslkit.cli.output import print_columns, print_json, printable
 
 
 @click.command()
@@ -26,6 +26,7 @@ from zslkit.cli.output import print_columns, print_json
 @click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Folder of the data.")
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="A setting of all variants, such as train.epochs=5.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@deterministic_option
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of the run folders.")
 @tracker_option
 @click.option("--to", type=click.Path(path_type=Path), help="Folder of table and plot; default: OUT/studies.")
@@ -41,6 +42,7 @@ def study(
     data_root: Path,
     settings: tuple[str, ...],
     device: str,
+    deterministic: bool,
     out: Path,
     trackers: tuple[str, ...],
     to: Path | None,
@@ -78,6 +80,7 @@ def study(
                     seed=seed,
                     overrides=variant.settings,
                     device=device,
+                    deterministic=deterministic,
                     out=out,
                     reporter=reporter,
                     trackers=trackers,
@@ -94,7 +97,7 @@ def study(
         print_json({**report.as_data(plan, lines), "files": [str(f) for f in written], "failures": failures_json(failures, "variant")})
     else:
         print_columns(report.HEADER, report.cells(lines))
-        click.echo(f"\nwritten: {', '.join(map(str, written))}")
+        click.echo("\n" + printable(f"written: {', '.join(map(str, written))}"))
     for failure in told(failures):
         tell(failure)
     return 1 if failures else 0

@@ -19,7 +19,7 @@ from typing import Any
 
 from zslkit.data.unpack import megabytes
 from zslkit.errors import UserError
-from zslkit.files import replacing
+from zslkit.files import parse_json, read_small, replacing
 from zslkit.progress import Reporter
 
 TIMEOUT = (20.0, 60.0)
@@ -67,7 +67,7 @@ class Partial:
     def said(self) -> _Said:
         """What the server said of the whole file."""
         try:
-            values = json.loads(self._note.read_text(encoding="utf-8"))
+            values = parse_json(read_small(self._note))
             return _Said(values["total"], values["etag"], values["modified"])
         except (OSError, ValueError, KeyError, TypeError):  # then nothing can be built on, and the transfer begins anew
             return _Said()

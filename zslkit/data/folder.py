@@ -45,10 +45,7 @@ def card_settings(path: Path) -> Settings:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"There is no dataset card {path}; check the path, or list the registered datasets with: zslkit datasets")
-    try:
-        return merge([read_yaml(path)])
-    except RecursionError as error:  # YAML can refer to itself
-        raise UserError(f"{path}: the card refers to itself (& and *); write the values out") from error
+    return merge([read_yaml(path)])
 
 
 def read_card(path: Path) -> FolderCard:

@@ -7,8 +7,8 @@ store. bfloat16 is kept as its upper 16 bits.
 
 from __future__ import annotations
 
-import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -21,9 +21,10 @@ from torch import Tensor
 from zslkit.dataset import Images
 from zslkit.errors import DataError
 from zslkit.files import cache_root as cache_root
-from zslkit.files import replacing
+from zslkit.files import parse_json, read_small, replacing
 
 SCHEMA = 1
+_ARRAYS = ("maps.npy", "pooled.npy")
 
 
 def images_digest(images: Images) -> str:
@@ -48,11 +49,12 @@ class FeatureStore:
         """Raises DataError if the store is damaged."""
         self.folder = folder
         try:
-            self.manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+            self.manifest: dict[str, Any] = parse_json(read_small(folder / "manifest.json"))
             self._maps = np.load(folder / "maps.npy", mmap_mode="r", allow_pickle=False)
             self._pooled = np.load(folder / "pooled.npy", mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError, BadZipFile) as error:
             raise DataError(f"The feature store {folder} is damaged ({error}); remove that folder and run again") from error
+        self._stamps = {name: _stamp(folder / name) for name in _ARRAYS}
         if not self._fits():
             raise DataError(f"The feature store {folder} does not hold what its manifest says; remove that folder and run again")
 
@@ -79,17 +81,39 @@ class FeatureStore:
 
     def stored_maps(self, index: NDArray[np.int64]) -> Tensor:
         """Feature maps (B, D, H, W) in the store's own type."""
+        self._refuse_change()
         tensor = torch.from_numpy(np.asarray(self._maps[index]))
         return tensor.view(torch.bfloat16) if self.manifest["dtype"] == "bfloat16" else tensor
 
     def pooled(self, index: NDArray[np.int64]) -> Tensor:
         """Maps averaged over their positions, (B, D) float32, pooled before they were rounded."""
+        self._refuse_change()
         return torch.from_numpy(np.asarray(self._pooled[index]))
+
+    def _refuse_change(self) -> None:
+        """Raises DataError if a file was written to since it was opened: reading behind a new end would end the process without a word.
+
+        A file that was removed or replaced is no matter, since the old one stays mapped.
+        """
+        for name, (inode, *before) in self._stamps.items():
+            with suppress(OSError):
+                found, *now = _stamp(self.folder / name)
+                if found == inode and now != before:
+                    raise DataError(
+                        f"{self.folder / name} was changed while this run read it, so its results would mean nothing; "
+                        f"remove the folder {self.folder} and run again"
+                    )
 
     @property
     def map_shape(self) -> tuple[int, int, int]:
         _, d, h, w = self._maps.shape
         return d, h, w
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """Which file it is, its size and when it was last written."""
+    said = path.stat()
+    return said.st_ino, said.st_size, said.st_mtime_ns
 
 
 def to_stored(values: Tensor, dtype: str) -> NDArray[Any]:

@@ -13,7 +13,7 @@ import torch
 from zslkit.data.store import cache_root, images_digest
 from zslkit.dataset import Dataset, Images
 from zslkit.errors import DataError
-from zslkit.files import replacing
+from zslkit.files import parse_json, read_small, replacing
 from zslkit.progress import Reporter
 
 NAMED = 5
@@ -73,7 +73,7 @@ def readable(dataset: Dataset, reporter: Reporter) -> Dataset:
 
 def _noted(note: Path, count: int) -> list[int] | None:
     try:
-        found = json.loads(note.read_text(encoding="utf-8"))
+        found = parse_json(read_small(note))
     except (OSError, ValueError):
         return None
     fits = isinstance(found, list) and all(isinstance(i, int) and 0 <= i < count for i in found)

@@ -20,7 +20,7 @@ from zslkit.data.stream import file_digest
 from zslkit.data.xlsa17_mat import finite_float32, read_feature_file
 from zslkit.dataset import Index
 from zslkit.errors import DataError
-from zslkit.files import replacing
+from zslkit.files import parse_json, read_small, replacing
 
 SCHEMA = 1
 
@@ -104,7 +104,7 @@ def _convert(path: Path, digest: str, folder: Path) -> None:
 
 def _open(folder: Path) -> Pooled:
     try:
-        facts = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        facts = parse_json(read_small(folder / "manifest.json"))
         features = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
         labels = np.load(folder / "labels.npy", allow_pickle=False)
         files = tuple(facts["files"])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from zslkit.files import parse_json, read_small
 from zslkit.page.board import Line
 from zslkit.page.scale import Scale
 from zslkit.results.runs import LOG, Run
@@ -62,16 +62,16 @@ def read_log(run: Run) -> tuple[list[dict[str, Any]], str]:
     """The entries of the run's log in their order, and a sentence if some of it cannot be read."""
     place = run.folder / LOG
     try:
-        text = place.read_text(encoding="utf-8")
+        text = read_small(place)
     except FileNotFoundError:
         return [], f"{place} is missing, so the page shows no training of that run"
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         return [], f"{place} cannot be read ({error}), so the page shows no training of that run"
     entries = []
     cut = 0
     for line in text.splitlines():
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
         except ValueError:
             cut += 1
             continue

@@ -11,8 +11,11 @@ from pathlib import Path
 from zslkit.results.record import Environment, GitState
 
 
-def environment(device: str, threads: int, processes: int = 1) -> Environment:
-    """device and threads: what the run computes on, as torch says it ("cpu", "cuda:0 NAME"); each of the processes has as much."""
+def environment(device: str, threads: int, processes: int = 1, deterministic: bool = False) -> Environment:
+    """device and threads: what the run computes on, as torch says it ("cpu", "cuda:0 NAME"); each of the processes has as much.
+
+    deterministic: by such operations only.
+    """
     return Environment(
         python=platform.python_version(),
         platform=platform.platform(),
@@ -24,6 +27,7 @@ def environment(device: str, threads: int, processes: int = 1) -> Environment:
         threads=threads,
         cpu=_cpu(),
         processes=processes,
+        deterministic=deterministic,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeFloat, NonNegativeInt, ValidationError
 
 from zslkit.errors import DataError
+from zslkit.files import parse_json
 
 SCHEMA: Final = 1
 """Version of this schema; a record of another version is refused by name."""
@@ -132,7 +133,10 @@ class Costs(Part):
 
 
 class Environment(Part):
-    """The machine and the libraries. A library that is not installed is None. processes: how many shared the training."""
+    """The machine and the libraries. A library that is not installed is None.
+
+    processes: how many shared the training. deterministic: as `--deterministic` asks.
+    """
 
     python: str
     platform: str
@@ -144,6 +148,7 @@ class Environment(Part):
     threads: NonNegativeInt
     cpu: str
     processes: NonNegativeInt = 1
+    deterministic: bool = False
 
 
 class GitState(Part):
@@ -201,7 +206,7 @@ def parse_record(text: str, place: Path) -> RunRecord:
     """
     mend = f"move the folder {place.parent} away and run again"
     try:
-        raw = json.loads(text)
+        raw = parse_json(text)
     except ValueError as error:
         raise DataError(f"{place} is cut off or no JSON ({error}); {mend}") from error
     version = raw.get("schema_version") if isinstance(raw, dict) else None

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,7 +25,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from zslkit.errors import DataError, UserError, ZslkitError
-from zslkit.files import replacing
+from zslkit.files import read_small, replacing
 from zslkit.results.attribute_scores import KeptAttributes, read_attributes
 from zslkit.results.provenance import now
 from zslkit.results.record import RunRecord, parse_record
@@ -134,10 +134,15 @@ class RunFolder:
     def retire(self) -> None:
         """Make place for doing a finished run again: what was there is kept beside it under the time it was replaced."""
         with _explained(self.path):
-            stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")  # to the microsecond: a run may be replaced twice in a second
-            os.replace(self.final, self.final.with_name(f"{self.final.name}.replaced-{stamp}"))
+            os.replace(self.final, self._beside(datetime.now(UTC)))
             self.finished = False
             self.path.mkdir(exist_ok=True)
+
+    def _beside(self, when: datetime) -> Path:
+        """A name that is free: a clock that was set back may show the same time twice."""
+        while (place := self.final.with_name(f"{self.final.name}.replaced-{when:%Y%m%dT%H%M%S%f}")).exists():
+            when += timedelta(microseconds=1)
+        return place
 
     def keep(self, stream: ScoreStream) -> Scores:
         """Write scores beside their place while they are computed, and give them back mapped; `commit` need not write them again.
@@ -224,10 +229,10 @@ def load_run(folder: Path) -> Run:
         raise UserError(f"There is no run folder {folder}; give the folder that holds {RECORD}")
     place = folder / RECORD
     try:
-        text = place.read_text(encoding="utf-8")
+        text = read_small(place)
     except FileNotFoundError as error:
         raise DataError(f"{place} is missing; is {folder} a run folder? If so, move it away and run again") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{place} cannot be read ({error}); move the folder {folder} away and run again") from error
     return Run(parse_record(text, place), folder)
 

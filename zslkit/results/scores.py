@@ -107,6 +107,8 @@ UNREADABLE = (
 )
 """What reading a file that is no whole archive of arrays may raise."""
 LONGEST_HEADER = 10_000
+_UNFOLDED, _RATIO = 64 << 20, 200
+"""Bytes up to which a packed array may be as compressible as it likes, as labels are, and how many times it may shrink beyond."""
 _PIECE = 1 << 20
 
 
@@ -117,6 +119,8 @@ def read_scores(path: Path, verify: bool = True) -> Scores:
     """
     mend = f"move the folder {path.parent} away and run again"
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError("it is no file")
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             arrays: dict[str, Any] = {name: _array(file, archive, name, verify) for name in _TYPES}
     except FileNotFoundError as error:
@@ -135,6 +139,8 @@ def _array(file: IO[bytes], archive: zipfile.ZipFile, name: str, verify: bool) -
     info = archive.getinfo(f"{name}.npy")
     with archive.open(info) as member:
         if not name.endswith("_scores") or info.compress_type != zipfile.ZIP_STORED:
+            if info.file_size > _UNFOLDED and info.file_size > _RATIO * _size(file):
+                raise ValueError(f"{name} would unfold to {info.file_size / 1e6:,.0f} MB, and no scores shrink that much")
             array: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False, max_header_size=LONGEST_HEADER)
             return array
         version = np.lib.format.read_magic(member)

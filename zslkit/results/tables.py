@@ -118,10 +118,10 @@ def markdown(blocks: Sequence[Block]) -> str:
     lines: list[str] = []
     for block in blocks:
         content = grid(block)
-        lines += [f"### {_escaped(block.title)}", "", *_markdown_table(content)]
+        lines += [f"### {markdown_text(block.title)}", "", *_markdown_table(content)]
         if (on_test := on_test_grid(block)) is not None:
             lines += ["", f"#### {ON_TEST_TITLE}", "", *_markdown_table(on_test), "", f"*{ON_TEST_NOTE}*"]
-        lines += ["", *(f"- {_escaped(note)}" for note in block.notes), *([""] if block.notes else [])]
+        lines += ["", *(f"- {markdown_text(note)}" for note in block.notes), *([""] if block.notes else [])]
     return "\n".join(lines)
 
 
@@ -315,12 +315,13 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
-def _escaped(text: str) -> str:
+def markdown_text(text: str) -> str:
+    """Text as Markdown shows it in a cell of a table, whatever a name holds."""
     return plain(text).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
 
 
 def _marked(cell: Cell) -> str:
-    text = _escaped(cell.text)
+    text = markdown_text(cell.text)
     if cell.interval:
         return f"**{text}** {cell.interval}" if cell.bold else f"{text} {cell.interval}"
     return f"**{text}**" if cell.bold else f"*{text}*" if cell.grey and text else text

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from zslkit.errors import DataError, UserError
-from zslkit.files import replacing
+from zslkit.files import parse_json, read_small, replacing
 
 TAGS = "tags.json"
 _WORD = re.compile(r"[\w.+-]{1,40}")
@@ -17,7 +17,7 @@ def read_tags(folder: Path) -> tuple[str, ...]:
     """The run folder's tags in alphabetical order. Raises DataError if the file is damaged."""
     place = folder / TAGS
     try:
-        said = json.loads(place.read_text(encoding="utf-8"))
+        said = parse_json(read_small(place))
     except FileNotFoundError:
         return ()
     except (OSError, ValueError) as error:

@@ -44,7 +44,9 @@ def trainval_weights(dataset: Dataset, start: Backbone, epochs: int, device: tor
         raise DataError(f"{dataset.name} has features but no images, so no backbone can be trained on it; use its pooled features")
     index = dataset.split.trainval
     # Device and number of threads move the sums and so the weights: without them a result would hang on who trained them first.
-    recipe = [RECIPE, epochs, BATCH, PEAK_LR, SCALE, device.type, torch.get_num_threads()]
+    recipe: list[object] = [RECIPE, epochs, BATCH, PEAK_LR, SCALE, device.type, torch.get_num_threads()]
+    if device.type != "cpu" and torch.are_deterministic_algorithms_enabled():
+        recipe.append("deterministic")
     facts = [images_digest(dataset.images), start.name, start.reduction, start.digest, repr(start.transform), recipe]
     key = hashlib.sha256(
         json.dumps(facts).encode() + index.tobytes() + dataset.labels[index].tobytes() + dataset.semantics.normalised().tobytes()

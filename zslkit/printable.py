@@ -1,0 +1,16 @@
+"""Text of strangers on a terminal: names come out of files, and what is in a name commands nothing."""
+
+from __future__ import annotations
+
+LONGEST = 4000
+"""Characters of a sentence, so that a name of any length leaves it one that can be read."""
+
+
+def printable(text: str) -> str:
+    """The text on one line, without the control codes that would command the terminal or turn the reading order."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def bounded(text: str, most: int = LONGEST) -> str:
+    """The text itself, or its beginning and its end, where the next step stands."""
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
