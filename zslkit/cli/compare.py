@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
-from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,8 +14,18 @@ from zslkit.cli.failure import State, tell
 from zslkit.cli.listing import find_names, find_trackers
 from zslkit.cli.many import Failure, Job, parse_seeds, run_all, told
 from zslkit.cli.many import as_json as failures_json
-from zslkit.cli.options import check_policy, dataset_option, debug_option, json_option, overrides, run_options, source_options
+from zslkit.cli.options import (
+    check_policy,
+    dataset_option,
+    debug_option,
+    json_option,
+    overrides,
+    run_options,
+    source_options,
+    spread_options,
+)
 from zslkit.cli.output import print_json, print_table
+from zslkit.cli.spread import Spread
 from zslkit.errors import UserError
 
 if TYPE_CHECKING:
@@ -49,6 +58,7 @@ FORMATS = ("terminal", "markdown", "latex", "csv", "json")
 @click.option("--markdown", is_flag=True, help="Short for --format markdown.")
 @source_options
 @run_options
+@spread_options
 @json_option
 @debug_option
 @click.pass_obj
@@ -78,6 +88,7 @@ def compare(
     models = list(dict.fromkeys(names))
     find_names(models, dataset)
     state.resumes = True
+    spread = Spread(options.pop("jobs"), options.pop("backend"), options.pop("scheduler"))
     feed = options.pop("feed") or (None if end_to_end else "frozen")
     winning = overrides(options.pop("backbone"), options.pop("backbone_weights"), feed, options.pop("precision"), options.pop("tune"))
     shown = Shown(as_papers_do, strict)
@@ -87,23 +98,20 @@ def compare(
         return 0
     with redirect_stdout(sys.stderr):  # whatever a plugin prints, standard output is the result's
         find_trackers(options["trackers"])  # once, and not as a failure of each run
-        results, failures = _run_all(models, dataset, seeds, state, overrides=winning, **options)
+        results, failures = _run_all(models, dataset, seeds, state, spread, overrides=winning, **options)
     _print(results, failures, form, shown)
     for line in told(failures):
         tell(line)
     return 1 if failures else 0
 
 
-def _run_all(models: Sequence[str], dataset: str, seeds: Sequence[int], state: State, **options: Any) -> tuple[list[Result], list[Failure]]:
-    from zslkit import experiment
+def _run_all(
+    models: Sequence[str], dataset: str, seeds: Sequence[int], state: State, spread: Spread, **options: Any
+) -> tuple[list[Result], list[Failure]]:
     from zslkit.progress import reporter_for
 
-    reporter = reporter_for()
-    jobs = [
-        Job(model, seed, partial(experiment.run, model, dataset, seed=seed, reporter=reporter, **options))
-        for model, seed in product(models, seeds)
-    ]
-    done, failures = run_all(jobs, state, reporter)
+    jobs = [Job(model, seed, {"model": model, "dataset": dataset, "seed": seed, **options}) for model, seed in product(models, seeds)]
+    done, failures = run_all(jobs, state, reporter_for(), spread)
     return [result for _, result in done], failures
 
 

@@ -1,16 +1,20 @@
-"""Many runs one after another: a run that fails is told at the end and stops no other."""
+"""Many runs, one after another or several at once: a run that fails is told at the end and stops no other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from zslkit import ranks
 from zslkit.cli.failure import State, is_disk_full, sentence, tell_traceback
-from zslkit.errors import UserError
+from zslkit.cli.spread import Spread, answers
+from zslkit.errors import UserError, ZslkitError
 
 if TYPE_CHECKING:
     from zslkit.experiment import Result
@@ -22,11 +26,14 @@ MOST = 1000
 
 @dataclass(frozen=True)
 class Job:
-    """One run to be made. name: what it is called in messages; work: makes it or finds it."""
+    """One run to be made. name: what it is called in messages; arguments: keywords of experiment.run, plain data that can be sent."""
 
     name: str
     seed: int
-    work: Callable[[], Result]
+    arguments: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.name}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -53,26 +60,75 @@ def parse_seeds(ctx: click.Context, param: click.Parameter, value: str | None) -
     return tuple(dict.fromkeys(seeds))
 
 
-def run_all(jobs: Sequence[Job], state: State, reporter: Reporter) -> tuple[list[tuple[Job, Result]], list[Failure]]:
-    """The results of the jobs that could be done, and the others.
+def run_all(jobs: Sequence[Job], state: State, reporter: Reporter, spread: Spread) -> tuple[list[tuple[Job, Result]], list[Failure]]:
+    """The results of the jobs that could be done, and the others, both in the order of the jobs.
 
     Raises what fills the disk, since that would stop every other run as well, and a mistake of the user's that concerns all.
     """
+    if ranks.launched():  # these processes share each run
+        if spread.backend != "local" or (spread.jobs or 1) > 1:
+            raise UserError(
+                "The processes of torchrun share one run at a time; leave --jobs and --backend away, or start zslkit without it"
+            )
+        return _settled(*_one_by_one(jobs, state, reporter, spread))
+    alone = len(jobs) < 2 or spread.processes(str(jobs[0].arguments["device"])) == 1
+    make = _one_by_one if spread.backend == "local" and alone else _at_once
+    return _settled(*make(jobs, state, reporter, spread))
+
+
+def _settled(results: list[tuple[Job, Result]], failures: list[Failure]) -> tuple[list[tuple[Job, Result]], list[Failure]]:
+    if not results and all(isinstance(f.error, UserError) for f in failures) and len({f.reason for f in failures}) == 1:
+        raise failures[0].error
+    return results, failures
+
+
+def _one_by_one(jobs: Sequence[Job], state: State, reporter: Reporter, spread: Spread) -> tuple[list[tuple[Job, Result]], list[Failure]]:
+    from zslkit import experiment
+
     results: list[tuple[Job, Result]] = []
     failures: list[Failure] = []
     for count, job in enumerate(jobs, start=1):
-        reporter.note(f"{job.name}, seed {job.seed} ({count} of {len(jobs)})")
+        reporter.note(f"{job} ({count} of {len(jobs)})")
         try:
-            results.append((job, job.work()))
+            results.append((job, experiment.run(**job.arguments, reporter=reporter)))
         except Exception as error:
             if is_disk_full(error) or ranks.several():  # another process may be left waiting for this one
                 raise
             if state.debug:
                 tell_traceback(error)
             failures.append(Failure(job, error, sentence(error, state)))
-    if not results and all(isinstance(f.error, UserError) for f in failures) and len({f.reason for f in failures}) == 1:
-        raise failures[0].error
     return results, failures
+
+
+def _at_once(jobs: Sequence[Job], state: State, reporter: Reporter, spread: Spread) -> tuple[list[tuple[Job, Result]], list[Failure]]:
+    """Several at a time, in other processes: one line for each that is done."""
+    from zslkit.experiment import Result
+    from zslkit.progress import duration
+    from zslkit.results.runs import load_run
+
+    results: dict[int, Result] = {}
+    failures: dict[int, Failure] = {}
+    with (
+        reporter.phase(f"{len(jobs)} runs", total=len(jobs)) as phase,
+        closing(answers([job.arguments for job in jobs], spread, state.debug)) as coming,
+    ):
+        for count, answer in enumerate(coming, start=1):
+            job, end = jobs[answer.number], f" ({count} of {len(jobs)})"
+            if answer.sentence:
+                error = (UserError if answer.exit_code == UserError.exit_code else ZslkitError)(answer.sentence)
+                if answer.disk_full:
+                    raise error
+                if answer.trace:
+                    print(answer.trace, file=sys.stderr)
+                failures[answer.number] = Failure(job, error, answer.sentence)
+                reporter.note(f"{job}: failed{end}")
+            else:
+                run = load_run(Path(job.arguments["out"]) / answer.folder)
+                results[answer.number] = Result(run.record, run.folder, answer.reused)
+                how = "was there" if answer.reused else duration(answer.seconds)
+                reporter.note(f"{job}: H {run.record.metrics.H:.1f}, {how}{end}")
+            phase.advance()
+    return [(jobs[n], results[n]) for n in sorted(results)], [failures[n] for n in sorted(failures)]
 
 
 def told(failures: Iterable[Failure]) -> list[str]:

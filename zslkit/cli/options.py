@@ -84,6 +84,27 @@ def run_options(command: F) -> F:
     return command
 
 
+def spread_options(command: F) -> F:
+    """Where many runs are made; `spread_of` reads them."""
+    for option in reversed(
+        (
+            click.option(
+                "--jobs", type=click.IntRange(min=1), metavar="N", help="Processes at once; default: one for each CUDA device, else 1."
+            ),
+            click.option(
+                "--backend",
+                type=click.Choice(["local", "dask", "ray"]),
+                default="local",
+                show_default=True,
+                help="Processes of this machine, or the workers of a cluster.",
+            ),
+            click.option("--scheduler", metavar="ADDRESS", help="Where the cluster is, such as tcp://HOST:8786."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
 def check_policy(again: bool, no_run: bool) -> None:
     """Raises UsageError if runs are asked for both always and never."""
     if again and no_run:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from contextlib import redirect_stdout
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ from zslkit.cli.failure import State, tell
 from zslkit.cli.listing import find_names, find_trackers
 from zslkit.cli.many import Job, parse_seeds, run_all, told
 from zslkit.cli.many import as_json as failures_json
-from zslkit.cli.options import debug_option, deterministic_option, json_option, tracker_option
+from zslkit.cli.options import debug_option, deterministic_option, json_option, spread_options, tracker_option
 from zslkit.cli.output import print_columns, print_json, printable
+from zslkit.cli.spread import Spread
 
 
 @click.command()
@@ -30,6 +30,7 @@ from zslkit.cli.output import print_columns, print_json, printable
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of the run folders.")
 @tracker_option
 @click.option("--to", type=click.Path(path_type=Path), help="Folder of table and plot; default: OUT/studies.")
+@spread_options
 @json_option
 @debug_option
 @click.pass_obj
@@ -47,6 +48,7 @@ def study(
     trackers: tuple[str, ...],
     to: Path | None,
     as_json: bool,
+    **spreading: Any,
 ) -> int:
     """Run every variant of the study in FILE with each seed, unless that run is there already.
 
@@ -58,38 +60,24 @@ def study(
     from zslkit.progress import reporter_for
     from zslkit.study import line, read_study, variants
 
+    spread = Spread(**spreading)
     plan = read_study(file)
     plan = plan.model_copy(update={k: v for k, v in (("dataset", dataset), ("seeds", list(seeds or ()))) if v})
     find_names([plan.model], plan.dataset)
     state.resumes = True
-    reporter = reporter_for()
     chosen = variants(plan, parse_set(settings).values)
     common: dict[str, Any] = {"data_root": data_root, "preset": plan.preset}
     with redirect_stdout(sys.stderr):  # whatever a plugin prints, standard output is the result's
         find_trackers(trackers)
         for variant in chosen:  # a mistake in the last one is told before the first has cost an hour
             experiment.resolve(plan.model, plan.dataset, overrides=variant.settings, **common)
+        how = {"device": device, "deterministic": deterministic, "out": out, "trackers": trackers}
+        shared = {"model": plan.model, "dataset": plan.dataset, **how, **common}
         jobs = [
-            Job(
-                variant.label,
-                seed,
-                partial(
-                    experiment.run,
-                    plan.model,
-                    plan.dataset,
-                    seed=seed,
-                    overrides=variant.settings,
-                    device=device,
-                    deterministic=deterministic,
-                    out=out,
-                    reporter=reporter,
-                    trackers=trackers,
-                    **common,
-                ),
-            )
+            Job(variant.label, seed, {**shared, "seed": seed, "overrides": dict(variant.settings)})
             for variant, seed in product(chosen, plan.seeds)
         ]
-        results, failures = run_all(jobs, state, reporter)
+        results, failures = run_all(jobs, state, reporter_for(), spread)
     records = {variant.label: [r.record for job, r in results if job.name == variant.label] for variant in chosen}
     lines = [line(v, records[v.label]) for v in chosen if records[v.label]]
     written = report.write(plan, lines, to or out / "studies", file.stem)

@@ -1,0 +1,245 @@
+"""Many runs at once: joblib carries them to processes of this machine (loky) or to the workers of a cluster (Dask, Ray)."""
+
+from __future__ import annotations
+
+import _thread
+import importlib
+import logging
+import os
+import shutil
+import threading
+import uuid
+import warnings
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from zslkit import __version__
+from zslkit.cli.worker import Answer, Order, Site, make, this_process
+from zslkit.errors import UserError, ZslkitError
+from zslkit.files import cache_root
+
+CONNECT = 15
+"""Seconds that a scheduler may take to answer."""
+
+
+class Lost(Exception):
+    """Workers ended before they could answer; the text says how, as far as anyone knows."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Where runs are made. jobs: local processes, None: one for each CUDA device, else 1. scheduler: address of the cluster."""
+
+    jobs: int | None = None
+    backend: Literal["local", "dask", "ray"] = "local"
+    scheduler: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for options that contradict each other."""
+        if self.backend == "local" and self.scheduler is not None:
+            raise click.UsageError("--scheduler is the address of a cluster: say of which kind with --backend dask or --backend ray")
+        if self.backend == "dask" and self.scheduler is None:
+            raise click.UsageError("--backend dask needs the address of a scheduler, such as --scheduler tcp://HOST:8786")
+        if self.backend != "local" and self.jobs is not None:
+            raise click.UsageError(f"--jobs counts processes of this machine; with --backend {self.backend} there are as many as workers")
+
+    def processes(self, device: str) -> int:
+        """How many runs are made at once on this machine. 1 is the process of the command itself.
+
+        More than one is never a guess: each takes the memory of a run of its own, and a smaller share of the cores moves the last
+        bits of what it computes.
+        """
+        return self.jobs or max(1, cuda_devices(device))
+
+
+def cuda_devices(device: str) -> int:
+    """CUDA devices that --device leaves open; 0 if it names one, or another kind, or there is none."""
+    if device not in ("auto", "cuda"):
+        return 0
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def answers(arguments: Sequence[Mapping[str, Any]], spread: Spread, debug: bool) -> Generator[Answer, None, None]:
+    """The answers of the runs with these arguments (keywords of experiment.run), one each, in the order in which they come.
+
+    A run whose worker was lost is given out once more. Raises UserError if the cluster cannot be reached or a worker does not see the
+    files of this command, KeyboardInterrupt if a worker was interrupted.
+    """
+    local = spread.backend == "local"
+    reason = ""
+    with _site(arguments, spread, debug) as site:
+        waiting = {n: Order(n, dict(a) if local else _absolute(a), site) for n, a in enumerate(arguments)}
+        for _ in range(2):
+            try:
+                for answer in _given_out(list(waiting.values()), spread, site):
+                    if answer.interrupted:
+                        raise KeyboardInterrupt
+                    if answer.unfit:
+                        raise UserError(answer.sentence)
+                    del waiting[answer.number]
+                    yield answer
+            except Lost as error:
+                reason = str(error)
+            if not waiting:
+                return
+    less = "fewer --jobs" if local else "more memory for each worker"
+    for number in waiting:
+        sentence = (
+            f"its worker was lost twice ({reason}), as happens where memory is short; the same command goes on from here, with {less}"
+        )
+        yield Answer(number, sentence=sentence)
+
+
+@contextmanager
+def _site(arguments: Sequence[Mapping[str, Any]], spread: Spread, debug: bool) -> Iterator[Site]:
+    """What the runs share; its markers are there as long as this lasts."""
+    import joblib
+
+    local, device, first = spread.backend == "local", str(arguments[0]["device"]), arguments[0]
+    workers = min(spread.processes(device), len(arguments)) if local else len(arguments)
+    cache, data, name = cache_root().absolute(), Path(first["data_root"]).absolute(), f".jobs-{uuid.uuid4().hex[:12]}"
+    homes = [Path(first["out"]).absolute() / name, *([] if local else [cache / name])]
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    threads = int(said) if said.isdecimal() and int(said) else max(1, joblib.cpu_count() // workers)
+    listing = None if local or not data.is_dir() else (str(data), tuple(sorted(os.listdir(data))))
+    try:
+        for home in homes:
+            home.mkdir(parents=True)
+            (home / "alive").touch()
+        markers = tuple(str(home / "alive") for home in homes)
+        devices = cuda_devices(device) if local else 0
+        command = "" if local else this_process()
+        yield Site(__version__, markers, listing, str(cache), threads if local else None, workers, devices, debug, command)
+    finally:
+        for home in homes:
+            shutil.rmtree(home, ignore_errors=True)
+
+
+def _absolute(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with whole paths: a worker stands in another folder."""
+    whole = {k: v.absolute() if isinstance(v, Path) else v for k, v in arguments.items()}
+    if str(whole["dataset"]).lower().endswith((".yaml", ".yml")):
+        whole["dataset"] = str(Path(whole["dataset"]).absolute())
+    return whole
+
+
+def _given_out(orders: Sequence[Order], spread: Spread, site: Site) -> Iterator[Answer]:
+    """One round. Raises Lost if workers ended before they answered."""
+    import joblib
+
+    if spread.backend == "local":
+        with joblib.parallel_config(backend="loky", n_jobs=site.workers, inner_max_num_threads=site.threads):
+            try:
+                yield from _made(orders)
+            except BrokenProcessPool as error:
+                raise Lost("a process was killed") from error
+    elif spread.backend == "dask":
+        yield from _by_dask(orders, str(spread.scheduler))
+    else:
+        yield from _by_ray(orders, spread.scheduler)
+
+
+def _made(orders: Sequence[Order], return_as: str = "generator_unordered") -> Iterator[Answer]:
+    import joblib
+
+    tasks = (joblib.delayed(make)(order) for order in orders)
+    coming = joblib.Parallel(batch_size=1, pre_dispatch="all", return_as=return_as)(tasks)
+    try:
+        yield from coming
+    finally:
+        if return_as != "list":
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that closing early cuts runs off is known
+                coming.close()
+
+
+def _needed(package: str, extra: str) -> Any:
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise UserError(
+            f"--backend {extra} needs {package}, which is not installed; install it with: pip install 'zslkit[{extra}]'"
+        ) from error
+
+
+def _by_dask(orders: Sequence[Order], address: str) -> Iterator[Answer]:
+    distributed = _needed("distributed", "dask")
+    import joblib
+
+    for name in ("distributed", "distributed.client"):  # what they log as errors is told here in one sentence
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        client = distributed.Client(address, timeout=CONNECT, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"No Dask scheduler answers at {address} ({error}); start one with: dask scheduler") from error
+    gone = f"The scheduler at {address} was lost; start it again, and the same command goes on from here"
+    with client, joblib.parallel_config(backend="dask", client=client), _watched(client) as failed:
+        try:
+            yield from _made(orders)
+        except TimeoutError as error:
+            raise UserError(f"The scheduler at {address} has no worker; start some with: dask worker {address} --nthreads 1") from error
+        except CancelledError as error:
+            raise ZslkitError(gone) from error
+        except KeyboardInterrupt:
+            if not failed:
+                raise
+            if isinstance(failed[0], ConnectionError):
+                raise ZslkitError(gone) from failed[0]
+            if isinstance(failed[0], distributed.KilledWorker):
+                raise Lost("Dask gave it up after several workers died") from failed[0]
+            raise UserError(
+                f"The workers of {address} could not begin ({type(failed[0]).__name__}: {failed[0]}); "
+                "install zslkit and the plugins in their environment as well"
+            ) from failed[0]
+
+
+@contextmanager
+def _watched(client: Any) -> Iterator[list[BaseException]]:
+    """The errors of tasks that Dask gave up, or lost with the scheduler. joblib would wait for them for ever, so it is interrupted."""
+    failed: list[BaseException] = []
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.5):
+            if client.status in ("closing", "closed"):
+                failed.append(ConnectionError("the scheduler is gone"))
+            failed.extend(s.exception for s in list(client.futures.values()) if s.status == "error" and s.exception is not None)
+            if failed:
+                _thread.interrupt_main()
+                return
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield failed
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _by_ray(orders: Sequence[Order], address: str | None) -> Iterator[Answer]:
+    ray = _needed("ray", "ray")
+    import joblib
+
+    _needed("ray.util.joblib", "ray").register_ray()
+    try:
+        ray.init(address=address or "auto", logging_level=logging.ERROR, log_to_driver=False)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"No Ray cluster answers at {address or 'this machine'} ({error}); start one with: ray start --head") from error
+    try:
+        with joblib.parallel_config(backend="ray", n_jobs=-1):
+            try:
+                yield from _made(orders, "list")  # Ray's pool can do no other
+            except Exception as error:
+                raise Lost(f"{type(error).__name__}: {error}") from error
+    finally:
+        ray.shutdown()

@@ -1,0 +1,214 @@
+"""What a worker process does with one run of many: an order of plain data comes in, an answer of plain data goes out.
+
+Models, datasets and plugins are found on the worker by their names, as on any machine where they are installed.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from zslkit import __version__
+from zslkit.cli.failure import State, is_disk_full, sentence
+from zslkit.errors import ZslkitError
+from zslkit.progress import Silent
+
+PATIENCE = 15.0
+"""Seconds that a new file may take to be seen through a network file system."""
+EVERY = 2.0
+"""Seconds between two looks whether the command still wants the run."""
+
+_ONE_AT_A_TIME = threading.Lock()  # torch's random stream and the number of threads belong to the process
+_SLOTS: dict[str, FileLock] = {}  # a worker keeps its device until it ends, however it ends
+
+
+@dataclass(frozen=True)
+class Site:
+    """What all runs of one command share.
+
+    markers: files that the command made and every worker must see; the first is gone when the command is. listing: the data folder, and the
+    names in it. cache: as in zslkit.files. threads: of each run; None: as the worker has it. devices: CUDA devices that the local
+    workers, at most `workers`, share out; 0: as --device says. command: the process that must not make a run itself; "": it may.
+    """
+
+    version: str
+    markers: tuple[str, ...]
+    listing: tuple[str, tuple[str, ...]] | None
+    cache: str
+    threads: int | None
+    workers: int
+    devices: int
+    debug: bool
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Order:
+    """One run. arguments: keywords of zslkit.experiment.run, plain data all of them."""
+
+    number: int
+    arguments: Mapping[str, Any]
+    site: Site
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of an order: a finished run (its folder below `out`), a sentence why not, or that nobody wants it any more.
+
+    unfit: the sentence is about this worker, and not about the run. trace: the traceback, if it was asked for.
+    """
+
+    number: int
+    folder: str = ""
+    reused: bool = False
+    sentence: str = ""
+    exit_code: int = 1
+    disk_full: bool = False
+    unfit: bool = False
+    interrupted: bool = False
+    trace: str = ""
+    seconds: float = 0.0
+
+
+class Wanted(Silent):
+    """Says nothing, and ends the run by KeyboardInterrupt once the marker is gone: a cluster keeps running what nobody waits for."""
+
+    def __init__(self, marker: str) -> None:
+        self._marker, self._looked = marker, time.monotonic()
+
+    @contextmanager
+    def phase(self, name: str, total: int | None = None) -> Iterator[Wanted]:
+        self.look()
+        yield self
+
+    def advance(self, n: int = 1, **figures: float) -> None:
+        if time.monotonic() - self._looked >= EVERY:
+            self.look()
+
+    def look(self) -> None:
+        """Raises KeyboardInterrupt if the run is not wanted any more."""
+        self._looked = time.monotonic()
+        if not _there(self._marker):
+            raise KeyboardInterrupt
+
+
+def make(order: Order) -> Answer:
+    """Make the run of this order, or find it. Whatever goes wrong is in the answer."""
+    site, began = order.site, time.monotonic()
+    with _ONE_AT_A_TIME, redirect_stdout(sys.stderr):  # standard output is the result's, and a local worker shares it
+        try:
+            if complaint := unfit(site):
+                return Answer(order.number, sentence=complaint, exit_code=2, unfit=True)
+            folder, reused = _run(order)
+        except KeyboardInterrupt:
+            return Answer(order.number, interrupted=True)
+        except Exception as error:
+            return Answer(
+                order.number,
+                sentence=sentence(error, State(site.debug, resumes=True)),
+                exit_code=error.exit_code if isinstance(error, ZslkitError) else 1,
+                disk_full=is_disk_full(error) is not None,
+                trace="".join(traceback.format_exception(error)) if site.debug else "",
+            )
+    return Answer(order.number, folder, reused, seconds=time.monotonic() - began)
+
+
+def this_process() -> str:
+    """Its name in a network."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def unfit(site: Site) -> str:
+    """Why this worker cannot take part, in a sentence; "" if it can."""
+    who = socket.gethostname()
+    if site.command == this_process():  # joblib hands nothing out where it sees room for one task alone
+        return (
+            "The cluster has room for one run at a time, and then joblib would make all runs in this process; "
+            "start another worker, or give the one more threads (dask worker --nthreads 2)"
+        )
+    if __version__ != site.version:
+        return f"The worker on {who} has zslkit {__version__} and this command is of {site.version}; install the same version there"
+    for marker in site.markers:
+        if not _seen(marker):
+            return _apart(who, Path(marker).parents[1])
+    if site.listing is not None:
+        folder, names = site.listing
+        if not Path(folder).is_dir() or not set(names) <= set(os.listdir(folder)):
+            return _apart(who, Path(folder))
+    return ""
+
+
+def _apart(who: str, folder: Path) -> str:
+    return (
+        f"The worker on {who} does not see what this command sees in {folder}; "
+        "--out, --data-root and the cache (ZSLKIT_CACHE) must lie on a file system that all workers share"
+    )
+
+
+def _run(order: Order) -> tuple[str, bool]:
+    import torch
+
+    from zslkit import experiment
+
+    site, arguments = order.site, dict(order.arguments)
+    if site.threads is not None:
+        torch.set_num_threads(site.threads)
+    if site.devices:
+        arguments["device"] = f"cuda:{_slot(site) % site.devices}"
+    before = os.environ.get("ZSLKIT_CACHE")
+    os.environ["ZSLKIT_CACHE"] = site.cache
+    try:
+        result = experiment.run(**arguments, reporter=Wanted(site.markers[0]))
+    finally:
+        if before is None:
+            del os.environ["ZSLKIT_CACHE"]
+        else:
+            os.environ["ZSLKIT_CACHE"] = before
+    return str(result.folder.relative_to(arguments["out"])), result.reused
+
+
+def _slot(site: Site) -> int:
+    """This worker's number among those that work at the same time, from 0: the first that no living worker holds."""
+    for number in range(site.workers):
+        path = str(Path(site.markers[0]).with_name(f"worker-{number}.lock"))
+        if path in _SLOTS:
+            return number
+    for number in range(site.workers):
+        lock = FileLock(Path(site.markers[0]).with_name(f"worker-{number}.lock"), thread_local=False)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            continue
+        _SLOTS[str(lock.lock_file)] = lock
+        return number
+    return 0
+
+
+def _seen(marker: str) -> bool:
+    end = time.monotonic() + PATIENCE
+    while not _there(marker):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.2)
+    return True
+
+
+def _there(path: str) -> bool:
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:  # a network file system may falter for a moment, which says nothing
+        return True
+    return True
