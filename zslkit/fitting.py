@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from zslkit import ranks
 from zslkit.dataset import Dataset
 from zslkit.errors import TrainingError
+from zslkit.memory import in_halves
 from zslkit.model import Model, ModelConfig, Task
 from zslkit.progress import Reporter
 from zslkit.training.loop import Loop, Observer
@@ -101,7 +102,7 @@ def score_batches(model: Model, source: Source, index: NDArray[np.int64], device
 def _scored(model: Model, source: Source, batches: list[NDArray[np.int64]], device: torch.device) -> Iterator[NDArray[np.float32]]:
     for chosen in batches:
         with torch.inference_mode():
-            scores = model.scores(source.batch(chosen).to(device)).float().cpu()
+            scores = in_halves(model.scores, source.batch(chosen).to(device)).float().cpu()
         if scores.shape != (len(chosen), model.task.n_classes):
             raise TrainingError(
                 f"{type(model).__name__}.scores gave {tuple(scores.shape)} for {len(chosen)} images "

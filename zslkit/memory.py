@@ -1,15 +1,19 @@
-"""How much memory a run took at its peak."""
+"""How much memory a run took at its peak, and what to do where a device has too little."""
 
 from __future__ import annotations
 
+import logging
 import resource
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 _STATUS = Path("/proc/self/status")
+_logger = logging.getLogger(__name__)
 
 
 def reset_peak(device: torch.device) -> None:
@@ -31,3 +35,20 @@ def peak_mb(device: torch.device) -> float:
                 return int(line.split()[1]) * 1024 / 1e6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def in_halves(work: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+    """work(batch), or where the device has no room for so many images at once, that of its halves, one after the other, and so on.
+
+    work: rows in, rows out, each of its own image alone. Raises torch's OutOfMemoryError where one image is too much.
+    """
+    try:
+        return work(batch)
+    except torch.cuda.OutOfMemoryError:
+        if len(batch) == 1:
+            raise
+    # Out here, since the error's traceback would keep alive what fills the device.
+    if batch.is_cuda:
+        torch.cuda.empty_cache()
+    _logger.warning("%s has no room for %d images at once, so they go through it in halves", batch.device, len(batch))
+    return torch.cat([in_halves(work, half) for half in batch.chunk(2)])

@@ -71,6 +71,8 @@ def sentence(error: BaseException, state: State) -> str:
         return error.format_message()
     if isinstance(error, ZslkitError):
         return str(error)
+    if type(error).__name__ == "OutOfMemoryError":  # torch's own, told by name since torch may not be there yet
+        return "The device is out of memory; lower train.batch_size, which is another run, or give the same command with --device cpu"
     if full := is_disk_full(error):
         where = f" ({full.filename})" if isinstance(full, OSError) and full.filename else ""
         again = ", which resumes from the last checkpoint" if state.resumes else ""

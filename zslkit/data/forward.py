@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from zslkit.backbones import Transform
 from zslkit.dataset import Images
 from zslkit.errors import DataError
+from zslkit.memory import in_halves
 
 Precision = Literal["float32", "bfloat16"]
 Index = NDArray[np.int64]
@@ -57,8 +58,7 @@ def frozen(network: nn.Module, device: torch.device, precision: Precision) -> nn
 def forward(network: nn.Module, inputs: Tensor, precision: Precision) -> Tensor:
     """Feature maps (B, D, H, W) float32 of inputs (B, 3, h, w) on their device."""
     with torch.inference_mode(), torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        maps: Tensor = network(inputs)
-        return maps.float()
+        return in_halves(network, inputs).float()
 
 
 def passed(
