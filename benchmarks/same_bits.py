@@ -44,11 +44,10 @@ def zslkit(arguments: list[str], cache: Path, threads: int, capability: str | No
     return dict(json.loads(done.stdout))
 
 
-def scores_of(summary: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def scores_of(summary: dict[str, Any]) -> np.ndarray:
+    """(N, C) of both test sets."""
     kept = read_scores(Path(summary["run_folder"]) / "scores.npz")
-    return np.concatenate([kept.test_seen_scores, kept.test_unseen_scores]), np.concatenate(
-        [kept.test_seen_labels, kept.test_unseen_labels]
-    )
+    return np.concatenate([kept.test_seen_scores, kept.test_unseen_scores])
 
 
 def store_of(cache: Path) -> Path:

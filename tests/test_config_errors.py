@@ -85,9 +85,17 @@ def test_lines_of_merge_keys_and_aliases_are_left_out_and_values_are_right() -> 
     assert lines == {"a": 1, "a.b": 2, "c": 3, "c.d": 5, "e": 6}
 
 
-def test_what_refers_to_itself_ends() -> None:
-    _, lines = yaml_lines.load("a: &x\n  b: *x\n")
-    assert lines == {"a": 1, "a.b": 2}
+def test_what_refers_to_itself_is_refused() -> None:
+    with pytest.raises(yaml_lines.TooMuch, match="a value that it is part of"):
+        yaml_lines.load("a: &x\n  b: *x\n")
+
+
+def test_what_unfolds_to_millions_or_is_nested_without_end_is_refused(tmp_path: Path) -> None:
+    laughs = "a0: &a0 [ha, ha]\n" + "".join(f"a{k}: &a{k} [*a{k - 1}, *a{k - 1}]\n" for k in range(1, 40))
+    for text, words in ((laughs, "more than 1,000,000 values"), ("[" * 5000, "nested too deeply")):
+        (tmp_path / "a.yaml").write_text(text)
+        with pytest.raises(UserError, match=words):
+            read_yaml(tmp_path / "a.yaml")
 
 
 @given(st.dictionaries(st.sampled_from("abc"), st.dictionaries(st.sampled_from("de"), st.integers(), min_size=1), min_size=1))
