@@ -48,7 +48,7 @@ def state() -> tuple[bool, bool, bool]:
     )
 
 
-@pytest.mark.parametrize("model", ["dedn", "eszsl"])
+@pytest.mark.parametrize("model", [pytest.param("dedn", marks=pytest.mark.slow), "eszsl"])
 def test_on_a_cpu_the_same_seed_gives_the_same_bits_with_and_without(tmp_path: Path, model: str) -> None:
     results = [run(tmp_path / name, model, deterministic=asked) for name, asked in (("a", True), ("b", True), ("c", False))]
     first, *others = (load_run(result.folder).scores() for result in results)
