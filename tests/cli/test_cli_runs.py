@@ -114,7 +114,7 @@ def test_compare_feeds_all_from_one_frozen_backbone_unless_told(
     runner: Recorder, options: list[str], features: dict[str, str] | None
 ) -> None:
     assert app.main(["compare", "eszsl", "dedn", "eszsl", "--seeds", "0,1", *options]) == 0
-    assert [(a[0], o["seed"]) for a, o in runner.given] == [("eszsl", 0), ("eszsl", 1), ("dedn", 0), ("dedn", 1)]
+    assert [(o["model"], o["seed"]) for _, o in runner.given] == [("eszsl", 0), ("eszsl", 1), ("dedn", 0), ("dedn", 1)]
     assert all(o["overrides"].get("features") == features for _, o in runner.given)
 
 
