@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zslkit.cli.options import debug_option, json_option
+from zslkit.cli.options import debug_option, json_option, run_data_option
 from zslkit.cli.output import print_columns, print_json, print_table, printable
 from zslkit.errors import UserError
 
@@ -41,13 +41,7 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 )
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="How many attributes to show if none is named.")
 @click.option("--localise", is_flag=True, help="Score the maps of all test images against the dataset's places of attributes.")
-@click.option(
-    "--data-root",
-    type=click.Path(path_type=Path),
-    default=Path("data"),
-    show_default=True,
-    help="Folder of the data; or the card FILE.yaml that describes the run's dataset.",
-)
+@run_data_option
 @click.option("--out", type=click.Path(path_type=Path), default=Path("explain.png"), show_default=True, help="The picture, a PNG.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 @json_option

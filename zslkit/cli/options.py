@@ -41,6 +41,16 @@ tracker_option = click.option(
 )
 
 
+run_data_option = click.option(
+    "--data-root",
+    type=click.Path(path_type=Path),
+    default=Path("data"),
+    show_default=True,
+    help="Folder of the data; or the card FILE.yaml that describes the run's dataset.",
+)
+"""For commands that open a finished run again."""
+
+
 def source_options(command: F) -> F:
     """Where data and settings come from: the part that `config` shares with `run` and `compare`."""
     for option in reversed(

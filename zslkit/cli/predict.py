@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from zslkit.cli.options import debug_option, json_option
+from zslkit.cli.options import debug_option, json_option, run_data_option
 from zslkit.cli.output import aligned, printable
 from zslkit.errors import DataError, UserError
 
@@ -37,13 +37,7 @@ if TYPE_CHECKING:
 @click.option("--attributes", type=click.IntRange(min=0), default=3, show_default=True, help="How many attributes to tell of each class.")
 @click.option("--format", "form", type=click.Choice(["table", "csv", "json", "jsonl"]), default="table", show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), help="File to write to; default: standard output.")
-@click.option(
-    "--data-root",
-    type=click.Path(path_type=Path),
-    default=Path("data"),
-    show_default=True,
-    help="Folder of the data; or the card FILE.yaml that describes the run's dataset.",
-)
+@run_data_option
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 @json_option
 @debug_option
