@@ -1,0 +1,268 @@
+"""The work of one run: what is picked, trained and scored, and the record of it. Whichever processes do it do it alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from zslkit import ranks, selection, tracking
+from zslkit.dataset import Dataset
+from zslkit.evaluation.attributes import present_attributes
+from zslkit.evaluation.gzsl import Metrics, measure, peak
+from zslkit.evaluation.sets import AnsweredSets, answered_sets, checked_sets
+from zslkit.evaluation.watch import TestWatch
+from zslkit.fitting import attribute_batches, fit, make_model, score_batches
+from zslkit.memory import peak_mb, reset_peak
+from zslkit.model import GradientModel, Model
+from zslkit.progress import Reporter
+from zslkit.results import record as schema
+from zslkit.results.attribute_scores import pack
+from zslkit.results.provenance import environment, git_state, now
+from zslkit.results.runs import RunFolder, identity, run_path
+from zslkit.results.scores import Scores, ScoreStream
+from zslkit.settings import Plan
+from zslkit.tracker import RunInfo
+from zslkit.training import weights
+from zslkit.training.source import Inputs, prepare
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A training that another program has done. fill: puts its weights into the untrained model.
+
+    label says where they are from; digest is a fingerprint of them.
+    """
+
+    fill: Callable[[Model], None]
+    label: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to be made, with all that it needs. extract_seconds: spent on the inputs already."""
+
+    plan: Plan
+    data: Dataset
+    inputs: Inputs
+    seed: int
+    device: torch.device
+    reporter: Reporter
+    extract_seconds: float
+    published_as: str
+    elsewhere: Elsewhere | None = None
+    trackers: Sequence[tracking.Ready] = ()
+
+    def decisive(self) -> dict[str, Any]:
+        """All that decides the outcome: the hash of this is the run's identity."""
+        entry, kind = self.plan.entry, self.plan.kind
+        elsewhere = {"elsewhere": self.elsewhere.digest} if self.elsewhere else {}
+        # What a model is given hangs on it; the others are given the same, and keep the names that they have.
+        given = {"protocol": kind.protocol} if kind.protocol == "transductive" else {}
+        return (
+            elsewhere
+            | given
+            | {
+                "model": [entry.name, entry.distribution, entry.version, f"{kind.__module__}:{kind.__qualname__}"],
+                "config": self.plan.values,
+                "data": self.data.fingerprints(),
+                "features": [self.inputs.kind, self.inputs.fingerprint],
+                "seed": self.seed,
+            }
+        )
+
+    def info(self, folder: RunFolder, key: str) -> RunInfo:
+        """What trackers are told before the run."""
+        entry = self.plan.entry
+        return RunInfo(folder.final, key, entry.name, entry.origin, self.data.name, self.seed, self.plan.values)
+
+    @property
+    def key(self) -> str:
+        return identity(self.decisive())
+
+    def place(self, out: Path) -> Path:
+        """Where the finished run belongs below `out`."""
+        return run_path(out, self.data.name, self.plan.entry.name, self.seed, self.key)
+
+    def outcome(self, folder: RunFolder) -> Outcome:
+        """Everything picked, trained and scored."""
+        picks = self._pick(folder) if self._picks else selection.Picks(self.plan.config)
+        model = make_model(self.plan.kind, picks.config, self.data, self.inputs, self.seed, self.device)
+        watch = TestWatch(self._answers, self.plan.protocol.watch_test) if self.plan.protocol.watch_test else None
+        seconds = self._train(model, folder, watch)
+        began = time.monotonic()
+        scores = folder.keep(self.scores(model))
+        return Outcome(picks, model, scores, watch.best() if watch else {}, seconds, time.monotonic() - began)
+
+    def work(self, folder: RunFolder, key: str) -> tuple[schema.RunRecord, Scores]:
+        started = now()
+        reset_peak(self.device)
+        done = self.outcome(folder)
+        picks, model, scores = done.picks, done.model, done.scores
+        sets = checked_sets(*scores.sets())
+        metrics, plain = measure(sets, picks.gamma), measure(sets)
+        self._keep_attributes(model, folder)
+        weights.save(model, folder.weights)
+        costs = schema.Costs(
+            parameters=sum(p.numel() for p in model.parameters()) or sum(b.numel() for b in model.state_dict().values()),
+            trainable_parameters=sum(p.numel() for p in model.parameters()),
+            train_seconds=done.train_seconds,
+            extract_seconds=self.extract_seconds,
+            eval_seconds=done.eval_seconds,
+            peak_memory_mb=peak_mb(self.device),
+        )
+        optimistic = {"H_gamma_on_test": peak(sets.curve())[1], **done.watched}
+        record = self._record(key, picks, metrics, plain, optimistic, costs, started)
+        for leftover in folder.path.glob("*.pt"):
+            leftover.unlink()
+        return record, scores
+
+    def scores(self, model: Model) -> ScoreStream:
+        split, labels = self.data.split, self.data.labels
+        seen, unseen = (score_batches(model, self.inputs.source, index, self.device) for index in (split.test_seen, split.test_unseen))
+        return ScoreStream(seen, labels[split.test_seen], unseen, labels[split.test_unseen], self.data.seen, self.data.classes)
+
+    def _answers(self, model: Model) -> AnsweredSets:
+        coming = self.scores(model)
+        return answered_sets(coming.test_seen, coming.test_seen_labels, coming.test_unseen, coming.test_unseen_labels, coming.seen)
+
+    def _keep_attributes(self, model: Model, folder: RunFolder) -> None:
+        """Keep the model's attribute scores of the test sets, if it has some and the classes are described by attributes."""
+        semantics, split = self.data.semantics, self.data.split
+        if semantics.kind != "attributes":
+            return
+        seen, unseen = (attribute_batches(model, self.inputs.source, index, self.device) for index in (split.test_seen, split.test_unseen))
+        if seen is not None and unseen is not None:
+            folder.keep_attributes(pack(seen, unseen, present_attributes(semantics.attributes), semantics.names))
+
+    @property
+    def _picks(self) -> bool:
+        return self.elsewhere is None and selection.needed(self.plan)
+
+    def _train(self, model: Model, folder: RunFolder, watch: TestWatch | None) -> float:
+        """Seconds of training."""
+        if self.elsewhere is not None:
+            self.elsewhere.fill(model)
+            return 0.0
+        return fit(
+            model,
+            self.data,
+            self.inputs,
+            seed=self.seed,
+            device=self.device,
+            reporter=self.reporter,
+            log=folder.log,
+            name="train",
+            checkpoint=folder.checkpoint,
+            observer=watch,
+        )
+
+    def _pick(self, folder: RunFolder) -> selection.Picks:
+        plan, protocol = self.plan, self.plan.protocol
+        # weights made from trainval must not know the classes that a fold holds out
+        own = plan.features.weights == "trainval" and self.inputs.source is not None
+        folds = []
+        for part in range(protocol.folds):
+            data = self.data.fold(protocol.fold_seed, part)
+            inputs = prepare(data, plan.features, self.inputs.kind, self.device, self.reporter) if own else self.inputs
+            folds.append(selection.Fold(part, data, inputs))
+        return selection.pick(selection.Workshop(plan, folds, self.seed, self.device, self.reporter, folder.log, folder.path))
+
+    def _record(
+        self,
+        key: str,
+        picks: selection.Picks,
+        metrics: Metrics,
+        plain: Metrics,
+        optimistic: dict[str, float],
+        costs: schema.Costs,
+        started: str,
+    ) -> schema.RunRecord:
+        plan, data, inputs = self.plan, self.data, self.inputs
+        entry, kind, split = plan.entry, plan.kind, data.split
+        used = self._picks
+        by_epochs = issubclass(kind, GradientModel) and self.elsewhere is None
+        epochs = picks.config.train.epochs if by_epochs else None  # type: ignore[attr-defined]
+        config = plan.values | picks.config.model_dump(mode="json")
+        origins = {**plan.origins, **dict.fromkeys(picks.changes, "picked on validation")}
+        return schema.RunRecord(
+            identity=key,
+            model=schema.ModelInfo(
+                name=entry.name,
+                distribution=entry.distribution,
+                version=entry.version,
+                class_path=f"{kind.__module__}:{kind.__qualname__}",
+                protocol=kind.protocol,
+                citation=kind.citation,
+                pretraining_note=kind.pretraining_note,
+            ),
+            dataset=schema.DatasetInfo(
+                name=data.name,
+                title=data.title or data.name,
+                classes=len(data.classes),
+                seen=int(data.seen.sum()),
+                unseen=int((~data.seen).sum()),
+                n_trainval=len(split.trainval),
+                n_test_seen=len(split.test_seen),
+                n_test_unseen=len(split.test_unseen),
+                published_as=self.published_as,
+                semantics=data.semantics.kind,
+                n_skipped=len(data.skipped),
+            ),
+            seed=self.seed,
+            config=config,
+            origins=origins,
+            features=schema.FeatureInfo(
+                input=inputs.kind,
+                backbone=inputs.backbone,
+                weights=inputs.weights,
+                weights_digest=inputs.weights_digest,
+                size=inputs.image_size,
+                dtype=plan.features.dtype,
+                tuned=inputs.tuned,
+                fingerprint=inputs.fingerprint,
+            ),
+            fingerprints=schema.Fingerprints(**data.fingerprints(), features=inputs.fingerprint),
+            protocol=schema.ProtocolInfo(
+                training=kind.protocol,
+                selection=plan.protocol.selection,
+                calibration=plan.protocol.calibration,
+                gamma=picks.gamma,
+                epoch=epochs,
+                fold_seed=plan.protocol.fold_seed if used else None,
+                folds=plan.protocol.folds if used else None,
+                tuned=sorted(key for key in picks.changes if key != "train.epochs"),
+                validation=dict(picks.figures),
+            ),
+            metrics=schema.Figures(**metrics.figures()),
+            uncalibrated=schema.Figures(**plain.figures()),
+            chance=schema.Chance(**metrics.chance),
+            optimistic=optimistic,
+            per_class={c: None if np.isnan(a) else float(a) for c, a in zip(data.classes, metrics.per_class, strict=True)},
+            costs=costs,
+            environment=environment(
+                str(self.device), torch.get_num_threads(), ranks.size(), deterministic=torch.are_deterministic_algorithms_enabled()
+            ),
+            git=git_state(),
+            elsewhere=self.elsewhere.label if self.elsewhere else "",
+            started=started,
+            finished=now(),
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trained model and its scores. watched: what was seen of the test sets on the way; times in seconds."""
+
+    picks: selection.Picks
+    model: Model
+    scores: Scores
+    watched: dict[str, float]
+    train_seconds: float
+    eval_seconds: float

@@ -1,0 +1,95 @@
+"""One run and the processes that share it: which of them makes it, which take their part in it, and which wait."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from zslkit import ranks, tracking
+from zslkit.job import Job
+from zslkit.model import GradientModel
+from zslkit.results import record as schema
+from zslkit.results.runs import RunFolder, Watched, load_run
+from zslkit.training.shared import shares_batches
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run. reused: it was there already."""
+
+    record: schema.RunRecord
+    folder: Path
+    reused: bool
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """T1, U, S and H in percent, AUSUC from 0 to 1."""
+        return self.record.metrics.model_dump()
+
+
+def result_of(job: Job, out: Path, again: bool) -> Result:
+    """The run, made or found below `out`. Every process that shares it calls this, and is given the same.
+
+    Raises what making it raises.
+    """
+    if not ranks.several():
+        return _made_or_found(job, out, again)
+    if job.elsewhere is None and shares_batches(job.plan.kind):
+        return _made_or_found(job, out, again) if ranks.first() else _beside(job, out)
+    return _by_one(job, out, again)
+
+
+def _made_or_found(job: Job, out: Path, again: bool) -> Result:
+    """Of processes that share the run, the first one does this and the others `_beside`."""
+    key = job.key
+    with RunFolder.open(out, job.data.name, job.plan.entry.name, job.seed, key, job.reporter.note) as folder:
+        if ranks.agreed(folder.finished and not again):
+            there = load_run(folder.path).record
+            if torch.are_deterministic_algorithms_enabled() and not there.environment.deterministic:
+                job.reporter.note(f"{folder.path} is there already and was made without --deterministic; --again makes it anew")
+            return Result(there, folder.path, reused=True)
+        if folder.finished:
+            folder.retire()
+        ranks.wait()
+        with tracking.follow(job.trackers, folder, job.info(folder, key), job.reporter.note) as followers:
+            record, scores = job.work(folder, key)
+            folder.commit(record, scores)
+            followers.finish(record)
+        ranks.wait()
+        return Result(record, folder.path, reused=False)
+
+
+def _beside(job: Job, out: Path) -> Result:
+    """In a process that is not the first: it takes its share of the steps, and reads what the first one writes."""
+    folder = Watched(job.place(out))
+    reused = ranks.agreed(False)
+    if not reused:
+        ranks.wait()
+        folder.finished = False
+        job.outcome(folder)
+        ranks.wait()
+    return Result(load_run(folder.final).record, folder.final, reused)
+
+
+def _by_one(job: Job, out: Path, again: bool) -> Result:
+    """The run of a model whose training cannot be shared: the first process does it, the others wait."""
+    if ranks.first():
+        job.reporter.note(f"{job.plan.entry.name}: one of the {ranks.size()} processes makes this run, since {_why_by_one(job)}")
+        with ranks.alone():
+            made = _made_or_found(job, out, again)
+        ranks.agreed(made.reused)
+        return made
+    final = job.place(out)
+    reused = ranks.agreed(False)
+    return Result(load_run(final).record, final, reused)
+
+
+def _why_by_one(job: Job) -> str:
+    kind = job.plan.kind
+    if job.elsewhere is not None:
+        return "another program has trained the model"
+    if issubclass(kind, GradientModel) and kind.fit is GradientModel.fit:
+        return "the model does not declare its loss a mean over images (loss_is_mean)"
+    return "the model trains itself"
