@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import zslkit
 from zslkit import experiment
@@ -20,6 +21,7 @@ from zslkit.errors import UserError, ZslkitError
 from zslkit.evaluation.gzsl import evaluate
 from zslkit.experiment import Result
 from zslkit.results.runs import find_runs, load_run
+from zslkit.settings import MODELS
 from zslkit.training.loop import Loop
 
 SMALL: dict[str, Any] = {"features": {"backbone": "test_resnet", "weights": "random"}}
@@ -115,6 +117,43 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(tmp_path: Path, monkeypatc
     np.testing.assert_array_equal(scores_of(resumed), scores_of(whole))
     assert resumed.metrics == whole.metrics
     assert exit_code_of(KeyboardInterrupt(), State(resumes=True)) == 130
+
+
+def test_a_process_that_ends_before_the_folder_is_in_its_place_costs_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = ["protocol.selection=validation"]
+    replace = os.replace
+
+    def ends(source: Any, target: Any) -> None:
+        if Path(source).suffix == ".partial":
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "replace", ends)
+        run(tmp_path, settings=settings)
+    assert find_runs(tmp_path) == []
+    monkeypatch.setattr(Loop, "_epoch", lambda *_: pytest.fail("it trained again"))
+    result = run(tmp_path, settings=settings)
+    assert not result.reused and result.record.protocol.validation
+    assert not list(tmp_path.rglob("*.pt"))
+
+
+def test_frozen_parameters_are_neither_trained_nor_counted_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = MODELS.load("dazle")[1]
+    whole = run(tmp_path / "whole").record.costs
+    assert whole.trainable_parameters == whole.parameters
+    built, starts = kind.__init__, []
+
+    def with_a_frozen_part(self: Any, *arguments: Any) -> None:
+        built(self, *arguments)
+        first = next(self.parameters()).requires_grad_(False)
+        starts.append((first, first.detach().clone()))
+
+    monkeypatch.setattr(kind, "__init__", with_a_frozen_part)
+    costs = run(tmp_path / "part").record.costs
+    ((after, before),) = starts
+    assert torch.equal(after, before)
+    assert (costs.parameters, costs.trainable_parameters) == (whole.parameters, whole.parameters - before.numel())
 
 
 def test_validation_picks_and_says_so(tmp_path: Path) -> None:

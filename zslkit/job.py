@@ -94,11 +94,13 @@ class Job:
         """Everything picked, trained and scored."""
         picks = self._pick(folder) if self._picks else selection.Picks(self.plan.config)
         model = make_model(self.plan.kind, picks.config, self.data, self.inputs, self.seed, self.device)
+        # Before the training, which may freeze a part for a while, or one that it is done with.
+        frozen = frozenset(name for name, p in model.named_parameters() if not p.requires_grad)
         watch = TestWatch(self._answers, self.plan.protocol.watch_test) if self.plan.protocol.watch_test else None
         seconds = self._train(model, folder, watch)
         began = time.monotonic()
         scores = folder.keep(self.scores(model))
-        return Outcome(picks, model, scores, watch.best() if watch else {}, seconds, time.monotonic() - began)
+        return Outcome(picks, model, frozen, scores, watch.best() if watch else {}, seconds, time.monotonic() - began)
 
     def work(self, folder: RunFolder, key: str) -> tuple[schema.RunRecord, Scores]:
         started = now()
@@ -111,17 +113,14 @@ class Job:
         weights.save(model, folder.weights)
         costs = schema.Costs(
             parameters=sum(p.numel() for p in model.parameters()) or sum(b.numel() for b in model.state_dict().values()),
-            trainable_parameters=sum(p.numel() for p in model.parameters()),
+            trainable_parameters=sum(p.numel() for name, p in model.named_parameters() if name not in done.frozen),
             train_seconds=done.train_seconds,
             extract_seconds=self.extract_seconds,
             eval_seconds=done.eval_seconds,
             peak_memory_mb=peak_mb(self.device),
         )
         optimistic = {"H_gamma_on_test": peak(sets.curve())[1], **done.watched}
-        record = self._record(key, picks, metrics, plain, optimistic, costs, started)
-        for leftover in folder.path.glob("*.pt"):
-            leftover.unlink()
-        return record, scores
+        return self._record(key, picks, metrics, plain, optimistic, costs, started), scores
 
     def scores(self, model: Model) -> ScoreStream:
         split, labels = self.data.split, self.data.labels
@@ -258,10 +257,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A trained model and its scores. watched: what was seen of the test sets on the way; times in seconds."""
+    """A trained model and its scores. watched: what was seen of the test sets on the way; times in seconds.
+
+    frozen: names of the parameters that the model keeps as they are.
+    """
 
     picks: selection.Picks
     model: Model
+    frozen: frozenset[str]
     scores: Scores
     watched: dict[str, float]
     train_seconds: float

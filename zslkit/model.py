@@ -301,8 +301,8 @@ class GradientModel(Model):
         trainer.train(self, view)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Parameters by group name, for models whose parts have learning rates of their own."""
-        return {"all": list(self.parameters())}
+        """Parameters by group name, for models whose parts have learning rates of their own. What is in no group is not trained."""
+        return {"all": [p for p in self.parameters() if p.requires_grad]}
 
     def learning_rate(self, epoch: int, group: str) -> float:
         """Learning rate of a group in an epoch (from 0). At 0 the group is frozen and costs nothing."""

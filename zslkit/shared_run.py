@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from zslkit import ranks, tracking
 from zslkit.job import Job
 from zslkit.model import GradientModel
 from zslkit.results import record as schema
-from zslkit.results.runs import RunFolder, Watched, load_run
+from zslkit.results.runs import RunFolder, load_run
+from zslkit.results.scores import Scores, ScoreStream
 from zslkit.training.shared import shares_batches
 
 
@@ -61,9 +64,21 @@ def _made_or_found(job: Job, out: Path, again: bool) -> Result:
         return Result(record, folder.path, reused=False)
 
 
+class _Watched(RunFolder):
+    """The folder of a run that another process of the same run has opened. It is read and never written."""
+
+    def log(self, **values: Any) -> None:
+        """The other process logs."""
+
+    def keep(self, stream: ScoreStream) -> Scores:
+        """Take part in computing them; the other process writes."""
+        seen, unseen = np.concatenate(list(stream.test_seen)), np.concatenate(list(stream.test_unseen))
+        return Scores(seen, stream.test_seen_labels, unseen, stream.test_unseen_labels, stream.seen, stream.classes)
+
+
 def _beside(job: Job, out: Path) -> Result:
     """In a process that is not the first: it takes its share of the steps, and reads what the first one writes."""
-    folder = Watched(job.place(out))
+    folder = _Watched(job.place(out))
     reused = ranks.agreed(False)
     if not reused:
         ranks.wait()

@@ -163,6 +163,22 @@ def test_a_commit_that_fails_leaves_the_training_and_no_run(tmp_path: Path, monk
     assert load_run(folder.final).record == a_record()
 
 
+def test_what_a_killed_process_could_not_remove_goes_when_the_run_is_opened_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        raise OSError(30, "Read-only file system")
+
+    with RunFolder.open(tmp_path, "toy", "one", 3, KEY) as folder:
+        folder.checkpoint.write_bytes(b"state")
+        (folder.path / "validation.best.pt").write_bytes(b"state")
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "unlink", refuse)
+            folder.commit(a_record(), some_scores())
+    assert len(list(folder.final.glob("*.pt"))) == 2 and load_run(folder.final).record == a_record()
+    with RunFolder.open(tmp_path, "toy", "one", 3, KEY) as folder:
+        assert folder.finished
+    assert not list(folder.final.glob("*.pt"))
+
+
 def test_a_finished_run_is_found_again_and_not_written_twice(tmp_path: Path) -> None:
     path = finished_run(tmp_path)
     with RunFolder.open(tmp_path, "toy", "one", 3, KEY) as folder:

@@ -122,7 +122,10 @@ class Chance(Part):
 
 
 class Costs(Part):
-    """What the run took. peak_memory_mb: of the process on a CPU, of the device elsewhere; None if unknown."""
+    """What the run took. peak_memory_mb: of the process on a CPU, of the device elsewhere; None if unknown.
+
+    trainable_parameters: of `parameters`, without those that the model keeps frozen and without what it computes in closed form.
+    """
 
     parameters: NonNegativeInt
     trainable_parameters: NonNegativeInt

@@ -6,6 +6,7 @@ A lock file keeps two processes off one run.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -20,7 +21,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 import yaml
 from filelock import FileLock, Timeout
 
@@ -100,7 +100,9 @@ class RunFolder:
                 lock.acquire()
         try:
             folder = cls(final)
-            if not folder.finished:
+            if folder.finished:
+                folder._drop_state()
+            else:
                 with _explained(folder.path):
                     folder.path.mkdir(exist_ok=True)
                     _drop_cut_line(folder.path / LOG)
@@ -185,20 +187,16 @@ class RunFolder:
             _write(self.path / RECORD, lambda file: file.write(record.to_json().encode()))
             os.replace(self.path, self.final)
             self.finished = True
-            # Only now: a crash before the rename must not cost the training.
-            self.checkpoint.unlink(missing_ok=True)
+        self._drop_state()
 
+    def _drop_state(self) -> None:
+        """Remove what trainings, of folds too, could have gone on from. Only after the rename: a crash before it must cost no training.
 
-class Watched(RunFolder):
-    """The folder of a run that another process of the same run has opened. It is read and never written."""
-
-    def log(self, **values: Any) -> None:
-        """The other process logs."""
-
-    def keep(self, stream: ScoreStream) -> Scores:
-        """Take part in computing them; the other process writes."""
-        seen, unseen = np.concatenate(list(stream.test_seen)), np.concatenate(list(stream.test_unseen))
-        return Scores(seen, stream.test_seen_labels, unseen, stream.test_unseen_labels, stream.seen, stream.classes)
+        What is left if the process ends here is harmless, and goes the next time the run is opened.
+        """
+        with contextlib.suppress(OSError):
+            for state in self.final.glob("*.pt"):
+                state.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
