@@ -31,6 +31,10 @@ class DataError(UserError):
     """Input data that is missing, damaged or contradicts itself."""
 
 
+class CannotWrite(ZslkitError):
+    """A file or folder that cannot be written, as on a full disk: a failure of the machine. What stands there is whole."""
+
+
 class TrainingError(ZslkitError):
     """Training cannot go on, for instance because a loss term is not finite."""
 

@@ -23,7 +23,7 @@ from zslkit.data.fetch import Partial, Unreachable
 from zslkit.data.records import Records
 from zslkit.data.sources import Download, downloads_of, needed, read_downloads, shared
 from zslkit.data.unpack import Unpacked
-from zslkit.errors import DataError, UnknownName, UserError
+from zslkit.errors import CannotWrite, DataError, UnknownName, UserError
 from zslkit.progress import Plain
 from zslkit.registry import BrokenPlugin
 
@@ -352,7 +352,7 @@ def test_half_moved_files_are_not_taken_for_all(site: Site, tmp_path: Path, monk
 def test_room_is_checked_before_the_first_byte(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     free = len(BIRDS) * 3 // 2 + (64 << 20)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1 << 40, 0, free))  # type: ignore[attr-defined]
-    with pytest.raises(UserError, match=r"birds\.zip with its contents needs 60\d\.\d kB and the disk of"):
+    with pytest.raises(CannotWrite, match=r"birds\.zip with its contents needs 60\d\.\d kB and the disk of"):
         fetch([birds(site)], tmp_path)
     assert not Partial.all_of(tmp_path / "downloads/birds.zip")
 
@@ -363,7 +363,7 @@ def test_a_disk_that_fills_up_is_told_with_the_file(site: Site, tmp_path: Path) 
     part = Partial(tmp_path / "downloads" / "birds.zip", f"{site.url}/birds.zip")
     part.path.parent.mkdir()
     part.path.symlink_to("/dev/full")
-    with pytest.raises(UserError, match=r"\.part cannot be written \(No space left on device\); mend that and give the same command"):
+    with pytest.raises(CannotWrite, match=r"\.part cannot be written \(No space left on device\); mend that and give the same command"):
         fetch([birds(site)], tmp_path)
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import io
 import multiprocessing
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from itertools import count
@@ -17,9 +20,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
+from zslkit import locks
 from zslkit.backbones import Backbone, load_backbone
+from zslkit.cli.failure import is_disk_full
 from zslkit.config import FeatureConfig
 from zslkit.data import extract
 from zslkit.data.extract import ImageInputs, open_store, store_key
@@ -27,8 +33,9 @@ from zslkit.data.forward import decoded
 from zslkit.data.images import FileImages
 from zslkit.data.store import FeatureStore, images_digest
 from zslkit.dataset import Images
-from zslkit.errors import DataError
-from zslkit.progress import Silent
+from zslkit.errors import CannotWrite, DataError
+from zslkit.files import cache_root
+from zslkit.progress import Plain, Silent
 
 
 @cache
@@ -183,9 +190,10 @@ def test_a_disk_that_fills_up_costs_one_sentence_and_nothing_that_was_done(
     images = photos(tmp_path / "photos", 40)
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, full_from(call, getattr(owner, name)))
-        with pytest.raises(DataError) as caught:
+        with pytest.raises(CannotWrite) as caught:
             store_of(replace(images, opened=[]))
     message = str(caught.value)
+    assert caught.value.exit_code == 1 and is_disk_full(caught.value)
     assert str(own_cache / "features") in message and os.strerror(errno.ENOSPC) in message
     assert "free some space or set ZSLKIT_CACHE, then run again" in message and "\n" not in message
     resumed = content(images)
@@ -210,8 +218,9 @@ def test_too_little_room_is_seen_before_the_work(tmp_path: Path, monkeypatch: py
     size = 500 * (int(np.prod(shape)) + shape[0]) * 4
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=size - 1_000_000))
-        with pytest.raises(DataError) as caught:
+        with pytest.raises(CannotWrite) as caught:
             store_of(images)
+    assert is_disk_full(caught.value), "so that other runs that need room are not even begun"
     want = f"needs {size / 1e6:.0f} MB and {own_cache / 'features'} has {(size - 1_000_000) / 1e6:.0f} MB left"
     assert want in str(caught.value) and "ZSLKIT_CACHE" in str(caught.value)
     assert set(images.opened) == {0}, "one image for its size, none for nothing"
@@ -221,7 +230,7 @@ def test_room_for_the_pooled_features_is_asked_for_too(tmp_path: Path, monkeypat
     small = replace(backbone(), transform=replace(backbone().transform, size=(32, 32)))
     assert small.map_shape(32, 32) == (288, 1, 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=12 * 288 * 2 + 1000))
-    with pytest.raises(DataError, match="ZSLKIT_CACHE"):
+    with pytest.raises(CannotWrite, match="ZSLKIT_CACHE"):
         store_of(photos(tmp_path / "photos"), small, "float16")
 
 
@@ -297,6 +306,30 @@ def test_two_processes_that_ask_for_one_store_do_the_work_once(tmp_path: Path) -
     other.join(60)
     assert other.exitcode == 0
     assert sorted(map(int, (tmp_path / "journal").read_text().split())) == [0, *range(12)]
+
+
+def test_who_waits_for_anothers_store_is_told_so_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, told, waits = photos(tmp_path / "photos"), io.StringIO(), threading.Event()
+    monkeypatch.setattr(locks, "PATIENCE", 0.01)
+
+    class Heard(Plain):
+        def note(self, text: str) -> None:
+            super().note(text)
+            waits.set()
+
+    def ask() -> FeatureStore:
+        return open_store("made-up", images, backbone(), "float32", torch.device("cpu"), Heard(told))
+
+    folder = cache_root() / "features" / f"made-up-{store_key(images, backbone(), 'float32')}"
+    folder.parent.mkdir(parents=True)
+    with ThreadPoolExecutor(1) as pool:
+        with FileLock(f"{folder}.lock"):
+            asked = pool.submit(ask)
+            assert waits.wait(60)
+            lines = told.getvalue().splitlines()
+        assert asked.result(60).folder == folder
+    assert lines == [f"Another process extracts the features of made-up into {folder}; this one waits until it is done"]
+    assert "Another" not in told.getvalue()[len(lines[0]) :]
 
 
 def test_batches_are_decoded_in_order_and_whole(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from zslkit.data.catalog import card_defaults, load_dataset
 from zslkit.data.import_checks import from_zero
 from zslkit.data.importing import Choices, import_features
 from zslkit.dataset import Dataset
-from zslkit.errors import DataError, UserError
+from zslkit.errors import CannotWrite, DataError, UserError
 from zslkit.progress import Silent
 from zslkit.training.source import choose_input, prepare
 
@@ -231,7 +231,7 @@ def test_a_broken_conversion_leaves_the_old_dataset(tmp_path: Path, monkeypatch:
 
     for error in (full, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)):
         monkeypatch.setattr(importing, "_write_rest", error)
-        with pytest.raises((DataError, KeyboardInterrupt)):
+        with pytest.raises((CannotWrite, KeyboardInterrupt)):
             import_features(file, tmp_path / "out", Choices(again=True))
         assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "x.h5"]
     assert load_dataset(str(tmp_path / "out" / "card.yaml")).fingerprints() == before.fingerprints()
@@ -250,7 +250,7 @@ def test_the_old_dataset_steps_back_if_the_new_one_cannot_take_its_place(tmp_pat
 
     with monkeypatch.context() as broken:
         broken.setattr(importing.os, "replace", fail)
-        with pytest.raises(DataError, match=r"Importing .*x\.h5 into .*out failed \(Permission denied\)"):
+        with pytest.raises(CannotWrite, match=r"Importing .*x\.h5 into .*out failed \(Permission denied\)"):
             import_features(file, tmp_path / "out", Choices(again=True))
     assert load_dataset(str(tmp_path / "out" / "card.yaml")).maps is not None
     import_features(file, tmp_path / "link", Choices(again=True, name="out"))

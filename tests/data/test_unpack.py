@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from zslkit.data import unpack as subject
 from zslkit.data.unpack import Unpacked, unpack
-from zslkit.errors import DataError, UserError
+from zslkit.errors import CannotWrite, DataError
 
 FILES = {"top/birds/classes.txt": b"1 wren\n", "top/birds/images/1/a.jpg": b"photo a", "top/readme": b"not wanted"}
 HOLDS = ("classes.txt", "images/1")
@@ -280,7 +280,7 @@ def test_an_archive_of_something_else_names_what_it_lacks(tmp_path: Path) -> Non
 
 def test_without_room_nothing_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 90, 10))  # type: ignore[attr-defined]
-    with pytest.raises(UserError, match=r"a\.zip needs 0\.0 kB and the disk of .* has 0\.0 kB free; make room"):
+    with pytest.raises(CannotWrite, match=r"a\.zip needs 0\.0 kB and the disk of .* has 0\.0 kB free; make room"):
         unpack(make_zip(tmp_path / "a.zip", FILES), tmp_path / "t", HOLDS)
     assert everything(tmp_path) == {"a.zip"}
 

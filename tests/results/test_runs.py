@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zslkit.errors import DataError, UserError
+from zslkit.errors import CannotWrite, DataError, UserError
 from zslkit.results.record import RunRecord
-from zslkit.results.runs import CannotWrite, RunFolder, find_runs, identity, load_run, run_path
+from zslkit.results.runs import RunFolder, find_runs, identity, load_run, run_path
 from zslkit.results.scores import Scores
 
 Make = Callable[..., RunRecord]

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zslkit.errors import DataError
+from zslkit.errors import CannotWrite, DataError
 from zslkit.evaluation.gzsl import evaluate
 from zslkit.results.record import RunRecord
-from zslkit.results.runs import SCORES, CannotWrite, RunFolder, load_run
+from zslkit.results.runs import SCORES, RunFolder, load_run
 from zslkit.results.scores import Scores, ScoreStream, Table, read_scores
 
 NAMES = ("test_seen_scores", "test_seen_labels", "test_unseen_scores", "test_unseen_labels", "seen")

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from filelock import FileLock, Timeout
-
 from zslkit.data.archive import kind_of
 from zslkit.data.fetch import Partial, Resuming, Unreachable
 from zslkit.data.records import HOME, Record, Records
 from zslkit.data.sources import Download
 from zslkit.data.unpack import Unpacked, check_room, unpack
 from zslkit.errors import DataError, UserError
+from zslkit.locks import acquired
 from zslkit.progress import Reporter, Silent
 
 ARCHIVES = "downloads"
@@ -111,16 +110,9 @@ def _alone(root: Path, reporter: Reporter) -> Iterator[None]:
         except OSError as error:
             reason = error.strerror or str(error)
             raise UserError(f"The folder {folder} cannot be written ({reason}); name another one with --data-root") from error
-    lock = FileLock(root / HOME / "downloads.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        reporter.note(f"Another process downloads into {root}; this one waits until it is done")
-        lock.acquire()
-    try:
+    sentence = f"Another process downloads into {root}; this one waits until it is done"
+    with acquired(root / HOME / "downloads.lock", reporter.note, sentence, patience=0):
         yield
-    finally:
-        lock.release()
 
 
 class _Errand:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -15,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -25,8 +25,9 @@ from zslkit.data.forward import NotOpened, Precision, frozen, passed, pixels_of,
 from zslkit.data.store import SCHEMA, FeatureStore, cache_root, images_digest, stored_dtype, to_stored
 from zslkit.data.unreadable import look, refuse
 from zslkit.dataset import Images
-from zslkit.errors import DataError
+from zslkit.errors import CannotWrite, DataError
 from zslkit.files import replacing
+from zslkit.locks import acquired
 from zslkit.progress import Reporter
 
 BATCH = 4
@@ -72,9 +73,9 @@ def open_store(
 
     precision: what the network computes with. skipped: indices of images that cannot be read; their rows stay zero.
     batch: images at once, None: what suits the device.
-    Interrupted extraction goes on where it stopped; two processes asking for one store do the work once, and the processes of one run
-    share it.
-    Raises DataError that lists the images that cannot be read, or tells of a disk that is full.
+    Interrupted extraction goes on where it stopped; two processes asking for one store do the work once, the second is told that it
+    waits, and the processes of one run share it.
+    Raises DataError that lists the images that cannot be read, CannotWrite if the disk is full.
     """
     with ranks.in_turn():
         try:
@@ -85,7 +86,8 @@ def open_store(
     folder = cache_root() / "features" / f"{name}-{key}"
     if not ranks.agreed(folder.is_dir()):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock") if ranks.first() else nullcontext():
+        sentence = f"Another process extracts the features of {name} into {folder}; this one waits until it is done"
+        with acquired(f"{folder}.lock", reporter.note, sentence) if ranks.first() else nullcontext():
             if not ranks.agreed(folder.is_dir()):
                 step = batch or (BATCH_ELSEWHERE if device.type != "cpu" else 2 * BATCH if precision == "bfloat16" else BATCH)
                 _extract(folder, key, images, backbone, dtype, _Making(device, reporter, precision, frozenset(skipped), step))
@@ -157,7 +159,7 @@ def _extract(folder: Path, key: str, images: Images, backbone: Backbone, dtype: 
         _write_text(partial / "manifest.json", json.dumps(manifest, indent=1))
         (partial / "done").unlink(missing_ok=True)
     except OSError as error:
-        raise DataError(
+        raise CannotWrite(
             f"Writing the feature store {partial} failed ({error.strerror or error}); free some space or set ZSLKIT_CACHE, then run again"
         ) from error
     except NotOpened:
@@ -191,10 +193,10 @@ def _rounds(batches: list[NDArray[np.int64]]) -> list[tuple[list[NDArray[np.int6
 def _reserve(partial: Path, size: int) -> None:
     have = shutil.disk_usage(partial).free + sum(f.stat().st_blocks * 512 for f in partial.iterdir())
     if have < size:
-        raise DataError(
+        raise CannotWrite(
             f"The feature store needs {size / 1e6:.0f} MB and {partial.parent} has {have / 1e6:.0f} MB left; "
             "free some, or put it elsewhere with ZSLKIT_CACHE"
-        )
+        ) from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _array(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.memmap[Any, np.dtype[Any]]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from zslkit.data.unpack import megabytes
-from zslkit.errors import UserError
+from zslkit.errors import CannotWrite, UserError
 from zslkit.files import parse_json, read_small, replacing
 from zslkit.progress import Reporter
 
@@ -104,7 +104,7 @@ class Resuming:
     def __call__(self, url: str, output_file: str | Path, pooch: Any, check_only: bool = False) -> None:
         """Put the whole content of `url` at `output_file`; the partial file stays until the caller has checked it.
 
-        Raises Unreachable, and UserError if the disk is full or the folder cannot be written.
+        Raises Unreachable, and CannotWrite if the disk is full or the folder cannot be written.
         """
         part = Partial(self._archive, url)
         try:
@@ -237,4 +237,6 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}); mend that and give the same command again, which goes on") from error
+        raise CannotWrite(
+            f"{path} cannot be written ({error.strerror or error}); mend that and give the same command again, which goes on"
+        ) from error

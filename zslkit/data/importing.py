@@ -27,7 +27,7 @@ from zslkit.data.stream import file_digest
 from zslkit.data.words import read_word_vectors
 from zslkit.data.xlsa17_join import anchored, class_ids
 from zslkit.dataset import Dataset, Index, Split
-from zslkit.errors import DataError, UserError
+from zslkit.errors import CannotWrite, DataError, UserError
 from zslkit.progress import Reporter, Silent
 from zslkit.semantics import Semantics
 
@@ -171,7 +171,7 @@ def _whole_folder(to: Path, plan: _Plan) -> Iterator[Path]:
         yield partial
         _put_in_place(partial, target)
     except OSError as error:
-        raise DataError(
+        raise CannotWrite(
             f"Importing {plan.found.path} into {to} failed ({error.strerror or error}); free some space or choose another folder"
         ) from error
     finally:
@@ -199,7 +199,10 @@ def _write_features(folder: Path, plan: _Plan, dtype: str, digest: str, reporter
     room = sum(int(np.prod(plan.shape if kind != "pooled" else plan.shape[:2])) * d.itemsize for kind, d in kinds.items())
     free = shutil.disk_usage(folder).free
     if free < room:
-        raise DataError(f"{plan.found.path}: the dataset needs {room / 1e6:,.0f} MB and {folder.parent} has {free / 1e6:,.0f} MB left")
+        raise CannotWrite(
+            f"{plan.found.path}: the dataset needs {room / 1e6:,.0f} MB and {folder.parent} has {free / 1e6:,.0f} MB left; "
+            "free some space or choose another folder"
+        )
     home = folder
     if "maps" in kinds:
         home = folder / "maps"

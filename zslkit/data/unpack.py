@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from zslkit.data.archive import MOST_MEMBERS, Archive, Member, clean, damage, opened, refused
-from zslkit.errors import DataError, UserError
+from zslkit.errors import CannotWrite, DataError
 from zslkit.progress import Reporter, Silent
 
 SPARE = 64 << 20
@@ -46,7 +46,7 @@ def unpack(
     If `target` is not there, it appears whole; if it is, files that it lacks are added and no file is replaced.
 
     Everything is checked before anything is written. Raises DataError for an archive that is damaged, cut off, over the
-    limit, has members that lead out of the folder, devices or no such folder; UserError if the disk has no room for it.
+    limit, has members that lead out of the folder, devices or no such folder; CannotWrite if the disk has no room for it.
     """
     reporter = Silent() if reporter is None else reporter
     target = target.resolve()  # where it is a link, beside means beside what it leads to
@@ -63,12 +63,12 @@ def unpack(
 
 
 def check_room(folder: Path, size: int, what: str) -> None:
-    """Raises UserError unless `size` bytes fit on the disk of `folder`, which may be still to be made."""
+    """Raises CannotWrite unless `size` bytes fit on the disk of `folder`, which may be still to be made."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     if size + SPARE > free:
-        raise UserError(
+        raise CannotWrite(
             f"{what} needs {megabytes(size)} and the disk of {folder} has {megabytes(free)} free; "
             "make room, or name a folder on another disk with --data-root"
         )

@@ -19,7 +19,7 @@ from zslkit.data.store import cache_root
 from zslkit.data.stream import file_digest
 from zslkit.data.xlsa17_mat import finite_float32, read_feature_file
 from zslkit.dataset import Index
-from zslkit.errors import DataError
+from zslkit.errors import CannotWrite, DataError
 from zslkit.files import parse_json, read_small, replacing
 
 SCHEMA = 1
@@ -42,7 +42,7 @@ class Pooled:
 def open_features(path: Path) -> Pooled:
     """The features of a res101.mat, converted first if this file has not been yet (one pass, seconds).
 
-    Raises DataError that names the file if it is damaged, the folder if the cache is, or says that the disk is full.
+    Raises DataError that names the file if it is damaged, the folder if the cache is; CannotWrite if the disk is full.
     """
     digest = _digest(path)
     folder = cache_root() / "xlsa17" / digest[:16]
@@ -94,7 +94,7 @@ def _convert(path: Path, digest: str, folder: Path) -> None:
         os.replace(partial, folder)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise DataError(
+        raise CannotWrite(
             f"Converting {path} into {partial} failed ({error.strerror or error}); free some space or set ZSLKIT_CACHE, then run again"
         ) from error
     except BaseException:

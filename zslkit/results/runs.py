@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import IO, Any
 
 import yaml
-from filelock import FileLock, Timeout
 
-from zslkit.errors import DataError, UserError, ZslkitError
+from zslkit.errors import CannotWrite, DataError, UserError
 from zslkit.files import read_small, replacing
+from zslkit.locks import acquired
 from zslkit.results.attribute_scores import KeptAttributes, read_attributes
 from zslkit.results.provenance import now
 from zslkit.results.record import RunRecord, parse_record
@@ -38,10 +38,6 @@ WEIGHTS, CHECKPOINT = "model.safetensors", "checkpoint.pt"
 
 _FINISHED = re.compile(r"seed-?\d+-[0-9a-f]{12}")
 _logger = logging.getLogger(__name__)
-
-
-class CannotWrite(ZslkitError):
-    """A run folder that cannot be written; what stands in it is whole."""
 
 
 def identity(payload: Mapping[str, Any]) -> str:
@@ -92,13 +88,8 @@ class RunFolder:
         final = run_path(out, dataset, model, seed, identity)
         with _explained(final):
             final.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(lock_of(final))
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                on_wait(f"Another process works on {final}; this one waits until it is done")
-                lock.acquire()
-        try:
+            held = acquired(lock_of(final), on_wait, f"Another process works on {final}; this one waits until it is done", patience=0)
+        with held:
             folder = cls(final)
             if folder.finished:
                 folder._drop_state()
@@ -107,8 +98,6 @@ class RunFolder:
                     folder.path.mkdir(exist_ok=True)
                     _drop_cut_line(folder.path / LOG)
             yield folder
-        finally:
-            lock.release()
 
     @property
     def path(self) -> Path:

@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from zslkit.errors import DataError, UserError
+from zslkit.errors import CannotWrite, DataError, UserError
 from zslkit.files import parse_json, read_small, replacing
 
 TAGS = "tags.json"
@@ -28,7 +28,7 @@ def read_tags(folder: Path) -> tuple[str, ...]:
 
 
 def change_tags(folder: Path, add: str | None = None, drop: str | None = None) -> tuple[str, ...]:
-    """The tags after one was added or taken away. Raises UserError for a word that is no tag or that the run does not have."""
+    """The tags after one was added or taken away. Raises UserError for a word that is no tag or that the run does not have, CannotWrite."""
     tags = set(read_tags(folder))
     if add is not None:
         if not _WORD.fullmatch(add):
@@ -42,5 +42,5 @@ def change_tags(folder: Path, add: str | None = None, drop: str | None = None) -
         with replacing(folder / TAGS) as beside:
             beside.write_text(json.dumps(sorted(tags), ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError as error:
-        raise UserError(f"{folder / TAGS} cannot be written ({error.strerror or error}); check the folder's permissions") from error
+        raise CannotWrite(f"{folder / TAGS} cannot be written ({error.strerror or error}); check the folder's permissions") from error
     return tuple(sorted(tags))

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
 from safetensors.torch import save_file
 from torch import nn
 
@@ -22,6 +21,7 @@ from zslkit.data.store import cache_root, images_digest
 from zslkit.dataset import Dataset
 from zslkit.errors import DataError, TrainingError
 from zslkit.files import replacing
+from zslkit.locks import acquired
 from zslkit.progress import Reporter
 from zslkit.training.sampling import batches
 
@@ -53,7 +53,8 @@ def trainval_weights(dataset: Dataset, start: Backbone, epochs: int, device: tor
     ).hexdigest()[:16]
     path = cache_root() / "weights" / f"{dataset.name}-{key}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
+    sentence = f"Another process trains {start.name} on {dataset.name} for {path}; this one waits until it is done"
+    with acquired(f"{path}.lock", reporter.note, sentence):
         if not path.is_file():
             state = _train(dataset, start, epochs, device, reporter)
             with replacing(path) as beside:
