@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from zslkit.config import Layer, merge
 from zslkit.evaluation.gzsl import evaluate
+from zslkit.layers import Layer, merge
 from zslkit.results.record import RunRecord
 from zslkit.results.runs import RunFolder
 from zslkit.results.scores import Scores

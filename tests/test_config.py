@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from zslkit.config import Config, Layer, TrainConfig, build, merge
+from zslkit.config import Config, TrainConfig, build
+from zslkit.layers import Layer, merge
 
 
 class Inner(Config):

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from pydantic import Field, field_validator
 
 from zslkit import yaml_lines
-from zslkit.config import Config, Layer, ProtocolConfig, TrainConfig, build, merge, parse_set, read_yaml
+from zslkit.config import Config, ProtocolConfig, TrainConfig, build
 from zslkit.errors import UserError
+from zslkit.layers import Layer, merge, parse_set, read_yaml
 
 
 class Mine(Config):
@@ -80,7 +81,7 @@ def test_a_section_that_is_given_a_value_is_told_with_its_line(tmp_path: Path) -
 
 
 def test_lines_of_merge_keys_and_aliases_are_left_out_and_values_are_right() -> None:
-    values, lines = yaml_lines.load("a: &x\n  b: 1\nc:\n  <<: *x\n  d: 2\ne: *x\n")
+    values, lines, _ = yaml_lines.load("a: &x\n  b: 1\nc:\n  <<: *x\n  d: 2\ne: *x\n")
     assert values == {"a": {"b": 1}, "c": {"b": 1, "d": 2}, "e": {"b": 1}}
     assert lines == {"a": 1, "a.b": 2, "c": 3, "c.d": 5, "e": 6}
 
@@ -101,7 +102,7 @@ def test_what_unfolds_to_millions_or_is_nested_without_end_is_refused(tmp_path: 
 @given(st.dictionaries(st.sampled_from("abc"), st.dictionaries(st.sampled_from("de"), st.integers(), min_size=1), min_size=1))
 def test_every_key_stands_in_the_line_that_is_said(values: dict[str, dict[str, int]]) -> None:
     text = "".join(f"{k}:\n" + "".join(f"  {i}: {n}\n" for i, n in inner.items()) for k, inner in values.items())
-    read, lines = yaml_lines.load(text)
+    read, lines, _ = yaml_lines.load(text)
     assert read == values
     written = text.splitlines()
     assert all(written[line - 1].strip().startswith(key.rpartition(".")[2] + ":") for key, line in lines.items())

@@ -1,28 +1,20 @@
-"""Typed configuration in layers: defaults < preset < --config FILE < --set key=value.
-
-Every value remembers the layer it came from, and every error names the key and its place.
-"""
+"""Typed configuration: the sections that every run has, and how settings become one. Every error names the key and its place."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_origin
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, field_validator, model_serializer
 from pydantic.fields import FieldInfo
 
-from zslkit import yaml_lines
+from zslkit.config_types import as_expected
 from zslkit.config_words import choices, takes
 from zslkit.errors import UserError, did_you_mean
-from zslkit.files import read_small
+from zslkit.layers import Settings
 
 Input = Literal["pooled", "map", "image"]
-LONGEST = 16 << 20
-"""Bytes of a file of settings; a card that lists 20,000 unseen classes has half a megabyte."""
 
 
 class Config(BaseModel):
@@ -97,171 +89,6 @@ class TrainConfig(Config):
     precision: Literal["float32", "bfloat16"] = "float32"
 
 
-@dataclass
-class Layer:
-    """One source of values: a nested mapping and where it came from, as errors should say it; of a file also dotted key -> line."""
-
-    values: Mapping[str, Any]
-    origin: str
-    lines: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass
-class Settings:
-    """Merged layers. `values` is nested; `origins` maps dotted keys to the origin of the value that won, `lines` to its file and line.
-
-    A section has the line where it begins in the last file that has it.
-    """
-
-    values: dict[str, Any] = field(default_factory=dict)
-    origins: dict[str, str] = field(default_factory=dict)
-    lines: dict[str, tuple[str, int]] = field(default_factory=dict)
-
-    def section(self, name: str) -> Settings:
-        """The values below `name`, taken out of these settings."""
-        inner = self.values.pop(name, None)
-        prefix = name + "."
-        origins = {k[len(prefix) :]: v for k, v in self.origins.items() if k.startswith(prefix)}
-        lines = {k[len(prefix) :]: v for k, v in self.lines.items() if k.startswith(prefix)}
-        if inner is None:
-            inner = {}
-        if not isinstance(inner, dict):
-            raise UserError(f"{name} ({self.place(name) or 'config'}) is a section; write {name}.KEY=VALUE")
-        return Settings(inner, origins, lines)
-
-    def place(self, key: str) -> str:
-        """Where the value of a dotted key, of what it holds, or else of what holds it, is from: 'my.yaml, line 3'; "" if unknown."""
-        near = [k for k in self.origins if k == key or k.startswith(key + ".")]
-        near = near or [k for k in self.origins if key.startswith(k + ".")]
-        if not near:
-            return ""
-        parents = [key.rsplit(".", cut)[0] for cut in range(key.count(".") + 1)]
-        origin = self.origins[near[0]]
-        line = next((self.lines[k][1] for k in parents if k in self.lines and self.lines[k][0] == origin), None)
-        return origin + (f", line {line}" if line is not None else "")
-
-
-def merge(layers: Iterable[Layer]) -> Settings:
-    """Later layers win, key by key; sections are merged, other values replaced."""
-    merged = Settings()
-    for layer in layers:
-        _merge_into(merged.values, layer.values, "", layer.origin, merged.origins)
-        _merge_lines(merged.lines, layer)
-    return merged
-
-
-def _merge_lines(lines: dict[str, tuple[str, int]], layer: Layer) -> None:
-    for key in _dotted(layer.values):
-        for old in [k for k in lines if k == key or k.startswith(key + ".")]:  # of a value that has been replaced
-            del lines[old]
-    lines.update({key: (layer.origin, line) for key, line in layer.lines.items()})
-
-
-def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _dotted(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}"
-
-
-def _merge_into(target: dict[str, Any], source: Mapping[str, Any], prefix: str, origin: str, origins: dict[str, str]) -> None:
-    for key, value in source.items():
-        dotted = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            inner = target.setdefault(key, {})
-            if not isinstance(inner, dict):
-                inner = target[key] = {}
-            _merge_into(inner, value, dotted + ".", origin, origins)
-        else:
-            target[key] = value
-            origins[dotted] = origin
-
-
-def parse_set(items: Iterable[str]) -> Layer:
-    """`a.b=1` pairs of --set; values are YAML, so 1e-4, true, null and [1, 2] mean what they say.
-
-    Raises UserError for an item without '='.
-    """
-    values: dict[str, Any] = {}
-    for item in items:
-        key, equals, text = item.partition("=")
-        if not equals or not key.strip():
-            raise UserError(f"--set takes key=value, and {item!r} is not that; write for instance --set train.epochs=5")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            value = text
-        except RecursionError as error:
-            raise UserError(f"--set {key}: the value is nested too deeply; write it in a file and name that with --config") from error
-        if isinstance(value, str):
-            value = _number(value)
-        _place(values, key.strip(), value, f"--set {item!r}")
-    return Layer(values, "--set")
-
-
-def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings whose keys may be dotted, as sections: {"train.epochs": 5} becomes {"train": {"epochs": 5}}.
-
-    Raises UserError if a key is given a value and something below it too.
-    """
-    values: dict[str, Any] = {}
-    for key, value in flat.items():
-        if isinstance(value, Mapping):
-            for inner, deep in nested(value).items():
-                _place(values, f"{key}.{inner}", deep, key)
-        else:
-            _place(values, key, value, key)
-    return values
-
-
-def _place(values: dict[str, Any], key: str, value: Any, where: str) -> None:
-    *parents, last = key.split(".")
-    for parent in parents:
-        values = values.setdefault(parent, {})
-        if not isinstance(values, dict):
-            raise UserError(f"{where}: {parent!r} was given a value before, so it cannot hold {last!r}")
-    values[last] = value
-
-
-def _number(text: str) -> Any:
-    # YAML 1.1 reads 1e-4 as text, since it wants a dot; people write it without.
-    try:
-        return float(text) if "e" in text.lower() else text
-    except ValueError:
-        return text
-
-
-def _numbers(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _numbers(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_numbers(v) for v in value]
-    return _number(value) if isinstance(value, str) else value
-
-
-def read_yaml(path: Path, origin: str | None = None) -> Layer:
-    """A YAML file of settings. Raises UserError if it is missing, no YAML, or no mapping."""
-    try:
-        text = read_small(path, LONGEST)
-    except (OSError, ValueError) as error:
-        raise UserError(f"The settings file {path} cannot be read ({error}); check the path") from error
-    try:
-        values, lines = yaml_lines.load(text)
-        values = values or {}
-    except yaml_lines.TwiceError as error:
-        raise UserError(f"{path}: {error}") from error
-    except yaml_lines.TooMuch as error:
-        raise UserError(f"{path}: {error}; write the values out") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{path}{where}: this is not YAML ({getattr(error, 'problem', error)})") from error
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: settings are a mapping of key: value, and this is a {type(values).__name__}")
-    return Layer(_numbers(values), origin or str(path), lines)
-
-
 C = TypeVar("C", bound=Config)
 
 
@@ -270,8 +97,9 @@ def build(kind: type[C], settings: Settings, where: str, beside: Iterable[str] =
 
     Raises UserError that names the key, its origin and the nearest known key or the rule it breaks.
     """
+    values = as_expected(kind, settings.values, settings.texts)
     try:
-        return kind.model_validate(_over_defaults(kind, settings.values))
+        return kind.model_validate(_over_defaults(kind, values))
     except ValidationError as error:
         # A misspelt key is also a missing one; what was written is told before what was not.
         first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
@@ -286,7 +114,7 @@ def build(kind: type[C], settings: Settings, where: str, beside: Iterable[str] =
         if info is None or not whole or first["type"] in _OWN_WORDS:
             rule = _lower(first["msg"])
         else:
-            value = _at(settings.values, key, value)
+            value = _at(values, key, value)
             words = choices(info.annotation)
             near = did_you_mean(value, words) if isinstance(value, str) else ""
             # The list of all words stands there already.

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from zslkit import ranks, tracking
-from zslkit.config import Settings
 from zslkit.data.catalog import DATASETS, is_card, load_dataset
 from zslkit.data.unreadable import readable
 from zslkit.determinism import deterministic as only_deterministic
 from zslkit.devices import choose_device as choose_device
 from zslkit.job import Elsewhere as Elsewhere
 from zslkit.job import Job
+from zslkit.layers import Settings
 from zslkit.progress import Reporter, Silent
 from zslkit.settings import make_plan
 from zslkit.shared_run import Result as Result

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from zslkit.backbones import Transform
-from zslkit.config import FeatureConfig, ProtocolConfig, Settings, build
+from zslkit.config import FeatureConfig, ProtocolConfig, build
 from zslkit.data.catalog import is_card, load_dataset
 from zslkit.data.extract import BATCH, ImageInputs
 from zslkit.data.forward import forward, frozen
@@ -27,6 +27,7 @@ from zslkit.dataset import Dataset, Index
 from zslkit.determinism import deterministic
 from zslkit.errors import DataError, UnknownName, UserError
 from zslkit.fitting import make_model
+from zslkit.layers import Settings
 from zslkit.model import Model
 from zslkit.progress import Reporter, Silent
 from zslkit.results.record import Environment, RunRecord

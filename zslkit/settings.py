@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from zslkit.backbones import Backbone
-from zslkit.config import FeatureConfig, Layer, ProtocolConfig, Settings, build, known_keys, merge, nested, parse_set, read_yaml
+from zslkit.config import FeatureConfig, ProtocolConfig, build, known_keys
 from zslkit.data.catalog import DATASETS, card_defaults, is_card
 from zslkit.errors import UserError, did_you_mean
+from zslkit.layers import Layer, Settings, merge, nested, parse_set, read_yaml
 from zslkit.model import ENCODER_KEYS, Model, ModelConfig, brings_encoder, check_model
 from zslkit.registry import Entry, Registry, refusing
 
@@ -107,7 +108,8 @@ def make_features(
     """
     layers = [Layer({"features": dict(_dataset_defaults(dataset))}, f"dataset {dataset}")]
     if config is not None:
-        layers.append(Layer({"features": read_yaml(config).values.get("features") or {}}, str(config)))
+        file = read_yaml(config)
+        layers.append(replace(file, values={"features": file.values.get("features") or {}}))
     given = parse_set(settings)
     if strange := next((key for key in given.values if key != "features"), None):
         raise UserError(f"--set {strange!r} says nothing of features; here keys begin with features., such as features.reduction=16")

@@ -10,8 +10,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from zslkit.config import Config, Layer, build, merge, nested, read_yaml
+from zslkit.config import Config, build
+from zslkit.config_types import number
 from zslkit.errors import UserError
+from zslkit.layers import Layer, merge, nested, read_yaml
 from zslkit.results.comparison import Stat
 from zslkit.results.record import RunRecord
 
@@ -86,7 +88,7 @@ def _variants(study: Study, changes: Mapping[str, Any]) -> Iterator[Variant]:
         for values in product(*study.grid.values()):
             point = dict(zip(study.grid, values, strict=True))
             layers = [Layer(base, "study"), Layer(nested(own), "row"), Layer(nested(point), "grid")]
-            yield Variant(row, point, merge(layers).values)
+            yield Variant(row, {key: number(value) for key, value in point.items()}, merge(layers).values)
 
 
 def line(variant: Variant, records: Sequence[RunRecord]) -> Line:

@@ -1,9 +1,9 @@
-"""YAML read so that every value knows the line where its key stands."""
+"""YAML read so that every value knows the line where its key stands, and how it was written."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -24,20 +24,30 @@ class TwiceError(Exception):
         super().__init__(f"{key!r} stands twice, in lines {first} and {second}; keep one")
 
 
-def load(text: str) -> tuple[Any, dict[str, int]]:
-    """What the text says, and dotted key -> line, from 1; items of a list are numbered: `freeze.0`.
+class Read(NamedTuple):
+    """What a text says. lines: dotted key -> line, from 1; items of a list are numbered: `freeze.0`.
 
-    What an alias (*name) stands for has the line of its key alone. Raises yaml.YAMLError (TooMuch), and TwiceError.
+    texts: dotted key -> the words as written, of a value that YAML took for a number, a truth value or a date; "" is the whole text.
+    What an alias (*name) stands for has the line of its key alone.
     """
+
+    value: Any
+    lines: dict[str, int]
+    texts: dict[str, str]
+
+
+def load(text: str) -> Read:
+    """Raises yaml.YAMLError (TooMuch), and TwiceError."""
     loader = yaml.SafeLoader(text)  # knows plain values alone; a tag of Python is an error
     try:
         node = loader.get_single_node()
         if node is None:
-            return None, {}
+            return Read(None, {}, {})
         if _count(node, {}) > MOST:
             raise TooMuch(f"it has more than {MOST:,} values, those counted that aliases (*) stand for")
-        lines = dict(_lines(node, "", set()))  # before construction, which resolves << into keys of other places
-        return loader.construct_document(node), lines
+        texts: dict[str, str] = {}
+        lines = dict(_lines(node, "", set(), texts))  # before construction, which resolves << into keys of other places
+        return Read(loader.construct_document(node), lines, texts)
     except RecursionError as error:
         raise TooMuch("it is nested too deeply") from error
     finally:
@@ -57,7 +67,12 @@ def _count(node: yaml.Node, known: dict[int, int]) -> int:
     return known[id(node)]
 
 
-def _lines(node: yaml.Node, prefix: str, seen: set[int]) -> Iterator[tuple[str, int]]:
+_TAKEN_FOR_ELSE = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool", "timestamp")}
+
+
+def _lines(node: yaml.Node, prefix: str, seen: set[int], texts: dict[str, str]) -> Iterator[tuple[str, int]]:
+    if isinstance(node, yaml.ScalarNode) and node.tag in _TAKEN_FOR_ELSE:
+        texts[prefix.removesuffix(".")] = node.value
     if id(node) in seen:  # an alias; following it could take for ever
         return
     seen.add(id(node))
@@ -71,8 +86,8 @@ def _lines(node: yaml.Node, prefix: str, seen: set[int]) -> Iterator[tuple[str, 
                 raise TwiceError(name, mine[name], line)
             mine[name] = line
             yield name, line
-            yield from _lines(value, f"{name}.", seen)
+            yield from _lines(value, f"{name}.", seen, texts)
     elif isinstance(node, yaml.SequenceNode):
         for k, item in enumerate(node.value):
             yield f"{prefix}{k}", item.start_mark.line + 1
-            yield from _lines(item, f"{prefix}{k}.", seen)
+            yield from _lines(item, f"{prefix}{k}.", seen, texts)

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zslkit.config import Layer, build, merge, read_yaml
+from zslkit.config import build
 from zslkit.errors import DataError
+from zslkit.layers import Layer, merge, read_yaml
 from zslkit.model import Task
 from zslkit_dedn.attention import DAN
 from zslkit_dedn.groups import PAPER, RELEASED, Clusters

@@ -9,7 +9,7 @@ from baselines.cegzsl import CEGZSL
 from baselines.fclswgan import FCLSWGAN
 from baselines.generative import Generative
 from baselines.tfvaegan import TFVAEGAN
-from zslkit.config import nested
+from zslkit.layers import nested
 
 MODELS: dict[str, type[Generative]] = {"cadavae": CADAVAE, "cegzsl": CEGZSL, "fclswgan": FCLSWGAN, "tfvaegan": TFVAEGAN}
 EPOCHS = {"cadavae": 40, "cegzsl": 40, "fclswgan": 25, "tfvaegan": 20}

@@ -16,7 +16,8 @@ from baselines.eszsl import ESZSL
 from baselines.gem import GEMZSL
 from baselines.msdn import MSDN
 from baselines.transzero import TransZero
-from zslkit.config import FeatureConfig, ProtocolConfig, build, merge, read_yaml
+from zslkit.config import FeatureConfig, ProtocolConfig, build
+from zslkit.layers import merge, read_yaml
 from zslkit.model import Model
 
 MODELS: dict[str, type[Model]] = {

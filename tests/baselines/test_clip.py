@@ -21,8 +21,9 @@ from baselines.clip_towers import clip_model
 from zslkit import experiment
 from zslkit.cli import app
 from zslkit.cli.present import run_lines
-from zslkit.config import Layer, build, merge, read_yaml
+from zslkit.config import build
 from zslkit.errors import UserError
+from zslkit.layers import Layer, merge, read_yaml
 from zslkit.model import Task
 from zslkit.reopen import reopen
 from zslkit.results.comparison import compare

@@ -16,8 +16,9 @@ from baselines.ridge import Ridge
 from baselines.sae import SAE
 from baselines.sje import SJE
 from baselines.sync import SYNC
-from zslkit.config import TrainConfig, nested
+from zslkit.config import TrainConfig
 from zslkit.errors import TrainingError
+from zslkit.layers import nested
 from zslkit.model import GradientConfig, Model, ModelConfig, check_model
 
 MODELS: dict[str, type[Model]] = {

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from zslkit.config import Layer, build, merge, nested
+from zslkit.config import build
 from zslkit.fitting import make_model
+from zslkit.layers import Layer, merge, nested
 from zslkit.settings import MODELS
 from zslkit.testing.tiny import tiny_dataset, tiny_inputs
 

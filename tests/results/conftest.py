@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from zslkit.config import Layer, merge
+from zslkit.layers import Layer, merge
 from zslkit.results.record import RunRecord
 from zslkit.results.scores import Scores
 

@@ -33,7 +33,7 @@ def check(state: State, /, name: str | None, only: tuple[str, ...], skip: tuple[
     A check says nothing before those that it builds on pass. Exit code 1 if any fails.
     """
     entry = MODELS.find(name) if name is not None else None  # a name that nothing answers to costs no import
-    from zslkit.config import parse_set
+    from zslkit.layers import parse_set
     from zslkit.progress import reporter_for
     from zslkit.testing import check_model
     from zslkit.testing.conformance import chosen

@@ -139,8 +139,9 @@ def _disk(root: Path, sources: Sequence[tuple[str, DatasetSource]]) -> Iterator[
 
 def _need(name: str, source: DatasetSource) -> tuple[int | None, str]:
     """Bytes of a dataset's store under its own defaults, and what they hold; None where counts or image size are not known."""
-    from zslkit.config import FeatureConfig, Settings, build
+    from zslkit.config import FeatureConfig, build
     from zslkit.data.needs import store_bytes
+    from zslkit.layers import Settings
 
     config = build(FeatureConfig, Settings(dict(source.defaults)), name)
     if "images" not in source.counts or config.size is None:

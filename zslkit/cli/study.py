@@ -56,7 +56,7 @@ def study(
     """
     from zslkit import experiment
     from zslkit import study_report as report
-    from zslkit.config import parse_set
+    from zslkit.layers import parse_set
     from zslkit.progress import reporter_for
     from zslkit.study import line, read_study, variants
 

@@ -11,13 +11,14 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from zslkit.config import Config, FeatureConfig, Settings, build, merge, read_yaml
+from zslkit.config import Config, FeatureConfig, build
 from zslkit.data.folder_table import read_class_table
 from zslkit.data.folder_tree import class_folders, hold_out, photos_of
 from zslkit.data.images import SUFFIXES, FileImages
 from zslkit.data.words import read_word_vectors
 from zslkit.dataset import Dataset
 from zslkit.errors import DataError, UserError, did_you_mean
+from zslkit.layers import Settings, merge, read_yaml
 from zslkit.semantics import Semantics
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from zslkit.config import Config, FeatureConfig, Settings, build
+from zslkit.config import Config, FeatureConfig, build
 from zslkit.data.folder import card_settings, file_of, group_columns, inside
 from zslkit.data.folder_table import read_class_table
 from zslkit.data.npy import open_npy
@@ -19,6 +19,7 @@ from zslkit.data.store import FeatureStore
 from zslkit.data.words import read_word_vectors
 from zslkit.dataset import Dataset, Split
 from zslkit.errors import DataError, UserError
+from zslkit.layers import Settings
 from zslkit.semantics import Semantics
 
 KIND = "features"

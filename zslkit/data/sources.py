@@ -11,9 +11,10 @@ from typing import Annotated, Any
 import yaml
 from pydantic import AfterValidator, Field
 
-from zslkit.config import Config, Settings, build
+from zslkit.config import Config, build
 from zslkit.data.catalog import DATASETS, is_card
 from zslkit.errors import UnknownName, UserError, did_you_mean
+from zslkit.layers import Settings
 from zslkit.registry import BrokenPlugin
 
 

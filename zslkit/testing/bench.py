@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zslkit.backbones import Backbone
-from zslkit.config import Config, Input, Layer, TrainConfig, build, merge, nested
+from zslkit.config import Config, Input, TrainConfig, build
 from zslkit.dataset import Dataset, Index
 from zslkit.errors import UserError
 from zslkit.fitting import fit, make_model, score
+from zslkit.layers import Layer, merge, nested
 from zslkit.model import GradientModel, Model, ModelConfig
 from zslkit.progress import Silent
 from zslkit.testing.check import Failed

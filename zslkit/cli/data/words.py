@@ -81,7 +81,7 @@ def _text(path: Path, phrases: Sequence[Phrase]) -> Any:
 def _rewordings(path: Path | None) -> Mapping[str, str]:
     if path is None:
         return {}
-    from zslkit.config import read_yaml
+    from zslkit.layers import read_yaml
 
     values = read_yaml(path).values
     for name, text in values.items():
