@@ -7,13 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from PIL import Image, ImageEnhance
+from photos import photo
+from PIL import ImageEnhance
 from scipy.io import savemat
 
-from zslkit.data import duplicates
 from zslkit.data.checks import Check
-from zslkit.data.duplicates import BITS, dhash, near
-from zslkit.data.images import FileImages
 from zslkit.data.leaks import find_leaks, words
 from zslkit.data.material import of_proposed_split
 from zslkit.data.split_versions import locs_digest, split_name
@@ -43,12 +41,6 @@ def cells(texts: list[str]) -> np.ndarray:
 
 def column(numbers: list[int]) -> np.ndarray:
     return np.array(numbers, dtype=np.uint16)[:, None]
-
-
-def photo(seed: int) -> Image.Image:
-    """Coarse noise: as unlike any other as two photos are, and like itself after a change of size or light."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
-    return Image.fromarray(coarse).resize((64, 64), Image.Resampling.BICUBIC)
 
 
 def make(root: Path, features: dict[str, Any] | None = None, without: tuple[str, ...] = (), **split: Any) -> Path:
@@ -237,48 +229,6 @@ def test_a_fingerprint_is_of_the_sets_and_not_of_their_order() -> None:
 def test_the_fingerprints_of_the_proposed_splits_are_known(shared: Path, folder: str) -> None:
     locs = read_split_variables(shared / "data/xlsa17/data" / folder / "att_splits.mat").locs
     assert split_name(locs_digest(locs)).startswith(f"the proposed split of {'aPY' if folder == 'APY' else folder} ")
-
-
-def test_a_difference_hash_by_hand() -> None:
-    thumbnail = np.zeros((1, 16, 17), np.uint8)
-    thumbnail[0, 0, 3] = 9  # brighter than its left neighbour, and nothing else is
-    assert np.flatnonzero(dhash(thumbnail)[0]).tolist() == [2]
-    assert dhash(thumbnail).shape == (1, BITS)
-
-
-def test_flat_images_resemble_none_and_blocks_hide_no_pair(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(duplicates, "_ROWS", 2)
-    noise = np.random.default_rng(0).integers(0, 256, (5, 16, 17), dtype=np.uint8)
-    stack = np.concatenate([noise, np.full((2, 16, 17), 7, np.uint8), noise[[4, 0]]])
-    assert [(p.first, p.second, p.bits) for p in near(stack)] == [(0, 8, 0), (4, 7, 0)]
-    assert [(p.first, p.second) for p in near(stack, without=[8])] == [(4, 7)]
-
-
-def test_an_interrupted_scan_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(duplicates, "_AT_ONCE", 1)
-    monkeypatch.setattr(duplicates, "_KEEP_EVERY", 2)
-    for i in range(5):
-        photo(i).save(tmp_path / f"{i}.png")
-    (tmp_path / "1.png").write_bytes(b"no image")
-    opened: list[int] = []
-
-    class Cut(FileImages):
-        def open(self, index: int) -> Image.Image:
-            if index == 4 and not opened.count(4):
-                opened.append(4)
-                raise KeyboardInterrupt
-            opened.append(index)
-            return super().open(index)
-
-    images, keep = Cut(tmp_path, [f"{i}.png" for i in range(5)]), tmp_path / "scans" / "x.npz"
-    with pytest.raises(KeyboardInterrupt):
-        duplicates.scan(images, Silent(), keep)
-    assert keep.is_file()
-    again = duplicates.scan(images, Silent(), keep)
-    assert opened == [0, 1, 2, 3, 4, 4] and not keep.exists()
-    whole = duplicates.scan(images, Silent())
-    assert again.digests == whole.digests and again.faults == whole.faults and list(whole.faults) == [1]
-    assert (again.thumbnails == whole.thumbnails).all()
 
 
 NAMES = {

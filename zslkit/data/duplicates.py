@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,9 +60,9 @@ def scan(images: Images, reporter: Reporter, keep: Path | None = None) -> Scan:
     """Open every image once, decoded whole, by as many threads as there are cores.
 
     keep: a file, named after the state of the images, that holds what is done while the scan is under way, so that an interrupted
-    one goes on; a finished scan leaves none, since the next one is asked to look again.
+    one goes on; a finished scan leaves none, since the next one is asked to look again. A file that is damaged is told and counts for none.
     """
-    digests, thumbnails, faults = _resumed(keep, len(images))
+    digests, thumbnails, faults = _resumed(keep, len(images), reporter)
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool, reporter.phase("open every image", len(images)) as phase:
         phase.advance(len(digests))
         for start in range(len(digests), len(images), _AT_ONCE):
@@ -90,18 +89,29 @@ def _keep(file: Path, digests: list[str | None], thumbnails: NDArray[np.uint8], 
             np.savez(stream, note=np.frombuffer(note, dtype=np.uint8), thumbnails=thumbnails[: len(digests)])
 
 
-def _resumed(file: Path | None, count: int) -> tuple[list[str | None], NDArray[np.uint8], dict[int, str]]:
+def _resumed(file: Path | None, count: int, reporter: Reporter) -> tuple[list[str | None], NDArray[np.uint8], dict[int, str]]:
     thumbnails = np.zeros((count, HEIGHT, WIDTH), dtype=np.uint8)
     if file is None or not file.is_file():
         return [], thumbnails, {}
     try:
-        with np.load(file, allow_pickle=False) as kept:
-            note, done = json.loads(kept["note"].tobytes()), kept["thumbnails"]
-        thumbnails[: len(done)] = done
-        digests, faults = [*note["digests"]], {int(i): str(fault) for i, fault in note["faults"]}
-    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile):  # damaged: look at the images again
-        return [], np.zeros_like(thumbnails), {}
-    return (digests, thumbnails, faults) if len(digests) == len(done) else ([], np.zeros_like(thumbnails), {})
+        digests, done, faults = _kept(file, count)
+    except Exception as error:  # what reads a damaged archive may raise anything
+        reason = str(error) or type(error).__name__
+        reporter.note(f"What an interrupted look at the images left in {file} is damaged ({reason}); all of them are opened anew")
+        return [], thumbnails, {}
+    thumbnails[: len(done)] = done
+    return digests, thumbnails, faults
+
+
+def _kept(file: Path, count: int) -> tuple[list[str | None], NDArray[np.uint8], dict[int, str]]:
+    with np.load(file, allow_pickle=False) as kept:
+        note, done = json.loads(kept["note"].tobytes()), kept["thumbnails"]
+    digests, faults = [*note["digests"]], {int(i): str(fault) for i, fault in note["faults"]}
+    n = len(digests)
+    whole = n <= count and done.dtype == np.uint8 and done.shape == (n, HEIGHT, WIDTH) and all(0 <= i < n for i in faults)
+    if not whole or not all(digest is None or isinstance(digest, str) for digest in digests):
+        raise ValueError("its parts do not fit together")
+    return digests, done, faults
 
 
 def _look(images: Images, i: int) -> tuple[str | None, NDArray[np.uint8] | None, str]:
