@@ -58,7 +58,7 @@ def evaluate(folders: tuple[Path, ...], gamma: float | None, metrics: str | None
 
 def _tell_apart(runs: Sequence[Run]) -> list[str]:
     """Say in which points runs that stand in one table must not be compared; runs of several datasets by dataset."""
-    from zslkit.results.comparison import Setting, differing
+    from zslkit.results.setting import Setting, differing
 
     said = differing([Setting.of(run.record) for run in runs])
     for sentence in said:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from zslkit.results.badges import KINDS, Badge
-from zslkit.results.comparison import Row, Setting
+from zslkit.results.comparison import Row
+from zslkit.results.setting import Setting
 
 __all__ = ["KINDS", "Badge", "badges_of"]
 

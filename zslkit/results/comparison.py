@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from zslkit.results.badges import OWN_FEATURES, Badges, badges_of, resolution
+from zslkit.results.badges import Badges, badges_of
 from zslkit.results.published import Published
 from zslkit.results.record import Figures, RunRecord
 from zslkit.results.sampling import Sampling
+from zslkit.results.setting import SEEN_ALONE, TRANSDUCTIVE, Setting, differences
 
 Key = tuple[str, str, int, str]
 """Dataset, model, seed and identity: what one run is told apart by."""
@@ -21,9 +22,6 @@ METRICS = tuple(Figures.model_fields)
 """T1, U, S, H, AUSUC: the higher the better."""
 COSTS = ("parameters", "train_seconds", "peak_memory_mb")
 """The lower the better."""
-TRANSDUCTIVE = "transductive"
-SEEN_ALONE = "no test image in training"
-"""What inductive and class-inductive training have in common."""
 
 
 @dataclass(frozen=True)
@@ -37,54 +35,6 @@ class Stat:
     @classmethod
     def of(cls, values: Sequence[float]) -> Stat:
         return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What two results must share to stand in one table.
-
-    semantics: fingerprint of the class semantics, kind what they are ("attributes", "sentences").
-    source: digest of the backbone's weights, or fingerprint of the features if the dataset brings its own.
-    training: "transductive", or SEEN_ALONE for the others, which stand together unless they are asked to stand apart.
-    """
-
-    dataset: str
-    split: str
-    semantics: str
-    backbone: str
-    source: str
-    tuned: bool
-    resolution: str
-    kind: str = "attributes"
-    training: str = SEEN_ALONE
-
-    @classmethod
-    def of(cls, record: RunRecord, strict: bool = False) -> Setting:
-        """strict: inductive and class-inductive stand apart too."""
-        features, training = record.features, record.protocol.training
-        return cls(
-            dataset=record.dataset.name,
-            split=record.fingerprints.split,
-            semantics=record.fingerprints.semantics,
-            backbone=features.backbone or OWN_FEATURES,
-            source=features.weights_digest or features.weights if features.backbone else features.fingerprint,
-            tuned=features.tuned,
-            resolution=resolution(features),
-            kind=record.dataset.semantics,
-            training=training if strict or training == TRANSDUCTIVE else SEEN_ALONE,
-        )
-
-    def described(self) -> dict[str, str]:
-        """Each point by the name that titles and notes use."""
-        return {
-            "split": f"split {self.split[:8]}",
-            "semantics": f"{self.kind} {self.semantics[:8]}",
-            "backbone": self.backbone,
-            "weights": f"weights {self.source[:8]}",
-            "backbone frozen or tuned": "tuned" if self.tuned else "frozen",
-            "resolution": self.resolution,
-            "protocol": self.training,
-        }
 
 
 @dataclass(frozen=True)
@@ -207,7 +157,7 @@ def _block(
     rows = _rows(records, folders)
     reference = tuple(p for p in known if info.published_as and p.dataset == info.published_as)
     notes = []
-    if differing := _differences(setting, settings):
+    if differing := differences(setting, settings):
         notes.append(f"Not comparable with the other blocks of {info.name}: here {', '.join(differing)}.")
         title += [told for d in differing if (told := d.partition(": ")[2]) != SEEN_ALONE and told not in " ".join(title)]
     if mixed := _mixed_protocols(rows):
@@ -220,24 +170,6 @@ def _block(
     if reference:
         notes.append("Published rows: as printed by others, under the protocol of each paper; not run here.")
     return Block(", ".join(title), setting, tuple(notes), tuple(rows), records[0].chance.model_dump(), reference)
-
-
-def differing(settings: Sequence[Setting]) -> list[str]:
-    """A sentence for each dataset of which results stand here that must not be compared, with the points in which they differ."""
-    said = []
-    for dataset in dict.fromkeys(setting.dataset for setting in settings):
-        own = [setting.described() for setting in settings if setting.dataset == dataset]
-        points = {name: list(dict.fromkeys(point[name] for point in own)) for name in own[0]}
-        if unlike := [f"{name} ({', '.join(values)})" for name, values in points.items() if len(values) > 1]:
-            said.append(f"Not all runs on {dataset} may be compared with each other: they differ in {'; '.join(unlike)}.")
-    return said
-
-
-def _differences(setting: Setting, settings: list[Setting]) -> list[str]:
-    """In what this block differs from another of the same dataset: 'resolution: 448 px', ..."""
-    own = setting.described()
-    others = [s.described() for s in settings if s.dataset == setting.dataset and s != setting]
-    return [f"{name}: {value}" for name, value in own.items() if any(other[name] != value for other in others)]
 
 
 def _mixed_protocols(rows: Sequence[Row]) -> str:
