@@ -1,83 +1,27 @@
-"""Downloads go on where they broke off, are checked, tried on several servers, and never cost what was there."""
+"""Downloads are checked, tried on several servers, and never cost what was there."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import json
-import random
 import shutil
 import threading
-import zipfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from bird_archive import BIRDS, MD5, SHA256, WHOLE, archive_of, asked, birds, everything
 from fileserver import Site, serving
 
 import zslkit.progress
-from zslkit.data import fetch as fetching
 from zslkit.data.download import addresses, fetch, look
 from zslkit.data.fetch import Partial, Unreachable
 from zslkit.data.records import Records
-from zslkit.data.sources import Download, downloads_of, needed, read_downloads, shared
 from zslkit.data.unpack import Unpacked
-from zslkit.errors import CannotWrite, DataError, UnknownName, UserError
+from zslkit.errors import CannotWrite, DataError, UserError
 from zslkit.progress import Plain
-from zslkit.registry import BrokenPlugin
 
-
-def archive_of(files: dict[str, bytes]) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as file:
-        for name, content in files.items():
-            file.writestr(zipfile.ZipInfo(name), content)
-    return stream.getvalue()
-
-
-BIRDS = archive_of({"wrapped/classes.txt": b"wren", "wrapped/images/a.jpg": random.Random(0).randbytes(300_000)})
-SHA256 = hashlib.sha256(BIRDS).hexdigest()
-MD5 = hashlib.md5(BIRDS).hexdigest()
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    with serving(Site({"/birds.zip": BIRDS})) as served:
-        yield served
-
-
-@pytest.fixture
-def other() -> Iterator[Site]:
-    with serving(Site({"/birds.zip": BIRDS})) as served:
-        yield served
-
-
-@pytest.fixture(autouse=True)
-def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetching, "PAUSE", 0.0)
-    for name in ("http_proxy", "https_proxy", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-
-
-def birds(*sites: Site, **more: Any) -> Download:
-    values = {"file": "birds.zip", "urls": [f"{s.url}/birds.zip" for s in sites], "folder": "birds", "holds": ["classes.txt"], **more}
-    return read_downloads("birds", [values])[0]
-
-
-def asked(site: Site) -> list[str]:
-    return [span for _, span in site.asked]
-
-
-def everything(folder: Path) -> set[str]:
-    return {p.relative_to(folder).as_posix() for p in folder.rglob("*")}
-
-
-WHOLE = {
-    ".zslkit", ".zslkit/downloads.json", ".zslkit/downloads.lock", "downloads", "downloads/birds.zip",
-    "birds", "birds/classes.txt", "birds/images", "birds/images/a.jpg",
-}  # fmt: skip
+pytestmark = pytest.mark.usefixtures("quickly")
 
 
 def test_an_archive_is_fetched_unpacked_and_recorded_once(site: Site, tmp_path: Path) -> None:
@@ -94,118 +38,6 @@ def test_an_archive_is_fetched_unpacked_and_recorded_once(site: Site, tmp_path: 
 def test_an_archive_may_go_when_it_is_unpacked(site: Site, tmp_path: Path) -> None:
     fetch([birds(site)], tmp_path, keep_archives=False)
     assert everything(tmp_path) == WHOLE - {"downloads/birds.zip"}
-
-
-def test_a_connection_that_breaks_goes_on_with_the_rest_only(site: Site, tmp_path: Path) -> None:
-    site.breaks_at = [200_000, 50_000]
-    stream = io.StringIO()
-    fetch([birds(site, sha256=SHA256)], tmp_path, reporter=Plain(stream))
-    first, second, third = asked(site)
-    assert first == "" and second.startswith("bytes=") and third.startswith("bytes=")
-    got = [int(span[6:-1]) for span in (second, third)]
-    assert 0 < got[0] <= 200_000 < got[1] <= 250_000
-    assert site.sent < len(BIRDS) + 2 * (1 << 16) + 1  # what was in flight when it broke is fetched again
-    assert "birds.zip: the connection broke off; trying again" in stream.getvalue()
-    assert "birds.zip, the rest (MB): 1/1" in stream.getvalue()
-    assert everything(tmp_path) == WHOLE
-
-
-def test_an_interrupted_download_is_kept_and_the_same_command_goes_on(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    site.breaks_at = [200_000]
-    stream = io.StringIO()
-
-    def interrupt(seconds: float) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(fetching.time, "sleep", interrupt)
-        fetch([birds(site)], tmp_path, reporter=Plain(stream))
-    part = Partial(tmp_path / "downloads" / "birds.zip", f"{site.url}/birds.zip")
-    kept = part.size
-    assert 100_000 < kept <= 200_000
-    assert f"{part.path} keeps" in stream.getvalue()
-    assert look(birds(site), tmp_path).state == "begun" and look(birds(site), tmp_path).held == kept
-    fetch([birds(site)], tmp_path)
-    assert asked(site) == ["", f"bytes={kept}-"]
-    assert everything(tmp_path) == WHOLE
-
-
-def test_a_whole_download_whose_check_was_interrupted_is_not_fetched_again(
-    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import pooch.core
-
-    def interrupt(*a: object, **k: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(pooch.core, "hash_matches", interrupt)
-        fetch([birds(site, sha256=SHA256)], tmp_path)
-    fetch([birds(site, sha256=SHA256)], tmp_path)
-    assert len(site.asked) == 1
-    assert everything(tmp_path) == WHOLE
-
-
-def test_a_file_system_without_links_will_do(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*paths: object) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr(fetching.os, "link", refuse)
-    with pytest.raises(Unreachable, match="its sha256 is another, and its maker had"):
-        fetch([birds(site, sha256="0" * 64)], tmp_path)
-    fetch([birds(site, sha256=SHA256)], tmp_path)
-    assert everything(tmp_path) == WHOLE
-
-
-def begin(site: Site, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A first part of birds.zip in the data root."""
-    site.breaks_at = [200_000]
-    with monkeypatch.context() as patch, pytest.raises(Unreachable):
-        patch.setattr(fetching, "TRIES", 0)
-        fetch([birds(site)], root)
-    assert look(birds(site), root).held > 100_000
-    site.asked.clear()
-
-
-def test_a_server_without_range_begins_anew(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    begin(site, tmp_path, monkeypatch)
-    site.ranges = False
-    stream = io.StringIO()
-    fetch([birds(site, md5=MD5)], tmp_path, reporter=Plain(stream))
-    assert "and begins anew" in stream.getvalue()
-    assert everything(tmp_path) == WHOLE
-
-
-def test_a_server_without_range_that_always_breaks_is_given_up(site: Site, tmp_path: Path) -> None:
-    site.ranges, site.breaks_at = False, [150_000] * 50
-    with pytest.raises(Unreachable, match=r"the connection broke off; .* are kept"):
-        fetch([birds(site)], tmp_path)
-    assert len(site.asked) == 1 + fetching.TRIES
-
-
-def test_two_halves_of_different_files_are_never_joined(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    begin(site, tmp_path, monkeypatch)
-    changed = archive_of({"wrapped/classes.txt": b"finch", "wrapped/images/a.jpg": random.Random(1).randbytes(299_999)})
-    assert len(changed) == len(BIRDS)
-    site.files["/birds.zip"], site.etag = changed, '"two"'
-    fetch([birds(site)], tmp_path)
-    assert (tmp_path / "downloads/birds.zip").read_bytes() == changed
-    assert asked(site)[1:] == [""]
-
-
-def test_a_file_that_shrank_on_the_server_is_begun_anew(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    begin(site, tmp_path, monkeypatch)
-    site.files["/birds.zip"] = archive_of({"classes.txt": b"short"})
-    fetch([birds(site)], tmp_path)
-    assert (tmp_path / "birds/classes.txt").read_bytes() == b"short"
-
-
-def test_without_any_word_on_its_identity_the_size_must_agree(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    site.etag = None
-    begin(site, tmp_path, monkeypatch)
-    site.files["/birds.zip"] = BIRDS + bytes(10)
-    fetch([birds(site)], tmp_path)
-    assert len(asked(site)) == 2 and asked(site)[1] == ""
 
 
 @pytest.mark.parametrize("status", [404, 403, 410])
@@ -405,85 +237,3 @@ def test_two_processes_wait_for_each_other(site: Site, tmp_path: Path) -> None:
     first.join()
     assert "Another process downloads into" in stream.getvalue()
     assert done.standing.state == "unpacked" and len(site.asked) == 1
-
-
-def test_a_name_stands_for_all_that_it_needs() -> None:
-    files = {name: [d.file for d in needed([name])] for name in ("cub", "sun", "awa2", "awa1", "apy", "flo", "xlsa17")}
-    assert files == {
-        "cub": ["CUB_200_2011.tgz", "xlsa17.zip"],
-        "sun": ["SUNAttributeDB_Images.tar.gz", "xlsa17.zip"],
-        "awa2": ["AwA2-data.zip", "xlsa17.zip"],
-        "awa1": ["xlsa17.zip"],
-        "apy": ["xlsa17.zip"],
-        "flo": ["cvpr18xian.zip"],
-        "xlsa17": ["xlsa17.zip"],
-    }
-    both = needed(["sun", "cub"])
-    assert [d.file for d in both] == ["SUNAttributeDB_Images.tar.gz", "xlsa17.zip", "CUB_200_2011.tgz"]
-    assert set(both[1].holds) == {f"{d}/{f}.mat" for d in ("SUN", "CUB") for f in ("att_splits", "res101")}
-
-
-def test_names_that_stand_for_nothing() -> None:
-    with pytest.raises(UnknownName, match="no dataset 'xlsa71'; did you mean \"xlsa17\""):
-        needed(["xlsa71"])
-    with pytest.raises(UserError, match="'digits' declares nothing to download"):
-        downloads_of("digits")
-    with pytest.raises(UserError, match=r"my\.yaml: a card describes files that are there already"):
-        downloads_of("my.yaml")
-
-
-OWN = {"file": "b.zip", "urls": ["https://example.org/b.zip"], "folder": "b", "holds": ["x"]}
-
-
-@pytest.mark.parametrize(
-    ("said", "words"),
-    [
-        ([{**OWN, "folder": "../b"}], "folder = '../b' is refused: it is no relative path"),
-        ([{**OWN, "folder": "/b"}], "no relative path"),
-        ([{**OWN, "holds": ["../../x"]}], "no relative path"),
-        ([{**OWN, "holds": []}], "holds"),
-        ([{**OWN, "file": "../b.zip"}], "file = '../b.zip' is refused"),
-        ([{**OWN, "urls": ["file:///etc/passwd"]}], "no http:// or https:// address"),
-        ([{**OWN, "urls": []}], "urls"),
-        ([{**OWN, "md5": "abc"}], "md5"),
-        ([{**OWN, "foldr": "b"}], "has no setting 'foldr'; did you mean \"folder\""),
-        ([{"file": "b.zip"}], "lacks"),
-        (["xlsa71"], "no shared archive 'xlsa71'; did you mean \"xlsa17\"?"),
-        ([{"shared": "xlsa17", "folder": "b"}], "and not 'folder'"),
-        ("xlsa17", "put brackets around it"),
-    ],
-)
-def test_a_declaration_that_cannot_be_used_is_named(said: Any, words: str) -> None:
-    with pytest.raises(UserError) as error:
-        read_downloads("mine", said)
-    assert str(error.value).startswith("mine: downloads") and words in str(error.value)
-
-
-def test_a_plugin_with_a_bad_declaration_is_named_as_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    from zslkit.data.xlsa17 import CUB
-
-    monkeypatch.setattr(CUB, "downloads", [OWN | {"holds": 3}])
-    with pytest.raises(BrokenPlugin, match="holds = 3"):
-        downloads_of("cub")
-
-
-def test_two_archives_of_one_name_are_not_mixed_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    from zslkit.data.xlsa17 import CUB, SUN
-
-    monkeypatch.setattr(CUB, "downloads", [OWN])
-    monkeypatch.setattr(SUN, "downloads", [{**OWN, "folder": "c"}])
-    with pytest.raises(UserError, match=r"sun: another dataset has an archive b\.zip too"):
-        needed(["cub", "sun"])
-
-
-def test_shared_archives_go_where_the_datasets_read_them() -> None:
-    from zslkit.data import xlsa17
-
-    for source in (xlsa17.CUB, xlsa17.SUN, xlsa17.AWA2):
-        photos = read_downloads("x", source.downloads)[0]
-        assert source.photos.startswith(photos.folder)
-        assert all(f"{photos.folder}/{path}".startswith(source.photos) for path in photos.holds)
-    for source in (xlsa17.CUB, xlsa17.SUN, xlsa17.AWA2, xlsa17.AWA1, xlsa17.APY, xlsa17.FLO):
-        splits = read_downloads("x", source.downloads)[-1]
-        assert {f"{splits.folder}/{p}" for p in splits.holds} == {f"xlsa17/data/{source.folder}/{f}.mat" for f in ("att_splits", "res101")}
-    assert len({d.file for d in shared().values()}) == len(shared())
