@@ -5,37 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from attention_task import GROUPS, SEEN, A, C, D, H, W, task, trained_in_the_world, world
 from torch import Tensor, nn
 
 from baselines.apn import APN, APNConfig, freeze
 from baselines.attribute_maps import compactness, decorrelation
 from zslkit.errors import UserError
-from zslkit.model import Task, check_model
-
-C, A, D, H, W = 5, 4, 6, 2, 3
-SEEN = [True, False, True, True, False]
-GROUPS = {"head": (0, 2), "tail": (1, 3)}
-
-
-def backbone() -> nn.Module:
-    torch.manual_seed(3)
-    return nn.Sequential(nn.Conv2d(3, 5, 2, stride=2), nn.Tanh(), nn.Conv2d(5, D, 1))
-
-
-def task(groups: bool = True, images: bool = False, shape: tuple[int, int, int] | None = (D, H, W)) -> Task:
-    table = np.random.default_rng(1).random((C, A))
-    return Task(
-        dataset="made-up",
-        classes=tuple("abcde"),
-        seen=np.array(SEEN),
-        attributes=(table / np.linalg.norm(table, axis=1, keepdims=True)).astype(np.float32),
-        attribute_names=("beak", "length", "eye", "colour"),
-        input="image" if images else "map",
-        feature_shape=(3, 2 * H, 2 * W) if images else (shape or (D,)),
-        map_shape=shape,
-        groups=GROUPS if groups else {},
-        build_backbone=backbone if images else None,
-    )
+from zslkit.model import check_model
 
 
 def model(images: bool = False, **settings: object) -> APN:
@@ -245,39 +221,7 @@ def test_a_partial_train_section_keeps_the_rest_of_apns_own() -> None:
 
 
 def test_it_learns_seen_and_unseen_classes_of_a_made_up_world() -> None:
-    rng = np.random.default_rng(0)
-    table = np.array([[1, 0, 0, 1], [0, 1, 0, 0], [0, 0, 1, 1], [1, 1, 0, 0], [0, 1, 1, 0]], dtype=np.float32)
-    table /= np.linalg.norm(table, axis=1, keepdims=True)
-    look = rng.normal(size=(4, D))
-
-    def images(label: np.ndarray) -> Tensor:
-        maps = 0.1 * rng.normal(size=(len(label), D, H * W))
-        for n, k in enumerate(label):
-            for place in range(H * W):
-                maps[n, :, place] += look[rng.choice(np.flatnonzero(table[k]))]
-        return torch.from_numpy(maps.reshape(len(label), D, H, W)).float()
-
     torch.manual_seed(0)
-    world = Task(
-        dataset="made-up",
-        classes=tuple("abcde"),
-        seen=np.array([True, True, True, True, False]),
-        attributes=table,
-        attribute_names=("beak", "length", "eye", "colour"),
-        input="map",
-        feature_shape=(D, H, W),
-        map_shape=(D, H, W),
-    )
-    made = APN(APNConfig(w_decorrelation=1e-4), world)
-    optimizer = torch.optim.Adam(made.parameters(), lr=0.05)
-    label = np.tile(np.arange(4), 20)
-    x, y = images(label), torch.from_numpy(label)
-    for _ in range(60):
-        optimizer.zero_grad()
-        sum(made.loss(x, y).values()).backward()
-        optimizer.step()
-    with torch.no_grad():
-        test = np.tile(np.arange(4), 10)
-        assert (made.scores(images(test))[:, :4].argmax(1).numpy() == test).mean() > 0.8
-        unseen = made.scores(images(np.full(20, 4)))
-    assert (unseen[:, 4] > unseen[:, 0]).float().mean() > 0.8
+    made = APN(APNConfig(w_decorrelation=1e-4), world())
+    seen, unseen = trained_in_the_world(made, torch.optim.Adam(made.parameters(), lr=0.05))
+    assert seen > 0.8 and unseen > 0.8

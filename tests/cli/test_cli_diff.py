@@ -9,46 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 from run_folders import make_run, random_scores
+from run_photos import photographed
 
 from zslkit import difference
 from zslkit.cli import app
 from zslkit.contact_sheet import GAP, save_sheet
-from zslkit.dataset import Dataset, Split
 from zslkit.difference import causes, outcome
 from zslkit.errors import UserError
 from zslkit.evaluation.gzsl import evaluate
 from zslkit.results.runs import SCORES, load_run
-from zslkit.semantics import Semantics
-
-
-class Photos:
-    """Images of one colour each, named by their number."""
-
-    def __len__(self) -> int:
-        return 300
-
-    def open(self, index: int) -> Image.Image:
-        return Image.new("RGB", (20, 10), (index % 256, 0, 0))
-
-    def key(self, index: int) -> str:
-        return f"photo {index}"
-
-    def digest(self) -> str:
-        return "d"
-
-
-def dataset() -> Dataset:
-    """Test images stand from 100 and from 200 on; the labels are those of random_scores."""
-    scores = random_scores(1.0)
-    labels = np.zeros(300, dtype=np.int64)
-    labels[:8], labels[100:160], labels[200:260] = np.arange(8) % 4, scores.test_seen_labels, scores.test_unseen_labels
-    split = Split(np.arange(8), np.arange(100, 160), np.arange(200, 260))
-    semantics = Semantics(attributes=np.eye(6, dtype=np.float32), names=tuple("abcdef"))
-    return Dataset("birds", scores.classes, labels, split, semantics, images=Photos())
 
 
 @pytest.fixture
@@ -57,7 +29,7 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
     b = random_scores(9.0)
     table = b.test_unseen_scores.copy()
     table[5, 0] = 99.0
-    split = {"split": dataset().fingerprints()["split"]}
+    split = {"split": photographed().fingerprints()["split"]}
     settings: dict[str, Any] = {"lr": 0.1, "features": {"size": 8}}
     return (
         make_run(tmp_path, "alpha", replace(b, test_unseen_scores=table), config=settings, identity="a" * 12, fingerprints=split),
@@ -73,7 +45,7 @@ def test_only_what_differs_is_a_cause(pair: tuple[Path, Path]) -> None:
 
 def test_the_one_image_that_flipped_is_found_with_its_name(pair: tuple[Path, Path]) -> None:
     a, b = map(load_run, pair)
-    found = outcome(a, b, dataset())
+    found = outcome(a, b, photographed())
     (flip,) = found.flips
     label = random_scores(9.0).classes[random_scores(9.0).test_unseen_labels[5]]
     assert (flip.part, flip.index, flip.label, flip.a, flip.b, flip.key) == ("test_unseen", 5, label, "class 0", label, "photo 205")
@@ -91,7 +63,7 @@ def test_the_one_image_that_flipped_is_found_with_its_name(pair: tuple[Path, Pat
 def test_the_whole_as_json_with_a_sheet(
     pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(difference, "dataset_of", lambda run, root: dataset())
+    monkeypatch.setattr(difference, "dataset_of", lambda run, root: photographed())
     sheet = tmp_path / "flips.png"
     assert app.main(["diff", *map(str, pair), "--sheet", str(sheet), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)

@@ -12,43 +12,22 @@ import pytest
 import torch
 from PIL import Image
 from run_folders import make_run, random_scores
+from run_photos import Photos, photographed
 from torch import Tensor
 
 from zslkit import difference
-from zslkit.dataset import Dataset, Split
+from zslkit.dataset import Dataset
 from zslkit.errors import DataError
 from zslkit.model import AttentionMaps
 from zslkit.page.gather import gather
 from zslkit.page.pictures import FOLDER, SIDE, Album, looks, mistakes
 from zslkit.page.write import INDEX, Pictures, write
 from zslkit.results.runs import Run, load_run
-from zslkit.semantics import Semantics
-
-
-class Photos:
-    """Images of one colour each, larger than the page shows them; the last one cannot be read."""
-
-    def __len__(self) -> int:
-        return 300
-
-    def open(self, index: int) -> Image.Image:
-        return Image.new("RGBA", (1000, 500), (index % 256, 0, 0, 255))
-
-    def key(self, index: int) -> str:
-        return f"../../<photo> {index}"
-
-    def digest(self) -> str:
-        return "d"
 
 
 def dataset() -> Dataset:
-    """Test images stand from 100 and from 200 on; the labels are those of random_scores."""
-    scores = random_scores(1.0)
-    labels = np.zeros(300, dtype=np.int64)
-    labels[:8], labels[100:160], labels[200:260] = np.arange(8) % 4, scores.test_seen_labels, scores.test_unseen_labels
-    split = Split(np.arange(8), np.arange(100, 160), np.arange(200, 260))
-    semantics = Semantics(attributes=np.eye(6, dtype=np.float32), names=tuple("abcdef"))
-    return Dataset("birds", scores.classes, labels, split, semantics, images=Photos())
+    """Photos larger than the page shows them, with names that must be escaped."""
+    return photographed(Photos("RGBA", (1000, 500), "../../<photo> {}"))
 
 
 @pytest.fixture
