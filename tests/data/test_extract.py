@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import errno
-import io
-import multiprocessing
 import os
 import shutil
-import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from dataclasses import replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,66 +16,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from filelock import FileLock
+from made_stores import Watched, backbone, photos, store_of
 from PIL import Image
 
-from zslkit import locks
-from zslkit.backbones import Backbone, load_backbone
 from zslkit.cli.failure import is_disk_full
-from zslkit.config import FeatureConfig
 from zslkit.data import extract
-from zslkit.data.extract import ImageInputs, open_store, store_key
+from zslkit.data.extract import ImageInputs, store_key
 from zslkit.data.forward import decoded
-from zslkit.data.images import FileImages
-from zslkit.data.store import FeatureStore, images_digest
+from zslkit.data.store import images_digest
 from zslkit.dataset import Images
 from zslkit.errors import CannotWrite, DataError
-from zslkit.files import cache_root
-from zslkit.progress import Plain, Silent
-
-
-@cache
-def backbone() -> Backbone:
-    return load_backbone(FeatureConfig(backbone="mobilenetv3_small_050", weights="random", size=64))
-
-
-@dataclass(frozen=True)
-class Watched(FileImages):
-    """Images that note what is opened, and call `before` first."""
-
-    before: Callable[[int], object] = id
-    opened: list[int] = field(default_factory=list)
-    digests: list[str] = field(default_factory=list)
-
-    def open(self, index: int) -> Image.Image:
-        self.before(index)
-        self.opened.append(index)
-        return super().open(index)
-
-    def digest(self) -> str:
-        self.digests.append(super().digest())
-        return self.digests[-1]
-
-
-def photos(folder: Path, number: int = 12, seed: int = 0) -> Watched:
-    """Made-up photos of two by two coloured squares."""
-    folder.mkdir(exist_ok=True)
-    rng = np.random.default_rng(seed)
-    names = [f"{i:03d}.png" for i in range(number)]
-    for name in names:
-        colours = rng.integers(0, 256, (2, 2, 3), dtype=np.uint8)
-        Image.fromarray(colours.repeat(32, 0).repeat(40, 1)).save(folder / name)
-    return Watched(folder, names)
 
 
 def inputs_of(images: Images, index: Iterable[int]) -> torch.Tensor:
     """(B, 3, 64, 64), one image after the other."""
     transform = backbone().transform
     return transform.normalise(torch.stack([torch.from_numpy(transform.pixels(images.open(i)).copy()) for i in index]))
-
-
-def store_of(images: Images, using: Backbone | None = None, dtype: str = "float32") -> FeatureStore:
-    return open_store("made-up", images, using or backbone(), dtype, torch.device("cpu"), Silent())
 
 
 def content(images: Images) -> dict[str, bytes]:
@@ -280,56 +232,6 @@ def test_images_of_different_sizes_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"004\.png is of another size than the images before it; set features\.size"):
         store_of(images, as_they_are)
     assert store_of(images).map_shape == backbone().map_shape(64, 64)
-
-
-def take_part(images: Watched, journal: Path, barrier: Any) -> None:
-    """What each of two processes does: both have read the files before either looks for the store."""
-
-    class Waiting(Watched):
-        def digest(self) -> str:
-            barrier.wait(60)
-            return super().digest()
-
-    def note(index: int) -> None:
-        with journal.open("a") as lines:
-            print(index, file=lines)
-
-    assert len(store_of(Waiting(images.root, images.paths, note)).pooled(np.arange(12))) == 12
-
-
-def test_two_processes_that_ask_for_one_store_do_the_work_once(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    shared = photos(tmp_path / "photos"), tmp_path / "journal", context.Barrier(2)
-    other = context.Process(target=take_part, args=shared)
-    other.start()
-    take_part(*shared)
-    other.join(60)
-    assert other.exitcode == 0
-    assert sorted(map(int, (tmp_path / "journal").read_text().split())) == [0, *range(12)]
-
-
-def test_who_waits_for_anothers_store_is_told_so_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    images, told, waits = photos(tmp_path / "photos"), io.StringIO(), threading.Event()
-    monkeypatch.setattr(locks, "PATIENCE", 0.01)
-
-    class Heard(Plain):
-        def note(self, text: str) -> None:
-            super().note(text)
-            waits.set()
-
-    def ask() -> FeatureStore:
-        return open_store("made-up", images, backbone(), "float32", torch.device("cpu"), Heard(told))
-
-    folder = cache_root() / "features" / f"made-up-{store_key(images, backbone(), 'float32')}"
-    folder.parent.mkdir(parents=True)
-    with ThreadPoolExecutor(1) as pool:
-        with FileLock(f"{folder}.lock"):
-            asked = pool.submit(ask)
-            assert waits.wait(60)
-            lines = told.getvalue().splitlines()
-        assert asked.result(60).folder == folder
-    assert lines == [f"Another process extracts the features of made-up into {folder}; this one waits until it is done"]
-    assert "Another" not in told.getvalue()[len(lines[0]) :]
 
 
 def test_batches_are_decoded_in_order_and_whole(tmp_path: Path) -> None:
