@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 from math import prod
 from pathlib import Path
@@ -16,8 +17,33 @@ from zslkit.files import parse_json, read_small, replacing
 LOST = -1.0
 """The H of a point that could not be trained: below every figure, and never the best."""
 
+AT_ONCE = 8
+"""Points that a sampler proposes before it hears of their figures, so that they can be tried beside each other. It is the same
+whatever number really is, since what is tried must not depend on how many processes there are."""
+
 Place = tuple[int, ...]
 """A point of the grid: the place of each key's value among its values."""
+
+Point = Mapping[str, Any]
+"""The same with the values themselves."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What came of a point: its figures, of which "H" counts; failed: why it could not be trained, and then H is LOST."""
+
+    figures: Mapping[str, float]
+    failed: str = ""
+
+
+Try = Callable[[Point], Tried]
+Tries = Callable[[Sequence[Point]], Iterable[tuple[int, Tried]]]
+"""Tries many points, and gives each one's number among them with what came of it, in any order."""
+
+
+def in_turn(one: Try) -> Tries:
+    """One point after another, in this process."""
+    return lambda points: ((number, one(point)) for number, point in enumerate(points))
 
 
 class Search:
@@ -34,37 +60,45 @@ class Search:
         self.total = self._trials or points
         """How many points will be tried."""
 
-    def best(self, figures_of: Callable[[Mapping[str, Any]], Mapping[str, float]], told: Callable[[float], None]) -> dict[str, Any] | None:
-        """The settings with the highest "H", of equally good ones the first tried; None if every H is LOST.
+    def best(self, tries: Tries, told: Callable[[float], None]) -> dict[str, Any] | None:
+        """The settings with the highest "H", of equally good ones the first proposed; None if every H is LOST.
 
-        figures_of is called for the points that were not tried before; told gets every point's H. Raises DataError if the kept file
-        is damaged, UserError if trials are asked for and Optuna is not installed.
+        tries is called for the points that were not tried before, and each is kept as soon as it comes; told gets every point's H.
+        Raises DataError if the kept file is damaged, UserError if trials are asked for and Optuna is not installed.
         """
         tried = self._read()
         ranks.wait()  # nothing is written before all processes of the run have read it
-        best: tuple[float, dict[str, Any] | None] = (LOST, None)
+        best: tuple[float, Place | None] = (LOST, None)
         proposals = self._every() if self._trials is None else self._sampled()
-        h: float | None = None
+        heard: list[float] | None = None
         while True:
             try:
-                place = proposals.send(h) if h is not None else next(proposals)
+                places = proposals.send(heard) if heard is not None else next(proposals)
             except StopIteration:
-                return best[1]
-            point = {key: values[i] for (key, values), i in zip(self._grid.items(), place, strict=True)}
-            if place not in tried:
-                tried[place] = dict(figures_of(point))
-                self._write(tried)
-            h = tried[place]["H"]
-            told(h)
-            if h > best[0]:
-                best = (h, point)
+                return None if best[1] is None else self._point(best[1])
+            self._try(places, tried, tries, told)
+            heard = [tried[place]["H"] for place in places]
+            best = max([best, *zip(heard, places, strict=True)], key=lambda pair: pair[0])
 
-    def _every(self) -> Generator[Place, float, None]:
-        # No "yield from": what is sent must end here, and a product takes nothing.
-        for place in product(*(range(len(values)) for values in self._grid.values())):  # noqa: UP028
-            yield place
+    def _try(self, places: Sequence[Place], tried: dict[Place, dict[str, float]], tries: Tries, told: Callable[[float], None]) -> None:
+        """Fill `tried` with those of the places that are missing."""
+        new = [place for place in dict.fromkeys(places) if place not in tried]
+        for place in places:
+            if place in tried:
+                told(tried[place]["H"])
+        for number, outcome in tries([self._point(place) for place in new]) if new else ():
+            for _ in range(places.count(new[number])):  # a sampler may propose a point twice
+                told(outcome.figures["H"])
+            tried[new[number]] = dict(outcome.figures)
+            self._write(tried)
 
-    def _sampled(self) -> Generator[Place, float, None]:
+    def _point(self, place: Place) -> dict[str, Any]:
+        return {key: values[i] for (key, values), i in zip(self._grid.items(), place, strict=True)}
+
+    def _every(self) -> Generator[list[Place], list[float], None]:
+        yield list(product(*(range(len(values)) for values in self._grid.values())))
+
+    def _sampled(self) -> Generator[list[Place], list[float], None]:
         try:
             import optuna
         except ImportError as error:
@@ -72,12 +106,16 @@ class Search:
                 "protocol.trials needs Optuna; install it with: pip install 'zslkit[tune]', or search the whole grid"
             ) from error
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=self._seed))
+        sampler = optuna.samplers.TPESampler(seed=self._seed, constant_liar=True)  # keeps away from points that are being tried
+        study = optuna.create_study(direction="maximize", sampler=sampler)
         assert self._trials is not None
-        for _ in range(self._trials):
-            trial = study.ask()
-            h = yield tuple(trial.suggest_categorical(key, list(range(len(values)))) for key, values in self._grid.items())
-            study.tell(trial, h)
+        for begun in range(0, self._trials, AT_ONCE):
+            trials = [study.ask() for _ in range(min(AT_ONCE, self._trials - begun))]
+            heard = yield [
+                tuple(trial.suggest_categorical(key, list(range(len(values)))) for key, values in self._grid.items()) for trial in trials
+            ]
+            for trial, h in zip(trials, heard, strict=True):
+                study.tell(trial, h)
 
     def _read(self) -> dict[Place, dict[str, float]]:
         if not self._kept.is_file():
@@ -92,7 +130,7 @@ class Search:
         if not ranks.first():
             return
         rows = [
-            {"place": place, "point": {key: str(v[i]) for (key, v), i in zip(self._grid.items(), place, strict=True)}, "figures": figures}
+            {"place": place, "point": {key: str(v) for key, v in self._point(place).items()}, "figures": figures}
             for place, figures in tried.items()
         ]
         with replacing(self._kept) as beside:

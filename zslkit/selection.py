@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -20,7 +20,7 @@ from zslkit.evaluation.sets import answered_sets
 from zslkit.fitting import fit, make_model, score_batches
 from zslkit.model import GradientConfig, GradientModel, Model, ModelConfig
 from zslkit.progress import Reporter
-from zslkit.search import LOST, Search
+from zslkit.search import LOST, Point, Search, Tried, Tries, in_turn
 from zslkit.settings import Plan
 from zslkit.training import checkpoint
 from zslkit.training.source import Inputs
@@ -50,7 +50,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Workshop:
-    """What every training on the folds needs."""
+    """What every training on the folds needs. tries: tries points of the grid elsewhere; None: here, one after another."""
 
     plan: Plan
     folds: Sequence[Fold]
@@ -59,6 +59,7 @@ class Workshop:
     reporter: Reporter
     log: Callable[..., None]
     folder: Path
+    tries: Tries | None = None
 
 
 @dataclass(frozen=True)
@@ -123,32 +124,37 @@ def _named(name: str, fold: Fold) -> str:
     return f"{name}, fold {fold.part + 1}" if fold.part else name
 
 
+def try_point(workshop: Workshop, point: Point) -> Tried:
+    """Train on every fold with the settings of this point of the grid: the means of the figures."""
+    config = workshop.plan.with_config(point)
+    try:
+        trained = [_train(workshop, fold, config, _named("trial", fold), quiet=True) for fold in workshop.folds]
+        return Tried(_mean(judge(workshop, t.fold, t.model) for t in trained)[1])
+    except TrainingError as error:  # a grid reaches into settings that do not work; the others are still worth trying
+        return Tried({"H": LOST}, str(error))
+
+
 def _search(workshop: Workshop) -> dict[str, Any]:
     """The best point of the grid. Raises TrainingError if none could be trained."""
     protocol = workshop.plan.protocol
     search = Search(workshop.plan.kind.search, workshop.folder / "search.json", protocol.trials, protocol.fold_seed)
+    tries = workshop.tries or in_turn(lambda point: try_point(workshop, point))
+    failed: list[str] = []
 
-    failed: list[TrainingError] = []
-
-    def figures_of(point: Mapping[str, Any]) -> dict[str, float]:
-        config = workshop.plan.with_config(point)
-        try:
-            trained = [_train(workshop, fold, config, _named("trial", fold), quiet=True) for fold in workshop.folds]
-            figures = _mean(judge(workshop, t.fold, t.model) for t in trained)[1]
-        except TrainingError as error:  # a grid reaches into settings that do not work; the others are still worth trying
-            failed.append(error)
-            workshop.log(phase="search", **point, failed=str(error))
-            return {"H": LOST}
-        workshop.log(phase="search", **point, **figures)
-        return figures
+    def logged(points: Sequence[Point]) -> Iterator[tuple[int, Tried]]:
+        for number, outcome in tries(points):
+            if outcome.failed:
+                failed.append(outcome.failed)
+                workshop.log(phase="search", **points[number], failed=outcome.failed)
+            else:
+                workshop.log(phase="search", **points[number], **outcome.figures)
+            yield number, outcome
 
     with workshop.reporter.phase("search on validation", total=search.total) as phase:
-        best = search.best(figures_of, lambda h: phase.advance(1, H=h))
+        best = search.best(logged, lambda h: phase.advance(1, H=h))
     if best is None:
         reason = f" ({failed[-1]})" if failed else ""
-        raise TrainingError(
-            f"No point of the search of {workshop.plan.entry.name} could be trained{reason}; set protocol.tune=false"
-        ) from (failed[-1] if failed else None)
+        raise TrainingError(f"No point of the search of {workshop.plan.entry.name} could be trained{reason}; set protocol.tune=false")
     return best
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from zslkit.errors import DataError, UserError
-from zslkit.search import LOST, Search
+from zslkit.search import AT_ONCE, LOST, Point, Search, Tried, in_turn
 
 GRID = {"a": (1, 2, 3, 4, 5, 6), "b": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)}
 
@@ -21,9 +21,10 @@ class Hill:
     def __init__(self) -> None:
         self.asked: list[tuple[int, float]] = []
 
-    def __call__(self, point: Mapping[str, Any]) -> dict[str, float]:
-        self.asked.append((point["a"], point["b"]))
-        return {"H": 90 - 5 * abs(point["a"] - 4) - 50 * abs(point["b"] - 0.2)}
+    def __call__(self, points: Sequence[Point]) -> Iterator[tuple[int, Tried]]:
+        for number, point in enumerate(points):
+            self.asked.append((point["a"], point["b"]))
+            yield number, Tried({"H": 90 - 5 * abs(point["a"] - 4) - 50 * abs(point["b"] - 0.2)})
 
 
 def test_every_point_is_tried_and_the_best_is_found(tmp_path: Path) -> None:
@@ -82,8 +83,50 @@ def test_a_damaged_list_of_tried_points_is_told_by_name(tmp_path: Path, text: st
 
 
 def test_points_that_are_lost_are_never_the_best(tmp_path: Path) -> None:
-    def figures_of(point: Mapping[str, Any]) -> dict[str, float]:
-        return {"H": 0.0 if point["a"] == 5 and point["b"] == 0.3 else LOST}
+    def one(point: Mapping[str, Any]) -> Tried:
+        return Tried({"H": 0.0 if point["a"] == 5 and point["b"] == 0.3 else LOST})
 
-    assert Search(GRID, tmp_path / "1.json").best(figures_of, lambda h: None) == {"a": 5, "b": 0.3}
-    assert Search(GRID, tmp_path / "2.json").best(lambda point: {"H": LOST}, lambda h: None) is None
+    assert Search(GRID, tmp_path / "1.json").best(in_turn(one), lambda h: None) == {"a": 5, "b": 0.3}
+    assert Search(GRID, tmp_path / "2.json").best(in_turn(lambda point: Tried({"H": LOST})), lambda h: None) is None
+
+
+@pytest.mark.parametrize("trials", [None, 20])
+def test_the_order_in_which_answers_come_decides_nothing(tmp_path: Path, trials: int | None) -> None:
+    """Four points are level at the top: the first that was proposed wins, in whatever order they were heard of."""
+    if trials:
+        pytest.importorskip("optuna", reason="the extra `tune` is not installed")
+    asked: list[list[tuple[int, float]]] = [[], []]
+
+    def level(points: Sequence[Point], backwards: bool) -> Iterator[tuple[int, Tried]]:
+        asked[backwards] += [(p["a"], p["b"]) for p in points]
+        for number in sorted(range(len(points)), reverse=backwards):
+            yield number, Tried({"H": float(min(points[number]["a"], 3))})
+
+    found = [
+        Search(GRID, tmp_path / f"{backwards}.json", trials, seed=1).best(lambda p, b=backwards: level(p, b), lambda h: None)
+        for backwards in (False, True)
+    ]
+    assert found[0] == found[1] and asked[0] == asked[1]
+    if trials is None:
+        assert found[0] == {"a": 3, "b": 0.1}
+
+
+def test_what_was_heard_of_is_kept_though_the_rest_never_comes(tmp_path: Path) -> None:
+    def breaks(points: Sequence[Point]) -> Iterator[tuple[int, Tried]]:
+        yield 7, Tried({"H": 1.0})
+        yield 3, Tried({"H": 2.0})
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Search(GRID, tmp_path / "search.json").best(breaks, lambda h: None)
+    hill = Hill()
+    Search(GRID, tmp_path / "search.json").best(hill, lambda h: None)
+    assert len(hill.asked) == 34 and not {(2, 0.2), (1, 0.4)} & set(hill.asked)
+
+
+def test_every_proposal_is_told_though_a_point_comes_twice(tmp_path: Path) -> None:
+    pytest.importorskip("optuna", reason="the extra `tune` is not installed")
+    told, hill = list[float](), Hill()
+    small = {"a": (1, 2, 3), "b": (0.1, 0.2, 0.3)}
+    Search(small, tmp_path / "search.json", trials=AT_ONCE, seed=2).best(hill, told.append)
+    assert len(told) == AT_ONCE > len(hill.asked) == len(set(hill.asked))
