@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from zslkit import ranks, tracking
+from zslkit import ranks, selection, tracking
 from zslkit.data.catalog import DATASETS, is_card, load_dataset
 from zslkit.data.unreadable import readable
 from zslkit.determinism import deterministic as only_deterministic
@@ -16,6 +17,7 @@ from zslkit.job import Elsewhere as Elsewhere
 from zslkit.job import Job
 from zslkit.layers import Settings
 from zslkit.progress import Reporter, Silent
+from zslkit.search import Tries
 from zslkit.settings import make_plan
 from zslkit.shared_run import Result as Result
 from zslkit.shared_run import result_of
@@ -54,6 +56,7 @@ def run(
     reporter: Reporter | None = None,
     trained: Elsewhere | None = None,
     trackers: Sequence[str] = (),
+    tries: Tries | None = None,
 ) -> Result:
     """Train `model` on the trainval images of `dataset`, evaluate it, and keep everything in a run folder below `out`.
 
@@ -61,24 +64,54 @@ def run(
     deterministic: see zslkit.determinism; it decides no identity, since it moves results by rounding at most.
     trained: weights of another program instead of a training; then nothing is picked on validation.
     trackers: names of those that are told how the run goes; they decide nothing of it, and a run that is there is not told again.
+    tries: what the points of a search are tried with, such as other processes; None: this one, one after another.
     Raises UserError for whatever the caller can mend, TrainingError if training breaks down.
     """
     ranks.join()
     reporter = (reporter if ranks.first() else None) or Silent()
+    choices = {"settings": settings, "config": config, "preset": preset, "overrides": overrides}
     with only_deterministic(deterministic):
         with ranks.in_turn():
             ready = tracking.load(trackers)  # first, so that one that cannot be used costs nothing
-            plan = make_plan(model, dataset, settings=settings, config=config, preset=preset, overrides=overrides)
-            where = choose_device(device)
-            encoder = plan.encoder()  # before the data, since weights that are missing are told at once then
-            data = load_dataset(dataset, data_root)
-            kind = choose_input(plan.kind.inputs, plan.features, data, plan.entry.name)
-            began = time.monotonic()
-            if plan.features.skip_bad:
-                data = readable(data, reporter)
-        inputs = prepare(data, plan.features, kind, where, reporter, encoder)
-        job = Job(plan, data, inputs, seed, where, reporter, time.monotonic() - began, _published_as(dataset), trained, ready)
-        return result_of(job, Path(out), again)
+        job = _job(model, dataset, seed, data_root, device, reporter, choices)
+        return result_of(replace(job, elsewhere=trained, trackers=ready, tries=tries), Path(out), again)
+
+
+def workshop(
+    folder: Path,
+    model: str,
+    dataset: str = "digits",
+    *,
+    seed: int = 0,
+    data_root: str | Path = "data",
+    settings: Sequence[str] = (),
+    config: Path | None = None,
+    preset: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    reporter: Reporter | None = None,
+) -> selection.Workshop:
+    """What `run` with these arguments would try the points of its search in, on the same folds: see `selection.try_point`.
+
+    folder: for what the trainings leave behind; no run is made. Raises what `run` raises before it trains.
+    """
+    choices = {"settings": settings, "config": config, "preset": preset, "overrides": overrides}
+    job = _job(model, dataset, seed, data_root, device, reporter or Silent(), choices)
+    return job.workshop(folder, lambda **row: None)
+
+
+def _job(model: str, dataset: str, seed: int, data_root: str | Path, device: str, reporter: Reporter, choices: Mapping[str, Any]) -> Job:
+    with ranks.in_turn():
+        plan = make_plan(model, dataset, **choices)
+        where = choose_device(device)
+        encoder = plan.encoder()  # before the data, since weights that are missing are told at once then
+        data = load_dataset(dataset, data_root)
+        kind = choose_input(plan.kind.inputs, plan.features, data, plan.entry.name)
+        began = time.monotonic()
+        if plan.features.skip_bad:
+            data = readable(data, reporter)
+    inputs = prepare(data, plan.features, kind, where, reporter, encoder)
+    return Job(plan, data, inputs, seed, where, reporter, time.monotonic() - began, _published_as(dataset))
 
 
 def _published_as(dataset: str) -> str:

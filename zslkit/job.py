@@ -26,6 +26,7 @@ from zslkit.results.attribute_scores import pack
 from zslkit.results.provenance import environment, git_state, now
 from zslkit.results.runs import RunFolder, identity, run_path
 from zslkit.results.scores import Scores, ScoreStream
+from zslkit.search import Tries
 from zslkit.settings import Plan
 from zslkit.tracker import RunInfo
 from zslkit.training import weights
@@ -46,7 +47,7 @@ class Elsewhere:
 
 @dataclass(frozen=True)
 class Job:
-    """One run to be made, with all that it needs. extract_seconds: spent on the inputs already."""
+    """One run to be made, with all that it needs. extract_seconds: spent on the inputs already; tries: as in `selection.Workshop`."""
 
     plan: Plan
     data: Dataset
@@ -58,6 +59,7 @@ class Job:
     published_as: str
     elsewhere: Elsewhere | None = None
     trackers: Sequence[tracking.Ready] = ()
+    tries: Tries | None = None
 
     def decisive(self) -> dict[str, Any]:
         """All that decides the outcome: the hash of this is the run's identity."""
@@ -92,7 +94,7 @@ class Job:
 
     def outcome(self, folder: RunFolder) -> Outcome:
         """Everything picked, trained and scored."""
-        picks = self._pick(folder) if self._picks else selection.Picks(self.plan.config)
+        picks = selection.pick(self.workshop(folder.path, folder.log)) if self._picks else selection.Picks(self.plan.config)
         model = make_model(self.plan.kind, picks.config, self.data, self.inputs, self.seed, self.device)
         # Before the training, which may freeze a part for a while, or one that it is done with.
         frozen = frozenset(name for name, p in model.named_parameters() if not p.requires_grad)
@@ -162,7 +164,8 @@ class Job:
             observer=watch,
         )
 
-    def _pick(self, folder: RunFolder) -> selection.Picks:
+    def workshop(self, folder: Path, log: Callable[..., None]) -> selection.Workshop:
+        """What everything that is picked is picked in. folder: for what trainings on the folds leave behind."""
         plan, protocol = self.plan, self.plan.protocol
         # weights made from trainval must not know the classes that a fold holds out
         own = plan.features.weights == "trainval" and self.inputs.source is not None
@@ -171,7 +174,7 @@ class Job:
             data = self.data.fold(protocol.fold_seed, part)
             inputs = prepare(data, plan.features, self.inputs.kind, self.device, self.reporter) if own else self.inputs
             folds.append(selection.Fold(part, data, inputs))
-        return selection.pick(selection.Workshop(plan, folds, self.seed, self.device, self.reporter, folder.log, folder.path))
+        return selection.Workshop(plan, folds, self.seed, self.device, self.reporter, log, folder, self.tries)
 
     def _record(
         self,

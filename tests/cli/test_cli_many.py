@@ -1,4 +1,4 @@
-"""`zslkit compare` with several processes and with a cluster: real workers, some of them killed in the middle of a run."""
+"""`zslkit compare` and a search with several processes and with a cluster: real workers, some of them killed in the middle."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ SEEDS = 3
 COMPARE = ["compare", "sje", "--seeds", f"0-{SEEDS - 1}", "--device", "cpu", "--json"]
 COMPARE += [x for s in ("features.weights=random", "train.epochs=60", "protocol.tune=false") for x in ("--set", s)]
 COMPARE += [x for s in ("protocol.selection=last", "protocol.calibration=none") for x in ("--set", s)]
+TUNE = ["run", "-m", "sje", "--tune", "--device", "cpu", "--json", "--set", "features.weights=random", "--set", "train.epochs=10"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the workers in /proc")]
 
@@ -33,8 +34,8 @@ class Place:
         self.folder = folder
         self.environment = {**os.environ, "OMP_NUM_THREADS": "1", "ZSLKIT_CACHE": str(folder / "cache")}
 
-    def start(self, out: str, *arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "zslkit", *COMPARE, "--out", out, *arguments]
+    def start(self, out: str, *arguments: str, what: Sequence[str] = COMPARE) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "zslkit", *what, "--out", out, *arguments]
         return subprocess.Popen(
             command,
             env=self.environment,
@@ -48,6 +49,11 @@ class Place:
     def training(self, out: str) -> list[Path]:
         """The runs that have begun to train and are not finished."""
         return [c.parent for c in (self.folder / out).glob("*/*/*.partial/checkpoint.pt")]
+
+    def tried(self, out: str) -> list[dict[str, Any]]:
+        """The points of the one search below `out` that are known so far, in the order of the grid."""
+        kept = next((self.folder / out).glob("*/*/*/search.json"), None)
+        return sorted(json.loads(kept.read_text()), key=lambda row: row["place"]) if kept else []
 
 
 def end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
@@ -168,3 +174,43 @@ def test_a_killed_dask_worker_costs_one_run_its_unfinished_part(place: Place, al
     assert code == 0, err
     assert [row["seed"] for row in json.loads(out)["runs"]] == list(range(SEEDS))
     assert content(place.folder / "dask") == alone
+
+
+@pytest.fixture(scope="module")
+def searched(place: Place) -> tuple[list[dict[str, Any]], dict[str, tuple[Any, ...]]]:
+    """The points and the run of a search as one process makes them."""
+    code, _, err = end(place.start("searched", what=TUNE))
+    assert code == 0, err
+    assert len(place.tried("searched")) > 4
+    return place.tried("searched"), content(place.folder / "searched")
+
+
+def test_a_search_is_spread_and_a_killed_process_costs_the_point_that_it_tried(place: Place, searched: Any) -> None:
+    process = place.start("trials", "--jobs", "2", what=TUNE)
+    wait_for(lambda: place.tried("trials"), process)
+    os.kill(children(process.pid)[0], signal.SIGKILL)
+    code, _, err = end(process)
+    assert code == 0, err
+    assert (place.tried("trials"), content(place.folder / "trials")) == searched
+    assert not list((place.folder / "trials").glob(".jobs-*"))
+
+
+def test_an_interrupted_search_tries_only_what_is_missing(place: Place, searched: Any) -> None:
+    process = place.start("again", "--jobs", "2", what=TUNE)
+    wait_for(lambda: place.tried("again"), process)
+    os.killpg(process.pid, signal.SIGINT)
+    code, told, err = end(process)
+    assert (code, told) == (130, "") and "Traceback" not in err
+    known = len(place.tried("again"))
+    code, _, err = end(place.start("again", what=TUNE))  # by one process, since points are the same whoever tries them
+    assert code == 0, err
+    assert (place.tried("again"), content(place.folder / "again")) == searched
+    log = next((place.folder / "again").glob("*/*/*/log.jsonl")).read_text().splitlines()
+    assert sum('"search"' in line for line in log) == len(searched[0]) and known
+
+
+def test_a_search_is_spread_over_a_cluster(place: Place, searched: Any, cluster: Any) -> None:
+    process = place.start("far", "--backend", "dask", "--scheduler", cluster.scheduler_address, what=TUNE)
+    code, _, err = end(process)
+    assert code == 0, err
+    assert (place.tried("far"), content(place.folder / "far")) == searched

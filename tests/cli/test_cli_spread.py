@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,15 +16,18 @@ from typing import Any
 
 import click
 import pytest
+import torch
 
-from zslkit import __version__
+from zslkit import __version__, experiment
 from zslkit.cli import spread, worker
 from zslkit.cli.failure import State
 from zslkit.cli.many import Job, run_all, told
 from zslkit.cli.spread import Lost, Spread, answers
+from zslkit.cli.trials import check_search, tries_of
 from zslkit.cli.worker import Answer, Order, Site, Wanted, make, unfit
 from zslkit.errors import UserError
 from zslkit.progress import Plain, Silent
+from zslkit.search import Tried
 
 TWO = Spread(jobs=2)
 
@@ -74,6 +78,21 @@ def test_an_order_and_its_answer_are_plain_data(site: Site, tmp_path: Path) -> N
     assert pickle.loads(pickle.dumps(answer)) == answer
     assert (answer.number, answer.exit_code, answer.unfit) == (3, 2, False)
     assert "There is no model 'nosuch'" in answer.sentence
+
+
+def test_a_point_is_tried_as_the_search_of_the_run_would_try_it(site: Site, tmp_path: Path) -> None:
+    chosen = {"settings": ("features.weights=random", "protocol.tune=true", "protocol.trials=3"), "trackers": (), "again": False}
+    made = experiment.run(**arguments(tmp_path, model="ridge") | chosen)
+    rows = json.loads((made.folder / "search.json").read_text())
+    orders = [
+        Order(n, arguments(tmp_path, model="ridge") | chosen, site, dict(zip(("normalise", "lam"), point, strict=True)))
+        for n, point in enumerate((r["point"]["normalise"], float(r["point"]["lam"])) for r in rows)
+    ]
+    told = [make(pickle.loads(pickle.dumps(order))) for order in orders]
+    assert [answer.figures for answer in told] == [row["figures"] for row in rows] and len(rows) > 1
+    assert {answer.sentence for answer in told} == {""}
+    hopeless = make(Order(9, orders[0].arguments, site, {"lam": "much"}))
+    assert hopeless.figures is None and (hopeless.exit_code, "lam" in hopeless.sentence) == (2, True)
 
 
 def test_only_what_was_lost_is_given_out_again(rounds: Callable[..., list[list[int]]], tmp_path: Path) -> None:
@@ -190,6 +209,45 @@ def test_the_cores_are_shared_out_unless_the_threads_are_given(
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     list(answers(runs, Spread(jobs=4), False))
     assert threads == [2, 3]
+
+
+def test_the_last_points_of_a_search_get_the_threads_of_the_first(
+    rounds: Callable[..., list[list[int]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sites: list[Site] = []
+
+    def look(orders: Sequence[Order]) -> Iterator[Answer]:
+        sites.append(orders[0].site)
+        yield from (Answer(order.number, figures={"H": 1.0}) for order in orders)
+
+    monkeypatch.setattr("joblib.cpu_count", lambda: 9)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    rounds(look, look)
+    tries = tries_of(arguments(tmp_path), Spread(jobs=4), State())
+    assert tries is not None
+    assert list(tries([{"a": 1}])) == [(0, Tried({"H": 1.0}))]
+    assert len(list(tries([{"a": n} for n in range(8)]))) == 8
+    assert [(site.workers, site.threads, site.command_threads) for site in sites] == [(4, 2, torch.get_num_threads())] * 2
+
+
+def test_a_point_that_fails_by_more_than_its_training_ends_the_search(rounds: Callable[..., list[list[int]]], tmp_path: Path) -> None:
+    rounds(lambda orders: iter([Answer(1, figures={"H": -1.0}, sentence="it diverged"), Answer(0, sentence="no data", exit_code=2)]))
+    tries = tries_of(arguments(tmp_path), TWO, State())
+    assert tries is not None
+    coming = iter(tries([{}, {}]))
+    assert next(coming) == (1, Tried({"H": -1.0}, "it diverged"))
+    with pytest.raises(UserError, match="no data"):
+        next(coming)
+
+
+def test_what_searches_nothing_has_nothing_to_spread() -> None:
+    assert tries_of({"device": "cpu"}, Spread(), State()) is None
+    choices = {"dataset": "digits", "config": None, "preset": None, "overrides": {}}
+    check_search({"model": "ridge", "settings": ("protocol.tune=true",), **choices})
+    with pytest.raises(UserError, match="without --tune"):
+        check_search({"model": "ridge", "settings": ("protocol.tune=false",), **choices})
+    with pytest.raises(UserError, match="dazle declares no grid"):
+        check_search({"model": "dazle", "settings": ("protocol.tune=true",), **choices})
 
 
 def test_failed_runs_are_named_at_the_end_in_the_order_of_the_jobs(rounds: Callable[..., list[list[int]]], tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ import click
 from zslkit import ranks
 from zslkit.cli.failure import State, is_disk_full, sentence, tell_traceback
 from zslkit.cli.spread import Spread, answers
-from zslkit.errors import UserError, ZslkitError
+from zslkit.cli.trials import tries_of
+from zslkit.errors import UserError
 
 if TYPE_CHECKING:
     from zslkit.experiment import Result
@@ -66,7 +67,7 @@ def run_all(jobs: Sequence[Job], state: State, reporter: Reporter, spread: Sprea
     Raises what fills the disk, since that would stop every other run as well, and a mistake of the user's that concerns all.
     """
     if ranks.launched():  # these processes share each run
-        if spread.backend != "local" or (spread.jobs or 1) > 1:
+        if spread.asked:
             raise UserError(
                 "The processes of torchrun share one run at a time; leave --jobs and --backend away, or start zslkit without it"
             )
@@ -90,7 +91,8 @@ def _one_by_one(jobs: Sequence[Job], state: State, reporter: Reporter, spread: S
     for count, job in enumerate(jobs, start=1):
         reporter.note(f"{job} ({count} of {len(jobs)})")
         try:
-            results.append((job, experiment.run(**job.arguments, reporter=reporter)))
+            made = experiment.run(**job.arguments, reporter=reporter, tries=tries_of(job.arguments, spread, state))
+            results.append((job, made))
         except Exception as error:
             if is_disk_full(error) or ranks.several():  # another process may be left waiting for this one
                 raise
@@ -115,7 +117,7 @@ def _at_once(jobs: Sequence[Job], state: State, reporter: Reporter, spread: Spre
         for count, answer in enumerate(coming, start=1):
             job, end = jobs[answer.number], f" ({count} of {len(jobs)})"
             if answer.sentence:
-                error = (UserError if answer.exit_code == UserError.exit_code else ZslkitError)(answer.sentence)
+                error = answer.error()
                 if answer.disk_full:
                     raise error
                 if answer.trace:

@@ -6,15 +6,26 @@ import sys
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from zslkit import ranks
 from zslkit.cli.failure import State, tell
 from zslkit.cli.listing import find_names, find_trackers
-from zslkit.cli.options import check_policy, dataset_option, debug_option, json_option, overrides, run_options, source_options
+from zslkit.cli.options import (
+    check_policy,
+    dataset_option,
+    debug_option,
+    json_option,
+    overrides,
+    run_options,
+    source_options,
+    spread_options,
+)
 from zslkit.cli.output import print_json
+from zslkit.cli.spread import Spread
+from zslkit.cli.trials import check_search, tries_of
 from zslkit.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,6 +39,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of everything that is random.")
 @source_options
 @run_options
+@spread_options
 @click.option("--processes", type=click.IntRange(min=1), metavar="N", help="Processes of this machine that share every batch, one a GPU.")
 @json_option
 @debug_option
@@ -48,18 +60,27 @@ def run(
     trackers: tuple[str, ...],
     again: bool,
     no_run: bool,
+    jobs: int | None,
+    backend: Literal["local", "dask", "ray"],
+    scheduler: str | None,
     processes: int | None,
     as_json: bool,
     **chosen: Any,
 ) -> int:
-    """Train and evaluate one model on one dataset. A run that is there already is shown, not repeated."""
+    """Train and evaluate one model on one dataset. A run that is there already is shown, not repeated.
+
+    The points of a search (--tune) can be tried at once: --jobs, --backend and --scheduler say where.
+    """
     check_policy(again, no_run)
     find_names([model], dataset)
     if no_run:
         given = {"settings": settings, "config": config, "preset": preset, "overrides": overrides(**chosen)}
         _show(_standing(model, dataset, seed, out, given), as_json, reused=True)
         return 0
+    spread = Spread(jobs, backend, scheduler)
     if processes is not None and processes > 1 and not ranks.launched():
+        if spread.asked:
+            raise click.UsageError("--processes share one training, and --jobs and --backend spread a search; choose one of them")
         from zslkit.cli.launch import launch
 
         return launch(processes, state)
@@ -67,24 +88,26 @@ def run(
     from zslkit.progress import reporter_for
 
     state.resumes = True
+    arguments: dict[str, Any] = {
+        "model": model,
+        "dataset": dataset,
+        "seed": seed,
+        "data_root": data_root,
+        "settings": settings,
+        "config": config,
+        "preset": preset,
+        "overrides": overrides(**chosen),
+        "device": device,
+        "deterministic": deterministic,
+        "out": out,
+        "again": again,
+        "trackers": trackers,
+    }
     with redirect_stdout(sys.stderr):  # whatever a plugin prints, standard output is the result's
         find_trackers(trackers)
-        result = experiment.run(
-            model,
-            dataset,
-            seed=seed,
-            data_root=data_root,
-            settings=settings,
-            config=config,
-            preset=preset,
-            overrides=overrides(**chosen),
-            device=device,
-            deterministic=deterministic,
-            out=out,
-            again=again,
-            trackers=trackers,
-            reporter=reporter_for(),
-        )
+        if spread.asked:
+            check_search(arguments)
+        result = experiment.run(**arguments, reporter=reporter_for(), tries=tries_of(arguments, spread, state))
     _show(result, as_json, result.reused)
     return 0
 

@@ -1,4 +1,4 @@
-"""Many runs at once: joblib carries them to processes of this machine (loky) or to the workers of a cluster (Dask, Ray)."""
+"""Many runs, or points of a search, at once: joblib carries them to processes here (loky) or to the workers of a cluster (Dask, Ray)."""
 
 from __future__ import annotations
 
@@ -50,6 +50,11 @@ class Spread:
         if self.backend != "local" and self.jobs is not None:
             raise click.UsageError(f"--jobs counts processes of this machine; with --backend {self.backend} there are as many as workers")
 
+    @property
+    def asked(self) -> bool:
+        """Whether an option asks for more than this process."""
+        return self.backend != "local" or (self.jobs or 1) > 1
+
     def processes(self, device: str) -> int:
         """How many runs are made at once on this machine. 1 is the process of the command itself.
 
@@ -68,16 +73,20 @@ def cuda_devices(device: str) -> int:
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
-def answers(arguments: Sequence[Mapping[str, Any]], spread: Spread, debug: bool) -> Generator[Answer, None, None]:
+def answers(
+    arguments: Sequence[Mapping[str, Any]], spread: Spread, debug: bool, points: Sequence[Mapping[str, Any]] | None = None
+) -> Generator[Answer, None, None]:
     """The answers of the runs with these arguments (keywords of experiment.run), one each, in the order in which they come.
+
+    points: of each run's search; then these are tried, and no run is made.
 
     A run whose worker was lost is given out once more. Raises UserError if the cluster cannot be reached or a worker does not see the
     files of this command, KeyboardInterrupt if a worker was interrupted.
     """
     local = spread.backend == "local"
     reason = ""
-    with _site(arguments, spread, debug) as site:
-        waiting = {n: Order(n, dict(a) if local else _absolute(a), site) for n, a in enumerate(arguments)}
+    with _site(arguments, spread, debug, of_points=points is not None) as site:
+        waiting = {n: Order(n, dict(a) if local else _absolute(a), site, points[n] if points else None) for n, a in enumerate(arguments)}
         for _ in range(2):
             try:
                 for answer in _given_out(list(waiting.values()), spread, site):
@@ -100,12 +109,16 @@ def answers(arguments: Sequence[Mapping[str, Any]], spread: Spread, debug: bool)
 
 
 @contextmanager
-def _site(arguments: Sequence[Mapping[str, Any]], spread: Spread, debug: bool) -> Iterator[Site]:
+def _site(arguments: Sequence[Mapping[str, Any]], spread: Spread, debug: bool, of_points: bool) -> Iterator[Site]:
     """What the runs share; its markers are there as long as this lasts."""
     import joblib
+    import torch
 
     local, device, first = spread.backend == "local", str(arguments[0]["device"]), arguments[0]
-    workers = min(spread.processes(device), len(arguments)) if local else len(arguments)
+    # The points of a search get processes of their own and the same number of threads, however few of them are left.
+    workers = spread.processes(device) if local else len(arguments)
+    if local and not of_points:
+        workers = min(workers, len(arguments))
     cache, data, name = cache_root().absolute(), Path(first["data_root"]).absolute(), f".jobs-{uuid.uuid4().hex[:12]}"
     homes = [Path(first["out"]).absolute() / name, *([] if local else [cache / name])]
     said = os.environ.get("OMP_NUM_THREADS", "")
@@ -118,7 +131,8 @@ def _site(arguments: Sequence[Mapping[str, Any]], spread: Spread, debug: bool) -
         markers = tuple(str(home / "alive") for home in homes)
         devices = cuda_devices(device) if local else 0
         command = "" if local else this_process()
-        yield Site(__version__, markers, listing, str(cache), threads if local else None, workers, devices, debug, command)
+        own = torch.get_num_threads() if of_points else None
+        yield Site(__version__, markers, listing, str(cache), threads if local else None, workers, devices, debug, command, own)
     finally:
         for home in homes:
             shutil.rmtree(home, ignore_errors=True)

@@ -13,23 +13,28 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from zslkit import __version__
 from zslkit.cli.failure import State, is_disk_full, sentence
-from zslkit.errors import ZslkitError
+from zslkit.errors import UserError, ZslkitError
 from zslkit.progress import Silent
+
+if TYPE_CHECKING:
+    from zslkit.selection import Workshop
 
 PATIENCE = 15.0
 """Seconds that a new file may take to be seen through a network file system."""
 EVERY = 2.0
 """Seconds between two looks whether the command still wants the run."""
 
+_OF_RUNS = ("out", "again", "trackers", "deterministic")  # arguments that mean nothing to a point
 _ONE_AT_A_TIME = threading.Lock()  # torch's random stream and the number of threads belong to the process
+_OPEN: dict[str, Workshop] = {}  # by the marker of its command; one at most
 _SLOTS: dict[str, FileLock] = {}  # a worker keeps its device until it ends, however it ends
 
 
@@ -40,6 +45,7 @@ class Site:
     markers: files that the command made and every worker must see; the first is gone when the command is. listing: the data folder, and the
     names in it. cache: as in zslkit.files. threads: of each run; None: as the worker has it. devices: CUDA devices that the local
     workers, at most `workers`, share out; 0: as --device says. command: the process that must not make a run itself; "": it may.
+    command_threads: those of the command, where it makes the run whose search this is.
     """
 
     version: str
@@ -51,22 +57,25 @@ class Site:
     devices: int
     debug: bool
     command: str = ""
+    command_threads: int | None = None
 
 
 @dataclass(frozen=True)
 class Order:
-    """One run. arguments: keywords of zslkit.experiment.run, plain data all of them."""
+    """One run, or one point of its search. arguments: keywords of zslkit.experiment.run, plain data all of them."""
 
     number: int
     arguments: Mapping[str, Any]
     site: Site
+    point: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
 class Answer:
     """What became of an order: a finished run (its folder below `out`), a sentence why not, or that nobody wants it any more.
 
-    unfit: the sentence is about this worker, and not about the run. trace: the traceback, if it was asked for.
+    figures: of a point that was tried; the sentence says why if it could not be trained. unfit: the sentence is about this worker, and
+    not about the run. trace: the traceback, if it was asked for.
     """
 
     number: int
@@ -79,6 +88,11 @@ class Answer:
     interrupted: bool = False
     trace: str = ""
     seconds: float = 0.0
+    figures: Mapping[str, float] | None = None
+
+    def error(self) -> ZslkitError:
+        """The sentence as an error with its exit code."""
+        return (UserError if self.exit_code == UserError.exit_code else ZslkitError)(self.sentence)
 
 
 class Wanted(Silent):
@@ -104,13 +118,13 @@ class Wanted(Silent):
 
 
 def make(order: Order) -> Answer:
-    """Make the run of this order, or find it. Whatever goes wrong is in the answer."""
+    """Make the run of this order, or find it, or try its point. Whatever goes wrong is in the answer."""
     site, began = order.site, time.monotonic()
     with _ONE_AT_A_TIME, redirect_stdout(sys.stderr):  # standard output is the result's, and a local worker shares it
         try:
             if complaint := unfit(site):
                 return Answer(order.number, sentence=complaint, exit_code=2, unfit=True)
-            folder, reused = _run(order)
+            done = _done(order)
         except KeyboardInterrupt:
             return Answer(order.number, interrupted=True)
         except Exception as error:
@@ -121,7 +135,7 @@ def make(order: Order) -> Answer:
                 disk_full=is_disk_full(error) is not None,
                 trace="".join(traceback.format_exception(error)) if site.debug else "",
             )
-    return Answer(order.number, folder, reused, seconds=time.monotonic() - began)
+    return replace(done, seconds=time.monotonic() - began)
 
 
 def this_process() -> str:
@@ -156,26 +170,69 @@ def _apart(who: str, folder: Path) -> str:
     )
 
 
-def _run(order: Order) -> tuple[str, bool]:
-    import torch
-
+def _done(order: Order) -> Answer:
     from zslkit import experiment
 
     site, arguments = order.site, dict(order.arguments)
-    if site.threads is not None:
-        torch.set_num_threads(site.threads)
     if site.devices:
         arguments["device"] = f"cuda:{_slot(site) % site.devices}"
+    reporter = Wanted(site.markers[0])
+    with _cache(site.cache):
+        if order.point is not None:
+            return _tried(order.number, order.point, arguments, site, reporter)
+        _take_threads(site.threads)
+        result = experiment.run(**arguments, reporter=reporter)
+    return Answer(order.number, str(result.folder.relative_to(arguments["out"])), result.reused)
+
+
+def _tried(number: int, point: Mapping[str, Any], arguments: Mapping[str, Any], site: Site, reporter: Wanted) -> Answer:
+    from zslkit import selection
+    from zslkit.determinism import deterministic
+
+    with deterministic(arguments.get("deterministic", False)):
+        tried = selection.try_point(_workshop(arguments, site, reporter), point)
+    return Answer(number, sentence=tried.failed, figures=tried.figures)
+
+
+def _workshop(arguments: Mapping[str, Any], site: Site, reporter: Wanted) -> Workshop:
+    """Where the points of this command's search are tried, opened once."""
+    from zslkit import experiment
+
+    marker = site.markers[0]
+    if marker not in _OPEN:
+        _OPEN.clear()
+        folder = Path(marker).with_name(
+            f"points-{socket.gethostname()}-{os.getpid()}"
+        )  # goes with the command, whatever becomes of this process
+        folder.mkdir()
+        choices = {k: v for k, v in arguments.items() if k not in _OF_RUNS}
+        own = _take_threads(site.command_threads)  # a backbone trained on trainval is told apart by them, and the command's is there
+        _OPEN[marker] = experiment.workshop(folder, **choices, reporter=reporter)
+        _take_threads(site.threads or own)
+    return _OPEN[marker]
+
+
+def _take_threads(number: int | None) -> int:
+    """The number there was before."""
+    import torch
+
+    before = torch.get_num_threads()
+    if number is not None:
+        torch.set_num_threads(number)
+    return before
+
+
+@contextmanager
+def _cache(folder: str) -> Iterator[None]:
     before = os.environ.get("ZSLKIT_CACHE")
-    os.environ["ZSLKIT_CACHE"] = site.cache
+    os.environ["ZSLKIT_CACHE"] = folder
     try:
-        result = experiment.run(**arguments, reporter=Wanted(site.markers[0]))
+        yield
     finally:
         if before is None:
             del os.environ["ZSLKIT_CACHE"]
         else:
             os.environ["ZSLKIT_CACHE"] = before
-    return str(result.folder.relative_to(arguments["out"])), result.reused
 
 
 def _slot(site: Site) -> int:
