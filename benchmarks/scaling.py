@@ -50,6 +50,15 @@ AXES = (
     Axis("report", "images", (1_000, 10_000, 100_000), (100, 200), "every resample draws every image"),
     Axis("report", "classes", (50, 500, 5_000), (10, 20), "scores are read to find the answers, resamples do not know classes"),
     Axis("report", "runs", (8, 32, 128), (2, 3), "all pairs are tested, which is the square; up to 250 pairs (22 rows) resamples grow too"),
+    Axis("page", "images", (1_000, 10_000, 100_000), (100, 200), "every resample draws every image; of a curve 160 points are drawn"),
+    Axis(
+        "page",
+        "classes",
+        (50, 500, 5_000),
+        (10, 20),
+        "scores are read for the curves, and accuracies of classes listed; resamples do not know classes",
+    ),
+    Axis("page", "runs", (8, 32, 128), (2, 3), "all pairs are tested; a curve and details for each run"),
 )
 COSTS = ("cpu_seconds", "anonymous_mb")
 

@@ -28,6 +28,7 @@ DEFAULTS: dict[str, dict[str, int]] = {
     "ESZSL fit": {"images": 20_000, "classes": 200, "attributes": 100, "channels": 512, "turns": 3},
     "evaluation": {"images": 2000, "classes": 200, "turns": 2},
     "report": {"images": 1000, "classes": 50, "runs": 6, "turns": 1},
+    "page": {"images": 1000, "classes": 50, "runs": 6, "turns": 1},
 }
 """What each stage has where an axis does not say otherwise. turns: how often it is timed."""
 
@@ -235,7 +236,7 @@ def report(size: dict[str, int], folder: Path) -> Work:
 
     for k in range(size["runs"]):
         finished_run(folder, k, size)
-    # Every form of a report stands here by its name; a page of HTML belongs among them where there is one.
+    # Every form of a report stands here by its name; the page of HTML is a stage of its own, since it shows more than the table.
     forms: dict[str, Callable[[Any], object]] = {
         "markdown": tables.markdown,
         "json": tables.as_json,
@@ -250,6 +251,21 @@ def report(size: dict[str, int], folder: Path) -> Work:
             form(blocks)
 
     return Work(once, left=folder)
+
+
+def html_page(size: dict[str, int], folder: Path) -> Work:
+    """Run folders gathered and written as a page: the table, curves of every run, per-class charts and details, without pictures."""
+    from zslkit.page.gather import gather
+    from zslkit.page.write import write
+
+    runs, target = folder / "runs", folder / "page"
+    for k in range(size["runs"]):
+        finished_run(runs, k, size)
+
+    def once() -> None:
+        write(gather([], runs), target)
+
+    return Work(once, left=target)
 
 
 def finished_run(out: Path, number: int, size: dict[str, int]) -> None:
@@ -294,6 +310,7 @@ STAGES: dict[str, Callable[[dict[str, int], Path], Work]] = {
     "ESZSL fit": eszsl_fit,
     "evaluation": evaluation,
     "report": report,
+    "page": html_page,
 }
 
 

@@ -38,6 +38,7 @@ TINY = {
     "ESZSL fit": {"images": 60, "classes": 10, "attributes": 6, "channels": 8},
     "evaluation": {"images": 60, "classes": 10},
     "report": {"images": 60, "classes": 10, "runs": 2},
+    "page": {"images": 60, "classes": 10, "runs": 2},
 }
 
 
