@@ -1,6 +1,8 @@
 """Two steps of a small network with everything that looks at a whole batch, in float64; started by torchrun or alone.
 
-`python two_steps.py OUT`: the first process writes gradients of the first step, parameters, buffers and the log to OUT.
+`python ranks_two_steps.py OUT WHERE...`: the first process writes gradients of the first step, parameters, buffers and the log to
+OUT/WHERE.pt. WHERE: fits; forward or backward, in which the second process runs out of memory in the middle of each step until the host
+keeps something for it; never, if that does not help; parts, if the loss is a mean and the second process has room for two images.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from zslkit import ranks
+from zslkit.cli.failure import State, exit_code_of
 from zslkit.config import TrainConfig
 from zslkit.functional import self_calibration, whole_batch, whole_sum
 from zslkit.model import GradientConfig, GradientModel, Task
@@ -54,6 +57,49 @@ class Everything(GradientModel):
         }
 
 
+class Mean(Everything):
+    """What of it can be taken in parts."""
+
+    def scores(self, x: Tensor) -> Tensor:
+        return self.head(self.conv(x.double()).mean(dim=(2, 3)))
+
+    def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
+        z = self.scores(x)
+        return {"mean": nn.functional.cross_entropy(z, label), "parameters": self.head.weight.square().sum()}
+
+
+def runs_out(model: Everything, where: str) -> None:
+    """Make the model run out of memory in the middle of each step, where much has been exchanged already."""
+    room = {"parts": 2}.get(where, 0)
+    module = model.conv if where == "parts" else model.act
+
+    def full(gradient: Tensor | None = None) -> None:
+        raise torch.cuda.OutOfMemoryError("no room")
+
+    def hook(module: nn.Module, given: tuple[Tensor], made: Tensor) -> None:
+        if len(made) > room and (where == "never" or not Elsewhere.now):
+            made.register_hook(full) if where == "backward" else full()
+
+    module.register_forward_hook(hook)
+
+
+class Elsewhere(torch.autograd.graph.saved_tensors_hooks):
+    """torch's save_on_cpu as a GPU has it: what is kept for the backward pass is a copy."""
+
+    now = False
+
+    def __init__(self) -> None:
+        super().__init__(lambda tensor: tensor.detach().clone(), lambda tensor: tensor.clone())
+
+    def __enter__(self) -> None:
+        Elsewhere.now = True
+        super().__enter__()
+
+    def __exit__(self, *given: Any) -> None:
+        super().__exit__(*given)
+        Elsewhere.now = False
+
+
 class Rows:
     """Twenty noisy maps of two seen classes."""
 
@@ -70,13 +116,24 @@ class Rows:
         raise NotImplementedError
 
 
-def main(out: Path) -> None:
+def main(out: Path, *places: str) -> None:
     ranks.join()
+    for where in places:
+        take(out, where)
+    ranks.leave()
+
+
+def take(out: Path, where: str) -> None:
+    """Two steps with what befalls the second process."""
     torch.manual_seed(ranks.local())  # each starts elsewhere, and the first one counts
     seen = np.array([True, True, False])
     task = Task("toy", ("a", "b", "c"), seen, np.eye(3, dtype=np.float32), ("p", "q", "r"), "map", (2, 5, 4), (2, 5, 4))
     train = TrainConfig(epochs=1, steps_per_epoch=2, batch_size=BATCH, optimizer="sgd", lr=0.1, weight_decay=0.0)
-    model = Everything(GradientConfig(train=train), task).double()
+    kind = Mean if where == "parts" else Everything
+    model = kind(GradientConfig(train=train), task).double()
+    if not ranks.first() and where != "fits":
+        torch.autograd.graph.save_on_cpu = Elsewhere  # type: ignore[misc, assignment]
+        runs_out(model, where)
     gradients: dict[str, Tensor] = {}
     lines: list[dict[str, Any]] = []
     step = torch.optim.SGD.step
@@ -92,10 +149,13 @@ def main(out: Path) -> None:
     finally:
         torch.optim.SGD.step = step  # type: ignore[method-assign]
     if ranks.first():
-        log = {k: v for k, v in lines[0].items() if k not in ("phase", "seconds")}
-        torch.save({"gradients": gradients, "state": model.state_dict(), "log": log}, out)
-    ranks.leave()
+        (line,) = (line for line in lines if "epoch" in line)
+        log = {k: v for k, v in line.items() if k not in ("phase", "seconds")}
+        torch.save({"gradients": gradients, "state": model.state_dict(), "log": log}, out / f"{where}.pt")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    try:
+        main(Path(sys.argv[1]), *sys.argv[2:])
+    except Exception as error:
+        sys.exit(exit_code_of(error, State()))

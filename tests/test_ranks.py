@@ -81,13 +81,46 @@ def stores(cache: Path) -> dict[str, bytes]:
     return {str(p.relative_to(cache)): p.read_bytes() for p in sorted(cache.glob("features/*/*"))}
 
 
-def test_gradients_and_statistics_of_shared_batches_are_those_of_the_whole_batch(tmp_path: Path) -> None:
-    ranks_two_steps.main(tmp_path / "one.pt")
-    done = python(*TORCHRUN, str(HERE / "ranks_two_steps.py"), str(tmp_path / "two.pt"), cache=tmp_path)
+TWO_STEPS = ("fits", "forward", "backward", "parts")
+
+
+@pytest.fixture(scope="module")
+def two_steps(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """What one process makes of them and what two make."""
+    one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
+    ranks_two_steps.main(one, *TWO_STEPS)
+    done = python(*TORCHRUN, str(HERE / "ranks_two_steps.py"), str(two), *TWO_STEPS, cache=two)
     assert done.returncode == 0, done.stderr
-    one, two = torch.load(tmp_path / "one.pt"), torch.load(tmp_path / "two.pt")
+    return one, two
+
+
+def test_gradients_and_statistics_of_shared_batches_are_those_of_the_whole_batch(two_steps: tuple[Path, Path]) -> None:
+    one, two = (torch.load(folder / "fits.pt") for folder in two_steps)
     assert "idle" not in one["gradients"]
     torch.testing.assert_close(two, one, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("where", TWO_STEPS[1:])
+def test_a_process_without_room_for_its_share_takes_the_same_step_and_keeps_nobody_waiting(
+    where: str, two_steps: tuple[Path, Path]
+) -> None:
+    one, two = (torch.load(folder / f"{where}.pt") for folder in two_steps)
+    torch.testing.assert_close(two, one, rtol=1e-12, atol=1e-12)
+
+
+def test_a_process_for_which_nothing_helps_ends_all_with_one_sentence(tmp_path: Path) -> None:
+    done = python(*TORCHRUN, str(HERE / "ranks_two_steps.py"), str(tmp_path), "never", cache=tmp_path)
+    assert done.returncode == 1
+    told, *other = sorted(
+        (line for line in done.stderr.splitlines() if line.startswith("zslkit: ")), key=lambda line: "process 2" not in line
+    )
+    # The first one says it unless torchrun has ended it before.
+    assert other in (
+        [],
+        ["zslkit: Another process of this run has ended, so this one does too; the same command goes on from the last checkpoint"],
+    )
+    assert "process 2 of 2: cpu has no room for a training step over a share of 4 of 7 images" in told
+    assert "start more processes" in told and "lower train.batch_size" in told
 
 
 @pytest.mark.slow

@@ -287,8 +287,9 @@ class GradientModel(Model):
     """A model trained by gradients: it gives the loss, the harness's loop does the rest."""
 
     loss_is_mean: ClassVar[bool] = False
-    """True: several processes may share a batch. Every term of `loss` is then a mean over the images it is given, or made of parameters
-    alone, or made with zslkit.functional.whole_batch or whole_sum of what the images give. Else one process trains and the others wait."""
+    """True: several processes may share a batch, and a device with too little memory for it may take it in parts. Every term of `loss` is
+    then a mean over the images it is given, or made of parameters alone, or made with zslkit.functional.whole_batch or whole_sum of what
+    the images give. Else one process trains and the others wait, and a batch is always taken whole."""
 
     @abstractmethod
     def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:

@@ -27,6 +27,10 @@ PATIENCE = timedelta(days=7)
 """How long a process waits for the others: one of them may train alone for days. That one of them is dead, torchrun sees at once."""
 
 
+class LostProcess(ZslkitError):
+    """Another process of the run is gone; it has said why, or torchrun says what ended it."""
+
+
 @dataclass
 class _Place:
     number: int = 0
@@ -123,7 +127,8 @@ def agreed(value: T) -> T:
     import torch.distributed as dist
 
     told = [value if first() else None]
-    dist.broadcast_object_list(told, src=0, device=torch.device("cpu"))
+    with _together():
+        dist.broadcast_object_list(told, src=0, device=torch.device("cpu"))
     return told[0]  # type: ignore[return-value]
 
 
@@ -140,7 +145,8 @@ def gathered(work: Callable[[], T]) -> list[T]:
     except ZslkitError as error:
         failed = error
     told: list[tuple[T | None, ZslkitError | None]] = [(None, None)] * _here.size
-    dist.all_gather_object(told, (made, failed))
+    with _together():
+        dist.all_gather_object(told, (made, failed))
     for _, fault in told:
         if fault is not None:
             raise fault
@@ -149,13 +155,30 @@ def gathered(work: Callable[[], T]) -> list[T]:
 
 def summed(tensor: Tensor) -> Tensor:
     """The tensor, contiguous and changed in place to the sum over all processes."""
-    if _here.rehearsal is not None:
-        return _here.rehearsal(tensor)
+    return (_here.rehearsal or _exchanged)(tensor)
+
+
+def _exchanged(tensor: Tensor) -> Tensor:
     if several():
         import torch.distributed as dist
 
-        dist.all_reduce(tensor)
+        with _together():
+            dist.all_reduce(tensor)
     return tensor
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    """Within this part processes talk to each other. Raises LostProcess if one of them is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        # Told by its words, since what carries the sums has no class for it.
+        if any(word in str(error) for word in ("onnection closed", "onnection reset", "roken pipe", "remote process", "ncclRemoteError")):
+            raise LostProcess(
+                "Another process of this run has ended, so this one does too; the same command goes on from the last checkpoint"
+            ) from error
+        raise
 
 
 def spread(tensor: Tensor) -> None:
@@ -164,7 +187,8 @@ def spread(tensor: Tensor) -> None:
         import torch.distributed as dist
 
         values = tensor.detach().contiguous()
-        dist.broadcast(values, src=0)
+        with _together():
+            dist.broadcast(values, src=0)
         tensor.detach().copy_(values)
 
 
@@ -192,11 +216,42 @@ def alone() -> Iterator[None]:
 @contextmanager
 def sharing(batch: int) -> Iterator[None]:
     """Within this part the processes work on their shares of a batch of so many images."""
-    _here.batch = batch
+    before, _here.batch = _here.batch, batch
     try:
         yield
     finally:
-        _here.batch = None
+        _here.batch = before
+
+
+@contextmanager
+def remembering(sums: list[Tensor]) -> Iterator[None]:
+    """Within this part the first sums are those that `sums` holds, in their order; those after them are exchanged and added to it.
+
+    So one process can take again what it failed at half way, while the others wait for it where it failed and notice nothing. It has
+    to come to the same sums in the same order.
+    """
+    if not several():
+        yield
+        return
+    before = _here.rehearsal
+    exchange, place = before or _exchanged, 0
+
+    def summed(tensor: Tensor) -> Tensor:
+        nonlocal place
+        if place == len(sums):
+            kept = tensor.clone()  # before the exchange: a device that has no room for it must not lose what the others have given
+            tensor = exchange(tensor)
+            sums.append(kept.copy_(tensor))
+        else:
+            tensor.copy_(sums[place])
+        place += 1
+        return tensor
+
+    _here.rehearsal = summed
+    try:
+        yield
+    finally:
+        _here.rehearsal = before
 
 
 def batch() -> int | None:
@@ -207,10 +262,9 @@ def batch() -> int | None:
 @contextmanager
 def rehearsing(number: int, size: int, batch: int, summed: Callable[[Tensor], Tensor]) -> Iterator[None]:
     """Within this part the process acts as one of several that share a batch. summed: the sum of a tensor with those of the others."""
-    before = _here.number, _here.size
+    before = _here.number, _here.size, _here.batch, _here.rehearsal
     _here.number, _here.size, _here.batch, _here.rehearsal = number, size, batch, summed
     try:
         yield
     finally:
-        _here.number, _here.size = before
-        _here.batch = _here.rehearsal = None
+        _here.number, _here.size, _here.batch, _here.rehearsal = before

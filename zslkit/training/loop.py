@@ -20,10 +20,11 @@ from zslkit.errors import TrainingError
 from zslkit.model import GradientModel, Kept, TrainingView
 from zslkit.progress import Phase, Reporter
 from zslkit.training import checkpoint
-from zslkit.training.resident import resident
+from zslkit.training.resident import Resident, resident
 from zslkit.training.sampling import batches
-from zslkit.training.shared import add_up, figures, from_first, share_of_batch, shares
+from zslkit.training.shared import add_up, from_first, shares
 from zslkit.training.stage import Stage
+from zslkit.training.step import Step
 
 CHECKPOINT_SHARE = 0.05
 """Of the time, what writing checkpoints may take: a small model is saved after every epoch, a large one less often."""
@@ -86,11 +87,12 @@ class Loop:
         self.seconds += seconds
 
     def train(self, model: GradientModel, view: TrainingView) -> None:
-        """Train in place. Raises TrainingError that names the term if one is not finite."""
+        """Train in place. Raises TrainingError that names the term if one is not finite, or the batch if the device has no room for it."""
         config: TrainConfig = model.config.train
         groups = model.parameter_groups()
         optimizer = _optimizer(config, groups)
-        start = self._resume(model, optimizer)
+        step = Step(model, self.device, config.precision, self._remark, lambda: isinstance(view, Resident) and self._relieve(view))
+        start = self._resume(model, optimizer, step)
         from_first(model)  # and no process writes a checkpoint before all have read it
         if start >= config.epochs or (
             start and self._observer is not None and self._observer.history and self._observer.history[-1].get("stop")
@@ -102,14 +104,15 @@ class Loop:
         with self._reporter.phase(f"{self._name}", total=(config.epochs - start) * steps) as phase:
             for epoch in range(start, config.epochs):
                 began = time.monotonic()
-                terms = self._epoch(model, view, optimizer, groups, epoch, config, phase)
+                terms = self._epoch(model, view, optimizer, groups, epoch, config, phase, step)
+                step.agree()
                 self.seconds += time.monotonic() - began
                 self.log(epoch=epoch + 1, seconds=round(time.monotonic() - began, 3), **terms)
                 stop = self._observer.after_epoch(epoch + 1, model) if self._observer else False
                 last = stop or epoch + 1 == config.epochs
                 if self._path is not None and ranks.first() and (last or cost <= CHECKPOINT_SHARE * (time.monotonic() - saved)):
                     writing = time.monotonic()
-                    self._save(model, optimizer, epoch + 1)
+                    self._save(model, optimizer, step, epoch + 1)
                     saved = time.monotonic()
                     cost = saved - writing
                 if stop:
@@ -124,6 +127,7 @@ class Loop:
         epoch: int,
         config: TrainConfig,
         phase: Phase,
+        step: Step,
     ) -> dict[str, float]:
         # Randomness inside a step (dropout, say) depends on seed and epoch alone, so a resumed run repeats it. Processes that share
         # batches draw apart: else an image of one would get the mask of an image of another.
@@ -137,21 +141,13 @@ class Loop:
         indices = batches(view.labels, config.sampling, config.batch_size, config.steps_per_epoch, self.seed, epoch)
         count = 0
         for x, label, size in _ahead(view, shares(indices)):
-            with share_of_batch(size):
-                with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=config.precision == "bfloat16"):
-                    terms = model.loss(x.to(self.device, non_blocking=True), label.to(self.device))
-                total = terms["total"] if "total" in terms else torch.stack(list(terms.values())).sum()
-                weight = len(label) / size
-                values, loss = figures(terms, total, weight)
-                if bad := [k for k, v in values.items() if not np.isfinite(v)]:
-                    raise TrainingError(
-                        f"The loss term {bad[0]} is {values[bad[0]]} in epoch {epoch + 1}, step {count + 1}; "
-                        "lower train.lr, set train.clip_norm, "
-                        "or train in float32"
-                    )
-                optimizer.zero_grad(set_to_none=True)
-                # Weighed before, since gradients through whole_sum are added up on the way.
-                (total if weight == 1 else weight * total).backward()  # type: ignore[no-untyped-call]
+            values, loss = step(x, label, size)
+            if bad := [k for k, v in values.items() if not np.isfinite(v)]:
+                raise TrainingError(
+                    f"The loss term {bad[0]} is {values[bad[0]]} in epoch {epoch + 1}, step {count + 1}; "
+                    "lower train.lr, set train.clip_norm, "
+                    "or train in float32"
+                )
             add_up(model.parameters())
             if config.clip_norm is not None:
                 torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
@@ -162,19 +158,31 @@ class Loop:
             phase.advance(1, epoch=epoch + 1, loss=loss)
         return {k: v / count for k, v in sums.items()}
 
-    def _resume(self, model: GradientModel, optimizer: Optimizer) -> int:
+    def _remark(self, sentence: str) -> None:
+        """Words alone, and no figure of an epoch: the log's readers draw those."""
+        self._reporter.note(f"{self._name}: {sentence}")
+        self._log(phase=self._name, note=sentence)
+
+    def _relieve(self, view: Resident) -> bool:
+        if left := view.leave():
+            self._remark(f"features are no longer kept on {self.device}, which has no room for a step beside them")
+        return left
+
+    def _resume(self, model: GradientModel, optimizer: Optimizer, step: Step) -> int:
         if self._path is None or not self._path.is_file():
             return 0
         state = checkpoint.load(self._path)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
+        if "step" in state:  # one of an earlier version has none
+            step.load(state["step"])
         self.seconds = state["seconds"]
         if self._observer is not None:
             self._observer.history[:] = state["history"]
         self._reporter.note(f"{self._name}: going on after epoch {state['epoch']}")
         return int(state["epoch"])
 
-    def _save(self, model: GradientModel, optimizer: Optimizer, epoch: int) -> None:
+    def _save(self, model: GradientModel, optimizer: Optimizer, step: Step, epoch: int) -> None:
         assert self._path is not None
         history = self._observer.history if self._observer else []
         state = {
@@ -183,6 +191,7 @@ class Loop:
             "history": history,
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict(),
+            "step": step.state(),
         }
         checkpoint.save(self._path, state)
 

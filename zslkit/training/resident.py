@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,16 +20,22 @@ CHUNK = 256
 class Resident:
     """A TrainingView whose inputs lie on a device in the type that the store keeps, half the size of float32 for maps.
 
-    batch gives the same values as the view it was made of, as float32 on that device.
+    batch gives the same values as the view it was made of, as float32 on that device; on the CPU where the device has no room for it.
     """
 
     def __init__(self, view: TrainingView, first: Tensor, device: torch.device) -> None:
         """first: the stored input of one image, (1, ...), for its shape and type."""
         self._view, self._device = view, device
-        self._inputs = torch.empty((len(view), *first.shape[1:]), dtype=first.dtype, device=device)
+        inputs = torch.empty((len(view), *first.shape[1:]), dtype=first.dtype, device=device)
         for start in range(0, len(view), CHUNK):
             index = np.arange(start, min(start + CHUNK, len(view)))
-            self._inputs[start : start + len(index)] = view.stored(index).to(device)  # type: ignore[attr-defined]
+            inputs[start : start + len(index)] = view.stored(index).to(device)  # type: ignore[attr-defined]
+        self._inputs: Tensor | None = inputs
+
+    def leave(self) -> bool:
+        """Give the device its memory back; batches then come from the view. False if that was done before."""
+        there, self._inputs = self._inputs is not None, None
+        return there
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -37,7 +45,11 @@ class Resident:
         return len(self._view)
 
     def batch(self, index: NDArray[np.int64]) -> Tensor:
-        return self._inputs[torch.from_numpy(index).to(self._device)].float()
+        inputs = self._inputs  # which another thread may give up
+        if inputs is not None:
+            with suppress(torch.cuda.OutOfMemoryError):
+                return inputs[torch.from_numpy(index).to(self._device)].float()
+        return self._view.batch(index)
 
     def everything(self) -> tuple[Tensor, Tensor]:
         return self._view.everything()
