@@ -15,6 +15,8 @@ from zslkit.results.runs import RunFolder
 from zslkit.results.scores import Scores
 
 CLASSES = 6
+UNLABELLED: dict[str, Any] = dict.fromkeys(("protocol", "selection", "calibration", "resolution"), "unknown")
+"""Labels of a published row of which nothing is known."""
 
 
 def random_scores(skill: float, seed: int = 0, images: int = 60) -> Scores:

@@ -56,6 +56,26 @@ def test_a_row_by_epoch_is_what_the_watch_kept_and_those_without_are_named(folde
     assert any("No row with an epoch picked on test of beta" in note for note in block.notes)
 
 
+def test_what_picking_added_is_the_distance_to_the_row_s_own_mean_and_is_told_in_a_sentence(folders: list[Path]) -> None:
+    block = block_of(folders)
+    own = {row.label: row.metrics for row in block.rows}
+    picked = block.on_test or ()
+    for row in picked:
+        known = {name: stat.mean for name, stat in row.metrics.items() if stat is not None}
+        assert row.added == {name: pytest.approx(mean - own[row.label][name].mean) for name, mean in known.items()}
+    by_gamma = {row.label: row.added["H"] for row in picked if row.made.calibration == "oracle"}
+    assert min(by_gamma.values()) > 0  # the oracle is above gamma 0, with which these runs were made
+    (epoch,) = [row for row in picked if row.made.calibration != "oracle"]
+    assert tables.on_test_notes(block)[1] == (
+        f"Picking on the test sets added to each row's own figures: alpha by epoch T1 {epoch.added['T1']:+.1f}, "
+        f"H {epoch.added['H']:+.1f}; alpha by gamma H {by_gamma['alpha']:+.1f}; beta by gamma H {by_gamma['beta']:+.1f}."
+    )
+
+
+def test_a_difference_keeps_its_sign_and_nothing_has_no_minus() -> None:
+    assert [tables.signed(points) for points in (1.26, -1.26, -0.04, 0.0)] == ["+1.3", "-1.3", "+0.0", "+0.0"]
+
+
 def test_results_are_the_same_whether_it_is_asked_for_or_not(folders: list[Path]) -> None:
     asked, plain = block_of(folders), block_of(folders, asked=False)
     assert any("alpha: picking on the test sets" in note for note in plain.notes) and not any("alpha: p" in note for note in asked.notes)
@@ -90,6 +110,7 @@ def test_nothing_picked_on_test_is_bold_or_bounded_in_any_format(folders: list[P
     own, other = export.latex([block]).split("\\end{table}")[:2]
     assert "82.0" not in own and "82.0" in other and "no results" in other
     assert "textbf" in own and "textbf" not in other
+    assert all("Picking on the test sets added" in text for text in (markdown[2], other))
     assert other.count("\\begin{table}") == 1
 
     lines = list(csv.DictReader(io.StringIO(export.as_csv([block]))))
@@ -103,6 +124,7 @@ def test_nothing_picked_on_test_is_bold_or_bounded_in_any_format(folders: list[P
     assert data == json.loads(json.dumps(data))
     assert {row["model"] for row in data["rows"]} == {"alpha", "beta"} and len(data["rows"]) == 2
     assert [row["badges"]["calibration"] for row in data["as_papers_do"]["rows"]] == ["none", "oracle", "oracle"]
+    assert set(data["as_papers_do"]["rows"][0]["added"]) == {"T1", "U", "S", "H"}
     assert {pair["models"][0] for pair in data["sampling"]["pairs"]} == {"alpha"} and len(data["sampling"]["pairs"]) == 1
 
 

@@ -65,7 +65,9 @@ def test_a_run_that_is_there_is_given_back_and_another_setting_is_another_run(tm
 def test_the_folder_holds_all_that_is_promised(tmp_path: Path) -> None:
     result = run(tmp_path)
     names = {p.name for p in result.folder.iterdir()}
-    assert names == {"record.json", "config.yaml", "log.jsonl", "scores.npz", "attributes.npz", "model.safetensors"}
+    assert names == {
+        *("record.json", "config.yaml", "log.jsonl", "scores.npz", "attributes.npz", "semantics.npz", "model.safetensors"),
+    }
     log = [json.loads(line) for line in (result.folder / "log.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in log if line["phase"] == "train"] == [1, 2, 3]
     record = result.record

@@ -19,6 +19,7 @@ from zslkit.cli.app import main
 from zslkit.errors import DataError, UserError
 from zslkit.prediction import Found, images_of, predict
 from zslkit.reopen import Trained, reopen
+from zslkit.sight import Sight
 
 BRIEF = ("features.weights=random", "protocol.watch_test=0")
 MODELS = {
@@ -151,7 +152,7 @@ def test_places_are_files_and_folders_each_image_once(tmp_path: Path) -> None:
 def test_no_more_than_a_batch_is_held_at_once(sized: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "one.png")
     opened: list[Path] = []
-    monkeypatch.setattr(Trained, "photo", lambda self, path: opened.append(path) or np.zeros((32, 32, 3), np.uint8))
+    monkeypatch.setattr(Sight, "photo", lambda self, path: opened.append(path) or np.zeros((32, 32, 3), np.uint8))
     for k, _ in enumerate(predict(sized, [Found(tmp_path / "one.png", named=True)] * 80)):
         assert len(opened) <= (k // 16 + 1) * 16
 

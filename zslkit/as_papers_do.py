@@ -5,7 +5,7 @@ They are made beside the rows and never among them, so that no ranking, interval
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def _by_epoch(row: Row) -> PickedOnTest | None:
     if not all(name in row.optimistic for name in WATCHED):
         return None
     figures = {name: row.optimistic.get(name) for name in METRICS}
-    return PickedOnTest(row.label, picked_on_test(row.made, epoch=True), row.seeds, figures, folders=row.folders)
+    return PickedOnTest(row.label, picked_on_test(row.made, epoch=True), row.seeds, figures, _added(row, figures), folders=row.folders)
 
 
 def _by_gamma(row: Row) -> PickedOnTest:
@@ -63,7 +63,12 @@ def _by_gamma(row: Row) -> PickedOnTest:
     measured = [_under_oracle(Path(folder)) for folder in row.folders]
     figures = {name: Stat.of([m.figures()[name] for m in measured]) for name in METRICS}
     gamma = Stat.of([m.gamma for m in measured])
-    return PickedOnTest(row.label, picked_on_test(row.made, gamma=True), row.seeds, figures, gamma, row.folders)
+    return PickedOnTest(row.label, picked_on_test(row.made, gamma=True), row.seeds, figures, _added(row, figures), gamma, row.folders)
+
+
+def _added(row: Row, figures: Mapping[str, Stat | None]) -> dict[str, float]:
+    """By how much each figure stands above the row's own: below it where picking one figure cost another, or validation picked better."""
+    return {name: stat.mean - row.metrics[name].mean for name, stat in figures.items() if stat is not None}
 
 
 def _under_oracle(folder: Path) -> Metrics:

@@ -229,11 +229,7 @@ class Dataset:
         split.update(np.ascontiguousarray(self.labels, dtype="<i8").tobytes())
         for index in self.split.parts().values():
             split.update(b"|" + np.sort(index).astype("<i8").tobytes())
-        semantics = hashlib.sha256(self.semantics.kind.encode())
-        semantics.update(np.ascontiguousarray(self.semantics.attributes, dtype="<f4").tobytes())
-        if self.semantics.word_vectors is not None:
-            semantics.update(np.ascontiguousarray(self.semantics.word_vectors, dtype="<f4").tobytes())
-        return {"split": split.hexdigest()[:16], "semantics": semantics.hexdigest()[:16]}
+        return {"split": split.hexdigest()[:16], "semantics": self.semantics.fingerprint()}
 
 
 class DatasetSource(ABC):

@@ -5,17 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from zslkit import ranks
+from zslkit.config import Input
 from zslkit.dataset import Dataset
 from zslkit.errors import TrainingError
 from zslkit.memory import in_halves
 from zslkit.model import Model, ModelConfig, Task
 from zslkit.progress import Reporter
+from zslkit.semantics import Semantics
 from zslkit.training.loop import Loop, Observer
 from zslkit.training.source import Inputs
 from zslkit.training.view import Source, View
@@ -23,7 +27,33 @@ from zslkit.training.view import Source, View
 SCORE_BATCH = 64
 
 
-def make_task(dataset: Dataset, inputs: Inputs, config: ModelConfig) -> Task:
+class Described(Protocol):
+    """What a model may know of a dataset: a Dataset has it, and so has what a run keeps of one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def seen(self) -> NDArray[np.bool_]: ...
+    @property
+    def semantics(self) -> Semantics: ...
+
+
+class Fed(Protocol):
+    """What a model may know of its inputs, as Inputs has it."""
+
+    @property
+    def kind(self) -> Input: ...
+    @property
+    def feature_shape(self) -> tuple[int, ...]: ...
+    @property
+    def map_shape(self) -> tuple[int, int, int] | None: ...
+    @property
+    def build_backbone(self) -> Callable[[], nn.Module] | None: ...
+
+
+def make_task(dataset: Described, inputs: Fed, config: ModelConfig) -> Task:
     """What a model may know of the dataset before training."""
     semantics = dataset.semantics
     return Task(
@@ -41,7 +71,7 @@ def make_task(dataset: Dataset, inputs: Inputs, config: ModelConfig) -> Task:
     )
 
 
-def make_model(kind: type[Model], config: ModelConfig, dataset: Dataset, inputs: Inputs, seed: int, device: torch.device) -> Model:
+def make_model(kind: type[Model], config: ModelConfig, dataset: Described, inputs: Fed, seed: int, device: torch.device) -> Model:
     """The untrained model; its random start depends on the seed alone."""
     torch.manual_seed(seed)
     return kind(config, make_task(dataset, inputs, config)).to(device)
@@ -120,7 +150,10 @@ def attribute_batches(model: Model, source: Source, index: NDArray[np.int64], de
     Raises TrainingError, when a batch is asked for, if the model gives another shape or a value that is infinite.
     """
     model.eval()
-    if type(model).predicted_attributes is Model.predicted_attributes or _told(model, source, index[:1], device) is None:
+    kind = type(model)
+    # What attention alone would tell is not looked for: it costs a pass with maps over all test images.
+    silent = kind.predicted_attributes is Model.predicted_attributes and kind.evidence is Model.evidence
+    if silent or _told(model, source, index[:1], device) is None:
         return None
     parts = (index[i : i + SCORE_BATCH] for i in range(0, len(index), SCORE_BATCH))
     return (told for part in parts if (told := _told(model, source, part, device)) is not None)

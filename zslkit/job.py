@@ -21,6 +21,7 @@ from zslkit.fitting import attribute_batches, fit, make_model, score_batches
 from zslkit.memory import peak_mb, reset_peak
 from zslkit.model import GradientModel, Model
 from zslkit.progress import Reporter
+from zslkit.results import known
 from zslkit.results import record as schema
 from zslkit.results.attribute_scores import pack
 from zslkit.results.provenance import environment, git_state, now
@@ -113,6 +114,7 @@ class Job:
         metrics, plain = measure(sets, picks.gamma), measure(sets)
         self._keep_attributes(model, folder)
         weights.save(model, folder.weights)
+        known.save(folder.path / known.FILE, self.data)
         costs = schema.Costs(
             parameters=sum(p.numel() for p in model.parameters()) or sum(b.numel() for b in model.state_dict().values()),
             trainable_parameters=sum(p.numel() for name, p in model.named_parameters() if name not in done.frozen),

@@ -278,7 +278,7 @@ class Model(nn.Module):
 
         On any scale, for only the order of images by one attribute is looked at; a column of NaN for an attribute that the model does
         not tell. Called as `scores` is, for `zslkit evaluate --metrics attribute-AUC-seen,...`.
-        By default the `evidence`; None: it has no attribute scores.
+        By default the `evidence` of a model that defines one; None: it has no attribute scores.
         """
         return self.evidence(x)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -15,14 +15,31 @@ from numpy.typing import NDArray
 from zslkit.data.images import SUFFIXES
 from zslkit.errors import DataError, TrainingError, UserError
 from zslkit.evaluation.confidence import are_probabilities
+from zslkit.model import Model
 from zslkit.progress import Phase
-from zslkit.reopen import Pixels, Trained
+from zslkit.results.runs import Run
+from zslkit.sight import Pixels, Sight
 
 Among = Literal["all", "seen", "unseen"]
 Floats = NDArray[np.float64]
 
 BATCH = 16
 """Images at once."""
+
+
+class Opened(Protocol):
+    """A finished run with its model, opened with its dataset (zslkit.reopen) or without (zslkit.portable)."""
+
+    @property
+    def run(self) -> Run: ...
+    @property
+    def model(self) -> Model: ...
+    @property
+    def sight(self) -> Sight: ...
+    @property
+    def device(self) -> torch.device: ...
+    @property
+    def gamma(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -77,7 +94,7 @@ def images_of(places: Iterable[Path]) -> list[Found]:
 
 
 def predict(
-    trained: Trained, found: Sequence[Found], *, top: int = 5, among: Among = "all", attributes: int = 3, phase: Phase | None = None
+    trained: Opened, found: Sequence[Found], *, top: int = 5, among: Among = "all", attributes: int = 3, phase: Phase | None = None
 ) -> Iterator[Prediction]:
     """The `top` likeliest classes of each image in order, read and answered a batch at a time.
 
@@ -86,10 +103,9 @@ def predict(
     image that was named cannot be read; one found in a folder is given back with its fault. Raises UserError if the run cannot see
     images.
     """
-    trained.transform  # noqa: B018  a run that cannot see images says so before the first image
-    classes = np.flatnonzero(
-        {"all": np.ones_like(trained.dataset.seen), "seen": trained.dataset.seen, "unseen": ~trained.dataset.seen}[among]
-    )
+    trained.sight  # noqa: B018  a run that cannot see images says so before the first image
+    seen = trained.model.task.seen
+    classes = np.flatnonzero({"all": np.ones_like(seen), "seen": seen, "unseen": ~seen}[among])
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         for i in range(0, len(found), BATCH):
             batch = found[i : i + BATCH]
@@ -102,25 +118,23 @@ def predict(
                 phase.advance(len(batch))
 
 
-def _read(trained: Trained, one: Found) -> Pixels | str:
+def _read(trained: Opened, one: Found) -> Pixels | str:
     try:
-        return trained.photo(one.path)
+        return trained.sight.photo(one.path)
     except DataError as error:
         if one.named:
             raise
         return str(error)
 
 
-def _answered(
-    trained: Trained, photos: Sequence[Pixels], classes: NDArray[np.int64], top: int, attributes: int
-) -> list[tuple[Answer, ...]]:
-    x = trained.inputs_from(photos).to(trained.device)
+def _answered(trained: Opened, photos: Sequence[Pixels], classes: NDArray[np.int64], top: int, attributes: int) -> list[tuple[Answer, ...]]:
+    x = trained.sight.inputs(photos).to(trained.device)
     with torch.inference_mode():
         plain = trained.model.scores(x).double().cpu().numpy()
         told = trained.model.evidence(x) if attributes else None
     if not np.isfinite(plain).all():
         raise TrainingError(f"The model of {trained.run.folder} gives these images a score that is not finite; was its training stable?")
-    scores = plain + trained.gamma * ~trained.dataset.seen
+    scores = plain + trained.gamma * ~trained.model.task.seen
     shares = _shares(plain, scores, classes)
     if told is not None and told.shape != (len(photos), trained.model.task.n_attributes):
         wanted = (len(photos), trained.model.task.n_attributes)
@@ -140,16 +154,16 @@ def _shares(plain: Floats, scores: Floats, classes: NDArray[np.int64]) -> Floats
 
 
 def _ranked(
-    trained: Trained, scores: Floats, shares: Floats, s: Floats | None, classes: NDArray[np.int64], top: int, attributes: int
+    trained: Opened, scores: Floats, shares: Floats, s: Floats | None, classes: NDArray[np.int64], top: int, attributes: int
 ) -> tuple[Answer, ...]:
-    data, of_class = trained.dataset, trained.model.attributes.double().cpu().numpy()
+    task, of_class = trained.model.task, trained.model.attributes.double().cpu().numpy()
 
     def spoke(k: int) -> tuple[tuple[str, float], ...]:
         if s is None:
             return ()
         given = of_class[k] * s
         strongest = np.argsort(-given, kind="stable")[:attributes]
-        return tuple((data.semantics.names[i], float(given[i])) for i in strongest.tolist() if given[i] > 0)
+        return tuple((task.attribute_names[i], float(given[i])) for i in strongest.tolist() if given[i] > 0)
 
     order = classes[np.argsort(-scores[classes], kind="stable")[:top]].tolist()
-    return tuple(Answer(data.classes[k], bool(data.seen[k]), float(scores[k]), float(shares[k]), spoke(k)) for k in order)
+    return tuple(Answer(task.classes[k], bool(task.seen[k]), float(scores[k]), float(shares[k]), spoke(k)) for k in order)

@@ -8,20 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from zslkit.backbones import Transform
 from zslkit.config import FeatureConfig, ProtocolConfig, build
 from zslkit.data.catalog import is_card, load_dataset
-from zslkit.data.extract import BATCH, ImageInputs
-from zslkit.data.forward import forward, frozen
-from zslkit.data.images import read_image
-from zslkit.data.store import to_stored
+from zslkit.data.extract import ImageInputs
 from zslkit.data.unreadable import readable
 from zslkit.dataset import Dataset, Index
 from zslkit.determinism import deterministic
@@ -33,10 +28,9 @@ from zslkit.progress import Reporter, Silent
 from zslkit.results.record import Environment, RunRecord
 from zslkit.results.runs import WEIGHTS, Run, load_run
 from zslkit.settings import MODELS, Plan
+from zslkit.sight import Pixels, Sight
 from zslkit.training import weights
 from zslkit.training.source import Inputs, prepare
-
-Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,21 +51,21 @@ class Trained:
         return self.run.record.protocol.gamma
 
     @cached_property
+    def sight(self) -> Sight:
+        """From photos to what the model eats. Raises UserError if the run knows no backbone."""
+        inputs = self._sight
+        assert isinstance(inputs.source, ImageInputs) and inputs.build_backbone is not None
+        size, kind = self.inputs.image_size, self.inputs.kind
+        return Sight(self.run.folder, inputs.source.transform, size, kind, self.plan.features, inputs.build_backbone, self.device)
+
+    @property
     def transform(self) -> Transform:
-        """From a decoded image to what the run's backbone sees. Raises UserError if the run knows no backbone."""
-        assert isinstance(self._sight.source, ImageInputs)
-        return self._sight.source.transform
+        """From a decoded image to what the run's backbone sees. Raises as `sight` does."""
+        return self.sight.transform
 
     def photos(self, paths: Sequence[Path]) -> list[Pixels]:
-        """The image files as the backbone sees them, (h, w, 3) uint8 each, all of one size.
-
-        Raises DataError that names the file that is missing, no image, or too small, and UserError as `transform` does.
-        """
-        return [self.photo(path) for path in paths]
-
-    def photo(self, path: Path) -> Pixels:
-        """One image file as the backbone sees it, (h, w, 3) uint8; raises as `photos` does."""
-        return self._fitting(path, self.transform.pixels(_read(path)))
+        """The image files as the backbone sees them, (h, w, 3) uint8 each, all of one size. Raises as `sight` and its `photo` do."""
+        return [self.sight.photo(path) for path in paths]
 
     def photos_at(self, index: Index) -> list[Pixels]:
         """The dataset's own images, by index, as the backbone sees them. Raises UserError as `transform` does."""
@@ -86,36 +80,7 @@ class Trained:
 
     def inputs_of(self, paths: Sequence[Path]) -> Tensor:
         """What the model eats of the image files, (B, ...) float32 on the CPU. Raises as `photos` does."""
-        return self.inputs_from(self.photos(paths))
-
-    def inputs_from(self, photos: Sequence[Pixels]) -> Tensor:
-        """What the model eats of what `photo` gave, (B, ...) float32 on the CPU."""
-        parts = []
-        for i in range(0, len(photos), BATCH):
-            images = self.transform.normalise(torch.from_numpy(np.stack(photos[i : i + BATCH])))
-            parts.append(images if self.inputs.tuned else self._features(images))
-        return torch.cat(parts)
-
-    def _features(self, images: Tensor) -> Tensor:
-        """Feature maps as the store would give them back, or their means over positions, of images (B, 3, h, w)."""
-        inputs = images.to(self.device).contiguous(memory_format=torch.channels_last)
-        features = forward(self._network, inputs, self.plan.features.precision).cpu()
-        if self.inputs.kind == "pooled":
-            return features.mean(dim=(2, 3))
-        dtype = self.plan.features.dtype
-        to_stored(features, dtype)  # refuses a value that the store's type cannot hold
-        rounded: Tensor = features.to(getattr(torch, dtype))
-        return rounded.float()
-
-    def _fitting(self, path: Path, pixels: Pixels) -> Pixels:
-        found, wanted = pixels.shape[:2], self.inputs.image_size
-        if wanted is None or found == wanted:
-            return pixels
-        fault = "is too small for" if found[0] < wanted[0] or found[1] < wanted[1] else "does not fit"
-        raise DataError(
-            f"The image {path} of {found[1]}x{found[0]} pixels {fault} the backbone of {self.run.folder}, which takes images as they are "
-            f"and was trained on {wanted[1]}x{wanted[0]}; bring it to that size"
-        )
+        return self.sight.inputs(self.photos(paths))
 
     @cached_property
     def _sight(self) -> Inputs:
@@ -130,11 +95,6 @@ class Trained:
         with _as_then(self.run.record.environment):
             return prepare(self.dataset, self.plan.features, "image", self.device, self.reporter, self.plan.encoder())
 
-    @cached_property
-    def _network(self) -> nn.Module:
-        assert self._sight.build_backbone is not None
-        return frozen(self._sight.build_backbone(), self.device, self.plan.features.precision)
-
 
 def reopen(folder: Path, data_root: str | Path = "data", device: torch.device | None = None, reporter: Reporter | None = None) -> Trained:
     """The finished run in `folder` with its dataset, which is read below `data_root` or is the card that `data_root` names.
@@ -146,7 +106,7 @@ def reopen(folder: Path, data_root: str | Path = "data", device: torch.device | 
     run = load_run(Path(folder))
     record = run.record
     trained = weights.read(run.folder / WEIGHTS)
-    plan = _plan(run)
+    plan = plan_of(run)
     dataset = _dataset(run, Path(data_root))
     if plan.features.skip_bad:
         dataset = readable(dataset, reporter)
@@ -160,8 +120,11 @@ def reopen(folder: Path, data_root: str | Path = "data", device: torch.device | 
     return Trained(run, plan, dataset, inputs, model.eval(), device, reporter)
 
 
-def _plan(run: Run) -> Plan:
-    """The record's settings, typed as its model types them."""
+def plan_of(run: Run) -> Plan:
+    """The record's settings, typed as its model types them.
+
+    Raises UserError if the model is not here, DataError if it does not take them.
+    """
     said = run.record.model
     try:
         entry, kind = MODELS.load(f"{said.distribution}:{said.name}")
@@ -217,14 +180,6 @@ def _compare(run: Run, name: str, now: Mapping[str, str]) -> None:
         else "give the --data-root of that time"
     )
     raise DataError(f"The run {run.folder} differs from {name} as it is here in its {' and '.join(other)} ({prints}); {mend}, or run again")
-
-
-def _read(path: Path) -> Any:
-    if not path.exists():
-        raise DataError(f"There is no image {path}; check the path")
-    if not path.is_file():
-        raise DataError(f"{path} is no image file; name the images one by one")
-    return read_image(path)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -49,6 +50,14 @@ class Semantics:
     def of(self, classes: NDArray[np.int64]) -> Semantics:
         """The same semantics for some of the classes, in the order given."""
         return replace(self, attributes=self.attributes[classes])
+
+    def fingerprint(self) -> str:
+        """Of kind, attributes and word vectors, 16 hex digits: what makes two results comparable."""
+        digest = hashlib.sha256(self.kind.encode())
+        digest.update(np.ascontiguousarray(self.attributes, dtype="<f4").tobytes())
+        if self.word_vectors is not None:
+            digest.update(np.ascontiguousarray(self.word_vectors, dtype="<f4").tobytes())
+        return digest.hexdigest()[:16]
 
     def normalised(self, how: Normalisation = "l2") -> NDArray[np.float32]:
         """The table (C, A) as `how` says; nothing else is scaled, shifted or clipped. With l2 a class of zeros stays zero."""

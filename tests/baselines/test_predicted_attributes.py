@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from zslkit.config import build
-from zslkit.fitting import make_model
+from zslkit.fitting import attribute_batches, make_model
 from zslkit.layers import Layer, merge, nested
 from zslkit.settings import MODELS
 from zslkit.testing.tiny import tiny_dataset, tiny_inputs
@@ -72,3 +73,15 @@ def test_dap_tells_a_logit_an_attribute_and_nothing_of_those_it_left_out() -> No
     told = model.predicted_attributes(x)
     assert told.isnan().all(dim=0).nonzero().flatten().tolist() == [4]
     assert told[0, [0, 3, 5, 11]].tolist() == [0.0, 3.0, 4.0, 10.0]
+
+
+@pytest.mark.parametrize(("name", "kept"), [("eszsl", True), ("ale", True), ("latem", False), ("conse", False)])
+def test_a_run_keeps_them_of_every_model_that_tells_some_in_its_own_words_or_as_its_evidence(name: str, kept: bool) -> None:
+    model = untrained(name)[0]
+    inputs = tiny_inputs(DATA, "pooled")
+    batches = attribute_batches(model, inputs.source, DATA.split.test_seen, torch.device("cpu"))
+    assert (batches is not None) == kept
+    if batches is not None:
+        told = np.concatenate(list(batches))
+        with torch.inference_mode():
+            assert np.allclose(told, model.evidence(inputs.source.batch(DATA.split.test_seen)).numpy(), atol=1e-5)

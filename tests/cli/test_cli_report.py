@@ -56,6 +56,19 @@ def test_below_out_a_damaged_run_is_told_and_is_no_failure(out: Path, tmp_path: 
     assert str(bad) in capsys.readouterr().err
 
 
+def test_what_picking_on_test_would_print_is_asked_for_and_counted_apart(
+    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["report", "--out", str(out), "--html", str(tmp_path / "page")]
+    assert app.main([*arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["as_papers_do"] is None
+    assert app.main([*arguments, "--as-papers-do", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["rows"], said["as_papers_do"]) == (2, 2)
+    assert app.main([*arguments, "--as-papers-do"]) == 0
+    assert "3 runs in 2 rows and 2 rows picked on test" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -141,6 +141,29 @@ def test_compare_tells_each_reason_once(
     assert err.count(told) == 1
 
 
+def test_a_mistake_in_the_config_is_told_before_a_run_is_announced(
+    runner: Recorder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "c.yaml").write_text("trian: {lr: 1}\n", encoding="utf-8")
+    assert app.main(["compare", "eszsl", "--seeds", "0-1", "--config", str(tmp_path / "c.yaml")]) == 2
+    out, err = capsys.readouterr()
+    assert (out, runner.given) == ("", [])
+    assert err.startswith(f"zslkit: eszsl has no setting 'trian' ({tmp_path / 'c.yaml'}, line 1)") and err.count("\n") == 1
+
+
+def test_a_model_with_a_wrong_setting_is_told_first_and_again_at_the_end_and_stops_no_other(
+    runner: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.main(["compare", "dazle", "eszsl", "--seeds", "0-1", "--set", "gamma=1", "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert [(o["model"], o["seed"]) for _, o in runner.given] == [("eszsl", 0), ("eszsl", 1)]
+    told = "zslkit: dazle (seed 0), dazle (seed 1) failed: dazle has no setting 'gamma' (--set)"
+    lines = err.splitlines()
+    assert lines[0].startswith(told) and lines[-1] == lines[0] and err.count(told) == 2
+    assert lines[1] == "eszsl, seed 0 (1 of 2)"
+    assert [(f["model"], f["seed"]) for f in json.loads(out)["failures"]] == [("dazle", 0), ("dazle", 1)]
+
+
 def test_a_full_disk_ends_a_comparison_at_once(runner: Recorder) -> None:
     runner.answer = OSError(28, "No space left on device")
     assert app.main(["compare", "eszsl", "--seeds", "0-4"]) == 1

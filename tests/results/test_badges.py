@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from run_folders import UNLABELLED
 
 from zslkit.results.badges import KINDS, ON_TEST, ORACLE, Badges, badges_of, badges_of_published, picked_on_test
 from zslkit.results.published import Published, everything
@@ -79,11 +80,16 @@ def test_no_record_can_say_that_it_was_picked_on_test(make: Make) -> None:
 
 
 def test_a_published_row_says_what_is_known_and_leaves_open_what_is_not() -> None:
-    plain = Published(method="M", dataset="cub", input="end to end", T1=1, U=2, S=3, H=2.4)
+    plain = Published(method="M", dataset="cub", input="end to end", T1=1, U=2, S=3, H=2.4, **UNLABELLED)
     made = badges_of_published(plain)
-    assert (made.protocol, made.selection, made.calibration, made.resolution, made.split) == (None,) * 5
+    assert made.unknown == ("protocol", "selection", "calibration", "resolution", "split")
+    assert [made.as_data()[kind] for kind in made.unknown] == ["unknown"] * 5
+    assert made.every_word == ("ResNet-101", "backbone tuned", "end to end")
     assert (made.backbone, made.trained) == ("ResNet-101", "tuned")
     known = {(entry.method, entry.dataset): badges_of_published(entry) for entry in everything()}
     assert known["DEDN", "cub"].selection == ON_TEST
     assert known["ESZSL", "cub"].protocol == "inductive"
-    assert {entry.calibration for entry in everything()} == {None, "none"}
+    assert {entry.calibration for entry in everything()} == {"none", "constant", "unknown"}
+    constant = known["APN", "cub"]
+    assert "gamma: a constant" in constant.words and constant.unknown == ("split",)
+    assert next(mark.said for mark in constant.marks() if mark.kind == "calibration")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from run_folders import UNLABELLED
 
 from zslkit.results.comparison import Block, Stat, compare
 from zslkit.results.published import Published
@@ -141,7 +142,7 @@ def test_what_picking_on_test_would_print_is_told_and_is_no_figure(make: Make) -
 
 
 def test_published_rows_stand_only_beside_what_they_may(make: Make) -> None:
-    rows = [Published(method="M", dataset=name, input="map", T1=1, U=2, S=3, H=2.4) for name in ("cub", "sun")]
+    rows = [Published(method="M", dataset=name, input="map", T1=1, U=2, S=3, H=2.4, **UNLABELLED) for name in ("cub", "sun")]
     assert only(compare([make()], rows)).published == ()
     block = only(compare([make(dataset={"published_as": "cub"})], rows))
     assert [entry.dataset for entry in block.published] == ["cub"]

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from run_folders import UNLABELLED
+
 from zslkit.results.comparison import Block, compare, key_of
 from zslkit.results.export import HEADER, as_csv, escaped, latex
 from zslkit.results.published import Published
@@ -24,7 +26,9 @@ def blocks_of(make: Make, **changes: Any) -> list[Block]:
         for seed in (0, 1)
     ]
     folders = {key_of(r): f"runs/birds/{r.model.name}/seed{r.seed}" for r in records}
-    blocks = compare(records, [Published(method="Famous & co", dataset="cub", input="map", T1=70.0, U=None, S=None, H=60.0)], folders)
+    blocks = compare(
+        records, [Published(method="Famous & co", dataset="cub", input="map", T1=70.0, U=None, S=None, H=60.0, **UNLABELLED)], folders
+    )
     return [replace(b, rows=tuple(replace(row, intervals={"H": (38.04, 43.96)}) for row in b.rows)) for b in blocks]
 
 

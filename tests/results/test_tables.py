@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from run_folders import UNLABELLED
 
 from zslkit.results.comparison import Block, compare, key_of
 from zslkit.results.published import Published
@@ -19,7 +20,7 @@ from zslkit.results.record import RunRecord
 from zslkit.results.tables import as_json, grid, markdown, rich_table
 
 Make = Callable[..., RunRecord]
-PRINTED = Published(method="Famous", dataset="cub", input="end to end", T1=70.0, U=None, S=None, H=60.0, unconfirmed=("H",))
+PRINTED = Published(method="Famous", dataset="cub", input="end to end", T1=70.0, U=None, S=None, H=60.0, unconfirmed=("H",), **UNLABELLED)
 
 
 def seeded(make: Make, seed: int, H: float = 40.0, **changes: Any) -> RunRecord:
@@ -95,7 +96,7 @@ def test_published_rows_are_grey_and_doubt_is_shown(make: Make) -> None:
     cells = grid(block).rows[-1]
     assert all(cell.grey and not cell.bold for cell in cells)
     assert [cell.text for cell in cells[:7]] == ["Famous, end to end", "", "70.0", "-", "-", "60.0?", "-"]
-    assert cells[-1].text == ("published; ResNet-101 tuned; not stated: protocol, selection, calibration, resolution, split; H unconfirmed")
+    assert cells[-1].text == ("published; ResNet-101 tuned; unknown: protocol, selection, calibration, resolution, split; H unconfirmed")
     (entry,) = as_json([block])[0]["published"]
     assert (entry["method"], entry["confirmed"], entry["U"]) == ("Famous", False, None)
     assert "Famous" not in markdown(compare([make()], [PRINTED]))

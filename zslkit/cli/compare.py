@@ -12,7 +12,7 @@ import click
 
 from zslkit.cli.failure import State, tell
 from zslkit.cli.listing import find_names, find_trackers
-from zslkit.cli.many import Failure, Job, parse_seeds, run_all, told
+from zslkit.cli.many import Failure, Job, parse_seeds, refused, run_all, settled, told
 from zslkit.cli.many import as_json as failures_json
 from zslkit.cli.options import (
     check_policy,
@@ -111,7 +111,15 @@ def _run_all(
     from zslkit.progress import reporter_for
 
     jobs = [Job(model, seed, {"model": model, "dataset": dataset, "seed": seed, **options}) for model, seed in product(models, seeds)]
-    done, failures = run_all(jobs, state, reporter_for(), spread)
+    mistaken = refused(jobs, state)
+    stopped = {failure.job.name for failure in mistaken}
+    done: list[tuple[Job, Result]] = []
+    failures: list[Failure] = []
+    if sound := [job for job in jobs if job.name not in stopped]:
+        for line in told(mistaken):  # here, and with the others at the end: hours may lie between
+            tell(line)
+        done, failures = run_all(sound, state, reporter_for(), spread)
+    done, failures = settled(done, [*mistaken, *failures])
     return [result for _, result in done], failures
 
 

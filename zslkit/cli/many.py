@@ -71,13 +71,33 @@ def run_all(jobs: Sequence[Job], state: State, reporter: Reporter, spread: Sprea
             raise UserError(
                 "The processes of torchrun share one run at a time; leave --jobs and --backend away, or start zslkit without it"
             )
-        return _settled(*_one_by_one(jobs, state, reporter, spread))
+        return settled(*_one_by_one(jobs, state, reporter, spread))
     alone = len(jobs) < 2 or spread.processes(str(jobs[0].arguments["device"])) == 1
     make = _one_by_one if spread.backend == "local" and alone else _at_once
-    return _settled(*make(jobs, state, reporter, spread))
+    return settled(*make(jobs, state, reporter, spread))
 
 
-def _settled(results: list[tuple[Job, Result]], failures: list[Failure]) -> tuple[list[tuple[Job, Result]], list[Failure]]:
+def refused(jobs: Sequence[Job], state: State) -> list[Failure]:
+    """The jobs whose settings are wrong, found without data: to be told before another run has cost an hour."""
+    from zslkit import experiment
+
+    errors: dict[str, Exception] = {}
+    for job in {job.name: job for job in jobs}.values():
+        try:
+            experiment.resolve(**{key: job.arguments[key] for key in _SETTLED if key in job.arguments})
+        except Exception as error:  # a plugin may raise anything
+            if state.debug:
+                tell_traceback(error)
+            errors[job.name] = error
+    return [Failure(job, errors[job.name], sentence(errors[job.name], state)) for job in jobs if job.name in errors]
+
+
+_SETTLED = ("model", "dataset", "data_root", "settings", "config", "preset", "overrides")
+"""What decides the settings of a job, which are those of its name whatever its seed."""
+
+
+def settled(results: list[tuple[Job, Result]], failures: list[Failure]) -> tuple[list[tuple[Job, Result]], list[Failure]]:
+    """The same, unless nothing could be done and all for one mistake of the user's, which is raised then."""
     if not results and all(isinstance(f.error, UserError) for f in failures) and len({f.reason for f in failures}) == 1:
         raise failures[0].error
     return results, failures

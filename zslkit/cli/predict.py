@@ -18,8 +18,8 @@ from zslkit.cli.output import aligned, printable
 from zslkit.errors import DataError, UserError
 
 if TYPE_CHECKING:
+    from zslkit.portable import Portable
     from zslkit.prediction import Prediction
-    from zslkit.reopen import Trained
 
 
 @click.command()
@@ -61,10 +61,10 @@ def predict(
     if output is not None and (output.is_dir() or not output.parent.is_dir()):
         raise UserError(f"--output {output} is a folder or lies in none that exists; name a file in a folder that is there")
     from zslkit.devices import choose_device
+    from zslkit.portable import open_portable
     from zslkit.prediction import images_of
     from zslkit.prediction import predict as predicted
     from zslkit.progress import reporter_for
-    from zslkit.reopen import reopen
 
     # A shell's seed0-* matches the lock that lies beside the run folder too.
     found = images_of(place for place in places if place.name != f"{folder.name}.lock")
@@ -72,7 +72,7 @@ def predict(
     write = WRITERS["json" if as_json else form]
     left_out: list[str] = []
     with redirect_stdout(sys.stderr):  # whatever a plugin prints, standard output is the result's
-        trained = reopen(folder, data_root, choose_device(device), reporter)
+        trained = open_portable(folder, data_root, choose_device(device), reporter)
 
         def answered() -> Iterator[Prediction]:
             with reporter.phase("predict", total=len(found)) as phase:
@@ -109,7 +109,7 @@ def _side(seen: bool) -> str:
     return "seen" if seen else "unseen"
 
 
-def _table(stream: TextIO, trained: Trained, predictions: Iterable[Prediction], left_out: Sequence[str]) -> None:
+def _table(stream: TextIO, trained: Portable, predictions: Iterable[Prediction], left_out: Sequence[str]) -> None:
     """Image by image, as soon as it is answered."""
     for k, one in enumerate(predictions):
         lines = [("class", "", "share", "score", "attributes that spoke for it")]
@@ -119,7 +119,7 @@ def _table(stream: TextIO, trained: Trained, predictions: Iterable[Prediction], 
         print("\n" * (k > 0) + printable(str(one.image)), *aligned(lines[0], lines[1:]), sep="\n", file=stream, flush=True)
 
 
-def _csv(stream: TextIO, trained: Trained, predictions: Iterable[Prediction], left_out: Sequence[str]) -> None:
+def _csv(stream: TextIO, trained: Portable, predictions: Iterable[Prediction], left_out: Sequence[str]) -> None:
     """A line for each image and class."""
     table = csv.writer(stream, lineterminator="\n")
     table.writerow(("image", "rank", "class", "side", "score", "share", "attributes"))
@@ -129,13 +129,13 @@ def _csv(stream: TextIO, trained: Trained, predictions: Iterable[Prediction], le
             table.writerow((str(one.image), rank, answer.name, _side(answer.seen), repr(answer.score), f"{answer.share:.6g}", spoke))
 
 
-def _jsonl(stream: TextIO, trained: Trained, predictions: Iterable[Prediction], left_out: Sequence[str]) -> None:
+def _jsonl(stream: TextIO, trained: Portable, predictions: Iterable[Prediction], left_out: Sequence[str]) -> None:
     """An object for each image, on a line of its own."""
     for one in predictions:
         print(json.dumps(_data(one)), file=stream, flush=True)
 
 
-def _json(stream: TextIO, trained: Trained, predictions: Iterable[Prediction], left_out: Sequence[str]) -> None:
+def _json(stream: TextIO, trained: Portable, predictions: Iterable[Prediction], left_out: Sequence[str]) -> None:
     images = [_data(one) for one in predictions]
     record = trained.run.record
     whole = {
@@ -165,7 +165,7 @@ def _data(one: Prediction) -> dict[str, Any]:
     }
 
 
-WRITERS: Mapping[str, Callable[[TextIO, Trained, Iterable[Prediction], Sequence[str]], None]] = {
+WRITERS: Mapping[str, Callable[[TextIO, Portable, Iterable[Prediction], Sequence[str]], None]] = {
     "table": _table,
     "csv": _csv,
     "json": _json,

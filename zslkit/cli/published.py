@@ -16,7 +16,8 @@ from zslkit.errors import UnknownName
 def published(dataset: str | None, as_json: bool) -> None:
     """Published results, as each paper printed them under a protocol of its own; many picked their epoch on test images.
 
-    A figure with a question mark is unconfirmed: no public source that prints it was found.
+    A figure with a question mark is unconfirmed: no public source that prints it was found. Protocol, epoch, gamma and resolution are
+    labels given here, read from the authors' program that is named or from the method as it is described; what neither tells is unknown.
     """
     from zslkit.results.published import everything
 
@@ -28,8 +29,6 @@ def published(dataset: str | None, as_json: bool) -> None:
 
         print_json({"published": [published_data(entry) for entry in rows]})
         return
-
-    from zslkit.results.badges import NOT_STATED
 
     def shown(value: float | str | None, doubted: bool) -> str:
         text = "-" if value is None else f"{value:.1f}" if isinstance(value, float) else value
@@ -50,6 +49,7 @@ def published(dataset: str | None, as_json: bool) -> None:
         "epoch",
         "gamma",
         "resolution",
+        "labels from",
         "source",
         "notes",
     )
@@ -64,7 +64,8 @@ def published(dataset: str | None, as_json: bool) -> None:
                 shown(e.backbone, "backbone" in e.unconfirmed),
                 "tuned" if e.tuned else "frozen",
                 e.averaging,
-                *(value or NOT_STATED for value in (e.protocol, e.selection, e.calibration, e.resolution)),
+                *(e.protocol, e.selection, e.calibration, e.resolution),
+                e.program or "the method",
                 e.source or "none found",
                 e.notes,
             )

@@ -18,6 +18,11 @@ from zslkit.cli.output import print_json, printable, size_words
 )
 @click.option("--dataset", "-d", "datasets", multiple=True, metavar="NAME", help="Only runs on this dataset; may be repeated.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of the run folders.")
+@click.option(
+    "--as-papers-do",
+    is_flag=True,
+    help="Also what picking epoch or gamma on the test sets would print: apart, marked, and no result.",
+)
 @click.option("--title", default="", metavar="TEXT", help="The page's title.")
 @click.option(
     "--data-root", type=click.Path(path_type=Path), help="Folder of the data, or a card FILE.yaml: shows images answered wrongly."
@@ -46,6 +51,7 @@ def report(
     target: Path,
     datasets: tuple[str, ...],
     out: Path,
+    as_papers_do: bool,
     title: str,
     data_root: Path | None,
     errors: int,
@@ -56,6 +62,7 @@ def report(
     """Write a page about the run folders RUN, or about all below --out, into the folder DIR; open DIR/index.html.
 
     It has the figures of `zslkit compare`, curves, classes, costs, and where each number comes from. Nothing is run.
+    Nothing on it was picked on test images; --as-papers-do shows in a box of its own what that would have given.
     """
     if heat_maps and data_root is None:
         raise click.UsageError("--heat-maps needs the images: say where the data is with --data-root")
@@ -66,8 +73,9 @@ def report(
     check_target(target)
     gathered = gather(folders, out, datasets)
     pictures = Pictures(data_root, errors, heat_maps, device)
-    written = write(gathered, target, title=title, pictures=pictures, reporter=reporter_for(), tell=tell)
+    written = write(gathered, target, title=title, pictures=pictures, as_papers_do=as_papers_do, reporter=reporter_for(), tell=tell)
     rows = sum(len(block.rows) for block in written.blocks)
+    picked = sum(len(block.on_test or ()) for block in written.blocks)
     if as_json:
         print_json(
             {
@@ -77,12 +85,14 @@ def report(
                 "runs": [str(run.folder) for run in gathered.runs],
                 "blocks": [block.title for block in written.blocks],
                 "rows": rows,
+                "as_papers_do": picked if as_papers_do else None,
                 "left_out": list(written.left_out),
             }
         )
     else:
         pictured = f", {_count(written.n_pictures, 'picture')}" if written.n_pictures else ""
-        counts = f"{_count(len(gathered.runs), 'run')} in {_count(rows, 'row')}, {size_words(written.page_bytes)}{pictured}"
+        apart = f" and {_count(picked, 'row')} picked on test" if as_papers_do else ""
+        counts = f"{_count(len(gathered.runs), 'run')} in {_count(rows, 'row')}{apart}, {size_words(written.page_bytes)}{pictured}"
         click.echo(printable(f"written: {written.index} ({counts})"))
     return 2 if gathered.unread else 0
 

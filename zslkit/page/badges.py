@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from zslkit.results.badges import KINDS, Badge
-from zslkit.results.comparison import Row
+from zslkit.results.badges import KINDS, Badge, Badges
 from zslkit.results.setting import Setting
 
-__all__ = ["KINDS", "Badge", "badges_of"]
+__all__ = ["KINDS", "Badge", "marks_of"]
 
 
-def badges_of(row: Row, setting: Setting) -> tuple[Badge, ...]:
-    """The row's marks, in the order of KINDS. setting: of its block."""
+def marks_of(made: Badges, setting: Setting) -> tuple[Badge, ...]:
+    """The marks of a row that was made so, in the order of KINDS. setting: of its block."""
     usual = {"split", *(["semantics"] if setting.kind == "attributes" else [])}
-    return tuple(mark for mark in row.made.marks() if mark.kind not in usual)
+    return tuple(mark for mark in made.marks() if mark.kind not in usual)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zslkit.page.badges import Badge, badges_of
+from zslkit.page.badges import Badge, marks_of
 from zslkit.page.scale import Scale
 from zslkit.results.comparison import COSTS, Block, Row
 from zslkit.results.published import Published
-from zslkit.results.tables import Cell, grid
+from zslkit.results.tables import Cell, grid, how_published
 
 ASCENDING = ("model", "parameters", "training", "peak memory")
 """Columns whose best is the least; they are sorted upwards first."""
@@ -74,12 +74,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Guest:
-    """A published row or chance: it stands below ours and is never ranked among them."""
+    """A published row or chance: it stands below ours and is never ranked among them. made: how a published one was made."""
 
     name: str
     remark: str
     cells: tuple[Figure, ...]
     published: Published | None = None
+    made: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def board(block: Block, place: int) -> Board:
     """The leaderboard of a block that stands at `place` on the page."""
     content = grid(block)
     names = content.header[1:-1]
-    badges = [badges_of(row, block.setting) for row in block.rows]
+    badges = [marks_of(row.made, block.setting) for row in block.rows]
     shared = [badge for badge in badges[0] if all(badge in others for others in badges)]
     axis = _axis(block)
     lines = [
@@ -147,7 +148,9 @@ def _guests(block: Block, rows: tuple[tuple[Cell, ...], ...], names: tuple[str, 
             value = entry.figures().get(name) if entry else block.chance.get("H" if name.startswith("H") else name)
             doubted = cell.text.endswith("?")
             figures.append(Figure(cell.text.removesuffix("?"), "", "", False, "" if value is None else repr(float(value)), doubted))
-        guests.append(Guest(entry.method if entry else "chance", cells[-1].text, tuple(figures), entry))
+        guests.append(
+            Guest(entry.method if entry else "chance", cells[-1].text, tuple(figures), entry, how_published(entry) if entry else "")
+        )
     return guests
 
 

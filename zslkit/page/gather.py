@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from zslkit.as_papers_do import with_rows_picked_on_test
 from zslkit.errors import UnknownName, UserError
 from zslkit.results.comparison import Block, compare, key_of
 from zslkit.results.published import published
@@ -50,11 +51,15 @@ def gather(folders: Sequence[Path], out: Path, datasets: Sequence[str] = ()) -> 
     return Gathered(tuple(run for run in runs if run.folder in kept), tuple(left_out), unread)
 
 
-def blocks_of(runs: Sequence[Run]) -> list[Block]:
-    """The runs in blocks of what may be compared, with intervals and tests: what `zslkit compare` prints."""
+def blocks_of(runs: Sequence[Run], as_papers_do: bool = False) -> list[Block]:
+    """The runs in blocks of what may be compared, with intervals and tests: what `zslkit compare` prints.
+
+    as_papers_do: also what their rows would be if picked on test (Block.on_test).
+    """
     records = [run.record for run in runs]
     reference = [entry for name in sorted({r.dataset.published_as for r in records} - {""}) for entry in published(name)]
-    return judged(compare(records, reference, {key_of(run.record): str(run.folder) for run in runs}))
+    blocks = judged(compare(records, reference, {key_of(run.record): str(run.folder) for run in runs}))
+    return with_rows_picked_on_test(blocks) if as_papers_do else blocks
 
 
 def _named(folders: Sequence[Path]) -> tuple[list[Run], list[str]]:

@@ -15,10 +15,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from zslkit import __version__
-from zslkit.page.badges import KINDS
+from zslkit.page.badges import KINDS, marks_of
 from zslkit.page.board import Board
 from zslkit.page.charts import Curves, Pairing, Scatter
 from zslkit.page.details import Details
+from zslkit.page.on_test import OnTest
 from zslkit.page.pictures import Gallery
 from zslkit.page.training import Course
 from zslkit.results.comparison import METRICS, Block
@@ -38,6 +39,7 @@ class Section:
     place: int
     block: Block
     board: Board
+    on_test: OnTest | None
     details: Sequence[Details]
     curves: Curves | None
     scatter: Scatter | None
@@ -98,6 +100,9 @@ def _title(sections: Sequence[Section]) -> str:
 def _meanings(sections: Sequence[Section]) -> dict[str, str]:
     """What the marks of the page mean, for readers without a pointer."""
     marks = [mark for section in sections for line in section.board.lines for mark in line.all_badges]
+    marks += [
+        mark for section in sections for picked in (section.block.on_test or ()) for mark in marks_of(picked.made, section.block.setting)
+    ]
     return {mark.text: mark.said for mark in sorted(marks, key=lambda mark: KINDS.index(mark.kind)) if mark.said}
 
 

@@ -13,6 +13,7 @@ from zslkit.page.board import board
 from zslkit.page.charts import curves, pairings, per_class, scatter
 from zslkit.page.details import details
 from zslkit.page.gather import Gathered, blocks_of
+from zslkit.page.on_test import on_test
 from zslkit.page.pictures import FOLDER, Album, Gallery, galleries
 from zslkit.page.render import GENERATOR, Section, page
 from zslkit.page.training import courses
@@ -80,10 +81,12 @@ def write(
     *,
     title: str = "",
     pictures: Pictures | None = None,
+    as_papers_do: bool = False,
     reporter: Reporter | None = None,
     tell: Callable[[str], None] = lambda sentence: None,
 ) -> Written:
-    """Write the report to the folder `target`. tell: gets a sentence for whatever the page cannot show, which the page says as well.
+    """Write the report to the folder `target`. as_papers_do: with what picking on test would print, apart from all results. tell: gets
+    a sentence for whatever the page cannot show, which the page says as well.
 
     Raises UserError as `check_target` does, and ZslkitError if the folder cannot be written; what stood there is then as it was.
     """
@@ -92,7 +95,7 @@ def write(
     runs = {str(run.folder): run for run in gathered.runs}
     for sentence in gathered.left_out:
         tell(sentence)
-    blocks = blocks_of(gathered.runs)
+    blocks = blocks_of(gathered.runs, as_papers_do)
     try:
         with replacing_folder(target) as beside:
             album = Album(beside / FOLDER)
@@ -127,6 +130,7 @@ def _section(
         place=place,
         block=block,
         board=lines,
+        on_test=on_test(block, lines.lines, lines.shared),
         details=[details(line, runs) for line in lines.lines],
         curves=curves(lines, runs),
         scatter=scatter(lines),

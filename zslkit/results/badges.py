@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
-from zslkit.results.published import Published
+from zslkit.results.published import UNKNOWN, Published
 from zslkit.results.record import FeatureInfo, RunRecord
 
 ON_TEST: Final = "test (as papers do)"
@@ -17,8 +17,8 @@ ORACLE: Final = "oracle"
 """The calibration whose gamma was picked on the test sets."""
 BY_HAND: Final = "by hand"
 """The calibration whose gamma was given by the user."""
-NOT_STATED: Final = "not stated"
-"""What a published row's source does not say, or was not read for."""
+CONSTANT: Final = "constant"
+"""The calibration of a published row whose gamma stands in the authors' program."""
 OWN_FEATURES: Final = "features of the dataset"
 AS_IT_COMES: Final = "as it comes"
 """The resolution of images that are not resized, and of features that came with a dataset."""
@@ -46,6 +46,7 @@ _WORDS = {
         "validation": "gamma picked on validation",
         ORACLE: "gamma: oracle",
         BY_HAND: "gamma given by hand",
+        CONSTANT: "gamma: a constant",
     },
     "trained": {"frozen": "backbone frozen", "tuned": "backbone tuned"},
 }
@@ -63,6 +64,7 @@ MEANINGS: Final = {
     "gamma picked on validation": "A constant is added to the scores of unseen classes, picked on held-out trainval data.",
     "gamma: oracle": "The constant with the best H on the test sets is added to the scores of unseen classes: no result.",
     "gamma given by hand": "A constant that the user chose is added to the scores of unseen classes: no result.",
+    "gamma: a constant": "A constant that stands in the authors' program; how it was picked is not known.",
     "backbone frozen": "The network that makes the features was not trained along.",
     "backbone tuned": "The network that makes the features was trained along.",
     "pooled": "The model is fed with one vector an image.",
@@ -83,10 +85,10 @@ class Badge:
 
 @dataclass(frozen=True)
 class Badges:
-    """How one row was made; None where a published row does not say it.
+    """How one row was made; "unknown" where nobody knows it of a published row.
 
     protocol: inductive, class-inductive or transductive. selection: last, validation, test (as papers do), or trained elsewhere.
-    calibration: none, validation, oracle, or by hand. trained: whether the backbone was frozen or tuned. resolution: "224 px".
+    calibration: none, validation, oracle, by hand, or constant. trained: whether the backbone was frozen or tuned. resolution: "224 px".
     split: its fingerprint. semantics: kind and fingerprint. settings: whether a search on validation picked some; folds: how many
     validation folds said what was picked. notes: what else stands with every figure.
     """
@@ -105,7 +107,7 @@ class Badges:
     notes: tuple[str, ...] = ()
 
     def as_data(self) -> dict[str, Any]:
-        """As JSON carries them; null where nothing is known."""
+        """As JSON carries them; null where a mark says nothing of the row."""
         return {**asdict(self), "notes": list(self.notes)}
 
     @property
@@ -120,19 +122,24 @@ class Badges:
         return tuple(mark.text for mark in self.marks())
 
     def marks(self) -> tuple[Badge, ...]:
-        """Every mark with its meaning, in the order of KINDS; what is not known is left away."""
+        """Every mark with its meaning, in the order of KINDS; what is unknown is left away, and `unknown` names it."""
         told: dict[str, list[str | None]] = {
             "settings": ["settings picked on validation"] if self.settings else [],
             "folds": [f"{self.folds} validation folds"] if (self.folds or 1) > 1 else [],
-            "split": [f"split {self.split[:8]}"] if self.split else [],
+            "split": [f"split {self.split[:8]}"] if self.split not in (None, UNKNOWN) else [],
             "semantics": [_short(self.semantics)],
             "note": list(self.notes),
         }
         for kind in KINDS:
             if kind not in told:
                 value: str | None = getattr(self, kind)
-                told[kind] = [None if value is None else _WORDS.get(kind, {}).get(value, value)]
+                told[kind] = [None if value in (None, UNKNOWN) else _WORDS.get(kind, {}).get(value, value)]
         return tuple(Badge(kind, text, MEANINGS.get(text, "")) for kind in KINDS for text in told[kind] if text)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """The kinds of which nobody knows how it was."""
+        return tuple(kind for kind in KINDS if getattr(self, kind, None) == UNKNOWN)
 
 
 def badges_of(record: RunRecord) -> Badges:
@@ -155,7 +162,7 @@ def badges_of(record: RunRecord) -> Badges:
 
 
 def badges_of_published(entry: Published) -> Badges:
-    """The marks of a row that others printed, None where the source does not say it."""
+    """The marks of a row that others printed; of which split it is, none of them says."""
     return Badges(
         protocol=entry.protocol,
         selection=entry.selection,
@@ -163,7 +170,7 @@ def badges_of_published(entry: Published) -> Badges:
         backbone=entry.backbone,
         trained="tuned" if entry.tuned else "frozen",
         resolution=entry.resolution,
-        split=None,
+        split=UNKNOWN,
         input=entry.input,
         notes=tuple(entry.remarks.split("; ")) if entry.remarks else (),
     )

@@ -81,13 +81,15 @@ class Row:
 class PickedOnTest:
     """What a row would be if something of it were picked on the test sets, as papers do: no result, and in no ranking and no test.
 
-    made: as the row's, with what was picked so. metrics: None where it is not known. gamma: None where none was added.
+    made: as the row's, with what was picked so. metrics: None where it is not known. added: by how much the means of those that are
+    known stand above the row's own. gamma: None where none was added to the scores.
     """
 
     label: str
     made: Badges
     seeds: tuple[int, ...]
     metrics: Mapping[str, Stat | None]
+    added: Mapping[str, float]
     gamma: Stat | None = None
     folders: tuple[str, ...] = ()
 

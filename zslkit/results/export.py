@@ -9,7 +9,7 @@ from typing import Any
 
 from zslkit.results.badges import Badges, badges_of_published
 from zslkit.results.comparison import COSTS, METRICS, Block, PickedOnTest, Row, Stat
-from zslkit.results.tables import ON_TEST_NOTE, ON_TEST_TITLE, Cell, Grid, grid, on_test_grid, plain, remarks
+from zslkit.results.tables import ON_TEST_TITLE, Cell, Grid, grid, on_test_grid, on_test_notes, plain, remarks
 
 SETTING = ("dataset", "split", "semantics", "backbone", "source", "tuned", "resolution")
 BETWEEN = "|"
@@ -32,7 +32,7 @@ def _latex_block(block: Block) -> Iterator[str]:
     if (on_test := on_test_grid(block)) is not None:
         yield ""
         title = f"{block.title}. {ON_TEST_TITLE}"
-        yield from _latex_table(title, on_test, len(on_test.rows), folders, [*_protocols(on_test.rows), ON_TEST_NOTE])
+        yield from _latex_table(title, on_test, len(on_test.rows), folders, [*_protocols(on_test.rows), *on_test_notes(block)])
 
 
 def _protocols(rows: Iterable[tuple[Cell, ...]]) -> list[str]:

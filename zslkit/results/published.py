@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+UNKNOWN: Final = "unknown"
+"""The label of a row that neither the method as it is described nor the authors' program tells."""
 Doubt = Literal["T1", "U", "S", "H", "backbone"]
 Percent = Annotated[float, Field(ge=0, le=100)]
 
@@ -17,7 +19,9 @@ class Published(BaseModel):
     """One method on one dataset, in percent; a figure that is not known is None.
 
     backbone: what the features are from; tuned: whether it was trained with the method. averaging: of accuracies, over classes or
-    over images. unconfirmed: what no public source was found for. source: where the rest was read.
+    over images. unconfirmed: what no public source was found for. source: where the rest was read. protocol, selection, calibration and
+    resolution are labels given here, "unknown" where nothing tells them; calibration "constant": a gamma that stands in the program, picked
+    nobody knows how. program: the authors' program that labels were read from, which need not be the one that made the figures.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -31,10 +35,11 @@ class Published(BaseModel):
     H: Percent | None
     backbone: str = "ResNet-101"
     averaging: Literal["per class", "per image"] = "per class"
-    protocol: Literal["inductive", "class-inductive", "transductive"] | None = None
-    selection: Literal["last", "validation", "test (as papers do)"] | None = None
-    calibration: Literal["none", "validation", "oracle"] | None = None
-    resolution: str | None = None
+    protocol: Literal["inductive", "class-inductive", "transductive", "unknown"]
+    selection: Literal["last", "validation", "test (as papers do)", "unknown"]
+    calibration: Literal["none", "validation", "oracle", "constant", "unknown"]
+    resolution: str
+    program: str | None = None
     source: str | None = None
     unconfirmed: tuple[Doubt, ...] = ()
     notes: str = ""

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from zslkit.results.badges import NOT_STATED, Badges, badges_of_published
+from zslkit.results.badges import ON_TEST, Badges, badges_of_published
 from zslkit.results.comparison import METRICS, Block, PickedOnTest, Row, Stat
-from zslkit.results.published import Published
+from zslkit.results.published import UNKNOWN, Published
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -59,6 +59,15 @@ def on_test_grid(block: Block) -> Grid | None:
     return Grid(("model", "runs", *METRICS, "protocol"), tuple(_on_test_cells(row) for row in block.on_test))
 
 
+def on_test_notes(block: Block) -> list[str]:
+    """What stands below `on_test_grid`: that nothing of it is a result, and what picking on test added to each row."""
+    told = []
+    for row in block.on_test or ():
+        by, names = ("epoch", ("T1", "H")) if row.made.selection == ON_TEST else ("gamma", ("H",))
+        told.append(f"{row.label} by {by} {', '.join(f'{name} {signed(row.added[name])}' for name in names)}")
+    return [ON_TEST_NOTE, *([f"Picking on the test sets added to each row's own figures: {'; '.join(told)}."] if told else [])]
+
+
 def rich_table(blocks: Sequence[Block]) -> RenderableType:
     """All blocks, to be printed by a rich console: figures first, then what they cost and how they were made.
 
@@ -80,7 +89,7 @@ def rich_table(blocks: Sequence[Block]) -> RenderableType:
         if (on_test := on_test_grid(block)) is not None:
             parts.append(Text(ON_TEST_TITLE, style="dim"))
             parts.append(_rich_part(on_test.header, on_test.rows, style="dim"))
-            parts.append(Text(ON_TEST_NOTE, style="dim"))
+            parts += [Text(plain(text), style="dim") for text in on_test_notes(block)]
         parts += [Text(plain(note), style="dim") for note in (*block.notes, *remarks(block))]
         parts.append(Text(""))
     return Group(*parts)
@@ -120,7 +129,7 @@ def markdown(blocks: Sequence[Block]) -> str:
         content = grid(block)
         lines += [f"### {markdown_text(block.title)}", "", *_markdown_table(content)]
         if (on_test := on_test_grid(block)) is not None:
-            lines += ["", f"#### {ON_TEST_TITLE}", "", *_markdown_table(on_test), "", f"*{ON_TEST_NOTE}*"]
+            lines += ["", f"#### {ON_TEST_TITLE}", "", *_markdown_table(on_test), "", f"*{markdown_text(' '.join(on_test_notes(block)))}*"]
         lines += ["", *(f"- {markdown_text(note)}" for note in block.notes), *([""] if block.notes else [])]
     return "\n".join(lines)
 
@@ -147,7 +156,7 @@ def as_json(blocks: Sequence[Block]) -> list[dict[str, Any]]:
             "sampling": _sampling_data(block),
             "as_papers_do": None
             if block.on_test is None
-            else {"said": ON_TEST_NOTE, "rows": [_on_test_data(row) for row in block.on_test]},
+            else {"said": " ".join(on_test_notes(block)), "rows": [_on_test_data(row) for row in block.on_test]},
         }
         for block in blocks
     ]
@@ -186,6 +195,7 @@ def _on_test_data(row: PickedOnTest) -> dict[str, Any]:
         "seeds": list(row.seeds),
         "badges": row.made.as_data(),
         "metrics": _stats_data(row.metrics),
+        "added": dict(row.added),
         "gamma": None if row.gamma is None else asdict(row.gamma),
         "folders": list(row.folders),
     }
@@ -212,7 +222,7 @@ def _row_data(row: Row) -> dict[str, Any]:
 
 
 def _run_cells(row: Row, metrics: list[str]) -> tuple[Cell, ...]:
-    badges = ", ".join(_with_gamma(badge, row.gamma) for badge in row.badges)
+    badges = ", ".join(with_gamma(badge, row.gamma) for badge in row.badges)
     figures = {**row.metrics, "H, gamma 0": row.uncalibrated_H}
     return (
         Cell(row.label),
@@ -225,7 +235,7 @@ def _run_cells(row: Row, metrics: list[str]) -> tuple[Cell, ...]:
 
 def _on_test_cells(row: PickedOnTest) -> tuple[Cell, ...]:
     shown = [DASH if (stat := row.metrics[name]) is None else _spread(stat, _digits(name)) for name in METRICS]
-    words = [badge if row.gamma is None else _with_gamma(badge, row.gamma) for badge in row.made.words]
+    words = [badge if row.gamma is None else with_gamma(badge, row.gamma) for badge in row.made.words]
     texts = [row.label, str(row.n), *shown, ", ".join([*words, *([row.made.input] if row.made.input else [])])]
     return tuple(Cell(text, grey=True) for text in texts)
 
@@ -236,17 +246,13 @@ def _interval(row: Row, metric: str) -> str:
     return f"[{bounds[0]:.1f}, {bounds[1]:.1f}]" if bounds else ""
 
 
-STATED = ("protocol", "selection", "calibration", "resolution", "split")
-"""Marks of which a published row says so where they are not stated."""
-
-
 def how_published(entry: Published) -> str:
-    """How a published row was made, and which of its marks nobody has stated."""
+    """How a published row was made, which of its marks are unknown, and where the others were read."""
     made: Badges = badges_of_published(entry)
     shown = [mark.text for mark in made.marks() if mark.kind not in ("note", "input", "trained", "backbone")]
-    shown.append(f"{made.backbone} {made.trained}")
-    missing = [kind for kind in STATED if getattr(made, kind) is None]
-    return ", ".join(shown) + (f"; {NOT_STATED}: {', '.join(missing)}" if missing else "")
+    shown.append(f"{made.backbone}{'?' if 'backbone' in entry.unconfirmed else ''} {made.trained}")
+    unknown = f"{UNKNOWN}: {', '.join(made.unknown)}" if made.unknown else ""
+    return "; ".join(part for part in (", ".join(shown), unknown, f"labels of {entry.program}" if entry.program else "") if part)
 
 
 def _published_cells(entry: Published, metrics: list[str]) -> tuple[Cell, ...]:
@@ -262,7 +268,8 @@ def _chance_of(block: Block, metric: str) -> float | None:
     return block.chance.get("H" if metric.startswith("H") else metric)
 
 
-def _with_gamma(badge: str, gamma: Stat) -> str:
+def with_gamma(badge: str, gamma: Stat) -> str:
+    """The words of a mark, with the gamma that was added if they tell of one."""
     return f"{badge} ({_spread(gamma, 2)})" if badge.startswith("gamma") else badge
 
 
@@ -273,6 +280,11 @@ def _digits(metric: str) -> int:
 def _spread(stat: Stat, digits: int) -> str:
     around = "" if stat.std is None else f" ± {stat.std:.{digits}f}"
     return f"{stat.mean:.{digits}f}{around}"
+
+
+def signed(points: float, digits: int = 1) -> str:
+    """A difference with its sign; what rounds to nothing is +0.0."""
+    return f"{round(points, digits) + 0.0:+.{digits}f}"
 
 
 def _figure(value: float | None) -> str:

@@ -62,6 +62,9 @@
         here += fits;
         all += 1;
       }
+      // What was picked on test goes with the row that it was made of, and counts as none.
+      for (const row of $$("tr.no-result", block)) row.hidden = document.getElementById(row.dataset.of).hidden;
+      for (const part of $$(".on-test", block)) part.hidden = $$("tr.no-result", part).every((row) => row.hidden);
       block.hidden = here === 0;
       shown += here;
     }
