@@ -163,7 +163,7 @@ def logged() -> list[tuple[str, int]]:
 def stop_in(monkeypatch: pytest.MonkeyPatch, epoch: int, where: str = "_epoch") -> pytest.MonkeyPatch:
     """Interrupt the training in that epoch (from 0), or before its checkpoint is written."""
     original = getattr(Loop, where)
-    place = {"_epoch": 4, "_save": 2}[where]
+    place = {"_epoch": 4, "_save": 3}[where]
 
     def interrupted(self: Loop, *arguments: Any) -> Any:
         if arguments[place] == epoch + (where == "_save"):

@@ -77,9 +77,11 @@ def test_run_hands_on_every_option(runner: Recorder, capsys: pytest.CaptureFixtu
     line = f"run --model eszsl --dataset digits {options} --precision bfloat16 --device cpu --deterministic --out o --again --json"
     assert app.main(line.split()) == 0
     ((arguments, given),) = runner.given
-    assert arguments == ("eszsl", "digits")
+    assert arguments == ()
     assert given.pop("reporter") is not None
     assert given == {
+        "model": "eszsl",
+        "dataset": "digits",
         "seed": 3,
         "data_root": Path("d"),
         "settings": ("a=1", "b.c=2"),
@@ -91,6 +93,7 @@ def test_run_hands_on_every_option(runner: Recorder, capsys: pytest.CaptureFixtu
         "trackers": (),
         "again": True,
         "deterministic": True,
+        "tries": None,
     }
     told = json.loads(capsys.readouterr().out)  # although something else printed
     assert (told["model"], told["metrics"]["H"], told["run_folder"]) == ("alpha", 44.4, "runs/x")

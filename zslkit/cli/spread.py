@@ -7,6 +7,7 @@ import importlib
 import logging
 import os
 import shutil
+import signal
 import threading
 import uuid
 import warnings
@@ -221,6 +222,9 @@ def _watched(client: Any) -> Iterator[list[BaseException]]:
     """The errors of tasks that Dask gave up, or lost with the scheduler. joblib would wait for them for ever, so it is interrupted."""
     failed: list[BaseException] = []
     ended = threading.Event()
+    # A shell lets its background jobs ignore SIGINT, and then that would wake nobody.
+    signum = getattr(signal, "SIGUSR1", signal.SIGINT)
+    before = signal.signal(signum, signal.default_int_handler)
 
     def watch() -> None:
         while not ended.wait(0.5):
@@ -228,7 +232,7 @@ def _watched(client: Any) -> Iterator[list[BaseException]]:
                 failed.append(ConnectionError("the scheduler is gone"))
             failed.extend(s.exception for s in list(client.futures.values()) if s.status == "error" and s.exception is not None)
             if failed:
-                _thread.interrupt_main()
+                _thread.interrupt_main(signum)
                 return
 
     thread = threading.Thread(target=watch, daemon=True)
@@ -238,6 +242,7 @@ def _watched(client: Any) -> Iterator[list[BaseException]]:
     finally:
         ended.set()
         thread.join()
+        signal.signal(signum, before)
 
 
 def _by_ray(orders: Sequence[Order], address: str | None) -> Iterator[Answer]:
