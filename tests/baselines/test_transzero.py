@@ -109,6 +109,23 @@ def test_geometry_of_two_cells_in_a_row_by_hand() -> None:
     assert table[0, 0].tolist() == pytest.approx([math.log(2e-3), math.log(1e-3)])
 
 
+@pytest.mark.parametrize("std", [1.0, 0.25])
+def test_w_starts_with_its_standard_deviation(std: float) -> None:
+    # A mean square of n draws has a relative deviation of sqrt(2 / n).
+    torch.manual_seed(0)
+    W = TransZero(TransZeroConfig(width=400, std_W=std), task()).W
+    assert W.square().mean().item() == pytest.approx(std**2, rel=5 * math.sqrt(2 / W.numel()))
+
+
+def test_word_vectors_alone_have_a_learning_rate_of_their_own() -> None:
+    made = model(lr_V=10.0, train={"lr": 3e-4, "lr_factor": 0.1, "lr_every": 2})
+    groups = made.parameter_groups()
+    assert [id(p) for p in groups["words"]] == [id(made.V)]
+    assert sorted(id(p) for group in groups.values() for p in group) == sorted(id(p) for p in made.parameters())
+    assert [made.learning_rate(epoch, "rest") for epoch in (0, 1, 2)] == pytest.approx([3e-4, 3e-4, 3e-5])
+    assert [made.learning_rate(epoch, "words") for epoch in (0, 1, 2)] == pytest.approx([3e-3, 3e-3, 3e-4])
+
+
 def test_dropout_acts_in_training_alone(x: Tensor) -> None:
     made = model(dropout=0.5)
     assert torch.equal(made.scores(x), made.scores(x))
