@@ -22,7 +22,7 @@ SEEDS = 3
 COMPARE = ["compare", "sje", "--seeds", f"0-{SEEDS - 1}", "--device", "cpu", "--json"]
 COMPARE += [x for s in ("features.weights=random", "train.epochs=60", "protocol.tune=false") for x in ("--set", s)]
 COMPARE += [x for s in ("protocol.selection=last", "protocol.calibration=none") for x in ("--set", s)]
-TUNE = ["run", "-m", "sje", "--tune", "--device", "cpu", "--json", "--set", "features.weights=random", "--set", "train.epochs=10"]
+TUNE = ["run", "-m", "sje", "--tune", "--device", "cpu", "--json", "--set", "features.weights=random", "--set", "train.epochs=4"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the workers in /proc")]
 
@@ -193,20 +193,6 @@ def test_a_search_is_spread_and_a_killed_process_costs_the_point_that_it_tried(p
     assert code == 0, err
     assert (place.tried("trials"), content(place.folder / "trials")) == searched
     assert not list((place.folder / "trials").glob(".jobs-*"))
-
-
-def test_an_interrupted_search_tries_only_what_is_missing(place: Place, searched: Any) -> None:
-    process = place.start("again", "--jobs", "2", what=TUNE)
-    wait_for(lambda: place.tried("again"), process)
-    os.killpg(process.pid, signal.SIGINT)
-    code, told, err = end(process)
-    assert (code, told) == (130, "") and "Traceback" not in err
-    known = len(place.tried("again"))
-    code, _, err = end(place.start("again", what=TUNE))  # by one process, since points are the same whoever tries them
-    assert code == 0, err
-    assert (place.tried("again"), content(place.folder / "again")) == searched
-    log = next((place.folder / "again").glob("*/*/*/log.jsonl")).read_text().splitlines()
-    assert sum('"search"' in line for line in log) == len(searched[0]) and known
 
 
 def test_a_search_is_spread_over_a_cluster(place: Place, searched: Any, cluster: Any) -> None:
