@@ -87,10 +87,10 @@ class Search:
             if place in tried:
                 told(tried[place]["H"])
         for number, outcome in tries([self._point(place) for place in new]) if new else ():
-            for _ in range(places.count(new[number])):  # a sampler may propose a point twice
-                told(outcome.figures["H"])
             tried[new[number]] = dict(outcome.figures)
             self._write(tried)
+            for _ in range(places.count(new[number])):  # a sampler may propose a point twice
+                told(outcome.figures["H"])
 
     def _point(self, place: Place) -> dict[str, Any]:
         return {key: values[i] for (key, values), i in zip(self._grid.items(), place, strict=True)}

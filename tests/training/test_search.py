@@ -124,6 +124,17 @@ def test_what_was_heard_of_is_kept_though_the_rest_never_comes(tmp_path: Path) -
     assert len(hill.asked) == 34 and not {(2, 0.2), (1, 0.4)} & set(hill.asked)
 
 
+def test_a_point_is_kept_before_it_is_told(tmp_path: Path) -> None:
+    def interrupted(h: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Search(GRID, tmp_path / "search.json").best(Hill(), interrupted)
+    hill = Hill()
+    Search(GRID, tmp_path / "search.json").best(hill, lambda h: None)
+    assert len(hill.asked) == 35
+
+
 def test_every_proposal_is_told_though_a_point_comes_twice(tmp_path: Path) -> None:
     pytest.importorskip("optuna", reason="the extra `tune` is not installed")
     told, hill = list[float](), Hill()
