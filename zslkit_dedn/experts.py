@@ -68,7 +68,7 @@ class Experts(nn.Module):
             stacked.append(self.coarse.queries(branch))
         if "fexp" in self.experts:
             rows = zip(*(dan.queries(branch) for dan in self.fine), strict=True)  # type: ignore[operator]
-            stacked.append(Queries(*(torch.cat(parts)[self.restore] for parts in rows)))
+            stacked.append(Queries(*(torch.cat(parts).index_select(0, self.restore) for parts in rows)))
         return Queries(*(torch.cat(parts) for parts in zip(*stacked, strict=True)))
 
     def forward(self, F: Tensor) -> dict[Expert, AttributeScores]:

@@ -9,10 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zslkit import functional
 from zslkit.functional import (
     channel_attention,
     channel_attention_plain,
     distillation_distance,
+    gains_by_bfloat16,
+    region_answers,
     region_attention,
     seen_bias,
     self_calibration,
@@ -48,6 +51,7 @@ def test_a_trained_backbone_gets_its_gradient() -> None:
     F, q, k = problem(2, 5, 3, 4)
     F.requires_grad_()
     assert torch.autograd.gradcheck(channel_attention, (F, q, k))
+    assert torch.autograd.gradcheck(lambda F, q, k: region_attention(F.mT, q, k), (F, q, k))
 
 
 def test_region_attention_by_a_loop() -> None:
@@ -59,6 +63,56 @@ def test_region_attention_by_a_loop() -> None:
             weight = torch.softmax(k[a] @ F[b], dim=0)
             torch.testing.assert_close(attention[b, a], weight)
             torch.testing.assert_close(scores[b, a], (weight * (q[a] @ F[b])).sum())
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "gains"),
+    {
+        "AMD with bfloat16 products": ("vendor_id : AuthenticAMD\nflags : avx512f avx512_bf16", True),
+        "Intel with AMX": ("vendor_id : GenuineIntel\nflags : avx512f avx512_bf16 amx_bf16 amx_tile", True),
+        "Intel, AMX hidden": ("vendor_id : GenuineIntel\nflags : avx512f avx512_bf16", False),
+        "Arm": ("CPU implementer : 0x41\nFeatures : fp asimd bf16", True),
+        "no bfloat16": ("vendor_id : AuthenticAMD\nflags : avx2 avx512f", False),
+    }.values(),
+)
+def test_a_processor_gains_by_bfloat16_where_its_products_are_faster(cpuinfo: str, gains: bool) -> None:
+    assert gains_by_bfloat16(cpuinfo) is gains
+
+
+@pytest.mark.parametrize(("gains", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_attention_in_bfloat16_only_where_that_gains(gains: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(functional, "cpu_gains_by_bfloat16", lambda: gains)
+    F, q, k = (t.float() for t in problem(2, 5, 3, 4))
+    exact = channel_attention(F, q, k)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert region_answers(F, torch.ones(4, 5))[0].dtype == dtype
+        assert torch.equal(channel_attention(F, q, k), exact) is not gains
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(1, 5), st.integers(1, 9), st.integers(1, 6), st.integers(1, 7), st.integers(0, 999))
+def test_region_attention_is_the_same_whether_the_backbone_is_trained(
+    batch: int, channels: int, regions: int, count: int, seed: int
+) -> None:
+    F, q, k = problem(batch, regions, channels, count, seed)
+    F = F.mT
+    found = []
+    for frozen in (F, F.clone().requires_grad_()):
+        s, p = region_attention(frozen, q, k)
+        found.append([s, p, *torch.autograd.grad((s.sin().sum() + (p * torch.arange(float(regions))).square().sum()), (q, k))])
+    torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize("which", ["scores", "attention", "both"])
+def test_gradcheck_of_region_attention(which: str) -> None:
+    F, q, k = problem(2, 3, 5, 4)  # read as five channels of three regions
+    part = {"scores": slice(0, 1), "attention": slice(1, 2), "both": slice(0, 2)}[which]
+    assert torch.autograd.gradcheck(lambda a, b: region_attention(F.mT, a, b)[part], (q, k))
+
+
+def test_channel_attention_of_large_logits_is_that_of_a_softmax() -> None:
+    F, q, k = problem(2, 6, 3, 4)
+    torch.testing.assert_close(channel_attention(F, q, 1e4 * k), channel_attention_plain(F, q, 1e4 * k)[0])
 
 
 def test_uniform_attention_is_the_mean() -> None:

@@ -122,7 +122,7 @@ def _computes(name: str) -> Finding:
 def _device_words(name: str) -> str:
     import torch
 
-    from zslkit.functional import cpu_has_bfloat16
+    from zslkit.functional import cpu_gains_by_bfloat16
 
     if name.startswith("cuda"):
         facts = torch.cuda.get_device_properties(name)
@@ -131,7 +131,7 @@ def _device_words(name: str) -> str:
         return f"{facts.name}, {size_words(facts.total_memory)}; {fast}"
     if name == "mps":
         return "Apple GPU; float32"
-    return "float32 and bfloat16" if cpu_has_bfloat16() else "float32; no bfloat16 units, so --precision bfloat16 is slower here"
+    return "float32 and bfloat16" if cpu_gains_by_bfloat16() else "float32; no faster bfloat16, so --precision bfloat16 gains nothing here"
 
 
 def timm_works() -> Iterator[Finding]:
