@@ -110,7 +110,11 @@ class TransZero(GradientModel):
         return super().learning_rate(epoch, group) * (self.config.lr_V if group == "words" else 1.0)
 
     def scores(self, x: Tensor) -> Tensor:
-        return self.class_scores(self.attribute_scores(self.embed(x))[0])
+        return self.class_scores(self.predicted_attributes(x))
+
+    def predicted_attributes(self, x: Tensor) -> Tensor:
+        """s (B, A): what a class's attributes are multiplied with."""
+        return self.attribute_scores(self.embed(x))[0]
 
     def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
         """Cross entropy, and weighted self-calibration and regression of the attribute scores."""

@@ -29,7 +29,7 @@ def untrained(name: str, **settings: Any) -> Any:
     return model, inputs.source.batch(DATA.split.test_unseen)
 
 
-@pytest.mark.parametrize("name", ["eszsl", "dazle", "msdn", "dedn"])
+@pytest.mark.parametrize("name", ["eszsl", "dazle", "msdn", "transzero", "dedn"])
 def test_class_scores_are_linear_in_them(name: str) -> None:
     model, x = untrained(name)
     with torch.inference_mode():
