@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -10,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zslkit import functional
+from zslkit.devices import gains_by_bfloat16
 from zslkit.functional import (
     channel_attention,
     channel_attention_plain,
     distillation_distance,
-    gains_by_bfloat16,
     region_answers,
     region_attention,
     seen_bias,
@@ -108,6 +109,14 @@ def test_gradcheck_of_region_attention(which: str) -> None:
     F, q, k = problem(2, 3, 5, 4)  # read as five channels of three regions
     part = {"scores": slice(0, 1), "attention": slice(1, 2), "both": slice(0, 2)}[which]
     assert torch.autograd.gradcheck(lambda a, b: region_attention(F.mT, a, b)[part], (q, k))
+
+
+@pytest.mark.parametrize("attend", [channel_attention, lambda F, q, k: region_attention(F.mT, q, k)[0]])
+def test_a_second_derivative_is_refused_instead_of_wrong(attend: Callable[..., torch.Tensor]) -> None:
+    F, q, k = problem(2, 5, 3, 4)
+    (first,) = torch.autograd.grad(attend(F, q, k).square().sum(), k, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()
 
 
 def test_channel_attention_of_large_logits_is_that_of_a_softmax() -> None:

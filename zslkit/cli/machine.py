@@ -122,7 +122,7 @@ def _computes(name: str) -> Finding:
 def _device_words(name: str) -> str:
     import torch
 
-    from zslkit.functional import cpu_gains_by_bfloat16
+    from zslkit.devices import cpu_gains_by_bfloat16
 
     if name.startswith("cuda"):
         facts = torch.cuda.get_device_properties(name)
