@@ -26,6 +26,7 @@ import torch
 from plain_dedn import PlainDEDN
 from torch import Tensor
 
+from zslkit.devices import cpu_gains_by_bfloat16
 from zslkit.model import Task
 from zslkit_dedn.model import DEDN, DEDNConfig
 
@@ -141,7 +142,8 @@ def measure(name: str, precision: str, repeat: int, device: torch.device) -> dic
     found |= {f"{form}peak_mb": _peak_mb(step, device) for form, step in steps.items()}
     if low:
         found["same_precision_ratio"] = found["same_precision_seconds"] / found["seconds"]
-    rate = product_rate(torch.bfloat16 if precision == "bfloat16" else torch.float32, device)
+    gains = device.type != "cpu" or cpu_gains_by_bfloat16()  # else our products are made in float32
+    rate = product_rate(torch.bfloat16 if low and gains else torch.float32, device)
     floor = flops(size) / rate
     return {
         "ratio": found["plain_seconds"] / found["seconds"],
