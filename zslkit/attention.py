@@ -17,9 +17,12 @@ _GPU_BYTES = 400_000_000
 
 
 class RegionAttention(torch.autograd.Function):
-    """On processors, in float32: F is read as it lies, where one product over all images would want a transposed copy of it, and the
-    gradient by the queries is summed image by image, where a batched product would hold (B, A, D) of it. Kept are the attention p
-    and the scores S of the regions, (B, A, R) each."""
+    """Scores s (B, A) and attention p (B, A, R) over the regions, for queries (A, D): DEDN, section DAN, the region branch.
+
+    On processors, in float32: F is read as it lies, where one product over all images would want a transposed copy of it, and the
+    gradient by the queries is summed image by image, where a batched product would hold (B, A, D) of it. Kept are p and the scores S
+    of the regions, (B, A, R) each.
+    """
 
     @staticmethod
     def forward(ctx: Any, F: Tensor, score_query: Tensor, attention_query: Tensor) -> tuple[Tensor, Tensor]:
@@ -57,7 +60,9 @@ class RegionAttention(torch.autograd.Function):
 
 
 class ChannelAttention(torch.autograd.Function):
-    """With p the attention and S the scores of one attribute over the channels, s = p.S and
+    """Scores s (B, A) for queries (A, R): DEDN, section DAN, the channel branch.
+
+    With p the attention and S the scores of one attribute over the channels, s = p.S and
 
     ds/d score_query = p F,    ds/d attention_query = (p * S) F - s (p F),
 
@@ -120,4 +125,5 @@ def _chunks(F: Tensor) -> tuple[int, int]:
 
 
 def wide(F: Tensor) -> torch.dtype:
+    """The type that sums over F are kept in: float64 for float64, else float32."""
     return torch.float64 if F.dtype == torch.float64 else torch.float32

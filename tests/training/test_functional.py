@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zslkit import functional
-from zslkit.devices import gains_by_bfloat16
 from zslkit.functional import (
     channel_attention,
     channel_attention_plain,
@@ -64,20 +63,6 @@ def test_region_attention_by_a_loop() -> None:
             weight = torch.softmax(k[a] @ F[b], dim=0)
             torch.testing.assert_close(attention[b, a], weight)
             torch.testing.assert_close(scores[b, a], (weight * (q[a] @ F[b])).sum())
-
-
-@pytest.mark.parametrize(
-    ("cpuinfo", "gains"),
-    {
-        "AMD with bfloat16 products": ("vendor_id : AuthenticAMD\nflags : avx512f avx512_bf16", True),
-        "Intel with AMX": ("vendor_id : GenuineIntel\nflags : avx512f avx512_bf16 amx_bf16 amx_tile", True),
-        "Intel, AMX hidden": ("vendor_id : GenuineIntel\nflags : avx512f avx512_bf16", False),
-        "Arm": ("CPU implementer : 0x41\nFeatures : fp asimd bf16", True),
-        "no bfloat16": ("vendor_id : AuthenticAMD\nflags : avx2 avx512f", False),
-    }.values(),
-)
-def test_a_processor_gains_by_bfloat16_where_its_products_are_faster(cpuinfo: str, gains: bool) -> None:
-    assert gains_by_bfloat16(cpuinfo) is gains
 
 
 @pytest.mark.parametrize(("gains", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
