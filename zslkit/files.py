@@ -1,18 +1,42 @@
-"""Files that are written whole or not at all, and the folder for those that can be made again."""
+"""Files and folders that are written whole or not at all, and the cache for those that can be made again.
+
+What is being written lies beside its place under a name with a mark, which says which process writes it. If that process is
+killed, the next one that touches the place ends or clears what it left; see `recover` and `clear`.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import errno
+import hashlib
+import itertools
 import json
 import os
+import re
 import shutil
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+import socket
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from zslkit.errors import DataError
+
 MOST = 64 << 20
 """Bytes of a text that is read whole; a record of 20,000 classes has 2 MB."""
+
+DAY = 86400.0
+"""Seconds after which what another machine has begun and not ended counts as left over."""
+MINUTE = 60.0
+"""Seconds after which a folder that another machine moved away, and put nothing in its place, counts as left over."""
+
+_MARK = r"[0-9a-f]{6}-\d+-\d+"
+_BEGUN = re.compile(rf"(?P<dot>\.?)(?P<name>.+)\.(?P<mark>{_MARK})\.(?P<end>new|old)", re.DOTALL)
+_EARLIER = r"\.{0}\.[0-9a-f]{{8}}|{0}\.[a-z0-9_]{{8}}"
+"""Names of what versions before this scheme left beside a folder, ending in .new or .partial, and .old."""
 
 
 def read_small(path: Path, most: int = MOST) -> str:
@@ -37,45 +61,242 @@ def parse_json(text: str) -> Any:
         raise ValueError("it is nested too deeply") from error
 
 
+def why(error: OSError) -> str:
+    """What the system says, in words that lead on."""
+    if disk_full(error):
+        return "no space is left on the disk"
+    words = {errno.EROFS: "the disk may only be read", errno.EIO: "the disk fails to read or write"}
+    return words.get(error.errno or 0, error.strerror or str(error))
+
+
+def disk_full(error: BaseException) -> bool:
+    """Whether the error says that the disk, or one's share of it, is full. Native code says so in its own words."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return "No space left on device" in str(error) or re.search(r"\d+ requested and \d+ written", str(error)) is not None
+
+
+class NotPermitted(DataError):
+    """A file or folder that is there, and that this user may not read."""
+
+    def __init__(self, place: Path | str) -> None:
+        super().__init__(f"{place} may not be read by this user; ask its owner for the permission (chmod a+rX), or run as another user")
+
+
 @contextmanager
-def replacing(path: Path, suffix: str = ".new") -> Iterator[Path]:
-    """A place beside `path` to write to; it takes the place of `path` at the end and is gone if anything fails.
-
-    suffix: its ending, to be made unique where two processes may write at once.
-    """
-    beside = path.with_name(path.name + suffix)
+def permitted(place: Path) -> Iterator[None]:
+    """Tell "may not be read" from "missing" and "damaged": a PermissionError inside becomes NotPermitted, which names the file."""
     try:
-        yield beside
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+        yield
+    except PermissionError as error:
+        raise NotPermitted(error.filename or place) from error
+
+
+def check_permitted(file: Path) -> None:
+    """Raises NotPermitted if `file` is there and may not be read; for readers whose own errors do not say so."""
+    with permitted(file), suppress(FileNotFoundError, NotADirectoryError):
+        if stat.S_ISREG(os.stat(file).st_mode):
+            file.open("rb").close()
+
+
+_numbers = itertools.count()
+_active: set[str] = set()
+
+
+def _host() -> str:
+    return hashlib.sha256(socket.gethostname().encode("utf-8", "surrogateescape")).hexdigest()[:6]
 
 
 @contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
-    """An empty folder beside `path` to fill; at the end it takes the place of `path` and of all in it. It is gone if anything fails.
-
-    The caller has made sure that what is in `path` may go.
-    """
-    path = path.resolve()  # else a link would be replaced, and not the folder that it leads to
-    name = f".{path.name}.{uuid.uuid4().hex[:8]}"
-    beside, before = path.with_name(f"{name}.new"), path.with_name(f"{name}.old")
-    beside.mkdir()
+def marked() -> Iterator[str]:
+    """A mark for names of what this process works on inside the block: host, process and a number."""
+    mark = f"{_host()}-{os.getpid()}-{next(_numbers)}"
+    _active.add(mark)
     try:
-        yield beside
-        if path.exists():
-            os.replace(path, before)
+        yield mark
+    finally:
+        _active.discard(mark)
+
+
+def abandoned(mark: str, place: Path, patience: float = DAY) -> bool:
+    """Whether the process that made `place` under this mark has ended. One on another machine: if for `patience` seconds nothing changed."""
+    host, process, _ = mark.split("-")
+    if mark in _active:
+        return False
+    if host != _host():
+        return time.time() - place.lstat().st_ctime > patience
+    return int(process) == os.getpid() or not _runs(int(process))
+
+
+def _runs(process: int) -> bool:
+    if sys.platform == "win32":  # there os.kill ends the process, whatever the signal
+        handle = ctypes.windll.kernel32.OpenProcess(0x1000, False, process)
+        return bool(handle) and bool(ctypes.windll.kernel32.CloseHandle(handle))
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """An empty file beside `path` to write to; it takes the place of `path` at the end and is gone if anything fails.
+
+    Its permissions follow the umask, whatever wrote it. Several processes may replace one file at once.
+    """
+    clear(path.parent, path.name)
+    with marked() as mark:
+        beside = path.with_name(f"{path.name}.{mark}.new")
         try:
+            beside.touch()
+            mode = stat.S_IMODE(beside.stat().st_mode)
+            yield beside
+            if stat.S_IMODE(beside.stat().st_mode) != mode:
+                beside.chmod(mode)
             os.replace(beside, path)
         except BaseException:
-            if before.exists():
-                os.replace(before, path)
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
             raise
+
+
+@contextmanager
+def replacing_folder(path: Path, check: Callable[[], object] = lambda: None) -> Iterator[Path]:
+    """An empty folder beside `path` to fill; at the end it takes the place of `path` and of all in it. It is gone if anything fails.
+
+    Where the system can (Linux), the two change places in one step. Elsewhere `path` steps aside first, and whoever looks there
+    next (`recover`) ends that if this process cannot.
+
+    check: raises unless what is in `path` may go; called when all is ready, since filling may take hours.
+    """
+    path = path.resolve()  # else a link would be replaced, and not the folder that it leads to
+    recover(path)
+    with marked() as mark:
+        beside, before = (path.with_name(f".{path.name}.{mark}.{end}") for end in ("new", "old"))
+        try:
+            beside.mkdir()
+            yield beside
+            check()
+            _put_in_place(beside, path, before)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(before, ignore_errors=True)
+
+
+def _put_in_place(beside: Path, path: Path, before: Path) -> None:
+    if not os.path.lexists(path):
+        os.rename(beside, path)
+        return
+    if _exchanged(beside, path):
+        return
+    os.rename(path, before)
+    try:
+        os.rename(beside, path)
     except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
+        if not path.exists():
+            os.rename(before, path)
         raise
-    shutil.rmtree(before, ignore_errors=True)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Let two folders change places in one step; False, with nothing done, where the system cannot."""
+    if sys.platform != "linux":
+        return False
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    here, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of <fcntl.h> and <linux/fs.h>
+    if rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM):  # old kernels, network file systems, sandboxes
+        return False
+    raise OSError(code, os.strerror(code), str(other))
+
+
+def recover(path: Path) -> None:
+    """End or clear what a killed process left of replacing the folder `path`. Does nothing where it may not write.
+
+    If `path` had stepped aside, its successor was whole and takes its place.
+    """
+    path = path.resolve()
+    with suppress(OSError):
+        if not os.path.lexists(path):
+            _step_in(path, _EARLIER.format(re.escape(path.name)))
+        clear(path.parent, path.name)
+
+
+def _step_in(path: Path, earlier: str) -> None:
+    for old in sorted(path.parent.glob("*.old")):
+        stem = old.name.removesuffix(".old")
+        if mark := re.fullmatch(rf"\.{re.escape(path.name)}\.({_MARK})", stem):
+            waits = not abandoned(mark[1], old, MINUTE)
+        else:
+            waits = re.fullmatch(earlier, stem) is None
+        if waits or not old.is_dir() or old.is_symlink():
+            continue
+        whole = (old.with_name(f"{stem}{end}") for end in (".new", ".partial"))
+        os.rename(next((new for new in whole if new.is_dir()), old), path)
+        shutil.rmtree(old, ignore_errors=True)
+        return
+
+
+def clear(folder: Path, name: str | None = None) -> list[Path]:
+    """Remove what killed processes left in `folder` of files and folders that they were replacing; returns what is gone.
+
+    name: only of what would have had this name. What a living process works on stays, and so does all that it may not remove.
+    """
+    gone = []
+    for place, target in leftovers(folder):
+        if name is not None and target != name:
+            continue
+        if place.suffix == ".old" and not os.path.lexists(folder / target):
+            recover(folder / target)
+            if not os.path.lexists(folder / target):
+                continue  # the last that there is of it
+        if place.is_symlink() or not place.is_dir():
+            with suppress(OSError):
+                place.unlink(missing_ok=True)
+        else:
+            shutil.rmtree(place, ignore_errors=True)
+        if not os.path.lexists(place):
+            gone.append(place)
+    return gone
+
+
+def leftovers(folder: Path) -> list[tuple[Path, str]]:
+    """What killed processes left in `folder` of files and folders that they were replacing, each with the name of what it was to be."""
+    found = []
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            match = _BEGUN.fullmatch(entry.name)
+            if match is None:
+                continue
+            place = folder / entry.name
+            with suppress(OSError):
+                hidden = match["dot"] and entry.is_dir(follow_symlinks=False)  # of a folder the dot is ours
+                if abandoned(match["mark"], place):
+                    found.append((place, match["name"] if hidden else match["dot"] + match["name"]))
+    return sorted(found)
+
+
+def move(source: Path, to: Path) -> None:
+    """Rename a file or link to `to`, where nothing is; to another disk, copy it."""
+    try:
+        os.rename(source, to)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        if source.is_symlink():
+            os.symlink(os.readlink(source), to)
+        else:
+            with replacing(to) as beside:
+                shutil.copyfile(source, beside)
+        source.unlink()
 
 
 def cache_root() -> Path:

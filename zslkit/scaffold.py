@@ -6,9 +6,7 @@ import ast
 import keyword
 import os
 import re
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -20,6 +18,7 @@ from string import Template
 from typing import Literal
 
 from zslkit.errors import UserError
+from zslkit.files import recover, replacing_folder
 from zslkit.registry import Registry
 
 Kind = Literal["gradient", "closed-form", "generative", "end-to-end"]
@@ -75,31 +74,22 @@ def new_dataset(name: str, folder: Path, registry: Registry) -> list[Path]:
 
 
 def _write(name: str, folder: Path, registry: Registry, *templates: str) -> list[Path]:
-    if os.path.lexists(folder):
-        raise UserError(f"{folder} is there already and stays as it is; name another place with --to")
+    recover(folder)
+    _refuse_standing(folder)
     names = _checked(name, registry)
     texts = {path: text for template in templates for path, text in _rendered(template, names)}
     _refuse_hidden_imports(names, texts)
-    parent = folder.absolute().parent
-    parent.mkdir(parents=True, exist_ok=True)
-    # Written beside and renamed, so that the folder appears whole or not at all.
-    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=parent))
-    try:
-        beside.chmod(0o777 & ~_umask())
+    folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+    with replacing_folder(folder, lambda: _refuse_standing(folder)) as beside:
         for path, text in texts.items():
             (beside / path).parent.mkdir(parents=True, exist_ok=True)
             (beside / path).write_text(text, encoding="utf-8")
-        os.rename(beside, folder)
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
     return sorted(Path(path) for path in texts)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _refuse_standing(folder: Path) -> None:
+    if os.path.lexists(folder):
+        raise UserError(f"{folder} is there already and stays as it is; name another place with --to")
 
 
 def _rendered(template: str, names: Names) -> Iterator[tuple[PurePosixPath, str]]:

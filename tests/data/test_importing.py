@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from scipy.io import savemat
 from spoilt import LABELS, PARTS, A, D, N, arrays, mat
 
+from zslkit import files
 from zslkit.config import FeatureConfig
 from zslkit.data import importing, stream
 from zslkit.data.catalog import card_defaults, load_dataset
@@ -241,20 +242,51 @@ def test_the_old_dataset_steps_back_if_the_new_one_cannot_take_its_place(tmp_pat
     file = write(tmp_path / "x.h5", changed())
     (tmp_path / "link").symlink_to(tmp_path / "out")
     import_features(file, tmp_path / "out")
-    replace = os.replace
+    rename = os.rename
 
     def fail(source: Path, target: Path) -> None:
-        if str(source).endswith(".partial"):
+        if str(source).endswith(".new"):
             raise OSError(13, "Permission denied")
-        replace(source, target)
+        rename(source, target)
 
     with monkeypatch.context() as broken:
-        broken.setattr(importing.os, "replace", fail)
+        broken.setattr(files, "_exchanged", lambda one, other: False)
+        broken.setattr(files.os, "rename", fail)
         with pytest.raises(CannotWrite, match=r"Importing .*x\.h5 into .*out failed \(Permission denied\)"):
             import_features(file, tmp_path / "out", Choices(again=True))
     assert load_dataset(str(tmp_path / "out" / "card.yaml")).maps is not None
     import_features(file, tmp_path / "link", Choices(again=True, name="out"))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "out", "x.h5"]
+
+
+STRANGERS = ["notes.txt", "maps/mine.npy", "mine/att_splits.mat", "card_words.npy"]
+
+
+@pytest.mark.parametrize("stranger", STRANGERS)
+def test_another_import_refuses_a_folder_in_which_anything_else_lies(tmp_path: Path, stranger: str) -> None:
+    file, place = write(tmp_path / "x.h5", changed()), tmp_path / "out" / stranger
+    import_features(file, tmp_path / "out")
+    place.parent.mkdir(exist_ok=True)
+    place.write_text("mine")
+    with pytest.raises(UserError, match=rf"holds {Path(stranger).parts[0]}.*, which no import wrote.*move it elsewhere"):
+        import_features(file, tmp_path / "out", Choices(again=True))
+    assert place.read_text() == "mine" and load_dataset(str(tmp_path / "out" / "card.yaml")).maps is not None
+
+
+def test_what_comes_into_the_folder_while_it_is_made_anew_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write(tmp_path / "x.h5", changed())
+    import_features(file, tmp_path / "out")
+    rest = importing._write_rest
+
+    def meanwhile(*arguments: Any) -> None:
+        rest(*arguments)
+        (tmp_path / "out" / "thesis.txt").write_text("mine")
+
+    monkeypatch.setattr(importing, "_write_rest", meanwhile)
+    with pytest.raises(UserError, match=r"holds thesis\.txt"):
+        import_features(file, tmp_path / "out", Choices(again=True))
+    assert (tmp_path / "out" / "thesis.txt").read_text() == "mine"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "x.h5"]
 
 
 def test_a_model_is_told_what_there_is(tmp_path: Path) -> None:
@@ -298,3 +330,9 @@ def test_a_damaged_array_of_a_card_is_named(tmp_path: Path) -> None:
     (card.parent / "pooled.npy").write_bytes(b"")
     with pytest.raises(DataError, match=r"pooled\.npy is no whole numpy file"):
         load_dataset(str(card))
+
+
+def test_a_dataset_that_stepped_aside_is_there_again_for_whoever_reads_it(tmp_path: Path) -> None:
+    card = import_features(write(tmp_path / "x.h5", changed()), tmp_path / "out").card
+    (tmp_path / "out").rename(tmp_path / ".out.0123abcd.old")
+    assert load_dataset(str(card)).name == "out" and sorted(p.name for p in tmp_path.iterdir()) == ["out", "x.h5"]

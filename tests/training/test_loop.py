@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from zslkit import files
 from zslkit.errors import DataError, TrainingError
 from zslkit.model import GradientConfig, GradientModel, Task
 from zslkit.progress import Silent
@@ -116,10 +118,11 @@ def test_a_loss_that_is_not_finite_stops_with_its_name() -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a device on which no write succeeds")
 @pytest.mark.parametrize("numbers", [1, 1_000_000])
-def test_a_full_disk_is_told_as_one_and_the_checkpoint_before_stays(tmp_path: Path, numbers: int) -> None:
+def test_a_full_disk_is_told_as_one_and_the_checkpoint_before_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, numbers: int) -> None:
     path = tmp_path / "checkpoint.pt"
     checkpoint.save(path, {"epoch": 1})
-    (tmp_path / "checkpoint.pt.new").symlink_to("/dev/full")
+    monkeypatch.setattr(files, "marked", lambda: nullcontext("000000-1-0"))
+    (tmp_path / "checkpoint.pt.000000-1-0.new").symlink_to("/dev/full")
     with pytest.raises(OSError, match=r"No space left on device.*checkpoint\.pt") as error:
         checkpoint.save(path, {"model": torch.zeros(numbers)})
     assert error.value.errno == errno.ENOSPC

@@ -13,6 +13,7 @@ import click
 
 from zslkit import ranks
 from zslkit.errors import ZslkitError
+from zslkit.files import disk_full, why
 from zslkit.printable import bounded, printable
 
 
@@ -79,7 +80,8 @@ def sentence(error: BaseException, state: State) -> str:
         return f"The disk is full{where}; make room and give the same command again{again}"
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror}; check the path and its permissions"
+        mend = "check the disk, or name a place on another one" if error.errno in (errno.EROFS, errno.EIO) else ""
+        return f"{where}{why(error)}; {mend or 'check the path and its permissions'}"
     hint = "" if state.debug else "; --debug shows where"
     text = " ".join(str(error).split())
     return f"Unexpected {type(error).__name__}{': ' + text if text else ''}{hint}"
@@ -91,10 +93,7 @@ def is_disk_full(error: BaseException) -> BaseException | None:
     link: BaseException | None = error
     while link is not None and id(link) not in seen:
         seen.add(id(link))
-        if isinstance(link, OSError) and link.errno in (errno.ENOSPC, errno.EDQUOT):
-            return link
-        # Libraries that write from native code raise errors of their own, with the system's words in them.
-        if "No space left on device" in str(link):
+        if disk_full(link):
             return link
         link = link.__cause__ or link.__context__
     return None

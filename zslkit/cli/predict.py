@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -101,7 +100,7 @@ def _opened(output: Path | None, own: TextIO) -> Iterator[TextIO]:
         return
     from zslkit.files import replacing
 
-    with replacing(output, f".{os.getpid()}.new") as beside, beside.open("w", encoding="utf-8", newline="") as stream:
+    with replacing(output) as beside, beside.open("w", encoding="utf-8", newline="") as stream:
         yield stream
 
 

@@ -85,7 +85,7 @@ def _keep(file: Path, digests: list[str | None], thumbnails: NDArray[np.uint8], 
     note = json.dumps({"digests": digests, "faults": list(faults.items())}).encode()
     with contextlib.suppress(OSError):  # a cache that cannot be written costs the resuming, not the scan
         file.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(file, f".{os.getpid()}.new") as beside, beside.open("wb") as stream:
+        with replacing(file) as beside, beside.open("wb") as stream:
             np.savez(stream, note=np.frombuffer(note, dtype=np.uint8), thumbnails=thumbnails[: len(digests)])
 
 

@@ -224,7 +224,7 @@ def _progress(partial: Path) -> int:
 
 
 def _write_text(path: Path, text: str) -> None:
-    with replacing(path, f".{os.getpid()}.new") as beside:
+    with replacing(path) as beside:
         beside.write_text(text, encoding="utf-8")
 
 

@@ -18,6 +18,7 @@ from zslkit.data.images import SUFFIXES, FileImages
 from zslkit.data.words import read_word_vectors
 from zslkit.dataset import Dataset
 from zslkit.errors import DataError, UserError, did_you_mean
+from zslkit.files import recover
 from zslkit.layers import Settings, merge, read_yaml
 from zslkit.semantics import Semantics
 
@@ -44,6 +45,7 @@ class FolderCard(Config):
 def card_settings(path: Path) -> Settings:
     """The keys of a card of any kind. Raises UserError if there is no card at `path`, or it is no YAML."""
     path = Path(path)
+    recover(path.parent)
     if not path.is_file():
         raise UserError(f"There is no dataset card {path}; check the path, or list the registered datasets with: zslkit datasets")
     return merge([read_yaml(path)])

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,13 +19,14 @@ from numpy.typing import NDArray
 
 from zslkit.data.feature_files import PARTS, Found, open_features, read_numbers, read_split
 from zslkit.data.import_checks import ClassAttributes, class_attributes, feature_shape, from_zero
-from zslkit.data.imported import CARD, KIND, fingerprint, load_imported
+from zslkit.data.imported import CARD, KIND, SplitFiles, fingerprint, load_imported
 from zslkit.data.store import SCHEMA, stored_dtype, to_stored
 from zslkit.data.stream import file_digest
 from zslkit.data.words import read_word_vectors
 from zslkit.data.xlsa17_join import anchored, class_ids
 from zslkit.dataset import Dataset, Index, Split
 from zslkit.errors import CannotWrite, DataError, UserError
+from zslkit.files import recover, replacing_folder, why
 from zslkit.progress import Reporter, Silent
 from zslkit.semantics import Semantics
 
@@ -92,6 +91,7 @@ def import_features(file: Path, to: Path, choices: Choices | None = None, report
 
 
 def _check_target(to: Path, again: bool) -> None:
+    recover(to)
     if not to.exists() and not to.is_symlink():
         return
     card = to / CARD
@@ -100,6 +100,31 @@ def _check_target(to: Path, again: bool) -> None:
         raise UserError(f"{to} is there already and holds no imported dataset; give another folder with --to")
     if not again:
         raise UserError(f"{to} holds an imported dataset already; --again replaces it")
+    _refuse_strangers(to)
+
+
+_OURS = frozenset(
+    [CARD, "attributes.csv", "labels.npy", "word_vectors.npy", "pooled.npy", *(f"{part}.npy" for part in SplitFiles.model_fields)]
+)
+_OURS_OF_MAPS = frozenset(["manifest.json", "maps.npy", "pooled.npy"])
+
+
+def _refuse_strangers(to: Path) -> None:
+    """Raises UserError if the folder holds anything that no import wrote: all in it would be replaced."""
+    for path in sorted(to.iterdir()) if to.is_dir() else []:
+        inner = sorted(path.iterdir()) if path.name == "maps" and path.is_dir() and not path.is_symlink() else None
+        strange = [p for p in inner if p.name not in _OURS_OF_MAPS or not _is_plain(p)] if inner is not None else []
+        if inner is None and not (path.name in _OURS and _is_plain(path)):
+            strange = [path]
+        if strange:
+            raise UserError(
+                f"{to} holds {strange[0].relative_to(to)}, which no import wrote, and --again replaces the folder; "
+                "move it elsewhere, or give another folder with --to"
+            )
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 def _plan(name: str, found: Found, choices: Choices) -> _Plan:
@@ -162,36 +187,14 @@ def _words(found: Found, words: NDArray[Any] | None, table: ClassAttributes, fil
 @contextmanager
 def _whole_folder(to: Path, plan: _Plan) -> Iterator[Path]:
     """A folder beside `to` that takes its place at the end and is gone if anything fails."""
-    target = to.resolve()
-    partial = None
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f"{target.name}.", suffix=".partial", dir=target.parent))
-        partial.chmod(0o755)
-        yield partial
-        _put_in_place(partial, target)
+        to.resolve().parent.mkdir(parents=True, exist_ok=True)
+        with replacing_folder(to, lambda: _refuse_strangers(to)) as folder:
+            yield folder
     except OSError as error:
         raise CannotWrite(
-            f"Importing {plan.found.path} into {to} failed ({error.strerror or error}); free some space or choose another folder"
+            f"Importing {plan.found.path} into {to} failed ({why(error)}); free some space or choose another folder"
         ) from error
-    finally:
-        if partial is not None:
-            shutil.rmtree(partial, ignore_errors=True)
-
-
-def _put_in_place(partial: Path, target: Path) -> None:
-    """Folders cannot replace one another in one step: the old one steps aside, and back if the new one cannot take its place."""
-    if not target.exists():
-        os.replace(partial, target)
-        return
-    old = partial.with_suffix(".old")
-    os.replace(target, old)
-    try:
-        os.replace(partial, target)
-    except BaseException:
-        os.replace(old, target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _write_features(folder: Path, plan: _Plan, dtype: str, digest: str, reporter: Reporter) -> None:

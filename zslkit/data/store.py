@@ -7,7 +7,6 @@ store. bfloat16 is kept as its upper 16 bits.
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,7 @@ def images_digest(images: Images) -> str:
         return note.read_text()
     digest = images.digest()
     note.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(note, f".{os.getpid()}.new") as beside:
+    with replacing(note) as beside:
         beside.write_text(digest, encoding="utf-8")
     return digest
 

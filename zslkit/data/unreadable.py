@@ -59,7 +59,7 @@ def readable(dataset: Dataset, reporter: Reporter) -> Dataset:
     if found is None:
         found = sorted(unreadable(images, reporter, [i for i in range(len(images)) if i not in lost]))
         note.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(note, f".{os.getpid()}.new") as beside:
+        with replacing(note) as beside:
             beside.write_text(json.dumps(found), encoding="utf-8")
     bad = sorted({*lost, *found})
     if not bad:

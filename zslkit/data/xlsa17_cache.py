@@ -63,7 +63,7 @@ def _digest(path: Path) -> str:
         return known
     digest = file_digest(path)
     note.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(note, f".{os.getpid()}.new") as beside:
+    with replacing(note) as beside:
         beside.write_text(digest)
     return digest
 

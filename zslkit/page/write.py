@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zslkit.errors import UserError, ZslkitError
-from zslkit.files import replacing_folder
+from zslkit.files import recover, replacing_folder, why
 from zslkit.page.board import board
 from zslkit.page.charts import curves, pairings, per_class, scatter
 from zslkit.page.details import details
@@ -48,6 +48,7 @@ class Written:
 
 def check_target(target: Path) -> None:
     """Raises UserError unless the folder may be written: it is not there, empty, or a former report with nothing else in it."""
+    recover(target)
     if not target.parent.is_dir():
         raise UserError(f"--html {target} is in no folder that exists; make {target.parent} or name another place")
     if not target.exists() and not target.is_symlink():
@@ -97,7 +98,7 @@ def write(
         tell(sentence)
     blocks = blocks_of(gathered.runs, as_papers_do)
     try:
-        with replacing_folder(target) as beside:
+        with replacing_folder(target, lambda: check_target(target)) as beside:
             album = Album(beside / FOLDER)
             sections, faults = [], list(gathered.left_out)
             for place, block in enumerate(blocks):
@@ -111,9 +112,7 @@ def write(
             (beside / INDEX).write_text(text, encoding="utf-8")
             (beside / DATA).write_text(data, encoding="utf-8")
     except OSError as error:
-        raise ZslkitError(
-            f"{target} cannot be written ({error.strerror or error}); what was there is kept, so name another --html"
-        ) from error
+        raise ZslkitError(f"{target} cannot be written ({why(error)}); what was there is kept, so name another --html") from error
     return Written(target / INDEX, tuple(blocks), tuple(faults), len(text.encode()), album.count)
 
 
