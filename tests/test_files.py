@@ -176,8 +176,9 @@ def test_only_what_is_marked_and_left_over_is_cleared(tmp_path: Path) -> None:
 def test_what_another_machine_began_is_left_over_after_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere = "ffffff" if files._host() != "ffffff" else "eeeeee"
     (tmp_path / f"a.{elsewhere}-7-0.new").touch()
+    now = time.time()
     for hours, left in ((23, 0), (25, 1)):
-        monkeypatch.setattr(files.time, "time", lambda then=time.time() + hours * 3600: then)
+        monkeypatch.setattr(files.time, "time", lambda then=now + hours * 3600: then)
         assert len(leftovers(tmp_path)) == left
         monkeypatch.undo()
 

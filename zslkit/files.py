@@ -34,7 +34,8 @@ MINUTE = 60.0
 """Seconds after which a folder that another machine moved away, and put nothing in its place, counts as left over."""
 
 _MARK = r"[0-9a-f]{6}-\d+-\d+"
-_BEGUN = re.compile(rf"(?P<dot>\.?)(?P<name>.+)\.(?P<mark>{_MARK})\.(?P<end>new|old)", re.DOTALL)
+BEGUN = re.compile(rf"(?P<dot>\.?)(?P<name>.+)\.(?P<mark>{_MARK})\.(?P<end>new|old)", re.DOTALL)
+"""Name of what is being written, or steps aside for it."""
 _EARLIER = r"\.{0}\.[0-9a-f]{{8}}|{0}\.[a-z0-9_]{{8}}"
 """Names of what versions before this scheme left beside a folder, ending in .new or .partial, and .old."""
 
@@ -119,7 +120,10 @@ def marked() -> Iterator[str]:
 
 
 def abandoned(mark: str, place: Path, patience: float = DAY) -> bool:
-    """Whether the process that made `place` under this mark has ended. One on another machine: if for `patience` seconds nothing changed."""
+    """Whether the process that made `place` under this mark has ended.
+
+    One on another machine counts as ended if nothing has changed for `patience` seconds.
+    """
     host, process, _ = mark.split("-")
     if mark in _active:
         return False
@@ -273,7 +277,7 @@ def leftovers(folder: Path) -> list[tuple[Path, str]]:
     found = []
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            match = _BEGUN.fullmatch(entry.name)
+            match = BEGUN.fullmatch(entry.name)
             if match is None:
                 continue
             place = folder / entry.name

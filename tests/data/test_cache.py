@@ -4,42 +4,81 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from filelock import FileLock
+from made_stores import photos, store_of
 
 from zslkit.cli.app import main
 from zslkit.data.cache import belongs, contents, remove
+from zslkit.data.duplicates import scan
+from zslkit.data.unreadable import readable
+from zslkit.dataset import Dataset, Split
 from zslkit.errors import DataError
+from zslkit.progress import Silent
+from zslkit.semantics import Semantics
 
 HEX = "0123456789abcdef"
 
 
+SIGNATURE = HEX * 2
+ARRAY = b"\x93NUMPY" + bytes(100)
+MANIFEST = json.dumps({"schema": 1, "key": HEX}).encode()
+CONVERTED = json.dumps({"schema": 1, "sha256": HEX * 4}).encode()
+
+
+def made(root: Path, files: dict[str, bytes]) -> Path:
+    for file, content in files.items():
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).write_bytes(content)
+    return root
+
+
+def weights(**metadata: dict[str, str]) -> bytes:
+    header = json.dumps({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, **metadata}).encode()
+    return len(header).to_bytes(8, "little") + header + bytes(4)
+
+
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A store, a partial one, weights, a digest, an unfinished file, and things that are not zslkit's."""
+    """One of each kind, and things that are not zslkit's."""
     root = tmp_path / "cache"
     monkeypatch.setenv("ZSLKIT_CACHE", str(root))
-    for file, size in {
-        f"features/cub-{HEX}/maps.npy": 1000,
-        f"features/cub-{HEX}/manifest.json": 24,
-        f"features/cub-{HEX}.lock": 0,
-        f"features/sun-{HEX}.partial/maps.npy": 500,
-        f"xlsa17/{HEX}/features.npy": 800,
-        f"weights/digits-{HEX}.safetensors": 70,
-        "digests/aa": 32,
-        "digests/bb.77.new": 3,
-        "thesis/chapter.txt": 9,
-        "notes.txt": 5,
-    }.items():
-        (root / file).parent.mkdir(parents=True, exist_ok=True)
-        (root / file).write_bytes(b"x" * size)
-    return root
+    return made(
+        root,
+        {
+            f"features/cub-{HEX}/maps.npy": ARRAY,
+            f"features/cub-{HEX}/pooled.npy": ARRAY,
+            f"features/cub-{HEX}/manifest.json": MANIFEST,
+            f"features/cub-{HEX}/done.77.new": b"12",
+            f"features/cub-{HEX}.lock": b"",
+            f"features/sun-{HEX}.partial/maps.npy": ARRAY,
+            f"features/sun-{HEX}.partial/done": b"4",
+            f"features/apy-{HEX}.removed-7.partial/pooled.npy": ARRAY,
+            f"xlsa17/{HEX}/features.npy": ARRAY,
+            f"xlsa17/{HEX}/manifest.json": CONVERTED,
+            f"weights/digits-{HEX}.safetensors": weights(__metadata__={"made_by": "zslkit"}),
+            f"weights/birds-{HEX}.safetensors": weights(),  # of an earlier version, under its lock
+            f"weights/birds-{HEX}.safetensors.lock": b"",
+            f"digests/{SIGNATURE}": SIGNATURE.encode(),
+            f"digests/mat-{SIGNATURE}.77.new": b"012",
+            f"unreadable/{SIGNATURE}.json": b"[3, 5]",
+            f"scans/{SIGNATURE}.npz.0a1b2c-{ENDED}-0.new": b"",
+            "thesis/chapter.txt": b"nine byte",
+            "notes.txt": b"five.",
+        },
+    )
+
+
+ENDED = 1 << 29
+"""Number of a process that no machine has."""
 
 
 def kinds(root: Path) -> dict[str, tuple[str, int]]:
@@ -47,15 +86,22 @@ def kinds(root: Path) -> dict[str, tuple[str, int]]:
 
 
 EVERYTHING = {
-    f"features/cub-{HEX}": ("store", 1024),
-    f"features/sun-{HEX}.partial": ("partial store", 500),
-    f"xlsa17/{HEX}": ("converted", 800),
-    f"weights/digits-{HEX}.safetensors": ("weights", 70),
-    "digests/aa": ("digest", 32),
-    "digests/bb.77.new": ("leftover", 3),
-    "thesis": ("unknown", 9),
-    "notes.txt": ("unknown", 5),
+    f"features/cub-{HEX}": ("store", 2 * len(ARRAY) + len(MANIFEST) + 2),
+    f"features/cub-{HEX}/done.77.new": ("leftover", 2),
+    f"features/sun-{HEX}.partial": ("partial store", len(ARRAY) + 1),
+    f"features/apy-{HEX}.removed-7.partial": ("partial store", len(ARRAY)),
+    f"xlsa17/{HEX}": ("converted", len(ARRAY) + len(CONVERTED)),
+    f"weights/digits-{HEX}.safetensors": ("weights", len(weights(__metadata__={"made_by": "zslkit"}))),
+    f"weights/birds-{HEX}.safetensors": ("weights", len(weights())),
+    f"digests/{SIGNATURE}": ("digest", 32),
+    f"digests/mat-{SIGNATURE}.77.new": ("leftover", 3),
+    f"unreadable/{SIGNATURE}.json": ("unreadable", 6),
+    f"scans/{SIGNATURE}.npz.0a1b2c-{ENDED}-0.new": ("leftover", 0),
+    "thesis": ("foreign", 9),
+    "notes.txt": ("foreign", 5),
 }
+PARTIAL = {name for name, (kind, _) in EVERYTHING.items() if kind in ("partial store", "leftover")}
+OURS = {name for name, (kind, _) in EVERYTHING.items() if kind != "foreign"}
 
 
 def test_the_cache_is_listed_with_kinds_and_sizes(cache: Path) -> None:
@@ -72,18 +118,18 @@ def clean(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str,
 def test_listing_and_a_dry_run_remove_nothing(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(clean(capsys)) == len(EVERYTHING)
     gone = clean(capsys, "--all", "--dry-run")
-    assert {i["name"] for i in gone} == {name for name, (kind, _) in EVERYTHING.items() if kind != "unknown"}
+    assert {i["name"] for i in gone} == OURS
     assert {i["outcome"] for i in gone} == {"would be removed"} and kinds(cache) == EVERYTHING
 
 
 @pytest.mark.parametrize(
     ("arguments", "gone"),
     [
-        (["--remove", "cub-*"], {f"features/cub-{HEX}"}),
-        (["--remove", "features/*"], {f"features/cub-{HEX}", f"features/sun-{HEX}.partial"}),
-        (["--partial"], {f"features/sun-{HEX}.partial", "digests/bb.77.new"}),
-        (["--remove", "features/*", "--partial"], {f"features/sun-{HEX}.partial"}),
-        (["--all"], {name for name, (kind, _) in EVERYTHING.items() if kind != "unknown"}),
+        (["--remove", f"features/sun-{HEX}*"], {f"features/sun-{HEX}.partial"}),
+        (["--remove", "features/*"], {name for name in OURS if name.startswith("features/")}),
+        (["--partial"], PARTIAL),
+        (["--remove", "features/*", "--partial"], {name for name in PARTIAL if name.startswith("features/")}),
+        (["--all"], OURS),
         (["--older-than", "1"], set()),
     ],
 )
@@ -96,9 +142,11 @@ def test_what_is_asked_for_is_removed_and_nothing_else(
 
 def test_age_is_counted_from_the_last_use_of_any_file(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     old = time.time() - 10 * 86400
-    for name in (f"features/cub-{HEX}/maps.npy", f"features/sun-{HEX}.partial/maps.npy", "notes.txt"):
+    sun = f"features/sun-{HEX}.partial"
+    for name in (f"{sun}/done", f"{sun}/maps.npy", f"features/cub-{HEX}/maps.npy", "notes.txt"):
         os.utime(cache / name, (old, old))
-    assert [item["name"] for item in clean(capsys, "--older-than", "9", "--dry-run")] == [f"features/sun-{HEX}.partial"]
+    for _ in range(2):  # looking is no use
+        assert [item["name"] for item in clean(capsys, "--older-than", "9", "--dry-run")] == [sun]
     assert clean(capsys, "--older-than", "11") == []
 
 
@@ -125,19 +173,21 @@ def test_links_are_neither_followed_nor_removed(cache: Path, tmp_path: Path, cap
     (outside / "deep").mkdir(parents=True)
     (outside / "deep" / "mine.jpg").write_bytes(b"x" * 100)
     (cache / "features" / f"apy-{HEX}").symlink_to(outside, target_is_directory=True)
+    shutil.rmtree(cache / "scans")
     (cache / "scans").symlink_to(outside, target_is_directory=True)
     (cache / "features" / f"cub-{HEX}" / "link").symlink_to(outside, target_is_directory=True)
+    assert kinds(cache)[f"features/cub-{HEX}"][0] == "foreign", "what else lies in it would be lost"
     assert kinds(cache)["scans"][0] == kinds(cache)[f"features/apy-{HEX}"][0] == "link"
     clean(capsys, "--all")
     (item,) = clean(capsys, "--remove", "apy-*")
     assert item["outcome"] == "left alone"
     assert (outside / "deep" / "mine.jpg").is_file() and (cache / "scans").is_symlink()
-    assert not (cache / "features" / f"cub-{HEX}").exists()
+    assert (cache / "features" / f"cub-{HEX}" / "maps.npy").is_file()
 
 
 def test_what_is_not_ours_is_refused_by_name(cache: Path) -> None:
     thesis = next(item for item in contents(cache) if item.name == "thesis")
-    with pytest.raises(DataError, match="nothing that zslkit put there"):
+    with pytest.raises(DataError, match="nothing that zslkit is known to have put there"):
         remove(cache, thesis)
     store = next(item for item in contents(cache) if item.kind == "store")
     with pytest.raises(DataError, match="leads out of the cache"):
@@ -145,6 +195,59 @@ def test_what_is_not_ours_is_refused_by_name(cache: Path) -> None:
     with FileLock(cache / "features" / f"cub-{HEX}.lock"), pytest.raises(DataError, match="in use"):
         remove(cache, store)
     assert kinds(cache) == EVERYTHING
+
+
+DATA_ROOT = {
+    "xlsa17/data/CUB/att_splits.mat": b"MATLAB",
+    f"xlsa17/{HEX}/thesis.txt": b"mine",
+    "downloads/CUB_200_2011.tgz": b"archive",
+    "downloads/CUB_200_2011.tgz.0123abcd.part": b"arch",
+    "features/thesis.tex": b"mine",
+    f"features/cub-{HEX}/maps.npy": ARRAY,
+    f"features/sun-{HEX}/manifest.json": json.dumps({"schema": 1, "key": "another"}).encode(),
+    f"features/awa-{HEX}/manifest.json": MANIFEST,
+    f"features/awa-{HEX}/thesis.tex": b"mine",
+    f"features/apy-{HEX}.partial/maps.npy": b"no array",
+    "features/own.partial/maps.npy": ARRAY,
+    "features/poetry.lock": b"mine",
+    "weights/resnet101.safetensors": weights(),
+    f"weights/own-{HEX}.safetensors": weights(),
+    f"weights/timm-{HEX}.safetensors": weights(__metadata__={"format": "pt"}),
+    f"weights/broken-{HEX}.safetensors": b"x" * 70,
+    "weights/model.pth.new": b"mine",
+    "digests/thesis": b"mine",
+    f"digests/{SIGNATURE}": b"a chapter of a thesis\nin lines",
+    f"unreadable/{SIGNATURE}.json": b'{"a": 1}',
+    f"scans/{SIGNATURE}.npz": b"PK no archive",
+    "cub/images/a.jpg": b"photo",
+    "runs.tmp": b"mine",
+}
+
+
+def test_in_a_data_root_that_is_named_as_the_cache_nothing_is_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = made(tmp_path / "data", DATA_ROOT)
+    monkeypatch.setenv("ZSLKIT_CACHE", str(root))
+    assert {kind for kind, _ in kinds(root).values()} == {"foreign"}
+    for arguments in (["--all"], ["--partial"], ["--remove", "*"], ["--older-than", "0"]):
+        clean(capsys, *arguments)
+    assert {p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*") if p.is_file()} == DATA_ROOT
+
+
+def test_what_zslkit_makes_is_known_for_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ZSLKIT_CACHE", str(tmp_path / "cache"))
+    images = photos(tmp_path / "photos", 5)
+    store_of(images)
+    table = Semantics(np.eye(2, dtype=np.float32), ("x", "y"))
+    split = Split(np.array([0, 1]), np.array([2]), np.array([3, 4]))
+    readable(Dataset("made-up", ("a", "b"), np.array([0, 0, 0, 1, 1]), split, table, images), Silent())
+    scan(images, Silent(), tmp_path / "cache" / "scans" / f"{images.stat_signature()}.npz")
+    assert {kind for kind, _ in kinds(tmp_path / "cache").values()} == {"store", "digest", "unreadable"}
+    clean(capsys, "--all")
+    assert kinds(tmp_path / "cache") == {}
 
 
 def test_a_name_that_nothing_has_and_contradicting_options_are_refused(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,30 +1,28 @@
 """What lies in the cache, how large it is, when it was last used, and removing it without touching anything else.
 
-Only what zslkit itself puts there is ever removed, and links are neither followed nor removed: the cache may be set to any folder.
+Only what is proven to be zslkit's own (cache_marks.py) is ever removed, and links are neither followed nor removed: the cache may
+be set to any folder.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from filelock import FileLock, Timeout
 
+from zslkit.data.cache_marks import HOMES, Kind, files_of, kind_of
 from zslkit.errors import DataError
+from zslkit.files import BEGUN, why
 
-Kind = Literal["store", "partial store", "converted", "weights", "digest", "partial scan", "download", "leftover", "link", "unknown"]
 PARTIAL: tuple[Kind, ...] = ("partial store", "partial scan", "leftover")
 """Kinds that an interruption left behind."""
-KEPT: tuple[Kind, ...] = ("link", "unknown")
+KEPT: tuple[Kind, ...] = ("link", "foreign")
 """Kinds that are never removed."""
-
-_UNFINISHED = (".new", ".part", ".partial", ".tmp")
 
 
 @dataclass(frozen=True)
@@ -43,44 +41,24 @@ class Item:
 
 
 def contents(root: Path) -> list[Item]:
-    """Everything in the cache, sorted by name; locks are not told. Empty if there is no cache."""
+    """Everything in the cache, sorted by name; empty locks are left out. Empty if there is no cache."""
     if not root.is_dir():
         return []
     found: list[Item] = []
     for home in sorted(root.iterdir()):
-        if home.is_symlink() or home.name not in _KINDS or not home.is_dir():
-            found.append(_item(root, home, "link" if home.is_symlink() else "unknown"))
+        if home.is_symlink() or home.name not in HOMES or not home.is_dir() or not os.access(home, os.R_OK | os.X_OK):
+            found.append(_item(root, home, "link" if home.is_symlink() else "foreign"))
             continue
-        found += [_item(root, path, _kind(home.name, path)) for path in sorted(home.iterdir()) if path.suffix != ".lock"]
+        for path in sorted(home.iterdir()):
+            if not _is_lock(path):
+                found.append(_item(root, path, kind_of(home.name, path)))
+                if found[-1].kind in ("store", "converted"):
+                    found += [_item(root, note, "leftover") for note in files_of(path) if note.suffix == ".new"]
     return found
 
 
-_KINDS: dict[str, Kind] = {
-    "features": "store",
-    "xlsa17": "converted",
-    "weights": "weights",
-    "digests": "digest",
-    "scans": "partial scan",
-    "downloads": "download",
-}
-"""Folder of the cache -> what lies in it. converted: a res101.mat as arrays."""
-
-_FOLDERS = ("features", "xlsa17")
-"""Where each thing is a folder."""
-
-
-def _kind(home: str, path: Path) -> Kind:
-    if path.is_symlink():
-        return "link"
-    if home in _FOLDERS:
-        if not path.is_dir():
-            return "unknown"
-        return "partial store" if path.suffix == ".partial" else _KINDS[home]
-    if home == "downloads":
-        return "leftover" if path.suffix in _UNFINISHED else "download"
-    if not path.is_file():
-        return "unknown"
-    return "leftover" if path.suffix in _UNFINISHED else _KINDS[home]
+def _is_lock(path: Path) -> bool:
+    return path.suffix == ".lock" and not path.is_symlink() and path.is_file() and path.stat().st_size == 0
 
 
 def _item(root: Path, path: Path, kind: Kind) -> Item:
@@ -104,8 +82,13 @@ def _stats(path: Path) -> Iterator[os.stat_result]:
 
 
 def _lock(path: Path) -> Path:
-    whole = path.with_suffix("") if path.suffix in _UNFINISHED else path
-    return whole.with_name(whole.name + ".lock")
+    """The lock under which the thing at `path` is made, or what is left of making it."""
+    name = path.name
+    if (begun := BEGUN.fullmatch(name)) is not None:
+        name = begun["name"]
+    elif path.suffix in (".new", ".partial"):
+        name = re.sub(r"(\.removed-.*)?\.partial$|(\.\d+)?\.new$", "", name)
+    return path.with_name(f"{name}.lock")
 
 
 def _held(lock: Path) -> bool:
@@ -124,15 +107,20 @@ def remove(root: Path, item: Item) -> None:
         raise DataError(f"{item.path} is {_WORDS[item.kind]}; zslkit leaves it alone, remove it yourself")
     if item.path.is_symlink() or not item.path.parent.resolve().is_relative_to(root.resolve()):
         raise DataError(f"{item.path} leads out of the cache {root}; zslkit leaves it alone")
+    home = Path(item.name).parts[0]
+    if item.path.parent.name == home and kind_of(home, item.path) != item.kind:
+        raise DataError(f"{item.path} has changed since it was listed; zslkit leaves it alone, give the command again")
     lock = _lock(item.path)
     try:
         with FileLock(lock, timeout=0) if lock.is_file() else nullcontext():
             _remove(item.path)
     except Timeout:
         raise DataError(f"{item.path} is in use: a process holds {lock.name}; wait until it has finished") from None
+    except OSError as error:
+        raise DataError(f"{item.path} cannot be removed ({why(error)}); check its permissions") from error
 
 
-_WORDS = {"link": "a link", "unknown": "nothing that zslkit put there"}
+_WORDS = {"link": "a link", "foreign": "nothing that zslkit is known to have put there"}
 
 
 def _remove(path: Path) -> None:
@@ -141,5 +129,7 @@ def _remove(path: Path) -> None:
         return
     # Renamed first: a removal that is cut short must not leave half a store that looks like a whole one.
     gone = path.with_name(f"{path.name}.removed-{os.getpid()}.partial")
-    os.replace(path, gone)
-    shutil.rmtree(gone)
+    os.rename(path, gone)
+    for file in files_of(gone):
+        file.unlink()
+    gone.rmdir()  # fails if anything else has come to lie there

@@ -7,6 +7,8 @@ store. bfloat16 is kept as its upper 16 bits.
 
 from __future__ import annotations
 
+import hashlib
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -31,14 +33,24 @@ def images_digest(images: Images) -> str:
     signature = getattr(images, "stat_signature", None)
     if signature is None:
         return images.digest()
-    note = cache_root() / "digests" / str(signature())
-    if note.is_file():
-        return note.read_text()
+    name = str(signature())
+    if not re.fullmatch("[0-9a-f]{16,64}", name):  # a plugin's may be anything
+        name = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
+    note = cache_root() / "digests" / name
+    with suppress(OSError, ValueError):
+        if known := note.read_text(encoding="utf-8"):
+            return known
     digest = images.digest()
-    note.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(note) as beside:
-        beside.write_text(digest, encoding="utf-8")
+    remember(note, digest)
     return digest
+
+
+def remember(note: Path, text: str) -> None:
+    """Keep a text in the cache that can be made again. A cache that cannot be written costs the time of making it, and nothing else."""
+    with suppress(OSError):
+        note.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(note) as beside:
+            beside.write_text(text, encoding="utf-8")
 
 
 class FeatureStore:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 
-from zslkit.data.store import cache_root, images_digest
+from zslkit.data.store import cache_root, images_digest, remember
 from zslkit.dataset import Dataset, Images
 from zslkit.errors import DataError
-from zslkit.files import parse_json, read_small, replacing
+from zslkit.files import parse_json, read_small
 from zslkit.progress import Reporter
 
 NAMED = 5
@@ -58,9 +58,7 @@ def readable(dataset: Dataset, reporter: Reporter) -> Dataset:
     found = _noted(note, len(images))
     if found is None:
         found = sorted(unreadable(images, reporter, [i for i in range(len(images)) if i not in lost]))
-        note.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(note) as beside:
-            beside.write_text(json.dumps(found), encoding="utf-8")
+        remember(note, json.dumps(found))
     bad = sorted({*lost, *found})
     if not bad:
         return dataset

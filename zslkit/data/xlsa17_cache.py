@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,12 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from zslkit.data.store import cache_root
+from zslkit.data.store import cache_root, remember
 from zslkit.data.stream import file_digest
 from zslkit.data.xlsa17_mat import finite_float32, read_feature_file
 from zslkit.dataset import Index
 from zslkit.errors import CannotWrite, DataError
-from zslkit.files import parse_json, read_small, replacing
+from zslkit.files import parse_json, read_small
 
 SCHEMA = 1
 
@@ -59,12 +60,11 @@ def _digest(path: Path) -> str:
     stat = path.stat()
     signature = hashlib.sha256(f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}".encode("utf-8", "surrogateescape")).hexdigest()
     note = cache_root() / "digests" / f"mat-{signature[:32]}"
-    if note.is_file() and len(known := note.read_text().strip()) == 64:
-        return known
+    with suppress(OSError, ValueError):
+        if len(known := note.read_text(encoding="utf-8").strip()) == 64:
+            return known
     digest = file_digest(path)
-    note.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(note) as beside:
-        beside.write_text(digest)
+    remember(note, digest)
     return digest
 
 

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from zslkit.backbones import Backbone, MapNetwork
+from zslkit.data.cache_marks import MADE
 from zslkit.data.extract import ImageInputs
 from zslkit.data.store import cache_root, images_digest
 from zslkit.dataset import Dataset
@@ -52,13 +53,15 @@ def trainval_weights(dataset: Dataset, start: Backbone, epochs: int, device: tor
         json.dumps(facts).encode() + index.tobytes() + dataset.labels[index].tobytes() + dataset.semantics.normalised().tobytes()
     ).hexdigest()[:16]
     path = cache_root() / "weights" / f"{dataset.name}-{key}.safetensors"
+    if path.is_file():
+        return path  # of a cache that others share, perhaps, in which no lock can be made
     path.parent.mkdir(parents=True, exist_ok=True)
     sentence = f"Another process trains {start.name} on {dataset.name} for {path}; this one waits until it is done"
     with acquired(f"{path}.lock", reporter.note, sentence):
         if not path.is_file():
             state = _train(dataset, start, epochs, device, reporter)
             with replacing(path) as beside:
-                save_file(state, beside)
+                save_file(state, beside, MADE)
     return path
 
 
