@@ -29,7 +29,7 @@ def info(name: str, data_root: Path, as_json: bool) -> int:
     card = name.lower().endswith((".yaml", ".yml"))
     if not card:
         DATASETS.find(name)  # a name that nothing answers to costs no import
-    from zslkit.data.cache import KEPT, belongs, contents
+    from zslkit.data.cache import belongs, contents
     from zslkit.data.catalog import load_dataset
     from zslkit.files import cache_root
 
@@ -40,8 +40,7 @@ def info(name: str, data_root: Path, as_json: bool) -> int:
         dataset, why_not = None, str(error)
     if dataset is not None:
         facts.update(_loaded(dataset))
-    own = dataset.name if dataset is not None else facts["name"]
-    stores = [item for item in contents(cache_root()) if item.kind not in KEPT and belongs(item.name, own)]
+    stores = [item for item in contents(cache_root()) if belongs(item.name, dataset.name if dataset is not None else facts["name"])]
     facts["loads"] = why_not or "yes"
     if as_json:
         print_json({**facts, "places": [p.as_json() for p in places], "cache": [_stored(item) for item in stores]})
