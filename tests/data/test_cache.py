@@ -238,8 +238,6 @@ def test_in_a_data_root_that_is_named_as_the_cache_nothing_is_ours(
 def test_what_zslkit_makes_is_known_for_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
     monkeypatch.setenv("ZSLKIT_CACHE", str(tmp_path / "cache"))
     images = photos(tmp_path / "photos", 5)
     store_of(images)
