@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from zslkit.cli.app import main
 from zslkit.data.cards import shipped_card
 from zslkit.data.words import clean_phrase
 
@@ -76,6 +78,52 @@ def test_what_is_there_is_not_written_over(zslkit: Command, vectors: Path) -> No
     assert failed.returncode == 2 and "no vectors for" in failed.stderr
     assert (home / "AWA2_attribute.npy").read_bytes() == before
     assert len(list(home.iterdir())) == 3
+
+
+def test_what_was_ended_between_vectors_and_note_is_completed(
+    vectors: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(vectors.parent)
+    command = ["data", "words", "awa2", "--vectors", "v.txt"]
+    assert main(command) == 0
+    home = vectors.parent / "data" / "w2v"
+    before = {p.name: p.read_bytes() for p in home.iterdir()}
+    note = home / "AWA2_attribute.json"
+    for spoilt in (None, "{}", json.dumps({"sha256": "of others"})):
+        if spoilt is None:
+            note.unlink()
+        else:
+            note.write_text(spoilt)
+        assert main(command) == 0 and {p.name: p.read_bytes() for p in home.iterdir()} == before
+    assert main(command) == 2, "now all is there"
+    note.unlink()
+    np.save(home / "AWA2_attribute.npy", np.zeros((85, 2), np.float32))
+    assert main(command) == 2 and "has word vectors already" in capsys.readouterr().err, "others are not ours to describe"
+    assert not note.exists() and not np.load(home / "AWA2_attribute.npy").any()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "no space is left on the disk"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "no space is left on the disk"),
+        (OSError("170 requested and 0 written"), "no space is left on the disk"),  # as numpy says it
+        (OSError(errno.EROFS, "Read-only file system"), "the disk may only be read"),
+        (OSError(errno.EIO, "Input/output error"), "the disk fails to read or write"),
+    ],
+)
+def test_a_disk_that_takes_nothing_is_said_in_one_sentence(
+    vectors: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: OSError, said: str
+) -> None:
+    def save(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.chdir(vectors.parent)
+    monkeypatch.setattr(np, "save", save)
+    assert main(["data", "words", "awa2", "--vectors", "v.txt"]) == 1
+    told = capsys.readouterr().err
+    assert "Unexpected" not in told and f"AWA2_attribute.npy cannot be written ({said}); mend that" in told
+    assert list((vectors.parent / "data" / "w2v").iterdir()) == []
 
 
 def test_show_tells_each_name_its_words_and_what_is_missing_and_writes_nothing(zslkit: Command, vectors: Path) -> None:

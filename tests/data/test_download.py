@@ -237,3 +237,13 @@ def test_two_processes_wait_for_each_other(site: Site, tmp_path: Path) -> None:
     first.join()
     assert "Another process downloads into" in stream.getvalue()
     assert done.standing.state == "unpacked" and len(site.asked) == 1
+
+
+@pytest.mark.parametrize("emptied", ["images", "classes.txt"])
+def test_an_empty_folder_or_file_is_not_the_dataset(site: Site, tmp_path: Path, emptied: str) -> None:
+    (tmp_path / "birds/images/wren").mkdir(parents=True)
+    (tmp_path / "birds/classes.txt").touch()
+    download = birds(site, holds=[emptied])
+    assert look(download, tmp_path).state == "missing"
+    (done,) = fetch([download], tmp_path)
+    assert done.unpacked is not None and (tmp_path / "birds/images/a.jpg").stat().st_size == 300_000

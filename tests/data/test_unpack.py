@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import errno
 import io
 import lzma
 import os
@@ -297,6 +298,21 @@ def test_an_interruption_leaves_the_old_and_nothing_beside_it(tmp_path: Path) ->
     with pytest.raises(KeyboardInterrupt):
         unpack(archive, tmp_path / "t", HOLDS, ready=interrupt)
     assert everything(tmp_path) == {"a.zip"}
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_to_another_disk_files_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
+    """A folder may be a mount point, and a folder of some layered file systems cannot be renamed."""
+
+    def rename(source: Path, to: Path) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    archive = make_zip(tmp_path / "a.zip", FILES)
+    if there:
+        (tmp_path / "t").mkdir()
+    monkeypatch.setattr(os, "rename", rename)
+    assert unpack(archive, tmp_path / "t", HOLDS).added == len(tree(tmp_path / "t")) == 2
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.zip", "t"]
 
 
 def test_a_disk_error_is_not_blamed_on_the_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

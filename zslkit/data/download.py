@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -48,12 +49,19 @@ def look(download: Download, root: Path) -> Standing:
     """How far `download` is below the data root. Reads only. Raises DataError if the records are damaged."""
     archive, target = root / ARCHIVES / download.file, root / download.folder
     record = Records(root).read().get(download.file)
-    if all((target / path).exists() for path in download.holds) and (record is None or record.unpacked):
+    if all(_holds_files(target / path) for path in download.holds) and (record is None or record.unpacked):
         return Standing(download, archive, target, "unpacked", 0)
     if archive.is_file():
         return Standing(download, archive, target, "fetched", archive.stat().st_size)
     begun = [p.stat().st_size for p in Partial.all_of(archive)]
     return Standing(download, archive, target, "begun" if begun else "missing", max(begun, default=0))
+
+
+def _holds_files(path: Path) -> bool:
+    """Whether there is a file at or below `path`: empty folders are what an interrupted copy leaves, and no dataset."""
+    if path.is_file():
+        return path.stat().st_size > 0
+    return any(names for _, _, names in os.walk(path))
 
 
 def addresses(download: Download, mirrors: Sequence[str] = ()) -> list[str]:

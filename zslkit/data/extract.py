@@ -26,7 +26,7 @@ from zslkit.data.store import SCHEMA, FeatureStore, cache_root, images_digest, s
 from zslkit.data.unreadable import look, refuse
 from zslkit.dataset import Images
 from zslkit.errors import CannotWrite, DataError
-from zslkit.files import replacing
+from zslkit.files import replacing, why
 from zslkit.locks import acquired
 from zslkit.progress import Reporter
 
@@ -100,6 +100,8 @@ def _extract(folder: Path, key: str, images: Images, backbone: Backbone, dtype: 
     with ranks.in_turn():
         look(images, reporter, skipped)
         partial.mkdir(exist_ok=True)
+        if ranks.first():
+            _drop_notes(partial)  # of a process that was killed while it wrote them
     built = backbone.build().eval()
     height, width = first_size(images, backbone.transform, reporter, skipped)
     shape = (len(images), *backbone.map_shape(height, width, built))
@@ -158,14 +160,18 @@ def _extract(folder: Path, key: str, images: Images, backbone: Backbone, dtype: 
             manifest["skipped"] = [images.key(i) for i in sorted(skipped)]
         _write_text(partial / "manifest.json", json.dumps(manifest, indent=1))
         (partial / "done").unlink(missing_ok=True)
+        _drop_notes(partial)
     except OSError as error:
         raise CannotWrite(
-            f"Writing the feature store {partial} failed ({error.strerror or error}); free some space or set ZSLKIT_CACHE, then run again"
+            f"Writing the feature store {partial} failed ({why(error)}); free some space or set ZSLKIT_CACHE, then run again"
         ) from error
     except NotOpened:
         refuse(images, reporter, skipped)  # say which others are like it
         raise
-    os.replace(partial, folder)
+    try:
+        os.replace(partial, folder)
+    except OSError as error:
+        raise CannotWrite(f"The feature store {partial} cannot be put in its place ({why(error)}); run again") from error
     ranks.wait()
 
 
@@ -221,6 +227,11 @@ def _progress(partial: Path) -> int:
     note = partial / "done"
     text = note.read_text().strip() if note.is_file() else ""
     return int(text) if text.isdecimal() else 0
+
+
+def _drop_notes(partial: Path) -> None:
+    for file in partial.glob("*.new"):
+        file.unlink(missing_ok=True)
 
 
 def _write_text(path: Path, text: str) -> None:

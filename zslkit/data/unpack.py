@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import filecmp
 import os
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from zslkit.data.archive import MOST_MEMBERS, Archive, Member, clean, damage, opened, refused
 from zslkit.errors import CannotWrite, DataError
+from zslkit.files import move
 from zslkit.progress import Reporter, Silent
 
 SPARE = 64 << 20
@@ -209,8 +211,12 @@ def _settle(beside: Path, target: Path) -> Unpacked:
     files = [Path(folder, name) for folder, _, names in os.walk(beside) for name in names]
     files += [Path(folder, name) for folder, names, _ in os.walk(beside) for name in names if Path(folder, name).is_symlink()]
     if not target.exists():
-        os.rename(beside, target)
-        return Unpacked(len(files), 0, ())
+        try:
+            os.rename(beside, target)
+            return Unpacked(len(files), 0, ())
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
     kept, differ = 0, []
     for file in sorted(files):
         path = file.relative_to(beside)
@@ -221,5 +227,5 @@ def _settle(beside: Path, target: Path) -> Unpacked:
                 differ.append(path.as_posix())
             continue
         to.parent.mkdir(parents=True, exist_ok=True)
-        os.rename(file, to)
+        move(file, to)
     return Unpacked(len(files) - kept, kept, tuple(differ))

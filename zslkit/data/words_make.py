@@ -14,8 +14,8 @@ import numpy as np
 
 from zslkit.data.words import Phrase, Vectors, checked, means
 from zslkit.data.words_text import look_up
-from zslkit.errors import DataError, UserError
-from zslkit.files import replacing
+from zslkit.errors import CannotWrite, DataError, UserError
+from zslkit.files import parse_json, read_small, replacing, why
 from zslkit.progress import Reporter, Silent
 
 _MIB = 1 << 20
@@ -89,10 +89,33 @@ class Encoder:
         return {"method": "embedding of the phrase", "encoder": self.model, "sentence_transformers": self.version}
 
 
+def half_made(out: Path) -> bool:
+    """Whether vectors stand at `out` without a note of how they were made, as when a process is killed between the two files."""
+    if not out.is_file():
+        return False
+    try:
+        note = parse_json(read_small(out.with_suffix(".json")))
+        return bool(note["sha256"] != _digest(np.load(out, allow_pickle=False)))
+    except (OSError, EOFError, ValueError, KeyError, TypeError):
+        return True
+
+
+def _digest(vectors: Vectors) -> str:
+    return sha256(np.ascontiguousarray(vectors, dtype="<f4").tobytes()).hexdigest()
+
+
+def same(out: Path, phrases: Sequence[Phrase], source: TextSource | Encoder) -> bool:
+    """Whether the vectors at `out` are those that would be made."""
+    try:
+        return _digest(np.load(out, allow_pickle=False)) == _digest(source.vectors(phrases))
+    except (OSError, EOFError, ValueError, DataError):
+        return False
+
+
 def write(out: Path, dataset: str, phrases: Sequence[Phrase], source: TextSource | Encoder) -> dict[str, Any]:
     """Write the vectors to `out` (.npy) and how they were made beside it (.json); each file whole or not at all.
 
-    Returns the note. Raises DataError before anything is written if a phrase has no vector.
+    Returns the note. Raises DataError before anything is written if a phrase has no vector, CannotWrite as on a full disk.
     """
     vectors = source.vectors(phrases)
     known = source.known
@@ -102,12 +125,17 @@ def write(out: Path, dataset: str, phrases: Sequence[Phrase], source: TextSource
         **source.note(),
         "attributes": len(vectors),
         "width": int(vectors.shape[1]),
-        "sha256": sha256(np.ascontiguousarray(vectors, dtype="<f4").tobytes()).hexdigest(),
+        "sha256": _digest(vectors),
         "phrases": {p.name: " ".join(w for w in p.words if known is None or w in known) for p in phrases},
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(out) as beside, beside.open("wb") as stream:
-        np.save(stream, vectors)
-    with replacing(out.with_suffix(".json")) as beside:
-        beside.write_text(json.dumps(note, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(out) as beside, beside.open("wb") as stream:
+            np.save(stream, vectors)
+        with replacing(out.with_suffix(".json")) as beside:
+            beside.write_text(json.dumps(note, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise CannotWrite(
+            f"The word vectors {out} cannot be written ({why(error)}); mend that, or name another place with --out FILE.npy"
+        ) from error
     return note

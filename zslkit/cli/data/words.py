@@ -57,10 +57,14 @@ def words(
             known = _text(vectors, phrases).known
         _show(phrases, known, as_json)
         return
-    target = _target(dataset, data_root, out, again)
-    from zslkit.data.words_make import Encoder, write
+    target, standing = _target(dataset, data_root, out)
+    from zslkit.data.words_make import Encoder, half_made, same, write
 
+    if standing is not None and not again and not half_made(target):
+        raise standing
     source = _text(vectors, phrases) if vectors is not None else Encoder.load(str(encoder))
+    if standing is not None and not again and not same(target, phrases, source):
+        raise standing  # else the same command was ended before its note was there
     note = write(target, dataset, phrases, source)
     if as_json:
         print_json({"file": target, "note": target.with_suffix(".json"), **note})
@@ -90,8 +94,9 @@ def _rewordings(path: Path | None) -> Mapping[str, str]:
     return values
 
 
-def _target(dataset: str, root: Path, out: Path | None, again: bool) -> Path:
-    """The file to write. Raises UserError if that is not known, or if there are word vectors that must not be lost."""
+def _target(dataset: str, root: Path, out: Path | None) -> tuple[Path, UserError | None]:
+    """The file to write, and an error if there are word vectors that must not be lost. Raises UserError if the file is not known."""
+    from zslkit.files import clear
     from zslkit.data.catalog import is_card, word_vector_files
 
     places = word_vector_files(dataset, root)
@@ -106,10 +111,14 @@ def _target(dataset: str, root: Path, out: Path | None, again: bool) -> Path:
     target = out or places[0]
     if target.suffix != ".npy":
         raise UserError(f"{target}: word vectors are written as .npy; let --out end in it")
-    if not again and (there := next((file for file in standing if file.exists()), None)):
+    for file in (target, target.with_suffix(".json")):
+        clear(file.parent, file.name)
+    if there := next((file for file in standing if file.exists()), None):
         more = "" if there == target else f" (it stays, and {target} is read before it)"
-        raise UserError(f"{dataset} has word vectors already, {there}; --again makes new ones{more}, --out FILE.npy writes elsewhere")
-    return target
+        return target, UserError(
+            f"{dataset} has word vectors already, {there}; --again makes new ones{more}, --out FILE.npy writes elsewhere"
+        )
+    return target, None
 
 
 def _hint(dataset: str, root: Path, target: Path) -> str:
