@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from zslkit.config import FeatureConfig
 from zslkit.errors import MissingWeights, UnknownName, UserError
+from zslkit.files import check_permitted
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -249,6 +250,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
     Raises UserError that names the file if it is damaged or holds anything else.
     """
+    check_permitted(path)
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file

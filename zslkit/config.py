@@ -13,6 +13,7 @@ from zslkit.config_types import as_expected
 from zslkit.config_words import choices, takes
 from zslkit.errors import UserError, did_you_mean
 from zslkit.layers import Settings
+from zslkit.seeds import MOST_SEED
 
 Input = Literal["pooled", "map", "image"]
 
@@ -60,7 +61,7 @@ class ProtocolConfig(Config):
     tune: bool = Field(False, description="search the model's declared grid on the folds first")
     trials: int | None = Field(None, ge=1, description="with tune: points of the grid that Optuna may try; none: all of them")
     folds: int = Field(1, ge=1, description="validation folds, no class held out twice; what they say is averaged")
-    fold_seed: int = Field(0, description="seed of the validation folds")
+    fold_seed: int = Field(0, ge=0, le=MOST_SEED, description="seed of the validation folds")
     patience: int = Field(0, ge=0, description="with selection=validation: stop after so many epochs without a better H; 0: never")
     watch_test: int = Field(5, ge=0, description="score the test sets every so many epochs, only to report what picking on them would give")
 

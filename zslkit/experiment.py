@@ -18,6 +18,7 @@ from zslkit.job import Job
 from zslkit.layers import Settings
 from zslkit.progress import Reporter, Silent
 from zslkit.search import Tries
+from zslkit.seeds import check_seed
 from zslkit.settings import make_plan
 from zslkit.shared_run import Result as Result
 from zslkit.shared_run import result_of
@@ -101,6 +102,7 @@ def workshop(
 
 
 def _job(model: str, dataset: str, seed: int, data_root: str | Path, device: str, reporter: Reporter, choices: Mapping[str, Any]) -> Job:
+    check_seed(seed)
     with ranks.in_turn():
         plan = make_plan(model, dataset, **choices)
         where = choose_device(device)

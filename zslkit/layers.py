@@ -14,7 +14,7 @@ import yaml
 
 from zslkit import yaml_lines
 from zslkit.errors import UserError
-from zslkit.files import read_small
+from zslkit.files import check_permitted, read_small
 
 T = TypeVar("T")
 
@@ -168,6 +168,7 @@ def _place(values: dict[str, Any], key: str, value: Any, where: str) -> None:
 
 def read_yaml(path: Path, origin: str | None = None) -> Layer:
     """A YAML file of settings. Raises UserError if it is missing, no YAML, or no mapping."""
+    check_permitted(path)
     try:
         text = read_small(path, LONGEST)
     except (OSError, ValueError) as error:

@@ -12,7 +12,7 @@ from typing import Any
 
 from zslkit import ranks
 from zslkit.errors import DataError, UserError
-from zslkit.files import parse_json, read_small, replacing
+from zslkit.files import check_permitted, parse_json, read_small, replacing
 
 LOST = -1.0
 """The H of a point that could not be trained: below every figure, and never the best."""
@@ -120,6 +120,7 @@ class Search:
     def _read(self) -> dict[Place, dict[str, float]]:
         if not self._kept.is_file():
             return {}
+        check_permitted(self._kept)
         try:
             rows = parse_json(read_small(self._kept))
             return {tuple(row["place"]): {**row["figures"], "H": float(row["figures"]["H"])} for row in rows}

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -16,6 +16,7 @@ from zslkit.errors import UserError
 from zslkit.layers import Layer, merge, nested, read_yaml
 from zslkit.results.comparison import Stat
 from zslkit.results.record import RunRecord
+from zslkit.seeds import MOST_SEED
 
 FIGURES = ("T1", "U", "S", "H", "AUSUC")
 
@@ -35,7 +36,7 @@ class Study(Config):
     model: str
     dataset: str = "digits"
     preset: str | None = None
-    seeds: list[int] = Field([0], min_length=1)
+    seeds: list[Annotated[int, Field(ge=0, le=MOST_SEED)]] = Field([0], min_length=1)
     settings: dict[str, Any] = Field({}, description="settings of all variants, nested or dotted")
     rows: dict[str, dict[str, Any]] = Field({}, description="name of a variant -> its settings")
     grid: dict[str, list[Any]] = Field({}, description="dotted key -> its values")

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from zslkit.config import build
 from zslkit.errors import DataError
+from zslkit.files import check_permitted
 from zslkit.layers import Layer, merge, read_yaml
 from zslkit.model import Task
 from zslkit_dedn.attention import DAN
@@ -142,6 +143,7 @@ def _check_names(state: Mapping[str, Tensor], groups: Clusters, names: Names) ->
 
 def read(path: str | Path) -> Mapping[str, Tensor]:
     """The state dict in a file, read as weights only. Raises DataError if there is none."""
+    check_permitted(Path(path))
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:

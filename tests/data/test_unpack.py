@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import bz2
-import gzip
 import errno
+import gzip
 import io
 import lzma
 import os

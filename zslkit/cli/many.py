@@ -16,6 +16,7 @@ from zslkit.cli.failure import State, is_disk_full, sentence, tell_traceback
 from zslkit.cli.spread import Spread, answers
 from zslkit.cli.trials import tries_of
 from zslkit.errors import UserError
+from zslkit.seeds import MOST_SEED
 
 if TYPE_CHECKING:
     from zslkit.experiment import Result
@@ -53,12 +54,20 @@ def parse_seeds(ctx: click.Context, param: click.Parameter, value: str | None) -
     seeds: list[int] = []
     for part in value.split(","):
         first, dash, last = (text.strip() for text in part.partition("-"))
-        if not first.isdecimal() or (dash and not (last.isdecimal() and int(last) >= int(first))):
+        if not first.isdecimal() or (dash and not (last.isdecimal() and _order(last) >= _order(first))):
             raise click.BadParameter(f"{value!r} is no list of seeds; write for instance 0,1,2 or 0-4", ctx, param)
+        if _order(last or first) > _order(str(MOST_SEED)):
+            raise click.BadParameter(f"a seed is larger than {MOST_SEED}, the largest that torch takes; give smaller ones", ctx, param)
         seeds += range(int(first), min(int(last or first), int(first) + MOST) + 1)
     if len(seeds) > MOST:
         raise click.BadParameter(f"{value!r} is more than {MOST} seeds", ctx, param)
     return tuple(dict.fromkeys(seeds))
+
+
+def _order(digits: str) -> tuple[int, str]:
+    """Compares as the number does, however long it is."""
+    bare = digits.lstrip("0")
+    return len(bare), bare
 
 
 def run_all(jobs: Sequence[Job], state: State, reporter: Reporter, spread: Spread) -> tuple[list[tuple[Job, Result]], list[Failure]]:

@@ -27,6 +27,7 @@ from zslkit.cli.output import print_json
 from zslkit.cli.spread import Spread
 from zslkit.cli.trials import check_search, tries_of
 from zslkit.errors import UserError
+from zslkit.seeds import MOST_SEED
 
 if TYPE_CHECKING:
     from zslkit.experiment import Result
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--model", "-m", required=True, metavar="NAME", help="A registered model (zslkit models), or DISTRIBUTION:NAME.")
 @dataset_option
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of everything that is random.")
+@click.option("--seed", type=click.IntRange(0, MOST_SEED), default=0, show_default=True, help="Seed of everything that is random.")
 @source_options
 @run_options
 @spread_options

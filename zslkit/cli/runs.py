@@ -72,9 +72,10 @@ def _check(folders: Sequence[Path], filtered: bool, tag: str | None, untag: str 
 
 
 def _list(out: Path, models: Sequence[str], datasets: Sequence[str], tag: str | None, as_json: bool) -> None:
-    from zslkit.results.shelf import contents
+    from zslkit.results.shelf import clear_left, contents
 
-    items = contents(out)
+    unread: list[str] = []
+    items = contents(out, unread.append)
     for kind, names, known in (
         ("run of the model", models, {item.model for item in items}),
         ("run on the dataset", datasets, {item.dataset for item in items}),
@@ -88,14 +89,18 @@ def _list(out: Path, models: Sequence[str], datasets: Sequence[str], tag: str | 
         for item in items
         if (not models or item.model in models) and (not datasets or item.dataset in datasets) and (tag is None or tag in item.tags)
     ]
-    _print(chosen, as_json)
-    if not items:
+    _print(chosen, as_json, unread)
+    for sentence in unread:
+        tell(sentence)
+    for place in clear_left(out):
+        tell(f"{place} was left by a command that was killed, and is removed")
+    if not items and not unread:
         tell(f"There are no runs in {out}")
 
 
-def _print(items: Sequence[Item], as_json: bool) -> None:
+def _print(items: Sequence[Item], as_json: bool, unread: Sequence[str] = ()) -> None:
     if as_json:
-        print_json({"runs": [_data(item) for item in items]})
+        print_json({"runs": [_data(item) for item in items], "unread": list(unread)})
     elif items:
         header = ("model", "dataset", "seed", "H", "made", "finished (UTC)", "state", "tags", "run")
         print_columns(header, [_cells(item) for item in items])
@@ -138,7 +143,7 @@ def _tagged(item: Item, tag: str | None, untag: str | None) -> Item:
 
     if item.run is None:
         raise UserError(f"{item.folder} is {item.state}, and only finished runs have tags; list them with `zslkit runs`")
-    return replace(item, tags=change_tags(item.folder, tag, untag))
+    return replace(item, tags=change_tags(item.folder, tag, untag, tell))
 
 
 def _remove(items: Sequence[Item], yes: bool, as_json: bool) -> int:

@@ -9,12 +9,13 @@ import os
 import shutil
 import signal
 import threading
+import time
 import uuid
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +25,7 @@ import click
 from zslkit import __version__
 from zslkit.cli.worker import Answer, Order, Site, make, this_process
 from zslkit.errors import UserError, ZslkitError
-from zslkit.files import cache_root
+from zslkit.files import cache_root, clear, marked
 
 CONNECT = 15
 """Seconds that a scheduler may take to answer."""
@@ -120,13 +121,18 @@ def _site(arguments: Sequence[Mapping[str, Any]], spread: Spread, debug: bool, o
     workers = spread.processes(device) if local else len(arguments)
     if local and not of_points:
         workers = min(workers, len(arguments))
-    cache, data, name = cache_root().absolute(), Path(first["data_root"]).absolute(), f".jobs-{uuid.uuid4().hex[:12]}"
-    homes = [Path(first["out"]).absolute() / name, *([] if local else [cache / name])]
+    cache, data = cache_root().absolute(), Path(first["data_root"]).absolute()
+    places = [Path(first["out"]).absolute(), *([] if local else [cache])]
     said = os.environ.get("OMP_NUM_THREADS", "")
     threads = int(said) if said.isdecimal() and int(said) else max(1, joblib.cpu_count() // workers)
     listing = None if local or not data.is_dir() else (str(data), tuple(sorted(os.listdir(data))))
-    try:
+    with ExitStack() as stack:
+        # Named so that the next command removes what a killed one leaves (zslkit.files.clear).
+        name = f".jobs-{uuid.uuid4().hex[:12]}.{stack.enter_context(marked())}.new"
+        homes = [place / name for place in places]
         for home in homes:
+            clear(home.parent)
+            stack.callback(_remove, home)
             home.mkdir(parents=True)
             (home / "alive").touch()
         markers = tuple(str(home / "alive") for home in homes)
@@ -134,9 +140,14 @@ def _site(arguments: Sequence[Mapping[str, Any]], spread: Spread, debug: bool, o
         command = "" if local else this_process()
         own = torch.get_num_threads() if of_points else None
         yield Site(__version__, markers, listing, str(cache), threads if local else None, workers, devices, debug, command, own)
-    finally:
-        for home in homes:
-            shutil.rmtree(home, ignore_errors=True)
+
+
+def _remove(home: Path) -> None:
+    for _ in range(10):
+        shutil.rmtree(home, ignore_errors=True)
+        if not home.exists():
+            return
+        time.sleep(0.1)  # a worker that had begun puts a file of its own there
 
 
 def _absolute(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import yaml
 
 from zslkit.errors import DataError
+from zslkit.files import check_permitted
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ def read_names(path: Path) -> tuple[str, ...]:
 
     Raises DataError if the file cannot be read.
     """
+    check_permitted(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

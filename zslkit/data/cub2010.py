@@ -13,6 +13,7 @@ from zslkit.data.images import FileImages
 from zslkit.data.xlsa17 import CUB, need_file, need_root
 from zslkit.dataset import Dataset, DatasetSource
 from zslkit.errors import DataError
+from zslkit.files import check_permitted
 
 
 class CUB2010(DatasetSource):
@@ -80,6 +81,7 @@ class CUB2010(DatasetSource):
 
     def _unseen(self, name: str, root: Path, classes: tuple[str, ...]) -> set[int]:
         file = need_file(name, root, "xlsa17/data/CUB/testclasses.txt", "xlsa17.zip")
+        check_permitted(file)
         try:
             unseen = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
         except (OSError, UnicodeDecodeError) as error:

@@ -16,6 +16,7 @@ from zslkit.data.mat5 import MatFile
 from zslkit.data.npy import npz_names, open_npy, open_npz
 from zslkit.data.stream import SMALL, Stream, existing
 from zslkit.errors import DataError, did_you_mean
+from zslkit.files import check_permitted
 
 PARTS = ("trainval", "test_seen", "test_unseen")
 LARGE = ("feature_map", "features")
@@ -85,6 +86,7 @@ def read_split(path: Path) -> Found:
 def read_numbers(path: Path, what: str) -> NDArray[Any]:
     """One array of numbers from .npy, or from text with one a line. Raises DataError that names the file."""
     path = existing(Path(path), f"file of {what}")
+    check_permitted(path)
     if path.suffix.lower() == ".npy":
         return _whole(path, what, open_npy(path))
     if path.suffix.lower() not in (".txt", ".csv"):

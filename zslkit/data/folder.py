@@ -18,7 +18,7 @@ from zslkit.data.images import SUFFIXES, FileImages
 from zslkit.data.words import read_word_vectors
 from zslkit.dataset import Dataset
 from zslkit.errors import DataError, UserError, did_you_mean
-from zslkit.files import recover
+from zslkit.files import check_permitted, recover
 from zslkit.layers import Settings, merge, read_yaml
 from zslkit.semantics import Semantics
 
@@ -152,6 +152,7 @@ def _some(names: Sequence[str]) -> str:
 def _unseen(path: Path, card: FolderCard, classes: Sequence[str]) -> set[int]:
     if isinstance(card.unseen, str):
         file = file_of(path, "unseen", card.unseen)
+        check_permitted(file)
         try:
             names = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
         except (OSError, UnicodeDecodeError) as error:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslkit.errors import DataError
+from zslkit.files import check_permitted
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ def read_rows(path: Path) -> tuple[tuple[str, ...], list[Row]]:
 
     Raises DataError if it is no CSV file, or an attribute or class has no name or stands twice.
     """
+    check_permitted(path)
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             head = stream.readline()

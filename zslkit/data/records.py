@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from zslkit.config import Config
 from zslkit.errors import DataError
-from zslkit.files import parse_json, read_small, replacing
+from zslkit.files import check_permitted, parse_json, read_small, replacing
 
 HOME = ".zslkit"
 """Folder of zslkit's own files in a data root."""
@@ -33,6 +33,7 @@ class Records:
 
     def read(self) -> dict[str, Record]:
         """Raises DataError that names the file if it cannot be read or is damaged."""
+        check_permitted(self.path)
         try:
             values = parse_json(read_small(self.path))
             return {str(name): Record.model_validate(said) for name, said in values.items()}

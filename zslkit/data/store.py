@@ -22,7 +22,7 @@ from torch import Tensor
 from zslkit.dataset import Images
 from zslkit.errors import DataError
 from zslkit.files import cache_root as cache_root
-from zslkit.files import parse_json, read_small, replacing
+from zslkit.files import check_permitted, parse_json, read_small, replacing
 
 SCHEMA = 1
 _ARRAYS = ("maps.npy", "pooled.npy")
@@ -59,6 +59,8 @@ class FeatureStore:
     def __init__(self, folder: Path) -> None:
         """Raises DataError if the store is damaged."""
         self.folder = folder
+        for name in ("manifest.json", *_ARRAYS):
+            check_permitted(folder / name)
         try:
             self.manifest: dict[str, Any] = parse_json(read_small(folder / "manifest.json"))
             self._maps = np.load(folder / "maps.npy", mmap_mode="r", allow_pickle=False)

@@ -21,7 +21,7 @@ from zslkit.data.stream import file_digest
 from zslkit.data.xlsa17_mat import finite_float32, read_feature_file
 from zslkit.dataset import Index
 from zslkit.errors import CannotWrite, DataError
-from zslkit.files import parse_json, read_small
+from zslkit.files import check_permitted, parse_json, read_small
 
 SCHEMA = 1
 
@@ -103,6 +103,8 @@ def _convert(path: Path, digest: str, folder: Path) -> None:
 
 
 def _open(folder: Path) -> Pooled:
+    for name in ("manifest.json", "features.npy", "labels.npy"):
+        check_permitted(folder / name)
     try:
         facts = parse_json(read_small(folder / "manifest.json"))
         features = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)

@@ -73,8 +73,9 @@ def _named(folders: Sequence[Path]) -> tuple[list[Run], list[str]]:
 
 
 def _below(out: Path) -> tuple[list[Run], list[str]]:
-    runs, left_out = [], []
-    for item in contents(out):
+    runs: list[Run] = []
+    left_out: list[str] = []
+    for item in contents(out, left_out.append):
         if item.run is not None and item.state != "replaced":
             runs.append(item.run)
         if item.said:  # of a run that is shown, that its tags are damaged

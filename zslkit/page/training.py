@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zslkit.files import parse_json, read_small
+from zslkit.files import NotPermitted, check_permitted, parse_json, read_small
 from zslkit.page.board import Line
 from zslkit.page.scale import Scale
 from zslkit.results.runs import LOG, Run
@@ -62,7 +62,10 @@ def read_log(run: Run) -> tuple[list[dict[str, Any]], str]:
     """The entries of the run's log in their order, and a sentence if some of it cannot be read."""
     place = run.folder / LOG
     try:
+        check_permitted(place)
         text = read_small(place)
+    except NotPermitted as error:
+        return [], f"{error}; the page shows no training of that run"
     except FileNotFoundError:
         return [], f"{place} is missing, so the page shows no training of that run"
     except (OSError, ValueError) as error:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslkit.errors import DataError
+from zslkit.files import check_permitted
 from zslkit.results.scores import LONGEST_HEADER, UNREADABLE, put
 
 MOST: Final = 60_000.0
@@ -75,6 +76,7 @@ def pack(
 def read_attributes(path: Path) -> KeptAttributes | None:
     """What an `attributes.npz` holds, None if there is no such file. Raises DataError that names the file and the next step."""
     mend = f"remove it to do without, or move the folder {path.parent} away and run again"
+    check_permitted(path)
     if not path.exists():
         return None
     try:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from zslkit.dataset import Dataset
 from zslkit.errors import DataError
-from zslkit.files import replacing
+from zslkit.files import check_permitted, replacing
 from zslkit.results.runs import Run
 from zslkit.results.scores import LONGEST_HEADER, UNREADABLE, put
 from zslkit.semantics import Semantics
@@ -65,6 +65,7 @@ def read(run: Run) -> Known | None:
     """
     path, record = run.folder / FILE, run.record
     mend = "move it away, and the classes are read from the dataset instead"
+    check_permitted(path)
     if not path.exists():
         return None
     try:

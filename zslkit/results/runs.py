@@ -15,7 +15,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,7 +24,7 @@ from typing import IO, Any
 import yaml
 
 from zslkit.errors import CannotWrite, DataError, UserError
-from zslkit.files import read_small, replacing
+from zslkit.files import NotPermitted, check_permitted, clear, disk_full, permitted, read_small, replacing, why
 from zslkit.locks import acquired
 from zslkit.results.attribute_scores import KeptAttributes, read_attributes
 from zslkit.results.provenance import now
@@ -86,9 +86,16 @@ class RunFolder:
         Raises CannotWrite, and UserError for a name that is no folder name.
         """
         final = run_path(out, dataset, model, seed, identity)
+        clear(out)
+        sentence = f"Another process works on {final}; this one waits until it is done"
+        held: AbstractContextManager[object] = contextlib.nullcontext()
         with _explained(final):
-            final.parent.mkdir(parents=True, exist_ok=True)
-            held = acquired(lock_of(final), on_wait, f"Another process works on {final}; this one waits until it is done", patience=0)
+            try:
+                final.parent.mkdir(parents=True, exist_ok=True)
+                held = acquired(lock_of(final), on_wait, sentence, patience=0)
+            except OSError as error:
+                if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS) or not final.is_dir():
+                    raise  # and a finished run is read without a lock where none can be made
         with held:
             folder = cls(final)
             if folder.finished:
@@ -212,9 +219,11 @@ def load_run(folder: Path) -> Run:
     """The finished run in `folder`. Raises UserError if there is none, DataError if its record is damaged."""
     if folder.name.endswith(".partial"):
         raise UserError(f"{folder} is a run that was not finished; start the same run again and it goes on from there")
-    if not folder.is_dir():
-        raise UserError(f"There is no run folder {folder}; give the folder that holds {RECORD}")
+    with permitted(folder):
+        if not folder.is_dir():
+            raise UserError(f"There is no run folder {folder}; give the folder that holds {RECORD}")
     place = folder / RECORD
+    check_permitted(place)
     try:
         text = read_small(place)
     except FileNotFoundError as error:
@@ -224,11 +233,29 @@ def load_run(folder: Path) -> Run:
     return Run(parse_record(text, place), folder)
 
 
+def run_places(out: Path, on_fault: Callable[[str], None]) -> Iterator[Path]:
+    """The folders `out/*/*/seed*` in the order of their paths. on_fault: told of each folder that may not be read."""
+
+    def inner(folder: Path) -> list[Path]:
+        try:
+            with permitted(folder):
+                return sorted(path for path in folder.iterdir() if path.is_dir())
+        except NotPermitted as error:
+            on_fault(str(error))
+        except OSError:  # removed meanwhile
+            pass
+        return []
+
+    for dataset in inner(out):
+        for model in inner(dataset):
+            yield from (folder for folder in inner(model) if folder.name.startswith("seed"))
+
+
 def find_runs(out: Path, on_damage: Callable[[str], None] = _logger.warning) -> list[Run]:
-    """All finished runs below `out`, by path. A damaged one is left out, and `on_damage` is told which and why."""
+    """All finished runs below `out`, by path. `on_damage` is told of each that is left out because it is damaged or may not be read."""
     runs: list[Run] = []
-    for folder in sorted(out.glob("*/*/seed*")):
-        if not (_FINISHED.fullmatch(folder.name) and folder.is_dir()):
+    for folder in run_places(out, on_damage):
+        if not _FINISHED.fullmatch(folder.name):
             continue
         try:
             runs.append(load_run(folder))
@@ -267,11 +294,11 @@ def _explained(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if disk_full(error):
             raise CannotWrite(
                 f"No space is left on the disk that holds {folder}; what was done so far is kept there, "
                 f"so free some space and start the same run again"
             ) from error
         raise CannotWrite(
-            f"{folder} cannot be written ({error.strerror or error}); check its permissions or choose another --out"
+            f"{folder} cannot be written ({why(error)}); check its permissions or choose another --out"
         ) from error

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslkit.errors import DataError
+from zslkit.files import check_permitted
 
 Table = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -118,6 +119,7 @@ def read_scores(path: Path, verify: bool = True) -> Scores:
     verify: hold every byte against its checksum, which reads the file once and keeps nothing of it.
     """
     mend = f"move the folder {path.parent} away and run again"
+    check_permitted(path)
     try:
         if path.exists() and not path.is_file():
             raise ValueError("it is no file")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,10 +16,13 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 from zslkit.errors import DataError, UserError
-from zslkit.results.runs import RECORD, Run, load_run, lock_of
+from zslkit.files import DAY, NotPermitted, clear, why
+from zslkit.results.runs import RECORD, Run, load_run, lock_of, run_places
 from zslkit.results.tags import read_tags
 
-State = Literal["finished", "half-written", "running", "replaced", "damaged", "half-removed"]
+_logger = logging.getLogger(__name__)
+
+State = Literal["finished", "half-written", "running", "replaced", "damaged", "half-removed", "not readable"]
 
 _NAME = re.compile(r"(?P<run>seed(?P<seed>-?\d+)-[0-9a-f]{12})(?P<rest>\.partial|\.removing|\.replaced-[0-9T]+)?")
 
@@ -37,11 +44,28 @@ class Item:
     said: str
 
 
-def contents(out: Path) -> list[Item]:
-    """Everything below `out` that a run has left, by path. Raises UserError if there is no such folder."""
+def contents(out: Path, on_fault: Callable[[str], None] = _logger.warning) -> list[Item]:
+    """Everything below `out` that a run has left, by path. on_fault: told of each folder that may not be read.
+
+    Raises UserError if there is no such folder.
+    """
     if not out.is_dir():
         raise UserError(f"There is no folder {out}; say where the runs are with --out")
-    return [_item(folder, match) for folder in sorted(out.glob("*/*/seed*")) if (match := _NAME.fullmatch(folder.name)) and folder.is_dir()]
+    return [_item(folder, match) for folder in run_places(out, on_fault) if (match := _NAME.fullmatch(folder.name))]
+
+
+def clear_left(out: Path) -> list[Path]:
+    """Remove what killed commands left below `out` beside the runs, and in them, while they wrote files; returns what is gone."""
+    gone = clear(out)
+    for folder in [*out.glob("*"), *out.glob("*/*"), *out.glob("*/*/seed*")]:
+        if folder.is_dir() and not folder.is_symlink():
+            gone += clear(folder)
+    for jobs in out.glob(".jobs-*"):  # as earlier versions called them
+        with suppress(OSError):
+            if re.fullmatch(r"\.jobs-[0-9a-f]{12}", jobs.name) and time.time() - (jobs / "alive").stat().st_mtime > DAY:
+                shutil.rmtree(jobs)
+                gone.append(jobs)
+    return gone
 
 
 def item_at(folder: Path, out: Path) -> Item:
@@ -52,7 +76,9 @@ def item_at(folder: Path, out: Path) -> Item:
     if not os.path.lexists(folder):
         raise UserError(f"There is no run folder {folder}")
     match = _NAME.fullmatch(folder.name)
-    if folder.is_symlink() or not folder.is_dir() or match is None:
+    if folder.is_symlink():
+        raise UserError(f"{folder} is a link to {os.readlink(folder)}, and links are left alone; name the folder that it leads to")
+    if not folder.is_dir() or match is None:
         raise UserError(f"{folder} is no run folder; those are called seedN-IDENTITY, as `zslkit runs` lists them")
     # Resolved, so that neither ".." nor a link on the way leads out of it.
     if folder.resolve().parent.parent.parent != out.resolve():
@@ -65,6 +91,8 @@ def remove(item: Item) -> None:
 
     It is renamed first, so that an interruption leaves no run that looks whole.
     """
+    if item.state == "not readable":
+        raise UserError(f"{item.folder} may not be read by this user, so it may be no run; ask its owner to remove it")
     if item.run is None and item.state == "damaged" and not (item.folder / RECORD).is_file():
         raise UserError(f"{item.folder} holds no {RECORD}, so it may be no run; move it away by hand")
     lock = FileLock(_lock(item.folder))
@@ -80,7 +108,7 @@ def remove(item: Item) -> None:
             item.folder.rename(going)
         shutil.rmtree(going)
     except OSError as error:
-        raise UserError(f"{item.folder} cannot be removed ({error.strerror or error}); check its permissions") from error
+        raise UserError(f"{item.folder} cannot be removed ({why(error)}); check its permissions") from error
     finally:
         lock.release()
 
@@ -101,6 +129,8 @@ def _item(folder: Path, match: re.Match[str]) -> Item:
         try:
             run = load_run(folder)
             tags = read_tags(folder)
+        except NotPermitted as error:
+            state, said = "not readable" if run is None else state, str(error)
         except DataError as error:
             state, said = "damaged" if run is None else state, str(error)
     if run is not None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from zslkit.errors import CannotWrite, DataError, UserError
-from zslkit.files import parse_json, read_small, replacing
+from zslkit.files import check_permitted, parse_json, read_small, replacing, why
+from zslkit.locks import acquired
+from zslkit.results.runs import lock_of
 
 TAGS = "tags.json"
 _WORD = re.compile(r"[\w.+-]{1,40}")
@@ -16,6 +19,7 @@ _WORD = re.compile(r"[\w.+-]{1,40}")
 def read_tags(folder: Path) -> tuple[str, ...]:
     """The run folder's tags in alphabetical order. Raises DataError if the file is damaged."""
     place = folder / TAGS
+    check_permitted(place)
     try:
         said = parse_json(read_small(place))
     except FileNotFoundError:
@@ -27,12 +31,26 @@ def read_tags(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(set(said)))
 
 
-def change_tags(folder: Path, add: str | None = None, drop: str | None = None) -> tuple[str, ...]:
-    """The tags after one was added or taken away. Raises UserError for a word that is no tag or that the run does not have, CannotWrite."""
+def change_tags(
+    folder: Path, add: str | None = None, drop: str | None = None, on_wait: Callable[[str], object] = lambda sentence: None
+) -> tuple[str, ...]:
+    """The tags after one was added or taken away, under the run's lock: of several processes none undoes what another did.
+
+    Raises UserError for a word that is no tag or that the run does not have, CannotWrite.
+    """
+    if add is not None and not _WORD.fullmatch(add):
+        raise UserError(f"{add!r} is no tag; take up to 40 letters, digits and . _ + -")
+    try:
+        held = acquired(lock_of(folder), on_wait, f"Another process works on {folder}; this one waits until it is done")
+    except OSError as error:
+        raise CannotWrite(f"{folder / TAGS} cannot be written ({why(error)}); check the folder's permissions") from error
+    with held:
+        return _changed(folder, add, drop)
+
+
+def _changed(folder: Path, add: str | None, drop: str | None) -> tuple[str, ...]:
     tags = set(read_tags(folder))
     if add is not None:
-        if not _WORD.fullmatch(add):
-            raise UserError(f"{add!r} is no tag; take up to 40 letters, digits and . _ + -")
         tags.add(add)
     if drop is not None:
         if drop not in tags:
@@ -42,5 +60,5 @@ def change_tags(folder: Path, add: str | None = None, drop: str | None = None) -
         with replacing(folder / TAGS) as beside:
             beside.write_text(json.dumps(sorted(tags), ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError as error:
-        raise CannotWrite(f"{folder / TAGS} cannot be written ({error.strerror or error}); check the folder's permissions") from error
+        raise CannotWrite(f"{folder / TAGS} cannot be written ({why(error)}); check the folder's permissions") from error
     return tuple(sorted(tags))

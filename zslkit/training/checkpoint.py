@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from zslkit.errors import DataError
-from zslkit.files import replacing
+from zslkit.files import check_permitted, replacing
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -29,6 +29,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
 
 def load(path: Path) -> dict[str, Any]:
     """The state that `save` wrote. Nothing in the file is executed. Raises DataError if it is damaged."""
+    check_permitted(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:

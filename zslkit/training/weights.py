@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from zslkit.errors import DataError
+from zslkit.files import check_permitted, replacing
 from zslkit.model import Model
 
 
@@ -16,13 +17,15 @@ def save(model: Model, path: Path) -> None:
     """Write the model's state to `path`."""
     from safetensors.torch import save_file
 
-    save_file({k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}, path)
+    with replacing(path) as beside:
+        save_file({k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}, beside)
 
 
 def read(path: Path) -> dict[str, Tensor]:
     """The state that `save` wrote to a run folder. Raises DataError that names the file if it is missing or damaged."""
     from safetensors.torch import load_file
 
+    check_permitted(path)
     try:
         state: dict[str, Tensor] = load_file(path)
     except FileNotFoundError as error:

@@ -96,8 +96,8 @@ def _rewordings(path: Path | None) -> Mapping[str, str]:
 
 def _target(dataset: str, root: Path, out: Path | None) -> tuple[Path, UserError | None]:
     """The file to write, and an error if there are word vectors that must not be lost. Raises UserError if the file is not known."""
-    from zslkit.files import clear
     from zslkit.data.catalog import is_card, word_vector_files
+    from zslkit.files import clear
 
     places = word_vector_files(dataset, root)
     standing = [out] if out is not None else list(places)

@@ -1,0 +1,15 @@
+"""Which numbers may be seeds: those that torch takes."""
+
+from __future__ import annotations
+
+from zslkit.errors import UserError
+
+MOST_SEED = 2**63 - 1
+"""The largest seed that torch takes on every device; it wants an int64."""
+
+
+def check_seed(seed: int) -> None:
+    """Raises UserError unless torch can be seeded with the number."""
+    if not -MOST_SEED <= seed <= MOST_SEED:
+        digits = f"a number of {len(str(abs(seed)))} digits" if abs(seed) < 10**4000 else "a number of over 4000 digits"
+        raise UserError(f"The seed is {digits}, and torch takes seeds up to {MOST_SEED}; give a smaller one")
