@@ -90,7 +90,10 @@ def permitted(place: Path) -> Iterator[None]:
     try:
         yield
     except PermissionError as error:
-        raise NotPermitted(error.filename or place) from error
+        path = Path(error.filename or place)
+        # The outermost folder that bars the way: what is in it may well be readable.
+        barred = next((folder for folder in reversed(path.parents) if not os.access(folder, os.X_OK)), path)
+        raise NotPermitted(barred) from error
 
 
 def check_permitted(file: Path) -> None:

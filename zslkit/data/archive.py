@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal, Protocol, cast
 
 from zslkit.errors import DataError
+from zslkit.files import permitted
 
 MOST_MEMBERS = 1_000_000
 _LONGEST_READ = 1 << 24  # tarfile reads a header's extensions in one piece, however long they claim to be
@@ -78,7 +79,7 @@ def _stream(path: Path, kind: str) -> IO[bytes]:
 def kind_of(path: Path) -> str | None:
     """zip, gz, bz2, xz or tar by the first bytes of the file; None if it is none of them. Raises DataError if it cannot be read."""
     try:
-        with path.open("rb") as stream:
+        with permitted(path), path.open("rb") as stream:
             start = stream.read(_BLOCK)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); check the path and its permissions") from error

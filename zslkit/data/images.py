@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslkit.errors import DataError
+from zslkit.files import NotPermitted
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -98,6 +99,8 @@ class FileImages:
         file = self.file(index)
         try:
             return file.read_bytes()
+        except PermissionError as error:
+            raise NotPermitted(file) from error
         except OSError as error:
             raise DataError(f"The image {file} cannot be read ({error.strerror}); check its permissions") from error
 
@@ -166,6 +169,8 @@ def read_image(file: Path) -> Image:
             return _rgb(ImageOps.exif_transpose(image))
     except DataError:
         raise
+    except PermissionError as error:
+        raise NotPermitted(file) from error
     except Exception as error:  # a damaged file makes Pillow raise nearly anything
         raise DataError(f"The image {file} cannot be read ({_reason(file, error)}); replace it") from error
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslkit.errors import DataError
+from zslkit.files import check_permitted
 
 BLOCK = 64 << 20
 """Bytes of a table that are in memory at once."""
@@ -75,6 +76,7 @@ def file_digest(path: Path) -> str:
 
 def existing(path: Path, what: str) -> Path:
     """The path itself if it is a file. Raises DataError that names it."""
+    check_permitted(path)
     if not path.exists():
         raise DataError(f"There is no {what} {path}; check the path")
     if not path.is_file():

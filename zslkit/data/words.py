@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from zslkit.data.words_pickle import read_array_pickle
 from zslkit.data.words_text import look_up
 from zslkit.errors import DataError, did_you_mean
+from zslkit.files import check_permitted
 
 Vectors = NDArray[np.float32]
 
@@ -63,6 +64,7 @@ def read_word_vectors(path: Path, names: Sequence[str] | None = None) -> Vectors
     if not path.is_file():
         raise DataError(f"There is no file of word vectors {path}; check the path")
     suffix = Path(path.stem if path.suffix.lower() == ".gz" else path.name).suffix.lower()
+    check_permitted(path)
     if suffix in (".pkl", ".pickle"):
         table = read_array_pickle(path)
     elif suffix == ".npy":

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslkit.errors import DataError
+from zslkit.files import permitted
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -110,7 +111,9 @@ def _lines(path: Path, stream: TextIO) -> Iterator[tuple[int, str]]:
 @contextmanager
 def _opened(path: Path, advance: Callable[[int], Any]) -> Iterator[tuple[TextIO, Callable[[], str]]]:
     """The text of a file and a function that gives the digest of the bytes read so far."""
-    with path.open("rb", buffering=0) as file:
+    with permitted(path):
+        opened = path.open("rb", buffering=0)
+    with opened as file:
         watched = _Watched(file, advance)
         buffered = io.BufferedReader(watched, _CHUNK)
         head = buffered.peek(4)[:4]
