@@ -9,15 +9,17 @@ from typing import Any
 
 import click
 import pytest
+import torch
 
 from zslkit import experiment
 from zslkit.cli import app
 from zslkit.cli.compare import parse_seeds
 from zslkit.cli.output import aligned, print_json
 from zslkit.cli.present import run_lines
-from zslkit.errors import DataError, TrainingError
+from zslkit.errors import DataError, TrainingError, UserError
 from zslkit.experiment import Result
 from zslkit.results.record import RunRecord
+from zslkit.seeds import MOST_SEED
 
 
 def record(**changes: Any) -> RunRecord:
@@ -221,6 +223,24 @@ def test_lists_of_seeds(text: str, seeds: tuple[int, ...]) -> None:
     for wrong in ("", "a", "2-1", "-1", "1-", "1;2"):
         with pytest.raises(click.BadParameter):
             parse_seeds(context, command.params[0], wrong)
+    for large in (str(MOST_SEED + 1), "9" * 401, "9" * 9999, f"0-{'9' * 401}"):
+        with pytest.raises(click.BadParameter, match=f"larger than {MOST_SEED}, the largest that torch takes"):
+            parse_seeds(context, command.params[0], large)
+
+
+@pytest.mark.parametrize("seed", [MOST_SEED + 1, int("9" * 401), 10**5000, -(2**63)], ids=["above", "401 digits", "5001 digits", "below"])
+def test_a_seed_that_torch_does_not_take_is_refused_before_any_work(tmp_path: Path, seed: int) -> None:
+    with pytest.raises(UserError, match=f"torch takes seeds up to {MOST_SEED}"):
+        experiment.run("eszsl", "digits", seed=seed, out=tmp_path)
+    torch.Generator().manual_seed(MOST_SEED)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("digits", ["9" * 401, "9" * 9999], ids=len)
+def test_so_it_is_on_the_command_line(digits: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main(["run", "--model", "eszsl", "--seed", digits]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "--seed" in err
 
 
 def test_the_last_column_is_folded_on_a_terminal_and_never_in_a_pipe() -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from run_folders import make_run, random_scores
 
+from zslkit import files
 from zslkit.errors import DataError, UserError
+from zslkit.results import tags
 from zslkit.results.runs import RECORD, RunFolder, load_run
-from zslkit.results.shelf import contents, item_at, remove
+from zslkit.results.shelf import clear_left, contents, item_at, remove
 from zslkit.results.tags import TAGS, change_tags, read_tags
 
 
@@ -82,6 +87,27 @@ def test_what_is_no_run_folder_in_its_place_is_refused(out: Path, run: Path, tmp
     assert elsewhere.is_dir()
 
 
+def test_a_link_is_said_to_be_one(out: Path, run: Path, tmp_path: Path) -> None:
+    link = run.with_name(f"seed1-{'b' * 12}")
+    link.symlink_to(run)
+    with pytest.raises(UserError, match=rf"is a link to {run}, and links are left alone; name the folder that it leads to"):
+        item_at(link, out)
+
+
+def test_what_killed_commands_left_beside_runs_and_in_them_is_cleared(out: Path, run: Path) -> None:
+    ended, living = f"{files._host()}-{1 << 29}-0", f"{files._host()}-{os.getppid()}-0"
+    left = [out / f".jobs-{'a' * 12}.{ended}.new" / "alive", out / f".page.{ended}.old" / "index.html"]
+    left += [run / f"{TAGS}.{ended}.new", run.parent / f"x.{ended}.new", out / f".jobs-{'b' * 12}" / "alive"]
+    stay = [out / f".jobs-{'c' * 12}.{living}.new" / "alive", out / f".jobs-{'d' * 12}" / "alive", run / "x.new", out / "page" / "a"]
+    for file in [*left, *stay]:
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+    os.utime(left[-1], (0, 0))
+    gone = clear_left(out)
+    assert all(file.exists() for file in stay) and not any(file.exists() for file in left)
+    assert len(gone) == len(left) and clear_left(out) == [] and load_run(run)
+
+
 def test_a_run_in_progress_and_a_folder_without_a_record_are_not_removed(out: Path, run: Path) -> None:
     with RunFolder.open(out, "birds", "alpha", 0, "a" * 12), pytest.raises(UserError, match="worked on by another process"):
         remove(item_at(run, out))
@@ -98,6 +124,20 @@ def test_tags_come_and_go_and_the_record_stays(run: Path) -> None:
     assert change_tags(run, add="best-1") == ("best-1", "paper") == read_tags(run)
     assert change_tags(run, drop="paper") == ("best-1",)
     assert (run / RECORD).read_bytes() == before
+
+
+def test_many_at_once_undo_nothing_of_each_other(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(folder: Path) -> tuple[str, ...]:
+        there = read_tags(folder)
+        time.sleep(0.005)  # long enough for another to read the same
+        return there
+
+    monkeypatch.setattr(tags, "read_tags", slow)
+    names = [f"tag{k}" for k in range(12)]
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(lambda name: change_tags(run, add=name), names))
+    assert read_tags(run) == tuple(sorted(names))
+    assert sorted(p.name for p in run.iterdir() if TAGS in p.name) == [TAGS]
 
 
 @pytest.mark.parametrize("word", ["", "a b", "x" * 41, "a,b", "\x1b"])
