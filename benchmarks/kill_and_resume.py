@@ -1,6 +1,7 @@
-"""Kill a command at random moments, give the same command again, and hold the outcome against an undisturbed one.
+"""Kill a command at random moments or at each rename, give the same command again, and hold the outcome against an undisturbed one.
 
     python benchmarks/kill_and_resume.py [extraction|dedn|apn|cadavae|compare ...] [--kills N] [--seed N] [--json]
+    python benchmarks/kill_and_resume.py --at-renames [run|prepare|import|words|report|tags ...] [--json]
 
 Each work is done once undisturbed, with folders of its own. Then, N times: the same command starts in empty folders, SIGKILL takes
 the whole process group at a random moment of its work (importing libraries is no work), the same command is given again and ends,
@@ -9,6 +10,9 @@ One thread each, since sums depend on the number of threads. The built-in datase
 
 extraction: `data prepare`; dedn: frozen maps; apn: from images, its backbone trained along; cadavae: a training of its own, in
 stages; compare: two models, two seeds. Exit code 1 if any outcome differs or any second command fails.
+
+--at-renames: SIGKILL takes the process before its first rename of a file or folder, then before its second, and so on until it ends
+undisturbed (kills_at_renames.py); tiny inputs, and folders are replaced in both ways, in one step and in two renames.
 """
 
 from __future__ import annotations
@@ -63,6 +67,10 @@ class Tally:
 
 def main() -> int:
     arguments = _arguments()
+    if arguments.at_renames:
+        import kills_at_renames
+
+        return kills_at_renames.main(arguments.works, arguments.json)
     dice = random.Random(arguments.seed)
     results: dict[str, Any] = {}
     for name in arguments.works or WORKS:
@@ -81,11 +89,15 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("works", nargs="*", choices=[*WORKS, []], help="default: all")
+    parser.add_argument("works", nargs="*", help=f"default: all; {', '.join(WORKS)}, or those of --at-renames")
+    parser.add_argument("--at-renames", action="store_true")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--json", action="store_true")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if not arguments.at_renames and (strange := [work for work in arguments.works if work not in WORKS]):
+        parser.error(f"there is no work {strange[0]}")
+    return arguments
 
 
 def trials(work: Work, kills: int, dice: random.Random) -> Tally:
