@@ -20,7 +20,7 @@ from zslkit.progress import Reporter, Silent
 from zslkit.search import Tries
 from zslkit.settings import make_plan
 from zslkit.shared_run import Result as Result
-from zslkit.shared_run import result_of
+from zslkit.shared_run import Reuse, result_of
 from zslkit.training.source import choose_input, prepare
 
 
@@ -52,6 +52,7 @@ def run(
     device: str = "auto",
     out: str | Path = "runs",
     again: bool = False,
+    reuse_changed: bool = False,
     deterministic: bool = False,
     reporter: Reporter | None = None,
     trained: Elsewhere | None = None,
@@ -61,6 +62,7 @@ def run(
     """Train `model` on the trainval images of `dataset`, evaluate it, and keep everything in a run folder below `out`.
 
     A run that is there already is given back as it is, unless `again`; an interrupted one goes on where it stopped.
+    One that another source of the model made is made anew, unless `reuse_changed`.
     deterministic: see zslkit.determinism; it decides no identity, since it moves results by rounding at most.
     trained: weights of another program instead of a training; then nothing is picked on validation.
     trackers: names of those that are told how the run goes; they decide nothing of it, and a run that is there is not told again.
@@ -74,7 +76,11 @@ def run(
         with ranks.in_turn():
             ready = tracking.load(trackers)  # first, so that one that cannot be used costs nothing
         job = _job(model, dataset, seed, data_root, device, reporter, choices)
-        return result_of(replace(job, elsewhere=trained, trackers=ready, tries=tries), Path(out), again)
+        return result_of(replace(job, elsewhere=trained, trackers=ready, tries=tries), Path(out), _reuse(again, reuse_changed))
+
+
+def _reuse(again: bool, reuse_changed: bool) -> Reuse:
+    return "none" if again else "any source" if reuse_changed else "same source"
 
 
 def workshop(

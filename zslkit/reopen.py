@@ -113,6 +113,8 @@ def reopen(folder: Path, data_root: str | Path = "data", device: torch.device | 
     _compare(run, dataset.name, dataset.fingerprints())
     with _as_then(record.environment):
         inputs = prepare(dataset, plan.features, record.features.input, device, reporter, plan.encoder())
+    if record.fingerprints.images:
+        _compare(run, dataset.name, {"images": inputs.content})
     if not inputs.tuned:  # else the backbone's weights are the run's own
         _compare(run, dataset.name, {"features": inputs.fingerprint})
     model = make_model(plan.kind, plan.config, dataset, inputs, record.seed, device)

@@ -20,6 +20,7 @@ from zslkit.evaluation.sets import answered_sets
 from zslkit.fitting import fit, make_model, score_batches
 from zslkit.model import GradientConfig, GradientModel, Model, ModelConfig
 from zslkit.progress import Reporter
+from zslkit.results.runs import TRIED
 from zslkit.search import LOST, Point, Search, Tried, Tries, in_turn
 from zslkit.settings import Plan
 from zslkit.training import checkpoint
@@ -73,9 +74,7 @@ class Trained:
 
 def needed(plan: Plan) -> bool:
     """Whether the plan picks anything, and so needs a fold at all."""
-    protocol = plan.protocol
-    by_epoch = protocol.selection == "validation" and issubclass(plan.kind, GradientModel)
-    return by_epoch or protocol.calibration == "validation" or (protocol.tune and bool(plan.kind.search or plan.kind.mixes))
+    return plan.picks
 
 
 def pick(workshop: Workshop) -> Picks:
@@ -137,7 +136,7 @@ def try_point(workshop: Workshop, point: Point) -> Tried:
 def _search(workshop: Workshop) -> dict[str, Any]:
     """The best point of the grid. Raises TrainingError if none could be trained."""
     protocol = workshop.plan.protocol
-    search = Search(workshop.plan.kind.search, workshop.folder / "search.json", protocol.trials, protocol.fold_seed)
+    search = Search(workshop.plan.kind.search, workshop.folder / TRIED, protocol.trials, protocol.fold_seed)
     tries = workshop.tries or in_turn(lambda point: try_point(workshop, point))
     failed: list[str] = []
 

@@ -189,14 +189,15 @@ def test_a_finished_run_is_found_again_and_not_written_twice(tmp_path: Path) -> 
     assert run.record == a_record() and run.folder == path and run.settings() == {"train": {"lr": 0.1}}
 
 
-def test_a_retired_run_stays_beside_the_new_one(tmp_path: Path) -> None:
+def test_a_retired_run_stays_until_the_new_one_is_done_and_then_beside_it(tmp_path: Path) -> None:
     path = finished_run(tmp_path)
     with RunFolder.open(tmp_path, "toy", "one", 3, KEY) as folder:
         folder.retire()
-        assert not folder.finished and not path.exists() and folder.path.is_dir()
+        assert not folder.finished and folder.path.is_dir() and folder.path != path
+        assert load_run(path).record == a_record() and not list(path.parent.glob("*.replaced-*"))
+        folder.commit(a_record(), some_scores())
         (old,) = path.parent.glob("*.replaced-*")
         assert load_run(old).record == a_record()
-        folder.commit(a_record(), some_scores())
     assert [run.folder for run in find_runs(tmp_path)] == [path]
 
 

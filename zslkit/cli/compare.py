@@ -84,7 +84,7 @@ def compare(
     Nothing in the table was picked on test images; --as-papers-do shows beside it what that would have given.
     """
     form = _format(form, markdown, as_json)
-    check_policy(options["again"], no_run)
+    check_policy(options["again"], no_run, options["reuse_changed"])
     models = list(dict.fromkeys(names))
     find_names(models, dataset)
     state.resumes = True

@@ -59,6 +59,7 @@ def run(
     out: Path,
     trackers: tuple[str, ...],
     again: bool,
+    reuse_changed: bool,
     no_run: bool,
     jobs: int | None,
     backend: Literal["local", "dask", "ray"],
@@ -71,7 +72,7 @@ def run(
 
     The points of a search (--tune) can be tried at once: --jobs, --backend and --scheduler say where.
     """
-    check_policy(again, no_run)
+    check_policy(again, no_run, reuse_changed)
     find_names([model], dataset)
     if no_run:
         given = {"settings": settings, "config": config, "preset": preset, "overrides": overrides(**chosen)}
@@ -101,6 +102,7 @@ def run(
         "deterministic": deterministic,
         "out": out,
         "again": again,
+        "reuse_changed": reuse_changed,
         "trackers": trackers,
     }
     with redirect_stdout(sys.stderr):  # whatever a plugin prints, standard output is the result's

@@ -11,7 +11,7 @@ from zslkit.results.badges import Badges, badges_of_published
 from zslkit.results.comparison import COSTS, METRICS, Block, PickedOnTest, Row, Stat
 from zslkit.results.tables import ON_TEST_TITLE, Cell, Grid, grid, on_test_grid, on_test_notes, plain, remarks
 
-SETTING = ("dataset", "split", "semantics", "backbone", "source", "tuned", "resolution")
+SETTING = ("dataset", "split", "semantics", "backbone", "source", "tuned", "resolution", "images")
 BETWEEN = "|"
 """Between several values in one place of a CSV file: seeds, badges, folders."""
 
@@ -118,7 +118,7 @@ def _csv_rows(block: Block) -> Iterator[dict[str, Any]]:
         known = {name: value for name, value in entry.figures().items() if name in METRICS}
         made = badges_of_published(entry)
         # Where it was measured is its own, and not the block's that it stands beside.
-        where = {"split": None, "semantics": None, "backbone": made.backbone, "source": None, "tuned": entry.tuned}
+        where = {"split": None, "images": None, "semantics": None, "backbone": made.backbone, "source": None, "tuned": entry.tuned}
         how = {"resolution": made.resolution, "protocol": entry.remarks, **_made(made)}
         yield {"kind": "published", "model": entry.method, "input": entry.input, **where, **how, **known}
 
