@@ -243,9 +243,7 @@ class Job:
                 tuned=inputs.tuned,
                 fingerprint=inputs.fingerprint,
             ),
-            fingerprints=schema.Fingerprints(
-                **data.fingerprints(), features=inputs.fingerprint, images=inputs.content
-            ),
+            fingerprints=schema.Fingerprints(**data.fingerprints(), features=inputs.fingerprint, images=inputs.content),
             protocol=schema.ProtocolInfo(
                 training=kind.protocol,
                 selection=plan.protocol.selection,

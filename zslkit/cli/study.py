@@ -82,13 +82,14 @@ def study(
             experiment.resolve(plan.model, plan.dataset, overrides=variant.settings, **common)
         how = {"device": device, "deterministic": deterministic, "out": out, "trackers": trackers, "reuse_changed": reuse_changed}
         shared = {"model": plan.model, "dataset": plan.dataset, **how, **common}
+        # Two values may be written alike in a label, so a job belongs to its variant by its settings.
         jobs = [
-            Job(variant.label, seed, {**shared, "seed": seed, "overrides": dict(variant.settings)})
+            Job(variant.label, seed, {**shared, "seed": seed, "overrides": variant.settings})
             for variant, seed in product(chosen, plan.seeds)
         ]
         results, failures = run_all(jobs, state, reporter_for(), spread)
-    records = {variant.label: [r.record for job, r in results if job.name == variant.label] for variant in chosen}
-    lines = [line(v, records[v.label]) for v in chosen if records[v.label]]
+    records = [[r.record for job, r in results if job.arguments["overrides"] is variant.settings] for variant in chosen]
+    lines = [line(variant, found) for variant, found in zip(chosen, records, strict=True) if found]
     written = report.write(plan, lines, to or out / "studies", file.stem)
     if as_json:
         print_json({**report.as_data(plan, lines), "files": [str(f) for f in written], "failures": failures_json(failures, "variant")})

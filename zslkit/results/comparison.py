@@ -118,6 +118,12 @@ class Block:
     on_test: tuple[PickedOnTest, ...] | None = None
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """What each row is called where it must be told apart: its label, with its badges where another row has the same label."""
+        labels = Counter(row.label for row in self.rows)
+        return tuple(f"{row.label} [{', '.join(row.badges)}]" if labels[row.label] > 1 else row.label for row in self.rows)
+
+    @property
     def calibrated(self) -> bool:
         """Whether H depends on a gamma in some row, so that H without it must be shown too."""
         return any("uncalibrated" not in row.badges for row in self.rows)
