@@ -61,7 +61,8 @@ def found(job: Job, out: Path, reuse: Reuse) -> tuple[Result | None, list[str]]:
     there, notes = load_run(final).record, []
     then, now = there.model.source, job.source
     if now and not then:
-        notes = [f"{final} does not say which source of {job.plan.entry.name} made it, and is taken as it is; --again makes it anew"]
+        name = job.plan.entry.name
+        notes = [f"Older runs of {name} do not say which source of it made them and are taken as they are; --again makes them anew"]
     elif then and (other := changed(then, now)):
         was = f"{final} was made by another source of {job.plan.entry.name} ({_modules(then, other)})"
         if reuse == "same source":

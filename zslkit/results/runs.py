@@ -14,7 +14,7 @@ import logging
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -251,8 +251,17 @@ def load_run(folder: Path) -> Run:
 
 def find_runs(out: Path, on_damage: Callable[[str], None] = _logger.warning) -> list[Run]:
     """All finished runs below `out`, by path. A damaged one is left out, and `on_damage` is told which and why."""
+    return _found(out.glob("*/*/seed*"), on_damage)
+
+
+def find_runs_of(place: Path, seed: int, on_damage: Callable[[str], None] = _logger.warning) -> list[Run]:
+    """The same of one seed, of those in `place` (OUT/DATASET/MODEL)."""
+    return _found(place.glob(f"seed{seed}-*"), on_damage)
+
+
+def _found(folders: Iterable[Path], on_damage: Callable[[str], None]) -> list[Run]:
     runs: list[Run] = []
-    for folder in sorted(out.glob("*/*/seed*")):
+    for folder in sorted(folders):
         if not (_FINISHED.fullmatch(folder.name) and folder.is_dir()):
             continue
         try:
