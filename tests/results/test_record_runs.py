@@ -252,3 +252,27 @@ def test_every_published_row_says_where_it_is_from_or_that_it_is_unconfirmed() -
         assert entry.source or given == doubted, f"{entry.method} on {entry.dataset} has neither source nor mark"
         assert ("unconfirmed" in entry.remarks) == bool(doubted) == (not entry.confirmed)
     assert len({(entry.method, entry.dataset, entry.input) for entry in everything}) == len(everything)
+
+
+def test_a_run_that_goes_on_with_another_source_says_which_modules_changed(tmp_path: Path) -> None:
+    def start(source: dict[str, str]) -> tuple[list[str], dict[str, str]]:
+        with RunFolder.open(tmp_path, "toy", "one", 3, KEY) as folder:
+            other = folder.begin(source)
+            (folder.path / "checkpoint.pt").write_bytes(b"state")
+            return other, dict(folder.source)
+
+    first = {"own": "a", "own.net": "b"}
+    assert start(first) == ([], first)
+    assert start(first) == ([], first)
+    assert start({"own": "a", "own.net": "c"}) == (["own.net"], {"own": "a", "own.net": "changed"})
+    assert start(first) == (["own.net"], {"own": "a", "own.net": "changed"}), "its first part was b's and its second c's"
+    with RunFolder.open(tmp_path, "toy", "one", 3, KEY) as folder:
+        folder.begin(first)
+        folder.commit(a_record(), some_scores())
+        assert not (folder.path / "source.json").exists()
+
+
+def test_a_run_that_left_no_state_starts_with_the_source_of_now(tmp_path: Path) -> None:
+    for source in ({"own": "a"}, {"own": "b"}):
+        with RunFolder.open(tmp_path, "toy", "one", 3, KEY) as folder:
+            assert folder.begin(source) == [] and folder.source == source
