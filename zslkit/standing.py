@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from zslkit.data.folder import read_card
 from zslkit.layers import flat
 from zslkit.results.record import PICKED
 from zslkit.results.runs import Run
+from zslkit.results.source import changed, sources
 from zslkit.settings import Plan, make_plan
 
 
@@ -48,6 +49,20 @@ def standing(runs: Iterable[Run], looked_for: Wanted, seed: int) -> list[Run]:
         and _agree(run, settings, idle)
     ]
     return sorted(found, key=lambda run: (not run.record.elsewhere, run.record.finished))
+
+
+def other_source(runs: Sequence[Run], looked_for: Wanted) -> str:
+    """The sentence that says how many of the runs another source of the model made, "" if none is known to be of one."""
+    plan = looked_for.plan
+    now = sources(plan.entry, plan.kind)
+    then = [run.record.model.source for run in runs]
+    differing = [modules for source in then if source and (modules := changed(source, now))]
+    if not differing:
+        return ""
+    return (
+        f"{len(differing)} of {len(runs)} runs of {plan.entry.name} that are shown were made by another source of it "
+        f"({differing[0][0]} has changed since); without --no-run they are made anew"
+    )
 
 
 def _agree(run: Run, settings: Mapping[str, Any], idle: AbstractSet[str]) -> bool:

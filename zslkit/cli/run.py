@@ -117,13 +117,16 @@ def run(
 def _standing(model: str, dataset: str, seed: int, out: Path, choices: Mapping[str, Any]) -> Run:
     """The newest run that is there. Raises UserError if there is none."""
     from zslkit.results.runs import find_runs
-    from zslkit.standing import standing, wanted
+    from zslkit.standing import other_source, standing, wanted
 
-    found = standing(find_runs(out, tell), wanted(model, dataset, **choices), seed)
+    looked_for = wanted(model, dataset, **choices)
+    found = standing(find_runs(out, tell), looked_for, seed)
     if not found:
         raise UserError(f"No run of {model} on {dataset} with seed {seed} and these settings is finished in {out}; leave --no-run out")
     if len(found) > 1:
         tell(f"{len(found)} runs fit, and this is the newest; the others: {', '.join(str(run.folder) for run in found[:-1])}")
+    if said := other_source(found[-1:], looked_for):
+        tell(said)
     return found[-1]
 
 
