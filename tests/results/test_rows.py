@@ -77,6 +77,18 @@ def test_older_runs_of_one_seed_that_hide_their_budgets_are_no_two_seeds(make: M
     assert [row.label for row in unnamed] == ["alpha (run 000000000001)", "alpha (run 000000000002)"]
 
 
+def test_older_seeds_go_with_the_only_newer_row_that_agrees_in_all_else(make: Make) -> None:
+    def old(number: int, seed: int) -> RunRecord:
+        by = {"selection": "validation", "epoch": 2, "folds": 1, "fold_seed": 0}
+        return run(make, number, seed, config={"train": {"epochs": 2}}, origins={"train.epochs": "picked on validation"}, protocol=by)
+
+    new = run(make, 2, 1, **epochs(9, 3))
+    (row,) = only(compare([old(1, 0), new])).rows
+    assert (row.label, row.seeds) == ("alpha", (0, 1))
+    rows = only(compare([old(1, 0), new, run(make, 3, 1, H=48.0, **epochs(5, 3))])).rows
+    assert [row.label for row in rows] == [f"alpha (train.epochs={asked})" for asked in ("5", "9", "unknown")]
+
+
 def test_weights_made_elsewhere_are_no_further_seed_and_keep_their_badge(make: Make) -> None:
     rows = only(compare([run(make, 1, 0), run(make, 2, 1, elsewhere="theirs.pth, 0123")])).rows
     assert [(row.seeds, "trained elsewhere" in row.badges) for row in rows] == [((0,), False), ((1,), True)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -204,10 +204,7 @@ def optimism(row: Row) -> str:
 
 def _rows(records: list[RunRecord], folders: Mapping[Key, str]) -> tuple[list[Row], list[str]]:
     """The rows, and a sentence for each seed that was run more than once with one outcome."""
-    groups: dict[str, list[RunRecord]] = defaultdict(list)
-    for record in records:
-        groups[_row_key(record)].append(record)
-    parts = [part for members in groups.values() for part in _parts(members)]
+    parts = [part for members in _groups(records) for part in _parts(members)]
     of_model: dict[str, list[RunRecord]] = defaultdict(list)
     for part in parts:
         of_model[part[0].model.name].append(part[0])
@@ -227,13 +224,40 @@ def _rows(records: list[RunRecord], folders: Mapping[Key, str]) -> tuple[list[Ro
     return marked, repeated
 
 
-def _row_key(record: RunRecord) -> str:
-    """Runs that share this differ in nothing but the seed, and in what decides nothing."""
+def _groups(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
+    """The records by what makes a row.
+
+    Older ones do not say what was asked for where validation picked something: they go with the newer ones that agree in all else, if
+    those agree among themselves.
+    """
+    hidden = {frozenset(_hidden(r)) for r in records} - {frozenset()}
+    groups = _by(records, _row_key)
+    newer = {key: members for key, members in groups.items() if not _hidden(members[0])}
+    bare: dict[str, set[str]] = defaultdict(set)
+    for key, members in newer.items():
+        for keys in hidden:
+            bare[_row_key(members[0], keys)].add(key)
+    for key, members in groups.items():
+        if key not in newer and len(bare[key]) == 1:
+            newer[next(iter(bare[key]))] += members
+        elif key not in newer:
+            newer[key] = members
+    return list(newer.values())
+
+
+def _hidden(record: RunRecord) -> set[str]:
+    """The settings of an older record that validation picked."""
+    return {key for key, origin in record.origins.items() if origin == PICKED}
+
+
+def _row_key(record: RunRecord, without: Set[str] = frozenset()) -> str:
+    """Runs that share this differ in nothing but the seed, and in what decides nothing. without: settings not to look at."""
     model = record.model
     # Badges too: what stands with the row must be true of every run in it.
     made = badges_of(record).as_data()
     names = [model.name, model.distribution, model.version, model.class_path]
-    return json.dumps([names, _fed(record), made, _asked(record)], sort_keys=True, default=str)
+    asked = {key: value for key, value in _asked(record).items() if key not in without}
+    return json.dumps([names, _fed(record), made, asked], sort_keys=True, default=str)
 
 
 def _asked(record: RunRecord) -> dict[str, Any]:
@@ -242,12 +266,8 @@ def _asked(record: RunRecord) -> dict[str, Any]:
     Features are left out, since their fingerprint stands for them. What validation picked may
     differ from seed to seed and is still one way of making the row.
     """
-    idle = _idle(record)
-    return {
-        key: value
-        for key, value in _flat(record).items()
-        if key not in idle and not key.startswith("features.") and record.origins.get(key) != PICKED
-    }
+    without = _idle(record) | _hidden(record)
+    return {key: value for key, value in _flat(record).items() if key not in without and not key.startswith("features.")}
 
 
 def _idle(record: RunRecord) -> set[str]:
@@ -272,17 +292,17 @@ def _parts(members: Sequence[RunRecord]) -> list[list[RunRecord]]:
     members = sorted(members, key=lambda r: r.finished)
     sources = {source for r in members if (source := combined(r.model.source))}
     only = next(iter(sources)) if len(sources) == 1 else ""
-    parts = _grouped(members, lambda r: combined(r.model.source) or only)
+    parts = list(_by(members, lambda r: combined(r.model.source) or only).values())
     for key in (lambda r: json.dumps(_told(r), sort_keys=True, default=str), lambda r: r.identity):
-        parts = [smaller for part in parts for smaller in (_grouped(part, key) if _contradicts(part) else [part])]
+        parts = [smaller for part in parts for smaller in (_by(part, key).values() if _contradicts(part) else [part])]
     return parts
 
 
-def _grouped(records: Iterable[RunRecord], key: Callable[[RunRecord], str]) -> list[list[RunRecord]]:
+def _by(records: Iterable[RunRecord], key: Callable[[RunRecord], str]) -> dict[str, list[RunRecord]]:
     groups: dict[str, list[RunRecord]] = defaultdict(list)
     for record in records:
         groups[key(record)].append(record)
-    return list(groups.values())
+    return groups
 
 
 def _contradicts(records: Iterable[RunRecord]) -> bool:
@@ -352,7 +372,7 @@ def _stated(record: RunRecord, features: bool) -> dict[str, Any]:
     """What decides the row, by key, without what badges say. features: with the settings of those."""
     model = record.model
     found: dict[str, Any] = {"": f"{model.distribution} {model.version}", "class": model.class_path}
-    found |= {key: value for key, value in _asked(record).items() if key not in _BADGED}
+    found |= {key: value for key, value in _asked(record).items() if key not in _BADGED} | dict.fromkeys(_hidden(record), "unknown")
     if features:
         found |= {key: value for key, value in _flat(record).items() if key.startswith("features.")}
     return found | ({"source": combined(model.source)[:8]} if model.source else {})
@@ -365,8 +385,9 @@ def _fed(record: RunRecord) -> tuple[str, str]:
 
 def _told(record: RunRecord) -> dict[str, Any]:
     """All that tells runs apart that nothing in `_stated` does."""
-    picked = {key: value for key, value in _flat(record).items() if record.origins.get(key) == PICKED} | record.protocol.picked
-    given = {key: value for key, value in _flat(record).items() if key not in picked or key in record.protocol.picked}
+    hidden = _hidden(record)
+    picked = {key: value for key, value in _flat(record).items() if key in hidden} | record.protocol.picked
+    given = {key: value for key, value in _flat(record).items() if key not in hidden}
     return given | {f"picked {key}": value for key, value in picked.items()} | {"trained elsewhere": record.elsewhere}
 
 
