@@ -59,6 +59,7 @@ def run(out: Path, **more: Any) -> tuple[Result, list[str]]:
 def test_a_run_of_another_source_is_made_anew_and_told_and_taken_only_where_asked(tmp_path: Path, source: Source) -> None:
     first, told = run(tmp_path)
     assert first.record.model.source == source.now and told == []
+    assert (first.record.protocol.folds, first.record.protocol.fold_seed, first.record.protocol.picked) == (None, None, {})
     assert run(tmp_path)[0].reused
     source.now["own.model"] = "b" * 16
     taken, told = run(tmp_path, reuse_changed=True)

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -202,7 +201,7 @@ class Job:
         used = self._picks
         by_epochs = issubclass(kind, GradientModel) and self.elsewhere is None
         epochs = picks.config.train.epochs if by_epochs else None  # type: ignore[attr-defined]
-        used = picks.config.model_dump(mode="json")
+        settings = picks.config.model_dump(mode="json")
         home = folder_of(kind)
         return schema.RunRecord(
             identity=key,
@@ -253,7 +252,7 @@ class Job:
                 fold_seed=plan.protocol.fold_seed if used else None,
                 folds=plan.protocol.folds if used else None,
                 tuned=sorted(key for key in picks.changes if key != "train.epochs"),
-                picked={key: reduce(getitem, key.split("."), used) for key in sorted(picks.changes)},
+                picked={key: reduce(_below, key.split("."), settings) for key in sorted(picks.changes)},
                 validation=dict(picks.figures),
             ),
             metrics=schema.Figures(**metrics.figures()),
@@ -270,6 +269,10 @@ class Job:
             started=started,
             finished=now(),
         )
+
+
+def _below(settings: Any, name: str) -> Any:
+    return settings[name]
 
 
 @dataclass(frozen=True)

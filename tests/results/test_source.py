@@ -40,7 +40,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def of(target: str = "own.model:Mine") -> dict[str, str]:
     """As a process that has just started finds it."""
-    sources.cache_clear()
+    source._READ.clear()
     source._spec.cache_clear()
     importlib.invalidate_caches()
     point = EntryPoint("mine", target, "zslkit.models")

@@ -24,13 +24,21 @@ CHANGED: Final = "changed"
 """In the place of a digest: the module was changed between two starts of the run."""
 
 
-@lru_cache(maxsize=64)
+_READ: dict[tuple[Entry, type], dict[str, str]] = {}
+
+
 def sources(entry: Entry, kind: type) -> dict[str, str]:
     """Module -> 16 hex digits of its file, of the model class `kind` that `entry` has loaded.
 
     Line endings, compiled files and the place of the package change nothing. Nothing is imported. A
-    module without a file (made in memory, in a zip) is left out.
+    module without a file (made in memory, in a zip) is left out. Read once in a process.
     """
+    if (entry, kind) not in _READ:
+        _READ[entry, kind] = _read(entry, kind)
+    return dict(_READ[entry, kind])
+
+
+def _read(entry: Entry, kind: type) -> dict[str, str]:
     starts = {entry.target.partition(":")[0].strip(), kind.__module__}
     tops = {name.partition(".")[0] for name in starts} | set(_tops(entry))
     homes = {home for top in tops if (home := _home(top)) is not None}
