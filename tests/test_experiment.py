@@ -163,7 +163,9 @@ def test_validation_picks_and_says_so(tmp_path: Path) -> None:
     record = run(tmp_path, settings=settings).record
     assert (record.protocol.selection, record.protocol.calibration, record.protocol.fold_seed) == ("validation", "validation", 0)
     assert record.protocol.epoch in (1, 2, 3)
-    assert record.origins["train.epochs"] == "picked on validation"
+    assert record.protocol.picked == {"train.epochs": record.protocol.epoch}
+    assert record.config["train"]["epochs"] == 3 and record.origins["train.epochs"] == "option"
+    assert record.used["train"]["epochs"] == record.protocol.epoch
     assert set(record.protocol.validation) == {"T1", "U", "S", "H", "AUSUC"}
 
 

@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from zslkit.data.store import images_digest
 from zslkit.dataset import Dataset
 from zslkit.errors import DataError
 from zslkit.evaluation.bootstrap import resample
 from zslkit.evaluation.outcomes import SAMPLED, Outcomes, same_images, together
 from zslkit.evaluation.sets import AnsweredSets
 from zslkit.evaluation.significance import Difference, McNemar, mcnemar, paired_difference
+from zslkit.layers import flat
 from zslkit.results.record import RunRecord
 from zslkit.results.runs import Run
-from zslkit.standing import flat
 from zslkit.verdicts import outcomes_of, run_sets
 
 RESAMPLES = 2000
@@ -81,10 +82,16 @@ def outcome(a: Run, b: Run, dataset: Dataset | None = None) -> Outcome:
 
     Raises DataError if the scores of one cannot be read, or if the two were tested on different images.
     """
-    if a.record.fingerprints.split != b.record.fingerprints.split:
+    left_data, right_data = a.record.fingerprints, b.record.fingerprints
+    if left_data.split != right_data.split:
         raise DataError(
-            f"{a.folder} and {b.folder} were made on different splits ({a.record.fingerprints.split[:8]}, "
-            f"{b.record.fingerprints.split[:8]}), so their images cannot be paired"
+            f"{a.folder} and {b.folder} were made on different splits ({left_data.split[:8]}, "
+            f"{right_data.split[:8]}), so their images cannot be paired"
+        )
+    if left_data.images and right_data.images and left_data.images != right_data.images:
+        raise DataError(
+            f"{a.folder} and {b.folder} have one split and were made on other images ({left_data.images[:8]}, "
+            f"{right_data.images[:8]}), so those cannot be paired"
         )
     (sets_a, classes), (sets_b, other_classes) = run_sets(a), run_sets(b)
     left, right = outcomes_of(a, sets_a), outcomes_of(b, sets_b)
@@ -136,6 +143,9 @@ def dataset_of(run: Run, root: Path) -> Dataset:
     from zslkit.data.catalog import is_card, load_dataset
 
     dataset = load_dataset(str(root) if is_card(str(root)) else run.record.dataset.name, root)
-    if dataset.fingerprints()["split"] != run.record.fingerprints.split:
+    then = run.record.fingerprints
+    if dataset.fingerprints()["split"] != then.split:
         raise DataError(f"{dataset.name} below {root} has another split than the run {run.folder}; give the --data-root of that time")
+    if dataset.images is not None and then.images and run.record.features.size and images_digest(dataset.images) != then.images:
+        raise DataError(f"{dataset.name} below {root} has other images than the run {run.folder}; give the --data-root of that time")
     return dataset

@@ -39,6 +39,10 @@ class TrainingError(ZslkitError):
     """Training cannot go on, for instance because a loss term is not finite."""
 
 
+class OutOfMemory(TrainingError):
+    """The device has no room for a training step: a matter of the machine, and not of the settings."""
+
+
 class MissingWeights(UserError):
     """A backbone was asked for whose pretrained weights are nowhere to be found."""
 

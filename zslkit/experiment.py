@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,21 @@ from typing import Any
 from zslkit import ranks, selection, tracking
 from zslkit.data.catalog import DATASETS, is_card, load_dataset
 from zslkit.data.unreadable import readable
+from zslkit.dataset import Dataset
 from zslkit.determinism import deterministic as only_deterministic
 from zslkit.devices import choose_device as choose_device
 from zslkit.job import Elsewhere as Elsewhere
 from zslkit.job import Job
 from zslkit.layers import Settings
 from zslkit.progress import Reporter, Silent
+from zslkit.results.runs import find_runs_of, run_path
 from zslkit.search import Tries
 from zslkit.seeds import check_seed
 from zslkit.settings import make_plan
 from zslkit.shared_run import Result as Result
-from zslkit.shared_run import result_of
-from zslkit.training.source import choose_input, prepare
+from zslkit.shared_run import Reuse, found, result_of
+from zslkit.standing import Wanted, standing, wanted
+from zslkit.training.source import Inputs, choose_input, prepare
 
 
 def resolve(
@@ -53,6 +57,7 @@ def run(
     device: str = "auto",
     out: str | Path = "runs",
     again: bool = False,
+    reuse_changed: bool = False,
     deterministic: bool = False,
     reporter: Reporter | None = None,
     trained: Elsewhere | None = None,
@@ -62,6 +67,7 @@ def run(
     """Train `model` on the trainval images of `dataset`, evaluate it, and keep everything in a run folder below `out`.
 
     A run that is there already is given back as it is, unless `again`; an interrupted one goes on where it stopped.
+    One that another source of the model made is made anew, unless `reuse_changed`.
     deterministic: see zslkit.determinism; it decides no identity, since it moves results by rounding at most.
     trained: weights of another program instead of a training; then nothing is picked on validation.
     trackers: names of those that are told how the run goes; they decide nothing of it, and a run that is there is not told again.
@@ -75,7 +81,11 @@ def run(
         with ranks.in_turn():
             ready = tracking.load(trackers)  # first, so that one that cannot be used costs nothing
         job = _job(model, dataset, seed, data_root, device, reporter, choices)
-        return result_of(replace(job, elsewhere=trained, trackers=ready, tries=tries), Path(out), again)
+        return result_of(replace(job, elsewhere=trained, trackers=ready, tries=tries), Path(out), _reuse(again, reuse_changed))
+
+
+def _reuse(again: bool, reuse_changed: bool) -> Reuse:
+    return "none" if again else "any source" if reuse_changed else "same source"
 
 
 def workshop(
@@ -101,18 +111,88 @@ def workshop(
     return job.workshop(folder, lambda **row: None)
 
 
-def _job(model: str, dataset: str, seed: int, data_root: str | Path, device: str, reporter: Reporter, choices: Mapping[str, Any]) -> Job:
+class Finder:
+    """Finds finished runs and makes none.
+
+    What several runs share is opened once, and only where a record says that a run may be there: its place hangs on data and inputs.
+    """
+
+    def __init__(self) -> None:
+        self._wanted: dict[str, Wanted] = {}
+        self._jobs: dict[str, Job] = {}
+        self._opened: dict[str, Any] = {}
+
+    def find(
+        self,
+        model: str,
+        dataset: str,
+        *,
+        seed: int,
+        data_root: str | Path,
+        device: str,
+        out: Path,
+        again: bool = False,
+        reuse_changed: bool = False,
+        deterministic: bool = False,
+        reporter: Reporter,
+        trackers: Sequence[str] = (),
+        **choices: Any,
+    ) -> tuple[Result | None, list[str]]:
+        """What `run` with these arguments would give back, None if it would make a run; and what it would say of that.
+
+        trackers: decide nothing. Raises what `run` raises before it trains.
+        """
+        if again:
+            return None, []
+        key = json.dumps([model, dataset, str(data_root), device, choices], default=str)
+        if key not in self._wanted:
+            self._wanted[key] = wanted(model, dataset, **choices)
+        looked_for = self._wanted[key]
+        beside = run_path(Path(out), looked_for.dataset, looked_for.plan.entry.name, seed, "").parent
+        there = find_runs_of(beside, seed, lambda told: None)
+        if not any(not run.record.elsewhere for run in standing(there, looked_for, seed)):
+            return None, []
+        with only_deterministic(deterministic):
+            if key not in self._jobs:
+                self._jobs[key] = _job(model, dataset, seed, data_root, device, reporter, choices, self._opened)
+            return found(replace(self._jobs[key], seed=seed, reporter=reporter), Path(out), _reuse(again, reuse_changed))
+
+
+def _job(
+    model: str,
+    dataset: str,
+    seed: int,
+    data_root: str | Path,
+    device: str,
+    reporter: Reporter,
+    choices: Mapping[str, Any],
+    opened: dict[str, Any] | None = None,
+) -> Job:
+    """opened: what other jobs have opened, to be shared and added to."""
     check_seed(seed)
+    shared = {} if opened is None else opened
+
+    def once(key: str, make: Callable[[], Any]) -> Any:
+        if key not in shared:
+            shared[key] = make()
+        return shared[key]
+
     with ranks.in_turn():
         plan = make_plan(model, dataset, **choices)
         where = choose_device(device)
         encoder = plan.encoder()  # before the data, since weights that are missing are told at once then
-        data = load_dataset(dataset, data_root)
+        place = f"{dataset} {data_root}"
+        data: Dataset = once(place, lambda: load_dataset(dataset, data_root))
         kind = choose_input(plan.kind.inputs, plan.features, data, plan.entry.name)
         began = time.monotonic()
         if plan.features.skip_bad:
-            data = readable(data, reporter)
-    inputs = prepare(data, plan.features, kind, where, reporter, encoder)
+            whole = data
+            data = once(f"readable {place}", lambda: readable(whole, reporter))
+
+    def make() -> Inputs:
+        return prepare(data, plan.features, kind, where, reporter, encoder)
+
+    inputs = make() if encoder is not None else once(f"{place} {where} {kind} {plan.features.model_dump_json()}", make)
     return Job(plan, data, inputs, seed, where, reporter, time.monotonic() - began, _published_as(dataset))
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from zslkit.results.attribute_scores import pack
 from zslkit.results.provenance import environment, git_state, now
 from zslkit.results.runs import RunFolder, identity, run_path
 from zslkit.results.scores import Scores, ScoreStream
+from zslkit.results.source import folder_of, sources
 from zslkit.search import Tries
 from zslkit.settings import Plan
 from zslkit.tracker import RunInfo
@@ -73,7 +75,7 @@ class Job:
             | given
             | {
                 "model": [entry.name, entry.distribution, entry.version, f"{kind.__module__}:{kind.__qualname__}"],
-                "config": self.plan.values,
+                "config": self.plan.deciding,
                 "data": self.data.fingerprints(),
                 "features": [self.inputs.kind, self.inputs.fingerprint],
                 "seed": self.seed,
@@ -84,6 +86,11 @@ class Job:
         """What trackers are told before the run."""
         entry = self.plan.entry
         return RunInfo(folder.final, key, entry.name, entry.origin, self.data.name, self.seed, self.plan.values)
+
+    @property
+    def source(self) -> dict[str, str]:
+        """What the model's source is now, by module."""
+        return sources(self.plan.entry, self.plan.kind)
 
     @property
     def key(self) -> str:
@@ -124,7 +131,7 @@ class Job:
             peak_memory_mb=peak_mb(self.device),
         )
         optimistic = {"H_gamma_on_test": peak(sets.curve())[1], **done.watched}
-        return self._record(key, picks, metrics, plain, optimistic, costs, started), scores
+        return self._record(key, picks, metrics, plain, optimistic, costs, started, folder.source), scores
 
     def scores(self, model: Model) -> ScoreStream:
         split, labels = self.data.split, self.data.labels
@@ -187,14 +194,15 @@ class Job:
         optimistic: dict[str, float],
         costs: schema.Costs,
         started: str,
+        source: Mapping[str, str],
     ) -> schema.RunRecord:
         plan, data, inputs = self.plan, self.data, self.inputs
         entry, kind, split = plan.entry, plan.kind, data.split
         used = self._picks
         by_epochs = issubclass(kind, GradientModel) and self.elsewhere is None
         epochs = picks.config.train.epochs if by_epochs else None  # type: ignore[attr-defined]
-        config = plan.values | picks.config.model_dump(mode="json")
-        origins = {**plan.origins, **dict.fromkeys(picks.changes, "picked on validation")}
+        settings = picks.config.model_dump(mode="json")
+        home = folder_of(kind)
         return schema.RunRecord(
             identity=key,
             model=schema.ModelInfo(
@@ -205,6 +213,8 @@ class Job:
                 protocol=kind.protocol,
                 citation=kind.citation,
                 pretraining_note=kind.pretraining_note,
+                source=dict(source),
+                git=git_state(home) if home is not None else None,
             ),
             dataset=schema.DatasetInfo(
                 name=data.name,
@@ -220,8 +230,8 @@ class Job:
                 n_skipped=len(data.skipped),
             ),
             seed=self.seed,
-            config=config,
-            origins=origins,
+            config=plan.values,
+            origins=dict(plan.origins),
             features=schema.FeatureInfo(
                 input=inputs.kind,
                 backbone=inputs.backbone,
@@ -232,7 +242,7 @@ class Job:
                 tuned=inputs.tuned,
                 fingerprint=inputs.fingerprint,
             ),
-            fingerprints=schema.Fingerprints(**data.fingerprints(), features=inputs.fingerprint),
+            fingerprints=schema.Fingerprints(**data.fingerprints(), features=inputs.fingerprint, images=inputs.content),
             protocol=schema.ProtocolInfo(
                 training=kind.protocol,
                 selection=plan.protocol.selection,
@@ -242,6 +252,7 @@ class Job:
                 fold_seed=plan.protocol.fold_seed if used else None,
                 folds=plan.protocol.folds if used else None,
                 tuned=sorted(key for key in picks.changes if key != "train.epochs"),
+                picked={key: reduce(_below, key.split("."), settings) for key in sorted(picks.changes)},
                 validation=dict(picks.figures),
             ),
             metrics=schema.Figures(**metrics.figures()),
@@ -258,6 +269,10 @@ class Job:
             started=started,
             finished=now(),
         )
+
+
+def _below(settings: Any, name: str) -> Any:
+    return settings[name]
 
 
 @dataclass(frozen=True)

@@ -157,6 +157,18 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
+def flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested settings by dotted key; an empty section is a value of its own."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        key = f"{before}{name}"
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, f"{key}.")
+        else:
+            found[key] = value
+    return found
+
+
 def _place(values: dict[str, Any], key: str, value: Any, where: str) -> None:
     *parents, last = key.split(".")
     for parent in parents:

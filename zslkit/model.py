@@ -141,7 +141,10 @@ class Trainer(Protocol):
     device: torch.device
 
     def train(self, model: GradientModel, view: TrainingView) -> None:
-        """The harness's gradient loop over model.loss (sampling, precision, checkpoints, resume, progress)."""
+        """The harness's gradient loop over model.loss (sampling, precision, checkpoints, resume, progress).
+
+        Each call is a training of its own; of several, no epoch can be picked on validation.
+        """
         ...
 
     def stage(self, name: str, epochs: int, keeps: Mapping[str, Kept], *, steps: int = 1, mend: str = "lower the learning rate") -> Stage:
@@ -213,7 +216,7 @@ class Model(nn.Module):
     presets: ClassVar[str] = ""
     """Folder of <dataset>.yaml files, relative to the module's own."""
     search: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
-    """Grid of config keys that --tune searches on validation."""
+    """Grid of config keys, dotted ones too, that --tune searches on validation."""
     mixes: ClassVar[Mapping[str, tuple[float, ...]]] = {}
     """Grid of config keys that matter only to `scores`, so that --tune needs no retraining for them."""
     Config: ClassVar[type[ModelConfig]] = ModelConfig

@@ -14,8 +14,8 @@ from zslkit.config import Input
 from zslkit.errors import DataError, UserError
 from zslkit.fitting import make_model
 from zslkit.model import Model
-from zslkit.progress import Reporter
-from zslkit.reopen import plan_of, reopen
+from zslkit.progress import Reporter, Silent
+from zslkit.reopen import plan_of, reopen, tell_of_source
 from zslkit.results import known
 from zslkit.results.known import Known
 from zslkit.results.runs import WEIGHTS, Run, load_run
@@ -69,6 +69,7 @@ def open_portable(
     own = plan.features.weights == "trainval" and not said.tuned and plan.encoder() is None
     if facts is None or own:
         return _with_dataset(run, data_root, device, reporter, own)
+    tell_of_source(run, plan, reporter or Silent())
     trained = weights.read(run.folder / WEIGHTS)
     model, sight = _made(run, plan, facts, device)
     weights.fill(model, trained, run.folder / WEIGHTS)

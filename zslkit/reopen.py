@@ -27,6 +27,7 @@ from zslkit.model import Model
 from zslkit.progress import Reporter, Silent
 from zslkit.results.record import Environment, RunRecord
 from zslkit.results.runs import WEIGHTS, Run, load_run
+from zslkit.results.source import changed, sources
 from zslkit.settings import MODELS, Plan
 from zslkit.sight import Pixels, Sight
 from zslkit.training import weights
@@ -107,12 +108,15 @@ def reopen(folder: Path, data_root: str | Path = "data", device: torch.device | 
     record = run.record
     trained = weights.read(run.folder / WEIGHTS)
     plan = plan_of(run)
+    tell_of_source(run, plan, reporter)
     dataset = _dataset(run, Path(data_root))
     if plan.features.skip_bad:
         dataset = readable(dataset, reporter)
     _compare(run, dataset.name, dataset.fingerprints())
     with _as_then(record.environment):
         inputs = prepare(dataset, plan.features, record.features.input, device, reporter, plan.encoder())
+    if record.fingerprints.images:
+        _compare(run, dataset.name, {"images": inputs.content})
     if not inputs.tuned:  # else the backbone's weights are the run's own
         _compare(run, dataset.name, {"features": inputs.fingerprint})
     model = make_model(plan.kind, plan.config, dataset, inputs, record.seed, device)
@@ -143,6 +147,13 @@ def plan_of(run: Run) -> Plan:
             f"install {said.distribution} {said.version}, which made it, or run again"
         ) from error
     return Plan(entry, kind, features, protocol, config, dict(run.record.origins))
+
+
+def tell_of_source(run: Run, plan: Plan, reporter: Reporter) -> None:
+    """Say so if the model's source is another than the one that made the run."""
+    then = run.record.model.source
+    if then and (other := changed(then, sources(plan.entry, plan.kind))):
+        reporter.note(f"{other[0]} is not what {run.folder} was made with, so {plan.entry.name} may answer otherwise than its record says")
 
 
 def _dataset(run: Run, root: Path) -> Dataset:

@@ -21,11 +21,8 @@ AT_ONCE = 8
 """Points that a sampler proposes before it hears of their figures, so that they can be tried beside each other. It is the same
 whatever number really is, since what is tried must not depend on how many processes there are."""
 
-Place = tuple[int, ...]
-"""A point of the grid: the place of each key's value among its values."""
-
 Point = Mapping[str, Any]
-"""The same with the values themselves."""
+"""A point of the grid: key -> one of its values."""
 
 
 @dataclass(frozen=True)
@@ -68,37 +65,36 @@ class Search:
         """
         tried = self._read()
         ranks.wait()  # nothing is written before all processes of the run have read it
-        best: tuple[float, Place | None] = (LOST, None)
+        best: tuple[float, Point | None] = (LOST, None)
         proposals = self._every() if self._trials is None else self._sampled()
         heard: list[float] | None = None
         while True:
             try:
-                places = proposals.send(heard) if heard is not None else next(proposals)
+                points = proposals.send(heard) if heard is not None else next(proposals)
             except StopIteration:
-                return None if best[1] is None else self._point(best[1])
-            self._try(places, tried, tries, told)
-            heard = [tried[place]["H"] for place in places]
-            best = max([best, *zip(heard, places, strict=True)], key=lambda pair: pair[0])
+                return None if best[1] is None else dict(best[1])
+            self._try(points, tried, tries, told)
+            heard = [tried[_name(point)]["H"] for point in points]
+            best = max([best, *zip(heard, points, strict=True)], key=lambda pair: pair[0])
 
-    def _try(self, places: Sequence[Place], tried: dict[Place, dict[str, float]], tries: Tries, told: Callable[[float], None]) -> None:
-        """Fill `tried` with those of the places that are missing."""
-        new = [place for place in dict.fromkeys(places) if place not in tried]
-        for place in places:
-            if place in tried:
-                told(tried[place]["H"])
-        for number, outcome in tries([self._point(place) for place in new]) if new else ():
-            tried[new[number]] = dict(outcome.figures)
+    def _try(self, points: Sequence[Point], tried: dict[str, dict[str, float]], tries: Tries, told: Callable[[float], None]) -> None:
+        """Fill `tried` with those of the points that are missing."""
+        names = [_name(point) for point in points]
+        new = {name: point for name, point in zip(names, points, strict=True) if name not in tried}
+        for name in names:
+            if name in tried:
+                told(tried[name]["H"])
+        asked = list(new)
+        for number, outcome in tries(list(new.values())) if new else ():
+            tried[asked[number]] = dict(outcome.figures)
             self._write(tried)
-            for _ in range(places.count(new[number])):  # a sampler may propose a point twice
+            for _ in range(names.count(asked[number])):  # a sampler may propose a point twice
                 told(outcome.figures["H"])
 
-    def _point(self, place: Place) -> dict[str, Any]:
-        return {key: values[i] for (key, values), i in zip(self._grid.items(), place, strict=True)}
+    def _every(self) -> Generator[list[Point], list[float], None]:
+        yield [dict(zip(self._grid, values, strict=True)) for values in product(*self._grid.values())]
 
-    def _every(self) -> Generator[list[Place], list[float], None]:
-        yield list(product(*(range(len(values)) for values in self._grid.values())))
-
-    def _sampled(self) -> Generator[list[Place], list[float], None]:
+    def _sampled(self) -> Generator[list[Point], list[float], None]:
         try:
             import optuna
         except ImportError as error:
@@ -112,27 +108,31 @@ class Search:
         for begun in range(0, self._trials, AT_ONCE):
             trials = [study.ask() for _ in range(min(AT_ONCE, self._trials - begun))]
             heard = yield [
-                tuple(trial.suggest_categorical(key, list(range(len(values)))) for key, values in self._grid.items()) for trial in trials
+                {key: values[trial.suggest_categorical(key, list(range(len(values))))] for key, values in self._grid.items()}
+                for trial in trials
             ]
             for trial, h in zip(trials, heard, strict=True):
                 study.tell(trial, h)
 
-    def _read(self) -> dict[Place, dict[str, float]]:
+    def _read(self) -> dict[str, dict[str, float]]:
+        """The figures of each point by its name, those of points that the grid no longer has among them."""
         if not self._kept.is_file():
             return {}
         check_permitted(self._kept)
         try:
             rows = parse_json(read_small(self._kept))
-            return {tuple(row["place"]): {**row["figures"], "H": float(row["figures"]["H"])} for row in rows}
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return {_name(row["point"]): {**row["figures"], "H": float(row["figures"]["H"])} for row in rows}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"The tried settings in {self._kept} are damaged ({error}); remove that file and run again") from error
 
-    def _write(self, tried: Mapping[Place, Mapping[str, float]]) -> None:
+    def _write(self, tried: Mapping[str, Mapping[str, float]]) -> None:
         if not ranks.first():
             return
-        rows = [
-            {"place": place, "point": {key: str(v) for key, v in self._point(place).items()}, "figures": figures}
-            for place, figures in tried.items()
-        ]
+        rows = [{"point": json.loads(name), "figures": figures} for name, figures in tried.items()]
         with replacing(self._kept) as beside:
             beside.write_text(json.dumps(rows), encoding="utf-8")
+
+
+def _name(point: Point) -> str:
+    """The same for the same settings, whatever place they have in the grid: a kept point may be of another one."""
+    return json.dumps({key: str(value) for key, value in sorted(point.items())})

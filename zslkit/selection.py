@@ -14,12 +14,13 @@ import torch
 
 from zslkit import ranks
 from zslkit.dataset import Dataset
-from zslkit.errors import TrainingError
+from zslkit.errors import DataError, OutOfMemory, TrainingError
 from zslkit.evaluation.gzsl import VALIDATION_NAMES, measure, peak
 from zslkit.evaluation.sets import answered_sets
 from zslkit.fitting import fit, make_model, score_batches
 from zslkit.model import GradientConfig, GradientModel, Model, ModelConfig
 from zslkit.progress import Reporter
+from zslkit.results.runs import TRIED
 from zslkit.search import LOST, Point, Search, Tried, Tries, in_turn
 from zslkit.settings import Plan
 from zslkit.training import checkpoint
@@ -73,9 +74,7 @@ class Trained:
 
 def needed(plan: Plan) -> bool:
     """Whether the plan picks anything, and so needs a fold at all."""
-    protocol = plan.protocol
-    by_epoch = protocol.selection == "validation" and issubclass(plan.kind, GradientModel)
-    return by_epoch or protocol.calibration == "validation" or (protocol.tune and bool(plan.kind.search or plan.kind.mixes))
+    return plan.picks
 
 
 def pick(workshop: Workshop) -> Picks:
@@ -91,8 +90,7 @@ def pick(workshop: Workshop) -> Picks:
     config = plan.with_config(changes)
     trained = [_train(workshop, fold, config, _named("validation", fold)) for fold in workshop.folds]
     if protocol.tune and plan.kind.mixes:
-        mixes = _mix(workshop, trained)
-        changes |= mixes
+        changes |= _mix(workshop, trained, changes)
         config = trained[0].model.config
     if trained[0].history:
         epoch = _best_epoch([t.history for t in trained])
@@ -125,11 +123,17 @@ def _named(name: str, fold: Fold) -> str:
 
 
 def try_point(workshop: Workshop, point: Point) -> Tried:
-    """Train on every fold with the settings of this point of the grid: the means of the figures."""
+    """Train on every fold with the settings of this point of the grid: the means of the figures.
+
+    Raises OutOfMemory if the device has no room for it: which point is best must not hang on that.
+    """
     config = workshop.plan.with_config(point)
     try:
         trained = [_train(workshop, fold, config, _named("trial", fold), quiet=True) for fold in workshop.folds]
         return Tried(_mean(judge(workshop, t.fold, t.model) for t in trained)[1])
+    except OutOfMemory as error:
+        said = ", ".join(f"{key}={value}" for key, value in point.items())
+        raise OutOfMemory(f"The point {said} of the search could not be tried, so none is picked: {error}") from error
     except TrainingError as error:  # a grid reaches into settings that do not work; the others are still worth trying
         return Tried({"H": LOST}, str(error))
 
@@ -137,7 +141,7 @@ def try_point(workshop: Workshop, point: Point) -> Tried:
 def _search(workshop: Workshop) -> dict[str, Any]:
     """The best point of the grid. Raises TrainingError if none could be trained."""
     protocol = workshop.plan.protocol
-    search = Search(workshop.plan.kind.search, workshop.folder / "search.json", protocol.trials, protocol.fold_seed)
+    search = Search(workshop.plan.kind.search, workshop.folder / TRIED, protocol.trials, protocol.fold_seed)
     tries = workshop.tries or in_turn(lambda point: try_point(workshop, point))
     failed: list[str] = []
 
@@ -158,20 +162,24 @@ def _search(workshop: Workshop) -> dict[str, Any]:
     return best
 
 
-def _mix(workshop: Workshop, trained: Sequence[Trained]) -> dict[str, Any]:
-    grid = workshop.plan.kind.mixes
+def _mix(workshop: Workshop, trained: Sequence[Trained], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The best of the mixes, which all models have at the end. changes: what was picked before."""
+    plan, grid = workshop.plan, workshop.plan.kind.mixes
     best: tuple[float, dict[str, Any]] = (-1.0, {})
-    before = trained[0].model.config
+
+    def give(point: Mapping[str, Any]) -> None:
+        config = plan.with_config({**changes, **point})
+        for t in trained:
+            t.model.config = config
+
     for values in product(*grid.values()):
         point = dict(zip(grid, values, strict=True))
-        for t in trained:
-            t.model.config = before.model_copy(update=point)
+        give(point)
         figures = _mean(judge(workshop, t.fold, t.model) for t in trained)[1]
         workshop.log(phase="mix", **point, **figures)
         if figures["H"] > best[0]:
             best = (figures["H"], point)
-    for t in trained:
-        t.model.config = before.model_copy(update=best[1])
+    give(best[1])
     return best[1]
 
 
@@ -203,7 +211,12 @@ def _train(workshop: Workshop, fold: Fold, config: ModelConfig, name: str, quiet
     if observer is None or not observer.history:
         return Trained(fold, model)
     ranks.wait()  # the first process has written it
-    model.load_state_dict(checkpoint.load(observer.path))
+    try:
+        model.load_state_dict(checkpoint.load(observer.path))
+    except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise DataError(
+            f"The weights {observer.path} are not of {type(model).__name__} as it is now; remove {w.folder} to start this run afresh"
+        ) from error
     return Trained(fold, model, observer.history)
 
 
@@ -219,6 +232,11 @@ class _BestEpoch:
         return self.history[int(np.argmax([h["H"] for h in self.history]))]
 
     def after_epoch(self, epoch: int, model: GradientModel) -> bool:
+        if self.history and epoch <= self.history[-1]["epoch"]:
+            raise TrainingError(
+                f"{type(model).__name__}.fit calls trainer.train more than once, so there is no one epoch to pick; "
+                "set protocol.selection=last"
+            )
         gamma, figures = judge(self._workshop, self._fold, model)
         self.history.append({"epoch": float(epoch), "gamma": gamma, **figures})
         if self.best["epoch"] == epoch and ranks.first():

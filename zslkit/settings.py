@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from zslkit.config import FeatureConfig, ProtocolConfig, build, known_keys
 from zslkit.data.catalog import DATASETS, card_defaults, is_card
 from zslkit.errors import UserError, did_you_mean
 from zslkit.layers import Layer, Settings, merge, nested, parse_set, read_yaml
-from zslkit.model import ENCODER_KEYS, Model, ModelConfig, brings_encoder, check_model
+from zslkit.model import ENCODER_KEYS, GradientModel, Model, ModelConfig, brings_encoder, check_model
 from zslkit.registry import Entry, Registry, refusing
 
 MODELS = Registry("zslkit.models", "model", refusing(check_model))
@@ -40,6 +41,36 @@ class Plan:
         idle = set(ENCODER_KEYS) if brings_encoder(self.kind) else None
         sections = {"features": self.features.model_dump(mode="json", exclude=idle), "protocol": self.protocol.model_dump(mode="json")}
         return sections | self.config.model_dump(mode="json")
+
+    @property
+    def picks(self) -> bool:
+        """Whether anything is picked on validation folds."""
+        protocol, kind = self.protocol, self.kind
+        by_epoch = protocol.selection == "validation" and issubclass(kind, GradientModel)
+        return by_epoch or protocol.calibration == "validation" or (protocol.tune and bool(kind.search or kind.mixes))
+
+    @property
+    def idle(self) -> set[str]:
+        """The settings of the protocol, without their section, that decide nothing of this run.
+
+        protocol.watch_test is none of them: it decides what a run reports beside its result.
+        """
+        protocol, kind = self.protocol, self.kind
+        idle = set() if self.picks else {"folds", "fold_seed"}
+        if protocol.selection != "validation" or not issubclass(kind, GradientModel):
+            idle.add("patience")
+        points = prod(len(values) for values in kind.search.values())
+        if not (protocol.tune and kind.search) or (protocol.trials or points) >= points:
+            idle.add("trials")
+        if not (kind.search or kind.mixes):
+            idle.add("tune")
+        return idle
+
+    @property
+    def deciding(self) -> dict[str, Any]:
+        """`values`, with the default of each setting that is idle."""
+        usual = ProtocolConfig().model_dump(mode="json", include=self.idle)
+        return self.values | {"protocol": self.protocol.model_dump(mode="json") | usual}
 
     def encoder(self) -> Backbone | None:
         """The model's own image encoder with its weights, if it brings one. Raises as Model.image_encoder does."""

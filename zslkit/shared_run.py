@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from zslkit.model import GradientModel
 from zslkit.results import record as schema
 from zslkit.results.runs import RunFolder, load_run
 from zslkit.results.scores import Scores, ScoreStream
+from zslkit.results.source import CHANGED, changed
 from zslkit.training.shared import shares_batches
 
 
@@ -32,29 +34,69 @@ class Result:
         return self.record.metrics.model_dump()
 
 
-def result_of(job: Job, out: Path, again: bool) -> Result:
+Reuse = Literal["none", "same source", "any source"]
+"""Which finished runs are given back as they are: none, those whose model's source is that of now, or those of any source."""
+
+
+def result_of(job: Job, out: Path, reuse: Reuse) -> Result:
     """The run, made or found below `out`. Every process that shares it calls this, and is given the same.
 
     Raises what making it raises.
     """
     if not ranks.several():
-        return _made_or_found(job, out, again)
+        return _made_or_found(job, out, reuse)
     if job.elsewhere is None and shares_batches(job.plan.kind):
-        return _made_or_found(job, out, again) if ranks.first() else _beside(job, out)
-    return _by_one(job, out, again)
+        return _made_or_found(job, out, reuse) if ranks.first() else _beside(job, out)
+    return _by_one(job, out, reuse)
 
 
-def _made_or_found(job: Job, out: Path, again: bool) -> Result:
+def found(job: Job, out: Path, reuse: Reuse) -> tuple[Result | None, list[str]]:
+    """The finished run, if it may be given back as it is, and sentences on what is not as one may think.
+
+    Raises DataError if its record is damaged.
+    """
+    final = job.place(out)
+    if reuse == "none" or not final.is_dir():
+        return None, []
+    there, notes = load_run(final).record, []
+    then, now = there.model.source, job.source
+    if now and not then:
+        name = job.plan.entry.name
+        notes = [f"Older runs of {name} do not say which source of it made them and are taken as they are; --again makes them anew"]
+    elif then and (other := changed(then, now)):
+        was = f"{final} was made by another source of {job.plan.entry.name} ({_modules(then, other)})"
+        if reuse == "same source":
+            return None, [f"{was}, so it is made anew; --reuse-changed takes it as it is"]
+        notes = [f"{was}, and is taken as it is"]
+    if torch.are_deterministic_algorithms_enabled() and not there.environment.deterministic:
+        notes.append(f"{final} is there already and was made without --deterministic; --again makes it anew")
+    return Result(there, final, reused=True), notes
+
+
+def _modules(then: Mapping[str, str], other: Sequence[str]) -> str:
+    """'pkg.a and 2 more have changed'; those that changed while the run was made are named so."""
+    mixed = [name for name in other if then.get(name) == CHANGED]
+    names, what = (mixed, "changed while it was made") if mixed else (other, "changed since")
+    return f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''} {what}"
+
+
+def _made_or_found(job: Job, out: Path, reuse: Reuse) -> Result:
     """Of processes that share the run, the first one does this and the others `_beside`."""
     key = job.key
     with RunFolder.open(out, job.data.name, job.plan.entry.name, job.seed, key, job.reporter.note) as folder:
-        if ranks.agreed(folder.finished and not again):
-            there = load_run(folder.path).record
-            if torch.are_deterministic_algorithms_enabled() and not there.environment.deterministic:
-                job.reporter.note(f"{folder.path} is there already and was made without --deterministic; --again makes it anew")
-            return Result(there, folder.path, reused=True)
+        there, notes = found(job, out, reuse)
+        for note in notes:
+            job.reporter.note(note)
+        if ranks.agreed(there is not None):
+            assert there is not None
+            return there
         if folder.finished:
             folder.retire()
+        if other := folder.begin(job.source):
+            job.reporter.note(
+                f"{other[0]} has changed since this run was begun; it goes on from its checkpoint and its record says so "
+                f"(remove {folder.path} to start afresh)"
+            )
         ranks.wait()
         with tracking.follow(job.trackers, folder, job.info(folder, key), job.reporter.note) as followers:
             record, scores = job.work(folder, key)
@@ -88,12 +130,12 @@ def _beside(job: Job, out: Path) -> Result:
     return Result(load_run(folder.final).record, folder.final, reused)
 
 
-def _by_one(job: Job, out: Path, again: bool) -> Result:
+def _by_one(job: Job, out: Path, reuse: Reuse) -> Result:
     """The run of a model whose training cannot be shared: the first process does it, the others wait."""
     if ranks.first():
         job.reporter.note(f"{job.plan.entry.name}: one of the {ranks.size()} processes makes this run, since {_why_by_one(job)}")
         with ranks.alone():
-            made = _made_or_found(job, out, again)
+            made = _made_or_found(job, out, reuse)
         ranks.agreed(made.reused)
         return made
     final = job.place(out)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from zslkit.data.catalog import DATASETS, is_card
 from zslkit.data.folder import read_card
+from zslkit.layers import flat
+from zslkit.results.record import PICKED
 from zslkit.results.runs import Run
+from zslkit.results.source import changed, sources
 from zslkit.settings import Plan, make_plan
 
 
@@ -28,35 +32,40 @@ def wanted(model: str, dataset: str, **choices: Any) -> Wanted:
 
 
 def standing(runs: Iterable[Run], looked_for: Wanted, seed: int) -> list[Run]:
-    """The runs of that model, dataset and seed whose settings are those, the newest last; what validation picked may be anything.
+    """The runs of that model, dataset and seed whose settings are those, as far as they decide anything.
 
+    The newest of the trainings stands last, before them those whose weights another program made. In
+    an older record, what validation picked may be anything, since it does not say what was asked for.
     Data and features are not opened, so a run on other images by the same name is found as well; tables keep such apart.
     """
     entry = looked_for.plan.entry
     settings = flat(looked_for.plan.values)
+    idle = {f"protocol.{name}" for name in looked_for.plan.idle | {"watch_test"}}
     found = [
         run
         for run in runs
         if (run.record.model.name, run.record.model.distribution) == (entry.name, entry.distribution)
         and (run.record.dataset.name, run.record.seed) == (looked_for.dataset, seed)
-        and _agree(run, settings)
+        and _agree(run, settings, idle)
     ]
-    return sorted(found, key=lambda run: run.record.finished)
+    return sorted(found, key=lambda run: (not run.record.elsewhere, run.record.finished))
 
 
-def _agree(run: Run, settings: Mapping[str, Any]) -> bool:
-    picked = {key for key, origin in run.record.origins.items() if origin == "picked on validation"}
+def other_source(runs: Sequence[Run], looked_for: Wanted) -> str:
+    """The sentence that says how many of the runs another source of the model made, "" if none is known to be of one."""
+    plan = looked_for.plan
+    now = sources(plan.entry, plan.kind)
+    then = [run.record.model.source for run in runs]
+    differing = [modules for source in then if source and (modules := changed(source, now))]
+    if not differing:
+        return ""
+    return (
+        f"{len(differing)} of {len(runs)} runs of {plan.entry.name} that are shown were made by another source of it "
+        f"({differing[0][0]} has changed since); without --no-run they are made anew"
+    )
+
+
+def _agree(run: Run, settings: Mapping[str, Any], idle: AbstractSet[str]) -> bool:
+    picked = {key for key, origin in run.record.origins.items() if origin == PICKED}
     then = flat(run.record.config)
-    return all(then.get(key) == settings.get(key) for key in (then.keys() | settings.keys()) - picked)
-
-
-def flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Nested settings by dotted key; an empty section is a value of its own."""
-    found: dict[str, Any] = {}
-    for name, value in settings.items():
-        key = f"{before}{name}"
-        if isinstance(value, Mapping) and value:
-            found |= flat(value, f"{key}.")
-        else:
-            found[key] = value
-    return found
+    return all(then.get(key) == settings.get(key) for key in (then.keys() | settings.keys()) - picked - idle)

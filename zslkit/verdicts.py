@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -149,6 +148,5 @@ def _pair(block: Block, readable: _Readable, resampled: Resampled, a: int, b: in
 
 
 def row_names(block: Block) -> list[str]:
-    """What each row is called in a sentence: its label, with its badges where another row has the same label."""
-    labels = Counter(row.label for row in block.rows)
-    return [f"{row.label} [{', '.join(row.badges)}]" if labels[row.label] > 1 else row.label for row in block.rows]
+    """What each row is called in a sentence: see `Block.names`."""
+    return list(block.names)

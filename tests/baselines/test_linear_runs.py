@@ -35,7 +35,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 )
 def test_a_preset_searches_on_validation_and_says_so(tmp_path: Path, model: str, settings: list[str], picked: set[str]) -> None:
     result = experiment.run(model, "digits", overrides=SMALL, settings=settings, out=tmp_path, device="cpu")
-    assert picked == {key for key, origin in result.record.origins.items() if origin == "picked on validation"}
+    assert picked == set(result.record.protocol.picked)
     assert result.metrics["T1"] > result.record.chance.T1
 
 

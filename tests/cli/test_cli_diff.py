@@ -18,7 +18,7 @@ from zslkit import difference
 from zslkit.cli import app
 from zslkit.contact_sheet import GAP, save_sheet
 from zslkit.difference import causes, outcome
-from zslkit.errors import UserError
+from zslkit.errors import DataError, UserError
 from zslkit.evaluation.gzsl import evaluate
 from zslkit.results.runs import SCORES, load_run
 
@@ -103,3 +103,19 @@ def test_a_sheet_needs_a_place_and_images(pair: tuple[Path, Path], tmp_path: Pat
         with pytest.raises(UserError, match=f"A sheet of {count} images cannot be drawn"):
             save_sheet([], count, tmp_path / "x.png")
     assert not (tmp_path / "x.png").exists()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_answers_on_other_images_are_not_paired(tmp_path: Path, known: bool) -> None:
+    """An older record does not say on which images its run was made, and is believed."""
+    scores = random_scores(9.0)
+    images = ["a" * 16, "b" * 16 if known else ""]
+    a, b = (
+        load_run(make_run(tmp_path, "alpha", scores, identity=name * 12, fingerprints={"images": digest}))
+        for name, digest in zip("ab", images, strict=True)
+    )
+    if known:
+        with pytest.raises(DataError, match=r"have one split and were made on other images \(aaaaaaaa, bbbbbbbb\)"):
+            outcome(a, b)
+    else:
+        assert outcome(a, b).flips == ()

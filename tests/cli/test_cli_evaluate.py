@@ -31,7 +31,9 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
 def test_json_holds_every_small_metric_unasked_and_the_large_ones_when_asked(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (small,) = told(capsys, str(run), "--json")
     assert set(small["metrics"]) | set(small["more"]) == {name for name, metric in METRICS.items() if not metric.large}
-    (whole,) = told(capsys, str(run), "--json", "--metrics", "all")
+    (every,) = told(capsys, str(run), "--json", "--metrics", "all")
+    assert set(every["metrics"]) | set(every["more"]) == set(METRICS) - {"confusion"}
+    (whole,) = told(capsys, str(run), "--json", "--metrics", "all, Confusion")
     assert set(whole["metrics"]) | set(whole["more"]) == set(METRICS)
     assert whole["optimistic"] == ["H-oracle"]
     scores = random_scores(1.0)
@@ -112,3 +114,14 @@ def test_scores_that_cannot_be_used_are_one_sentence_that_names_the_run(
     (line,) = done.stderr.splitlines()
     assert str(run) in line
     assert {"gone": "missing", "cut": "cut off or damaged", "nan": "not finite (image 3, class 1: nan)"}[fault] in line
+
+
+@pytest.mark.parametrize("line", [[], ["--json"], ["--json", "--per-class"], ["--metrics", "all"]])
+def test_class_names_that_stand_twice_are_one_sentence(run: Path, capsys: pytest.CaptureFixture[str], line: list[str]) -> None:
+    arrays = dict(np.load(run / SCORES))
+    arrays["classes"][3] = arrays["classes"][1]
+    np.savez(run / SCORES, **arrays)
+    assert app.main(["evaluate", str(run), *line]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and len(err.splitlines()) == 1
+    assert f"{run / SCORES}: the class name 'class 1' stands more than once in classes" in err

@@ -120,3 +120,15 @@ def test_what_validation_picked_may_differ_and_nothing_else(tmp_path: Path) -> N
 
 def test_settings_by_dotted_key() -> None:
     assert flat({"a": 1, "b": {"c": 2, "d": {}}}) == {"a": 1, "b.c": 2, "b.d": {}}
+
+
+def test_without_running_another_source_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = settled(tmp_path, 0)
+    line = ["--out", str(tmp_path), "--no-run", "--json"]
+    for source, said in (({}, False), ({"baselines.eszsl": "0" * 16}, True)):
+        record = json.loads((folder / "record.json").read_text())
+        record["model"]["source"] = source
+        (folder / "record.json").write_text(json.dumps(record))
+        for command in (["compare", "eszsl"], ["run", "-m", "eszsl", "--input", "frozen"]):
+            assert app.main([*command, *line]) == 0
+            assert ("1 of 1 runs of eszsl that are shown were made by another source of it" in capsys.readouterr().err) == said

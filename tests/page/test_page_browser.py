@@ -262,3 +262,12 @@ def test_without_scripts_the_rows_are_open_and_readable(browser: Tab, pages: dic
         assert browser.ask(shown) == "table-row"
     finally:
         browser.call("Emulation.setScriptExecutionDisabled", value=False)
+
+
+@pytest.mark.parametrize("fragment", ["#100%", "#%E0%A4%A", "#%", "#\"]'<b>", "#constructor"])
+def test_any_fragment_of_the_address_leaves_the_page_whole(tab: Tab, pages: dict[str, Path], fragment: str) -> None:
+    tab.open(pages["small"], fragment)
+    tab.ask("location.hash = '#%zz'")
+    assert tab.faults == []
+    assert tab.ask("document.getElementById('count').textContent").endswith("rows")
+    assert not tab.ask("document.getElementById('theme').hidden")

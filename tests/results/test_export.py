@@ -15,6 +15,7 @@ from zslkit.results.comparison import Block, compare, key_of
 from zslkit.results.export import HEADER, as_csv, escaped, latex
 from zslkit.results.published import Published
 from zslkit.results.record import RunRecord
+from zslkit.results.tables import markdown
 
 Make = Callable[..., RunRecord]
 
@@ -86,3 +87,21 @@ def test_a_name_is_no_formula_in_a_spreadsheet(make: Make) -> None:
     assert line["model"] == "'=cmd()"
     (line, _) = lines_of(as_csv(compare([make(metrics={"U": 0.0})])))
     assert line["U"] == "0.0"
+
+
+def test_rows_of_one_label_keep_their_own_folders_everywhere(make: Make) -> None:
+    """Calibration is told by a badge and not by the label, so two rows are called alpha."""
+    records = [
+        make(identity="a" * 12),
+        make(identity="b" * 12, seed=1, protocol={"calibration": "validation", "gamma": 0.5, "folds": 1}),
+    ]
+    blocks = compare(records, folders={key_of(r): f"runs/{r.identity[0]}" for r in records})
+    assert [row.label for row in blocks[0].rows] == ["alpha", "alpha"]
+    comments = [line for line in latex(blocks).splitlines() if line.startswith("% alpha")]
+    assert comments == [
+        "% alpha [inductive, last epoch, gamma picked on validation, backbone frozen]: runs/b",
+        "% alpha [inductive, last epoch, uncalibrated, backbone frozen]: runs/a",
+    ]
+    assert [row["folders"] for row in lines_of(as_csv(blocks)) if row["kind"] == "runs"] == ["runs/b", "runs/a"]
+    told = [line for line in markdown(blocks).splitlines() if line.startswith("- Run folders of alpha")]
+    assert [line.rpartition(": ")[2] for line in told] == ["runs/b.", "runs/a."]

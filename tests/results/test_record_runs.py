@@ -189,14 +189,15 @@ def test_a_finished_run_is_found_again_and_not_written_twice(tmp_path: Path) -> 
     assert run.record == a_record() and run.folder == path and run.settings() == {"train": {"lr": 0.1}}
 
 
-def test_a_retired_run_stays_beside_the_new_one(tmp_path: Path) -> None:
+def test_a_retired_run_stays_until_the_new_one_is_done_and_then_beside_it(tmp_path: Path) -> None:
     path = finished_run(tmp_path)
     with RunFolder.open(tmp_path, "toy", "one", 3, KEY) as folder:
         folder.retire()
-        assert not folder.finished and not path.exists() and folder.path.is_dir()
+        assert not folder.finished and folder.path.is_dir() and folder.path != path
+        assert load_run(path).record == a_record() and not list(path.parent.glob("*.replaced-*"))
+        folder.commit(a_record(), some_scores())
         (old,) = path.parent.glob("*.replaced-*")
         assert load_run(old).record == a_record()
-        folder.commit(a_record(), some_scores())
     assert [run.folder for run in find_runs(tmp_path)] == [path]
 
 
@@ -251,3 +252,27 @@ def test_every_published_row_says_where_it_is_from_or_that_it_is_unconfirmed() -
         assert entry.source or given == doubted, f"{entry.method} on {entry.dataset} has neither source nor mark"
         assert ("unconfirmed" in entry.remarks) == bool(doubted) == (not entry.confirmed)
     assert len({(entry.method, entry.dataset, entry.input) for entry in everything}) == len(everything)
+
+
+def test_a_run_that_goes_on_with_another_source_says_which_modules_changed(tmp_path: Path) -> None:
+    def start(source: dict[str, str]) -> tuple[list[str], dict[str, str]]:
+        with RunFolder.open(tmp_path, "toy", "one", 3, KEY) as folder:
+            other = folder.begin(source)
+            (folder.path / "checkpoint.pt").write_bytes(b"state")
+            return other, dict(folder.source)
+
+    first = {"own": "a", "own.net": "b"}
+    assert start(first) == ([], first)
+    assert start(first) == ([], first)
+    assert start({"own": "a", "own.net": "c"}) == (["own.net"], {"own": "a", "own.net": "changed"})
+    assert start(first) == (["own.net"], {"own": "a", "own.net": "changed"}), "its first part was b's and its second c's"
+    with RunFolder.open(tmp_path, "toy", "one", 3, KEY) as folder:
+        folder.begin(first)
+        folder.commit(a_record(), some_scores())
+        assert not (folder.path / "source.json").exists()
+
+
+def test_a_run_that_left_no_state_starts_with_the_source_of_now(tmp_path: Path) -> None:
+    for source in ({"own": "a"}, {"own": "b"}):
+        with RunFolder.open(tmp_path, "toy", "one", 3, KEY) as folder:
+            assert folder.begin(source) == [] and folder.source == source

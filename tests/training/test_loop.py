@@ -156,3 +156,40 @@ def test_batches_depend_on_seed_and_epoch_alone() -> None:
     assert all((a == b).all() for a, b in zip(one, two, strict=True))
     other = list(batches(labels, "balanced", 5, 4, seed=2, epoch=2))
     assert any((a != b).any() for a, b in zip(one, other, strict=True))
+
+
+def test_two_trainings_of_one_fit_are_both_done_and_resume_each_from_its_own(tmp_path: Path) -> None:
+    def trained(path: Path | None) -> tuple[GradientModel, list[int]]:
+        model, log = tiny(epochs=2), list[dict[str, Any]]()
+        trainer = loop(log, path)
+        trainer.train(model, Rows())
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(0.5)
+        trainer.train(model, Rows())
+        return model, [line["epoch"] for line in log]
+
+    whole, epochs = trained(None)
+    kept, kept_epochs = trained(tmp_path / "checkpoint.pt")
+    again, none_left = trained(tmp_path / "checkpoint.pt")
+    assert epochs == kept_epochs == [1, 2, 1, 2] and none_left == []
+    for model in (kept, again):
+        for a, b in zip(whole.parameters(), model.parameters(), strict=True):
+            assert torch.equal(a, b)
+
+
+class Wider(Tiny):
+    def __init__(self, config: Any, task: Task) -> None:
+        super().__init__(config, task)
+        self.more = nn.Linear(4, 4)
+
+
+@pytest.mark.parametrize("state", [None, {}, {"epoch": 1, "seconds": 0.0, "history": [], "model": 3}])
+def test_a_checkpoint_of_another_architecture_is_told_in_a_sentence(tmp_path: Path, state: dict[str, Any] | None) -> None:
+    path = tmp_path / "checkpoint.pt"
+    if state is None:
+        loop([], path).train(tiny(), Rows())
+    else:
+        checkpoint.save(path, state)
+    with pytest.raises(DataError, match=r"checkpoint\.pt is not of Wider as it is now .*remove it to start this training afresh"):
+        loop([], path).train(tiny(Wider), Rows())

@@ -73,7 +73,7 @@ def test_trials_without_optuna_say_what_to_install(tmp_path: Path, monkeypatch: 
         Search(GRID, tmp_path / "search.json", trials=2).best(Hill(), lambda h: None)
 
 
-@pytest.mark.parametrize("text", ["", "[{}]", '[{"place": [0, 0], "figures": {}}]', "[1]"])
+@pytest.mark.parametrize("text", ["", "[{}]", '[{"point": {"a": "1"}, "figures": {}}]', '[{"point": 1, "figures": {"H": 1}}]', "[1]"])
 def test_a_damaged_list_of_tried_points_is_told_by_name(tmp_path: Path, text: str) -> None:
     kept = tmp_path / "search.json"
     kept.write_text(text)
@@ -141,3 +141,31 @@ def test_every_proposal_is_told_though_a_point_comes_twice(tmp_path: Path) -> No
     small = {"a": (1, 2, 3), "b": (0.1, 0.2, 0.3)}
     Search(small, tmp_path / "search.json", trials=AT_ONCE, seed=2).best(hill, told.append)
     assert len(told) == AT_ONCE > len(hill.asked) == len(set(hill.asked))
+
+
+def test_a_kept_point_is_known_by_its_settings_in_another_order_of_the_grid(tmp_path: Path) -> None:
+    Search(GRID, tmp_path / "search.json").best(Hill(), lambda h: None)
+    turned = {key: values[::-1] for key, values in reversed(GRID.items())}
+    hill = Hill()
+    assert Search(turned, tmp_path / "search.json").best(hill, lambda h: None) == {"a": 4, "b": 0.2}
+    assert hill.asked == []
+
+
+def test_of_a_changed_grid_only_the_new_points_are_tried(tmp_path: Path) -> None:
+    kept = tmp_path / "search.json"
+    Search({"a": (4, 5), "b": (0.2, 0.3)}, kept).best(Hill(), lambda h: None)
+    hill = Hill()
+    assert Search({"a": (3, 5), "b": (0.2,)}, kept).best(hill, lambda h: None) == {"a": 3, "b": 0.2}  # level with a = 5, and before it
+    assert hill.asked == [(3, 0.2)]
+    more = Search({"a": (4,), "c": (1, 2)}, kept)
+    asked: list[Point] = []
+    assert more.best(in_turn(lambda point: Tried({"H": float(asked.append(point) or 1)})), lambda h: None) == {"a": 4, "c": 1}
+    assert asked == [{"a": 4, "c": 1}, {"a": 4, "c": 2}]
+
+
+def test_what_an_older_version_kept_is_read(tmp_path: Path) -> None:
+    kept = tmp_path / "search.json"
+    kept.write_text('[{"place": [3, 1], "point": {"a": "4", "b": "0.2"}, "figures": {"H": 90.0}}]')
+    hill = Hill()
+    assert Search(GRID, kept).best(hill, lambda h: None) == {"a": 4, "b": 0.2}
+    assert len(hill.asked) == 35 and (4, 0.2) not in hill.asked

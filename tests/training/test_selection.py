@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from zslkit import selection
 from zslkit.config import FeatureConfig, ProtocolConfig
 from zslkit.dataset import Dataset, Index, Split
-from zslkit.errors import DataError, TrainingError
+from zslkit.errors import DataError, OutOfMemory, TrainingError
 from zslkit.model import GradientConfig, GradientModel, Model, ModelConfig, Task, Trainer, TrainingView
 from zslkit.progress import Silent
 from zslkit.registry import Entry
@@ -318,3 +318,54 @@ def test_a_search_without_any_point_that_trains_says_why(data: Dataset, tmp_path
 
     with pytest.raises(TrainingError, match=r"No point of the search of mine could be trained \(its system is singular\)"):
         selection.pick(shop(data, tmp_path, Broken, {}, [], tune=True))
+
+
+class Deep(ModelConfig):
+    mix: float = 0.5
+
+
+class DeepConfig(ModelConfig):
+    inner: Deep = Deep()
+
+
+class DeepMixed(ByHand):
+    Config = DeepConfig
+    mixes: ClassVar[Mapping[str, tuple[float, ...]]] = {"inner.mix": (0.0, 0.5, 0.75)}
+
+    def scores(self, x: Tensor) -> Tensor:
+        answer: Tensor = (1 if self.config.inner.mix == 0.5 else -1) * x @ self.attributes.T
+        return answer
+
+
+def test_a_mix_may_be_a_setting_of_a_section(data: Dataset, tmp_path: Path) -> None:
+    log: list[dict[str, Any]] = []
+    picks = selection.pick(shop(data, tmp_path, DeepMixed, {"inner": {"mix": 0.0}}, log, tune=True))
+    assert lines(log, "mix", "H") == [0.0, 100.0, 0.0]
+    assert (picks.changes, picks.config) == ({"inner.mix": 0.5}, DeepConfig(inner=Deep(mix=0.5)))
+
+
+class TooLarge(Searched):
+    def fit(self, view: TrainingView, trainer: Trainer) -> None:
+        if self.config.quality == 0.5:
+            raise OutOfMemory("no room")
+
+
+def test_no_room_for_a_point_ends_the_search_and_is_kept_as_no_outcome(data: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(OutOfMemory, match=r"quality=0\.5 of the search could not be tried.*no room"):
+        selection.pick(shop(data, tmp_path, TooLarge, {}, [], tune=True))
+    picks = selection.pick(shop(data, tmp_path, Searched, {}, [], tune=True))  # on a machine that has more
+    assert picks.changes == {"quality": 0.5}
+
+
+class Twice(Ticking):
+    def fit(self, view: TrainingView, trainer: Trainer) -> None:
+        trainer.train(self, view)
+        trainer.train(self, view)
+
+
+def test_no_epoch_is_picked_of_two_trainings(data: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"Twice\.fit calls trainer\.train more than once"):
+        selection.pick(shop(data, tmp_path, Twice, {"train": TICK}, [], selection="validation"))
+    (tmp_path / "last").mkdir()
+    picks = selection.pick(shop(data, tmp_path / "last", Twice, {"train": TICK | {"epochs": 1}}, []))
+    assert picks.figures["H"] == 100.0, "two trainings of one epoch end at 2"

@@ -194,3 +194,13 @@ def test_a_models_own_encoder_stands_in_for_the_backbone(kind: Input) -> None:
 def test_an_own_encoder_is_not_fed_with_features_of_another_network() -> None:
     with pytest.raises(UserError, match="has to see the images, and made-up has only features of another network here"):
         prepare(made_up(images=False), config(), "pooled", torch.device("cpu"), Silent(), load_backbone(config(size=32)))
+
+
+def test_the_content_is_of_the_images_whatever_is_made_of_them() -> None:
+    first = inputs("pooled")
+    assert {inputs("map").content, inputs("pooled", dtype="float16").content, first.content} == {first.content} != {""}
+    other = inputs("pooled", made_up(seed=1))
+    assert other.content != first.content
+    assert made_up(seed=1).fingerprints() == made_up().fingerprints(), "labels and sets are the same"
+    given = inputs("pooled", made_up(images=False))
+    assert given.content == given.fingerprint

@@ -84,7 +84,7 @@ def compare(
     Nothing in the table was picked on test images; --as-papers-do shows beside it what that would have given.
     """
     form = _format(form, markdown, as_json)
-    check_policy(options["again"], no_run)
+    check_policy(options["again"], no_run, options["reuse_changed"])
     models = list(dict.fromkeys(names))
     find_names(models, dataset)
     state.resumes = True
@@ -135,7 +135,7 @@ def _standing(
 ) -> tuple[list[Run], list[tuple[str, int]]]:
     """The finished runs that are there, and which model and seed has none. Raises UserError if there is none at all."""
     from zslkit.results.runs import find_runs
-    from zslkit.standing import standing, wanted
+    from zslkit.standing import other_source, standing, wanted
 
     there = find_runs(options["out"], tell)
     choices = {name: options[name] for name in ("settings", "config", "preset")}
@@ -143,10 +143,11 @@ def _standing(
     missing: list[tuple[str, int]] = []
     for model in models:
         looked_for = wanted(model, dataset, overrides=winning, **choices)
-        for seed in seeds:
-            runs = standing(there, looked_for, seed)
-            found += runs
-            missing += [] if runs else [(model, seed)]
+        own = {seed: standing(there, looked_for, seed) for seed in seeds}
+        found += (runs := [run for of_seed in own.values() for run in of_seed])
+        missing += [(model, seed) for seed, of_seed in own.items() if not of_seed]
+        if said := other_source(runs, looked_for):
+            tell(said)
     named = ", ".join(f"{model} (seed {seed})" for model, seed in missing)
     if not found:
         raise UserError(f"None of these runs with these settings is finished in {options['out']}: {named}; leave --no-run away")

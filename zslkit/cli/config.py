@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +23,14 @@ def config(model: str, dataset: str, data_root: Path, settings: tuple[str, ...],
     find_names([model], dataset)
     from zslkit import experiment
     from zslkit.config_words import shown
+    from zslkit.layers import flat
 
     file, preset = chosen.pop("config"), chosen.pop("preset")
     resolved = experiment.resolve(
         model, dataset, data_root=data_root, settings=settings, config=file, preset=preset, overrides=overrides(**chosen)
     )
-    rows = [(key, value, resolved.origins.get(key, "default")) for key, value in flat(resolved.values)]
+    rows = [(key, value, resolved.origins.get(key, "default")) for key, value in flat(resolved.values).items()]
     if as_json:
         print_json({"settings": {key: {"value": value, "from": origin} for key, value, origin in rows}})
     else:
         print_columns(("setting", "value", "from"), [(key, shown(value), origin) for key, value, origin in rows])
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested values as dotted keys."""
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

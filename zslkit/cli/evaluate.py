@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from zslkit.results.badges import Badges
     from zslkit.results.runs import Run
 
+TABLE = "confusion"
+"""The metric that grows with the square of the classes: JSON holds it only by its own name."""
 ROWS = 11
 """Points of a curve and lines of a table that are shown; --json holds all."""
 
@@ -26,7 +28,11 @@ ROWS = 11
 @click.command()
 @click.argument("folders", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--gamma", type=float, help="Added to the scores of unseen classes; default: what the run's validation picked, or 0.")
-@click.option("--metrics", metavar="NAME,...", help="More than T1, U, S, H and AUSUC: names of metrics, or all, which lists them.")
+@click.option(
+    "--metrics",
+    metavar="NAME,...",
+    help="More than T1, U, S, H and AUSUC: names of metrics, or all, which lists them. With --json the confusion table must be named.",
+)
 @click.option("--per-class", is_flag=True, help="The accuracy of every class too (with --json).")
 @json_option
 @debug_option
@@ -39,7 +45,10 @@ def evaluate(folders: tuple[Path, ...], gamma: float | None, metrics: str | None
 
     if per_class and not as_json:
         raise click.UsageError("--per-class goes with --json")
-    wanted = chosen(metrics.split(",")) if metrics is not None else [m for m in METRICS.values() if not m.large]
+    names = [] if metrics is None else metrics.split(",")
+    wanted = chosen(names) if metrics is not None else [m for m in METRICS.values() if not m.large]
+    if as_json and TABLE not in (name.strip().lower() for name in names):
+        wanted = [metric for metric in wanted if metric.name != TABLE]
     measured = [_measured(folder, gamma) for folder in folders]
     apart = _tell_apart([run for run, _ in measured])
     if as_json:

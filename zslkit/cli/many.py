@@ -81,9 +81,37 @@ def run_all(jobs: Sequence[Job], state: State, reporter: Reporter, spread: Sprea
                 "The processes of torchrun share one run at a time; leave --jobs and --backend away, or start zslkit without it"
             )
         return settled(*_one_by_one(jobs, state, reporter, spread))
+    if spread.backend != "local":  # its machines have the data at hand, and this one perhaps not
+        return settled(*_at_once(jobs, state, reporter, spread))
     alone = len(jobs) < 2 or spread.processes(str(jobs[0].arguments["device"])) == 1
-    make = _one_by_one if spread.backend == "local" and alone else _at_once
-    return settled(*make(jobs, state, reporter, spread))
+    there = _there(jobs, reporter, alone)
+    missing = [job for number, job in enumerate(jobs) if number not in there]
+    made, failures = (_one_by_one if alone else _at_once)(missing, state, reporter, spread) if missing else ([], [])
+    results = {id(job): (job, result) for job, result in made} | {id(jobs[n]): (jobs[n], result) for n, result in there.items()}
+    return settled([results[id(job)] for job in jobs if id(job) in results], failures)
+
+
+def _there(jobs: Sequence[Job], reporter: Reporter, alone: bool) -> dict[int, Result]:
+    """Number of the job -> its run, of those that are finished. alone: the others are made in this process, which says itself why."""
+    from zslkit.experiment import Finder
+
+    finder = Finder()
+    found: dict[int, Result] = {}
+    notes: dict[str, None] = {}
+    for number, job in enumerate(jobs):
+        try:
+            result, told = finder.find(**job.arguments, reporter=reporter)
+        except Exception:  # a plugin may raise anything; making the run tells it
+            continue
+        if result is not None:
+            found[number] = result
+        if result is not None or not alone:
+            notes |= dict.fromkeys(told)
+    for note in notes:
+        reporter.note(note)
+    if found:
+        reporter.note(f"{len(found)} of {len(jobs)} runs are there already")
+    return found
 
 
 def refused(jobs: Sequence[Job], state: State) -> list[Failure]:

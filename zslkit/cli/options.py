@@ -32,6 +32,10 @@ dataset_option = click.option(
 )
 
 
+reuse_changed_option = click.option(
+    "--reuse-changed", is_flag=True, help="Show a finished run though the model's source has changed since; default: make it anew."
+)
+
 tracker_option = click.option(
     "--tracker",
     "trackers",
@@ -87,6 +91,7 @@ def run_options(command: F) -> F:
             ),
             tracker_option,
             click.option("--again", is_flag=True, help="Run even if the same run is there already; default: run only what is missing."),
+            reuse_changed_option,
             click.option("--no-run", is_flag=True, help="Run nothing, only show what is there."),
         )
     ):
@@ -115,8 +120,10 @@ def spread_options(command: F) -> F:
     return command
 
 
-def check_policy(again: bool, no_run: bool) -> None:
+def check_policy(again: bool, no_run: bool, reuse_changed: bool) -> None:
     """Raises UsageError if runs are asked for both always and never."""
+    if again and reuse_changed:
+        raise click.UsageError("--again runs always and --reuse-changed takes what is there; choose one of them")
     if again and no_run:
         raise click.UsageError("--again runs always and --no-run never; choose one of them")
 

@@ -60,6 +60,7 @@ def run(
     out: Path,
     trackers: tuple[str, ...],
     again: bool,
+    reuse_changed: bool,
     no_run: bool,
     jobs: int | None,
     backend: Literal["local", "dask", "ray"],
@@ -72,7 +73,7 @@ def run(
 
     The points of a search (--tune) can be tried at once: --jobs, --backend and --scheduler say where.
     """
-    check_policy(again, no_run)
+    check_policy(again, no_run, reuse_changed)
     find_names([model], dataset)
     if no_run:
         given = {"settings": settings, "config": config, "preset": preset, "overrides": overrides(**chosen)}
@@ -102,6 +103,7 @@ def run(
         "deterministic": deterministic,
         "out": out,
         "again": again,
+        "reuse_changed": reuse_changed,
         "trackers": trackers,
     }
     with redirect_stdout(sys.stderr):  # whatever a plugin prints, standard output is the result's
@@ -116,13 +118,16 @@ def run(
 def _standing(model: str, dataset: str, seed: int, out: Path, choices: Mapping[str, Any]) -> Run:
     """The newest run that is there. Raises UserError if there is none."""
     from zslkit.results.runs import find_runs
-    from zslkit.standing import standing, wanted
+    from zslkit.standing import other_source, standing, wanted
 
-    found = standing(find_runs(out, tell), wanted(model, dataset, **choices), seed)
+    looked_for = wanted(model, dataset, **choices)
+    found = standing(find_runs(out, tell), looked_for, seed)
     if not found:
         raise UserError(f"No run of {model} on {dataset} with seed {seed} and these settings is finished in {out}; leave --no-run out")
     if len(found) > 1:
         tell(f"{len(found)} runs fit, and this is the newest; the others: {', '.join(str(run.folder) for run in found[:-1])}")
+    if said := other_source(found[-1:], looked_for):
+        tell(said)
     return found[-1]
 
 

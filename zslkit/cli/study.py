@@ -14,7 +14,14 @@ from zslkit.cli.failure import State, tell
 from zslkit.cli.listing import find_names, find_trackers
 from zslkit.cli.many import Job, parse_seeds, run_all, told
 from zslkit.cli.many import as_json as failures_json
-from zslkit.cli.options import debug_option, deterministic_option, json_option, spread_options, tracker_option
+from zslkit.cli.options import (
+    debug_option,
+    deterministic_option,
+    json_option,
+    reuse_changed_option,
+    spread_options,
+    tracker_option,
+)
 from zslkit.cli.output import print_columns, print_json, printable
 from zslkit.cli.spread import Spread
 
@@ -29,6 +36,7 @@ from zslkit.cli.spread import Spread
 @deterministic_option
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of the run folders.")
 @tracker_option
+@reuse_changed_option
 @click.option("--to", type=click.Path(path_type=Path), help="Folder of table and plot; default: OUT/studies.")
 @spread_options
 @json_option
@@ -46,6 +54,7 @@ def study(
     deterministic: bool,
     out: Path,
     trackers: tuple[str, ...],
+    reuse_changed: bool,
     to: Path | None,
     as_json: bool,
     **spreading: Any,
@@ -71,15 +80,16 @@ def study(
         find_trackers(trackers)
         for variant in chosen:  # a mistake in the last one is told before the first has cost an hour
             experiment.resolve(plan.model, plan.dataset, overrides=variant.settings, **common)
-        how = {"device": device, "deterministic": deterministic, "out": out, "trackers": trackers}
+        how = {"device": device, "deterministic": deterministic, "out": out, "trackers": trackers, "reuse_changed": reuse_changed}
         shared = {"model": plan.model, "dataset": plan.dataset, **how, **common}
+        # Two values may be written alike in a label, so a job belongs to its variant by its settings.
         jobs = [
-            Job(variant.label, seed, {**shared, "seed": seed, "overrides": dict(variant.settings)})
+            Job(variant.label, seed, {**shared, "seed": seed, "overrides": variant.settings})
             for variant, seed in product(chosen, plan.seeds)
         ]
         results, failures = run_all(jobs, state, reporter_for(), spread)
-    records = {variant.label: [r.record for job, r in results if job.name == variant.label] for variant in chosen}
-    lines = [line(v, records[v.label]) for v in chosen if records[v.label]]
+    records = [[r.record for job, r in results if job.arguments["overrides"] is variant.settings] for variant in chosen]
+    lines = [line(variant, found) for variant, found in zip(chosen, records, strict=True) if found]
     written = report.write(plan, lines, to or out / "studies", file.stem)
     if as_json:
         print_json({**report.as_data(plan, lines), "files": [str(f) for f in written], "failures": failures_json(failures, "variant")})

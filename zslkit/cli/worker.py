@@ -32,7 +32,7 @@ PATIENCE = 15.0
 EVERY = 2.0
 """Seconds between two looks whether the command still wants the run."""
 
-_OF_RUNS = ("out", "again", "trackers", "deterministic")  # arguments that mean nothing to a point
+_OF_RUNS = ("out", "again", "reuse_changed", "trackers", "deterministic")  # arguments that mean nothing to a point
 _ONE_AT_A_TIME = threading.Lock()  # torch's random stream and the number of threads belong to the process
 _OPEN: dict[str, Workshop] = {}  # by the marker of its command; one at most
 _SLOTS: dict[str, FileLock] = {}  # a worker keeps its device until it ends, however it ends

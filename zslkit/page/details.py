@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from zslkit.errors import DataError
+from zslkit.layers import flat
 from zslkit.page.board import Line
 from zslkit.results.comparison import METRICS, Stat
-from zslkit.results.record import RunRecord
+from zslkit.results.record import PICKED, RunRecord
 from zslkit.results.runs import Run
+from zslkit.results.source import combined
 from zslkit.results.tags import read_tags
-from zslkit.standing import flat
 
 
 @dataclass(frozen=True)
@@ -72,13 +73,20 @@ def _seed(run: Run) -> SeedLine:
 
 
 def _settings(records: Sequence[RunRecord]) -> list[tuple[str, str, str]]:
-    configs = [flat(record.config) for record in records]
+    configs = [flat(record.used) for record in records]
     keys = sorted({key for config in configs for key in config})
     return [
-        (key, _each([_word(config.get(key)) for config in configs]), _each([r.origins.get(key, "default") for r in records]))
+        (key, _each([_word(config.get(key)) for config in configs]), _each([_origin(r, key) for r in records]))
         for key in keys
         if key != "seed"
     ]
+
+
+def _origin(record: RunRecord, key: str) -> str:
+    origin = record.origins.get(key, "default")
+    if key not in record.protocol.picked:
+        return origin
+    return f"{PICKED}; asked for: {_word(flat(record.config).get(key))} ({origin})"
 
 
 def _facts(records: Sequence[RunRecord]) -> list[tuple[str, str]]:
@@ -94,10 +102,13 @@ def _of(record: RunRecord) -> dict[str, str]:
     return {
         "model": f"{model.class_path} of {model.distribution} {model.version}",
         "pretraining": model.pretraining_note,
+        "source": f"{len(model.source)} modules, {combined(model.source)}" if model.source else "",
+        "commit of the model": "" if model.git is None else model.git.commit[:12] + (" with changes" if model.git.dirty else ""),
         "trained elsewhere": record.elsewhere,
         "dataset": f"{data.title or data.name}: {data.seen} seen and {data.unseen} unseen classes; images: {images}",
         "classes without a test image": ", ".join(record.classes_without_images),
         "split": record.fingerprints.split,
+        "images": record.fingerprints.images,
         "semantics": f"{data.semantics} {record.fingerprints.semantics}",
         "features": f"{features.input} of {features.backbone or 'the dataset'} ({weights}), {features.dtype}, {features.fingerprint}",
         "gamma": f"{protocol.gamma:.4g}",

@@ -11,7 +11,7 @@ from zslkit.results.badges import Badges, badges_of_published
 from zslkit.results.comparison import COSTS, METRICS, Block, PickedOnTest, Row, Stat
 from zslkit.results.tables import ON_TEST_TITLE, Cell, Grid, grid, on_test_grid, on_test_notes, plain, remarks
 
-SETTING = ("dataset", "split", "semantics", "backbone", "source", "tuned", "resolution")
+SETTING = ("dataset", "split", "semantics", "backbone", "source", "tuned", "resolution", "images")
 BETWEEN = "|"
 """Between several values in one place of a CSV file: seeds, badges, folders."""
 
@@ -27,7 +27,7 @@ def latex(blocks: Sequence[Block]) -> str:
 def _latex_block(block: Block) -> Iterator[str]:
     content, runs = grid(block), len(block.rows)
     made = [*content.rows[:runs], *content.rows[runs + 1 :]]  # chance was not made in any way
-    folders = {row.label: row.folders for row in block.rows}
+    folders = list(zip(block.names, (row.folders for row in block.rows), strict=True))
     yield from _latex_table(block.title, content, runs, folders, [*_protocols(made), *block.notes, *remarks(block)])
     if (on_test := on_test_grid(block)) is not None:
         yield ""
@@ -39,11 +39,11 @@ def _protocols(rows: Iterable[tuple[Cell, ...]]) -> list[str]:
     return [f"{cells[0].text}: {cells[-1].text}." for cells in rows]
 
 
-def _latex_table(title: str, content: Grid, rule: int, folders: Mapping[str, Sequence[str]], notes: Sequence[str]) -> Iterator[str]:
+def _latex_table(title: str, content: Grid, rule: int, folders: Sequence[tuple[str, Sequence[str]]], notes: Sequence[str]) -> Iterator[str]:
     """rule: how many rows stand above the line between runs and what is none."""
     last = len(content.header) - 1  # the protocol is a sentence and goes below
     yield "% needs \\usepackage{booktabs}"
-    for label, places in folders.items():
+    for label, places in folders:
         yield f"% {plain(label)}: {' '.join(map(plain, places)) or 'run folders unknown'}"
     yield from (r"\begin{table}", r"\centering", rf"\caption{{{escaped(title)}}}")
     yield rf"\begin{{tabular}}{{l{'r' * (last - 1)}}}"
@@ -118,7 +118,7 @@ def _csv_rows(block: Block) -> Iterator[dict[str, Any]]:
         known = {name: value for name, value in entry.figures().items() if name in METRICS}
         made = badges_of_published(entry)
         # Where it was measured is its own, and not the block's that it stands beside.
-        where = {"split": None, "semantics": None, "backbone": made.backbone, "source": None, "tuned": entry.tuned}
+        where = {"split": None, "images": None, "semantics": None, "backbone": made.backbone, "source": None, "tuned": entry.tuned}
         how = {"resolution": made.resolution, "protocol": entry.remarks, **_made(made)}
         yield {"kind": "published", "model": entry.method, "input": entry.input, **where, **how, **known}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -14,6 +15,9 @@ from zslkit.files import parse_json
 SCHEMA: Final = 1
 """Version of this schema; a record of another version is refused by name."""
 
+PICKED: Final = "picked on validation"
+"""The origin of a setting in older records, whose config holds what was picked in the place of what was asked for."""
+
 Percent = Annotated[FiniteFloat, Field(ge=0, le=100)]
 Seconds = Annotated[FiniteFloat, Field(ge=0)]
 UtcTime = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)$")]
@@ -25,10 +29,19 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
+class GitState(Part):
+    """The commit the code stood at; dirty: tracked files were changed since."""
+
+    commit: str
+    dirty: bool
+
+
 class ModelInfo(Part):
     """The plugin that ran: registry name, the distribution that brought it, and what it says of itself.
 
     pretraining_note: what a reader must know of data that it was trained on elsewhere, or "".
+    source: module -> digest of its file, as `zslkit.results.source` makes them; empty in an older
+    record and where there are no files. git: of the plugin's own folder.
     """
 
     name: str
@@ -38,6 +51,8 @@ class ModelInfo(Part):
     protocol: Literal["inductive", "class-inductive", "transductive"]
     citation: str = ""
     pretraining_note: str = ""
+    source: dict[str, str] = {}
+    git: GitState | None = None
 
 
 class DatasetInfo(Part):
@@ -77,18 +92,24 @@ class FeatureInfo(Part):
 
 
 class Fingerprints(Part):
-    """What makes two results comparable, as hex digits."""
+    """What makes two results comparable, as hex digits.
+
+    split: of labels and sets. images: of the images' content, or of the features of a dataset
+    without images; "" in an older record. features: of what the model was fed with.
+    """
 
     split: str
     semantics: str
     features: str
+    images: str = ""
 
 
 class ProtocolInfo(Part):
     """How the figures were made. gamma: what calibration added to unseen scores (0: none).
 
     validation: mean figures on the folds inside trainval, empty if none was made; fold_seed and folds (how many) are None then.
-    tuned: settings that a search on the folds picked.
+    tuned: settings that a search on the folds picked. picked: dotted key -> the value that the folds
+    picked in the place of the one in the record's config; epochs and mixes are among them.
     """
 
     training: Literal["inductive", "class-inductive", "transductive"]
@@ -99,6 +120,7 @@ class ProtocolInfo(Part):
     fold_seed: int | None = None
     folds: NonNegativeInt | None = None
     tuned: list[str] = []
+    picked: dict[str, Any] = {}
     validation: dict[str, FiniteFloat] = {}
 
 
@@ -154,19 +176,13 @@ class Environment(Part):
     deterministic: bool = False
 
 
-class GitState(Part):
-    """The commit the code stood at; dirty: tracked files were changed since."""
-
-    commit: str
-    dirty: bool
-
-
 class RunRecord(Part):
     """One finished run.
 
-    identity: hash of what decided the outcome. config: resolved settings; origins: dotted key -> where its value came
-    from. metrics: under the stated protocol; uncalibrated: the same with gamma 0. optimistic: what picking on the test
-    sets would give, as many papers print it ("best_epoch", "every", and figures), never a result of ours.
+    identity: hash of what decided the outcome. config: the settings that were asked for; origins: dotted
+    key -> where its value came from. metrics: under the stated protocol; uncalibrated: the same with
+    gamma 0. optimistic: what picking on the test sets would give, as many papers print it ("best_epoch",
+    "every", and figures), never a result of ours.
     per_class: class name -> accuracy among all classes in percent, None for a class without test images.
     elsewhere: where the weights are from if another program trained them, else "".
     """
@@ -192,6 +208,18 @@ class RunRecord(Part):
     elsewhere: str = ""
     started: UtcTime
     finished: UtcTime
+
+    @property
+    def used(self) -> dict[str, Any]:
+        """The settings that the model was trained with: config with what validation picked."""
+        settings = copy.deepcopy(self.config)
+        for key, value in self.protocol.picked.items():
+            *sections, last = key.split(".")
+            section = settings
+            for name in sections:
+                section = section.setdefault(name, {})
+            section[last] = value
+        return settings
 
     @property
     def classes_without_images(self) -> list[str]:

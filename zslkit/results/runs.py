@@ -14,7 +14,7 @@ import logging
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -24,17 +24,20 @@ from typing import IO, Any
 import yaml
 
 from zslkit.errors import CannotWrite, DataError, UserError
-from zslkit.files import NotPermitted, check_permitted, clear, disk_full, permitted, read_small, replacing, why
+from zslkit.files import NotPermitted, check_permitted, clear, disk_full, parse_json, permitted, read_small, replacing, why
 from zslkit.locks import acquired
 from zslkit.results.attribute_scores import KeptAttributes, read_attributes
 from zslkit.results.provenance import now
 from zslkit.results.record import RunRecord, parse_record
 from zslkit.results.scores import FromModel, Scores, ScoreStream, read_scores, told_apart
+from zslkit.results.source import CHANGED, changed
 
 RECORD, CONFIG, LOG, SCORES = "record.json", "config.yaml", "log.jsonl", "scores.npz"
 ATTRIBUTES = "attributes.npz"
 """Optional: of a model that tells attributes."""
-WEIGHTS, CHECKPOINT = "model.safetensors", "checkpoint.pt"
+SOURCE = "source.json"
+"""Which source of the model a run in progress is made with; once it is done, its record says it."""
+WEIGHTS, CHECKPOINT, TRIED = "model.safetensors", "checkpoint.pt", "search.json"
 
 _FINISHED = re.compile(r"seed-?\d+-[0-9a-f]{12}")
 _logger = logging.getLogger(__name__)
@@ -70,6 +73,8 @@ class RunFolder:
     def __init__(self, final: Path) -> None:
         self.final = final
         self.finished = final.is_dir()
+        self.source: Mapping[str, str] = {}
+        """What the record will say of the model's source; set by `begin`."""
         self._kept: Scores | None = None
         self.listeners: list[Callable[[Mapping[str, Any]], None]] = []
         """Each gets every line that is logged, after it was written."""
@@ -129,12 +134,30 @@ class RunFolder:
         for listener in self.listeners:
             listener(line)
 
-    def retire(self) -> None:
-        """Make place for doing a finished run again: what was there is kept beside it under the time it was replaced."""
+    def begin(self, source: Mapping[str, str]) -> list[str]:
+        """Note which source of the model this start of the run is made with.
+
+        Args:
+            source: Digests by module (`zslkit.results.source.sources`).
+
+        Returns:
+            The modules that an earlier start, whose state this one goes on from, knew otherwise. The
+            record will not name the source of such a one, since both had a part in the run.
+        """
+        place = self.path / SOURCE
+        before = read_source(place) if any(self.path.glob("*.pt")) or (self.path / TRIED).is_file() else {}
+        other = changed(before, source) if before else []
+        self.source = {**source, **dict.fromkeys(other, CHANGED)}
         with _explained(self.path):
-            os.replace(self.final, self._beside(datetime.now(UTC)))
-            self.finished = False
+            _write(place, lambda file: file.write(json.dumps(dict(self.source)).encode()))
+        return other
+
+    def retire(self) -> None:
+        """Let a finished run be made again; until that is done it stays, and then it is kept under the time it was replaced."""
+        self.finished = False
+        with _explained(self.path):
             self.path.mkdir(exist_ok=True)
+            _drop_cut_line(self.path / LOG)
 
     def _beside(self, when: datetime) -> Path:
         """A name that is free: a clock that was set back may show the same time twice."""
@@ -181,6 +204,8 @@ class RunFolder:
             else:
                 _write(self.path / SCORES, scores.write)
             _write(self.path / RECORD, lambda file: file.write(record.to_json().encode()))
+            if self.final.is_dir():
+                os.replace(self.final, self._beside(datetime.now(UTC)))
             os.replace(self.path, self.final)
             self.finished = True
         self._drop_state()
@@ -191,7 +216,7 @@ class RunFolder:
         What is left if the process ends here is harmless, and goes the next time the run is opened.
         """
         with contextlib.suppress(OSError):
-            for state in self.final.glob("*.pt"):
+            for state in (*self.final.glob("*.pt"), self.final / SOURCE):
                 state.unlink(missing_ok=True)
 
 
@@ -211,8 +236,8 @@ class Run:
         return read_attributes(self.folder / ATTRIBUTES)
 
     def settings(self) -> dict[str, Any]:
-        """The resolved settings, as the run was made with."""
-        return dict(self.record.config)
+        """The settings that the model was trained with."""
+        return self.record.used
 
 
 def load_run(folder: Path) -> Run:
@@ -253,9 +278,18 @@ def run_places(out: Path, on_fault: Callable[[str], None]) -> Iterator[Path]:
 
 def find_runs(out: Path, on_damage: Callable[[str], None] = _logger.warning) -> list[Run]:
     """All finished runs below `out`, by path. `on_damage` is told of each that is left out because it is damaged or may not be read."""
+    return _found(run_places(out, on_damage), on_damage)
+
+
+def find_runs_of(place: Path, seed: int, on_damage: Callable[[str], None] = _logger.warning) -> list[Run]:
+    """The same of one seed, of those in `place` (OUT/DATASET/MODEL)."""
+    return _found(sorted(place.glob(f"seed{seed}-*")), on_damage)
+
+
+def _found(folders: Iterable[Path], on_damage: Callable[[str], None]) -> list[Run]:
     runs: list[Run] = []
-    for folder in run_places(out, on_damage):
-        if not _FINISHED.fullmatch(folder.name):
+    for folder in folders:
+        if not (_FINISHED.fullmatch(folder.name) and folder.is_dir()):
             continue
         try:
             runs.append(load_run(folder))
@@ -270,6 +304,15 @@ def _part(name: str) -> str:
     if not part.strip("._"):
         raise UserError(f"{name!r} cannot name a folder of results; give it letters or digits")
     return part
+
+
+def read_source(place: Path) -> dict[str, str]:
+    """What `RunFolder.begin` wrote; empty if there is nothing that can be read, as of an older run."""
+    try:
+        found = parse_json(read_small(place))
+    except (OSError, ValueError):
+        return {}
+    return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
 
 
 def _write(path: Path, fill: Callable[[IO[bytes]], Any]) -> None:

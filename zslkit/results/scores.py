@@ -196,7 +196,10 @@ def _fault(arrays: dict[str, NDArray[Any]]) -> str:
         wanted = (len(arrays[f"{part}_labels"]), count)
         if arrays[f"{part}_scores"].shape != wanted:
             return f"{part}_scores has shape {arrays[f'{part}_scores'].shape} where {wanted} belongs"
-    return "" if len(arrays["seen"]) == count else f"seen has {len(arrays['seen'])} entries for {count} classes"
+    if len(arrays["seen"]) != count:
+        return f"seen has {len(arrays['seen'])} entries for {count} classes"
+    names, counts = np.unique(arrays["classes"], return_counts=True)
+    return f"the class name {str(names[counts.argmax()])!r} stands more than once in classes" if len(names) < count else ""
 
 
 class FromModel(Exception):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from zslkit.results.badges import OWN_FEATURES, resolution
 from zslkit.results.record import RunRecord
@@ -20,6 +20,8 @@ class Setting:
     semantics: fingerprint of the class semantics, kind what they are ("attributes", "sentences").
     source: digest of the backbone's weights, or fingerprint of the features if the dataset brings its own.
     training: "transductive", or SEEN_ALONE for the others, which stand together unless they are asked to stand apart.
+    images: fingerprint of the images' content, or of the features of a dataset without images; "" where
+    an older record does not say it.
     """
 
     dataset: str
@@ -31,6 +33,7 @@ class Setting:
     resolution: str
     kind: str = "attributes"
     training: str = SEEN_ALONE
+    images: str = ""
 
     @classmethod
     def of(cls, record: RunRecord, strict: bool = False) -> Setting:
@@ -46,12 +49,14 @@ class Setting:
             resolution=resolution(features),
             kind=record.dataset.semantics,
             training=training if strict or training == TRANSDUCTIVE else SEEN_ALONE,
+            images=record.fingerprints.images,
         )
 
     def described(self) -> dict[str, str]:
         """Each point by the name that titles and notes use."""
         return {
             "split": f"split {self.split[:8]}",
+            "images": f"images {self.images[:8]}" if self.images else "images unknown",
             "semantics": f"{self.kind} {self.semantics[:8]}",
             "backbone": self.backbone,
             "weights": f"weights {self.source[:8]}",
@@ -61,9 +66,24 @@ class Setting:
         }
 
 
+def settled(settings: Iterable[Setting]) -> dict[Setting, Setting]:
+    """Each setting -> itself, or with the images of all others like it if it does not say its own.
+
+    So runs of an older record stay in one table with newer ones, as long as those agree.
+    """
+    every = set(settings)
+    images: dict[Setting, set[str]] = {}
+    for setting in every:
+        images.setdefault(replace(setting, images=""), set()).add(setting.images)
+    known = {bare: next(iter(named)) for bare, found in images.items() if len(named := found - {""}) == 1}
+    return {setting: setting if setting.images else replace(setting, images=known.get(setting, "")) for setting in every}
+
+
 def differing(settings: Sequence[Setting]) -> list[str]:
     """A sentence for each dataset of which results stand here that must not be compared, with the points in which they differ."""
     said = []
+    whole = settled(settings)
+    settings = [whole[setting] for setting in settings]
     for dataset in dict.fromkeys(setting.dataset for setting in settings):
         own = [setting.described() for setting in settings if setting.dataset == dataset]
         points = {name: list(dict.fromkeys(point[name] for point in own)) for name in own[0]}

@@ -122,6 +122,11 @@ def remarks(block: Block) -> list[str]:
     return legend + [f"{entry.method} (published): {entry.notes}." for entry in block.published if entry.notes]
 
 
+def folder_notes(block: Block) -> list[str]:
+    """The run folders of each row, where they are known, in the order of its seeds."""
+    return [f"Run folders of {name}: {', '.join(row.folders)}." for name, row in zip(block.names, block.rows, strict=True) if row.folders]
+
+
 def markdown(blocks: Sequence[Block]) -> str:
     """All blocks as Markdown tables with their titles and notes."""
     lines: list[str] = []
@@ -130,7 +135,7 @@ def markdown(blocks: Sequence[Block]) -> str:
         lines += [f"### {markdown_text(block.title)}", "", *_markdown_table(content)]
         if (on_test := on_test_grid(block)) is not None:
             lines += ["", f"#### {ON_TEST_TITLE}", "", *_markdown_table(on_test), "", f"*{markdown_text(' '.join(on_test_notes(block)))}*"]
-        lines += ["", *(f"- {markdown_text(note)}" for note in block.notes), *([""] if block.notes else [])]
+        lines += ["", *(f"- {markdown_text(note)}" for note in (*block.notes, *folder_notes(block))), ""]
     return "\n".join(lines)
 
 
@@ -175,7 +180,7 @@ def published_data(entry: Published) -> dict[str, Any]:
 def _sampling_data(block: Block) -> dict[str, Any] | None:
     if block.sampling is None:
         return None
-    names = [row.label for row in block.rows]
+    names = block.names
     pairs = [
         {**asdict(pair), "models": [names[pair.a], names[pair.b]], "significant": pair.significant, "seeds": list(pair.seeds)}
         for pair in block.sampling.pairs

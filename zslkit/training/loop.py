@@ -16,7 +16,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from zslkit import ranks
 from zslkit.config import TrainConfig
-from zslkit.errors import TrainingError
+from zslkit.errors import DataError, TrainingError
 from zslkit.model import GradientModel, Kept, TrainingView
 from zslkit.progress import Phase, Reporter
 from zslkit.training import checkpoint
@@ -60,6 +60,7 @@ class Loop:
         self.seconds = 0.0
         """Time spent in training steps, interruptions and observers left out."""
         self._stages: set[str] = set()
+        self._trainings = 0
 
     def log(self, **values: float) -> None:
         self._log(phase=self._name, **values)
@@ -87,12 +88,20 @@ class Loop:
         self.seconds += seconds
 
     def train(self, model: GradientModel, view: TrainingView) -> None:
-        """Train in place. Raises TrainingError that names the term if one is not finite, or the batch if the device has no room for it."""
+        """Train in place. Each call of one `fit` is a training of its own, with a checkpoint of its own.
+
+        Raises TrainingError that names the term if one is not finite, or the batch if the device has no room for it, and DataError if the
+        checkpoint is not of this model.
+        """
+        self._trainings += 1
+        path = self._path
+        if path is not None and self._trainings > 1:
+            path = path.with_name(f"{path.stem}.train-{self._trainings}.pt")
         config: TrainConfig = model.config.train
         groups = model.parameter_groups()
         optimizer = _optimizer(config, groups)
         step = Step(model, self.device, config.precision, self._remark, lambda: isinstance(view, Resident) and self._relieve(view))
-        start = self._resume(model, optimizer, step)
+        start = self._resume(path, model, optimizer, step)
         from_first(model)  # and no process writes a checkpoint before all have read it
         if start >= config.epochs or (
             start and self._observer is not None and self._observer.history and self._observer.history[-1].get("stop")
@@ -110,9 +119,9 @@ class Loop:
                 self.log(epoch=epoch + 1, seconds=round(time.monotonic() - began, 3), **terms)
                 stop = self._observer.after_epoch(epoch + 1, model) if self._observer else False
                 last = stop or epoch + 1 == config.epochs
-                if self._path is not None and ranks.first() and (last or cost <= CHECKPOINT_SHARE * (time.monotonic() - saved)):
+                if path is not None and ranks.first() and (last or cost <= CHECKPOINT_SHARE * (time.monotonic() - saved)):
                     writing = time.monotonic()
-                    self._save(model, optimizer, step, epoch + 1)
+                    self._save(path, model, optimizer, step, epoch + 1)
                     saved = time.monotonic()
                     cost = saved - writing
                 if stop:
@@ -168,22 +177,29 @@ class Loop:
             self._remark(f"features are no longer kept on {self.device}, which has no room for a step beside them")
         return left
 
-    def _resume(self, model: GradientModel, optimizer: Optimizer, step: Step) -> int:
-        if self._path is None or not self._path.is_file():
+    def _resume(self, path: Path | None, model: GradientModel, optimizer: Optimizer, step: Step) -> int:
+        if path is None or not path.is_file():
             return 0
-        state = checkpoint.load(self._path)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        if "step" in state:  # one of an earlier version has none
-            step.load(state["step"])
-        self.seconds = state["seconds"]
+        state = checkpoint.load(path)
+        try:
+            epoch, seconds, history = int(state["epoch"]), float(state["seconds"]), list(state["history"])
+            model.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
+            if "step" in state:  # one of an earlier version has none
+                step.load(state["step"])
+        except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+            why = " ".join(str(error).split())
+            raise DataError(
+                f"The checkpoint {path} is not of {type(model).__name__} as it is now ({why[:300]}); "
+                "remove it to start this training afresh"
+            ) from error
+        self.seconds = seconds
         if self._observer is not None:
-            self._observer.history[:] = state["history"]
-        self._reporter.note(f"{self._name}: going on after epoch {state['epoch']}")
-        return int(state["epoch"])
+            self._observer.history[:] = history
+        self._reporter.note(f"{self._name}: going on after epoch {epoch}")
+        return epoch
 
-    def _save(self, model: GradientModel, optimizer: Optimizer, step: Step, epoch: int) -> None:
-        assert self._path is not None
+    def _save(self, path: Path, model: GradientModel, optimizer: Optimizer, step: Step, epoch: int) -> None:
         history = self._observer.history if self._observer else []
         state = {
             "epoch": epoch,
@@ -193,7 +209,7 @@ class Loop:
             "optimizer": optimizer.state_dict(),
             "step": step.state(),
         }
-        checkpoint.save(self._path, state)
+        checkpoint.save(path, state)
 
 
 def _optimizer(config: TrainConfig, groups: dict[str, list[torch.nn.Parameter]]) -> Optimizer:

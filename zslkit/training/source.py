@@ -16,6 +16,7 @@ from zslkit import ranks
 from zslkit.backbones import Backbone, load_backbone
 from zslkit.config import FeatureConfig, Input
 from zslkit.data.extract import ImageInputs, first_size, open_store, store_key
+from zslkit.data.store import images_digest
 from zslkit.data.unreadable import look
 from zslkit.dataset import Dataset
 from zslkit.errors import UserError
@@ -42,6 +43,8 @@ class Inputs:
     fingerprint: str
     image_size: tuple[int, int] | None
     """(height, width) of what the backbone sees, in pixels."""
+    content: str = ""
+    """Fingerprint of the images or features that these inputs are made of, whatever the backbone."""
 
     @property
     def tuned(self) -> bool:
@@ -97,17 +100,22 @@ def prepare(
     backbone = encoder if encoder is not None else _backbone(dataset, config, device, reporter)
     height, width = first_size(dataset.images, backbone.transform, reporter, dataset.skipped)
     facts = (backbone.name, backbone.label, backbone.digest)
+    with ranks.in_turn():
+        content = images_digest(dataset.images)
+    size = (height, width)
     if kind == "image":
         with ranks.in_turn():
             look(dataset.images, reporter, dataset.skipped)
             fingerprint = store_key(dataset.images, backbone, "image")
         source, shape = ImageInputs(dataset.images, backbone.transform), backbone.map_shape(height, width)
-        return Inputs(source, kind, (3, height, width), shape, backbone.build, *facts, fingerprint, (height, width))
+        return Inputs(source, kind, (3, height, width), shape, backbone.build, *facts, fingerprint, size, content)
     how: dict[str, Any] = {"precision": config.precision, "skipped": dataset.skipped, "batch": batch}
     store = open_store(dataset.name, dataset.images, backbone, config.dtype, device, reporter, **how)
     if kind == "pooled":
-        return Inputs(PooledSource(store), kind, store.map_shape[:1], None, None, *facts, store.fingerprint, (height, width))
-    return Inputs(MapSource(store), kind, store.map_shape, store.map_shape, None, *facts, store.fingerprint, (height, width))
+        pooled = PooledSource(store)
+        return Inputs(pooled, kind, store.map_shape[:1], None, None, *facts, store.fingerprint, size, content)
+    maps = MapSource(store)
+    return Inputs(maps, kind, store.map_shape, store.map_shape, None, *facts, store.fingerprint, size, content)
 
 
 def _given(dataset: Dataset, kind: Input) -> Inputs:
@@ -121,7 +129,8 @@ def _given(dataset: Dataset, kind: Input) -> Inputs:
         maps = dataset.maps.map_shape if kind == "map" else None
         source, shape = (MapSource if kind == "map" else PooledSource)(dataset.maps), maps or dataset.maps.map_shape[:1]
         fingerprint = dataset.maps.fingerprint
-    return Inputs(source, kind, shape, maps, None, AS_GIVEN, dataset.origin or AS_GIVEN, fingerprint, fingerprint, None)
+    told = (AS_GIVEN, dataset.origin or AS_GIVEN, fingerprint, fingerprint)
+    return Inputs(source, kind, shape, maps, None, *told, None, fingerprint)
 
 
 def _backbone(dataset: Dataset, config: FeatureConfig, device: torch.device, reporter: Reporter) -> Backbone:

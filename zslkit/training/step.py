@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from zslkit import ranks
-from zslkit.errors import TrainingError
+from zslkit.errors import OutOfMemory
 from zslkit.memory import is_out_of_memory, release
 from zslkit.model import GradientModel
 from zslkit.training.shared import figures, share_of_batch
@@ -65,7 +65,7 @@ class Step:
     def __call__(self, x: Tensor, label: Tensor, size: int) -> tuple[dict[str, float], float]:
         """Terms and total of the loss of the whole batch.
 
-        x (B, ...) and label (B,): this process's share of a batch of `size` images. Raises TrainingError if no way of taking it fits.
+        x (B, ...) and label (B,): this process's share of a batch of `size` images. Raises OutOfMemory if no way of taking it fits.
         """
         self._model.zero_grad(set_to_none=True)
         start, before = _Start(self._model, self._device), self.state()
@@ -96,7 +96,7 @@ class Step:
 
     def _narrow(self, count: int, size: int) -> None:
         if self.offloads:
-            raise TrainingError(self._too_large(count, size))
+            raise OutOfMemory(self._too_large(count, size))
         if self._coupled or self.parts >= count:
             self.offloads = True
         else:

@@ -38,8 +38,10 @@
     const button = $("button.open", line);
     button.addEventListener("click", () => show(line, button.getAttribute("aria-expanded") !== "true"));
   }
+  // Whoever links here may write anything behind the #.
+  const named = (hash) => { try { return decodeURIComponent(hash); } catch { return hash; } };
   const follow = () => {
-    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const target = document.getElementById(named(location.hash.slice(1)));
     if (target?.matches("tr.line")) show(target, true);
   };
   addEventListener("hashchange", follow);

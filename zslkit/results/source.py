@@ -1,0 +1,163 @@
+"""The source of a model as digests of its files: to tell whether a finished run was made by the code that is here now.
+
+Counted are the module of the model, and all that it imports of its own distribution, at once or later. The harness is not: its
+version and commit stand in the record.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
+from pathlib import Path
+from typing import Final
+
+from zslkit.registry import Entry
+
+HARNESS: Final = "zslkit"
+CHANGED: Final = "changed"
+"""In the place of a digest: the module was changed between two starts of the run."""
+
+
+_READ: dict[tuple[Entry, type], dict[str, str]] = {}
+
+
+def sources(entry: Entry, kind: type) -> dict[str, str]:
+    """Module -> 16 hex digits of its file, of the model class `kind` that `entry` has loaded.
+
+    Line endings, compiled files and the place of the package change nothing. Nothing is imported. A
+    module without a file (made in memory, in a zip) is left out. Read once in a process.
+    """
+    if (entry, kind) not in _READ:
+        _READ[entry, kind] = _read(entry, kind)
+    return dict(_READ[entry, kind])
+
+
+def _read(entry: Entry, kind: type) -> dict[str, str]:
+    starts = {entry.target.partition(":")[0].strip(), kind.__module__}
+    tops = {name.partition(".")[0] for name in starts} | set(_tops(entry))
+    homes = {home for top in tops if (home := _home(top)) is not None}
+    waiting = [*starts, *(base.__module__ for base in kind.__mro__)]
+    seen: set[str] = set()
+    found: dict[str, str] = {}
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        top = name.partition(".")[0]
+        if top == HARNESS or (top not in tops and _home(top) not in homes):
+            continue
+        spec = _spec(name)
+        if spec is None:
+            continue
+        parent = name.rpartition(".")[0]
+        waiting += [parent] if parent else []  # importing a module runs its packages
+        path = Path(spec.origin) if spec.has_location and spec.origin else None
+        if path is None:
+            continue
+        try:
+            content = path.read_bytes()
+        except OSError:
+            continue
+        if path.name.endswith(tuple(EXTENSION_SUFFIXES)):
+            found[name] = _digest(content)
+            continue
+        if path.suffix == ".pyc":  # without its source; the header holds times
+            found[name] = _digest(content[16:])
+            continue
+        text = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        found[name] = _digest(text)
+        waiting += _imported(text, name, spec.submodule_search_locations is not None)
+    return dict(sorted(found.items()))
+
+
+def folder_of(kind: type) -> Path | None:
+    """Where the module of the model class lies; None if it has no file."""
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    return Path(file).parent if file else None
+
+
+def combined(source: Mapping[str, str]) -> str:
+    """One digest of all modules, 16 hex digits; "" if there are none."""
+    return _digest("\n".join(f"{name} {digest}" for name, digest in sorted(source.items())).encode()) if source else ""
+
+
+def changed(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """The modules that are not what they were, those that came or went too."""
+    return sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _tops(entry: Entry) -> Iterator[str]:
+    """The packages and modules of the entry's distribution, as far as its metadata say."""
+    dist = entry.point.dist
+    if dist is None:
+        return
+    yield from (dist.read_text("top_level.txt") or "").split()
+    for file in dist.files or ():
+        first = file.parts[0]
+        if first.isidentifier() or (len(file.parts) == 1 and file.suffix == ".py"):
+            yield first.removesuffix(".py")
+
+
+def _home(top: str) -> Path | None:
+    """The folder that a package or module lies in, unless it is one of installed distributions, where neighbours are strangers."""
+    spec = _spec(top)
+    if spec is None:
+        return None
+    places = list(spec.submodule_search_locations or ()) or ([spec.origin] if spec.has_location and spec.origin else [])
+    if not places:
+        return None
+    home = Path(places[0]).parent
+    shared = home.name in ("site-packages", "dist-packages", "lib-dynload") or home == Path(ast.__file__).parent
+    return None if shared else home
+
+
+@lru_cache(maxsize=4096)
+def _spec(name: str) -> ModuleSpec | None:
+    """Where a module is, without importing anything; None if it is nowhere."""
+    loaded = getattr(sys.modules.get(name), "__spec__", None)
+    if isinstance(loaded, ModuleSpec):
+        return loaded
+    parent = name.rpartition(".")[0]
+    try:
+        if not parent:
+            return importlib.util.find_spec(name)
+        package = _spec(parent)
+        if package is None or package.submodule_search_locations is None:
+            return None
+        return PathFinder.find_spec(name, list(package.submodule_search_locations))
+    except (ImportError, ValueError, AttributeError):
+        return None
+
+
+def _imported(text: bytes, name: str, is_package: bool) -> Iterator[str]:
+    """The modules that the source text of module `name` may import, anywhere in it; names that are no modules among them."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return
+    package = name if is_package else name.rpartition(".")[0]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parts = package.split(".") if node.level else []
+            base = ".".join([*parts[: len(parts) - node.level + 1], *([node.module] if node.module else [])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            said = node.args[0].value
+            if called in ("import_module", "__import__") and isinstance(said, str):
+                with contextlib.suppress(ImportError):
+                    yield importlib.util.resolve_name(said, package)
