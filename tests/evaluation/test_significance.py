@@ -103,6 +103,14 @@ def test_one_class_of_one_image_varies_as_an_image_of_the_set_does() -> None:
     assert resample(one_side(column(1), np.array([0])), 5).drawn["S"].ravel().tolist() == [100.0] * 5
 
 
+def test_the_two_test_sets_are_drawn_apart() -> None:
+    # Else S and U rise and fall together wherever their classes have the same sizes, and H varies too much.
+    labels = np.repeat(np.arange(5), 4)
+    drawn = resample(one_side(np.arange(20)[:, None] % 2 == 0, labels), 2000).drawn
+    assert abs(np.corrcoef(drawn["S"][:, 0], drawn["U"][:, 0])[0, 1]) < 0.1
+    np.testing.assert_array_equal(drawn["U"], drawn["T1"])
+
+
 def test_an_interval_is_normal_in_log_odds_and_ends_within_0_and_100() -> None:
     # log(80 / 20) = 1.386; a spread of 4 points is 0.04 / 0.16 = 0.25 of it, and 1.96 of these reach 0.49 far.
     low, high = logit_interval(80.0, 4.0)
