@@ -21,6 +21,7 @@ from zslkit.dataset import Dataset
 from zslkit.errors import UserError, ZslkitError
 from zslkit.evaluation.gzsl import evaluate
 from zslkit.experiment import Result
+from zslkit.progress import Silent
 from zslkit.results.runs import find_runs, load_run
 from zslkit.selection import Picks
 from zslkit.settings import MODELS
@@ -192,6 +193,18 @@ def test_weights_made_from_trainval_are_made_anew_for_each_fold(tmp_path: Path, 
     assert not held_out[0] & held_out[1]
     own = [fold.inputs.fingerprint == fold.data.title for fold in folds]
     assert own == [weights == "trainval"] * 2, "weights of all of trainval would know the classes that a fold holds out"
+
+
+@pytest.mark.parametrize(("folds", "calibration", "told"), [(2, "validation", True), (1, "validation", False), (2, "none", False)])
+def test_what_is_picked_on_several_folds_together_is_another_run_than_what_was_averaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folds: int, calibration: str, told: bool
+) -> None:
+    inputs = Inputs(object(), "pooled", (8,), None, None, "", "", "", "f", None)  # type: ignore[arg-type]
+    monkeypatch.setattr("zslkit.experiment.prepare", lambda *arguments: inputs)
+    settings = [f"protocol.folds={folds}", f"protocol.calibration={calibration}", "protocol.tune=false"]
+    choices = {"settings": settings, "config": None, "preset": None, "overrides": None}
+    job = experiment._job("eszsl", "digits", 0, "data", "cpu", Silent(), choices)
+    assert ("folds" in job.decisive()) is told
 
 
 def full(*arguments: Any, **options: Any) -> None:
