@@ -17,12 +17,16 @@ import zslkit
 from zslkit import experiment
 from zslkit.cli import app
 from zslkit.cli.failure import State, exit_code_of
+from zslkit.dataset import Dataset
 from zslkit.errors import UserError, ZslkitError
 from zslkit.evaluation.gzsl import evaluate
 from zslkit.experiment import Result
+from zslkit.progress import Silent
 from zslkit.results.runs import find_runs, load_run
+from zslkit.selection import Picks
 from zslkit.settings import MODELS
 from zslkit.training.loop import Loop
+from zslkit.training.source import Inputs
 
 SMALL: dict[str, Any] = {"features": {"backbone": "test_resnet", "weights": "random"}}
 BRIEF: dict[str, Any] = SMALL | {"train": {"epochs": 3, "steps_per_epoch": 2}}
@@ -83,8 +87,7 @@ def test_attribute_scores_are_kept_where_a_model_has_some(tmp_path: Path) -> Non
     assert kept.test_seen.shape == (len(scores.test_seen_labels), len(kept.names))
     assert kept.test_unseen.shape == (len(scores.test_unseen_labels), len(kept.names))
     # DAZLE's class scores are linear in them
-    told = kept.test_unseen.astype(np.float64) * kept.scale + kept.offset
-    with_one = np.column_stack([told, np.ones(len(told))])
+    with_one = np.column_stack([kept.test_unseen, np.ones(len(kept.test_unseen))])
     left = np.linalg.lstsq(with_one, scores.test_unseen_scores, rcond=None)[1]
     assert left.max() < 1e-2 * np.square(scores.test_unseen_scores - scores.test_unseen_scores.mean()).sum(axis=0).min()
 
@@ -167,6 +170,43 @@ def test_validation_picks_and_says_so(tmp_path: Path) -> None:
     assert record.config["train"]["epochs"] == 3 and record.origins["train.epochs"] == "option"
     assert record.used["train"]["epochs"] == record.protocol.epoch
     assert set(record.protocol.validation) == {"T1", "U", "S", "H", "AUSUC"}
+
+
+def test_the_figures_without_calibration_know_no_gamma(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zslkit.selection.pick", lambda shop: Picks(shop.plan.config, -1e6))  # no image is answered with an unseen class
+    result = run(tmp_path, "eszsl", settings=["protocol.calibration=validation", "protocol.tune=false"])
+    record, sets = result.record, load_run(result.folder).scores().sets()
+    assert record.metrics.model_dump() == pytest.approx(evaluate(*sets, record.protocol.gamma).figures())
+    assert record.uncalibrated.model_dump() == pytest.approx(evaluate(*sets, 0.0).figures())
+    assert (record.metrics.U, record.protocol.gamma) == (0.0, -1e6) and record.uncalibrated.U > 0
+
+
+@pytest.mark.parametrize("weights", ["trainval", "random"])
+def test_weights_made_from_trainval_are_made_anew_for_each_fold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: str) -> None:
+    def prepared(dataset: Dataset, *arguments: Any) -> Inputs:
+        # What weights would be made from: the images and classes of this dataset's trainval.
+        return Inputs(object(), "pooled", (8,), None, None, "", "", "", dataset.title, None)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("zslkit.experiment.prepare", prepared)
+    monkeypatch.setattr("zslkit.job.prepare", prepared)
+    settings = [f"features.weights={weights}", "protocol.folds=2", "protocol.calibration=validation"]
+    folds = experiment.workshop(tmp_path, "eszsl", "digits", settings=settings, device="cpu").folds
+    held_out = [set(fold.data.labels[fold.data.split.test_unseen].tolist()) for fold in folds]
+    assert not held_out[0] & held_out[1]
+    own = [fold.inputs.fingerprint == fold.data.title for fold in folds]
+    assert own == [weights == "trainval"] * 2, "weights of all of trainval would know the classes that a fold holds out"
+
+
+@pytest.mark.parametrize(("folds", "calibration", "told"), [(2, "validation", True), (1, "validation", False), (2, "none", False)])
+def test_what_is_picked_on_several_folds_together_is_another_run_than_what_was_averaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folds: int, calibration: str, told: bool
+) -> None:
+    inputs = Inputs(object(), "pooled", (8,), None, None, "", "", "", "f", None)  # type: ignore[arg-type]
+    monkeypatch.setattr("zslkit.experiment.prepare", lambda *arguments: inputs)
+    settings = [f"protocol.folds={folds}", f"protocol.calibration={calibration}", "protocol.tune=false"]
+    choices = {"settings": settings, "config": None, "preset": None, "overrides": None}
+    job = experiment._job("eszsl", "digits", 0, "data", "cpu", Silent(), choices)
+    assert ("folds" in job.decisive()) is told
 
 
 def full(*arguments: Any, **options: Any) -> None:

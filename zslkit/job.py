@@ -70,9 +70,12 @@ class Job:
         elsewhere = {"elsewhere": self.elsewhere.digest} if self.elsewhere else {}
         # What a model is given hangs on it; the others are given the same, and keep the names that they have.
         given = {"protocol": kind.protocol} if kind.protocol == "transductive" else {}
+        # An earlier version took for several folds the mean of what each alone would take.
+        folds = {"folds": "together"} if self._picks and self.plan.protocol.folds > 1 else {}
         return (
             elsewhere
             | given
+            | folds
             | {
                 "model": [entry.name, entry.distribution, entry.version, f"{kind.__module__}:{kind.__qualname__}"],
                 "config": self.plan.deciding,

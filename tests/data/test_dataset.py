@@ -44,3 +44,18 @@ def test_contradictions(change: dict[str, object], words: str) -> None:
     with pytest.raises(DataError) as error:
         replace(GOOD, **change)  # type: ignore[arg-type]
     assert words in str(error.value) and str(error.value).startswith("made: ")
+
+
+@pytest.mark.parametrize(("share", "held"), [(None, 2), (0.5, 5), (0.0, 0), (1.0, 9)])
+def test_a_fold_keeps_that_share_of_each_class_for_its_seen_images(share: float | None, held: int) -> None:
+    labels = np.repeat(np.arange(4), 12)
+    parts = [np.flatnonzero((labels < 3) & (np.arange(48) % 12 < 10)), np.flatnonzero((labels < 3) & (np.arange(48) % 12 >= 10))]
+    semantics = Semantics(np.eye(4, dtype=np.float32), tuple("wxyz"))
+    whole = Dataset("made", tuple("abcd"), labels, Split(*parts, np.arange(36, 48)), semantics, features=np.zeros((48, 2), np.float32))
+    if held == 0:  # a set without images is told
+        with pytest.raises(DataError, match="test_seen is empty"):
+            whole.fold(0, image_share=0.0)
+        return
+    fold = whole.fold(0) if share is None else whole.fold(0, image_share=share)
+    counts = [np.bincount(fold.labels[part], minlength=3).tolist() for part in (fold.split.test_seen, fold.split.trainval)]
+    assert [sorted(c) for c in counts] == [[0, held, held], [0, 10 - held, 10 - held]], "an image of each class is left to train on"

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zslkit.errors import DataError, UserError
-from zslkit.evaluation.gzsl import best_gamma, chance, evaluate
-from zslkit.evaluation.metrics import per_class_accuracy
+from zslkit.evaluation.gzsl import best_gamma, chance, evaluate, peak
+from zslkit.evaluation.metrics import Curve, per_class_accuracy
+from zslkit.evaluation.sets import checked_sets
 
 SEEN = np.array([True, True, False, False])
 
@@ -127,6 +128,40 @@ def test_of_two_equally_good_intervals_the_wider_is_taken() -> None:
     x, y = np.array([[1.0, 0], [5.0, 0]]), np.array([[0.0, 0], [2.0, 0]])
     gamma, h = best_gamma(x, np.zeros(2, dtype=int), y, np.ones(2, dtype=int), seen)
     assert (gamma, h) == (3.5, pytest.approx(200 / 3))
+
+
+def rectangle(low: float, high: float) -> Curve:
+    """Both images are right between low and high, one of them elsewhere: H is 100 there and 0 elsewhere."""
+    return Curve(np.array([low, high]), np.array([1.0, 1.0, 0.0]), np.array([0.0, 1.0, 1.0]))
+
+
+def test_the_best_gamma_of_several_folds_is_good_for_most_of_them_and_no_mean() -> None:
+    folds = [rectangle(0.0, 2.0), rectangle(1.5, 3.5), rectangle(5.0, 7.0)]
+    # Alone: 1, 2.5 and 6, which is 3.17 in the mean, where the second fold alone is right. The first two overlap in (1.5, 2).
+    assert peak(*folds) == (1.75, pytest.approx(200 / 3))
+    assert peak(*folds[:1]) == (1.0, 100.0)
+    assert peak(*folds[::-1]) == peak(*folds)
+    # Without an overlap the widest wins, and a fold that nothing helps counts as 0.
+    assert peak(rectangle(0.0, 1.0), rectangle(3.0, 6.0)) == (4.5, 50.0)
+    nothing = Curve(np.empty(0), np.zeros(1), np.zeros(1))
+    assert peak(rectangle(0.0, 1.0), nothing) == (0.5, 50.0)
+    assert peak(nothing, nothing) == (0.0, 0.0)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.integers(0, 100_000), min_size=2, max_size=4))
+def test_no_gamma_has_a_higher_mean_h_than_the_best_one_of_the_folds(seeds: list[int]) -> None:
+    cases = [random_case(seed) for seed in seeds]
+    gamma, promised = peak(*(checked_sets(*case).curve() for case in cases))
+    mean = np.mean([evaluate(*case, gamma=gamma).H for case in cases])
+    assert pytest.approx(promised, abs=1e-9) == mean or promised == 0.0
+    for other in np.arange(-5, 5, 1 / 8) + 1 / 16:
+        assert promised + 1e-9 >= np.mean([evaluate(*case, gamma=float(other)).H for case in cases])
+
+
+def test_a_curve_tells_s_and_u_under_a_gamma() -> None:
+    curve = rectangle(0.0, 2.0)
+    assert [curve.at(gamma) for gamma in (-1.0, 1.0, 3.0)] == [(100.0, 0.0), (100.0, 100.0), (0.0, 100.0)]
 
 
 def test_gamma_is_zero_if_nothing_can_be_won() -> None:

@@ -35,6 +35,11 @@ def test_seeds_of_one_model_make_one_row(make: Make) -> None:
     assert row.metrics["H"] == Stat(42.0, pytest.approx(8**0.5), 2)
 
 
+def test_runs_on_other_features_of_the_same_weights_are_no_seeds_of_one_row(make: Make) -> None:
+    rows = only(compare([seeded(make, 0), seeded(make, 1, fingerprints={"features": "beef" * 4})])).rows
+    assert [row.seeds for row in rows] == [(0,), (1,)]
+
+
 def test_a_run_given_twice_counts_once(make: Make) -> None:
     (row,) = only(compare([seeded(make, 0), seeded(make, 0)])).rows
     assert row.n == 1

@@ -6,7 +6,7 @@ import errno
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -109,6 +109,53 @@ def test_resuming_repeats_the_uninterrupted_run_bit_for_bit(tmp_path: Path, monk
     assert log[0]["epoch"] == 3, "the second epoch was the last that was saved"
     for a, b in zip(whole.parameters(), again.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+class Pulled(GradientModel):
+    """Two numbers in groups of their own, pulled up by 3 and 4 a step; `rates` are the learning rates of each epoch."""
+
+    inputs = ("pooled",)
+    Config = GradientConfig
+    rates: ClassVar[dict[str, tuple[float, ...]]] = {"a": (0.5, 0.25, 0.0), "b": (0.0, 1.0, 2.0)}
+
+    def __init__(self, config: Any, task: Task) -> None:
+        super().__init__(config, task)
+        self.a, self.b = nn.Parameter(torch.zeros(())), nn.Parameter(torch.zeros(()))
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        return {"a": [self.a], "b": [self.b]}
+
+    def learning_rate(self, epoch: int, group: str) -> float:
+        return self.rates[group][epoch]
+
+    def scores(self, x: Tensor) -> Tensor:
+        return x[:, :3] + self.a
+
+    def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
+        return {"pull": -(3 * self.a + 4 * self.b)}
+
+
+PLAIN: dict[str, Any] = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "steps_per_epoch": 1}
+
+
+def test_each_group_has_the_learning_rate_that_the_model_says_of_each_epoch() -> None:
+    for epochs, a, b in ((1, 1.5, 0.0), (2, 2.25, 4.0), (3, 2.25, 12.0)):
+        model = tiny(Pulled, epochs, **PLAIN)
+        loop([]).train(model, Rows())
+        assert (model.a.item(), model.b.item()) == pytest.approx((a, b))  # type: ignore[arg-type]
+
+
+def test_the_usual_learning_rate_falls_by_its_factor() -> None:
+    model = tiny(lr=0.5, lr_factor=0.1, lr_every=2)
+    assert [model.learning_rate(epoch, "any") for epoch in range(5)] == pytest.approx([0.5, 0.5, 0.05, 0.05, 0.005])
+
+
+def test_the_norm_of_the_whole_gradient_is_clipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pulled, "rates", {"a": (1.0,), "b": (1.0,)})
+    for clip, a, b in ((None, 3.0, 4.0), (10.0, 3.0, 4.0), (1.0, 0.6, 0.8)):
+        model = tiny(Pulled, 1, clip_norm=clip, **PLAIN)
+        loop([]).train(model, Rows())
+        assert (model.a.item(), model.b.item()) == pytest.approx((a, b))  # type: ignore[arg-type]
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_name() -> None:

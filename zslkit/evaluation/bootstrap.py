@@ -1,29 +1,37 @@
 """How much of a figure is the luck of which test images were drawn: the stratified bootstrap over images within classes.
 
-In each resample every class keeps its number of images, drawn from its own with replacement, so that a mean over
-classes keeps its meaning. All runs see the same resamples: that is what makes their differences paired. Training is
-not repeated, so an interval says nothing of seeds.
+A class of n images has n - 1 of them drawn, with replacement, and their mean stands for it (Rao and Wu 1988, "Resampling
+Inference With Complex Survey Data", JASA 83, section 2): the variance of that is the unbiased one. Of n draws it would be
+too small by (n - 1) / n, which is a third for three images a class. Classes of one image say nothing of how they vary, so
+they are drawn as if they were one class (collapsed strata; Wolter 2007, "Introduction to Variance Estimation", 2.5), which
+rather makes an interval too wide; a class that alone has one image varies as an image of the whole set does.
+
+All runs see the same resamples: that is what makes their differences paired. Classes are fixed and training is not
+repeated, so an interval says nothing of other classes or of seeds.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Final
 
 import numpy as np
 
 from zslkit.evaluation.metrics import Floats, Index
-from zslkit.evaluation.outcomes import Outcomes, class_means, harmonic, image_weights
+from zslkit.evaluation.outcomes import Outcomes, class_means, harmonic
 
 LEVEL: Final = 0.95
 RESAMPLES: Final = 1000
 AT_ONCE: Final = 4_000_000
 """Drawn images that are held at a time, 32 MB of them."""
+_NORMAL: Final = NormalDist().inv_cdf((1 + LEVEL) / 2)
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with its percentile interval at LEVEL, in the figure's unit."""
+    """A figure with its interval at LEVEL, in the figure's unit."""
 
     value: float
     low: float
@@ -39,8 +47,27 @@ class Resampled:
 
     def interval(self, name: str, runs: list[int]) -> Interval:
         """The mean figure of some runs with its interval over test images."""
-        low, high = percentiles(self.drawn[name][:, runs].mean(axis=1))
-        return Interval(float(self.value[name][runs].mean()), low, high)
+        value = float(self.value[name][runs].mean())
+        return Interval(value, *logit_interval(value, float(self.drawn[name][:, runs].mean(axis=1).std())))
+
+
+def logit_interval(percent: float, spread: float) -> tuple[float, float]:
+    """The interval of a share that is normal on the scale of log(share / (100 - share)), where its ends stay within 0 and 100.
+
+    Near 0 and 100 it covers better than percentiles do (Dean and Pagano 2015, "Evaluating Confidence Interval Methods for
+    Binomial Proportions in Clustered Surveys", J. Survey Statistics and Methodology 3).
+
+    Args:
+        percent: The share.
+        spread: Its standard deviation, in points; 0 for a share that no draw can move, such as one of 0 or 100.
+    """
+    if spread <= 0 or not 0 < percent < 100:
+        return percent, percent
+    share = percent / 100
+    reach = _NORMAL * spread / 100 / (share * (1 - share))
+    odds = math.log(share / (1 - share))
+    low, high = (100 / (1 + math.exp(min(-end, 700.0))) for end in (odds - reach, odds + reach))
+    return low, high
 
 
 def figures(outcomes: Outcomes) -> dict[str, Floats]:
@@ -72,18 +99,28 @@ def percentiles(drawn: Floats) -> tuple[float, float]:
 
 def _draws(right: Floats, labels: Index, resamples: int, rng: np.random.Generator) -> Floats:
     """Means over classes in percent, (B, R), of right (N, R) on resamples of the images within classes."""
-    order = np.argsort(labels, kind="stable")
-    labels, n = labels[order], len(labels)
-    weighted = right[order] * image_weights(labels)[:, None]
-    per_class = np.bincount(labels)
-    start = (np.cumsum(per_class) - per_class)[labels]
-    size = per_class[labels]
-    means = []
+    images = np.bincount(labels)
+    weight = 100.0 / np.count_nonzero(images)
+    alone = images[labels] == 1
+    order = np.lexsort((labels, ~alone))  # classes of one image come first, as one class
+    right, singles, n = right[order], int(np.count_nonzero(alone)), len(labels)
+    size = images[images > 1]
+    share = np.full(len(size), weight)
+    if singles > 1:
+        size, share = np.append(singles, size), np.append(singles * weight, share)
+    first = (np.cumsum(size) - size) + (singles == 1)
+    of_image = np.zeros(n)
+    of_image[n - size.sum() :] = np.repeat(share / (size - 1), size)
+    weighted = right * of_image[:, None]
+    means = np.zeros((resamples, right.shape[1]))
+    if singles == 1:
+        means += weight * (right[0] + right[rng.integers(n, size=resamples)] - right.mean(axis=0))
+    # Uniform numbers scaled to each class's size are much faster than bounded integers of many different bounds.
+    start, scale = np.repeat(first, size - 1), np.repeat(size, size - 1)
     for done in range(0, resamples, step := max(1, AT_ONCE // n)):
         count = min(step, resamples - done)
-        # Uniform numbers scaled to each class's size are much faster than bounded integers of many different bounds.
-        picked = start + (rng.random((count, n)) * size).astype(np.int64)
+        picked = start + (rng.random((count, len(start))) * scale).astype(np.int64)
         picked += (np.arange(count) * n)[:, None]
         times = np.bincount(picked.ravel(), minlength=count * n).reshape(count, n)
-        means.append(times.astype(np.float64) @ weighted)
-    return np.concatenate(means)
+        means[done : done + count] += times.astype(np.float64) @ weighted
+    return means

@@ -108,14 +108,21 @@ def best_gamma(
     return peak(checked_sets(val_seen_scores, val_seen_labels, val_unseen_scores, val_unseen_labels, seen, VALIDATION_NAMES).curve())
 
 
-def peak(curve: Curve) -> tuple[float, float]:
-    """The gamma of the curve's highest H, and that H in percent, as `best_gamma` says."""
-    if len(curve.breakpoints) < 2:
+def peak(*curves: Curve) -> tuple[float, float]:
+    """The gamma of the highest H, as `best_gamma` says, and that H in percent; of several curves, the highest mean of their H.
+
+    Args:
+        curves: One of each validation fold. Between two neighbouring breakpoints of all of them none changes, so that the mean is exact.
+            The mean of the gammas that are best for one each is none that is good for all.
+    """
+    edges = np.unique(np.concatenate([curve.breakpoints for curve in curves]))
+    if len(edges) < 2:
         return 0.0, 0.0
-    low, high = curve.breakpoints[:-1], curve.breakpoints[1:]
+    low, high = edges[:-1], edges[1:]
+    mean = np.mean([curve.harmonic[curve.breakpoints.searchsorted(low, side="right")] for curve in curves], axis=0)
     middle = low + (high - low) / 2
     # An interval between two neighbouring floats has no middle, and left and right of the outermost breakpoints H is 0.
-    harmonic = np.where((low < middle) & (middle < high), curve.harmonic[1:-1], 0.0)
+    harmonic = np.where((low < middle) & (middle < high), mean, 0.0)
     best = int(np.lexsort((high - low, harmonic.round(12)))[-1])
     if harmonic[best] <= 0:
         return 0.0, 0.0

@@ -120,6 +120,11 @@ class Curve:
         total = self.seen + self.unseen
         return np.divide(2 * self.seen * self.unseen, total, out=np.zeros_like(total), where=total > 0)
 
+    def at(self, gamma: float) -> tuple[float, float]:
+        """S and U in percent under gamma; where it is a breakpoint, right above it."""
+        i = int(self.breakpoints.searchsorted(gamma, side="right"))
+        return 100.0 * float(self.seen[i]), 100.0 * float(self.unseen[i])
+
     def points(self) -> list[dict[str, float]]:
         """The whole curve: S and U in percent for the gammas from `above` up to the next point's, the first being -inf.
 

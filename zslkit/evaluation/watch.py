@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from zslkit.evaluation.gzsl import measure
 from zslkit.evaluation.sets import AnsweredSets
@@ -19,7 +20,7 @@ class TestWatch:
     __test__ = False  # pytest would take it for a class of tests
 
     def __init__(self, answers: Callable[[GradientModel], AnsweredSets], every: int) -> None:
-        self.history: list[dict[str, float]] = []
+        self.history: list[dict[str, Any]] = []
         self._answers, self._every = answers, every
 
     def after_epoch(self, epoch: int, model: GradientModel) -> bool:

@@ -1,7 +1,7 @@
-"""The attribute scores of both test sets, kept with a run whose model has them: `attributes.npz`, half the size of float32.
+"""The attribute scores of both test sets, kept with a run whose model has them: `attributes.npz`, float32 as the model gave them.
 
-Only their order by one attribute is ever looked at, so each attribute is stored in units of its own (less an offset, by a scale), in
-which float16 tells images apart to about a thousandth of their spread.
+Their order by one attribute is all that is ever looked at, so nothing may round it: units taken from some of the images do, where the
+others lie far away or close together.
 """
 
 from __future__ import annotations
@@ -19,13 +19,11 @@ from zslkit.errors import DataError
 from zslkit.files import check_permitted
 from zslkit.results.scores import LONGEST_HEADER, UNREADABLE, put
 
-MOST: Final = 60_000.0
-"""The largest stored value: float16 ends at 65,504."""
+_CLIPPED: Final = 60_000.0
+"""What files of an earlier version hold where a score did not fit: float16 in units of the first images, cut off there."""
 _TYPES: dict[str, tuple[Any, int]] = {
-    "test_seen": (np.float16, 2),
-    "test_unseen": (np.float16, 2),
-    "offset": (np.float32, 1),
-    "scale": (np.float32, 1),
+    "test_seen": (np.floating, 2),
+    "test_unseen": (np.floating, 2),
     "present": (np.bool_, 2),
     "names": (np.str_, 1),
 }
@@ -33,22 +31,21 @@ _TYPES: dict[str, tuple[Any, int]] = {
 
 @dataclass(frozen=True, eq=False)
 class KeptAttributes:
-    """test_seen (Ns, A), test_unseen (Nu, A) float16, of which value * scale + offset is what the model said; NaN: not told.
+    """test_seen (Ns, A), test_unseen (Nu, A) float32: what the model said of each image; NaN: not told.
 
-    offset, scale (A,) float32; present (C, A) bool: which class has which attribute; names: A attribute names.
+    Of runs of an earlier version they are float16 in units that an attribute has of its own. present (C, A) bool: which class has which
+    attribute; names: A attribute names.
     """
 
-    test_seen: NDArray[np.float16]
-    test_unseen: NDArray[np.float16]
-    offset: NDArray[np.float32]
-    scale: NDArray[np.float32]
+    test_seen: NDArray[np.floating[Any]]
+    test_unseen: NDArray[np.floating[Any]]
     present: NDArray[np.bool_]
     names: tuple[str, ...]
 
     def write(self, file: IO[bytes]) -> None:
         with zipfile.ZipFile(file, "w") as archive:
             for name in _TYPES:
-                put(archive, name, np.asarray(getattr(self, name), dtype=_TYPES[name][0]))
+                put(archive, name, np.asarray(getattr(self, name)))
 
 
 def pack(
@@ -57,24 +54,18 @@ def pack(
     present: NDArray[np.bool_],
     names: tuple[str, ...],
 ) -> KeptAttributes:
-    """Attribute scores that come in batches (B, A) float32; the first batch decides the units."""
-    units: list[NDArray[np.float32]] = []
-
-    def packed(batches: Iterable[NDArray[np.float32]]) -> NDArray[np.float16]:
-        parts = [np.empty((0, len(names)), dtype=np.float16)]
-        for batch in batches:
-            if not units:
-                spread = batch.std(axis=0)
-                units.extend((batch.mean(axis=0), np.where(spread > 0, spread, np.float32(1)).astype(np.float32)))
-            parts.append(np.clip((batch - units[0]) / units[1], -MOST, MOST).astype(np.float16))
-        return np.concatenate(parts)
-
-    seen, unseen = packed(test_seen), packed(test_unseen)
-    return KeptAttributes(seen, unseen, units[0], units[1], present, names)
+    """Attribute scores that come in batches (B, A) float32."""
+    none = np.empty((0, len(names)), dtype=np.float32)
+    seen, unseen = (np.concatenate([none, *batches]) for batches in (test_seen, test_unseen))
+    return KeptAttributes(seen, unseen, present, names)
 
 
 def read_attributes(path: Path) -> KeptAttributes | None:
-    """What an `attributes.npz` holds, None if there is no such file. Raises DataError that names the file and the next step."""
+    """What an `attributes.npz` holds, None if there is no such file.
+
+    Attributes whose order a file of an earlier version has lost, since scores were cut off in it, are given as not told.
+    Raises DataError that names the file and the next step.
+    """
     mend = f"remove it to do without, or move the folder {path.parent} away and run again"
     check_permitted(path)
     if not path.exists():
@@ -90,6 +81,11 @@ def read_attributes(path: Path) -> KeptAttributes | None:
         array = arrays[name]
         if not np.issubdtype(array.dtype, kind) or array.ndim != dimensions or array.shape[-1] != len(arrays["names"]):
             raise DataError(f"{path}: {name} is {array.dtype} of shape {array.shape} for {len(arrays['names'])} attributes; {mend}")
+    parts = [arrays["test_seen"], arrays["test_unseen"]]
+    if all(part.dtype == np.float16 for part in parts):
+        lost = np.logical_or.reduce([(np.abs(part) >= _CLIPPED).any(axis=0) for part in parts])
+        for part in parts:
+            part[:, lost] = np.nan
     return KeptAttributes(**{**arrays, "names": tuple(arrays["names"].tolist())})
 
 

@@ -31,9 +31,9 @@ CHECKPOINT_SHARE = 0.05
 
 
 class Observer(Protocol):
-    """Looks at the model after every epoch. Its history is part of the checkpoint."""
+    """Looks at the model after every epoch. Its history, of numbers and tensors, is part of the checkpoint."""
 
-    history: list[dict[str, float]]
+    history: list[dict[str, Any]]
 
     def after_epoch(self, epoch: int, model: GradientModel) -> bool:
         """epoch counts from 1. True stops the training."""

@@ -1,0 +1,73 @@
+"""What a fold's best epoch is worth on all of trainval: as many epochs, or as many steps?
+
+    python benchmarks/carry_over.py MODEL [--epochs N] [--seeds K]
+
+Of the built-in digits, each seed with a fold of its own: the best of N epochs on the fold, then a training on trainval whose H and T1
+on the test sets are looked at after every epoch, under the fold's gamma where the model's settings ask for one. Nothing is picked on test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from zslkit import experiment, selection
+from zslkit.evaluation.gzsl import measure
+from zslkit.fitting import fit, make_model
+from zslkit.progress import Silent
+
+
+class Watch:
+    """The figures on the test sets after every epoch."""
+
+    def __init__(self, answers: Any, gamma: float) -> None:
+        self.history: list[dict[str, Any]] = []
+        self._answers, self._gamma = answers, gamma
+
+    def after_epoch(self, epoch: int, model: Any) -> bool:
+        self.history.append(measure(self._answers(model), self._gamma).figures())
+        return False
+
+
+def once(name: str, epochs: int, seed: int) -> tuple[float, float]:
+    """By how much H and T1 are higher with as many epochs than with as many steps; printed with what they are made of."""
+    settings = ["protocol.tune=false", "protocol.selection=validation", "protocol.patience=0", f"protocol.fold_seed={seed}"]
+    choices = {"settings": [*settings, f"train.epochs={epochs}"], "config": None, "preset": None, "overrides": None}
+    job = experiment._job(name, "digits", seed, "data", "cpu", Silent(), choices)
+    with tempfile.TemporaryDirectory() as folder:
+        shop = job.workshop(Path(folder), lambda **line: None)
+        history = selection._train(shop, shop.folds[0], job.plan.config, "fold").history
+    best = max(history, key=lambda row: row["H"])
+    train: Any = job.plan.config.train  # type: ignore[attr-defined]
+    steps = [len(data.split.trainval) // train.batch_size for data in (shop.folds[0].data, job.data)]
+    model = make_model(job.plan.kind, job.plan.config, job.data, job.inputs, seed, job.device)
+    watch = Watch(job._answers, best["gamma"])
+    whole = {"seed": seed, "device": job.device, "reporter": Silent(), "log": lambda **line: None, "name": "whole", "observer": watch}
+    fit(model, job.data, job.inputs, **whole)
+    epoch = int(best["epoch"])
+    fewer = max(1, round(epoch * steps[0] / steps[1]))
+    a, b = watch.history[epoch - 1], watch.history[fewer - 1]
+    print(
+        f"{name} {seed}: {epoch} epochs H {a['H']:.1f} T1 {a['T1']:.1f}; as many steps, {fewer} epochs, H {b['H']:.1f} T1 {b['T1']:.1f}",
+        flush=True,
+    )
+    return a["H"] - b["H"], a["T1"] - b["T1"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--seeds", type=int, default=3)
+    given = parser.parse_args()
+    gained = [once(given.model, given.epochs, seed) for seed in range(given.seeds)]
+    for figure, values in zip(("H", "T1"), zip(*gained, strict=True), strict=True):
+        error = f" ± {stdev(values) / len(values) ** 0.5:.1f} (standard error)" if len(values) > 1 else ""
+        print(f"{figure}: epochs above steps by {fmean(values):+.1f}{error}")
+
+
+if __name__ == "__main__":
+    main()
