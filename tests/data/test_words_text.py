@@ -28,6 +28,12 @@ GLOVE = "red 1 0\nbill 0 1\nnew york 4 4\n2 5 6\n"
         "4 2\n" + GLOVE.replace("\n", " \n"),  # fastText: a space at the end of each line
         GLOVE.replace(" ", "\t"),
         GLOVE.replace("\n", "\r\n"),
+        GLOVE.replace(" ", "  \t"),  # columns that are aligned
+        "\ufeff" + GLOVE,
+        "\ufeff4 2\n" + GLOVE,
+        "4\t2 \r\n" + GLOVE,
+        "4  2   0\n" + GLOVE,  # a third field in the header
+        "\n" * 999 + "4 2\n\n" + GLOVE.replace("\n", "\n\n"),
         "new york 4 4\n" + GLOVE,  # a first word of two parts
         "2 5 6\n" + GLOVE,  # a first word that is a number
         "\u00a0 9 9\n" + GLOVE,  # words that only look like spaces or ends of lines
@@ -58,6 +64,14 @@ def test_what_is_written_is_found(tmp_path_factory: pytest.TempPathFactory, tabl
         (b"3 2\nred \x00\x00\x80\x3f\x00\x00\x00\x00", "line 2.*binary form"),
         (b"red 1 0\nbill\n", "line 2"),
         (b"red 1 0\nbill 1 x\n", "line 2.*no number"),
+        (b"2 3\nred 1 0\nbill 0 1\n", r"line 2: .* its 3 numbers, as the header \(2 3\) says"),
+        (b"2 1\nred 1 0\nbill 0 1\n", "the header says 1 numbers for each word, and 2 follow; mend the header"),
+        (b"3 2\nred 1 0\nbill 0 1\n", "the header says 3 words and 2 follow; is the file cut off"),
+        (b"1 2\nred 1 0\nbill 0 1\n", "the header says 1 words and 2 follow"),
+        (b"0 2\nred 1 0\n", "the header says 0 words and 1 follow"),
+        (b"\n" * 1_000_000, "line 1001: 1,000 lines in a row are empty"),
+        (gzip.compress(b"\n" * 1_000_000), "line 1001: 1,000 lines in a row are empty"),
+        (gzip.compress(b"a 1\n" * 350_000), "unfolds to more than 50 times its size"),
     ],
 )
 def test_damage_is_told_by_file_and_line(tmp_path: Path, content: bytes, reason: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import yaml
 
 from zslkit.errors import DataError
+from zslkit.files import read_small
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ def read_names(path: Path) -> tuple[str, ...]:
     Raises DataError if the file cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_small(path)
+    except (OSError, ValueError) as error:
         raise DataError(f"The attribute names in {path} cannot be read ({error}); save the file as UTF-8 text") from error
     if path.suffix.lower() == ".csv":
         rows = [row for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)]

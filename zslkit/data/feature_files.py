@@ -16,6 +16,7 @@ from zslkit.data.mat5 import MatFile
 from zslkit.data.npy import npz_names, open_npy, open_npz
 from zslkit.data.stream import SMALL, Stream, existing
 from zslkit.errors import DataError, did_you_mean
+from zslkit.files import read_small
 
 PARTS = ("trainval", "test_seen", "test_unseen")
 LARGE = ("feature_map", "features")
@@ -91,10 +92,8 @@ def read_numbers(path: Path, what: str) -> NDArray[Any]:
         return _whole(path, what, open_npy(path))
     if path.suffix.lower() not in (".txt", ".csv"):
         raise DataError(f"{path}: {what} are read from .npy or .txt, and not from {path.suffix!r}")
-    if path.stat().st_size > SMALL:
-        raise DataError(f"{path} is too large for {what}; check the path")
     try:
-        return np.array([int(line) for line in path.read_text(encoding="utf-8-sig").split()], dtype=np.int64)
+        return np.array([int(line) for line in read_small(path, SMALL).split()], dtype=np.int64)
     except (OSError, ValueError, OverflowError) as error:
         raise DataError(f"{path}: {what} in text form are whole numbers, one a line ({str(error)[:100]}); mend the file") from error
 
