@@ -26,7 +26,7 @@ _REFUSED = {
     *("OBJ", "INST", "NEWOBJ", "NEWOBJ_EX", "PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4", "NEXT_BUFFER", "READONLY_BUFFER"),
     *("DUP", "POP_MARK"),
 }
-"""Instructions that arrays and lists of numbers are not made of. What nests may take for ever to be hashed, so there is no dictionary or set."""
+"""Instructions that arrays and lists of numbers are not made of. To hash what nests may take for ever, so no dictionary or set."""
 
 
 class _Bytes:

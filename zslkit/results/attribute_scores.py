@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslkit.errors import DataError
+from zslkit.files import need_plain
 from zslkit.results.scores import LONGEST_HEADER, UNREADABLE, put
 
 MOST: Final = 60_000.0
@@ -78,6 +79,7 @@ def read_attributes(path: Path) -> KeptAttributes | None:
     if not path.exists():
         return None
     try:
+        need_plain(path)
         with zipfile.ZipFile(path) as archive:
             arrays: dict[str, Any] = {name: _array(archive, name) for name in _TYPES}
     except KeyError as error:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from zslkit.errors import DataError
-from zslkit.files import replacing
+from zslkit.files import need_plain, replacing
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -30,6 +30,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
 def load(path: Path) -> dict[str, Any]:
     """The state that `save` wrote. Nothing in the file is executed. Raises DataError if it is damaged."""
     try:
+        need_plain(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise DataError(f"The checkpoint {path} is damaged ({type(error).__name__}); remove it to start this run afresh") from error
