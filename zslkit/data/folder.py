@@ -45,6 +45,8 @@ class FolderCard(Config):
 def card_settings(path: Path) -> Settings:
     """The keys of a card of any kind. Raises UserError if there is no card at `path`, or it is no YAML."""
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is no file; name the dataset card itself")
     if not path.is_file():
         raise UserError(f"There is no dataset card {path}; check the path, or list the registered datasets with: zslkit datasets")
     return merge([read_yaml(path)])
