@@ -44,6 +44,9 @@ def read_names(path: Path) -> tuple[str, ...]:
     except (OSError, ValueError) as error:
         raise DataError(f"The attribute names in {path} cannot be read ({error}); save the file as UTF-8 text") from error
     if path.suffix.lower() == ".csv":
-        rows = [row for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)]
+        try:
+            rows = [row for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)]
+        except csv.Error as error:
+            raise DataError(f"The attribute names in {path} cannot be read as CSV ({error}); write a name a line") from error
         return tuple(row[-1].strip() for row in rows[1:])
     return tuple(re.sub(r"^\d+\s+", "", line.strip()) for line in text.splitlines() if line.strip())

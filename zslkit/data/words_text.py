@@ -104,26 +104,30 @@ class _Lines:
         del self._begin[0]
 
     def __iter__(self) -> Iterator[tuple[int, str]]:
-        count, fewest = 0, 0
+        count, said, fewest = 0, self.width, 0
         for number, line in chain(self._begin, self._lines):
             count += 1
-            if self._count is not None and count <= _LOOKED_AT:
+            if count <= _LOOKED_AT:
                 numbers = _trailing_numbers(line)
-                fewest = min(fewest or numbers, numbers)
-                if count == min(_LOOKED_AT, self._count):
-                    self._hold(fewest)
+                if not said:
+                    said = numbers
+                else:
+                    fewest = min(fewest or numbers, numbers)
+            if count == _LOOKED_AT:
+                self._hold(said, fewest)
             yield number, line
+        if count < _LOOKED_AT:
+            self._hold(said, fewest)
         if self._count is not None and count != self._count:
             raise DataError(
                 f"{self._path}: the header says {self._count:,} words and {count:,} follow; is the file cut off? If not, mend the header"
             )
 
-    def _hold(self, fewest: int) -> None:
+    def _hold(self, said: int, fewest: int) -> None:
         # A word may end in numbers of its own, but not all of them.
-        if fewest > self.width:
-            raise DataError(
-                f"{self._path}: the header says {self.width} numbers for each word, and {fewest} follow; mend the header or remove it"
-            )
+        if fewest > said:
+            what = "the header says" if self.width else "line 1 has"
+            raise DataError(f"{self._path}: {what} {said} numbers for each word, and {fewest} follow; mend that line or remove it")
 
 
 def _of_interest(word: str, wanted: frozenset[str]) -> bool:
