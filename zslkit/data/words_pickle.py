@@ -108,6 +108,9 @@ def _text(value: Any) -> str:
     return value.decode("latin1") if isinstance(value, bytes) else value
 
 
+_NAMES = {ord(operation.code): operation.name for operation in pickletools.opcodes}
+
+
 def _counted(name: str, follow: Callable[[Any], None]) -> Callable[[Any], None]:
     """An instruction that is followed if it is needed and the pickle has not had its share of steps."""
 
@@ -137,7 +140,7 @@ class _Unpickler(pickle._Unpickler):
 
     steps = 0
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
-        code: _counted(pickletools.code2op[chr(code)].name, _bytearray if bytes([code]) == pickle.BYTEARRAY8 else follow)
+        code: _counted(_NAMES[code], _bytearray if bytes([code]) == pickle.BYTEARRAY8 else follow)
         for code, follow in pickle._Unpickler.dispatch.items()
     }
 

@@ -215,7 +215,7 @@ class _Watched(io.RawIOBase):
 class _Unfolded(io.RawIOBase):
     """What a gzipped file unfolds to. Raises DataError where it is more than text can be."""
 
-    def __init__(self, path: Path, packed: io.BufferedReader, watched: _Watched) -> None:
+    def __init__(self, path: Path, packed: Any, watched: _Watched) -> None:
         self._path, self._watched = path, watched
         self._file = gzip.GzipFile(fileobj=packed, mode="rb")
         self._count = 0
