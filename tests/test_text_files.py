@@ -43,7 +43,7 @@ READERS: dict[str, tuple[str, str, Callable[[Path], Any], Any]] = {
     "card": ("a.yaml", "name: x\n", lambda p: card_settings(p).values, {"name": "x"}),
     "study": ("a.yaml", "title: x\nmodel: y\n", lambda p: read_study(p).title, "x"),
     "JSON": ("a.json", "[1]", lambda p: parse_json(read_small(p)), [1]),
-    "class table": ("a.csv", '"class",big\nauk,1\n', lambda p: read_class_table(p).attributes, ("big",)),
+    "class table": ("a.csv", '"class, by name",big\nauk,1\n', lambda p: read_class_table(p).attributes, ("big",)),
     "names": ("a.txt", "1 big\nred\n", read_names, ("big", "red")),
     "unseen classes": ("a.txt", "a\n", unseen, {0}),
     "unseen classes of CUB": ("a.txt", "a\n", unseen_of_cub, {0}),

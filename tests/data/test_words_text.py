@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zslkit.data.words import phrases_of
@@ -48,6 +48,7 @@ def test_every_way_of_writing_gives_the_same_vectors(tmp_path: Path, text: str, 
     assert found.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text("abcßé.", min_size=1, max_size=4), st.lists(st.floats(-9, 9, width=32), min_size=3, max_size=3), min_size=1))
 def test_what_is_written_is_found(tmp_path_factory: pytest.TempPathFactory, table: dict[str, list[float]]) -> None:
     file = tmp_path_factory.mktemp("v") / "v.txt"
