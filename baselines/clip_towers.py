@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zslkit.backbones import Backbone, Transform, read_state, state_digest
+from zslkit.backbones import Backbone, Transform, read_state, refuse_odd, state_digest
 from zslkit.errors import MissingWeights, UnknownName, UserError, did_you_mean
 
 TINY = "tiny"
@@ -214,4 +214,5 @@ def _fill(model: Any, path: Path, architecture: str) -> None:
         )
     if broken := sorted(k for k in ours if not torch.isfinite(theirs[k]).all()):
         raise UserError(f"{path} holds values that are not finite ({broken[0]}); get the file anew")
+    refuse_odd(path, {k: theirs[k] for k in ours}, ours)
     model.load_state_dict({k: theirs[k] for k in ours})

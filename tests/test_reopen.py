@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -195,10 +196,22 @@ def _renamed(file: Path) -> None:
     save_file({k.replace("coarse.V", "coarse.U"): v for k, v in weights.items()}, file)
 
 
+def _whole_numbers(file: Path) -> None:
+    weights = load_file(file)
+    save_file({k: v.int() if k.endswith("W2") else v for k, v in weights.items()}, file)
+
+
+def _pipe(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
         (_missing, "is missing"),
+        (_pipe, "is cut off or damaged \\(it is no file\\)"),
+        (_whole_numbers, "W2 holds int32 where float32 belongs"),
         (_cut, "is cut off or damaged"),
         (_garbage, "is cut off or damaged"),
         (_transposed, "does not fit DEDN as it is installed: 4 of"),

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from zslkit.config import FeatureConfig
 from zslkit.errors import MissingWeights, UnknownName, UserError
-from zslkit.files import check_permitted
+from zslkit.files import check_permitted, need_plain
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -230,7 +230,7 @@ def _load_offline(network: nn.Module, package: str) -> None:
 
 
 def _load_file(network: nn.Module, path: Path) -> None:
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"There is no weights file {path}; --backbone-weights takes auto, hub, offline, trainval, random or a file")
     state = read_state(path)
     ours = network.state_dict()
@@ -242,7 +242,37 @@ def _load_file(network: nn.Module, path: Path) -> None:
         raise UserError(
             f"{path} does not fit this backbone: {len(wrong)} of {len(body)} tensors are missing or of another shape ({wrong[0]}, ...)"
         )
+    # A deeper sibling has all that a network needs under the same names, and gives other features than either.
+    if strange := sorted(k for k in state if k not in ours and not k.startswith(heads)):
+        shown = ", ".join(strange[:3]) + (", ..." if len(strange) > 3 else "")
+        raise UserError(
+            f"{path} does not fit this backbone: {len(strange)} of its tensors are not in it ({shown}); are they of a deeper network? "
+            "If not, save the file without them"
+        )
+    refuse_odd(path, {k: v for k, v in state.items() if k in body}, ours)
     network.load_state_dict({k: state[k] if k in body or (k in state and state[k].shape == v.shape) else v for k, v in ours.items()})
+
+
+def refuse_odd(path: Path, given: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> None:
+    """Refuse weights that would be turned into numbers of another kind than they are.
+
+    Args:
+        path: The file, for errors.
+        given: Name -> tensor of the file.
+        ours: Name -> tensor of the network.
+
+    Raises:
+        UserError: A tensor is of whole or complex numbers where real ones belong, holds none, or one that is not finite.
+    """
+    for name, value in given.items():
+        if value.is_meta or value.is_quantized or value.layout != torch.strided:
+            raise UserError(f"{path}: {name} holds no plain numbers; save plain tensors of the network before it was packed")
+        real = ours[name].is_floating_point()
+        if value.is_floating_point() != real or value.is_complex():
+            kinds = [str(tensor.dtype).removeprefix("torch.") for tensor in (value, ours[name])]
+            raise UserError(f"{path}: {name} holds {kinds[0]} and the network {kinds[1]}; save the file with the network's own types")
+        if real and not bool(torch.isfinite(value.float()).all()):
+            raise UserError(f"{path}: {name} holds a number that is not finite; give other weights")
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -252,6 +282,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """
     check_permitted(path)
     try:
+        need_plain(path)
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 

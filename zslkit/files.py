@@ -28,6 +28,9 @@ from zslkit.errors import DataError
 MOST = 64 << 20
 """Bytes of a text that is read whole; a record of 20,000 classes has 2 MB."""
 
+MOST_VALUES = 1_000_000
+"""Values of a JSON text. An empty list takes three bytes of it and a hundred of memory."""
+
 DAY = 86400.0
 """Seconds after which what another machine has begun and not ended counts as left over."""
 MINUTE = 60.0
@@ -40,22 +43,45 @@ _EARLIER = r"\.{0}\.[0-9a-f]{{8}}|{0}\.[a-z0-9_]{{8}}"
 """Names of what versions before this scheme left beside a folder, ending in .new or .partial, and .old."""
 
 
-def read_small(path: Path, most: int = MOST) -> str:
-    """The UTF-8 text in a file of at most `most` bytes.
 
-    Raises OSError if it cannot be read, ValueError if it is larger, no UTF-8, or no file that has an end, such as a pipe.
+def need_plain(path: Path) -> None:
+    """Make sure that opening `path` does not wait for ever.
+
+    Args:
+        path: A file, or a place where there is nothing.
+
+    Raises:
+        ValueError: There is something else, such as a pipe, a device or a folder.
     """
     if path.exists() and not path.is_file():
         raise ValueError("it is no file")
+
+
+def read_small(path: Path, most: int = MOST) -> str:
+    """The UTF-8 text in a file of at most `most` bytes, without the byte-order mark that some editors put before it.
+
+    Raises OSError if it cannot be read, ValueError if it is larger, no UTF-8, or no file that has an end, such as a pipe.
+    """
+    need_plain(path)
     with path.open("rb") as file:
         content = file.read(most + 1)
     if len(content) > most:
         raise ValueError(f"it is larger than {most >> 20} MB")
-    return content.decode("utf-8")
+    if is_utf16(content):
+        raise ValueError("it is UTF-16 text; save it as UTF-8")
+    return content.decode("utf-8-sig")
+
+
+def is_utf16(content: bytes) -> bool:
+    """Whether a text begins with the byte-order mark of UTF-16, as spreadsheets write "Unicode text"."""
+    return content[:2] in (b"\xff\xfe", b"\xfe\xff")
 
 
 def parse_json(text: str) -> Any:
-    """What the text says. Raises ValueError if it is no JSON, or nested so deeply that nobody wrote it."""
+    """What the text says. Raises ValueError if it is no JSON, or more, larger or deeper than anybody writes."""
+    # Counted before it is read: what is built of it takes many times the room of the text.
+    if sum(text.count(sign) for sign in ",[{") > MOST_VALUES:
+        raise ValueError(f"it holds more than {MOST_VALUES:,} values")
     try:
         return json.loads(text)
     except RecursionError as error:

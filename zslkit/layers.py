@@ -18,7 +18,7 @@ from zslkit.files import check_permitted, read_small
 
 T = TypeVar("T")
 
-LONGEST = 16 << 20
+LONGEST = 4 << 20
 """Bytes of a file of settings; a card that lists 20,000 unseen classes has half a megabyte."""
 
 
@@ -190,7 +190,7 @@ def read_yaml(path: Path, origin: str | None = None) -> Layer:
     except yaml_lines.TwiceError as error:
         raise UserError(f"{path}: {error}") from error
     except yaml_lines.TooMuch as error:
-        raise UserError(f"{path}: {error}; write the values out") from error
+        raise UserError(f"{path}: {error}; write less, and without aliases") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from zslkit.config import build
 from zslkit.errors import DataError
-from zslkit.files import check_permitted
+from zslkit.files import check_permitted, need_plain
 from zslkit.layers import Layer, merge, read_yaml
 from zslkit.model import Task
 from zslkit_dedn.attention import DAN
@@ -145,6 +145,7 @@ def read(path: str | Path) -> Mapping[str, Tensor]:
     """The state dict in a file, read as weights only. Raises DataError if there is none."""
     check_permitted(Path(path))
     try:
+        need_plain(Path(path))
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise DataError(f"There is no checkpoint at {path}; check the path") from error

@@ -74,7 +74,7 @@ def test_another_seed_is_another_split(card: Path) -> None:
         ),
         (lambda c: (c.parent / "classes.csv").write_text(TABLE.replace("0,1,3", "0,inf,3")), "'inf' is no finite number"),
         (lambda c: (c.parent / "classes.csv").write_text(TABLE.replace("wren,", "crow,")), "the class 'crow' stands twice"),
-        (lambda c: (c.parent / "classes.csv").write_bytes(b"\xff\xfe\x00"), "cannot be read as CSV"),
+        (lambda c: (c.parent / "classes.csv").write_bytes(b"a,\xff\xfe\x00"), "cannot be read as CSV"),
         (lambda c: [p.unlink() for p in (c.parent / "images" / "crow").glob("*.PNG")], "holds no image"),
     ],
 )

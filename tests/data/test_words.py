@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import pickletools
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zslkit.data import words_pickle
 from zslkit.data.words import clean_phrase, read_word_vectors
 from zslkit.errors import DataError
 
@@ -213,3 +215,51 @@ def test_the_published_pickles_equal_what_pickle_itself_reads(shared: Path, name
     vectors = read_word_vectors(file)
     assert vectors.shape == (count, 300)
     np.testing.assert_array_equal(vectors, np.asarray(pickle.loads(file.read_bytes())).astype(np.float32))
+
+
+def nested(depth: int) -> bytes:
+    """A list in which each level holds the one below ten times: ten to the `depth` numbers in a few dozen bytes."""
+    return (
+        b"\x80\x02]q\x00K\x01a"
+        + b"".join(b"](" + b"h" + bytes([k]) + (b"h" + bytes([k])) * 9 + b"eq" + bytes([k + 1]) for k in range(depth))
+        + b"."
+    )
+
+
+ROW = b"\x80\x04]\x94(G\x3f\xf0\x00\x00\x00\x00\x00\x00" + b"K\x01" * 999 + b"e0"
+ARRAY = pickle.dumps(np.ones(1000, np.int8), protocol=2)[:-1] + b"q\xfe0"
+"""Begin a pickle with a row or array of 1000 numbers that is remembered, and off the stack."""
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"\x80\x05\x96" + (2**31).to_bytes(8, "little") + b".", "2,147,483,648 bytes are claimed and 1 are there"),
+        (b"\x80\x04\x8e" + (2**31).to_bytes(8, "little") + b".", ""),
+        (b"\x80\x04\x8d" + (2**31).to_bytes(8, "little") + b".", ""),
+        (b"\x80\x04\x95" + (2**31).to_bytes(8, "little") + b".", ""),
+        (b"\x80\x02T" + (2**31 - 1).to_bytes(4, "little") + b".", ""),
+        (nested(3), "a list of something else than rows"),
+        (nested(30), "a list of something else than rows"),
+        (ROW + b"](" + b"h\x00" * 500 + b"e.", "claims 500,000 numbers and holds 3,0"),
+        (ARRAY + b"](" + b"h\xfe" * 500 + b"e.", "claims 500,000 numbers and holds 2,"),
+        (b"\x80\x04" + b"\x8f" * 2_000 + b".", "uses EMPTY_SET"),
+        (b"\x80\x04" + b"]" * 2_000_000 + b".", "more than 10,000 steps"),
+        (b"\x80\x02cnumpy\ndtype\n(" + nested(30)[2:-1] + b"tR.", "a list where a word should be"),
+        (b"\x80\x02N" + b"".join(b"q" + bytes([k]) + b"h" + bytes([k]) + b"\x86" for k in range(60)) + b"}h\x3bK\x01s.", "uses EMPTY_DICT"),
+    ],
+)
+def test_a_pickle_gets_no_more_than_it_brings(tmp_path: Path, content: bytes, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(words_pickle, "MOST_STEPS", 10_000)
+    (tmp_path / "w.pkl").write_bytes(content)
+    tracemalloc.start()
+    with pytest.raises(DataError, match=rf"w\.pkl is no pickle of one numpy array \(.*{reason}"):
+        read_word_vectors(tmp_path / "w.pkl")
+    assert tracemalloc.get_traced_memory()[1] < 10 * len(content) + 2e6
+    tracemalloc.stop()
+
+
+def test_rows_that_are_shared_are_read_as_long_as_they_are_in_the_file(tmp_path: Path) -> None:
+    row = [0.5] * 10
+    (tmp_path / "w.pkl").write_bytes(pickle.dumps([row, row, np.arange(10)]))
+    assert read_word_vectors(tmp_path / "w.pkl").tolist() == [row, row, list(range(10))]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zslkit.data.words import phrases_of
@@ -28,6 +28,12 @@ GLOVE = "red 1 0\nbill 0 1\nnew york 4 4\n2 5 6\n"
         "4 2\n" + GLOVE.replace("\n", " \n"),  # fastText: a space at the end of each line
         GLOVE.replace(" ", "\t"),
         GLOVE.replace("\n", "\r\n"),
+        GLOVE.replace(" ", "  \t"),  # columns that are aligned
+        "\ufeff" + GLOVE,
+        "\ufeff4 2\n" + GLOVE,
+        "4\t2 \r\n" + GLOVE,
+        "4  2   0\n" + GLOVE,  # a third field in the header
+        "\n" * 999 + "4 2\n\n" + GLOVE.replace("\n", "\n\n"),
         "new york 4 4\n" + GLOVE,  # a first word of two parts
         "2 5 6\n" + GLOVE,  # a first word that is a number
         "\u00a0 9 9\n" + GLOVE,  # words that only look like spaces or ends of lines
@@ -42,6 +48,7 @@ def test_every_way_of_writing_gives_the_same_vectors(tmp_path: Path, text: str, 
     assert found.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text("abcßé.", min_size=1, max_size=4), st.lists(st.floats(-9, 9, width=32), min_size=3, max_size=3), min_size=1))
 def test_what_is_written_is_found(tmp_path_factory: pytest.TempPathFactory, table: dict[str, list[float]]) -> None:
     file = tmp_path_factory.mktemp("v") / "v.txt"
@@ -58,6 +65,15 @@ def test_what_is_written_is_found(tmp_path_factory: pytest.TempPathFactory, tabl
         (b"3 2\nred \x00\x00\x80\x3f\x00\x00\x00\x00", "line 2.*binary form"),
         (b"red 1 0\nbill\n", "line 2"),
         (b"red 1 0\nbill 1 x\n", "line 2.*no number"),
+        (b"2 3\nred 1 0\nbill 0 1\n", r"line 2: .* its 3 numbers, as the header \(2 3\) says"),
+        (b"2 1\nred 1 0\nbill 0 1\n", "the header says 1 numbers for each word, and 2 follow; mend that line or remove it"),
+        (b"2 2 glove\nred 1 0 5 6\nbill 0 1 5 6\n", "line 1 has 2 numbers for each word, and 4 follow; mend that line or remove it"),
+        (b"3 2\nred 1 0\nbill 0 1\n", "the header says 3 words and 2 follow; is the file cut off"),
+        (b"1 2\nred 1 0\nbill 0 1\n", "the header says 1 words and 2 follow"),
+        (b"0 2\nred 1 0\n", "the header says 0 words and 1 follow"),
+        (b"\n" * 1_000_000, "line 1001: 1,000 lines in a row are empty"),
+        (gzip.compress(b"\n" * 1_000_000), "line 1001: 1,000 lines in a row are empty"),
+        (gzip.compress(b"a 1\n" * 350_000), "unfolds to more than 50 times its size"),
     ],
 )
 def test_damage_is_told_by_file_and_line(tmp_path: Path, content: bytes, reason: str) -> None:

@@ -125,6 +125,20 @@ def test_a_header_that_promises_what_is_not_there_is_refused(tmp_path: Path, hea
         read_scores(path)
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda a: a | {"classes": np.array(["a", "b", "a"])}, "the class name 'a' stands more than once in classes"),
+        (lambda a: a | {"test_seen_labels": a["test_seen_labels"] + 9}, "test_seen_labels run from .* for 3 classes"),
+        (lambda a: a | {"test_unseen_labels": a["test_unseen_labels"] - 9}, "test_unseen_labels run from -.* for 3 classes"),
+    ],
+)
+def test_scores_of_no_such_classes_are_told(tmp_path: Path, change: Any, reason: str) -> None:
+    np.savez(tmp_path / SCORES, **change(arrays_of(some())))
+    with pytest.raises(DataError, match=rf"scores\.npz: {reason}; move the folder"):
+        read_scores(tmp_path / SCORES)
+
+
 def test_a_changed_score_is_found(tmp_path: Path) -> None:
     path = tmp_path / SCORES
     stream_of(some(), 3).keep(path)

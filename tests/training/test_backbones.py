@@ -74,6 +74,16 @@ def test_a_file_of_weights_is_read_in_the_usual_wrappings(tmp_path: Path, wrap: 
         (lambda s: {k: v for k, v in s.items() if "conv1" not in k}, "tensors are missing or of another shape (conv1.0.weight"),
         (lambda s: s | {"conv1.0.weight": torch.zeros(1)}, "1 of"),
         (lambda s: [1], "holds no state dict"),
+        (
+            lambda s: s | {"layer5.0.weight": torch.zeros(1)},
+            "1 of its tensors are not in it (layer5.0.weight); are they of a deeper network",
+        ),
+        (lambda s: s | {"conv1.0.weight": s["conv1.0.weight"].int()}, "conv1.0.weight holds int32 and the network float32"),
+        (lambda s: s | {"conv1.0.weight": s["conv1.0.weight"] > 0}, "conv1.0.weight holds bool"),
+        (lambda s: s | {"conv1.0.weight": s["conv1.0.weight"] * 1j}, "conv1.0.weight holds complex64"),
+        (lambda s: s | {"conv1.0.weight": s["conv1.0.weight"].to_sparse()}, "conv1.0.weight holds no plain numbers"),
+        (lambda s: s | {"conv1.0.weight": s["conv1.0.weight"].to("meta")}, "conv1.0.weight holds no plain numbers"),
+        (lambda s: s | {"conv1.0.weight": s["conv1.0.weight"] * torch.inf}, "conv1.0.weight holds a number that is not finite"),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused(tmp_path: Path, change: Callable[[Any], Any], words: str) -> None:
@@ -81,6 +91,31 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path: Path, change: Callable[[A
     with pytest.raises(UserError) as error:
         load_backbone(config(weights=str(path)))
     assert words in str(error.value) and str(path) in str(error.value)
+
+
+def test_weights_of_a_deeper_sibling_are_refused(tmp_path: Path) -> None:
+    import timm
+
+    torch.save(timm.create_model("resnet34").state_dict(), tmp_path / "w.pth")
+    with pytest.raises(UserError, match=r"96 of its tensors are not in it \(layer1\.2\..*are they of a deeper network"):
+        load_backbone(config(backbone="resnet18", weights=str(tmp_path / "w.pth")))
+
+
+def test_a_head_may_be_left_over_and_half_precision_is_widened(tmp_path: Path) -> None:
+    head = {"fc.weight": torch.zeros(7, 9), "fc.more": torch.zeros(1, dtype=torch.int32)}
+    path = save(tmp_path / "w.pth", lambda s: {k: v.half() if v.is_floating_point() else v for k, v in s.items()} | head)
+    loaded = load_backbone(config(weights=str(path)))
+    assert loaded.state["conv1.0.weight"].dtype == torch.float32
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+@pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
+def test_a_pipe_or_a_folder_in_the_place_of_weights_is_told(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    (tmp_path / "folder").mkdir()
+    for place in (tmp_path / name, tmp_path / "folder"):
+        with pytest.raises(UserError, match=rf"{place.name} cannot be read as weights \(it is no file\)"):
+            load_backbone(config(weights=str(place)))
 
 
 def test_a_damaged_and_a_missing_file_are_named(tmp_path: Path) -> None:

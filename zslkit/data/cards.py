@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from zslkit.errors import DataError
-from zslkit.files import check_permitted
+from zslkit.files import check_permitted, read_small
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,13 @@ def read_names(path: Path) -> tuple[str, ...]:
     """
     check_permitted(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_small(path)
+    except (OSError, ValueError) as error:
         raise DataError(f"The attribute names in {path} cannot be read ({error}); save the file as UTF-8 text") from error
     if path.suffix.lower() == ".csv":
-        rows = [row for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)]
+        try:
+            rows = [row for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)]
+        except csv.Error as error:
+            raise DataError(f"The attribute names in {path} cannot be read as CSV ({error}); write a name a line") from error
         return tuple(row[-1].strip() for row in rows[1:])
     return tuple(re.sub(r"^\d+\s+", "", line.strip()) for line in text.splitlines() if line.strip())

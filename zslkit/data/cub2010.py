@@ -13,7 +13,7 @@ from zslkit.data.images import FileImages
 from zslkit.data.xlsa17 import CUB, need_file, need_root
 from zslkit.dataset import Dataset, DatasetSource
 from zslkit.errors import DataError
-from zslkit.files import check_permitted
+from zslkit.files import check_permitted, read_small
 
 
 class CUB2010(DatasetSource):
@@ -83,8 +83,8 @@ class CUB2010(DatasetSource):
         file = need_file(name, root, "xlsa17/data/CUB/testclasses.txt", "xlsa17.zip")
         check_permitted(file)
         try:
-            unseen = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-        except (OSError, UnicodeDecodeError) as error:
+            unseen = [line.strip() for line in read_small(file).splitlines() if line.strip()]
+        except (OSError, ValueError) as error:
             raise DataError(f"{name}: {file} cannot be read ({error}); fetch it again") from error
         strange = sorted(set(unseen) - set(classes))
         if strange:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from zslkit.data.mat5 import MatFile
 from zslkit.data.npy import npz_names, open_npy, open_npz
 from zslkit.data.stream import SMALL, Stream, existing
 from zslkit.errors import DataError, did_you_mean
-from zslkit.files import check_permitted
+from zslkit.files import check_permitted, read_small
 
 PARTS = ("trainval", "test_seen", "test_unseen")
 LARGE = ("feature_map", "features")
@@ -31,6 +31,7 @@ class Found:
 
     format: whose. features (N, ...). labels (N,). parts: "trainval", "test_seen", "test_unseen" -> image numbers.
     tables: "att", "original_att" -> (C, A). words (A, W). base: what is counted from, where the format says so.
+    notes: what was passed over.
     """
 
     path: Path
@@ -43,6 +44,7 @@ class Found:
     classes: tuple[str, ...] | None = None
     files: tuple[str, ...] | None = None
     base: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -75,7 +77,7 @@ def read_split(path: Path) -> Found:
         with open_hdf5(path, _SMALL, ()) as arrays:
             found = _of_small(path, "HDF5 cache", arrays.small, None)
     elif path.suffix.lower() in (".mat", ".npz"):
-        found = _READERS[path.suffix.lower()](path)
+        found = _read_mat(path, only_split=True) if path.suffix.lower() == ".mat" else _read_npz(path)
     else:
         raise DataError(f"{path}: a split is read from att_splits.mat, .npz, .h5, or a folder of {PARTS[0]}_loc.npy and so on")
     if lost := [f"{part}_loc" for part in PARTS if part not in found.parts]:
@@ -91,12 +93,13 @@ def read_numbers(path: Path, what: str) -> NDArray[Any]:
         return _whole(path, what, open_npy(path))
     if path.suffix.lower() not in (".txt", ".csv"):
         raise DataError(f"{path}: {what} are read from .npy or .txt, and not from {path.suffix!r}")
-    if path.stat().st_size > SMALL:
-        raise DataError(f"{path} is too large for {what}; check the path")
     try:
-        return np.array([int(line) for line in path.read_text(encoding="utf-8-sig").split()], dtype=np.int64)
+        return np.array([int(line) for line in read_small(path, SMALL).split()], dtype=np.int64)
     except (OSError, ValueError, OverflowError) as error:
         raise DataError(f"{path}: {what} in text form are whole numbers, one a line ({str(error)[:100]}); mend the file") from error
+
+
+_NO_FILES = "image_files is no list of texts and was passed over; the labels are taken as they are"
 
 
 def _need(found: Found) -> Found:
@@ -105,27 +108,77 @@ def _need(found: Found) -> Found:
     return found
 
 
-def _read_mat(path: Path) -> Found:
+def _read_mat(path: Path, only_split: bool = False) -> Found:
     mat = MatFile(path)
 
-    def vector(name: str) -> NDArray[Any]:
-        return mat.table(name).ravel()
+    def vector(name: str) -> NDArray[Any] | None:
+        return _vector(path, name, {name: mat.table(name)}) if name in mat else None
 
-    found = Found(
-        path,
-        "xlsa17",
+    if only_split:
+        return _refusing_rows_of_classes(_split_of(mat, vector), None)
+    names_files = "image_files" in mat
+    files = names_files and mat.holds_texts("image_files")
+    found = replace(
+        _split_of(mat, vector),
         features=mat.columns("features") if "features" in mat else None,
-        labels=vector("labels") if "labels" in mat else None,
-        parts={part: vector(f"{part}_loc") for part in PARTS if f"{part}_loc" in mat},
-        tables={name: mat.table(name).T for name in TABLES if name in mat},
-        classes=tuple(mat.texts("allclasses_names")) if "allclasses_names" in mat else None,
-        files=tuple(mat.texts("image_files")) if "image_files" in mat else None,
-        base=1,
+        labels=vector("labels"),
+        files=tuple(mat.texts("image_files")) if files else None,
+        notes=(_NO_FILES,) if names_files and not files else (),
     )
+    _refusing_rows_of_classes(found, found.labels)
     beside = path.with_name("att_splits.mat")
     if not found.parts and beside != path and beside.is_file():
-        splits = _read_mat(beside)
+        splits = _refusing_rows_of_classes(_read_mat(beside, only_split=True), found.labels)
         return replace(found, parts=splits.parts, tables=splits.tables, classes=splits.classes)
+    return found
+
+
+def _split_of(mat: MatFile, vector: Callable[[str], NDArray[Any] | None]) -> Found:
+    """What att_splits.mat holds; other variables are not looked at."""
+    return Found(
+        mat.path,
+        "xlsa17",
+        parts={part: index for part in PARTS if (index := vector(f"{part}_loc")) is not None},
+        tables={name: mat.table(name).T for name in _usable(mat)},
+        classes=tuple(mat.texts("allclasses_names")) if "allclasses_names" in mat else None,
+        base=1,
+    )
+
+
+def _usable(mat: MatFile) -> list[str]:
+    """The class-attribute tables that are numbers; where none is, what is there, so that reading it says why."""
+    there = [name for name in TABLES if name in mat]
+    return [name for name in there if mat.is_numeric(name)] or there
+
+
+def refuse_transposed(path: Path, name: str, shape: Sequence[int], count: int, of: str, kind: str) -> None:
+    """Refuse a table of a MATLAB file that holds in its rows what its columns should hold.
+
+    Args:
+        path: The file.
+        name: The variable.
+        shape: (columns, rows), as its stream or its transpose has it.
+        count: How many there are of what the columns should hold.
+        of: What tells so, such as "labels".
+        kind: What a column holds.
+
+    Raises:
+        DataError: The rows are as many as there should be columns, and the columns are not.
+    """
+    if len(shape) == 2 and shape[0] != count == shape[1]:
+        raise DataError(
+            f"{path}: {name} is {count} x {shape[0]} for {count} {of}, and in a MATLAB file {kind} is a column; "
+            f"save its transpose ({shape[0]} x {count}) there"
+        )
+
+
+def _refusing_rows_of_classes(found: Found, labels: NDArray[Any] | None) -> Found:
+    """`found`, whose tables hold a class in each column, as far as class names tell, or labels (from 1) where there are none."""
+    count, of = (len(found.classes), "class names") if found.classes is not None else (0, "")
+    if not count and labels is not None and labels.size and np.isfinite(labels).all():
+        count, of = int(labels.max()), "classes in labels"
+    for name, table in found.tables.items():
+        refuse_transposed(found.path, name, table.shape, count, of, "a class")
     return found
 
 

@@ -18,7 +18,7 @@ from zslkit.data.images import SUFFIXES, FileImages
 from zslkit.data.words import read_word_vectors
 from zslkit.dataset import Dataset
 from zslkit.errors import DataError, UserError, did_you_mean
-from zslkit.files import check_permitted, recover
+from zslkit.files import check_permitted, read_small, recover
 from zslkit.layers import Settings, merge, read_yaml
 from zslkit.semantics import Semantics
 
@@ -46,6 +46,8 @@ def card_settings(path: Path) -> Settings:
     """The keys of a card of any kind. Raises UserError if there is no card at `path`, or it is no YAML."""
     path = Path(path)
     recover(path.parent)
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is no file; name the dataset card itself")
     if not path.is_file():
         raise UserError(f"There is no dataset card {path}; check the path, or list the registered datasets with: zslkit datasets")
     return merge([read_yaml(path)])
@@ -107,8 +109,13 @@ def inside(card: Path, key: str, value: str) -> Path:
     """The path that `value` means in a card. Raises DataError if it is relative and leads out of the card's folder."""
     if Path(value).is_absolute():
         return Path(value)
-    folder = card.parent.resolve()
-    target = (folder / value).resolve()
+    try:
+        folder = card.parent.resolve()
+        target = (folder / value).resolve()
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
+        raise DataError(f"{card}: {key} = {value!r} leads round in a loop of links; name the file itself") from error
+    except ValueError as error:
+        raise DataError(f"{card}: {key} = {value!r} cannot be a path ({error}); write one") from error
     if not target.is_relative_to(folder):
         raise DataError(f"{card}: {key} = {value!r} leads out of the card's folder; write the absolute path if that is meant")
     return target
@@ -154,8 +161,8 @@ def _unseen(path: Path, card: FolderCard, classes: Sequence[str]) -> set[int]:
         file = file_of(path, "unseen", card.unseen)
         check_permitted(file)
         try:
-            names = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-        except (OSError, UnicodeDecodeError) as error:
+            names = [line.strip() for line in read_small(file).splitlines() if line.strip()]
+        except (OSError, ValueError) as error:
             raise DataError(f"{path}: unseen: {file} cannot be read ({error}); save it as UTF-8 text") from error
     else:
         names = card.unseen

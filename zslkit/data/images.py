@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslkit.errors import DataError
-from zslkit.files import NotPermitted
+from zslkit.files import NotPermitted, need_plain
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -163,6 +163,7 @@ def read_image(file: Path) -> Image:
     pil.init()
     formats = [f for f in _FORMATS if f in pil.OPEN]  # a Pillow may have been built without one of them
     try:
+        need_plain(file)
         with file.open("rb") as stream, pil.open(stream, formats=formats) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(f"The image {file} has {image.width} x {image.height} pixels, over {MAX_PIXELS:,}; make it smaller")

@@ -17,13 +17,13 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from zslkit.data.feature_files import PARTS, Found, open_features, read_numbers, read_split
+from zslkit.data.feature_files import PARTS, Found, open_features, read_numbers, read_split, refuse_transposed
 from zslkit.data.import_checks import ClassAttributes, class_attributes, feature_shape, from_zero
 from zslkit.data.imported import CARD, KIND, SplitFiles, fingerprint, load_imported
+from zslkit.data.own_join import own_class_ids
 from zslkit.data.store import SCHEMA, stored_dtype, to_stored
 from zslkit.data.stream import file_digest
 from zslkit.data.words import read_word_vectors
-from zslkit.data.xlsa17_join import anchored, class_ids
 from zslkit.dataset import Dataset, Index, Split
 from zslkit.errors import CannotWrite, DataError, UserError
 from zslkit.files import recover, replacing_folder, why
@@ -35,7 +35,8 @@ from zslkit.semantics import Semantics
 class Choices:
     """What the user says beside the file. name: of the dataset, by default that of the folder. split, labels, attributes, words:
     files that go before what the features' own file holds. table: att or original_att. like: whose attribute names and groups.
-    base: what numbers count from where their range leaves it open. dtype: of stored maps. again: replace what was imported before.
+    base: what numbers count from where their range leaves it open. as_labelled: labels are taken as they are, whatever the folders of
+    images are called. dtype: of stored maps. again: replace what was imported before.
     """
 
     name: str | None = None
@@ -48,6 +49,7 @@ class Choices:
     like: str | None = None
     sentences: bool = False
     base: int | None = None
+    as_labelled: bool = False
     dtype: str = "float16"
     again: bool = False
 
@@ -146,13 +148,19 @@ def _plan(name: str, found: Found, choices: Choices) -> _Plan:
     if lost := [f"{part}_loc" for part in PARTS if part not in found.parts]:
         raise DataError(f"{found.path} comes without {', '.join(lost)}; give the split with --split FILE, such as att_splits.mat")
     assert found.features is not None
+    if found.format == "xlsa17":
+        refuse_transposed(found.path, "features", found.features.shape, len(raw), "labels", "an image")
     shape = feature_shape(found.path, found.features, len(raw))
     words = found.words
     wide = None if words is None else len(words)
     table = class_attributes(found, choices.attributes, choices.table, choices.like, choices.sentences, wide)
     labels = from_zero(labels_from, "labels", raw, len(table.classes), "classes", choices.base, labels_base)
-    if found.files is not None and len(found.files) == len(labels) and found.classes is not None:
-        labels = class_ids(name, table.classes, labels, [anchored(f) for f in found.files])
+    notes = table.notes + found.notes
+    named = found.classes is not None or choices.attributes is not None
+    if found.files is not None and named and not choices.as_labelled:
+        labels, said = own_class_ids(found.path, table.classes, labels, found.files)
+        notes += said
+    table = replace(table, notes=notes)
     parts = _parts(split_from, found, len(labels), choices.base, split_base)
     vectors = _words(found, words, table, choices.words)
     semantics = Semantics(table.values, table.names, {}, vectors, "sentences" if choices.sentences else "attributes")

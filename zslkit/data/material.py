@@ -23,6 +23,7 @@ from zslkit.data.xlsa17_join import anchored, class_ids, plain
 from zslkit.data.xlsa17_mat import read_split_variables
 from zslkit.dataset import Dataset, Images, Index
 from zslkit.errors import DataError
+from zslkit.files import read_small
 
 
 @dataclass
@@ -204,6 +205,6 @@ def _parts(locs: Mapping[str, Index], n: int) -> list[str]:
 
 def _lines(file: Path) -> tuple[str, ...]:
     try:
-        return tuple(line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
-    except (OSError, UnicodeDecodeError):
+        return tuple(line.strip() for line in read_small(file).splitlines() if line.strip())
+    except (OSError, ValueError):
         return ()

@@ -22,7 +22,7 @@ from torch import Tensor
 from zslkit.dataset import Images
 from zslkit.errors import DataError
 from zslkit.files import cache_root as cache_root
-from zslkit.files import check_permitted, parse_json, read_small, replacing
+from zslkit.files import check_permitted, need_plain, parse_json, read_small, replacing
 
 SCHEMA = 1
 _ARRAYS = ("maps.npy", "pooled.npy")
@@ -63,6 +63,8 @@ class FeatureStore:
             check_permitted(folder / name)
         try:
             self.manifest: dict[str, Any] = parse_json(read_small(folder / "manifest.json"))
+            for name in ("maps.npy", "pooled.npy"):
+                need_plain(folder / name)
             self._maps = np.load(folder / "maps.npy", mmap_mode="r", allow_pickle=False)
             self._pooled = np.load(folder / "pooled.npy", mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError, BadZipFile) as error:

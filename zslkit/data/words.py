@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zslkit.data.stream import existing
 from zslkit.data.words_pickle import read_array_pickle
 from zslkit.data.words_text import look_up
 from zslkit.errors import DataError, did_you_mean
@@ -60,9 +61,7 @@ def read_word_vectors(path: Path, names: Sequence[str] | None = None) -> Vectors
 
     Raises DataError if the file is missing, damaged, of another shape, not finite, or lacks words.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(f"There is no file of word vectors {path}; check the path")
+    path = existing(Path(path), "file of word vectors")
     suffix = Path(path.stem if path.suffix.lower() == ".gz" else path.name).suffix.lower()
     check_permitted(path)
     if suffix in (".pkl", ".pickle"):

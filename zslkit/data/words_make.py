@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from zslkit.data.stream import existing
 from zslkit.data.words import Phrase, Vectors, checked, means
 from zslkit.data.words_text import look_up
 from zslkit.errors import CannotWrite, DataError, UserError
@@ -32,8 +33,7 @@ class TextSource:
     @classmethod
     def read(cls, path: Path, phrases: Sequence[Phrase], reporter: Reporter | None = None) -> TextSource:
         """Look the words of all phrases up. Raises DataError if the file is missing or no text of word vectors."""
-        if not path.is_file():
-            raise DataError(f"There is no file of word vectors {path}; check the path")
+        existing(path, "file of word vectors")
         if path.suffix.lower() in (".npy", ".pkl", ".pickle"):
             raise DataError(f"{path} holds a table without words; --vectors takes text such as GloVe's, or fastText's .vec")
         done = 0

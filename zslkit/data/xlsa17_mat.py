@@ -55,7 +55,7 @@ def read_split_file(path: Path, semantics: str = "original_att") -> SplitFile:
     train_loc and val_loc are not read: some files lack them, and elsewhere they hold images of test_seen.
     Raises DataError that names the file if it is damaged or a variable is missing or not what it should be.
     """
-    mat = MatFile(path)
+    mat = MatFile(path, "fetch it again")
     table = _table(mat, semantics).T
     classes = tuple(mat.texts("allclasses_names")) if "allclasses_names" in mat else None
     if classes is not None and len(classes) != len(table):
@@ -68,7 +68,7 @@ def read_split_variables(path: Path) -> SplitVariables:
     """All of att_splits.mat, for looking at it. Raises DataError for a damaged file or a missing loc, not for one that is wrong."""
     parts = ("trainval", "test_seen", "test_unseen")
     more = ("train", "val")
-    mat = MatFile(path)
+    mat = MatFile(path, "fetch it again")
     locs = {part: _counts(mat, f"{part}_loc") for part in (*parts, *more) if part in parts or f"{part}_loc" in mat}
     tables: dict[str, NDArray[Any]] = {key: _table(mat, key) for key in ("original_att", "att") if key in mat}
     return SplitVariables(tuple(mat.texts("allclasses_names")) if "allclasses_names" in mat else None, tables, locs)
@@ -79,7 +79,7 @@ def read_feature_file(path: Path) -> FeatureFile:
 
     Raises DataError that names the file if it is damaged or its variables do not fit together.
     """
-    mat = MatFile(path)
+    mat = MatFile(path, "fetch it again")
     labels = _counts(mat, "labels")
     _need(mat, "image_files")
     files = tuple(mat.texts("image_files"))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslkit.errors import DataError
-from zslkit.files import check_permitted
+from zslkit.files import check_permitted, need_plain
 from zslkit.results.scores import LONGEST_HEADER, UNREADABLE, put
 
 _CLIPPED: Final = 60_000.0
@@ -71,6 +71,7 @@ def read_attributes(path: Path) -> KeptAttributes | None:
     if not path.exists():
         return None
     try:
+        need_plain(path)
         with zipfile.ZipFile(path) as archive:
             arrays: dict[str, Any] = {name: _array(archive, name) for name in _TYPES}
     except KeyError as error:

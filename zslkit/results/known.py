@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from zslkit.dataset import Dataset
 from zslkit.errors import DataError
-from zslkit.files import check_permitted, replacing
+from zslkit.files import check_permitted, parse_json, replacing
 from zslkit.results.runs import Run
 from zslkit.results.scores import LONGEST_HEADER, UNREADABLE, put
 from zslkit.semantics import Semantics
@@ -106,6 +106,6 @@ def _array(file: IO[bytes], archive: zipfile.ZipFile, name: str) -> NDArray[Any]
 
 
 def _semantics(arrays: dict[str, NDArray[Any]]) -> Semantics:
-    groups = {str(name): tuple(map(int, columns)) for name, columns in json.loads(str(arrays["groups"])).items()}
+    groups = {str(name): tuple(map(int, columns)) for name, columns in parse_json(str(arrays["groups"])).items()}
     words = arrays[_WORDS].astype(np.float32) if _WORDS in arrays else None
     return Semantics(arrays["attributes"].astype(np.float32), tuple(arrays["names"].tolist()), groups, words, str(arrays["kind"]))

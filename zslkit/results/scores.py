@@ -196,6 +196,9 @@ def _fault(arrays: dict[str, NDArray[Any]]) -> str:
         wanted = (len(arrays[f"{part}_labels"]), count)
         if arrays[f"{part}_scores"].shape != wanted:
             return f"{part}_scores has shape {arrays[f'{part}_scores'].shape} where {wanted} belongs"
+        labels = arrays[f"{part}_labels"]
+        if labels.size and not 0 <= labels.min() <= labels.max() < count:
+            return f"{part}_labels run from {labels.min()} to {labels.max()} for {count} classes"
     if len(arrays["seen"]) != count:
         return f"seen has {len(arrays['seen'])} entries for {count} classes"
     names, counts = np.unique(arrays["classes"], return_counts=True)

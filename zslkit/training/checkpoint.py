@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from zslkit.errors import DataError
-from zslkit.files import check_permitted, replacing
+from zslkit.files import check_permitted, need_plain, replacing
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -31,6 +31,7 @@ def load(path: Path) -> dict[str, Any]:
     """The state that `save` wrote. Nothing in the file is executed. Raises DataError if it is damaged."""
     check_permitted(path)
     try:
+        need_plain(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise DataError(f"The checkpoint {path} is damaged ({type(error).__name__}); remove it to start this run afresh") from error

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from zslkit.errors import DataError
-from zslkit.files import check_permitted, replacing
+from zslkit.files import check_permitted, need_plain, replacing
 from zslkit.model import Model
 
 
@@ -27,6 +27,7 @@ def read(path: Path) -> dict[str, Tensor]:
 
     check_permitted(path)
     try:
+        need_plain(path)
         state: dict[str, Tensor] = load_file(path)
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing; move the folder {path.parent} away and run again") from error
@@ -45,4 +46,17 @@ def fill(model: Model, weights: Mapping[str, Tensor], path: Path) -> None:
             f"{path} does not fit {type(model).__name__} as it is installed: {len(wrong)} of {len(ours)} tensors are missing, too many or "
             f"of another shape ({wrong[0]}{', ...' if len(wrong) > 1 else ''}); install the version that made the run, or run again"
         )
+    if odd := sorted(k for k, v in weights.items() if _real_or_complex(v) != _real_or_complex(ours[k])):
+        raise DataError(
+            f"{path} does not fit {type(model).__name__}: {odd[0]} holds {_kind(weights[odd[0]])} where {_kind(ours[odd[0]])} belongs; "
+            f"move the folder {path.parent} away and run again"
+        )
     model.load_state_dict(dict(weights))
+
+
+def _real_or_complex(tensor: Tensor) -> tuple[bool, bool]:
+    return tensor.is_floating_point(), tensor.is_complex()
+
+
+def _kind(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")

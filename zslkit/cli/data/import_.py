@@ -26,6 +26,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--like", metavar="NAME", help="Attributes are those of cub, sun or awa2: take their names and groups.")
 @click.option("--sentences", is_flag=True, help="The class attributes are embeddings of sentences.")
 @click.option("--base", type=click.Choice(["0", "1"]), help="What image and class numbers count from, where their range leaves it open.")
+@click.option("--as-labelled", is_flag=True, help="Take the labels of a .mat as they are, whatever its folders of images are called.")
 @click.option(
     "--dtype", type=click.Choice(["float16", "bfloat16", "float32"]), default="float16", show_default=True, help="Type of stored maps."
 )
