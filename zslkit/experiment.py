@@ -106,6 +106,8 @@ def _job(model: str, dataset: str, seed: int, data_root: str | Path, device: str
         where = choose_device(device)
         encoder = plan.encoder()  # before the data, since weights that are missing are told at once then
         data = load_dataset(dataset, data_root)
+        for note in data.notes:
+            reporter.note(f"{data.name}: {note}")
         kind = choose_input(plan.kind.inputs, plan.features, data, plan.entry.name)
         began = time.monotonic()
         if plan.features.skip_bad:

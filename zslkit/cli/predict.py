@@ -67,8 +67,8 @@ def predict(
     from zslkit.progress import reporter_for
 
     # A shell's seed0-* matches the lock that lies beside the run folder too.
-    found = images_of(place for place in places if place.name != f"{folder.name}.lock")
     reporter, own = reporter_for(), sys.stdout
+    found = images_of((place for place in places if place.name != f"{folder.name}.lock"), reporter.note)
     write = WRITERS["json" if as_json else form]
     left_out: list[str] = []
     with redirect_stdout(sys.stderr):  # whatever a plugin prints, standard output is the result's

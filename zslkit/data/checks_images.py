@@ -17,6 +17,8 @@ OPEN, SAME, NEAR = "images open", "identical images", "near-duplicates"
 def image_checks(m: Material, reporter: Reporter, wanted: bool) -> Iterator[Check]:
     if m.found_faults.get("photos"):
         yield Check("photos", "fault", m.found_faults["photos"])
+    for note in m.notes:
+        yield Check("photos", "note", note)
     if m.strays:
         yield Check("photos", "note", f"{len(m.strays)} image files on disk are in no list", m.strays)
     if m.images is None or not wanted:
