@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from zslkit.data import image_file
 from zslkit.data.images import ArrayImages, FileImages
 from zslkit.errors import DataError
 
@@ -117,6 +118,24 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path: Path) ->
         (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b""))
         with pytest.raises(DataError, match=r"bomb\.png.*pixels"):
             FileImages(tmp_path, ["bomb.png"]).open(0)
+
+
+def test_what_claims_far_more_than_it_holds_is_refused_and_a_large_jpeg_is_decoded_smaller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flat = save(tmp_path, "flat.webp", Image.new("RGB", (200, 100), (9, 9, 9)), lossless=True)
+    monkeypatch.setattr(image_file, "LEAST_THIN", 10_000)
+    with pytest.raises(DataError, match=r"flat\.webp claims 200 x 100 pixels in \d+ bytes"):
+        flat.open(0)
+    monkeypatch.setattr(image_file, "MAX_PIXELS", 1000)
+    monkeypatch.setitem(image_file._FEWER, "WEBP", 500)
+    with pytest.raises(DataError, match=r"flat\.webp has 200 x 100 pixels, over 500"):
+        flat.open(0)
+    large = save(tmp_path, "large.jpg", Image.new("RGB", (100, 60), (200, 100, 50)))
+    assert large.open(0).size == (25, 15)  # at a quarter, the largest below the limit
+    assert np.abs(np.asarray(large.open(0)).astype(int) - [200, 100, 50]).max() < 9
+    with pytest.raises(DataError, match=r"step\.jpg has 100 x 60 pixels, over 1,000"):
+        save(tmp_path, "step.jpg", Image.new("RGB", (100, 60)), progressive=True).open(0)
 
 
 def test_a_format_that_runs_programs_is_no_image(tmp_path: Path) -> None:

@@ -118,7 +118,8 @@ def _said(image: Image, stream: IO[bytes]) -> Range | None:
         bits = _significant_bits(stream)
         return (0.0, float(2**bits - 1)) if bits else None
     if image.format == "PPM":  # Pillow has brought what the header says to 16 bits
-        maximum = image.tile[0].args[-1] if image.tile and isinstance(image.tile[0].args, tuple) else 65535
+        args = _decoder_args(image)
+        maximum = args[-1] if isinstance(args, tuple) else 65535
         return None if maximum in (65535, -1, 1) else _FULL
     tags = getattr(image, "tag_v2", None)
     if tags is None:
@@ -162,11 +163,15 @@ def _significant_bits(stream: IO[bytes]) -> int:
 
 def _wide(image: Image) -> str:
     """The raw mode of colours with 16 bits each, of which Pillow keeps the upper 8; "" for all else."""
-    if not image.tile:
-        return ""
-    args: Any = image.tile[0].args
+    args = _decoder_args(image)
     raw = args if isinstance(args, str) else args[0] if isinstance(args, (tuple, list)) and args else ""
     return raw if isinstance(raw, str) and ";16" in raw and image.mode in ("RGB", "RGBA", "RGBX") else ""
+
+
+def _decoder_args(image: Image) -> Any:
+    """What the decoder of an image that is not decoded yet is told, None once it is."""
+    tiles: Any = getattr(image, "tile", None)
+    return tiles[0].args if tiles else None
 
 
 def _lower_bytes(image: Image, stream: IO[bytes], raw: str) -> NDArray[np.uint8]:

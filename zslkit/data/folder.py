@@ -78,8 +78,8 @@ def load_folder(path: Path) -> Dataset:
     folders = _join(path, table.classes, folders_of(path, home), home)
     unseen = _unseen(path, card, table.classes)
     found = find_photos(home, folders)
-    if words := torn_words(found) or next((empty_words(home, folder, found) for folder in folders if not found.of(folder)), ""):
-        raise DataError(f"{path}: {words}")
+    if wrong := torn_words(found) or next((empty_words(home, folder, found) for folder in folders if not found.of(folder)), ""):
+        raise DataError(f"{path}: {wrong}")
     number = {folder: k for k, folder in enumerate(folders)}
     labels = np.array([number[photo.partition("/")[0]] for photo in found.paths], dtype=np.int64)
     split = hold_out(labels, [k for k in range(len(folders)) if k not in unseen], sorted(unseen), card.test_seen_share, card.seed)
