@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -174,6 +175,26 @@ def test_every_form_tells_the_same(folders: dict[str, Path], photos: Path, tmp_p
         assert images[0]["classes"][0]["score"] == pytest.approx(wanted[0].score)
     assert told == [answer.name for answer in wanted]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out"]
+
+
+def test_a_table_commands_no_terminal_and_is_utf8(folders: dict[str, Path], photos: Path, tmp_path: Path) -> None:
+    for name in (b"caf\xe9.png", b"\x1b[31mred\n.png"):
+        (tmp_path / os.fsdecode(name)).write_bytes((photos / "a" / "00.png").read_bytes())
+    (tmp_path / "2021").mkdir()
+    Image.open(photos / "a" / "00.png").save(tmp_path / "2021" / "x.JFIF", "JPEG")
+    (tmp_path / "notes.txt").touch()
+    command = [sys.executable, "-P", "-m", "zslkit", "predict", str(folders["eszsl"]), str(tmp_path), "--top", "1"]
+    for form in ("csv", "jsonl", "table"):
+        done = subprocess.run([*command, "--format", form], capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+        text = done.stdout.decode("utf-8")
+        assert "\x1b" not in text
+        assert b"1 file does not count: 1 .txt" in done.stderr
+        if form == "csv":
+            names = [Path(row["image"]).name for row in csv.DictReader(text.splitlines())]
+            assert names == ["\\x1b[31mred\\n.png", "x.JFIF", "caf\\xe9.png"]
+        elif form == "jsonl":  # its escapes stand for the very names
+            assert [Path(json.loads(line)["image"]).name for line in text.splitlines()][2] == os.fsdecode(b"caf\xe9.png")
 
 
 def test_the_command_in_a_process_of_its_own(folders: dict[str, Path], photos: Path, tmp_path: Path) -> None:

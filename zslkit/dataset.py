@@ -104,6 +104,7 @@ class Dataset:
     defaults: the dataset's own wishes for the configuration's `features` section.
     places: attribute column -> where in every image that has the attribute it is; only for explanations, no part of the fingerprints.
     skipped: images that `without` took out of the split.
+    notes: sentences about how it was read, such as files that do not count; `run`, `data verify` and `data info` tell them.
     """
 
     name: str
@@ -120,6 +121,7 @@ class Dataset:
     origin: str = ""
     features_digest: str = ""
     skipped: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n, c = len(self.labels), len(self.classes)

@@ -183,6 +183,8 @@ def _job(
         encoder = plan.encoder()  # before the data, since weights that are missing are told at once then
         place = f"{dataset} {data_root}"
         data: Dataset = once(place, lambda: load_dataset(dataset, data_root))
+        for note in data.notes:
+            reporter.note(f"{data.name}: {note}")
         kind = choose_input(plan.kind.inputs, plan.features, data, plan.entry.name)
         began = time.monotonic()
         if plan.features.skip_bad:

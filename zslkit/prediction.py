@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zslkit.data.images import SUFFIXES
+from zslkit.data.image_file import endings
+from zslkit.data.photos import find_photos
 from zslkit.errors import DataError, TrainingError, UserError
 from zslkit.evaluation.confidence import are_probabilities
 from zslkit.model import Model
@@ -73,18 +74,22 @@ class Found:
     named: bool
 
 
-def images_of(places: Iterable[Path]) -> list[Found]:
+def images_of(places: Iterable[Path], tell: Callable[[str], None] = lambda note: None) -> list[Found]:
     """Files as they are named, and in their place for each folder all images in and below it, sorted.
 
-    Raises UserError for what is not there and for a folder without images.
+    tell: is given a sentence for each folder with files that do not count. Raises UserError for what is not there and for
+    a folder without images.
     """
     found: dict[Path, Found] = {}
     for place in places:
         if place.is_dir():
-            inside = sorted(p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-            if not inside:
-                raise UserError(f"There is no image in the folder {place}; images end in {', '.join(SUFFIXES)}")
-            for path in inside:
+            inside = find_photos(place)
+            if not inside.paths:
+                left = f" ({inside.note()})" if inside.others else ""
+                raise UserError(f"There is no image in the folder {place}{left}; images end in {', '.join(endings())}")
+            if inside.others:
+                tell(f"{place}: {inside.note()}")
+            for path in sorted(place / below for below in inside.paths):
                 found.setdefault(path, Found(path, named=False))
         elif place.is_file():
             found[place] = Found(place, named=True)

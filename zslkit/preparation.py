@@ -93,6 +93,8 @@ def prepare_features(
         features = make_features(dataset, settings=settings, config=config, overrides=overrides)
         where = choose_device(device)
         data = load_dataset(dataset, data_root)
+        for note in data.notes:
+            reporter.note(f"{data.name}: {note}")
         if data.images is None:
             raise UserError(f"{data.name} brings features and has no images here, so nothing is to prepare; put its images in place first")
         if features.skip_bad:

@@ -7,8 +7,16 @@ LONGEST = 4000
 
 
 def printable(text: str) -> str:
-    """The text on one line, without the control codes that would command the terminal or turn the reading order."""
-    return "".join(c if c.isprintable() else " " for c in text)
+    """The text on one line, without the control codes that would command the terminal or turn the reading order.
+
+    A byte of a file name that is no UTF-8 is shown by its number.
+    """
+    return "".join(c if c.isprintable() else f"\\x{ord(c) - 0xDC00:02x}" if "\udc80" <= c <= "\udcff" else " " for c in text)
+
+
+def escaped(text: str) -> str:
+    """The text with its control codes and the bytes of a name that are no UTF-8 by their numbers, as Python writes them."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c) - 0xDC00:02x}" if "\udc80" <= c <= "\udcff" else ascii(c)[1:-1] for c in text)
 
 
 def bounded(text: str, most: int = LONGEST) -> str:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from zslkit.cli import machine
 from zslkit.cli.app import main
+from zslkit.cli.data import places
 from zslkit.cli.data.places import look
 from zslkit.cli.output import size_words
 from zslkit.config import FeatureConfig
@@ -114,6 +118,44 @@ def test_info_tells_what_is_on_disk_and_in_the_cache(card: Path, capsys: Capture
     assert main(["data", "info", str(card)]) == 0
     out = capsys.readouterr().out
     assert "missing" in out and "there is no file" in out
+
+
+def test_info_of_a_card_tells_what_does_not_count_and_refuses_the_root(card: Path, capsys: Captured) -> None:
+    folder = card.parent / "images" / "auk"
+    (folder / "notes.txt").touch()
+    (folder / os.fsdecode(b"caf\xe9.doc")).touch()
+    assert main(["data", "info", str(card)]) == 0
+    assert "2 files do not count: 1 .doc, 1 .txt" in capsys.readouterr().out
+    text = card.read_text()
+    card.write_text(re.sub("images: .*", "images: /", text))
+    assert main(["data", "info", str(card)]) == 2
+    assert "root of the file system" in capsys.readouterr().err
+
+
+def test_info_of_imported_features(tmp_path: Path, capsys: Captured) -> None:
+    for name, numbers in (("labels", [0, 0, 0, 1]), ("trainval", [0]), ("test_seen", [1, 2]), ("test_unseen", [3])):
+        np.save(tmp_path / f"{name}.npy", np.array(numbers))
+    np.save(tmp_path / "pooled.npy", np.ones((4, 3), np.float32))
+    (tmp_path / "attributes.csv").write_text("class,x,y\nant,1,0\nbee,0,1\n")
+    source = "{file: f.h5, format: HDF5, digest: 'sha256:" + "0" * 64 + "'}"
+    (tmp_path / "card.yaml").write_text(f"kind: features\nname: given\npooled: pooled.npy\nsource: {source}\n")
+    assert main(["data", "info", str(tmp_path / "card.yaml"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["loads"], told["counts"]["images"], told["source"].split()[0]) == ("yes", 4, "f.h5")
+    assert {p["what"]: p["there"] for p in told["places"]} == {
+        "pooled features": True, "labels": True, "attributes": True, "split, trainval": True, "split, test_seen": True,
+        "split, test_unseen": True,
+    }  # fmt: skip
+    assert main(["data", "info", str(tmp_path / "card.yaml")]) == 0
+
+
+def test_a_folder_without_an_end_is_measured_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "MOST", 3)
+    for i in range(5):
+        (tmp_path / f"{i}").mkdir()
+        (tmp_path / f"{i}" / "x").write_text("12")
+    (place,) = look({"images": (tmp_path,)})
+    assert place.more and place.files == 4
 
 
 def test_the_first_place_that_exists_is_told(tmp_path: Path) -> None:

@@ -51,7 +51,8 @@ def root(shared: Path, tmp_path: Path) -> Path:
         os.symlink(shared / "data" / "xlsa17" / "data" / "CUB" / file, tmp_path / "xlsa17" / "data" / "CUB" / file)
     (tmp_path / "cub200_2010" / "images").mkdir(parents=True)
     for folder in (shared / "data" / "cub200_2010" / "images").iterdir():
-        os.symlink(folder, tmp_path / "cub200_2010" / "images" / folder.name)
+        (tmp_path / "cub200_2010" / "images" / folder.name).mkdir()
+        (tmp_path / "cub200_2010" / "images" / folder.name / "1.jpg").touch()
     return tmp_path
 
 
@@ -76,7 +77,8 @@ def test_classes_and_folders_must_be_the_same(root: Path) -> None:
     images = root / "cub200_2010" / "images"
     (images / "001.Black_footed_Albatross").rename(images / "1.Albatross")
     assert "2 classes stand only in att_splits.mat or only below" in refused(root)
-    (images / "1.Albatross").unlink()
+    (images / "1.Albatross" / "1.jpg").unlink()
+    (images / "1.Albatross").rmdir()
     (images / "001.Black_footed_Albatross").mkdir()
     assert "1 class folders below" in refused(root)
 

@@ -26,12 +26,32 @@ def test_a_difference_hash_by_hand() -> None:
     assert dhash(thumbnail).shape == (1, BITS)
 
 
+def pairs(thumbnails: np.ndarray, without: Sequence[int] = ()) -> list[tuple[int, int, int]]:
+    return sorted((int(i), int(j), int(d)) for block in near(thumbnails, without) for i, j, d in zip(*block, strict=True))
+
+
 def test_flat_images_resemble_none_and_blocks_hide_no_pair(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(duplicates, "_ROWS", 2)
+    monkeypatch.setattr(duplicates, "_CELLS", 14)
     noise = np.random.default_rng(0).integers(0, 256, (5, 16, 17), dtype=np.uint8)
     stack = np.concatenate([noise, np.full((2, 16, 17), 7, np.uint8), noise[[4, 0]]])
-    assert [(p.first, p.second, p.bits) for p in near(stack)] == [(0, 8, 0), (4, 7, 0)]
-    assert [(p.first, p.second) for p in near(stack, without=[8])] == [(4, 7)]
+    assert pairs(stack) == [(0, 8, 0), (4, 7, 0)]
+    assert pairs(stack, without=[8]) == [(4, 7, 0)]
+    assert pairs(np.full((3, 16, 17), 7, np.uint8)) == pairs(stack[:0]) == []
+
+
+def test_blocks_are_bounded_however_many_pairs_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "_CELLS", 1000)
+    one = np.random.default_rng(0).integers(0, 256, (1, 16, 17), dtype=np.uint8)
+    sizes = [len(i) for i, _, _ in near(np.repeat(one, 100, axis=0))]
+    assert sum(sizes) == 100 * 99 // 2 and max(sizes) <= 1000
+
+
+def test_what_shows_nothing_and_what_is_scaled_is_seen(tmp_path: Path) -> None:
+    photo(0).save(tmp_path / "0.png")
+    Image.new("RGB", (4, 4), (9, 9, 9)).save(tmp_path / "1.png")
+    Image.fromarray(np.arange(200, dtype=np.uint16).reshape(10, 20)).save(tmp_path / "2.png")
+    found = duplicates.scan(FileImages(tmp_path, ["0.png", "1.png", "2.png"]), Silent())
+    assert found.flat == (1,) and list(found.scaled) == [2] and "white 255" in found.scaled[2]
 
 
 def test_an_interrupted_scan_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +87,7 @@ def packed(file: Path, **arrays: Any) -> None:
 
 
 def note(digests: list[Any], faults: Sequence[Any] = ()) -> np.ndarray:
-    return np.frombuffer(json.dumps({"digests": digests, "faults": [*faults]}).encode(), dtype=np.uint8)
+    return np.frombuffer(json.dumps({"digests": digests, "faults": [*faults], "scaled": [], "flat": []}).encode(), dtype=np.uint8)
 
 
 def encrypted(file: Path) -> None:

@@ -143,7 +143,7 @@ def test_a_seen_class_without_a_test_image_is_remarked(folder: Path) -> None:
 def test_folders_that_cannot_be_drafted(folder: Path) -> None:
     with pytest.raises(DataError, match="There is no folder"):
         draft(folder / "nowhere")
-    with pytest.raises(DataError, match=r"holds 0 folders with images.*is .*My photos the folder that is meant\?"):
+    with pytest.raises(DataError, match=r"holds 1 folder with images.*is .*My photos the folder that is meant\?"):
         draft(folder.parent)
     with pytest.raises(UserError, match="is no name for a dataset"):
         draft(folder, name="a/b")

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from photos import photo
-from PIL import ImageEnhance
+from PIL import Image, ImageEnhance
 from scipy.io import savemat
 
 from zslkit.data.checks import Check
@@ -273,3 +273,20 @@ def test_the_class_list_that_timm_carries_has_a_thousand_names() -> None:
 
     names = imagenet_names()
     assert len(names) == 1000 and names["n02058221"] == ("albatross", "mollymawk")
+
+
+def test_a_dataset_of_which_no_image_opens_is_told_image_by_image(tmp_path: Path) -> None:
+    root = make(tmp_path)
+    for file in (root / "MADE/images").rglob("*.png"):
+        file.write_bytes(b"no image")
+    found = checks(root)
+    assert found["images open"].verdict == "fault" and len(found["images open"].items) == 8
+    assert found["identical images"].verdict == found["near-duplicates"].verdict == "skipped"
+
+
+def test_images_without_contrast_and_with_more_bits_are_noted(tmp_path: Path) -> None:
+    root = make(tmp_path)
+    Image.fromarray(np.full((8, 8), 300, np.uint16)).save(root / "MADE/images/001.Auk/1.png")
+    found = checks(root)
+    assert len(found["contrast"].items) == 1 and found["contrast"].items[0].startswith("001.Auk/1.png (")
+    assert "white 1023 by its own range" in found["bits of images"].items[0]

@@ -15,6 +15,7 @@ import click
 from zslkit.cli.options import debug_option, json_option, run_data_option
 from zslkit.cli.output import aligned, printable
 from zslkit.errors import DataError, UserError
+from zslkit.printable import escaped
 
 if TYPE_CHECKING:
     from zslkit.portable import Portable
@@ -66,8 +67,8 @@ def predict(
     from zslkit.progress import reporter_for
 
     # A shell's seed0-* matches the lock that lies beside the run folder too.
-    found = images_of(place for place in places if place.name != f"{folder.name}.lock")
     reporter, own = reporter_for(), sys.stdout
+    found = images_of((place for place in places if place.name != f"{folder.name}.lock"), reporter.note)
     write = WRITERS["json" if as_json else form]
     left_out: list[str] = []
     with redirect_stdout(sys.stderr):  # whatever a plugin prints, standard output is the result's
@@ -89,7 +90,7 @@ def predict(
     if left_out:
         click.echo(f"{len(left_out)} of {len(found)} images are left out, since they cannot be read", err=True)
     if output is not None:
-        click.echo(f"written: {output}", err=True)
+        click.echo(f"written: {printable(str(output))}", err=True)
 
 
 @contextmanager
@@ -119,13 +120,19 @@ def _table(stream: TextIO, trained: Portable, predictions: Iterable[Prediction],
 
 
 def _csv(stream: TextIO, trained: Portable, predictions: Iterable[Prediction], left_out: Sequence[str]) -> None:
-    """A line for each image and class."""
+    """A line for each image and class.
+
+    Control codes and bytes that are no UTF-8, in the names of files and classes, are written by their numbers: a table goes to
+    terminals too, and is UTF-8.
+    """
     table = csv.writer(stream, lineterminator="\n")
     table.writerow(("image", "rank", "class", "side", "score", "share", "attributes"))
     for one in predictions:
         for rank, answer in enumerate(one.answers, 1):
-            spoke = ";".join(f"{name}={given:.6g}" for name, given in answer.attributes)
-            table.writerow((str(one.image), rank, answer.name, _side(answer.seen), repr(answer.score), f"{answer.share:.6g}", spoke))
+            spoke = ";".join(f"{escaped(name)}={given:.6g}" for name, given in answer.attributes)
+            table.writerow(
+                (escaped(str(one.image)), rank, escaped(answer.name), _side(answer.seen), repr(answer.score), f"{answer.share:.6g}", spoke)
+            )
 
 
 def _jsonl(stream: TextIO, trained: Portable, predictions: Iterable[Prediction], left_out: Sequence[str]) -> None:

@@ -37,7 +37,8 @@ def card_defaults(path: Path) -> dict[str, Any]:
     return imported.card_defaults(path) if _kind(path) == imported.KIND else folder.card_defaults(path)
 
 
-def _read_card(path: Path) -> folder.FolderCard | imported.ImportedCard:
+def read_card(path: Path) -> folder.FolderCard | imported.ImportedCard:
+    """What the card at `path` says, of whichever kind it is. Raises UserError that names what is wrong with it."""
     return imported.read_card(path) if _kind(path) == imported.KIND else folder.read_card(path)
 
 
@@ -66,7 +67,7 @@ def load_dataset(name: str, root: str | Path = "data") -> Dataset:
 def attribute_names(name: str, root: str | Path = "data") -> tuple[str, ...]:
     """The attribute names of the dataset `name`, without its images where that can be. Raises what `load_dataset` raises."""
     if is_card(name):
-        return read_class_table(folder.file_of(Path(name), "attributes", _read_card(Path(name)).attributes)).attributes
+        return read_class_table(folder.file_of(Path(name), "attributes", read_card(Path(name)).attributes)).attributes
     return tuple(_ask(name, lambda source, entry: source.attribute_names(entry.name, Path(root)))[1])
 
 
@@ -78,7 +79,7 @@ def attribute_words(name: str, root: str | Path = "data") -> dict[str, str]:
 def word_vector_files(name: str, root: str | Path = "data") -> tuple[Path, ...]:
     """Where the dataset `name` looks for word vectors, first found wins; empty if nowhere."""
     if is_card(name):
-        named = _read_card(Path(name)).word_vectors
+        named = read_card(Path(name)).word_vectors
         return () if named is None else (folder.inside(Path(name), "word_vectors", named),)
     return _ask(name, lambda source, entry: source.word_vector_files(Path(root)))[1]
 

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from zslkit.data.folder_tree import class_folders, hold_out, photos_of
+from zslkit.data.folder_tree import hold_out
 from zslkit.data.images import FileImages
+from zslkit.data.photos import find_photos, folders_in
 from zslkit.data.xlsa17 import CUB, need_file, need_root
 from zslkit.dataset import Dataset, DatasetSource
 from zslkit.errors import DataError
@@ -41,20 +42,24 @@ class CUB2010(DatasetSource):
         cub = CUB()
         table = cub.read_splits(name, root)
         classes = table.classes or ()
-        self._check_folders(name, home, classes)
+        found = find_photos(home, self._folders(name, home, classes))
+        if empty := [folder for folder in classes if not found.of(folder)]:
+            raise DataError(
+                f"{name}: {len(empty)} class folders below {home} hold no photo ({', '.join(empty[:3])}); unpack the photos again"
+            )
         unseen = self._unseen(name, root, classes)
         number = {c: k for k, c in enumerate(classes)}
-        paths = sorted(path for folder in classes for path in photos_of(home, folder))
-        labels = np.array([number[path.partition("/")[0]] for path in paths], dtype=np.int64)
+        labels = np.array([number[path.partition("/")[0]] for path in found.paths], dtype=np.int64)
         return Dataset(
             name=name,
             classes=classes,
             labels=labels,
             split=hold_out(labels, [k for k in range(len(classes)) if k not in unseen], sorted(unseen)),
             semantics=cub.semantics(name, root, table.attributes),
-            images=FileImages(home, paths),
+            images=FileImages(home, found.paths),
             title=self.title,
             defaults=self.defaults,
+            notes=(note,) if (note := found.note()) else (),
         )
 
     def attribute_names(self, name: str, root: Path) -> tuple[str, ...]:
@@ -66,18 +71,15 @@ class CUB2010(DatasetSource):
     def word_vector_files(self, root: Path) -> tuple[Path, ...]:
         return CUB().word_vector_files(root)
 
-    def _check_folders(self, name: str, home: Path, classes: tuple[str, ...]) -> None:
-        lost = sorted(set(classes) ^ set(class_folders(home)))
+    def _folders(self, name: str, home: Path, classes: tuple[str, ...]) -> tuple[str, ...]:
+        """The folders of the classes, which have the very names that the split has. Raises DataError."""
+        lost = sorted(set(classes) ^ set(folders_in(home)))
         if lost:
             raise DataError(
                 f"{name}: {len(lost)} classes stand only in att_splits.mat or only below {home} ({', '.join(lost[:3])}); "
                 "the folders are named as the classes of CUB, 001.Black_footed_Albatross to 200.Common_Yellowthroat"
             )
-        empty = [folder for folder in classes if not photos_of(home, folder)]
-        if empty:
-            raise DataError(
-                f"{name}: {len(empty)} class folders below {home} hold no photo ({', '.join(empty[:3])}); unpack the photos again"
-            )
+        return classes
 
     def _unseen(self, name: str, root: Path, classes: tuple[str, ...]) -> set[int]:
         file = need_file(name, root, "xlsa17/data/CUB/testclasses.txt", "xlsa17.zip")

@@ -15,12 +15,12 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zslkit.dataset import Images
+from zslkit.data.depth import SCALED
+from zslkit.dataset import Images, Index
 from zslkit.errors import DataError
 from zslkit.files import replacing
 from zslkit.progress import Reporter
@@ -32,28 +32,61 @@ NEAR_CORRELATION = 0.9
 
 _AT_ONCE = 256  # images handed to the threads together: so long an interruption may have to wait
 _KEEP_EVERY = 8  # such stretches between two notes of what is done
-_ROWS = 512  # of the matrix of all pairs that are in memory together
+_CELLS = 1 << 21  # of the matrix of all pairs that are in memory together: 8 MB, and some times that while they are looked through
+CONTRAST = 16
+"""Levels of 256 that the darkest and the lightest pixel of an image are apart at least, in one channel, if it shows anything."""
 
 
 @dataclass(frozen=True)
 class Scan:
     """One pass over all images. digests (N,): sha256 of the content, None where there is none to read.
 
-    thumbnails (N, 16, 17) uint8, grey. faults: image index -> why it cannot be opened.
+    thumbnails (N, 16, 17) uint8, grey. faults: image index -> why it cannot be opened. scaled: image index -> how its numbers
+    of more than 8 bits were read. flat: images without contrast.
     """
 
     digests: tuple[str | None, ...]
     thumbnails: NDArray[np.uint8]
     faults: dict[int, str]
+    scaled: dict[int, str]
+    flat: tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two images, by index; bits: in how many of 256 bits their hashes differ."""
+class _Look:
+    """One image of a scan."""
 
-    first: int
-    second: int
-    bits: int
+    digest: str | None
+    thumbnail: NDArray[np.uint8] | None = None
+    fault: str = ""
+    scaled: str = ""
+    flat: bool = False
+
+
+class _Looks:
+    """What a scan of `count` images has seen so far."""
+
+    def __init__(self, count: int) -> None:
+        self.digests: list[str | None] = []
+        self.thumbnails = np.zeros((count, HEIGHT, WIDTH), dtype=np.uint8)
+        self.faults: dict[int, str] = {}
+        self.scaled: dict[int, str] = {}
+        self.flat: list[int] = []
+
+    def add(self, seen: _Look) -> None:
+        i = len(self.digests)
+        self.digests.append(seen.digest)
+        if seen.thumbnail is not None:
+            self.thumbnails[i] = seen.thumbnail
+        if seen.fault:
+            self.faults[i] = seen.fault
+        if seen.scaled:
+            self.scaled[i] = seen.scaled
+        if seen.flat:
+            self.flat.append(i)
+
+    def scan(self) -> Scan:
+        return Scan(tuple(self.digests), self.thumbnails, self.faults, self.scaled, tuple(self.flat))
 
 
 def scan(images: Images, reporter: Reporter, keep: Path | None = None) -> Scan:
@@ -62,59 +95,58 @@ def scan(images: Images, reporter: Reporter, keep: Path | None = None) -> Scan:
     keep: a file, named after the state of the images, that holds what is done while the scan is under way, so that an interrupted
     one goes on; a finished scan leaves none, since the next one is asked to look again. A file that is damaged is told and counts for none.
     """
-    digests, thumbnails, faults = _resumed(keep, len(images), reporter)
+    looks = _resumed(keep, len(images), reporter)
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool, reporter.phase("open every image", len(images)) as phase:
-        phase.advance(len(digests))
-        for start in range(len(digests), len(images), _AT_ONCE):
+        phase.advance(len(looks.digests))
+        for start in range(len(looks.digests), len(images), _AT_ONCE):
             index = range(start, min(start + _AT_ONCE, len(images)))
-            for i, (digest, thumbnail, fault) in zip(index, pool.map(lambda i: _look(images, i), index), strict=True):
-                digests.append(digest)
-                if thumbnail is not None:
-                    thumbnails[i] = thumbnail
-                if fault:
-                    faults[i] = fault
+            for seen in pool.map(lambda i: _look(images, i), index):
+                looks.add(seen)
             if keep is not None and (start // _AT_ONCE) % _KEEP_EVERY == _KEEP_EVERY - 1:
-                _keep(keep, digests, thumbnails, faults)
+                _keep(keep, looks)
             phase.advance(len(index))
     if keep is not None:
         keep.unlink(missing_ok=True)
-    return Scan(tuple(digests), thumbnails, faults)
+    return looks.scan()
 
 
-def _keep(file: Path, digests: list[str | None], thumbnails: NDArray[np.uint8], faults: dict[int, str]) -> None:
-    note = json.dumps({"digests": digests, "faults": list(faults.items())}).encode()
+def _keep(file: Path, looks: _Looks) -> None:
+    facts = {"digests": looks.digests, "faults": [*looks.faults.items()], "scaled": [*looks.scaled.items()], "flat": looks.flat}
+    note = json.dumps(facts).encode()
     with contextlib.suppress(OSError):  # a cache that cannot be written costs the resuming, not the scan
         file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(file) as beside, beside.open("wb") as stream:
-            np.savez(stream, note=np.frombuffer(note, dtype=np.uint8), thumbnails=thumbnails[: len(digests)])
+            np.savez(stream, note=np.frombuffer(note, dtype=np.uint8), thumbnails=looks.thumbnails[: len(looks.digests)])
 
 
-def _resumed(file: Path | None, count: int, reporter: Reporter) -> tuple[list[str | None], NDArray[np.uint8], dict[int, str]]:
-    thumbnails = np.zeros((count, HEIGHT, WIDTH), dtype=np.uint8)
+def _resumed(file: Path | None, count: int, reporter: Reporter) -> _Looks:
     if file is None or not file.is_file():
-        return [], thumbnails, {}
+        return _Looks(count)
     try:
-        digests, done, faults = _kept(file, count)
+        return _kept(file, count)
     except Exception as error:  # what reads a damaged archive may raise anything
         reason = str(error) or type(error).__name__
         reporter.note(f"What an interrupted look at the images left in {file} is damaged ({reason}); all of them are opened anew")
-        return [], thumbnails, {}
-    thumbnails[: len(done)] = done
-    return digests, thumbnails, faults
+        return _Looks(count)
 
 
-def _kept(file: Path, count: int) -> tuple[list[str | None], NDArray[np.uint8], dict[int, str]]:
+def _kept(file: Path, count: int) -> _Looks:
     with np.load(file, allow_pickle=False) as kept:
         note, done = json.loads(kept["note"].tobytes()), kept["thumbnails"]
-    digests, faults = [*note["digests"]], {int(i): str(fault) for i, fault in note["faults"]}
-    n = len(digests)
-    whole = n <= count and done.dtype == np.uint8 and done.shape == (n, HEIGHT, WIDTH) and all(0 <= i < n for i in faults)
-    if not whole or not all(digest is None or isinstance(digest, str) for digest in digests):
+    looks = _Looks(count)
+    looks.digests = [*note["digests"]]
+    looks.faults, looks.scaled = ({int(i): str(said) for i, said in note[key]} for key in ("faults", "scaled"))
+    looks.flat = [int(i) for i in note["flat"]]
+    n = len(looks.digests)
+    told = (*looks.faults, *looks.scaled, *looks.flat)
+    whole = n <= count and done.dtype == np.uint8 and done.shape == (n, HEIGHT, WIDTH) and all(0 <= i < n for i in told)
+    if not whole or not all(digest is None or isinstance(digest, str) for digest in looks.digests):
         raise ValueError("its parts do not fit together")
-    return digests, done, faults
+    looks.thumbnails[:n] = done
+    return looks
 
 
-def _look(images: Images, i: int) -> tuple[str | None, NDArray[np.uint8] | None, str]:
+def _look(images: Images, i: int) -> _Look:
     from PIL.Image import Resampling
 
     digest: str | None = None
@@ -125,13 +157,15 @@ def _look(images: Images, i: int) -> tuple[str | None, NDArray[np.uint8] | None,
         image = images.open(i)
         if file is None:
             digest = hashlib.sha256(repr(image.size).encode() + image.tobytes()).hexdigest()
-        return digest, np.asarray(image.convert("L").resize((WIDTH, HEIGHT), Resampling.BOX)), ""
+        thumbnail = np.asarray(image.convert("L").resize((WIDTH, HEIGHT), Resampling.BOX))
+        span = max(high - low for low, high in zip(*[iter(np.ravel(image.getextrema()).tolist())] * 2, strict=True))
+        return _Look(digest, thumbnail, scaled=str(image.info.get(SCALED, "")), flat=span < CONTRAST)
     except DataError as error:
-        return digest, None, str(error)
+        return _Look(digest, fault=str(error))
     except OSError as error:
-        return digest, None, f"The image {images.key(i)} cannot be read ({error.strerror or error}); check its permissions"
+        return _Look(digest, fault=f"The image {images.key(i)} cannot be read ({error.strerror or error}); check its permissions")
     except Exception as error:  # the images of a stranger's dataset may raise anything
-        return digest, None, f"The image {images.key(i)} cannot be opened ({type(error).__name__}: {error})"
+        return _Look(digest, fault=f"The image {images.key(i)} cannot be opened ({type(error).__name__}: {error})")
 
 
 def identical(digests: Sequence[str | None]) -> list[list[int]]:
@@ -145,37 +179,31 @@ def identical(digests: Sequence[str | None]) -> list[list[int]]:
 
 def dhash(thumbnails: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """(N, 256) bits from thumbnails (N, 16, 17): whether a pixel is brighter than its left neighbour."""
-    return (thumbnails[:, :, 1:] > thumbnails[:, :, :-1]).reshape(len(thumbnails), -1)
+    return (thumbnails[:, :, 1:] > thumbnails[:, :, :-1]).reshape(len(thumbnails), BITS)
 
 
 def near(
     thumbnails: NDArray[np.uint8], without: Sequence[int] = (), bits: int = NEAR_BITS, correlation: float = NEAR_CORRELATION
-) -> list[Pair]:
-    """All pairs of near-duplicates, nearest first. without: images that are left out, such as those that cannot be opened.
+) -> Iterator[tuple[Index, Index, Index]]:
+    """All pairs of near-duplicates in blocks of (first, second, bits), so that memory grows with the images and not with the pairs.
+
+    without: images that are left out, such as those that cannot be opened. bits: in how many of 256 their hashes differ.
 
     A flat image resembles none. All pairs are compared, by matrix products: 40 000 images take 8e11 operations.
     """
     kept = np.setdiff1d(np.arange(len(thumbnails)), np.asarray(without, dtype=np.int64))
-    small = thumbnails[kept].reshape(len(kept), -1).astype(np.float32)
+    kept = kept[np.ptp(thumbnails[kept].reshape(len(kept), WIDTH * HEIGHT), axis=1) > 0]
+    small = thumbnails[kept].reshape(len(kept), WIDTH * HEIGHT).astype(np.float32)
     small -= small.mean(axis=1, keepdims=True)
-    length = np.linalg.norm(small, axis=1, keepdims=True)
-    small /= np.maximum(length, 1e-6)
+    small /= np.linalg.norm(small, axis=1, keepdims=True)
     signs = np.where(dhash(thumbnails[kept]), np.float32(1), np.float32(-1))
-    found = [
-        Pair(int(kept[i]), int(kept[j]), int(d))
-        for left, right, far in _below(signs, bits)
-        for i, j, d, c in zip(left, right, far, np.einsum("nd,nd->n", small[left], small[right]), strict=True)
-        if c >= correlation
-    ]
-    return sorted(found, key=lambda pair: (pair.bits, pair.first, pair.second))
-
-
-def _below(signs: NDArray[np.float32], bits: int) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
-    """Blocks of (i, j, distance) with i < j and a distance of `bits` or less: for signs +-1 the product is 256 - 2 * distance."""
-    width = signs.shape[1]
-    for start in range(0, len(signs), _ROWS):
-        product = signs[start : start + _ROWS] @ signs[start:].T
-        rows, columns = np.nonzero(product >= width - 2 * bits)
-        later = columns > rows
-        rows, columns = rows[later], columns[later]
-        yield rows + start, columns + start, ((width - product[rows, columns]) / 2).round()
+    step = max(1, _CELLS // max(len(kept), 1))
+    for start in range(0, len(kept), step):
+        # For signs +-1 the product is 256 - 2 * distance.
+        product = signs[start : start + step] @ signs[start:].T
+        close = np.triu(product >= BITS - 2 * bits, 1)
+        rows = np.flatnonzero(close.any(axis=1))
+        close = close[rows] & (small[start + rows] @ small[start:].T >= correlation)
+        row, column = np.nonzero(close)
+        far = ((BITS - product[rows[row], column]) / 2).round().astype(np.int64)
+        yield kept[start + rows[row]], kept[start + column], far

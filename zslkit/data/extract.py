@@ -12,7 +12,7 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from zslkit import ranks
 from zslkit.backbones import Backbone, Transform
+from zslkit.data.depth import SCALED
 from zslkit.data.forward import NotOpened, Precision, frozen, passed, pixels_of, stacked_inputs
 from zslkit.data.store import SCHEMA, FeatureStore, cache_root, images_digest, stored_dtype, to_stored
 from zslkit.data.unreadable import look, refuse
@@ -29,6 +30,9 @@ from zslkit.errors import CannotWrite, DataError
 from zslkit.files import replacing, why
 from zslkit.locks import acquired
 from zslkit.progress import Reporter
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 BATCH = 4
 """Images that pass a CPU at once in float32, twice as many in bfloat16: more would fall out of its caches."""
@@ -122,7 +126,8 @@ def _extract(folder: Path, key: str, images: Images, backbone: Backbone, dtype: 
         batches = [good[i : i + making.batch] for i in range(0, len(good), making.batch)]
         rounds = _rounds(batches)
         mine = [part for part, _ in rounds]
-        results = passed(images, backbone.transform, network, [b for part in mine for b in part], device, making.precision, finish)
+        told = _Told(images)
+        results = passed(told, backbone.transform, network, [b for part in mine for b in part], device, making.precision, finish)
         with closing(results), reporter.phase(f"{folder.name}: extract features", total=len(images) - len(skipped)) as phase:
             phase.advance(done - sum(i < done for i in skipped))
             for part, whole in rounds:
@@ -140,6 +145,7 @@ def _extract(folder: Path, key: str, images: Images, backbone: Backbone, dtype: 
                 if ranks.first():
                     _write_text(partial / "done", str(whole[-1][-1] + 1))
                 phase.advance(sum(len(index) for index in whole))
+        told.tell(folder.name, reporter)
         if not ranks.first():
             ranks.wait()
             return
@@ -173,6 +179,37 @@ def _extract(folder: Path, key: str, images: Images, backbone: Backbone, dtype: 
     except OSError as error:
         raise CannotWrite(f"The feature store {partial} cannot be put in its place ({why(error)}); run again") from error
     ranks.wait()
+
+
+class _Told:
+    """Images that remember which of them hold more than 8 bits a channel, and how these were scaled."""
+
+    def __init__(self, images: Images) -> None:
+        self.images = images
+        self.scaled: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def open(self, index: int) -> Image:
+        image = self.images.open(index)
+        if how := image.info.get(SCALED):
+            self.scaled[index] = str(how)
+        return image
+
+    def key(self, index: int) -> str:
+        return self.images.key(index)
+
+    def digest(self) -> str:
+        return self.images.digest()
+
+    def tell(self, name: str, reporter: Reporter) -> None:
+        if self.scaled:
+            first = min(self.scaled)
+            reporter.note(
+                f"{name}: {len(self.scaled)} images have more than 8 bits a channel and are scaled ({self.key(first)}: {self.scaled[first]}"
+                f"{', ...' if len(self.scaled) > 1 else ''}); `zslkit data verify` names them all"
+            )
 
 
 def first_size(images: Images, transform: Transform, reporter: Reporter, skipped: Collection[int] = ()) -> tuple[int, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,8 +12,10 @@ from pydantic import Field
 
 from zslkit.config import Config, FeatureConfig, build
 from zslkit.data.folder_table import read_class_table
-from zslkit.data.folder_tree import class_folders, hold_out, photos_of
-from zslkit.data.images import SUFFIXES, FileImages
+from zslkit.data.folder_tree import hold_out
+from zslkit.data.images import FileImages
+from zslkit.data.names import match, refuse_clash, same_look, shown, some
+from zslkit.data.photos import Photos, find_photos, folders_in, left_words
 from zslkit.data.words import read_word_vectors
 from zslkit.dataset import Dataset
 from zslkit.errors import DataError, UserError, did_you_mean
@@ -77,16 +78,14 @@ def load_folder(path: Path) -> Dataset:
     if not home.is_dir():
         raise DataError(f"{path}: images: there is no folder {home}; it holds one folder of images for each class")
     table = read_class_table(file_of(path, "attributes", card.attributes))
-    folders = _join(path, table.classes, class_folders(home), home)
+    refuse_clash(path, f"classes of {card.attributes}", table.classes)
+    folders = _join(path, table.classes, folders_of(path, home), home)
     unseen = _unseen(path, card, table.classes)
-    photos = {k: photos_of(home, folder) for k, folder in enumerate(folders)}
-    for k, found in photos.items():
-        if not found:
-            raise DataError(
-                f"{path}: the class folder {home / folders[k]} holds no image ({', '.join(SUFFIXES)}); add some or remove the class"
-            )
-    pairs = sorted((photo, k) for k, found in photos.items() for photo in found)
-    labels = np.array([k for _, k in pairs], dtype=np.int64)
+    found = find_photos(home, folders)
+    if wrong := torn_words(found) or next((empty_words(home, folder, found) for folder in folders if not found.of(folder)), ""):
+        raise DataError(f"{path}: {wrong}")
+    number = {folder: k for k, folder in enumerate(folders)}
+    labels = np.array([number[photo.partition("/")[0]] for photo in found.paths], dtype=np.int64)
     split = hold_out(labels, [k for k in range(len(folders)) if k not in unseen], sorted(unseen), card.test_seen_share, card.seed)
     if not len(split.test_seen):
         raise DataError(f"{path}: test_seen_share = {card.test_seen_share} holds out no image of such small classes; make it larger")
@@ -99,23 +98,24 @@ def load_folder(path: Path) -> Dataset:
         semantics=Semantics(
             table.values, table.attributes, group_columns(path, card.groups, table.attributes, card.attributes), words, card.semantics
         ),
-        images=FileImages(home, [photo for photo, _ in pairs]),
+        images=FileImages(home, found.paths),
         title=card.title or card.name,
         defaults=card.features,
+        notes=(note,) if (note := found.note()) else (),
     )
 
 
 def inside(card: Path, key: str, value: str) -> Path:
     """The path that `value` means in a card. Raises DataError if it is relative and leads out of the card's folder."""
-    if Path(value).is_absolute():
-        return Path(value)
     try:
         folder = card.parent.resolve()
         target = (folder / value).resolve()
-    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
-        raise DataError(f"{card}: {key} = {value!r} leads round in a loop of links; name the file itself") from error
-    except ValueError as error:
-        raise DataError(f"{card}: {key} = {value!r} cannot be a path ({error}); write one") from error
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a loop of links; ValueError: a null byte
+        raise DataError(f"{card}: {key} = {value!r} is no path that leads anywhere ({error}); write another") from error
+    if target == target.parent:
+        raise DataError(f"{card}: {key} = {value!r} is the root of the file system; name the folder that is meant")
+    if Path(value).is_absolute():
+        return Path(value)
     if not target.is_relative_to(folder):
         raise DataError(f"{card}: {key} = {value!r} leads out of the card's folder; write the absolute path if that is meant")
     return target
@@ -129,31 +129,43 @@ def file_of(card: Path, key: str, value: str) -> Path:
     return file
 
 
-def same_name(name: str) -> str:
-    """A class name as the CSV and the folders are joined by it."""
-    # Some file systems take accented letters apart, so that equal names have unequal bytes.
-    return unicodedata.normalize("NFC", name.strip())
+def folders_of(place: object, home: Path) -> list[str]:
+    """The class folders in `home`. Raises DataError if two of them have one name, or the folder cannot be read."""
+    try:
+        folders = folders_in(home)
+    except OSError as error:
+        raise DataError(f"{place}: the folder {home} cannot be read ({error.strerror}); check its permissions") from error
+    refuse_clash(place, f"folders of {home}", folders)
+    return folders
+
+
+def torn_words(found: Photos) -> str:
+    """What is wrong where links put one file into two classes, "" if none do."""
+    torn = found.torn()
+    return f"{torn[0]} and {torn[1]} are one file or folder under two classes; leave it in one" if torn else ""
+
+
+def empty_words(home: Path, folder: str, found: Photos) -> str:
+    """What is wrong with a class folder in which no photo counts."""
+    left = left_words({path: why for path, why in found.others.items() if path == folder or path.startswith(f"{folder}/")})
+    return f"the class folder {home / folder} holds no image{f' ({left})' if left else ''}; add some or remove the class"
 
 
 def _join(card: Path, classes: Sequence[str], folders: Sequence[str], home: Path) -> list[str]:
     """The folder of each class, joined by name."""
-    by_name = {same_name(folder): folder for folder in folders}
-    missing = [c for c in classes if same_name(c) not in by_name]
-    strange = sorted(set(by_name) - {same_name(c) for c in classes})
+    joined = match(classes, folders)
+    missing = [c for c in classes if c not in joined]
+    strange = sorted(set(folders) - set(joined.values()))
     if missing or strange:
         sides = []
         if missing:
-            sides.append(f"{len(missing)} classes of {card.name}'s CSV have no folder in {home} ({_some(missing)})")
+            sides.append(f"{len(missing)} classes of {card.name}'s CSV have no folder in {home} ({some(missing)})")
         if strange:
-            sides.append(f"{len(strange)} folders there have no row in the CSV ({_some(strange)})")
+            sides.append(f"{len(strange)} folders there have no row in the CSV ({some(strange)})")
         near = get_close_matches(missing[0], strange, n=1) if missing else []
-        hint = f"; is {missing[0]!r} the folder {near[0]!r}?" if near else "; give both the same names"
+        hint = f"; is {shown(missing[0])} the folder {shown(near[0])}?" if near else "; give both the same names"
         raise DataError(f"{card}: {' and '.join(sides)}{hint}")
-    return [by_name[same_name(c)] for c in classes]
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(repr(n) for n in names[:5]) + (", ..." if len(names) > 5 else "")
+    return [joined[c] for c in classes]
 
 
 def _unseen(path: Path, card: FolderCard, classes: Sequence[str]) -> set[int]:
@@ -166,11 +178,12 @@ def _unseen(path: Path, card: FolderCard, classes: Sequence[str]) -> set[int]:
             raise DataError(f"{path}: unseen: {file} cannot be read ({error}); save it as UTF-8 text") from error
     else:
         names = card.unseen
-    number = {same_name(c): k for k, c in enumerate(classes)}
+    refuse_clash(path, "unseen classes", dict.fromkeys(names))
+    number, joined = {c: k for k, c in enumerate(classes)}, match(names, classes)
     for name in names:
-        if same_name(name) not in number:
-            raise DataError(f"{path}: the unseen class {name!r} has no row in {card.attributes}{did_you_mean(name, classes)}")
-    unseen = {number[same_name(name)] for name in names}
+        if name not in joined:
+            raise DataError(f"{path}: the unseen class {shown(name)} has no row in {card.attributes}{did_you_mean(name, classes)}")
+    unseen = {number[joined[name]] for name in names}
     if not unseen or len(unseen) == len(classes):
         raise DataError(f"{path}: {len(unseen)} of {len(classes)} classes are unseen; some must be, and some must not")
     return unseen
@@ -180,13 +193,16 @@ def group_columns(path: Path, groups: Mapping[str, Sequence[str]], attributes: S
     """Columns of each group of a card. Raises DataError if a name is no attribute of the file `table`, or stands in two groups."""
     column = {name: k for k, name in enumerate(attributes)}
     owner: dict[str, str] = {}
+    columns: dict[str, tuple[int, ...]] = {}
     for group, names in groups.items():
+        joined = match(names, attributes, same_look)
         for name in names:
-            if name not in column:
+            if name not in joined:
                 raise DataError(
                     f"{path}: groups: {group!r} holds {name!r}, which is no attribute in {table}{did_you_mean(name, attributes)}"
                 )
-            if name in owner:
-                raise DataError(f"{path}: groups: the attribute {name!r} stands in {owner[name]!r} and in {group!r}; leave it in one")
-            owner[name] = group
-    return {group: tuple(column[name] for name in names) for group, names in groups.items()}
+            if (held := joined[name]) in owner:
+                raise DataError(f"{path}: groups: the attribute {name!r} stands in {owner[held]!r} and in {group!r}; leave it in one")
+            owner[held] = group
+        columns[group] = tuple(column[joined[name]] for name in names)
+    return columns

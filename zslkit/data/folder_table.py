@@ -11,6 +11,7 @@ from typing import TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from zslkit.data.names import refuse_clash, same_look, shown
 from zslkit.errors import DataError
 from zslkit.files import check_permitted, is_utf16, need_plain
 
@@ -127,8 +128,9 @@ def _numbers(path: Path, row: Row, attributes: Sequence[str]) -> list[float]:
 def _refuse_doubles(path: Path, kind: str, names: Sequence[str]) -> None:
     held: set[str] = set()
     for name in names:
-        if not name:
+        if not same_look(name):
             raise DataError(f"{path}: {kind} {len(held) + 1} has no name; give it one")
         if name in held:
-            raise DataError(f"{path}: the {kind} {name!r} stands twice; remove one")
+            raise DataError(f"{path}: the {kind} {shown(name)} stands twice; remove one")
         held.add(name)
+    refuse_clash(path, "classes" if kind == "class" else f"{kind}s", names, same_look)

@@ -1,26 +1,12 @@
-"""Photos in one folder per class: finding them, and holding some of each seen class out for the test."""
+"""Photos in one folder per class: some of each seen class are held out for the test."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from zslkit.data.images import SUFFIXES
 from zslkit.dataset import Index, Split, members_of
-
-
-def class_folders(home: Path) -> list[str]:
-    """Names of the folders in `home`, sorted; hidden ones do not count."""
-    return sorted(entry.name for entry in home.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-
-
-def photos_of(home: Path, folder: str) -> list[str]:
-    """Paths of the images in home/folder, relative to `home`, sorted; hidden files and other endings do not count."""
-    return sorted(
-        f"{folder}/{file.name}" for file in (home / folder).iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
-    )
 
 
 def hold_out(labels: Index, seen: Sequence[int], unseen: Sequence[int], share: float = 0.2, seed: int = 0) -> Split:

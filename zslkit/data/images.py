@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zslkit.data.image_file import SUFFIXES as SUFFIXES
+from zslkit.data.image_file import read_image as read_image
+from zslkit.data.image_file import scaling
 from zslkit.errors import DataError
-from zslkit.files import NotPermitted, need_plain
+from zslkit.files import NotPermitted
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-"""Endings of the files that count as images when a folder is searched."""
-
-# A closed list, because Pillow reads some formats (EPS, for one) by starting another program.
-_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
-
-MAX_PIXELS = 80_000_000
-"""A file that claims to hold more pixels is refused before it is decoded."""
+_RULES = ("", b"digests say how numbers of more than 8 bits are scaled")
+"""Part of a signature, so that a digest remembered from before that is made anew."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +41,9 @@ class FileImages:
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", Path(self.root).resolve())
         object.__setattr__(self, "paths", tuple(self.paths))
+        if len(set(self.paths)) < len(self.paths):
+            twice = next(path for path, n in Counter(self.paths).items() if n > 1)
+            raise DataError(f"The image path {twice!r} stands twice in the list of images of {self.root}; leave it in one place")
         for path in self.paths:
             if not _stays_below(path):
                 raise DataError(f"The image path {path!r} leads out of {self.root}; image paths are relative to that folder and stay in it")
@@ -87,11 +88,17 @@ class FileImages:
 
     def digest(self) -> str:
         """blake2b over the key and the content of every file, in order. Reads all of them."""
-        return _digest((key, self._content(i)) for i, key in enumerate(self.paths))
+        return _digest(item for i, key in enumerate(self.paths) for item in self._facts(i, key))
 
     def stat_signature(self) -> str:
         """A cheap fingerprint, of key, size and time of change of every file: while it is the same, so is `digest`."""
-        return _digest((key, self._stat(i)) for i, key in enumerate(self.paths))
+        return _digest([_RULES, *((key, self._stat(i)) for i, key in enumerate(self.paths))])
+
+    def _facts(self, index: int, key: str) -> Iterator[tuple[str, bytes]]:
+        content = self._content(index)
+        yield key, content
+        if how := scaling(self.root / key, content):
+            yield f"{key} scaled", how.encode()
 
     def _content(self, index: int) -> bytes:
         if index in self.left_out:
@@ -152,56 +159,12 @@ class ArrayImages:
         return self.digest()
 
 
-def read_image(file: Path) -> Image:
-    """The image in `file` as RGB, turned upright as its EXIF says.
-
-    Raises DataError that names the file if it is empty, damaged, no image, or far too large.
-    """
-    from PIL import Image as pil
-    from PIL import ImageOps
-
-    pil.init()
-    formats = [f for f in _FORMATS if f in pil.OPEN]  # a Pillow may have been built without one of them
-    try:
-        need_plain(file)
-        with file.open("rb") as stream, pil.open(stream, formats=formats) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise DataError(f"The image {file} has {image.width} x {image.height} pixels, over {MAX_PIXELS:,}; make it smaller")
-            return _rgb(ImageOps.exif_transpose(image))
-    except DataError:
-        raise
-    except PermissionError as error:
-        raise NotPermitted(file) from error
-    except Exception as error:  # a damaged file makes Pillow raise nearly anything
-        raise DataError(f"The image {file} cannot be read ({_reason(file, error)}); replace it") from error
-
-
-def _rgb(image: Image) -> Image:
-    from PIL import Image as pil
-
-    if image.mode == "F":
-        raise ValueError("its pixels are real numbers of unknown range; save it with 8 bits a channel")
-    if image.mode.startswith("I"):  # 16 bit grey; Pillow's own conversion would clip it at 255
-        values: NDArray[Any] = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError("its grey values need more than 16 bit")
-        return pil.fromarray((values.astype(np.int64) >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")
-    return image.convert("RGB")
-
-
-def _reason(file: Path, error: Exception) -> str:
-    from PIL import UnidentifiedImageError
-
-    if isinstance(error, UnidentifiedImageError):
-        return "it is empty" if file.stat().st_size == 0 else "it is no JPEG, PNG, BMP, GIF, WebP, TIFF or PPM"
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 def _stays_below(path: str) -> bool:
     pure = PurePosixPath(path)
-    return bool(pure.parts) and not pure.is_absolute() and not {"..", "."} & set(path.split("/")) and "\\" not in path and "\0" not in path
+    if "\0" in path or not pure.parts or pure.is_absolute() or {"..", "."} & set(path.split("/")):
+        return False
+    # Where a backslash parts folders it may lead out; elsewhere it is a sign like any other.
+    return "\\" not in path or (os.sep == "/" and ".." not in path.split("\\"))
 
 
 def _digest(items: Iterable[tuple[str, bytes]]) -> str:

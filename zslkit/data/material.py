@@ -5,7 +5,6 @@ A Dataset refuses to exist when something is wrong with it; this holds what the 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslkit.data.catalog import DATASETS, is_card, load_dataset
-from zslkit.data.images import SUFFIXES, FileImages
+from zslkit.data.images import FileImages
+from zslkit.data.photos import find_photos
 from zslkit.data.split_versions import PARTS
 from zslkit.data.xlsa17 import Xlsa17, need_file, need_root
 from zslkit.data.xlsa17_cache import Pooled, open_features
@@ -59,6 +59,8 @@ class Material:
     strays: tuple[str, ...] = ()
     """Image files on disk that no list names."""
     found_faults: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    """As in Dataset."""
 
     def class_sets(self) -> tuple[list[str], list[str]] | None:
         """Names of the seen and of the unseen classes: by labels, else by the lists of classes; None if neither tells."""
@@ -109,6 +111,7 @@ def of_dataset(dataset: Dataset, known: Mapping[str, int]) -> Material:
         parts=parts,
         image_labels=dataset.labels,
         features=dataset.features,
+        notes=dataset.notes,
     )
 
 
@@ -167,12 +170,8 @@ def _features(made: Material, file: Path) -> Pooled | None:
 
 def _photos(made: Material, home: Path, read: Pooled | None) -> None:
     """The photos that res101.mat lists, missing ones too; without it all that lie below `home`, by their class folders."""
-    there = sorted(
-        Path(folder, file).relative_to(home).as_posix()
-        for folder, _, files in os.walk(home)
-        for file in files
-        if Path(file).suffix.lower() in SUFFIXES and not file.startswith(".")
-    )
+    found = find_photos(home)
+    there, made.notes = found.paths, (note,) if (note := found.note()) else ()
     if read is None:
         side = {plain(name): kind for kind, names in made.class_lists.items() for name in names}
         made.images = FileImages(home, there)
@@ -188,7 +187,7 @@ def _photos(made: Material, home: Path, read: Pooled | None) -> None:
         made.images = FileImages(home, paths)
     except DataError as error:
         made.found_faults["photos"] = str(error)
-        made.why_no_images = "a path in res101.mat leads out of the folder of photos"
+        made.why_no_images = "the photos that res101.mat lists cannot be looked for"
         return
     made.parts, made.image_labels = _parts(made.locs, len(paths)), made.labels
     made.strays = tuple(sorted(set(there) - set(paths)))

@@ -13,13 +13,17 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from zslkit.data.folder import inside, read_card
-from zslkit.data.folder_tree import class_folders, photos_of
+from zslkit.data.folder import empty_words, folders_of, inside, read_card, torn_words
 from zslkit.data.images import SUFFIXES
+from zslkit.data.names import shown
+from zslkit.data.photos import find_photos, folders_in
 from zslkit.errors import DataError, UserError
 
 EXAMPLES = ("red", "striped", "large")
 """Attributes of a new table if none are named; meant to be renamed."""
+
+_PARTS = frozenset({"train", "test", "val", "valid", "validation", "trainval", "training", "testing"})
+"""Names of folders that hold classes rather than are some."""
 
 _CARD = """\
 # Images, class attributes and split of a dataset; paths are relative to this file.
@@ -92,21 +96,42 @@ def propose(classes: Sequence[str], share: float, seed: int) -> list[str]:
 def _classes(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}; name the folder that holds one folder of images for each class")
-    classes = class_folders(folder)
-    full = [c for c in classes if photos_of(folder, c)]
+    classes = folders_of(folder, folder)
+    if foreign := [name for name in (folder.name, *classes) if not _is_text(name)]:
+        raise DataError(f"The folder name {shown(foreign[0])} is not UTF-8, so that no card can hold it; rename the folder")
+    found = find_photos(folder, classes)
+    if torn := torn_words(found):
+        raise DataError(f"{folder}: {torn}")
+    full = [c for c in classes if found.of(c)]
     if len(full) < 2:
-        deeper = next((c for c in classes if any(photos_of(folder / c, inner) for inner in class_folders(folder / c))), None)
+        deeper = next((c for c in full if len(folders_in(folder / c)) > 1), None)
+        left = f"; {found.note()}" if found.others else ""
         hint = (
             f"is {folder / deeper} the folder that is meant?"
             if deeper is not None
             else "put the images of each class in a folder of its own"
         )
         raise DataError(
-            f"{folder} holds {len(full)} folders with images ({', '.join(SUFFIXES[:3])}, ...), and two classes are the least; {hint}"
+            f"{folder} holds {len(full)} folder{'s' if len(full) != 1 else ''} with images "
+            f"({', '.join(SUFFIXES[:3])}, ...){left}, and two classes are the least; {hint}"
+        )
+    if all(c.lower() in _PARTS for c in classes):
+        raise DataError(
+            f"{folder} holds {' and '.join(map(repr, classes[:3]))}, which are parts of a split and no classes; "
+            f"name a folder that holds one folder of images for each class, such as {folder / classes[0]}"
         )
     if empty := sorted(set(classes) - set(full)):
-        raise DataError(f"{folder / empty[0]} holds no image ({', '.join(SUFFIXES)}); add some or remove the folder")
+        raise DataError(empty_words(folder, empty[0], found))
     return classes
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name read from the disk is UTF-8, as files of text are."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _columns(attributes: Sequence[str]) -> list[str]:

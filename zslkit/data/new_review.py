@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from zslkit.data.folder import inside, load_folder, read_card, same_name
+from zslkit.data.folder import empty_words, inside, load_folder, read_card, torn_words
 from zslkit.data.folder_table import Row, number_in, read_rows
-from zslkit.data.folder_tree import class_folders, photos_of
+from zslkit.data.names import clash_words, match
+from zslkit.data.photos import find_photos, folders_in
 from zslkit.dataset import Dataset
 from zslkit.errors import UserError
 
@@ -49,17 +50,27 @@ def review(card: Path) -> Review:
 def _folders(home: Path, table: Path, rows: Sequence[Row]) -> list[str]:
     if not home.is_dir():
         return [f"there is no folder {home} of images"]
-    folders = {same_name(f): f for f in class_folders(home)}
-    classes = {same_name(row.name): row.name for row in rows}
-    problems = []
-    if lost := [name for key, name in classes.items() if key not in folders]:
+    try:
+        folders = folders_in(home)
+    except OSError as error:
+        return [f"the folder {home} cannot be read ({error.strerror}); check its permissions"]
+    classes = [row.name for row in rows]
+    same = [clash_words("folders", folders), clash_words("classes", classes)]
+    if problems := [f"{where}: {words}" for where, words in zip((home.name, table.name), same, strict=True) if words]:
+        return problems  # what is one name cannot be joined by name
+    joined = match(classes, folders)
+    if lost := [name for name in classes if name not in joined]:
         problems.append(
-            f"{table.name}: {_count(lost, 'class', 'classes')} without a folder in {home.name} ({_some(lost)}); rename or remove"
+            f"{table.name}: {_count(lost, 'class', 'classes')} without a folder in {home.name} ({_listed(lost)}); rename or remove"
         )
-    if strange := [name for key, name in folders.items() if key not in classes]:
-        problems.append(f"{table.name}: {_count(strange, 'folder', 'folders')} of {home.name} without a row ({_some(strange)}); add a row")
-    if empty := [folder for folder in folders.values() if not photos_of(home, folder)]:
-        problems.append(f"{home.name}: {_count(empty, 'folder', 'folders')} without an image ({_some(empty)}); add some or remove")
+    if strange := sorted(set(folders) - set(joined.values())):
+        problems.append(
+            f"{table.name}: {_count(strange, 'folder', 'folders')} of {home.name} without a row ({_listed(strange)}); add a row"
+        )
+    found = find_photos(home, folders)
+    if torn := torn_words(found):
+        problems.append(f"{home.name}: {torn}")
+    problems += [empty_words(home, folder, found) for folder in folders if not found.of(folder)]
     return problems
 
 
@@ -75,7 +86,7 @@ def _cells(table: Path, attributes: Sequence[str], rows: Sequence[Row]) -> list[
             elif number_in(cell) is None:
                 problems.append(f"{table.name}, line {row.line}: {row.name}: {attribute} is {cell!r}, and no number")
     if empty:
-        problems.insert(0, f"{table.name}: {len(empty)} of {len(rows) * len(attributes)} values are empty ({_some(empty)})")
+        problems.insert(0, f"{table.name}: {len(empty)} of {len(rows) * len(attributes)} values are empty ({_listed(empty)})")
     return problems
 
 
@@ -84,21 +95,25 @@ def _remarks(dataset: Dataset) -> list[str]:
     table, names, seen = dataset.semantics.attributes, dataset.semantics.names, dataset.seen
     remarks = []
     if same := [names[k] for k in np.flatnonzero(np.ptp(table, axis=0) == 0)]:
-        remarks.append(f"{_count(same, 'attribute has', 'attributes have')} one value for all classes and tell nothing ({_some(same)})")
+        remarks.append(f"{_count(same, 'attribute has', 'attributes have')} one value for all classes and tell nothing ({_listed(same)})")
     new = np.flatnonzero((table[~seen] != 0).any(axis=0) & (table[seen] == 0).all(axis=0))
     if unlearned := [names[k] for k in new]:
         remarks.append(
-            f"{_count(unlearned, 'attribute', 'attributes')} that no seen class has, so nothing is learned of it ({_some(unlearned)})"
+            f"{_count(unlearned, 'attribute', 'attributes')} that no seen class has, so nothing is learned of it ({_listed(unlearned)})"
         )
     if blank := [dataset.classes[k] for k in np.flatnonzero(~table.any(axis=1))]:
-        remarks.append(f"{_count(blank, 'class has', 'classes have')} no attribute at all ({_some(blank)})")
+        remarks.append(f"{_count(blank, 'class has', 'classes have')} no attribute at all ({_listed(blank)})")
     twins: dict[bytes, str] = {}
     for name, row in zip(dataset.classes, table, strict=True):
         if (other := twins.setdefault((row + 0.0).tobytes(), name)) != name:
             remarks.append(f"{other} and {name} have the same attributes and cannot be told apart by them")
+    if dataset.images is not None and all(dataset.images.key(i).count("/") > 1 for i in range(len(dataset.images))):
+        remarks.append(
+            f"all images lie in folders within the class folders ({dataset.images.key(0)}, ...); classes are the folders of the first level"
+        )
     tested = set(dataset.labels[dataset.split.test_seen].tolist())
     if untested := [dataset.classes[k] for k in np.flatnonzero(seen) if k not in tested]:
-        remarks.append(f"{_count(untested, 'seen class has', 'seen classes have')} too few images for a test image ({_some(untested)})")
+        remarks.append(f"{_count(untested, 'seen class has', 'seen classes have')} too few images for a test image ({_listed(untested)})")
     return remarks
 
 
@@ -106,5 +121,5 @@ def _count(things: Sequence[str], one: str, many: str) -> str:
     return f"{len(things)} {one if len(things) == 1 else many}"
 
 
-def _some(things: Sequence[str]) -> str:
+def _listed(things: Sequence[str]) -> str:
     return ", ".join(things[:_SHOWN]) + (", ..." if len(things) > _SHOWN else "")

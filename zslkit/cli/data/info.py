@@ -83,13 +83,19 @@ def _source(name: str, root: Path) -> tuple[dict[str, Any], list[Place]]:
 
 
 def _card(path: Path) -> tuple[dict[str, Any], list[Place]]:
-    """What a card says. Raises UserError."""
-    from zslkit.data.folder import read_card
+    """What a card of either kind says. Raises UserError."""
+    from zslkit.data.catalog import read_card
+    from zslkit.data.folder import FolderCard, inside
 
     card = read_card(path)
-    files = {"images": card.images, "attributes": card.attributes, "word vectors": card.word_vectors}
-    if isinstance(card.unseen, str):
-        files["unseen classes"] = card.unseen
+    files = {"attributes": ("attributes", card.attributes), "word vectors": ("word_vectors", card.word_vectors)}
+    if isinstance(card, FolderCard):
+        files = {"images": ("images", card.images), **files}
+        if isinstance(card.unseen, str):
+            files["unseen classes"] = ("unseen", card.unseen)
+    else:
+        files = {"maps": ("maps", card.maps), "pooled features": ("pooled", card.pooled), "labels": ("labels", card.labels), **files}
+        files |= {f"split, {part}": (f"split.{part}", file) for part, file in card.split.model_dump().items()}
     facts: dict[str, Any] = {
         "name": card.name,
         "title": card.title or card.name,
@@ -99,8 +105,9 @@ def _card(path: Path) -> tuple[dict[str, Any], list[Place]]:
         "published as": "",
         "defaults": card.features,
         "counts": {},
+        "source": "" if isinstance(card, FolderCard) else f"{card.source.file} ({card.source.format}, {card.source.digest[:23]})",
     }
-    return facts, look({what: (path.parent / file,) for what, file in files.items() if file is not None})
+    return facts, look({what: (inside(path, key, file),) for what, (key, file) in files.items() if file is not None})
 
 
 def _loaded(dataset: Dataset) -> dict[str, Any]:
@@ -118,6 +125,7 @@ def _loaded(dataset: Dataset) -> dict[str, Any]:
         "groups": _groups(dataset.semantics.groups),
         "word vectors": None if dataset.semantics.word_vectors is None else dataset.semantics.word_vectors.shape[1],
         "fingerprints": dataset.fingerprints(),
+        "notes": "; ".join(dataset.notes),
     }
 
 
@@ -132,7 +140,8 @@ def _stored(item: Item) -> dict[str, Any]:
 def _row(place: Place) -> tuple[str, str, str, str]:
     if place.size is None:
         return place.what, "missing", "-", str(place.path)
-    return place.what, size_words(place.size), str(place.files), str(place.path)
+    over = "over " if place.more else ""
+    return place.what, over + size_words(place.size), over + str(place.files), str(place.path)
 
 
 def _text(value: Any) -> str:

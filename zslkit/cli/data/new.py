@@ -49,6 +49,7 @@ def new(folder: Path, name: str | None, attributes: str | None, unseen_share: fl
                 "ready": found.dataset is not None,
                 "problems": list(found.problems),
                 "remarks": list(found.remarks),
+                "notes": [] if found.dataset is None else list(found.dataset.notes),
                 "command": command if found.dataset is not None else None,
             }
         )
@@ -61,14 +62,16 @@ def new(folder: Path, name: str | None, attributes: str | None, unseen_share: fl
         return code
     for remark in found.remarks:
         click.echo(f"remark: {printable(remark)}")
+    for note in found.dataset.notes:
+        click.echo(f"note: {printable(note)}")
     click.echo(_size(found.dataset))
-    click.echo(f"ready: {command}")
+    click.echo(f"ready: {printable(command)}")
     return code
 
 
 def _tell_files(made: Draft) -> None:
     for path in (made.card, made.table):
-        click.echo(f"{path}: {'written' if path in made.written else 'there already, left as it is'}")
+        click.echo(f"{printable(str(path))}: {'written' if path in made.written else 'there already, left as it is'}")
 
 
 def _size(data: Dataset) -> str:
