@@ -21,6 +21,7 @@ from zslkit.search import Tries
 from zslkit.settings import make_plan
 from zslkit.shared_run import Result as Result
 from zslkit.shared_run import result_of
+from zslkit.stops import contained
 from zslkit.training.source import choose_input, prepare
 
 
@@ -35,7 +36,8 @@ def resolve(
     overrides: Mapping[str, Any] | None = None,
 ) -> Settings:
     """What a run would use, and where each value comes from. Needs no data."""
-    plan = make_plan(model, dataset, settings=settings, config=config, preset=preset, overrides=overrides)
+    with contained(f"The model {model!r}"):
+        plan = make_plan(model, dataset, settings=settings, config=config, preset=preset, overrides=overrides)
     return Settings(plan.values, dict(plan.origins))
 
 
@@ -70,7 +72,7 @@ def run(
     ranks.join()
     reporter = (reporter if ranks.first() else None) or Silent()
     choices = {"settings": settings, "config": config, "preset": preset, "overrides": overrides}
-    with only_deterministic(deterministic):
+    with only_deterministic(deterministic), contained(f"The model {model!r}"):
         with ranks.in_turn():
             ready = tracking.load(trackers)  # first, so that one that cannot be used costs nothing
         job = _job(model, dataset, seed, data_root, device, reporter, choices)
@@ -96,8 +98,9 @@ def workshop(
     folder: for what the trainings leave behind; no run is made. Raises what `run` raises before it trains.
     """
     choices = {"settings": settings, "config": config, "preset": preset, "overrides": overrides}
-    job = _job(model, dataset, seed, data_root, device, reporter or Silent(), choices)
-    return job.workshop(folder, lambda **row: None)
+    with contained(f"The model {model!r}"):
+        job = _job(model, dataset, seed, data_root, device, reporter or Silent(), choices)
+        return job.workshop(folder, lambda **row: None)
 
 
 def _job(model: str, dataset: str, seed: int, data_root: str | Path, device: str, reporter: Reporter, choices: Mapping[str, Any]) -> Job:
