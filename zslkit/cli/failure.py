@@ -60,7 +60,8 @@ def exit_code_of(error: BaseException, state: State) -> int:
     if state.debug and not isinstance(error, click.ClickException):
         tell_traceback(error)
     if (signum := stops.received()) or isinstance(error, (KeyboardInterrupt, click.Abort)):
-        return interrupted(signum or getattr(error, "signum", int(signal.SIGINT)), state)
+        stop = error.__cause__ or error  # click makes an Abort of it
+        return interrupted(signum or getattr(stop, "signum", int(signal.SIGINT)), state)
     tell(sentence(error, state))
     code = error.exit_code if isinstance(error, (click.ClickException, ZslkitError)) else 1
     return code if code in range(1, 256) else 1

@@ -27,7 +27,7 @@ from zslkit import __version__
 from zslkit.cli.worker import BEGUN, Answer, Order, Site, make, this_process
 from zslkit.errors import UserError, ZslkitError
 from zslkit.files import cache_root
-from zslkit.stops import Stop
+from zslkit.stops import Stop, received
 
 CONNECT = 15
 """Seconds that a scheduler may take to answer."""
@@ -170,6 +170,7 @@ def _given_out(orders: Sequence[Order], spread: Spread, site: Site) -> Iterator[
     import joblib
 
     if spread.backend == "local":
+        _quiet_ends()
         with joblib.parallel_config(backend="loky", n_jobs=site.workers, inner_max_num_threads=site.threads):
             try:
                 yield from _made(orders)
@@ -179,6 +180,18 @@ def _given_out(orders: Sequence[Order], spread: Spread, site: Site) -> Iterator[
         yield from _by_dask(orders, str(spread.scheduler))
     else:
         yield from _by_ray(orders, spread.scheduler)
+
+
+def _quiet_ends() -> None:
+    """What loky tells of processes that were cut off says nothing to a user: it clears up after them by itself."""
+    said = os.environ.get("PYTHONWARNINGS", "")
+    if _LEAKS not in said:  # its tracker is a process of its own, and outlives this one
+        os.environ["PYTHONWARNINGS"] = f"{said},{_LEAKS}".lstrip(",")
+        before = threading.excepthook
+        threading.excepthook = lambda a: None if a.thread and a.thread.name == "ExecutorManagerThread" and received() else before(a)
+
+
+_LEAKS = "ignore:resource_tracker"
 
 
 def _end_of(error: BrokenProcessPool) -> str:
