@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -104,18 +105,21 @@ def no_way_out() -> Iterator[None]:
 
     It cannot help against an exit() of native code; where that matters, a run belongs into a process of its own.
     """
-    before, own = os._exit, os.getpid()
+    own, places = os.getpid(), (os, sys.modules[os.name])  # os has it from posix or nt
+    before = os._exit
 
     def refused(status: int) -> None:
         if os.getpid() != own:
             before(status)
         raise SystemExit(f"os._exit({status})")
 
-    os._exit = refused  # type: ignore[assignment]
+    for place in places:
+        place._exit = refused  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        os._exit = before
+        for place in places:
+            place._exit = before  # type: ignore[attr-defined]
 
 
 def told(error: BaseException) -> str:

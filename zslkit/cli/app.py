@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is not None:
         return _answer(state)
     state.own_process, state.launched = True, process.launched()
-    process.run(lambda: _answer(state), lambda error: exit_code_of(error, state), lambda signum: interrupted(signum, state))
+    return process.run(lambda: _answer(state), lambda error: exit_code_of(error, state), lambda signum: interrupted(signum, state))
 
 
 def _answer(state: State) -> int:

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import click
 from pydantic_core import PydanticUndefined
 
 from zslkit.cli.listing import MODELS

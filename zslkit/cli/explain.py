@@ -125,9 +125,7 @@ def _print(trained: Trained, blocks: list[Block], scored: dict[str, Localisation
         echo(printable(f"written: {out}"))
     if scored:
         rows = [(part, f"{100 * s.right:.1f}", f"{100 * s.chance:.1f}", str(s.cases)) for part, s in scored.items()]
-        echo(
-            f"{chr(10) if blocks else ''}strongest cell in the attribute's place, both test sets of {printable(trained.dataset.name)}:"
-        )
+        echo(f"{chr(10) if blocks else ''}strongest cell in the attribute's place, both test sets of {printable(trained.dataset.name)}:")
         print_columns(("part", "right %", "chance %", "cases"), rows)
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import click
-
 from zslkit.cli.output import aligned, echo, printable
 from zslkit.progress import duration
 from zslkit.results.record import FeatureInfo, ProtocolInfo, RunRecord

@@ -119,8 +119,8 @@ def _begun(site: Site, waiting: Container[int]) -> list[int]:
 
 def _sentence_of(error: Lost, local: bool) -> str:
     if code := re.search(r"EXIT\((\d+)\)", str(error)):
-        how = f"its process ended by itself with exit code {code[1]} and without an answer, which no plugin may bring about"
-        return f"{how}; zslkit check may show where it does so"
+        how = f"its process ended by itself with exit code {code[1]} and without an answer"
+        return f"{how}; native code of the model or of a library calls exit(), which no plugin may do"
     less = "fewer --jobs" if local else "more memory for each worker"
     how = f"its worker was lost twice ({error}), as happens where memory is short"
     return f"{how}; the same command goes on from here, with {less}"
