@@ -26,6 +26,7 @@ from zslkit.settings import make_plan
 from zslkit.shared_run import Result as Result
 from zslkit.shared_run import Reuse, found, result_of
 from zslkit.standing import Wanted, standing, wanted
+from zslkit.stops import contained
 from zslkit.training.source import Inputs, choose_input, prepare
 
 
@@ -40,7 +41,8 @@ def resolve(
     overrides: Mapping[str, Any] | None = None,
 ) -> Settings:
     """What a run would use, and where each value comes from. Needs no data."""
-    plan = make_plan(model, dataset, settings=settings, config=config, preset=preset, overrides=overrides)
+    with contained(f"The model {model!r}"):
+        plan = make_plan(model, dataset, settings=settings, config=config, preset=preset, overrides=overrides)
     return Settings(plan.values, dict(plan.origins))
 
 
@@ -77,7 +79,7 @@ def run(
     ranks.join()
     reporter = (reporter if ranks.first() else None) or Silent()
     choices = {"settings": settings, "config": config, "preset": preset, "overrides": overrides}
-    with only_deterministic(deterministic):
+    with only_deterministic(deterministic), contained(f"The model {model!r}"):
         with ranks.in_turn():
             ready = tracking.load(trackers)  # first, so that one that cannot be used costs nothing
         job = _job(model, dataset, seed, data_root, device, reporter, choices)
@@ -107,8 +109,9 @@ def workshop(
     folder: for what the trainings leave behind; no run is made. Raises what `run` raises before it trains.
     """
     choices = {"settings": settings, "config": config, "preset": preset, "overrides": overrides}
-    job = _job(model, dataset, seed, data_root, device, reporter or Silent(), choices)
-    return job.workshop(folder, lambda **row: None)
+    with contained(f"The model {model!r}"):
+        job = _job(model, dataset, seed, data_root, device, reporter or Silent(), choices)
+        return job.workshop(folder, lambda **row: None)
 
 
 class Finder:

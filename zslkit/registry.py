@@ -12,6 +12,7 @@ from importlib.metadata import EntryPoint, distributions
 from typing import Any
 
 from zslkit.errors import UnknownName, UserError, ZslkitError
+from zslkit.stops import is_stop, told
 
 BUILT_IN = "zslkit"
 """The distribution whose entries win over any plugin's of the same name."""
@@ -43,10 +44,10 @@ class Entry:
         """
         try:
             return self.point.load()
-        except (KeyboardInterrupt, SystemExit):
-            raise
         except BaseException as error:  # a stranger's module may raise anything
-            raise BrokenPlugin(self, f"{type(error).__name__}: {error}") from error
+            if is_stop(error):
+                raise
+            raise BrokenPlugin(self, told(error)) from error
 
 
 class BrokenPlugin(ZslkitError):

@@ -24,6 +24,7 @@ from zslkit.registry import BrokenPlugin, Entry, Registry, refusing
 from zslkit.results.entries import Entries, LogEntry
 from zslkit.results.record import RunRecord
 from zslkit.results.runs import LOG, RunFolder
+from zslkit.stops import is_stop, told
 from zslkit.tracker import RunInfo, Tracker, check_tracker
 
 TRACKERS = Registry("zslkit.trackers", "tracker", refusing(check_tracker))
@@ -56,10 +57,12 @@ def _make(entry: Entry, kind: type[Tracker]) -> Tracker:
         raise UserError(f"The tracker {entry.name!r} needs {', '.join(missing)}, which is not installed{how}")
     try:
         return kind()
-    except (KeyboardInterrupt, ZslkitError):
+    except ZslkitError:
         raise
     except BaseException as error:  # a stranger's class may raise anything
-        raise BrokenPlugin(entry, f"{type(error).__name__}: {error}") from error
+        if is_stop(error):
+            raise
+        raise BrokenPlugin(entry, told(error)) from error
 
 
 class Followers:
@@ -111,14 +114,12 @@ class Followers:
         try:
             with _untouched():
                 what(ready.tracker)
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:  # a tracker may even call exit()
+            if is_stop(error):
+                raise
             self._live.remove(ready)
-            told = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
-            self._note(
-                f"The tracker {ready.entry.name!r} of {ready.entry.origin} is switched off for this run, which goes on: {told}{_at(error)}"
-            )
+            who = f"The tracker {ready.entry.name!r} of {ready.entry.origin}"
+            self._note(f"{who} is switched off for this run, which goes on: {told(error)}{_at(error)}")
 
     def _write_book(self) -> None:
         for ready in self._live:
@@ -132,7 +133,7 @@ class Followers:
 def follow(ready: Sequence[Ready], folder: RunFolder, info: RunInfo, note: Callable[[str], None]) -> Iterator[Followers]:
     """Tell the trackers all that goes into the log of `folder`. Whoever makes the run says `finish(record)` when it is committed.
 
-    note: gets a line for each tracker that fails. Raises nothing of a tracker's but KeyboardInterrupt.
+    note: gets a line for each tracker that fails. Raises nothing of a tracker's but a real Ctrl-C.
     """
     followers = Followers(ready, folder, note)
     if not ready:

@@ -10,8 +10,11 @@ from collections.abc import Mapping, Sequence
 import click
 
 from zslkit import __version__, ranks
-from zslkit.cli.failure import State, exit_code_of
+from zslkit.cli import process
+from zslkit.cli.failure import State, exit_code_of, interrupted
 from zslkit.cli.lazy import LazyGroup
+from zslkit.cli.output import ReaderGone, flush
+from zslkit.errors import UserError
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("zslkit.cli.run:run", "Train and evaluate one model on one dataset."),
@@ -56,21 +59,35 @@ def cli(ctx: click.Context, debug: bool) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    0: done. 1: a failure. 2: something the user can mend. 130: interrupted.
+    0: done. 1: a failure. 2: something the user can mend. 128 and the number of the signal that interrupted it: 130 is Ctrl-C.
+
+    arguments: None for those of this process, which then is the command's own: signals are heard, plugins cannot write to standard
+    output, and the process ends here, whatever threads plugins have left. With arguments it is a call like any other.
     """
+    state = State(arguments=tuple(sys.argv[1:] if arguments is None else arguments))
+    if arguments is not None:
+        return _answer(state)
+    state.own_process, state.launched = True, process.launched()
+    return process.run(lambda: _answer(state), lambda error: exit_code_of(error, state), lambda signum: interrupted(signum, state))
+
+
+def _answer(state: State) -> int:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):  # only real text streams can be told
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    state = State(arguments=tuple(sys.argv[1:] if arguments is None else arguments))
     try:
+        if sys.stdout is None:
+            raise UserError("Standard output is closed, so the result has nowhere to go; if nobody needs it, add: > /dev/null")
         with contextlib.redirect_stdout(open(os.devnull, "w")) if ranks.bystander() else contextlib.nullcontext():
-            result = cli.main(arguments, prog_name="zslkit", standalone_mode=False, obj=state)
+            # None lets click read them itself, which on Windows unfolds *.jpg.
+            result = cli.main(None if state.own_process else state.arguments, prog_name="zslkit", standalone_mode=False, obj=state)
         ranks.leave()
-        sys.stdout.flush()
+        flush()
         return result if isinstance(result, int) else 0
-    except BrokenPipeError:
-        # Whoever read our output has gone. Python would complain once more when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except ReaderGone:
+        # Python would complain once more when it closes a stream that nobody reads.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except BaseException as error:  # the last place where anything can still be told in one sentence
         return exit_code_of(error, state)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from zslkit.cli.output import print_json
+from zslkit.cli.output import echo, print_json
 from zslkit.cli.source import Fault, facts
 from zslkit.errors import UserError
 from zslkit.registry import BrokenPlugin, Entry
@@ -28,7 +28,7 @@ def print_bibtex(entry: Entry, as_json: bool) -> int:
     if as_json:
         print_json({"name": entry.name, "bibtex": text, "own": bool(own)})
         return 0
-    click.echo(text.strip())
+    echo(text.strip())
     if not own:
         click.echo(f"{entry.name} has no BibTeX of its own; this was made of its citation, so look authors and title up", err=True)
     return 0

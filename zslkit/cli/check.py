@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from zslkit import lifeline
 from zslkit.cli.listing import DATASETS, MODELS, TRACKERS
 from zslkit.registry import BrokenPlugin, Entry
 
@@ -36,7 +37,7 @@ def check_all(entries: Sequence[Entry], seconds: float = SECONDS) -> list[Verdic
 
 
 def _check(entry: Entry, seconds: float) -> Verdict:
-    command = [sys.executable, "-P", "-m", __name__, entry.point.group, f"{entry.distribution}:{entry.name}"]
+    command = [sys.executable, "-P", "-m", __name__, str(os.getpid()), entry.point.group, f"{entry.distribution}:{entry.name}"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     try:
         done = subprocess.run(
@@ -50,8 +51,9 @@ def _check(entry: Entry, seconds: float) -> Verdict:
         return Verdict(f"loading it ended the process with code {done.returncode}", done.stderr)
 
 
-def main(group: str, name: str) -> None:
+def main(parent: str, group: str, name: str) -> None:
     """Load one entry and write its Verdict to standard output, where nothing that the plugin prints may come."""
+    lifeline.end_with(int(parent))
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     verdict = Verdict()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
 from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,7 +22,7 @@ from zslkit.cli.options import (
     source_options,
     spread_options,
 )
-from zslkit.cli.output import print_json, print_table
+from zslkit.cli.output import echo, print_json, print_table
 from zslkit.cli.spread import Spread
 from zslkit.errors import UserError
 
@@ -96,9 +94,8 @@ def compare(
         found, missing = _standing(models, dataset, seeds, options, winning)
         _print(found, [], form, shown, missing)
         return 0
-    with redirect_stdout(sys.stderr):  # whatever a plugin prints, standard output is the result's
-        find_trackers(options["trackers"])  # once, and not as a failure of each run
-        results, failures = _run_all(models, dataset, seeds, state, spread, overrides=winning, **options)
+    find_trackers(options["trackers"])  # once, and not as a failure of each run
+    results, failures = _run_all(models, dataset, seeds, state, spread, overrides=winning, **options)
     _print(results, failures, form, shown)
     for line in told(failures):
         tell(line)
@@ -185,7 +182,7 @@ def _print(
         from zslkit.results import export
 
         write = {"markdown": tables.markdown, "latex": export.latex, "csv": export.as_csv}[form]
-        click.echo(write(blocks).rstrip("\n"))
+        echo(write(blocks).rstrip("\n"))
         if form == "csv":  # which has no room for them
             for note in (note for block in blocks for note in block.notes):
                 tell(note)

@@ -15,7 +15,7 @@ from click.shell_completion import CompletionItem, ShellComplete, get_completion
 
 from zslkit.cli.listing import DATASETS, MODELS, TRACKERS
 from zslkit.cli.options import debug_option, json_option
-from zslkit.cli.output import print_json
+from zslkit.cli.output import echo, print_json
 from zslkit.cli.source import Fault, config_keys
 from zslkit.errors import UserError
 from zslkit.registry import Registry
@@ -54,7 +54,7 @@ def completion(shell: str, as_json: bool) -> None:
     if as_json:
         print_json({"shell": shell, "script": script, "keep": SHELLS[shell]})
     else:
-        click.echo(script)
+        echo(script)
 
 
 def names(registry: Registry) -> list[str]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
 import click
@@ -41,8 +39,7 @@ def check(state: State, /, name: str | None, only: tuple[str, ...], skip: tuple[
     if entry is None or name is None:
         _print_checks(chosen(only, skip), as_json)
         return 0
-    with redirect_stdout(sys.stderr):  # whatever a plugin prints, standard output is the result's
-        results = check_model(name, only=only, skip=skip, settings=parse_set(settings).values, raise_=False, reporter=reporter_for())
+    results = check_model(name, only=only, skip=skip, settings=parse_set(settings).values, raise_=False, reporter=reporter_for())
     if state.debug:
         for result in results:
             if result.traceback:

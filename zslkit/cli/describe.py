@@ -9,11 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import click
 from pydantic_core import PydanticUndefined
 
 from zslkit.cli.listing import MODELS
-from zslkit.cli.output import print_columns, print_json, printable
+from zslkit.cli.output import echo, print_columns, print_json, printable
 from zslkit.config import Config, FeatureConfig, ProtocolConfig
 from zslkit.config_words import rule_of, shown, type_name
 from zslkit.model import ENCODER_KEYS, Model, brings_encoder
@@ -43,8 +42,8 @@ def describe(name: str, as_json: bool) -> int:
     for word, value in facts_of(entry, model).items():
         if value and word != "bibtex":  # which --bibtex prints
             text = ", ".join(value) if isinstance(value, list) else " ".join(value.split())
-            click.echo(f"{word + ':':<13}{printable(text)}")
-    click.echo()
+            echo(f"{word + ':':<13}{printable(text)}")
+    echo()
     header = ("setting", "type", "default", "rule", "meaning")
     print_columns(header, [(k.key, k.type, shown(k.default), k.rule, k.help) for k in keys])
     return 0

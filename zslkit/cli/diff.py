@@ -10,7 +10,7 @@ import click
 
 from zslkit.cli.failure import tell
 from zslkit.cli.options import debug_option, json_option
-from zslkit.cli.output import print_columns, print_json, printable
+from zslkit.cli.output import echo, print_columns, print_json, printable
 from zslkit.errors import DataError, UserError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def diff(first: Path, second: Path, data_root: Path | None, sheet: Path | None, 
     if outcome is not None:
         _print_outcome(a, b, outcome)
     if drawn:
-        click.echo("\n" + printable(f"written: {drawn}"))
+        echo("\n" + printable(f"written: {drawn}"))
     elif sheet is not None:
         tell(f"No answer changed, so there is nothing to draw on {sheet}")
     if why:
@@ -92,17 +92,17 @@ def _draw(dataset: Dataset, flips: Sequence[Flip], sheet: Path) -> None:
 
 
 def _print_causes(a: Run, b: Run, found: Mapping[str, tuple[Any, Any]]) -> None:
-    click.echo(printable(f"A: {a.folder}"))
-    click.echo(printable(f"B: {b.folder}") + "\n")
+    echo(printable(f"A: {a.folder}"))
+    echo(printable(f"B: {b.folder}") + "\n")
     if not found:
-        click.echo("Settings, environment and data are the same.")
+        echo("Settings, environment and data are the same.")
         return
     print_columns(("what differs", "A", "B"), [(key, _shown(x), _shown(y)) for key, (x, y) in found.items()])
 
 
 def _print_outcome(a: Run, b: Run, outcome: Outcome) -> None:
     records = a.record.metrics, b.record.metrics
-    click.echo("")
+    echo("")
     rows = []
     for name, d in outcome.figures.items():
         values = [f"{getattr(m, name):.1f}" for m in records]
@@ -110,14 +110,14 @@ def _print_outcome(a: Run, b: Run, outcome: Outcome) -> None:
         rows.append((name, *values, f"{i.value:+.1f}", f"[{i.low:+.1f}, {i.high:+.1f}]", f"{d.p:.2g}"))
     print_columns(("", "A", "B", "B - A", "95 % interval", "p"), rows)
     images = outcome.images
-    click.echo(
+    echo(
         f"Unseen images right among the unseen classes in A alone: {images.only_b}, in B alone: {images.only_a} (McNemar p {images.p:.2g})"
     )
     changed = [(name, f"{points:+.1f}") for name, points in outcome.per_class if points]
-    click.echo(f"\n{len(changed)} of {len(outcome.per_class)} classes changed{_rest(changed)}")
+    echo(f"\n{len(changed)} of {len(outcome.per_class)} classes changed{_rest(changed)}")
     if changed:
         print_columns(("class", "points"), changed[:SHOWN])
-    click.echo(f"\n{len(outcome.flips)} images are answered otherwise{_rest(outcome.flips)}")
+    echo(f"\n{len(outcome.flips)} images are answered otherwise{_rest(outcome.flips)}")
     if outcome.flips:
         print_columns(
             ("set", "index", "outcome", "true class", "A", "B", "image"),

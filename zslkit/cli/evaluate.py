@@ -11,7 +11,7 @@ import click
 
 from zslkit.cli.failure import tell
 from zslkit.cli.options import debug_option, json_option
-from zslkit.cli.output import print_columns, print_json, printable
+from zslkit.cli.output import echo, print_columns, print_json, printable
 from zslkit.cli.present import FIGURES
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ def evaluate(folders: tuple[Path, ...], gamma: float | None, metrics: str | None
         )
     elif metrics is not None:
         for k, (run, subject) in enumerate(measured):
-            click.echo("\n" * (k > 0) + printable(f"{_name(run)}, gamma {_gamma(run, subject, gamma is not None)}, {run.folder}"))
-            click.echo(printable(f"made: {', '.join(_made(run, gamma is not None).every_word)}"))
+            echo("\n" * (k > 0) + printable(f"{_name(run)}, gamma {_gamma(run, subject, gamma is not None)}, {run.folder}"))
+            echo(printable(f"made: {', '.join(_made(run, gamma is not None).every_word)}"))
             _print_metrics(subject, wanted)
     else:
         header = ("model", "dataset", "seed", *FIGURES, "gamma", "made", "run")
@@ -136,7 +136,7 @@ def _print_metrics(subject: Subject, wanted: Sequence[Metric]) -> None:
     shows: dict[str, Callable[[Subject, Any], None]] = {"per-class": _print_classes, "confusion": _print_confusion, "curve": _print_curve}
     for metric in wanted:
         if metric.large:
-            click.echo(f"\n{metric.name}: {metric.said}")
+            echo(f"\n{metric.name}: {metric.said}")
             shows[metric.name](subject, metric.compute(subject))
 
 
@@ -168,7 +168,7 @@ def _print_curve(subject: Subject, points: Sequence[Mapping[str, float]]) -> Non
     shown = [points[k] for k in steps]
     print_columns(("gamma above", "S", "U"), [(f"{p['above']:.4g}", f"{p['S']:5.1f}", f"{p['U']:5.1f}") for p in shown])
     if len(steps) < len(points):
-        click.echo(f"{len(steps)} of {len(points)} points; --json prints all")
+        echo(f"{len(steps)} of {len(points)} points; --json prints all")
 
 
 def _figure(name: str, value: float | None) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from zslkit.cli.options import debug_option, json_option, run_data_option
-from zslkit.cli.output import print_columns, print_json, print_table, printable
+from zslkit.cli.output import echo, print_columns, print_json, print_table, printable
 from zslkit.errors import UserError
 
 if TYPE_CHECKING:
@@ -69,14 +67,13 @@ def explain(
     from zslkit.progress import reporter_for
     from zslkit.reopen import reopen
 
-    with redirect_stdout(sys.stderr):  # whatever a plugin prints, standard output is the result's
-        trained = reopen(folder, data_root, choose_device(device), reporter_for())
-        blocks = [] if localise and not files else _explained(trained, files, attributes, top)
-        scored = explanation.localisation(trained) if localise else {}
-        if blocks:
-            from zslkit import heatmaps
+    trained = reopen(folder, data_root, choose_device(device), reporter_for())
+    blocks = [] if localise and not files else _explained(trained, files, attributes, top)
+    scored = explanation.localisation(trained) if localise else {}
+    if blocks:
+        from zslkit import heatmaps
 
-            heatmaps.save(heatmaps.draw(blocks, trained.dataset.semantics.names), out)
+        heatmaps.save(heatmaps.draw(blocks, trained.dataset.semantics.names), out)
     if as_json:
         print_json(_data(trained, blocks, scored, out))
     else:
@@ -125,12 +122,10 @@ def _data(trained: Trained, blocks: list[Block], scored: dict[str, Localisation]
 def _print(trained: Trained, blocks: list[Block], scored: dict[str, Localisation], out: Path) -> None:
     if blocks:
         print_table(_table(trained, blocks))
-        click.echo(printable(f"written: {out}"))
+        echo(printable(f"written: {out}"))
     if scored:
         rows = [(part, f"{100 * s.right:.1f}", f"{100 * s.chance:.1f}", str(s.cases)) for part, s in scored.items()]
-        click.echo(
-            f"{chr(10) if blocks else ''}strongest cell in the attribute's place, both test sets of {printable(trained.dataset.name)}:"
-        )
+        echo(f"{chr(10) if blocks else ''}strongest cell in the attribute's place, both test sets of {printable(trained.dataset.name)}:")
         print_columns(("part", "right %", "chance %", "cases"), rows)
 
 

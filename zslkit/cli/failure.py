@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -11,7 +13,7 @@ from dataclasses import dataclass
 
 import click
 
-from zslkit import ranks
+from zslkit import ranks, stops
 from zslkit.errors import ZslkitError
 from zslkit.files import disk_full, why
 from zslkit.printable import bounded, printable
@@ -22,12 +24,16 @@ class State:
     """What the commands tell the frame around them.
 
     debug: show tracebacks. resumes: the command keeps checkpoints, so the same command goes on after an interruption.
-    arguments: the command line, without the program.
+    arguments: the command line, without the program. own_process: the process is there for this command alone and ends with it.
+    launched: by a command that tells of interruptions itself. stopped: an interruption was told.
     """
 
     debug: bool = False
     resumes: bool = False
     arguments: Sequence[str] = ()
+    own_process: bool = False
+    launched: bool = False
+    stopped: bool = False
 
 
 def tell(sentence: str) -> None:
@@ -38,7 +44,8 @@ def tell(sentence: str) -> None:
     if ranks.bystander() and not ranks.joined():
         return  # up to there all go the same way, and the first one says the same
     who = f"process {int(os.environ['RANK']) + 1} of {os.environ['WORLD_SIZE']}: " if ranks.bystander() else ""
-    print(f"zslkit: {who}{bounded(printable(sentence))}", file=sys.stderr, flush=True)
+    with contextlib.suppress(BrokenPipeError):  # whoever read it has gone
+        print(f"zslkit: {who}{bounded(printable(sentence))}", file=sys.stderr, flush=True)
 
 
 def tell_traceback(error: BaseException) -> None:
@@ -48,23 +55,40 @@ def tell_traceback(error: BaseException) -> None:
 
 
 def exit_code_of(error: BaseException, state: State) -> int:
-    """Tell the error and return the exit code that goes with it."""
-    if isinstance(error, SystemExit):
-        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    """Tell the error and return the exit code that goes with it, which is never 0."""
+    if isinstance(error, SystemExit):  # click's, when nobody reads its help; a plugin's has become PluginExit before
+        return 1
     if state.debug and not isinstance(error, click.ClickException):
         tell_traceback(error)
-    if isinstance(error, (KeyboardInterrupt, click.Abort)):
-        kept = "; what was checkpointed is kept, and the same command resumes from there" if state.resumes else ""
-        tell(f"Interrupted{kept}")
-        return 130
+    if (signum := stops.received()) or isinstance(error, (KeyboardInterrupt, click.Abort)):
+        stop = error.__cause__ or error  # click makes an Abort of it
+        return interrupted(signum or getattr(stop, "signum", int(signal.SIGINT)), state)
     tell(sentence(error, state))
-    if isinstance(error, (click.ClickException, ZslkitError)):
-        return error.exit_code
-    return 1
+    code = error.exit_code if isinstance(error, (click.ClickException, ZslkitError)) else 1
+    return code if code in range(1, 256) else 1
+
+
+def interrupted(signum: int, state: State) -> int:
+    """Tell once that the command was interrupted, and return the exit code: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
+    if not (state.stopped or state.launched or ranks.bystander()):
+        state.stopped = True
+        kept = "; what was checkpointed is kept, and the same command resumes from there" if state.resumes else ""
+        by = f" by {signal.Signals(signum).name}" if signum != signal.SIGINT else ""
+        tell(f"Interrupted{by}{kept}")
+    return 128 + signum
 
 
 def sentence(error: BaseException, state: State) -> str:
     """What went wrong and what to do about it."""
+    try:
+        return _sentence(error, state)
+    except BaseException as fault:  # a stranger's __str__ may even call exit()
+        if stops.is_stop(fault):
+            raise
+        return f"Unexpected {type(error).__name__}, whose own text cannot be read ({type(fault).__name__})"
+
+
+def _sentence(error: BaseException, state: State) -> str:
     if isinstance(error, click.UsageError) and error.ctx is not None:
         text = error.format_message()
         return f"{text}{'' if text.endswith(('.', '?')) else '.'} See: {error.ctx.command_path} --help"

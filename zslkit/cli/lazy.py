@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
+from functools import wraps
 from importlib import import_module
 from typing import Any
 
 import click
 
-from zslkit.errors import did_you_mean
+from zslkit.cli.failure import State
+from zslkit.cli.output import apart
+from zslkit.errors import ZslkitError, did_you_mean
+from zslkit.stops import PluginExit, contained, no_way_out, told
 
 
 class LazyGroup(click.Group):
@@ -30,7 +35,7 @@ class LazyGroup(click.Group):
             from zslkit.cli.completion import completed
 
             return completed(command)
-        return command
+        return command if isinstance(command, click.Group) else guarded(command, ctx.find_object(State) or State())
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         if not args[0].startswith("-") and args[0] not in self.lazy:
@@ -42,3 +47,23 @@ class LazyGroup(click.Group):
             return
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in self.lazy.items()])
+
+
+def guarded(command: click.Command, state: State) -> click.Command:
+    """The same command, whose results are kept apart from what plugins print, and which no plugin can end with exit code 0."""
+    inner, own = command.callback, copy(command)
+    assert inner is not None
+
+    @wraps(inner)
+    def callback(*args: Any, **kwargs: Any) -> Any:
+        with apart(descriptor=state.own_process), no_way_out():
+            try:
+                with contained("A plugin"):
+                    return inner(*args, **kwargs)
+            except (click.exceptions.Exit, click.Abort) as error:  # ours return their code and ask nothing
+                raise PluginExit("A plugin", error) from error
+            except (EOFError, BrokenPipeError) as error:  # click takes them for Ctrl-D and for a reader who has gone
+                raise ZslkitError(f"Unexpected {told(error)}; --debug shows where") from error
+
+    own.callback = callback
+    return own

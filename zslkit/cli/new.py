@@ -11,7 +11,7 @@ import click
 from zslkit.cli.lazy import LazyGroup
 from zslkit.cli.listing import DATASETS, MODELS
 from zslkit.cli.options import debug_option, json_option
-from zslkit.cli.output import print_json
+from zslkit.cli.output import echo, print_json
 from zslkit.scaffold import KINDS, Kind, new_dataset, new_model
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -70,5 +70,5 @@ def _tell(kind: str, name: str, folder: Path, written: Sequence[Path], steps: Se
         print_json({kind: name, "folder": str(folder), "files": [p.as_posix() for p in written], "next": list(steps)})
         return
     for path in written:
-        click.echo(str(folder / path))
-    click.echo("next: " + " && ".join(steps))
+        echo(str(folder / path))
+    echo("next: " + " && ".join(steps))

@@ -1,14 +1,17 @@
-"""Results on standard output: aligned columns for people, one JSON object for programs."""
+"""Results on standard output: aligned columns for people, one JSON object for programs. Whatever plugins print goes elsewhere."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -23,13 +26,91 @@ PIECES = 1 << 16
 """Pieces of a JSON text, a number or a bracket each, that are written at a time."""
 
 
+_results: TextIO | None = None
+
+
+class ReaderGone(Exception):
+    """Whoever read the results has closed the pipe, as `head` does: the end of a command, and nothing to speak of."""
+
+
+@contextmanager
+def apart(descriptor: bool) -> Iterator[None]:
+    """Within this part standard output is the results' alone: what is printed goes to standard error.
+
+    descriptor: what native code and os.write send to file descriptor 1 too. That is for a process that ends with the command.
+    """
+    global _results
+    before, own = _results, sys.stdout
+    _results = _moved(own) if descriptor else own
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+        flush()
+    except BaseException:
+        with contextlib.suppress(Exception):  # what was told before stays told
+            flush()
+        raise
+    finally:
+        _results = before
+
+
+def _moved(own: TextIO) -> TextIO:
+    """A stream to where file descriptor 1 leads now, which leads to standard error afterwards."""
+    own.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    if own is not sys.__stdout__:
+        return own
+    return open(kept, "w", encoding=own.encoding, errors=own.errors, buffering=1 if own.isatty() else -1, newline=None)
+
+
+@contextmanager
+def lent_to_children() -> Iterator[None]:
+    """Within this part file descriptor 1 leads to where the results go, for processes that print them in our place."""
+    flush()
+    before = os.dup(1)
+    with contextlib.suppress(OSError):  # a stream that is no file, as in a test
+        os.dup2(results().fileno(), 1)
+    try:
+        yield
+    finally:
+        os.dup2(before, 1)
+        os.close(before)
+
+
+def results() -> TextIO:
+    """Where results go."""
+    return sys.stdout if _results is None else _results
+
+
+def echo(text: str = "", nl: bool = True) -> None:
+    """A line of the results. Raises ReaderGone."""
+    with reader_there():
+        click.echo(text, file=results(), nl=nl)
+
+
+def flush() -> None:
+    """Raises ReaderGone."""
+    with reader_there():
+        results().flush()
+
+
+@contextmanager
+def reader_there() -> Iterator[None]:
+    """Around whatever writes results. Raises ReaderGone where nobody reads them any more."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise ReaderGone from error
+
+
 def print_json(value: Any) -> None:
     """One JSON object and nothing else. Figures that are not finite become null, since JSON has no word for them."""
     # Piece by piece: the text of a table of classes times classes is many times as large as the table.
     pieces = json.JSONEncoder(indent=2, allow_nan=False).iterencode(_finite(value))
     while text := "".join(islice(pieces, PIECES)):
-        click.echo(text, nl=False)
-    click.echo()
+        echo(text, nl=False)
+    echo()
 
 
 def _finite(value: Any) -> Any:
@@ -47,14 +128,21 @@ def print_table(table: RenderableType) -> None:
     from rich.console import Console
 
     # At 80 columns, rich's guess for a pipe, figures would be cut off.
-    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 500).print(table)
+    with reader_there():
+        Console(file=results(), width=None if results().isatty() else 500).print(table)
 
 
 def print_columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table without lines. On a terminal the last column is folded, in a pipe each row is one line."""
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    for line in aligned(header, rows, width):
-        click.echo(line)
+    for line in aligned(header, rows, _columns() if results().isatty() else None):
+        echo(line)
+
+
+def _columns() -> int:
+    if "COLUMNS" not in os.environ:  # else the terminal of standard error would be asked
+        with contextlib.suppress(OSError):
+            return os.get_terminal_size(results().fileno()).columns
+    return shutil.get_terminal_size().columns
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None) -> list[str]:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from zslkit.cli.options import debug_option, json_option, run_data_option
-from zslkit.cli.output import aligned, printable
+from zslkit.cli.output import aligned, printable, reader_there, results
 from zslkit.errors import DataError, UserError
 from zslkit.printable import escaped
 
@@ -67,26 +66,25 @@ def predict(
     from zslkit.progress import reporter_for
 
     # A shell's seed0-* matches the lock that lies beside the run folder too.
-    reporter, own = reporter_for(), sys.stdout
+    reporter, own = reporter_for(), results()
     found = images_of((place for place in places if place.name != f"{folder.name}.lock"), reporter.note)
     write = WRITERS["json" if as_json else form]
     left_out: list[str] = []
-    with redirect_stdout(sys.stderr):  # whatever a plugin prints, standard output is the result's
-        trained = open_portable(folder, data_root, choose_device(device), reporter)
+    trained = open_portable(folder, data_root, choose_device(device), reporter)
 
-        def answered() -> Iterator[Prediction]:
-            with reporter.phase("predict", total=len(found)) as phase:
-                for one in predicted(trained, found, top=top, among=among, attributes=attributes, phase=phase):
-                    if one.fault:
-                        reporter.note(f"left out: {one.fault}")
-                        left_out.append(one.fault)
-                    else:
-                        yield one
-            if len(left_out) == len(found):
-                raise DataError(f"None of the {len(found)} images can be read; the first of them: {left_out[0]}")
+    def answered() -> Iterator[Prediction]:
+        with reporter.phase("predict", total=len(found)) as phase:
+            for one in predicted(trained, found, top=top, among=among, attributes=attributes, phase=phase):
+                if one.fault:
+                    reporter.note(f"left out: {one.fault}")
+                    left_out.append(one.fault)
+                else:
+                    yield one
+        if len(left_out) == len(found):
+            raise DataError(f"None of the {len(found)} images can be read; the first of them: {left_out[0]}")
 
-        with _opened(output, own) as stream:
-            write(stream, trained, answered(), left_out)
+    with _opened(output, own) as stream, reader_there():
+        write(stream, trained, answered(), left_out)
     if left_out:
         click.echo(f"{len(left_out)} of {len(found)} images are left out, since they cannot be read", err=True)
     if output is not None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import click
-
-from zslkit.cli.output import aligned, printable
+from zslkit.cli.output import aligned, echo, printable
 from zslkit.progress import duration
 from zslkit.results.record import FeatureInfo, ProtocolInfo, RunRecord
 
@@ -17,7 +15,7 @@ FIGURES = ("T1", "U", "S", "H", "AUSUC")
 def print_run(record: RunRecord, folder: Path, reused: bool) -> None:
     """Print a finished run to standard output."""
     for line in run_lines(record, folder, reused):
-        click.echo(line)
+        echo(line)
 
 
 def run_lines(record: RunRecord, folder: Path, reused: bool) -> Iterator[str]:

@@ -8,7 +8,7 @@ import click
 
 from zslkit.cli.failure import tell
 from zslkit.cli.options import debug_option, json_option
-from zslkit.cli.output import print_json, printable, size_words
+from zslkit.cli.output import echo, print_json, printable, size_words
 
 
 @click.command()
@@ -93,7 +93,7 @@ def report(
         pictured = f", {_count(written.n_pictures, 'picture')}" if written.n_pictures else ""
         apart = f" and {_count(picked, 'row')} picked on test" if as_papers_do else ""
         counts = f"{_count(len(gathered.runs), 'run')} in {_count(rows, 'row')}{apart}, {size_words(written.page_bytes)}{pictured}"
-        click.echo(printable(f"written: {written.index} ({counts})"))
+        echo(printable(f"written: {written.index} ({counts})"))
     return 2 if gathered.unread else 0
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -106,11 +104,10 @@ def run(
         "reuse_changed": reuse_changed,
         "trackers": trackers,
     }
-    with redirect_stdout(sys.stderr):  # whatever a plugin prints, standard output is the result's
-        find_trackers(trackers)
-        if spread.asked:
-            check_search(arguments)
-        result = experiment.run(**arguments, reporter=reporter_for(), tries=tries_of(arguments, spread, state))
+    find_trackers(trackers)
+    if spread.asked:
+        check_search(arguments)
+    result = experiment.run(**arguments, reporter=reporter_for(), tries=tries_of(arguments, spread, state))
     _show(result, as_json, result.reused)
     return 0
 

@@ -10,7 +10,7 @@ import click
 
 from zslkit.cli.failure import tell
 from zslkit.cli.options import debug_option, json_option
-from zslkit.cli.output import print_columns, print_json, printable
+from zslkit.cli.output import echo, print_columns, print_json, printable
 from zslkit.errors import UnknownName, UserError
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def _remove(items: Sequence[Item], yes: bool, as_json: bool) -> int:
         print_json({"removed": [str(i.folder) for i in gone], "kept": [{"run_folder": str(i.folder), "reason": why} for i, why in kept]})
     else:
         for item in gone:
-            click.echo(printable(f"removed {item.folder}"))
+            echo(printable(f"removed {item.folder}"))
     for _, why in kept:
         tell(why)
     return 2 if kept else 0

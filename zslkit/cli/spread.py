@@ -6,13 +6,15 @@ import _thread
 import importlib
 import logging
 import os
+import re
 import shutil
 import signal
 import threading
 import time
 import uuid
 import warnings
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
@@ -23,9 +25,10 @@ from typing import Any, Literal
 import click
 
 from zslkit import __version__
-from zslkit.cli.worker import Answer, Order, Site, make, this_process
+from zslkit.cli.worker import BEGUN, Answer, Order, Site, make, this_process
 from zslkit.errors import UserError, ZslkitError
 from zslkit.files import cache_root, clear, marked
+from zslkit.stops import Stop, received
 
 CONNECT = 15
 """Seconds that a scheduler may take to answer."""
@@ -82,32 +85,46 @@ def answers(
 
     points: of each run's search; then these are tried, and no run is made.
 
-    A run whose worker was lost is given out once more. Raises UserError if the cluster cannot be reached or a worker does not see the
-    files of this command, KeyboardInterrupt if a worker was interrupted.
+    A run whose worker was lost is given out once more, and after a second loss alone, so that it takes no other along. Raises
+    UserError if the cluster cannot be reached or a worker does not see the files of this command, Stop if a worker was interrupted.
     """
     local = spread.backend == "local"
-    reason = ""
+    times: Counter[int] = Counter()
     with _site(arguments, spread, debug, of_points=points is not None) as site:
         waiting = {n: Order(n, dict(a) if local else _absolute(a), site, points[n] if points else None) for n, a in enumerate(arguments)}
-        for _ in range(2):
+        while waiting:
+            alone = [number for number in waiting if times[number] > 1]
+            given = alone[:1] or list(waiting)
             try:
-                for answer in _given_out(list(waiting.values()), spread, site):
+                for answer in _given_out([waiting[number] for number in given], spread, site):
                     if answer.interrupted:
-                        raise KeyboardInterrupt
+                        raise Stop
                     if answer.unfit:
                         raise UserError(answer.sentence)
                     del waiting[answer.number]
                     yield answer
             except Lost as error:
-                reason = str(error)
-            if not waiting:
-                return
+                times.update(_begun(site, waiting) or given)
+                if len(given) == 1 and times[given[0]] > 1:
+                    del waiting[given[0]]
+                    yield Answer(given[0], sentence=_sentence_of(error, local))
+
+
+def _begun(site: Site, waiting: Container[int]) -> list[int]:
+    """The orders that lost workers were at. Local workers are lost together, so more than one may be innocent."""
+    marks = list(Path(site.markers[0]).parent.glob(f"{BEGUN}*"))
+    for mark in marks:
+        mark.unlink(missing_ok=True)
+    return [number for mark in marks if (number := int(mark.name.removeprefix(BEGUN))) in waiting]
+
+
+def _sentence_of(error: Lost, local: bool) -> str:
+    if code := re.search(r"EXIT\((\d+)\)", str(error)):
+        how = f"its process ended by itself with exit code {code[1]} and without an answer"
+        return f"{how}; native code of the model or of a library calls exit(), which no plugin may do"
     less = "fewer --jobs" if local else "more memory for each worker"
-    for number in waiting:
-        sentence = (
-            f"its worker was lost twice ({reason}), as happens where memory is short; the same command goes on from here, with {less}"
-        )
-        yield Answer(number, sentence=sentence)
+    how = f"its worker was lost twice ({error}), as happens where memory is short"
+    return f"{how}; the same command goes on from here, with {less}"
 
 
 @contextmanager
@@ -139,7 +156,8 @@ def _site(arguments: Sequence[Mapping[str, Any]], spread: Spread, debug: bool, o
         devices = cuda_devices(device) if local else 0
         command = "" if local else this_process()
         own = torch.get_num_threads() if of_points else None
-        yield Site(__version__, markers, listing, str(cache), threads if local else None, workers, devices, debug, command, own)
+        share, parent = (threads, os.getpid()) if local else (None, 0)
+        yield Site(__version__, markers, listing, str(cache), share, workers, devices, debug, command, parent, own)
 
 
 def _remove(home: Path) -> None:
@@ -163,15 +181,33 @@ def _given_out(orders: Sequence[Order], spread: Spread, site: Site) -> Iterator[
     import joblib
 
     if spread.backend == "local":
+        _quiet_ends()
         with joblib.parallel_config(backend="loky", n_jobs=site.workers, inner_max_num_threads=site.threads):
             try:
                 yield from _made(orders)
             except BrokenProcessPool as error:
-                raise Lost("a process was killed") from error
+                raise Lost(_end_of(error)) from error
     elif spread.backend == "dask":
         yield from _by_dask(orders, str(spread.scheduler))
     else:
         yield from _by_ray(orders, spread.scheduler)
+
+
+def _quiet_ends() -> None:
+    """What loky tells of processes that were cut off says nothing to a user: it clears up after them by itself."""
+    said = os.environ.get("PYTHONWARNINGS", "")
+    if _LEAKS not in said:  # its tracker is a process of its own, and outlives this one
+        os.environ["PYTHONWARNINGS"] = f"{said},{_LEAKS}".lstrip(",")
+        before = threading.excepthook
+        threading.excepthook = lambda a: None if a.thread and a.thread.name == "ExecutorManagerThread" and received() else before(a)
+
+
+_LEAKS = "ignore:resource_tracker"
+
+
+def _end_of(error: BrokenProcessPool) -> str:
+    codes = re.search(r"exit codes? of the workers (?:are|is) \{(.*?)\}", str(error))
+    return f"a process ended: {codes[1]}" if codes and "EXIT" in codes[1] else "a process was killed"
 
 
 def _made(orders: Sequence[Order], return_as: str = "generator_unordered") -> Iterator[Answer]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import redirect_stdout
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,7 @@ from zslkit.cli.options import (
     spread_options,
     tracker_option,
 )
-from zslkit.cli.output import print_columns, print_json, printable
+from zslkit.cli.output import echo, print_columns, print_json, printable
 from zslkit.cli.spread import Spread
 
 
@@ -76,18 +74,17 @@ def study(
     state.resumes = True
     chosen = variants(plan, parse_set(settings).values)
     common: dict[str, Any] = {"data_root": data_root, "preset": plan.preset}
-    with redirect_stdout(sys.stderr):  # whatever a plugin prints, standard output is the result's
-        find_trackers(trackers)
-        for variant in chosen:  # a mistake in the last one is told before the first has cost an hour
-            experiment.resolve(plan.model, plan.dataset, overrides=variant.settings, **common)
-        how = {"device": device, "deterministic": deterministic, "out": out, "trackers": trackers, "reuse_changed": reuse_changed}
-        shared = {"model": plan.model, "dataset": plan.dataset, **how, **common}
-        # Two values may be written alike in a label, so a job belongs to its variant by its settings.
-        jobs = [
-            Job(variant.label, seed, {**shared, "seed": seed, "overrides": variant.settings})
-            for variant, seed in product(chosen, plan.seeds)
-        ]
-        results, failures = run_all(jobs, state, reporter_for(), spread)
+    find_trackers(trackers)
+    for variant in chosen:  # a mistake in the last one is told before the first has cost an hour
+        experiment.resolve(plan.model, plan.dataset, overrides=variant.settings, **common)
+    how = {"device": device, "deterministic": deterministic, "out": out, "trackers": trackers, "reuse_changed": reuse_changed}
+    shared = {"model": plan.model, "dataset": plan.dataset, **how, **common}
+    # Two values may be written alike in a label, so a job belongs to its variant by its settings.
+    jobs = [
+        Job(variant.label, seed, {**shared, "seed": seed, "overrides": variant.settings})
+        for variant, seed in product(chosen, plan.seeds)
+    ]
+    results, failures = run_all(jobs, state, reporter_for(), spread)
     records = [[r.record for job, r in results if job.arguments["overrides"] is variant.settings] for variant in chosen]
     lines = [line(variant, found) for variant, found in zip(chosen, records, strict=True) if found]
     written = report.write(plan, lines, to or out / "studies", file.stem)
@@ -95,7 +92,7 @@ def study(
         print_json({**report.as_data(plan, lines), "files": [str(f) for f in written], "failures": failures_json(failures, "variant")})
     else:
         print_columns(report.HEADER, report.cells(lines))
-        click.echo("\n" + printable(f"written: {', '.join(map(str, written))}"))
+        echo("\n" + printable(f"written: {', '.join(map(str, written))}"))
     for failure in told(failures):
         tell(failure)
     return 1 if failures else 0

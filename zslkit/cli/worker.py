@@ -6,6 +6,8 @@ Models, datasets and plugins are found on the worker by their names, as on any m
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import socket
 import sys
 import threading
@@ -19,10 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from zslkit import __version__
+from zslkit import __version__, lifeline
 from zslkit.cli.failure import State, is_disk_full, sentence
 from zslkit.errors import UserError, ZslkitError
 from zslkit.progress import Silent
+from zslkit.stops import Stop, listen, no_way_out
 
 if TYPE_CHECKING:
     from zslkit.selection import Workshop
@@ -31,6 +34,8 @@ PATIENCE = 15.0
 """Seconds that a new file may take to be seen through a network file system."""
 EVERY = 2.0
 """Seconds between two looks whether the command still wants the run."""
+BEGUN = "begun-"
+"""Before the number of an order: a file beside the marker that is there while a worker is at it."""
 
 _OF_RUNS = ("out", "again", "reuse_changed", "trackers", "deterministic")  # arguments that mean nothing to a point
 _ONE_AT_A_TIME = threading.Lock()  # torch's random stream and the number of threads belong to the process
@@ -45,6 +50,7 @@ class Site:
     markers: files that the command made and every worker must see; the first is gone when the command is. listing: the data folder, and the
     names in it. cache: as in zslkit.files. threads: of each run; None: as the worker has it. devices: CUDA devices that the local
     workers, at most `workers`, share out; 0: as --device says. command: the process that must not make a run itself; "": it may.
+    parent: the process that has started the workers and must not be outlived by them; 0: another has.
     command_threads: those of the command, where it makes the run whose search this is.
     """
 
@@ -57,6 +63,7 @@ class Site:
     devices: int
     debug: bool
     command: str = ""
+    parent: int = 0
     command_threads: int | None = None
 
 
@@ -96,7 +103,7 @@ class Answer:
 
 
 class Wanted(Silent):
-    """Says nothing, and ends the run by KeyboardInterrupt once the marker is gone: a cluster keeps running what nobody waits for."""
+    """Says nothing, and ends the run by Stop once the marker is gone: a cluster keeps running what nobody waits for."""
 
     def __init__(self, marker: str) -> None:
         self._marker, self._looked = marker, time.monotonic()
@@ -111,23 +118,30 @@ class Wanted(Silent):
             self.look()
 
     def look(self) -> None:
-        """Raises KeyboardInterrupt if the run is not wanted any more."""
+        """Raises Stop if the run is not wanted any more."""
         self._looked = time.monotonic()
         if not _there(self._marker):
-            raise KeyboardInterrupt
+            raise Stop
 
 
 def make(order: Order) -> Answer:
     """Make the run of this order, or find it, or try its point. Whatever goes wrong is in the answer."""
     site, began = order.site, time.monotonic()
-    with _ONE_AT_A_TIME, redirect_stdout(sys.stderr):  # standard output is the result's, and a local worker shares it
+    if site.parent:
+        lifeline.end_with(site.parent, lambda: shutil.rmtree(Path(site.markers[0]).parent, ignore_errors=True))
+        listen(signals=(signal.SIGINT,))  # by any other this process ends, and the run is given out once more
+    # Standard output is the result's, and a local worker shares it.
+    with _ONE_AT_A_TIME, redirect_stdout(sys.stderr), no_way_out():
         try:
             if complaint := unfit(site):
                 return Answer(order.number, sentence=complaint, exit_code=2, unfit=True)
+            begun = Path(site.markers[0]).with_name(f"{BEGUN}{order.number}")
+            begun.touch()
             done = _done(order)
-        except KeyboardInterrupt:
-            return Answer(order.number, interrupted=True)
-        except Exception as error:
+            begun.unlink(missing_ok=True)
+        except BaseException as error:
+            if isinstance(error, Stop):
+                return Answer(order.number, interrupted=True)
             return Answer(
                 order.number,
                 sentence=sentence(error, State(site.debug, resumes=True)),

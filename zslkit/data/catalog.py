@@ -11,6 +11,7 @@ from zslkit.data.folder_table import read_class_table
 from zslkit.dataset import Dataset, DatasetSource
 from zslkit.errors import UserError, ZslkitError, did_you_mean
 from zslkit.registry import BrokenPlugin, Entry, Registry
+from zslkit.stops import is_stop, told
 
 
 def check_source(entry: Entry, loaded: Any) -> None:
@@ -91,7 +92,7 @@ def _ask(name: str, question: Callable[[DatasetSource, Entry], T]) -> tuple[Entr
         return entry, question(source(), entry)
     except ZslkitError:
         raise
-    except Exception as error:
-        if entry.built_in:
+    except BaseException as error:  # a stranger's source may even call exit()
+        if entry.built_in or is_stop(error):
             raise
-        raise BrokenPlugin(entry, f"{type(error).__name__}: {error}") from error
+        raise BrokenPlugin(entry, told(error)) from error

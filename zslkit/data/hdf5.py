@@ -49,14 +49,15 @@ def open_hdf5(path: Path, small: Sequence[str], large: Sequence[str], silence: f
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HDF5_PLUGIN_PATH": "::"}
     environment |= {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "HDF5_USE_FILE_LOCKING": "FALSE"}
     process = subprocess.Popen(
-        [*command, json.dumps(list(large))], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [*command, json.dumps(list(large))], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
     try:
         yield _Reader(path, process, silence).arrays()
     finally:
         process.kill()
         process.wait()
-        assert process.stdout is not None
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.close()
         process.stdout.close()
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import sys
+import threading
 from typing import Any
 
 MEMORY = 1 << 30
@@ -27,6 +29,7 @@ class Refused(Exception):
 
 def main(path: str, small: list[str], large: list[str]) -> None:
     _limit()
+    _end_with_parent()
     out = sys.stdout.buffer
     try:
         import h5py
@@ -66,6 +69,20 @@ def _limit() -> None:
             resource.setrlimit(limit, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
         except (ValueError, OSError):  # a system that knows no such limit
             continue
+
+
+def _end_with_parent() -> None:
+    """Standard input is a pipe that the parent holds open and writes nothing to."""
+
+    def watch() -> None:
+        os.read(0, 1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    if sys.platform == "linux":  # the library may be caught in a loop of its own, where no other thread of Python moves
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _say(out: Any, **facts: Any) -> None:

@@ -12,6 +12,7 @@ from zslkit.errors import UnknownName, ZslkitError, did_you_mean
 from zslkit.model import Model
 from zslkit.progress import Reporter, Silent
 from zslkit.settings import MODELS
+from zslkit.stops import is_stop, told
 from zslkit.testing import answers, declared, honesty, sharing, training
 from zslkit.testing.bench import Bench
 from zslkit.testing.check import Check, ConformanceError, Failed, Result, Skipped, check
@@ -111,8 +112,10 @@ class Trial:
             message = which.function(bench) or ""
         except Skipped as skipped:
             return Result(which.name, "skipped", str(skipped), **facts)
-        except Exception as error:  # a stranger's model may raise anything
-            text = str(error) if isinstance(error, (Failed, ZslkitError)) else f"{type(error).__name__}: {error}"
+        except BaseException as error:  # a stranger's model may raise anything, or call exit()
+            if is_stop(error):
+                raise
+            text = str(error) if isinstance(error, (Failed, ZslkitError)) else told(error)
             if expected is not None:
                 return Result(which.name, "expected failure", f"{expected} ({text})", **facts)
             return Result(which.name, "failed", text, **facts, traceback=traceback.format_exc())

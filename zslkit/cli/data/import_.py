@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from zslkit.cli.options import debug_option, json_option
-from zslkit.cli.output import print_json, printable
+from zslkit.cli.output import echo, print_json, printable
 
 _FILE = click.Path(path_type=Path)
 
@@ -63,14 +63,14 @@ def import_(file: Path, to: Path, base: str | None, as_json: bool, **chosen: Any
         print_json({**facts, **data.fingerprints(), "notes": list(made.notes)})
         return
     words = "with word vectors" if facts["word_vectors"] else "without word vectors"
-    click.echo(printable(f"from:       {made.origin}"))
-    click.echo(f"features:   {len(data.labels)} {'maps' if data.maps is not None else 'pooled'} of {' x '.join(map(str, shape))}")
-    click.echo(f"classes:    {facts['classes']}, {facts['unseen']} of them unseen")
-    click.echo(f"attributes: {facts['attributes']} in {facts['groups']} groups, {words}")
-    click.echo("split:      " + ", ".join(f"{part} {count}" for part, count in split.items()))
+    echo(printable(f"from:       {made.origin}"))
+    echo(f"features:   {len(data.labels)} {'maps' if data.maps is not None else 'pooled'} of {' x '.join(map(str, shape))}")
+    echo(f"classes:    {facts['classes']}, {facts['unseen']} of them unseen")
+    echo(f"attributes: {facts['attributes']} in {facts['groups']} groups, {words}")
+    echo("split:      " + ", ".join(f"{part} {count}" for part, count in split.items()))
     for note in made.notes:
-        click.echo(printable(f"note:       {note}"))
-    click.echo(printable(f"run it:     zslkit run --model MODEL --dataset {_quoted(made.card)}"))
+        echo(printable(f"note:       {note}"))
+    echo(printable(f"run it:     zslkit run --model MODEL --dataset {_quoted(made.card)}"))
 
 
 def _quoted(path: Path) -> str:

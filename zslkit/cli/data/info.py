@@ -10,7 +10,7 @@ import click
 from zslkit.cli.data.places import Place, look
 from zslkit.cli.listing import DATASETS
 from zslkit.cli.options import debug_option, json_option
-from zslkit.cli.output import print_columns, print_json, printable, size_words
+from zslkit.cli.output import echo, print_columns, print_json, printable, size_words
 from zslkit.config_words import shown
 from zslkit.errors import ZslkitError
 
@@ -47,12 +47,12 @@ def info(name: str, data_root: Path, as_json: bool) -> int:
         return 0
     for word, value in facts.items():
         if text := _text(value):
-            click.echo(f"{word + ':':<18}{printable(text)}")
+            echo(f"{word + ':':<18}{printable(text)}")
     if places:
-        click.echo()
+        echo()
         print_columns(("looked for", "size", "files", "where"), [_row(place) for place in places])
     if stores:
-        click.echo()
+        echo()
         rows = [(item.kind, size_words(item.size), str(item.path)) for item in stores]
         print_columns(("in the cache", "size", "where"), rows)
     return 0

@@ -10,7 +10,7 @@ import click
 
 from zslkit.cli.listing import MODELS, contract_rule, lines
 from zslkit.cli.options import debug_option, json_option
-from zslkit.cli.output import print_json, printable
+from zslkit.cli.output import echo, print_json, printable
 
 if TYPE_CHECKING:
     from zslkit.data.new import Draft
@@ -57,21 +57,21 @@ def new(folder: Path, name: str | None, attributes: str | None, unseen_share: fl
     _tell_files(made)
     if found.dataset is None:
         for problem in found.problems:
-            click.echo(f"to do: {printable(problem)}")
-        click.echo("Then give the same command again.")
+            echo(f"to do: {printable(problem)}")
+        echo("Then give the same command again.")
         return code
     for remark in found.remarks:
-        click.echo(f"remark: {printable(remark)}")
+        echo(f"remark: {printable(remark)}")
     for note in found.dataset.notes:
-        click.echo(f"note: {printable(note)}")
-    click.echo(_size(found.dataset))
-    click.echo(f"ready: {printable(command)}")
+        echo(f"note: {printable(note)}")
+    echo(_size(found.dataset))
+    echo(f"ready: {printable(command)}")
     return code
 
 
 def _tell_files(made: Draft) -> None:
     for path in (made.card, made.table):
-        click.echo(f"{printable(str(path))}: {'written' if path in made.written else 'there already, left as it is'}")
+        echo(f"{printable(str(path))}: {'written' if path in made.written else 'there already, left as it is'}")
 
 
 def _size(data: Dataset) -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ import click
 from zslkit.cli.failure import State
 from zslkit.cli.listing import find_names
 from zslkit.cli.options import debug_option, json_option
-from zslkit.cli.output import print_json, printable
+from zslkit.cli.output import echo, print_json, printable
 
 
 class Size(click.ParamType[Any]):
@@ -71,19 +69,18 @@ def prepare(
     state.resumes = True
     given = {k: v for k, v in chosen.items() if v is not None} | ({} if size is None else {"size": None if size == "none" else size})
     began = time.monotonic()
-    with redirect_stdout(sys.stderr):
-        done = preparation.prepare_features(
-            name,
-            data_root=data_root,
-            settings=settings,
-            config=config,
-            overrides=given,
-            device=device,
-            batch=batch,
-            reporter=reporter_for(),
-        )
+    done = preparation.prepare_features(
+        name,
+        data_root=data_root,
+        settings=settings,
+        config=config,
+        overrides=given,
+        device=device,
+        batch=batch,
+        reporter=reporter_for(),
+    )
     if as_json:
         print_json({**done.facts(), "seconds": time.monotonic() - began})
         return
     for word, text in done.words().items():
-        click.echo(f"{word + ':':<14}{printable(text)}")
+        echo(f"{word + ':':<14}{printable(text)}")

@@ -10,7 +10,7 @@ import click
 
 from zslkit.cli.listing import find_names
 from zslkit.cli.options import debug_option, json_option
-from zslkit.cli.output import print_columns, print_json
+from zslkit.cli.output import echo, print_columns, print_json
 from zslkit.errors import DataError, UserError
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ def words(
     if as_json:
         print_json({"file": target, "note": target.with_suffix(".json"), **note})
         return
-    click.echo(f"{note['attributes']} word vectors of width {note['width']} for {dataset}: {target}")
-    click.echo(f"how they were made: {target.with_suffix('.json')}")
+    echo(f"{note['attributes']} word vectors of width {note['width']} for {dataset}: {target}")
+    echo(f"how they were made: {target.with_suffix('.json')}")
     if hint := _hint(dataset, data_root, target):
         click.echo(hint, err=True)
 
