@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from zslkit import ranks, selection, tracking
+from zslkit import library_state, ranks, selection, tracking
 from zslkit.data.catalog import DATASETS, is_card, load_dataset
 from zslkit.data.unreadable import readable
 from zslkit.determinism import deterministic as only_deterministic
@@ -16,6 +17,7 @@ from zslkit.devices import choose_device as choose_device
 from zslkit.job import Elsewhere as Elsewhere
 from zslkit.job import Job
 from zslkit.layers import Settings
+from zslkit.model import brings_encoder
 from zslkit.progress import Reporter, Silent
 from zslkit.search import Tries
 from zslkit.settings import make_plan
@@ -104,7 +106,8 @@ def _job(model: str, dataset: str, seed: int, data_root: str | Path, device: str
     with ranks.in_turn():
         plan = make_plan(model, dataset, **choices)
         where = choose_device(device)
-        encoder = plan.encoder()  # before the data, since weights that are missing are told at once then
+        with library_state.held(plan.entry.name) if brings_encoder(plan.kind) else nullcontext():
+            encoder = plan.encoder()  # before the data, since weights that are missing are told at once then
         data = load_dataset(dataset, data_root)
         kind = choose_input(plan.kind.inputs, plan.features, data, plan.entry.name)
         began = time.monotonic()

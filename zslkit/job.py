@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zslkit import ranks, selection, tracking
+from zslkit import library_state, ranks, selection, tracking
 from zslkit.dataset import Dataset
 from zslkit.errors import ModelFault
 from zslkit.evaluation.attributes import present_attributes
@@ -102,13 +102,15 @@ class Job:
         """Everything picked, trained and scored.
 
         Raises:
-            ModelFault: The model reached for what is withheld, or its scores do not come from each image alone.
+            ModelFault: The model reached for what is withheld, left settings or functions changed that all models share, or its
+                scores do not come from each image alone.
         """
         entry, kind, source = self.plan.entry, self.plan.kind, self.inputs.source
         workshop = self.workshop(folder.path, folder.log) if self._picks else None
         folds = workshop.folds if workshop is not None else ()
         holders = [source, *(fold.data for fold in folds), *(fold.inputs.source for fold in folds)]
-        with withheld(entry.name, self.data, holders, unlabelled=kind.protocol == "transductive") as held:
+        unlabelled = kind.protocol == "transductive"
+        with library_state.held(entry.name), withheld(entry.name, self.data, holders, unlabelled=unlabelled) as held:
             picks = selection.Picks(self.plan.config) if workshop is None else selection.pick(workshop)
             model = make_model(kind, picks.config, self.data, self.inputs, self.seed, self.device)
             # Before the training, which may freeze a part for a while, or one that it is done with.
@@ -147,7 +149,10 @@ class Job:
     def work(self, folder: RunFolder, key: str) -> tuple[schema.RunRecord, Scores]:
         started, prints = now(), self.data.fingerprints()
         reset_peak(self.device)
-        done = self.outcome(folder)
+        try:
+            done = self.outcome(folder)
+        except ModelFault as error:  # which may know the class alone
+            raise ModelFault(self.plan.entry.name, error.reason) from error
         if self.data.fingerprints() != prints:
             reason = "it changes the dataset's labels, split or semantics in place; let it work on copies"
             raise ModelFault(self.plan.entry.name, reason)

@@ -75,10 +75,17 @@ class Registry:
 
     group: "zslkit.models", say. kind: the word for one entry in messages. check: called with the
     entry and the loaded object, raises BrokenPlugin if the object is not what the group holds.
+    around: called with the entry and the function that loads it, gives what that gives; by default it is called as it is.
     """
 
-    def __init__(self, group: str, kind: str, check: Callable[[Entry, Any], None] | None = None) -> None:
-        self.group, self.kind, self._check = group, kind, check
+    def __init__(
+        self,
+        group: str,
+        kind: str,
+        check: Callable[[Entry, Any], None] | None = None,
+        around: Callable[[Entry, Callable[[], Any]], Any] | None = None,
+    ) -> None:
+        self.group, self.kind, self._check, self._around = group, kind, check, around
 
     def entries(self) -> list[Entry]:
         """All entries, clashing ones included, sorted by name, built-in first. Imports nothing."""
@@ -106,7 +113,7 @@ class Registry:
     def load(self, name: str) -> tuple[Entry, Any]:
         """Find and import `name`. Raises UnknownName, NameClash or BrokenPlugin."""
         entry = self.find(name)
-        loaded = entry.load()
+        loaded = entry.load() if self._around is None else self._around(entry, entry.load)
         if self._check is not None:
             self._check(entry, loaded)
         return entry, loaded

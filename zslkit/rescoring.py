@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from zslkit.memory import is_out_of_memory
 from zslkit.model import Model
 from zslkit.scoring import SCORE_BATCH, Index, Rows, Table, answer
 from zslkit.training.view import Source
 
-SAMPLE = 16
-"""Images that are scored twice."""
+FEWEST, SAMPLE = 8, 16
+"""Images that are scored twice: one in a hundred, within these bounds."""
 CLEAR = 0.05
 """Share of an image's spread of scores from which a difference is no rounding: reduced precision stays below a hundredth."""
 
@@ -51,7 +52,9 @@ def rescore(model: Model, source: Source, index: Index, rows: Rows, device: torc
     Each image of the sample is scored alone, and all are scored in one batch with their neighbours in the table.
     """
     count = len(index)
-    sample = np.unique(np.linspace(0, count - 1, min(SAMPLE, count)).astype(np.int64))
+    size = min(count, max(FEWEST, min(SAMPLE, count // 100)))
+    # Drawn, since a regular sample may meet the same batches of `mixed` again and again.
+    sample = np.sort(np.random.default_rng([count, 1]).permutation(count)[:size])
     near = (sample[:, None] + np.arange(-(-SCORE_BATCH // len(sample)))) % count
     company = np.concatenate([sample, np.setdiff1d(near, sample)])[:SCORE_BATCH]
     before = rows.take(sample)
@@ -59,7 +62,13 @@ def rescore(model: Model, source: Source, index: Index, rows: Rows, device: torc
     given = x.clone()
     beside = answer(model, x)[: len(sample)]
     fault = "" if torch.equal(x, given) else "`scores` changes its inputs in place; let it work on a copy"
-    alone = np.concatenate([answer(model, given[i : i + 1].clone()) for i in range(len(sample))])
+    try:
+        alone = np.concatenate([answer(model, given[i : i + 1].clone()) for i in range(len(sample))])
+    except (ValueError, RuntimeError, IndexError) as error:
+        if is_out_of_memory(error):
+            raise
+        why = " ".join(str(error).split())
+        return Rescored(len(sample), 0, 0.0, f"`scores` cannot score an image alone ({type(error).__name__}: {why})")
     if training := [name for name, module in model.named_modules() if module.training]:
         fault = fault or f"`scores` leaves {training[0] or 'the model'} in training mode; leave the mode to the harness"
     apart = [differences(before, again) for again in (beside, alone)]

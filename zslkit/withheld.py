@@ -105,13 +105,17 @@ class Withheld:
     @contextmanager
     def scoring(self) -> Iterator[Index]:
         """Within it every image may be scored, and labels and split stay away. Gives the test images (N,) in rising order."""
-        _, split = self.truth()
         before = self._mask.copy()
         self._mask[:] = True
         try:
-            yield np.sort(np.concatenate([split.test_seen, split.test_unseen]))
+            yield self._test_images()
         finally:
             self._mask[:] = before
+
+    def _test_images(self) -> Index:
+        # A function of its own: what `scoring` itself held would be within reach of the scores that are computed in it.
+        _, split = self.truth()
+        return np.sort(np.concatenate([split.test_seen, split.test_unseen]))
 
     def discard(self) -> None:
         self._file.close()
