@@ -103,9 +103,7 @@ def fit(
     with holding as held:
         if observer is not None and held is not None:
             observer = _Looking(observer, held)
-        loop = Loop(
-            seed=seed, device=device, reporter=reporter, log=log, name=name, checkpoint_path=checkpoint, observer=observer
-        )
+        loop = Loop(seed=seed, device=device, reporter=reporter, log=log, name=name, checkpoint_path=checkpoint, observer=observer)
         model.fit(View(inputs.source, dataset, kind), loop)
     model.eval()
     return loop.seconds or time.monotonic() - began

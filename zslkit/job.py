@@ -122,12 +122,13 @@ class Job:
             with held.scoring() as index:
                 rows = score_rows(model, source, index, self.device, folder.path)
                 again = rescore(model, source, index, rows, self.device)
+                evaluated = time.monotonic() - began
                 attributes = self._attributes(model, index)
             if fingerprint(model) != before:
                 again = replace(again, fault="`scores` changes a parameter or a buffer of the model; let it change nothing")
         if broken := ranks.agreed(again.broken):
             raise ModelFault(entry.name, f"{broken} (zslkit check {entry.name} tries it)")
-        split, labels = self.data.split, self.data.labels
+        began, split, labels = time.monotonic(), self.data.split, self.data.labels
         seen, unseen = (np.searchsorted(index, part) for part in (split.test_seen, split.test_unseen))
         scores = folder.keep(
             ScoreStream(
@@ -139,11 +140,11 @@ class Job:
                 self.data.classes,
             )
         )
+        evaluated += time.monotonic() - began
         if attributes is not None:
             semantics = self.data.semantics
             parts = attributes.batches(seen), attributes.batches(unseen)
             folder.keep_attributes(pack(*parts, present_attributes(semantics.attributes), semantics.names))
-        evaluated = time.monotonic() - began
         return Outcome(picks, model, frozen, scores, watch.best() if watch else {}, again, seconds, evaluated)
 
     def work(self, folder: RunFolder, key: str) -> tuple[schema.RunRecord, Scores]:

@@ -236,15 +236,24 @@ class State:
 
     def __init__(self, own: bool = True) -> None:
         self.settings = settings()
-        self._held = _holds((*_MODULES, *_CLASSES), constants=False)
-        if own:
-            self._held += _holds(_own(), constants=True)
+        mine = _own() if own else []
+        self._held = [*_holds((*_MODULES, *_CLASSES), constants=False), *_holds(mine, constants=True)]
+        # A new name hides one of a base class, or a built-in; modules of others may grow.
+        self._names = [(holder, frozenset(vars(holder))) for holder in (*_CLASSES, *mine)]
 
     def moved(self) -> list[str]:
         """In words, what is not what it was."""
         now = settings()
         unlike = [words for words, value in self.settings.items() if words in now and now[words] != value]
-        return [*unlike, *(held.where for held in self._held if held.moved())]
+        return [*unlike, *(held.where for held in self._held if held.moved()), *(new.where for new in self._added())]
+
+    def _added(self) -> list[Held]:
+        return [
+            Held(holder, name, value, None)
+            for holder, names in self._names
+            for name, value in list(vars(holder).items())
+            if name not in names and callable(_plain(value))
+        ]
 
     def restore(self) -> None:
         """Make all of it what it was."""
@@ -252,6 +261,8 @@ class State:
         for held in self._held:
             if held.moved():
                 held.restore()
+        for new in self._added():
+            delattr(new.holder, new.name)
 
     def put_settings(self, leave: Collection[str] = ()) -> None:
         """Set the settings alone, without those to be left."""
@@ -292,7 +303,4 @@ def held(who: str) -> Iterator[None]:
 def complaint(moved: Sequence[str]) -> str:
     """What was changed, in words that follow the model's name."""
     more = f" and {len(moved) - 1} more" if len(moved) > 1 else ""
-    return (
-        f"it changes {moved[0]}{more}, which all models of the process share; let it put back what it changes, "
-        "as a context manager does"
-    )
+    return f"it changes {moved[0]}{more}, which all models of the process share; let it put back what it changes, as a context manager does"

@@ -46,7 +46,11 @@ class Rows:
         if shape[0] * shape[1] * 4 <= IN_MEMORY:
             self._table = np.empty(shape, dtype=np.float32)
         else:  # without a name, so that nothing is left of it however this process ends
-            self._file = tempfile.TemporaryFile(buffering=0, dir=folder)
+            self._file = tempfile.TemporaryFile(buffering=0, dir=folder)  # noqa: SIM115
+
+    def __del__(self) -> None:
+        if self._file is not None:
+            self._file.close()
 
     def put(self, places: Index, rows: Table) -> None:
         """Keep rows (B, C) at places (B,)."""
@@ -89,9 +93,7 @@ def score(model: Model, source: Source, index: Index, device: torch.device) -> T
     return score_rows(model, source, index, device).take(np.arange(len(index)))
 
 
-def score_rows(
-    model: Model, source: Source, index: Index, device: torch.device, folder: Path | None = None
-) -> Rows:
+def score_rows(model: Model, source: Source, index: Index, device: torch.device, folder: Path | None = None) -> Rows:
     """Uncalibrated scores of the images in `index` (N,), a row each in the order of `index`.
 
     Args:
@@ -163,16 +165,12 @@ def attribute_rows(model: Model, source: Source, index: Index, device: torch.dev
     rows = Rows((len(index), model.task.n_attributes))
     for places in mixed(index):
         if (told := _told(model, source, index[places], device)) is None:
-            raise TrainingError(
-                f"{kind.__name__}.predicted_attributes gave None for some images and attribute scores for others"
-            )
+            raise TrainingError(f"{kind.__name__}.predicted_attributes gave None for some images and attribute scores for others")
         rows.put(places, told)
     return rows
 
 
-def attribute_batches(
-    model: Model, source: Source, index: Index, device: torch.device
-) -> Iterator[Table] | None:
+def attribute_batches(model: Model, source: Source, index: Index, device: torch.device) -> Iterator[Table] | None:
     """The same in batches (B, A) in the order of `index`."""
     rows = attribute_rows(model, source, index, device)
     return None if rows is None else rows.batches(np.arange(len(index)))

@@ -40,7 +40,7 @@ class Withheld:
         self._mask[split.trainval] = True
         self._mask[both] = unlabelled
         self._asked = 0
-        self._file: IO[bytes] = tempfile.TemporaryFile()
+        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         for array in (dataset.labels, split.test_seen, split.test_unseen):
             np.save(self._file, array)
         self._labels = np.full_like(dataset.labels, -1)
@@ -153,9 +153,7 @@ class GatedNames(Sequence[Any]):
 
 
 @contextmanager
-def withheld(
-    who: str, dataset: Dataset, holders: Iterable[object] = (), *, unlabelled: bool = False
-) -> Iterator[Withheld]:
+def withheld(who: str, dataset: Dataset, holders: Iterable[object] = (), *, unlabelled: bool = False) -> Iterator[Withheld]:
     """Within it a model's code may run. Parameters are those of `Withheld`.
 
     Raises:

@@ -6,7 +6,7 @@ import gc
 import inspect
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -188,7 +188,8 @@ class Reads(Honest):
 class Looks(Honest):
     """Keeps every array of whole numbers that the objects of the process lead to while it trains and scores."""
 
-    kept: list[str] = []
+    kept: ClassVar[list[str]] = []
+    looked: ClassVar[set[str]] = set()
 
     def fit(self, view: TrainingView, trainer: Trainer) -> None:
         super().fit(view, trainer)
@@ -199,6 +200,9 @@ class Looks(Honest):
         return super().scores(x)
 
     def look(self, where: str) -> None:
+        if where in self.looked:
+            return
+        self.looked.add(where)
         truth = [k for k in Sorted.order[SEEN:].tolist() for _ in range(EACH)]  # no array, which it would find
         met: set[int] = set()
         for thing in [*gc.get_objects(), *(f for f in sys._current_frames().values())]:
@@ -206,6 +210,22 @@ class Looks(Honest):
                 if isinstance(held, (np.ndarray, Tensor)) and id(held) not in met:
                     met.add(id(held))
                     values = np.asarray(held.detach() if isinstance(held, Tensor) else held)
-                    if values.dtype.kind == "i" and values.ndim == 1 and len(values) >= len(truth):
-                        if values[-len(truth) :].tolist() == truth:
-                            self.kept.append(f"{where}: {type(thing).__name__}")
+                    flat = values.dtype.kind == "i" and values.ndim == 1 and len(values) >= len(truth)
+                    if flat and values[-len(truth) :].tolist() == truth:
+                        self.kept.append(f"{where}: {type(thing).__name__}")
+
+
+def counted(module: Any, name: str) -> None:
+    """Put another function in the place of one of a module."""
+    before = getattr(module, name)
+    setattr(module, name, lambda *args, **kwargs: before(*args, **kwargs))
+
+
+class Meddles(Honest):
+    """Does `deed` while it trains, which a test sets."""
+
+    deed: Any = staticmethod(lambda: None)
+
+    def fit(self, view: TrainingView, trainer: Trainer) -> None:
+        super().fit(view, trainer)
+        type(self).deed()
