@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from zslkit.devices import choose_device as choose_device
 from zslkit.job import Elsewhere as Elsewhere
 from zslkit.job import Job
 from zslkit.layers import Settings
-from zslkit.model import brings_encoder
 from zslkit.progress import Reporter, Silent
 from zslkit.search import Tries
 from zslkit.settings import make_plan
@@ -37,7 +35,8 @@ def resolve(
     overrides: Mapping[str, Any] | None = None,
 ) -> Settings:
     """What a run would use, and where each value comes from. Needs no data."""
-    plan = make_plan(model, dataset, settings=settings, config=config, preset=preset, overrides=overrides)
+    with library_state.held(model):
+        plan = make_plan(model, dataset, settings=settings, config=config, preset=preset, overrides=overrides)
     return Settings(plan.values, dict(plan.origins))
 
 
@@ -104,11 +103,12 @@ def workshop(
 
 def _job(model: str, dataset: str, seed: int, data_root: str | Path, device: str, reporter: Reporter, choices: Mapping[str, Any]) -> Job:
     with ranks.in_turn():
-        plan = make_plan(model, dataset, **choices)
-        where = choose_device(device)
-        with library_state.held(plan.entry.name) if brings_encoder(plan.kind) else nullcontext():
+        with library_state.held(model):
+            plan = make_plan(model, dataset, **choices)
+            where = choose_device(device)
             encoder = plan.encoder()  # before the data, since weights that are missing are told at once then
-        data = load_dataset(dataset, data_root)
+        with library_state.held(dataset):
+            data = load_dataset(dataset, data_root)
         kind = choose_input(plan.kind.inputs, plan.features, data, plan.entry.name)
         began = time.monotonic()
         if plan.features.skip_bad:

@@ -7,6 +7,7 @@ plugins are; what a plugin does to it is told by the plugin's name and undone.
 from __future__ import annotations
 
 import builtins
+import copy
 import gc
 import logging
 import math
@@ -211,6 +212,7 @@ def _holds(holders: Iterable[Any], constants: bool) -> list[Held]:
         for holder in holders
         for name, value in list(vars(holder).items())
         if callable(_plain(value)) or (isinstance(value, kinds) and not name.startswith("__"))
+        if (holder, name) != (torch, "Storage")  # which is another class for each default type
     ]
 
 
@@ -240,6 +242,12 @@ class State:
         self._held = [*_holds((*_MODULES, *_CLASSES), constants=False), *_holds(mine, constants=True)]
         # A new name hides one of a base class, or a built-in; modules of others may grow.
         self._names = [(holder, frozenset(vars(holder))) for holder in (*_CLASSES, *mine)]
+
+    def with_settings(self) -> State:
+        """The same with the settings of now."""
+        other = copy.copy(self)
+        other.settings = settings()
+        return other
 
     def moved(self) -> list[str]:
         """In words, what is not what it was."""
@@ -277,6 +285,18 @@ BASE = State(own=False)
 """As it was when this module was imported, before any model was."""
 
 
+_latest: list[tuple[int, State]] = []
+
+
+def _now() -> State:
+    """The state of now; the one that was taken last if nothing is different, since taking it is slower than comparing."""
+    count = sum(name.startswith("zslkit") for name in list(sys.modules))
+    if _latest and _latest[0][0] == count and not _latest[0][1].moved():
+        return _latest[0][1]
+    _latest[:] = [(count, State())]
+    return _latest[0][1]
+
+
 @contextmanager
 def held(who: str) -> Iterator[None]:
     """Within it code of the model `who` runs. It begins with the settings of BASE, and afterwards all is as it was before.
@@ -284,9 +304,9 @@ def held(who: str) -> Iterator[None]:
     Raises:
         ModelFault: The model left something changed.
     """
-    before = State()
+    before = _now()
     BASE.put_settings(leave=_OF_THE_USER)
-    start = State()
+    start = before.with_settings()
     try:
         yield
     except Exception as error:
@@ -300,7 +320,7 @@ def held(who: str) -> Iterator[None]:
         before.restore()
 
 
-def complaint(moved: Sequence[str]) -> str:
-    """What was changed, in words that follow the model's name."""
+def complaint(moved: Sequence[str], what: str = "it") -> str:
+    """What was changed, in words that follow the model's name. what: what changed it."""
     more = f" and {len(moved) - 1} more" if len(moved) > 1 else ""
-    return f"it changes {moved[0]}{more}, which all models of the process share; let it put back what it changes, as a context manager does"
+    return f"{what} changes {moved[0]}{more}, which all models of the process share; let it put back what it changes, as a context manager does"

@@ -5,6 +5,7 @@ Listing reads the packages' metadata and imports nothing. An entry is imported w
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -75,17 +76,10 @@ class Registry:
 
     group: "zslkit.models", say. kind: the word for one entry in messages. check: called with the
     entry and the loaded object, raises BrokenPlugin if the object is not what the group holds.
-    around: called with the entry and the function that loads it, gives what that gives; by default it is called as it is.
     """
 
-    def __init__(
-        self,
-        group: str,
-        kind: str,
-        check: Callable[[Entry, Any], None] | None = None,
-        around: Callable[[Entry, Callable[[], Any]], Any] | None = None,
-    ) -> None:
-        self.group, self.kind, self._check, self._around = group, kind, check, around
+    def __init__(self, group: str, kind: str, check: Callable[[Entry, Any], None] | None = None) -> None:
+        self.group, self.kind, self._check = group, kind, check
 
     def entries(self) -> list[Entry]:
         """All entries, clashing ones included, sorted by name, built-in first. Imports nothing."""
@@ -113,10 +107,37 @@ class Registry:
     def load(self, name: str) -> tuple[Entry, Any]:
         """Find and import `name`. Raises UnknownName, NameClash or BrokenPlugin."""
         entry = self.find(name)
-        loaded = entry.load() if self._around is None else self._around(entry, entry.load)
+        loaded = _unmoved(entry)
         if self._check is not None:
             self._check(entry, loaded)
         return entry, loaded
+
+
+_SPOILT: dict[str, str] = {}
+"""Module of an entry -> what importing it changed. It is imported once, and refused ever after."""
+
+
+def _unmoved(entry: Entry) -> Any:
+    """What the entry promises. Raises BrokenPlugin if importing it changes what all models share, and puts that back.
+
+    A command that has not imported torch makes no numbers, and is not slowed down by this.
+    """
+    module = entry.target.partition(":")[0]
+    if module in sys.modules or "zslkit.library_state" not in sys.modules:
+        loaded = entry.load()
+    else:
+        from zslkit.library_state import State, complaint
+
+        before = State()
+        try:
+            loaded = entry.load()
+        finally:
+            if moved := before.moved():
+                before.restore()
+                _SPOILT[module] = complaint(moved, "importing it")
+    if module in _SPOILT:
+        raise BrokenPlugin(entry, _SPOILT[module])
+    return loaded
 
 
 def refusing(check: Callable[[str, Any], object]) -> Callable[[Entry, Any], None]:

@@ -3,43 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from zslkit import library_state
 from zslkit.backbones import Backbone
 from zslkit.config import FeatureConfig, ProtocolConfig, build, known_keys
 from zslkit.data.catalog import DATASETS, card_defaults, is_card
 from zslkit.errors import UserError, did_you_mean
 from zslkit.layers import Layer, Settings, merge, nested, parse_set, read_yaml
 from zslkit.model import ENCODER_KEYS, Model, ModelConfig, brings_encoder, check_model
-from zslkit.registry import BrokenPlugin, Entry, Registry, refusing
+from zslkit.registry import Entry, Registry, refusing
 
-_SPOILT: dict[str, str] = {}
-"""Target of an entry -> what its import changed. It is imported once, and refused ever after."""
-
-
-def _unmoved(entry: Entry, load: Callable[[], Any]) -> Any:
-    """What `load` gives. Raises BrokenPlugin if importing it changes what all models share, and puts that back."""
-    module = entry.target.partition(":")[0]
-    if module not in sys.modules:
-        before = library_state.State()
-        try:
-            loaded = load()
-        finally:
-            if moved := before.moved():
-                before.restore()
-                _SPOILT[module] = library_state.complaint(moved).replace("it changes", "importing it changes", 1)
-    else:
-        loaded = load()
-    if module in _SPOILT:
-        raise BrokenPlugin(entry, _SPOILT[module])
-    return loaded
-
-
-MODELS = Registry("zslkit.models", "model", refusing(check_model), _unmoved)
+MODELS = Registry("zslkit.models", "model", refusing(check_model))
 """All registered models."""
 
 

@@ -18,7 +18,7 @@ import zslkit.evaluation.gzsl
 import zslkit.evaluation.metrics
 import zslkit.job
 import zslkit.rescoring
-from zslkit import experiment, settings
+from zslkit import experiment, registry
 from zslkit.errors import ModelFault, ZslkitError
 from zslkit.experiment import Result
 from zslkit.library_state import State
@@ -124,7 +124,7 @@ def everywhere() -> None:
 
 
 DEEDS: dict[str, tuple[Callable[[], object], str]] = {
-    "type": (lambda: torch.set_default_dtype(torch.float64), "torch's default type"),
+    "type": (lambda: torch.set_default_dtype(torch.float64), "torch's default type, which"),
     "gradients": (lambda: torch.set_grad_enabled(False), "whether torch records gradients"),
     "threads": (lambda: torch.set_num_threads(torch.get_num_threads() + 1), "torch's number of threads"),
     "deterministic": (lambda: torch.use_deterministic_algorithms(True), "whether torch is deterministic"),
@@ -195,7 +195,7 @@ def test_a_plugin_that_changes_what_is_shared_when_it_is_imported_is_broken(
     (tmp_path / "moves.py").write_text(f"import torch\nfrom cheats import Honest\n{deed}\nclass Moves(Honest): ...\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "moves", raising=False)
-    monkeypatch.setattr(settings, "_SPOILT", {})
+    monkeypatch.setattr(registry, "_SPOILT", {})
     before = State()
     for _ in range(2):  # the second time it is imported already
         with pytest.raises(BrokenPlugin, match=f"'moves' .* importing it changes .*({words})"):

@@ -57,11 +57,9 @@ def main(group: str, name: str) -> None:
     verdict = Verdict()
     try:
         if group == MODELS.group:
-            from zslkit.settings import MODELS as guarded  # which says what importing a model changes
+            import zslkit.library_state  # noqa: F401  # with it, what importing a model changes is found
 
-            guarded.load(name)
-        else:
-            next(r for r in (DATASETS, TRACKERS) if r.group == group).load(name)
+        next(r for r in (MODELS, DATASETS, TRACKERS) if r.group == group).load(name)
     except BrokenPlugin as error:
         verdict = Verdict(error.reason, traceback.format_exc())
     except BaseException as error:  # a stranger's module may even call exit()
