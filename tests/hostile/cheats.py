@@ -26,7 +26,10 @@ class Sorted(DatasetSource):
     order: Any = np.arange(SEEN + UNSEEN)
     """Of the classes, so that a test can tell its own labels from those of earlier tests."""
 
+    deed: Any = staticmethod(lambda: None)
+
     def load(self, name: str, root: Path) -> Dataset:
+        self.deed()
         rng = np.random.default_rng(5)
         attributes = rng.random((SEEN + UNSEEN, 12)).astype(np.float32)
         labels = np.concatenate(

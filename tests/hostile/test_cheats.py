@@ -172,6 +172,22 @@ def test_what_all_models_share_is_put_back_and_who_changes_it_is_named(
     assert not list(tmp_path.glob("**/record.json"))
 
 
+def test_a_dataset_may_change_as_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cheats.Sorted, "deed", staticmethod(lambda: torch.set_default_dtype(torch.float64)))
+    with pytest.raises(ModelFault, match="^sorted: it changes torch's default type"):
+        run("honest", tmp_path)
+    assert torch.get_default_dtype() == torch.float32
+
+
+@pytest.mark.parametrize("deed", ["precision", "seed", "evaluator"])
+def test_the_checks_find_a_model_that_changes_what_is_shared(deed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    do, words = DEEDS[deed]
+    monkeypatch.setattr(cheats.Meddles, "deed", staticmethod(do))
+    before = State()
+    (result,) = [r for r in check_model(cheats.Meddles, only=["no_global_state"], raise_=False) if r.failed]
+    assert (result.check, words in result.message, before.moved()) == ("no_global_state", True, [])
+
+
 def test_a_run_begins_with_the_settings_that_zslkit_found(honest: Result, tmp_path: Path) -> None:
     torch.set_default_dtype(torch.float64)
     try:
