@@ -43,6 +43,22 @@ class OutOfMemory(TrainingError):
     """The device has no room for a training step: a matter of the machine, and not of the settings."""
 
 
+class ModelFault(ZslkitError):
+    """A model breaks a rule of the contract while it runs, so its figures would not be what they say.
+
+    Args:
+        who: the model's name.
+        reason: what it did and how to mend it, in words that follow the name.
+    """
+
+    def __init__(self, who: str, reason: str) -> None:
+        self.who, self.reason = who, reason
+        super().__init__(f"{who}: {reason}")
+
+    def __reduce__(self) -> tuple[type[ModelFault], tuple[str, str]]:
+        return ModelFault, (self.who, self.reason)  # it may be raised in another process
+
+
 class MissingWeights(UserError):
     """A backbone was asked for whose pretrained weights are nowhere to be found."""
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from zslkit import ranks, selection, tracking
+from zslkit import library_state, ranks, selection, tracking
 from zslkit.data.catalog import DATASETS, is_card, load_dataset
 from zslkit.data.unreadable import readable
 from zslkit.dataset import Dataset
@@ -41,7 +41,7 @@ def resolve(
     overrides: Mapping[str, Any] | None = None,
 ) -> Settings:
     """What a run would use, and where each value comes from. Needs no data."""
-    with contained(f"The model {model!r}"):
+    with contained(f"The model {model!r}"), library_state.held(model):
         plan = make_plan(model, dataset, settings=settings, config=config, preset=preset, overrides=overrides)
     return Settings(plan.values, dict(plan.origins))
 
@@ -181,11 +181,13 @@ def _job(
         return shared[key]
 
     with ranks.in_turn():
-        plan = make_plan(model, dataset, **choices)
-        where = choose_device(device)
-        encoder = plan.encoder()  # before the data, since weights that are missing are told at once then
+        with library_state.held(model):
+            plan = make_plan(model, dataset, **choices)
+            where = choose_device(device)
+            encoder = plan.encoder()  # before the data, since weights that are missing are told at once then
         place = f"{dataset} {data_root}"
-        data: Dataset = once(place, lambda: load_dataset(dataset, data_root))
+        with library_state.held(dataset):
+            data: Dataset = once(place, lambda: load_dataset(dataset, data_root))
         for note in data.notes:
             reporter.note(f"{data.name}: {note}")
         kind = choose_input(plan.kind.inputs, plan.features, data, plan.entry.name)

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from zslkit import ranks, selection, tracking
+from zslkit import library_state, ranks, selection, tracking
 from zslkit.dataset import Dataset
+from zslkit.errors import ModelFault
 from zslkit.evaluation.attributes import present_attributes
 from zslkit.evaluation.gzsl import Metrics, measure, peak
 from zslkit.evaluation.sets import AnsweredSets, answered_sets, checked_sets
 from zslkit.evaluation.watch import TestWatch
-from zslkit.fitting import attribute_batches, fit, make_model, score_batches
+from zslkit.fitting import fit, make_model
 from zslkit.memory import peak_mb, reset_peak
 from zslkit.model import GradientModel, Model
 from zslkit.progress import Reporter
+from zslkit.rescoring import Rescored, fingerprint, rescore
 from zslkit.results import known
 from zslkit.results import record as schema
 from zslkit.results.attribute_scores import pack
@@ -29,11 +32,13 @@ from zslkit.results.provenance import environment, git_state, now
 from zslkit.results.runs import RunFolder, identity, run_path
 from zslkit.results.scores import Scores, ScoreStream
 from zslkit.results.source import folder_of, sources
+from zslkit.scoring import Rows, attribute_rows, score_rows
 from zslkit.search import Tries
 from zslkit.settings import Plan
 from zslkit.tracker import RunInfo
 from zslkit.training import weights
 from zslkit.training.source import Inputs, prepare
+from zslkit.withheld import Withheld, withheld
 
 
 @dataclass(frozen=True)
@@ -104,25 +109,67 @@ class Job:
         return run_path(out, self.data.name, self.plan.entry.name, self.seed, self.key)
 
     def outcome(self, folder: RunFolder) -> Outcome:
-        """Everything picked, trained and scored."""
-        picks = selection.pick(self.workshop(folder.path, folder.log)) if self._picks else selection.Picks(self.plan.config)
-        model = make_model(self.plan.kind, picks.config, self.data, self.inputs, self.seed, self.device)
-        # Before the training, which may freeze a part for a while, or one that it is done with.
-        frozen = frozenset(name for name, p in model.named_parameters() if not p.requires_grad)
-        watch = TestWatch(self._answers, self.plan.protocol.watch_test) if self.plan.protocol.watch_test else None
-        seconds = self._train(model, folder, watch)
-        began = time.monotonic()
-        scores = folder.keep(self.scores(model))
-        return Outcome(picks, model, frozen, scores, watch.best() if watch else {}, seconds, time.monotonic() - began)
+        """Everything picked, trained and scored.
+
+        Raises:
+            ModelFault: The model reached for what is withheld, left settings or functions changed that all models share, or its
+                scores do not come from each image alone.
+        """
+        entry, kind, source = self.plan.entry, self.plan.kind, self.inputs.source
+        workshop = self.workshop(folder.path, folder.log) if self._picks else None
+        folds = workshop.folds if workshop is not None else ()
+        holders = [source, *(fold.data for fold in folds), *(fold.inputs.source for fold in folds)]
+        unlabelled = kind.protocol == "transductive"
+        with library_state.held(entry.name), withheld(entry.name, self.data, holders, unlabelled=unlabelled) as held:
+            picks = selection.Picks(self.plan.config) if workshop is None else selection.pick(workshop)
+            model = make_model(kind, picks.config, self.data, self.inputs, self.seed, self.device)
+            # Before the training, which may freeze a part for a while, or one that it is done with.
+            frozen = frozenset(name for name, p in model.named_parameters() if not p.requires_grad)
+            every = self.plan.protocol.watch_test
+            watch = TestWatch(lambda model: self._answers(model, held), every) if every else None
+            seconds = self._train(model, folder, watch)
+            began, before = time.monotonic(), fingerprint(model)
+            with held.scoring() as index:
+                rows = score_rows(model, source, index, self.device, folder.path)
+                again = rescore(model, source, index, rows, self.device)
+                evaluated = time.monotonic() - began
+                attributes = self._attributes(model, index)
+            if fingerprint(model) != before:
+                again = replace(again, fault="`scores` changes a parameter or a buffer of the model; let it change nothing")
+        if broken := ranks.agreed(again.broken):
+            raise ModelFault(entry.name, f"{broken} (zslkit check {entry.name} tries it)")
+        began, split, labels = time.monotonic(), self.data.split, self.data.labels
+        seen, unseen = (np.searchsorted(index, part) for part in (split.test_seen, split.test_unseen))
+        scores = folder.keep(
+            ScoreStream(
+                rows.batches(seen),
+                labels[split.test_seen],
+                rows.batches(unseen),
+                labels[split.test_unseen],
+                self.data.seen,
+                self.data.classes,
+            )
+        )
+        evaluated += time.monotonic() - began
+        if attributes is not None:
+            semantics = self.data.semantics
+            parts = attributes.batches(seen), attributes.batches(unseen)
+            folder.keep_attributes(pack(*parts, present_attributes(semantics.attributes), semantics.names))
+        return Outcome(picks, model, frozen, scores, watch.best() if watch else {}, again, seconds, evaluated)
 
     def work(self, folder: RunFolder, key: str) -> tuple[schema.RunRecord, Scores]:
-        started = now()
+        started, prints = now(), self.data.fingerprints()
         reset_peak(self.device)
-        done = self.outcome(folder)
+        try:
+            done = self.outcome(folder)
+        except ModelFault as error:  # which may know the class alone
+            raise ModelFault(self.plan.entry.name, error.reason) from error
+        if self.data.fingerprints() != prints:
+            reason = "it changes the dataset's labels, split or semantics in place; let it work on copies"
+            raise ModelFault(self.plan.entry.name, reason)
         picks, model, scores = done.picks, done.model, done.scores
         sets = checked_sets(*scores.sets())
         metrics, plain = measure(sets, picks.gamma), measure(sets)
-        self._keep_attributes(model, folder)
         weights.save(model, folder.weights)
         known.save(folder.path / known.FILE, self.data)
         costs = schema.Costs(
@@ -134,25 +181,24 @@ class Job:
             peak_memory_mb=peak_mb(self.device),
         )
         optimistic = {"H_gamma_on_test": peak(sets.curve())[1], **done.watched}
-        return self._record(key, picks, metrics, plain, optimistic, costs, started, folder.source), scores
+        scoring = schema.Scoring(rescored=done.again.images, moved=done.again.moved, drift=done.again.drift)
+        if scoring.remark:
+            self.reporter.note(f"{self.plan.entry.name}: {scoring.remark}")
+        return self._record(key, picks, metrics, plain, optimistic, costs, scoring, started, folder.source), scores
 
-    def scores(self, model: Model) -> ScoreStream:
-        split, labels = self.data.split, self.data.labels
-        seen, unseen = (score_batches(model, self.inputs.source, index, self.device) for index in (split.test_seen, split.test_unseen))
-        return ScoreStream(seen, labels[split.test_seen], unseen, labels[split.test_unseen], self.data.seen, self.data.classes)
+    def _answers(self, model: Model, held: Withheld) -> AnsweredSets:
+        """What the model says of both test sets, while it is being trained."""
+        with held.scoring() as index:
+            rows = score_rows(model, self.inputs.source, index, self.device)
+        labels, split = held.truth()
+        seen, unseen = ((rows.batches(np.searchsorted(index, part)), labels[part]) for part in (split.test_seen, split.test_unseen))
+        return answered_sets(*seen, *unseen, self.data.seen)
 
-    def _answers(self, model: Model) -> AnsweredSets:
-        coming = self.scores(model)
-        return answered_sets(coming.test_seen, coming.test_seen_labels, coming.test_unseen, coming.test_unseen_labels, coming.seen)
-
-    def _keep_attributes(self, model: Model, folder: RunFolder) -> None:
-        """Keep the model's attribute scores of the test sets, if it has some and the classes are described by attributes."""
-        semantics, split = self.data.semantics, self.data.split
-        if semantics.kind != "attributes":
-            return
-        seen, unseen = (attribute_batches(model, self.inputs.source, index, self.device) for index in (split.test_seen, split.test_unseen))
-        if seen is not None and unseen is not None:
-            folder.keep_attributes(pack(seen, unseen, present_attributes(semantics.attributes), semantics.names))
+    def _attributes(self, model: Model, index: NDArray[np.int64]) -> Rows | None:
+        """The model's attribute scores, if it has some, the classes are described by attributes, and this process writes them."""
+        if self.data.semantics.kind != "attributes" or not ranks.first():
+            return None
+        return attribute_rows(model, self.inputs.source, index, self.device)
 
     @property
     def _picks(self) -> bool:
@@ -196,6 +242,7 @@ class Job:
         plain: Metrics,
         optimistic: dict[str, float],
         costs: schema.Costs,
+        scoring: schema.Scoring,
         started: str,
         source: Mapping[str, str],
     ) -> schema.RunRecord:
@@ -264,6 +311,7 @@ class Job:
             optimistic=optimistic,
             per_class={c: None if np.isnan(a) else float(a) for c, a in zip(data.classes, metrics.per_class, strict=True)},
             costs=costs,
+            scoring=scoring,
             environment=environment(
                 str(self.device), torch.get_num_threads(), ranks.size(), deterministic=torch.are_deterministic_algorithms_enabled()
             ),
@@ -280,7 +328,8 @@ def _below(settings: Any, name: str) -> Any:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A trained model and its scores. watched: what was seen of the test sets on the way; times in seconds.
+    """A trained model and its scores. watched: what was seen of the test sets on the way; again: what came of scoring some images
+    twice; times in seconds.
 
     frozen: names of the parameters that the model keeps as they are.
     """
@@ -290,5 +339,6 @@ class Outcome:
     frozen: frozenset[str]
     scores: Scores
     watched: dict[str, float]
+    again: Rescored
     train_seconds: float
     eval_seconds: float

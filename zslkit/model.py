@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
+from zslkit import library_state as library_state  # taken before any model is imported
 from zslkit.backbones import Backbone
 from zslkit.config import Config, Input, TrainConfig
 from zslkit.errors import UserError

@@ -5,6 +5,7 @@ Listing reads the packages' metadata and imports nothing. An entry is imported w
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -107,10 +108,37 @@ class Registry:
     def load(self, name: str) -> tuple[Entry, Any]:
         """Find and import `name`. Raises UnknownName, NameClash or BrokenPlugin."""
         entry = self.find(name)
-        loaded = entry.load()
+        loaded = _unmoved(entry)
         if self._check is not None:
             self._check(entry, loaded)
         return entry, loaded
+
+
+_SPOILT: dict[str, str] = {}
+"""Module of an entry -> what importing it changed. It is imported once, and refused ever after."""
+
+
+def _unmoved(entry: Entry) -> Any:
+    """What the entry promises. Raises BrokenPlugin if importing it changes what all models share, and puts that back.
+
+    A command that has not imported torch makes no numbers, and is not slowed down by this.
+    """
+    module = entry.target.partition(":")[0]
+    if module in sys.modules or "zslkit.library_state" not in sys.modules:
+        loaded = entry.load()
+    else:
+        from zslkit.library_state import State, complaint
+
+        before = State()
+        try:
+            loaded = entry.load()
+        finally:
+            if moved := before.moved():
+                before.restore()
+                _SPOILT[module] = complaint(moved, "importing it")
+    if module in _SPOILT:
+        raise BrokenPlugin(entry, _SPOILT[module])
+    return loaded
 
 
 def refusing(check: Callable[[str, Any], object]) -> Callable[[Entry, Any], None]:

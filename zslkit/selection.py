@@ -19,10 +19,11 @@ from zslkit.evaluation.folds import Judged, together
 from zslkit.evaluation.gzsl import VALIDATION_NAMES, measure, peak
 from zslkit.evaluation.metrics import Curve
 from zslkit.evaluation.sets import answered_sets
-from zslkit.fitting import fit, make_model, score_batches
+from zslkit.fitting import fit, make_model
 from zslkit.model import GradientConfig, GradientModel, Model, ModelConfig
 from zslkit.progress import Reporter
 from zslkit.results.runs import TRIED
+from zslkit.scoring import score_both
 from zslkit.search import LOST, Point, Search, Tried, Tries, in_turn
 from zslkit.settings import Plan
 from zslkit.training import checkpoint
@@ -109,12 +110,10 @@ def pick(workshop: Workshop) -> Picks:
 
 def judge(workshop: Workshop, fold: Fold, model: Model) -> Judged:
     """What the fold says of the model as it is."""
-    data, source = fold.data, fold.inputs.source
-    seen, unseen = (
-        (score_batches(model, source, index, workshop.device), data.labels[index])
-        for index in (data.split.test_seen, data.split.test_unseen)
-    )
-    sets = answered_sets(*seen, *unseen, data.seen, VALIDATION_NAMES)
+    data, source, parts = fold.data, fold.inputs.source, (fold.data.split.test_seen, fold.data.split.test_unseen)
+    seen, unseen = score_both(model, source, *parts, workshop.device, workshop.folder)
+    of_seen, of_unseen = (data.labels[index] for index in parts)
+    sets = answered_sets(seen, of_seen, unseen, of_unseen, data.seen, VALIDATION_NAMES)
     if workshop.plan.protocol.calibration != "validation":
         return Judged(0.0, measure(sets).figures())
     curve = sets.curve()

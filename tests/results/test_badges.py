@@ -36,6 +36,12 @@ def test_the_marks_of_a_run_by_hand(make: Make) -> None:
     assert made.every_word == (*words, "resnet101.tv_in1k", "backbone frozen", "224 px", "split 50115011", "map", "attributes 5e3a5e3a")
 
 
+def test_scores_that_move_with_the_batch_are_told_beside_the_figures(make: Make) -> None:
+    said = {"rescored": 16, "moved": 1, "drift": 0.002}
+    assert badges_of(make(scoring=said)).notes == ("scores change by up to 0.2% with the batch",)
+    assert badges_of(make(scoring=said | {"moved": 0, "drift": 1e-6})).notes == ()
+
+
 @pytest.mark.parametrize(
     ("change", "kind", "value"),
     [

@@ -58,6 +58,9 @@ def main(parent: str, group: str, name: str) -> None:
     os.dup2(2, 1)
     verdict = Verdict()
     try:
+        if group == MODELS.group:
+            import zslkit.library_state  # noqa: F401  # with it, what importing a model changes is found
+
         next(r for r in (MODELS, DATASETS, TRACKERS) if r.group == group).load(name)
     except BrokenPlugin as error:
         verdict = Verdict(error.reason, traceback.format_exc())

@@ -94,6 +94,10 @@ def compare(
         found, missing = _standing(models, dataset, seeds, options, winning)
         _print(found, [], form, shown, missing)
         return 0
+    # Before any plugin runs, so that a run is held against what makes the tables of it as well.
+    from zslkit import as_papers_do, verdicts  # noqa: F401
+    from zslkit.results import comparison, tables  # noqa: F401
+
     find_trackers(options["trackers"])  # once, and not as a failure of each run
     results, failures = _run_all(models, dataset, seeds, state, spread, overrides=winning, **options)
     _print(results, failures, form, shown)

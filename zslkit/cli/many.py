@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -156,6 +157,8 @@ def _one_by_one(jobs: Sequence[Job], state: State, reporter: Reporter, spread: S
             if state.debug:
                 tell_traceback(error)
             failures.append(Failure(job, error, sentence(error, state)))
+            # What the error came through would keep the dataset of this run, test labels too, beside the runs that follow.
+            traceback.clear_frames(error.__traceback__)
     return results, failures
 
 

@@ -28,6 +28,7 @@ def run_lines(record: RunRecord, folder: Path, reused: bool) -> Iterator[str]:
         "protocol": protocol_words(record.protocol, record.elsewhere),
         "features": feature_words(record.features),
         **({"pretraining": record.model.pretraining_note} if record.model.pretraining_note else {}),
+        **({"scoring": record.scoring.remark} if record.scoring and record.scoring.remark else {}),
         **({"semantics": record.dataset.semantics} if record.dataset.semantics != "attributes" else {}),
         "time": _times(record),
         "run folder": f"{folder}{' (was there already; --again repeats it)' if reused else ''}",

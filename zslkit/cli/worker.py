@@ -200,11 +200,12 @@ def _done(order: Order) -> Answer:
 
 
 def _tried(number: int, point: Mapping[str, Any], arguments: Mapping[str, Any], site: Site, reporter: Wanted) -> Answer:
-    from zslkit import selection
+    from zslkit import library_state, selection
     from zslkit.determinism import deterministic
 
-    with deterministic(arguments.get("deterministic", False)):
-        tried = selection.try_point(_workshop(arguments, site, reporter), point)
+    workshop = _workshop(arguments, site, reporter)
+    with deterministic(arguments.get("deterministic", False)), library_state.held(str(arguments["model"])):
+        tried = selection.try_point(workshop, point)
     return Answer(number, sentence=tried.failed, figures=tried.figures)
 
 

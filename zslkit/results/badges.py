@@ -157,7 +157,7 @@ def badges_of(record: RunRecord) -> Badges:
         input=features.input,
         settings=bool(protocol.tuned),
         folds=protocol.folds,
-        notes=(record.model.pretraining_note,) if record.model.pretraining_note else (),
+        notes=tuple(filter(None, (record.model.pretraining_note, record.scoring.remark if record.scoring else ""))),
     )
 
 

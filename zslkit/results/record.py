@@ -17,6 +17,8 @@ SCHEMA: Final = 1
 
 PICKED: Final = "picked on validation"
 """The origin of a setting in older records, whose config holds what was picked in the place of what was asked for."""
+NOTED: Final = 1e-3
+"""Share of an image's spread of scores from which a difference is told; that of float32 is about a thousand times smaller."""
 
 Percent = Annotated[FiniteFloat, Field(ge=0, le=100)]
 Seconds = Annotated[FiniteFloat, Field(ge=0)]
@@ -157,6 +159,23 @@ class Costs(Part):
     peak_memory_mb: NonNegativeFloat | None = None
 
 
+class Scoring(Part):
+    """Test images that were scored twice, the second time alone and beside others.
+
+    rescored: how many. moved: how many of them got clearly other scores. drift: the largest difference of a score, as a
+    share of the spread of its image's scores.
+    """
+
+    rescored: NonNegativeInt
+    moved: NonNegativeInt
+    drift: Annotated[FiniteFloat, Field(ge=0)]
+
+    @property
+    def remark(self) -> str:
+        """What must stand with the figures; "" if there is nothing to say."""
+        return f"scores change by up to {self.drift:.1%} with the batch" if self.drift > NOTED else ""
+
+
 class Environment(Part):
     """The machine and the libraries. A library that is not installed is None.
 
@@ -184,7 +203,7 @@ class RunRecord(Part):
     gamma 0. optimistic: what picking on the test sets would give, as many papers print it ("best_epoch",
     "every", and figures), never a result of ours.
     per_class: class name -> accuracy among all classes in percent, None for a class without test images.
-    elsewhere: where the weights are from if another program trained them, else "".
+    elsewhere: where the weights are from if another program trained them, else "". scoring: None in a run that is older than it.
     """
 
     schema_version: Literal[1] = SCHEMA
@@ -203,6 +222,7 @@ class RunRecord(Part):
     optimistic: dict[str, FiniteFloat | int] | None = None
     per_class: dict[str, Percent | None]
     costs: Costs
+    scoring: Scoring | None = None
     environment: Environment
     git: GitState | None = None
     elsewhere: str = ""

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from zslkit.errors import TrainingError
-from zslkit.fitting import attribute_batches
+from zslkit.scoring import SCORE_BATCH, answer, attribute_batches
 from zslkit.testing.bench import CPU, Bench, difference, state_of
 from zslkit.testing.check import Failed, Skipped, check
 from zslkit.testing.declared import declared_inputs
+from zslkit.testing.shared import changes, plain_state
 
 RTOL, ATOL = 1e-4, 1e-5
 """How far scores may differ by the order of floating-point sums: relative, and as a share of the largest score."""
@@ -39,10 +40,12 @@ def scores_of_each_image(bench: Bench) -> None:
     trained, test = bench.trained(), bench.test
     together = bench.scores(trained)
     others = np.concatenate([test[:5], bench.dataset.split.trainval])
+    full = np.resize(np.concatenate([test, bench.dataset.split.trainval]), 3 * SCORE_BATCH)
     trials = {
         "the reversed order": bench.scores(trained, test[::-1].copy())[::-1],
         "batches of one image": np.concatenate([bench.scores(trained, test[i : i + 1]) for i in range(len(test))]),
         "other images in the batch": np.concatenate([bench.scores(trained, others)[:5], together[5:]]),
+        f"batches of {SCORE_BATCH} images, as a run has them,": bench.scores(trained, full)[: len(test)],
     }
     for trial, scores in trials.items():
         apart = float(np.abs(scores - together).max())
@@ -52,17 +55,33 @@ def scores_of_each_image(bench: Bench) -> None:
 
 @check(
     reason="Scoring is watched while a model trains; if it left a trace, watching would change the result.",
-    hint="change no parameter and no buffer in `scores`, and keep statistics only while self.training",
+    hint="change no parameter, no buffer, no counter and no input in `scores`, draw nothing at random, and keep statistics only while "
+    "self.training",
     after=[scores_shape],
 )
 def scoring_leaves_no_trace(bench: Bench) -> None:
     trained = bench.fit(bench.make())
+    model, source = trained.model, trained.inputs.source
     first = bench.scores(trained)
+    attributes, random = plain_state(model), torch.get_rng_state()  # after the first time, when a model may keep what it needs
     again = bench.scores(trained)
-    if changed := difference(trained.state, state_of(trained.model)):
+    if changed := difference(trained.state, state_of(model)):
         raise Failed(f"scoring changed the model: {changed}")
-    if not np.array_equal(first, again):
-        raise Failed(f"the same images scored twice differ by up to {float(np.abs(first - again).max()):.3g}")
+    for place in bench.test:
+        bench.scores(trained, np.array([place]))
+    last = bench.scores(trained)
+    if moved := changes(attributes, plain_state(model)):
+        raise Failed(f"scoring changed {moved[0]}")
+    if not torch.equal(random, torch.get_rng_state()):
+        raise Failed("scoring drew numbers from torch's generator")
+    for scores in (again, last):
+        if not np.array_equal(first, scores):
+            raise Failed(f"the same images scored twice differ by up to {float(np.abs(first - scores).max()):.3g}")
+    x = source.batch(bench.test)
+    given = x.clone()
+    answer(model, x)
+    if not torch.equal(x, given):
+        raise Failed("scoring changes its inputs in place")
 
 
 @check(

@@ -19,6 +19,7 @@ from zslkit.dataset import Dataset, Index
 from zslkit.errors import UserError
 from zslkit.fitting import fit, make_model, score
 from zslkit.layers import Layer, merge, nested
+from zslkit.library_state import State
 from zslkit.model import GradientModel, Model, ModelConfig
 from zslkit.progress import Silent
 from zslkit.testing.check import Failed
@@ -46,7 +47,7 @@ class Bench:
     """One model class on trial. What several checks need is trained once and only looked at.
 
     settings: the model's config by dotted key; they win over the class's `check_settings` and over the short training of the kit.
-    before: what models share, before this one was made. Raises UserError if the model has no such setting.
+    before, libraries: what models share, before this one was made. Raises UserError if the model has no such setting.
     """
 
     def __init__(self, kind: type[Model], name: str, settings: Mapping[str, Any] | None = None) -> None:
@@ -54,7 +55,7 @@ class Bench:
         self.dataset = tiny_dataset()
         self._given = [Layer(nested(kind.check_settings), "check_settings"), Layer(nested(settings or {}), "settings")]
         self._trained: dict[tuple[int, Input], Trained] = {}
-        self.before = shared_state(kind)
+        self.before, self.libraries = shared_state(kind), State()
         if settings:
             self._refuse_wrong_settings()
 
@@ -112,8 +113,14 @@ class Bench:
         checkpoint: Path | None = None,
         observer: Observer | None = None,
         told: Callable[[Mapping[str, Any]], None] | None = None,
+        withholds: bool = False,
     ) -> Trained:
-        """Train in place, as the harness does. told: is given every line of the log at once."""
+        """Train in place, as the harness does.
+
+        Args:
+            told: is given every line of the log at once.
+            withholds: as in a run, test images are out of reach; otherwise one check alone would say nothing of it.
+        """
         inputs, log = inputs or self.inputs(), cast(list[Mapping[str, Any]], [])
 
         def keep(**values: Any) -> None:
@@ -132,6 +139,7 @@ class Bench:
             name="train",
             checkpoint=checkpoint,
             observer=observer,
+            withholds=withholds,
         )
         return Trained(model, inputs, log, state_of(model))
 

@@ -92,6 +92,7 @@ class Trial:
         if which.name not in self._results:
             with generators_kept():
                 self._results[which.name] = self._run(which)
+            self.bench.libraries.restore()
         return self._results[which.name]
 
     def obstacle(self, which: Check) -> Result | None:

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zslkit import library_state
 from zslkit.dataset import Dataset, Index
-from zslkit.errors import ZslkitError
-from zslkit.testing.answers import scores_shape
+from zslkit.errors import ModelFault, ZslkitError
 from zslkit.testing.bench import Bench, difference
 from zslkit.testing.check import Failed, check
 from zslkit.testing.shared import changes, shared_state
@@ -24,7 +24,7 @@ from zslkit.training.view import Source
     reason="A figure on images that the model has seen in training is no test; a transductive model may see them, and never their labels.",
     hint="take inputs from the view's batch(), everything() and, if it is transductive, unlabelled() alone; what lies behind is not the "
     "model's",
-    after=[scores_shape],
+    after=[same_seed_same_model],
 )
 def never_sees_test_images(bench: Bench) -> str | None:
     inputs = bench.inputs()
@@ -36,6 +36,14 @@ def never_sees_test_images(bench: Bench) -> str | None:
         bench.fit(bench.make(inputs=guarded), inputs=guarded)
     if guard.touched:
         raise Failed(f"training asked for {len(guard.touched)} images of the test sets")
+    try:  # as a run does, where the dataset itself holds nothing of them
+        apart = bench.fit(bench.make(), withholds=True)
+    except ModelFault as fault:
+        raise Failed(fault.reason) from fault
+    except Exception as error:
+        raise Failed(f"it cannot be trained where test images are out of reach: {type(error).__name__}: {error}") from error
+    if unlike := difference(bench.trained().state, apart.state):
+        raise Failed(f"where labels of test images are out of reach its training ends elsewhere: {unlike}")
     if not transductive:
         return None
     dataset = _with_other_test_labels(bench.dataset)
@@ -113,7 +121,8 @@ def declared_protocol(bench: Bench) -> str | None:
 
 @check(
     reason="Runs of a comparison share one process; what one leaves behind must not reach the next.",
-    hint="keep state in the instance, copy mutable class attributes, and take random numbers in fit from a generator of trainer.seed",
+    hint="keep state in the instance, copy mutable class attributes, take random numbers in fit from a generator of trainer.seed, and "
+    "put back every setting of torch, NumPy and Python",
     after=[same_seed_same_model],
 )
 def no_global_state(bench: Bench) -> None:
@@ -126,5 +135,8 @@ def no_global_state(bench: Bench) -> None:
         random.seed(99 + seed)
         if unlike := difference(alone[seed], bench.fit(models[seed], seed).state):
             raise Failed(f"made beside another model and trained after it, it ends elsewhere than alone: {unlike}")
+    bench.score(models[0], bench.inputs())
+    if moved := [*bench.libraries.moved(), *library_state.BASE.moved()]:
+        raise Failed(f"making, training or scoring a model changes {moved[0]}, which all models share")
     if changed := changes(bench.before, shared_state(bench.kind)):
         raise Failed(f"making or training a model changes {changed[0]}, which all models share")

@@ -1,32 +1,44 @@
-"""What all models of a process share: generators, settings of the libraries, and the attributes of their classes."""
+"""What models of a process share: generators and attributes of their classes; and what a model keeps in attributes."""
 
 from __future__ import annotations
 
 import copy
 import random
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zslkit.model import Model
 
 
 def shared_state(kind: type[Model]) -> dict[str, Any]:
-    """By name: a copy of the data in the class and the bases that are not the harness's own, and settings of torch and NumPy."""
-    state: dict[str, Any] = {
-        "torch's default type": torch.get_default_dtype(),
-        "torch's number of threads": torch.get_num_threads(),
-        "whether torch records gradients": torch.is_grad_enabled(),
-        "whether torch is deterministic": torch.are_deterministic_algorithms_enabled(),
-        "NumPy's error handling": np.geterr(),
-    }
+    """By name: a copy of the data in the class and the bases that are not the harness's own."""
+    state: dict[str, Any] = {}
     for owner in kind.__mro__:
         if issubclass(owner, Model) and owner.__module__ != Model.__module__:
             state |= {f"{owner.__name__}.{name}": value for name, value in _data(owner).items()}
+    return state
+
+
+_PLAIN = (bool, int, float, complex, str, bytes, tuple, list, dict, set, np.ndarray, Tensor)
+_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
+
+
+def plain_state(model: Model) -> dict[str, Any]:
+    """By name: a copy of the numbers, texts and collections that the model and its parts hold beside parameters and buffers."""
+    state = {}
+    for place, module in model.named_modules():
+        for name, value in vars(module).items():
+            if name in _OF_EVERY_MODULE or not isinstance(value, _PLAIN):
+                continue
+            with suppress(Exception):  # what cannot be copied is held against nobody
+                kept = copy.deepcopy(value)
+                if _same(kept, value):  # not so where equal means the same object
+                    state[f"{place}.{name}" if place else f"self.{name}"] = kept
     return state
 
 

@@ -1,0 +1,326 @@
+"""Settings and functions that all models of a process share, as they were before any plugin, and who moved them.
+
+A plugin that changes one of them changes the numbers of the models beside it. `BASE` is taken when zslkit is imported, before
+plugins are; what a plugin does to it is told by the plugin's name and undone.
+"""
+
+from __future__ import annotations
+
+import builtins
+import copy
+import gc
+import logging
+import math
+import os
+import random
+import sys
+import warnings
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from zslkit.errors import ModelFault
+
+_Setter = Callable[[Any], object]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting. words: what messages call it; get: its value; put: sets it."""
+
+    words: str
+    get: Callable[[], Any]
+    put: _Setter
+
+
+def _attribute(words: str, holder: Any, name: str) -> Setting:
+    return Setting(words, lambda: getattr(holder, name), lambda value: setattr(holder, name, value))
+
+
+def _of_autocast(device: str) -> list[Setting]:
+    return [
+        Setting(
+            f"autocast of {device}",
+            lambda: torch.is_autocast_enabled(device),
+            lambda on: torch.set_autocast_enabled(device, on),
+        ),
+        Setting(
+            f"the type of autocast of {device}",
+            lambda: torch.get_autocast_dtype(device),
+            lambda dtype: torch.set_autocast_dtype(device, dtype),
+        ),
+    ]
+
+
+def _deterministic() -> tuple[bool, bool]:
+    return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+
+
+def _error_filters() -> tuple[Any, ...]:
+    # Filters that hide a warning move nothing, and many libraries add some when they are first used.
+    return tuple(entry for entry in warnings.filters if entry[0] == "error")
+
+
+def _put_error_filters(kept: tuple[Any, ...]) -> None:
+    warnings.filters[:] = [entry for entry in warnings.filters if entry[0] != "error" or entry in kept]  # type: ignore[index]
+
+
+def _hooks() -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(hooks) for hooks in _HOOKS)
+
+
+def _put_hooks(kept: tuple[tuple[int, ...], ...]) -> None:
+    for hooks, keys in zip(_HOOKS, kept, strict=True):
+        for key in set(hooks) - set(keys):
+            del hooks[key]
+
+
+def _flushes() -> bool:
+    """Whether numbers below the normal ones count as zero, for which torch has no getter."""
+    return float(torch.tensor(sys.float_info.min, dtype=torch.float64) / 2) == 0.0
+
+
+_CUDA, _CUDNN = torch.backends.cuda, torch.backends.cudnn
+_HOOKS: list[dict[int, Any]] = [
+    value
+    for name, value in vars(nn.modules.module).items()
+    if name.startswith("_global") and name.endswith("hooks") and isinstance(value, dict)
+]
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("torch's default type", torch.get_default_dtype, torch.set_default_dtype),
+    Setting(
+        "torch's default device",
+        torch.get_default_device,
+        lambda device: torch.set_default_device(None if device == torch.device("cpu") else device),
+    ),
+    Setting("torch's hooks of all modules", _hooks, _put_hooks),
+    Setting("whether torch records gradients", torch.is_grad_enabled, torch.set_grad_enabled),
+    Setting("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
+    Setting(
+        "whether torch is deterministic",
+        _deterministic,
+        lambda value: torch.use_deterministic_algorithms(value[0], warn_only=value[1]),
+    ),
+    Setting(
+        "the precision of torch's products of matrices",
+        torch.get_float32_matmul_precision,
+        torch.set_float32_matmul_precision,
+    ),
+    Setting("whether torch takes denormal numbers for zero", _flushes, torch.set_flush_denormal),
+    Setting("torch's search for anomalies", torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
+    *_of_autocast("cpu"),
+    *_of_autocast("cuda"),
+    _attribute("whether cuDNN is used", _CUDNN, "enabled"),
+    _attribute("cuDNN's benchmark", _CUDNN, "benchmark"),
+    _attribute("whether cuDNN is deterministic", _CUDNN, "deterministic"),
+    _attribute("TF32 of cuDNN", _CUDNN, "allow_tf32"),
+    _attribute("TF32 of CUDA's products of matrices", _CUDA.matmul, "allow_tf32"),
+    _attribute("reduced precision of float16 sums", _CUDA.matmul, "allow_fp16_reduced_precision_reduction"),
+    _attribute("reduced precision of bfloat16 sums", _CUDA.matmul, "allow_bf16_reduced_precision_reduction"),
+    Setting("the fast attention of CUDA", _CUDA.flash_sdp_enabled, _CUDA.enable_flash_sdp),
+    Setting("the lean attention of CUDA", _CUDA.mem_efficient_sdp_enabled, _CUDA.enable_mem_efficient_sdp),
+    Setting("the plain attention of CUDA", _CUDA.math_sdp_enabled, _CUDA.enable_math_sdp),
+    Setting("NumPy's error handling", np.geterr, lambda value: np.seterr(**value)),
+    Setting("warnings that are raised as errors", _error_filters, _put_error_filters),
+    Setting("the level that logging is silenced to", lambda: logging.root.manager.disable, logging.disable),
+    Setting("the level of the root logger", lambda: logging.root.level, logging.root.setLevel),
+    Setting("the working folder", os.getcwd, os.chdir),
+    Setting("Python's garbage collection", gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
+    Setting("Python's limit of recursion", sys.getrecursionlimit, sys.setrecursionlimit),
+)
+
+_OF_THE_USER = frozenset(
+    (
+        "torch's number of threads",
+        "whether torch is deterministic",
+        "cuDNN's benchmark",
+        "warnings that are raised as errors",
+        "the level that logging is silenced to",
+        "the level of the root logger",
+        "the working folder",
+        "Python's garbage collection",
+        "Python's limit of recursion",
+    )
+)
+"""Settings that a run takes as it finds them: its record says those that move bits."""
+
+_MODULES: tuple[ModuleType, ...] = (torch, torch.nn.functional, torch.nn.init, torch.linalg, torch.random, torch.cuda, torch.autograd)
+_MODULES += (np, np.random, np.linalg, random, math, builtins)
+_CLASSES: tuple[type, ...] = (torch.Tensor, nn.Module, nn.Linear, nn.Parameter, torch.Generator, torch.optim.Optimizer)
+
+
+def settings() -> dict[str, Any]:
+    """Every setting by its words; one that this torch does not know is left away."""
+    values = {}
+    for setting in SETTINGS:
+        try:
+            values[setting.words] = setting.get()
+        except (AttributeError, RuntimeError, OSError):
+            continue
+    return values
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a module or a class holds under a name: a function or class with its code, or a constant."""
+
+    holder: Any
+    name: str
+    value: Any
+    code: tuple[Any, Any] | None
+
+    @property
+    def where(self) -> str:
+        of = self.holder
+        return f"{of.__name__ if isinstance(of, ModuleType) else f'{of.__module__}.{of.__qualname__}'}.{self.name}"
+
+    def moved(self) -> bool:
+        if vars(self.holder).get(self.name) is not self.value:
+            return True
+        return self.code is not None and _code(self.value) != self.code
+
+    def restore(self) -> None:
+        setattr(self.holder, self.name, self.value)
+        if self.code is not None:
+            function = _plain(self.value)
+            function.__code__, function.__defaults__ = self.code
+
+
+def _plain(value: Any) -> Any:
+    """The function in a method of a class."""
+    if isinstance(value, (staticmethod, classmethod)):
+        return value.__func__
+    return value.fget if isinstance(value, property) else value
+
+
+def _code(value: Any) -> tuple[Any, Any] | None:
+    function = _plain(value)
+    return (function.__code__, function.__defaults__) if isinstance(function, FunctionType) else None
+
+
+def _holds(holders: Iterable[Any], constants: bool) -> list[Held]:
+    kinds = _CONSTANTS if constants else ()
+    return [
+        Held(holder, name, value, _code(value))
+        for holder in holders
+        for name, value in list(vars(holder).items())
+        if callable(_plain(value)) or (isinstance(value, kinds) and not name.startswith("__"))
+        if (holder, name) != (torch, "Storage")  # which is another class for each default type
+    ]
+
+
+_CONSTANTS = (bool, int, float, str, bytes, tuple, frozenset)
+
+
+def _own() -> list[Any]:
+    """The modules of zslkit that are there, and the classes in them."""
+    holders: list[Any] = []
+    for name, module in list(sys.modules.items()):
+        if name.split(".")[0] == "zslkit" and isinstance(module, ModuleType):
+            classes = [v for v in vars(module).values() if isinstance(v, type) and v.__module__ == name]
+            holders += [module, *classes]
+    return holders
+
+
+class State:
+    """Settings and functions at one moment.
+
+    Args:
+        own: functions and constants of zslkit itself too, so that what measures a model is known to be its own.
+    """
+
+    def __init__(self, own: bool = True) -> None:
+        self.settings = settings()
+        mine = _own() if own else []
+        self._held = [*_holds((*_MODULES, *_CLASSES), constants=False), *_holds(mine, constants=True)]
+        # A new name hides one of a base class, or a built-in; modules of others may grow.
+        self._names = [(holder, frozenset(vars(holder))) for holder in (*_CLASSES, *mine)]
+
+    def with_settings(self) -> State:
+        """The same with the settings of now."""
+        other = copy.copy(self)
+        other.settings = settings()
+        return other
+
+    def moved(self) -> list[str]:
+        """In words, what is not what it was."""
+        now = settings()
+        unlike = [words for words, value in self.settings.items() if words in now and now[words] != value]
+        return [*unlike, *(held.where for held in self._held if held.moved()), *(new.where for new in self._added())]
+
+    def _added(self) -> list[Held]:
+        return [
+            Held(holder, name, value, None)
+            for holder, names in self._names
+            for name, value in list(vars(holder).items())
+            if name not in names and callable(_plain(value))
+        ]
+
+    def restore(self) -> None:
+        """Make all of it what it was."""
+        self.put_settings()
+        for held in self._held:
+            if held.moved():
+                held.restore()
+        for new in self._added():
+            delattr(new.holder, new.name)
+
+    def put_settings(self, leave: Collection[str] = ()) -> None:
+        """Set the settings alone, without those to be left."""
+        now = settings()
+        for setting in SETTINGS:
+            words = setting.words
+            if words in self.settings and now.get(words) != self.settings[words] and words not in leave:
+                setting.put(self.settings[words])
+
+
+BASE = State(own=False)
+"""As it was when this module was imported, before any model was."""
+
+
+_latest: list[tuple[int, State]] = []
+
+
+def _now() -> State:
+    """The state of now; the one that was taken last if nothing is different, since taking it is slower than comparing."""
+    count = sum(name.startswith("zslkit") for name in list(sys.modules))
+    if _latest and _latest[0][0] == count and not _latest[0][1].moved():
+        return _latest[0][1]
+    _latest[:] = [(count, State())]
+    return _latest[0][1]
+
+
+@contextmanager
+def held(who: str) -> Iterator[None]:
+    """Within it code of the model `who` runs. It begins with the settings of BASE, and afterwards all is as it was before.
+
+    Raises:
+        ModelFault: The model left something changed.
+    """
+    before = _now()
+    BASE.put_settings(leave=_OF_THE_USER)
+    start = before.with_settings()
+    try:
+        yield
+    except Exception as error:
+        if (moved := start.moved()) and not isinstance(error, ModelFault):
+            raise ModelFault(who, complaint(moved)) from error
+        raise
+    else:
+        if moved := start.moved():
+            raise ModelFault(who, complaint(moved))
+    finally:
+        before.restore()
+
+
+def complaint(moved: Sequence[str], what: str = "it") -> str:
+    """What was changed, in words that follow the model's name. what: what changed it."""
+    more = f" and {len(moved) - 1} more" if len(moved) > 1 else ""
+    return f"{what} changes {moved[0]}{more}, which all models of the process share; let it put back what it changes, as a context manager does"
