@@ -11,7 +11,7 @@ from torch.nn import functional as F_
 
 from baselines.attribute_maps import compactness, decorrelation
 from zslkit.config import TrainConfig
-from zslkit.errors import UserError
+from zslkit.errors import UserError, did_you_mean
 from zslkit.functional import whole_sum
 from zslkit.model import AttentionMaps, GradientConfig, GradientModel, Task
 
@@ -34,7 +34,8 @@ class APNConfig(GradientConfig):
     equations: "paper" as printed, or "released" as the authors' program has them. They part ways in three terms:
 
     - cross entropy: of the scores; the program takes softmaxed scores for logits;
-    - decorrelation: sum over groups and channels of norms; the program takes one norm per group;
+    - decorrelation: sum over groups and channels of norms; the program takes one norm per group, and on CUB counts the part
+      belly twice and others never (parts);
     - compactness: weighted by the similarity M; the program weighs by sigmoid(M), which no position can make negative.
 
     The published weights belong to the program's terms.
@@ -44,6 +45,9 @@ class APNConfig(GradientConfig):
     pooling: Literal["average", "max"] = Field("average", description="how the global attribute scores pool their map")
     output: Literal["softmax", "scores"] = Field("softmax", description="what calibrated stacking works on")
     use_groups: bool = Field(True, description="decorrelate between the dataset's attribute groups; no: one group of all")
+    parts: tuple[str, ...] = Field(
+        (), description="names of groups to decorrelate, each as often as it is named; none: every group of the dataset once"
+    )
     w_attribute: float = Field(0.01, ge=0, description="regression of the global attribute scores")
     w_local_attribute: float = Field(0.1, ge=0, description="regression of the local attribute scores")
     w_local_class: float = Field(0.0, ge=0, description="cross entropy of the local scores, as the released CUB and SUN runs have it")
@@ -90,7 +94,7 @@ class APN(GradientModel):
         shape = (task.n_attributes, task.map_shape[0])
         self.V = nn.Parameter(2e-4 * torch.rand(shape))
         self.P = nn.Parameter(2e-4 * torch.rand(shape))
-        self.groups = list(task.groups.values()) if config.use_groups and task.groups else [tuple(range(task.n_attributes))]
+        self.groups = attribute_groups(config, task)
         # The place of each class among the seen ones: training knows no others.
         self.register_buffer("column", self.seen.long().cumsum(0) - 1, persistent=False)
         if self.backbone is not None:
@@ -147,16 +151,20 @@ class APN(GradientModel):
             terms["attribute"] = cfg.w_attribute * F_.mse_loss(g, target)
         if cfg.w_local_attribute:
             terms["local_attribute"] = cfg.w_local_attribute * F_.mse_loss(local, target)
-        per_channel = cfg.equations == "paper"
         if cfg.w_decorrelation:
-            terms["decorrelation"] = cfg.w_decorrelation * decorrelation(self.P, self.groups, per_channel)
+            terms["decorrelation"] = cfg.w_decorrelation * self._decorrelation(self.P)
         if cfg.w_global_decorrelation:
-            terms["global_decorrelation"] = cfg.w_global_decorrelation * decorrelation(self.V, self.groups, per_channel)
+            terms["global_decorrelation"] = cfg.w_global_decorrelation * self._decorrelation(self.V)
         if cfg.w_compactness:
             weight = M if cfg.equations == "paper" else M.sigmoid()
             # the one term that is a sum over the batch and no mean
             terms["compactness"] = cfg.w_compactness * whole_sum(compactness(weight, M.argmax(dim=2), size))
         return terms
+
+    def _decorrelation(self, table: Tensor) -> Tensor:
+        # The program adds 1e-8 to the squares of each channel where there are groups, and nothing to the norm of the whole matrix.
+        released = self.config.equations == "released"
+        return decorrelation(table, self.groups, not released, 0.0 if released and len(self.groups) == 1 else 1e-8)
 
     def _cross_entropy(self, attribute_scores: Tensor, label: Tensor) -> Tensor:
         """Over the seen classes alone. attribute_scores (B, A), label (B,) ids of all classes."""
@@ -164,6 +172,16 @@ class APN(GradientModel):
         if self.config.equations == "released":
             z = z.softmax(dim=1)
         return F_.cross_entropy(z, self.column[label])
+
+
+def attribute_groups(config: APNConfig, task: Task) -> list[tuple[int, ...]]:
+    """The groups that decorrelation counts. Raises UserError for a part that the dataset has no group of."""
+    if not config.use_groups or not task.groups:
+        return [tuple(range(task.n_attributes))]
+    for part in config.parts:
+        if part not in task.groups:
+            raise UserError(f"apn: parts names {part!r}, and {task.dataset} has no such attribute group{did_you_mean(part, task.groups)}")
+    return [task.groups[part] for part in config.parts or task.groups]
 
 
 def freeze(backbone: nn.Module, beginnings: tuple[str, ...]) -> None:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 
-def decorrelation(P: Tensor, groups: list[tuple[int, ...]], per_channel: bool = True) -> Tensor:
-    """Sum over groups l and channels d of the L2 norm of the entries P[l, d] (section 3.2, attribute decorrelation).
+def decorrelation(P: Tensor, groups: Sequence[tuple[int, ...]], per_channel: bool = True, epsilon: float = 0.0) -> Tensor:
+    """Sum over groups l and channels d of the L2 norm of the entries P[l, d] (Xu et al. 2020, section 3.2).
 
-    P (A, D). It lets the attributes of one group share channels and makes groups compete for them. Not per channel:
-    sum over groups of one norm, as the authors' program has it. 1e-8 inside the root keeps the gradient finite at 0.
+    It lets the attributes of one group share channels and makes groups compete for them.
+
+    Args:
+        P: Prototypes or queries (A, D).
+        groups: Attribute ids of each group; one that stands twice counts twice.
+        per_channel: False for one norm per group, over its attributes and channels.
+        epsilon: Added to the square of each channel.
     """
-    squares = torch.stack([P[list(group)].square().sum(dim=0) for group in groups])  # (L, D)
-    return ((squares if per_channel else squares.sum(dim=1)) + 1e-8).sqrt().sum()
+    squares = torch.stack([P[list(group)].square().sum(dim=0) for group in groups]) + epsilon  # (L, D)
+    squares = squares if per_channel else squares.sum(dim=1)
+    # The root has no gradient at 0: there it is taken as 0.
+    return torch.where(squares > 0, squares, 1.0).sqrt().mul(squares > 0).sum()
 
 
 def compactness(weight: Tensor, peak: Tensor, size: tuple[int, int]) -> Tensor:

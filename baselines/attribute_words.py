@@ -14,8 +14,8 @@ from zslkit.model import Task
 Words = Literal["given", "random"]
 
 
-def attribute_words(model: str, task: Task, how: Words, width: int) -> Tensor:
-    """V (A, W): the dataset's word vectors, L2-normalised per attribute, or N(0, 1) of that width.
+def attribute_words(model: str, task: Task, how: Words, width: int, unit: bool = True) -> Tensor:
+    """V (A, W): the dataset's word vectors, L2-normalised per attribute (unit) or as they are, or N(0, 1) of that width.
 
     Raises UserError that names the model if they are to be given and the dataset has none.
     """
@@ -23,4 +23,5 @@ def attribute_words(model: str, task: Task, how: Words, width: int) -> Tensor:
         return torch.randn(task.n_attributes, width)
     if task.word_vectors is None:
         raise UserError(f"{task.dataset} has no word vectors of its attributes and {model} starts from them; set word_vectors=random")
-    return F_.normalize(torch.from_numpy(task.word_vectors).float(), dim=1)
+    words = torch.from_numpy(task.word_vectors).float()
+    return F_.normalize(words, dim=1) if unit else words

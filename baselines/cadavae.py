@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import math
+from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from baselines.generative import Generative, GenerativeConfig, descend, drawn, of_each
-from baselines.vae import Posterior, divergence, draw, l1, wasserstein
+from baselines.generative import Generative, GenerativeConfig, SoftmaxConfig, descend, drawn, normal, of_each
+from baselines.vae import Posterior, divergence, l1, wasserstein
 from zslkit.config import Config
 from zslkit.model import Kept, Task, Trainer
 
@@ -44,8 +46,21 @@ class Alignment(WarmUp):
     end: int = Field(22, ge=0)
 
 
+class CADAVAESoftmaxConfig(SoftmaxConfig):
+    """The classifier of the authors' program."""
+
+    epochs: int = Field(23, ge=1)
+    batch_size: int = Field(32, ge=1)
+
+
 class CADAVAEConfig(GenerativeConfig):
-    """Settings of CADA-VAE."""
+    """Settings of CADA-VAE; the defaults are those of the authors' program, which are the same for all datasets."""
+
+    noise: Literal["released", "textbook"] = Field(
+        "released",
+        description="released: sigma^2 times one number for all latent dimensions of an image; textbook: sigma times one for each",
+    )
+    classifier: CADAVAESoftmaxConfig = CADAVAESoftmaxConfig()
 
     epochs: int = Field(100, ge=1)
     batch_size: int = Field(50, ge=1)
@@ -70,9 +85,14 @@ class CADAVAE(Generative):
         + gamma * (|x - D_x(z_a)|_1 + |a - D_a(z_x)|_1)                      cross-reconstruction
         + delta * (||mu_x - mu_a||^2 + ||sigma_x - sigma_a||^2)^(1/2)        alignment: 2-Wasserstein distance
 
-    summed over dimensions, averaged over the batch; z_x ~ q(z|x) and z_a ~ q(z|a) of the same image's class, (B, L). The three
-    weights warm up over epochs. The softmax is trained on latents: of the seen classes drawn from q(z|x) of their images, of the unseen
-    ones from q(z|a); a test image is answered at mu_x.
+    summed over dimensions and the batch; z_x and z_a are drawn from q(z|x) and q(z|a) of the same image's class, (B, L). The
+    three weights warm up over epochs. The softmax is trained on latents, each drawn once: of the seen classes from q(z|x) of their
+    first images, of the unseen ones from q(z|a); a test image is answered at mu_x.
+
+    The authors' program draws z = mu + sigma^2 * e with one number e ~ N(0, 1) for all dimensions of an image; with the usual
+    mu + sigma * e and a number for each dimension (noise=textbook) the posterior nearly collapses under the released weights.
+
+    Start: Xavier uniform with gain 1/2 and biases 0, the classifier too. Adam with AMSGrad.
     """
 
     inputs = ("pooled",)
@@ -113,7 +133,11 @@ class CADAVAE(Generative):
         self.encode_a = Encoder(task.n_attributes, config.attribute_encoder, latent)
         self.decode_x = decoder(latent, config.feature_decoder, width)
         self.decode_a = decoder(latent, config.attribute_decoder, task.n_attributes)
-        self.classifier = self.softmax(latent)
+        self.classifier = nn.Linear(latent, task.n_classes)
+        for part in self.modules():
+            if isinstance(part, nn.Linear):
+                nn.init.xavier_uniform_(part.weight, gain=0.5)
+                nn.init.zeros_(part.bias)
 
     def space(self, x: Tensor) -> Tensor:
         mu: Tensor = self.encode_x(x)[0]
@@ -122,14 +146,16 @@ class CADAVAE(Generative):
     def learn(self, x: Tensor, label: Tensor, trainer: Trainer, random: torch.Generator) -> None:
         config = self.config
         networks = nn.ModuleList([self.encode_x, self.encode_a, self.decode_x, self.decode_a])
-        optimizer = torch.optim.Adam(networks.parameters(), lr=config.lr)
-        steps = max(1, len(x) // config.batch_size)
+        optimizer = torch.optim.Adam(networks.parameters(), lr=config.lr, amsgrad=True)
+        steps = math.ceil(len(x) / config.batch_size)
         keeps: dict[str, Kept] = {"networks": networks, "optimizer": optimizer, "random": random}
         for epoch in (stage := trainer.stage("vae", config.epochs, keeps, steps=steps, mend="lower lr")):
             weights = {key: warm_up.at(epoch) for key, warm_up in self.warm_ups.items()}
             for _ in range(steps):
                 index = drawn(len(x), config.batch_size, random)
-                terms = self.terms(x[index], self.attributes[label[index]], random, skip=[k for k, w in weights.items() if w == 0])
+                noise = self.noise(len(index), random), self.noise(len(index), random)
+                idle = [key for key, weight in weights.items() if weight == 0]
+                terms = self.terms(x[index], self.attributes[label[index]], noise, skip=idle)
                 stage.step(**terms)
                 descend(optimizer, torch.stack([weights.get(key, 1.0) * term for key, term in terms.items()]).sum())
 
@@ -138,14 +164,17 @@ class CADAVAE(Generative):
         """By term, what its weight does; the reconstruction's is 1."""
         return {"divergence": self.config.beta, "cross": self.config.cross, "alignment": self.config.alignment}
 
-    def terms(self, x: Tensor, a: Tensor, random: torch.Generator, skip: list[str] | None = None) -> dict[str, Tensor]:
-        """The terms before they are weighed, scalars; skip: those that have no weight yet and need not be computed.
+    def terms(self, x: Tensor, a: Tensor, noise: tuple[Tensor, Tensor], skip: Sequence[str] = ()) -> dict[str, Tensor]:
+        """The terms before they are weighed, scalars.
 
-        x (B, D) scaled features; a (B, A) the attributes of their classes.
+        Args:
+            x: Scaled features (B, D).
+            a: Attributes of their classes (B, A).
+            noise: Of z_x and of z_a, as `self.noise` draws it.
+            skip: Terms that have no weight yet and need not be computed.
         """
-        skip = skip or []
         posterior_x, posterior_a = self.encode_x(x), self.encode_a(a)
-        z_x, z_a = draw(posterior_x, random), draw(posterior_a, random)
+        z_x, z_a = self.latents(posterior_x, noise[0]), self.latents(posterior_a, noise[1])
         terms = {"reconstruction": l1(self.decode_x(z_x), x) + l1(self.decode_a(z_a), a)}
         if "divergence" not in skip:
             terms["divergence"] = divergence(posterior_x) + divergence(posterior_a)
@@ -153,13 +182,22 @@ class CADAVAE(Generative):
             terms["cross"] = l1(self.decode_x(z_a), x) + l1(self.decode_a(z_x), a)
         if "alignment" not in skip:
             terms["alignment"] = wasserstein(posterior_x, posterior_a)
-        return terms
+        return {name: len(x) * mean for name, mean in terms.items()}
+
+    def noise(self, rows: int, random: torch.Generator) -> Tensor:
+        """Standard normal numbers (rows, 1) as released, (rows, L) as in textbooks."""
+        return normal(rows, 1 if self.config.noise == "released" else self.config.latent, random)
+
+    def latents(self, posterior: Posterior, noise: Tensor) -> Tensor:
+        """z (B, L), drawn with that noise."""
+        mu, log_variance = posterior
+        return mu + (log_variance if self.config.noise == "released" else log_variance / 2).exp() * noise
 
     def lesson(self, x: Tensor, label: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
         seen = of_each(self.seen.nonzero().flatten(), self.config.seen_latents)
         unseen = of_each((~self.seen).nonzero().flatten(), self.config.unseen_latents)
-        images = x[image_of_each(label, seen, random)]
-        latents = [draw(self.encode_x(images), random), draw(self.encode_a(self.attributes[unseen]), random)]
+        posteriors = self.encode_x(x[first_images(label, seen)]), self.encode_a(self.attributes[unseen])
+        latents = [self.latents(p, self.noise(len(p[0]), random)) for p in posteriors]
         return torch.cat(latents), torch.cat([seen, unseen])
 
 
@@ -168,11 +206,12 @@ class Encoder(nn.Module):
 
     def __init__(self, width: int, hidden: int, latent: int) -> None:
         super().__init__()
-        self.hidden, self.out = nn.Linear(width, hidden), nn.Linear(hidden, 2 * latent)
+        self.hidden = nn.Linear(width, hidden)
+        self.mu, self.log_variance = nn.Linear(hidden, latent), nn.Linear(hidden, latent)
 
     def forward(self, x: Tensor) -> Posterior:
-        mu, log_variance = self.out(torch.relu(self.hidden(x))).chunk(2, dim=1)
-        return mu, log_variance
+        h = torch.relu(self.hidden(x))
+        return self.mu(h), self.log_variance(h)
 
 
 def decoder(latent: int, hidden: int, width: int) -> nn.Sequential:
@@ -180,11 +219,15 @@ def decoder(latent: int, hidden: int, width: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, width))
 
 
-def image_of_each(label: Tensor, wanted: Tensor, random: torch.Generator) -> Tensor:
-    """The place of an image of each wanted class, drawn with replacement, (M,). label (N,) of all images; wanted (M,), each among them."""
+def first_images(label: Tensor, wanted: Tensor) -> Tensor:
+    """Places (M,) of images: each class's first ones in order, over again where more are wanted than there are.
+
+    label (N,) of all images; wanted (M,) classes in blocks, each with an image.
+    """
     order = label.argsort(stable=True)
     counts = torch.bincount(label, minlength=int(wanted.max()) + 1)
     first = counts.cumsum(dim=0) - counts
-    share = torch.rand(len(wanted), generator=random, device=random.device, dtype=torch.float64)
-    place: Tensor = order[first[wanted] + (share * counts[wanted]).long()]
+    _, block, sizes = wanted.unique_consecutive(return_inverse=True, return_counts=True)
+    within = torch.arange(len(wanted), device=wanted.device) - (sizes.cumsum(dim=0) - sizes)[block]
+    place: Tensor = order[first[wanted] + within % counts[wanted]]
     return place

@@ -11,8 +11,8 @@ from zslkit.errors import TrainingError
 
 STEPS = 200
 """L-BFGS steps at most. The loss is convex, so what is left after them is small and is logged."""
-TOLERANCE = 1e-6
-"""Largest entry of the gradient of the mean loss at which the search is over."""
+TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-11}
+"""Largest entry of the gradient of the mean loss at which the search is over, by the type it is computed in."""
 
 
 def minimise(
@@ -26,7 +26,12 @@ def minimise(
     W = torch.zeros(x.shape[1], outputs, dtype=x.dtype, device=x.device, requires_grad=True)
     b = torch.zeros(outputs, dtype=x.dtype, device=x.device, requires_grad=offset)
     search = torch.optim.LBFGS(
-        [W, b] if offset else [W], max_iter=STEPS, history_size=10, tolerance_grad=TOLERANCE, line_search_fn="strong_wolfe"
+        [W, b] if offset else [W],
+        max_iter=STEPS,
+        history_size=10,
+        tolerance_grad=TOLERANCE[x.dtype],
+        tolerance_change=1e-9 if x.dtype == torch.float32 else 0.0,
+        line_search_fn="strong_wolfe",
     )
 
     def closure() -> Tensor:

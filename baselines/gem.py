@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F_
@@ -31,36 +32,35 @@ class GEMConfig(GradientConfig):
     """Settings of GEM-ZSL. Weights of 0 switch a term off; the defaults are those of the released CUB run."""
 
     scale: float = Field(20.0, gt=0, description="of the cosine between embedding and class attributes")
-    w_attribute: float = Field(1.0, ge=0, description="regression of each attribute's largest answer")
+    std: float = Field(1.0, gt=0, description="standard deviation of V and E at the start")
+    w_attribute: float = Field(1.0, ge=0, description="regression of each attribute's largest share of attention")
     w_decorrelation: float = Field(0.1, ge=0, description="group decorrelation of the attribute queries")
     w_compactness: float = Field(0.2, ge=0, description="compactness of the attention maps")
     use_groups: bool = Field(True, description="decorrelate between the dataset's attribute groups; no: one group of all")
-    hidden: int = Field(512, ge=1, description="hidden units of the word encoder")
     word_vectors: Words = Field("given", description="what the word encoder reads; random needs no word vectors")
     word_dim: int = Field(300, ge=1, description="width of the word vectors if they are random")
     train: GEMTrainConfig = GEMTrainConfig()
 
 
 class GEMZSL(GradientModel):
-    """A feature map f (D, H, W), the backbone trained with it or frozen, and attribute word vectors w_i (W,), fixed.
+    """A feature map f (D, H, W), the backbone trained with it or frozen, and attribute word vectors w_i (W,), as they are and fixed.
 
-        g = V GAP(f)                        global attribute scores, V (A, D), GAP the mean over positions
-        z_k = scale * cos(g, a_k)           class score
-        q_i = E2 relu(E1 w_i)               attribute i as a query, E1 (hidden, W), E2 (D, hidden)
-        M_i = <f, q_i> at each position     the answers to attribute i
-        l_i = max over positions of M_i     local attribute score
-        A_i = softmax over positions of M_i attention map
+        g = V GAP(f)                          global attribute scores, V (A, D), GAP the mean over positions
+        z_k = scale * n(g) . n(a_k)           class score, n(v) = v / (||v|| + 1e-5)
+        q_i = E w_i                           attribute i as a query, E (D, W)
+        A_i = softmax over positions of <f, q_i>    attention map
+        l_i = max over positions of A_i       local attribute score, between 0 and 1
 
     Loss: cross entropy of z over the seen classes
         + w_attribute * mean squared error of l and the true class's attributes
-        + w_decorrelation * mean over channels of the sum over attribute groups of the norm of q in that channel
-        + w_compactness * mean over images and attributes of sum over positions of A_i * squared distance to the largest
-          answer's, in diagonals of the map.
+        + w_decorrelation * mean over attribute groups and channels of the norm of the group's q in that channel
+        + w_compactness * mean over images, attributes and positions of A_i * squared distance to its peak, in cells.
+
+    Start: V, E ~ N(0, std^2), with std 1 in the authors' program.
 
     The local part serves training alone: it shapes the map that g reads if the backbone is trained (features.input=image).
-    On frozen maps nothing connects it with the class scores, so there it only gives attention maps. Taking means is ours
-    (so that a weight says the same for maps of any size), and so are the word encoder's depth and the softmax in A. The
-    paper's gaze data are not used.
+    On frozen maps nothing connects it with the class scores, so there the model is one linear map of pooled features. The
+    paper's gaze data are not used, in the authors' program neither.
     """
 
     inputs = ("image", "map")
@@ -78,9 +78,9 @@ class GEMZSL(GradientModel):
         if task.map_shape is None:
             raise UserError(f"{task.dataset}: gemzsl looks for attributes and needs images or feature maps; set features.input=map")
         depth = task.map_shape[0]
-        words = attribute_words("gemzsl", task, config.word_vectors, config.word_dim)
-        self.V = nn.Linear(depth, task.n_attributes, bias=False)
-        self.E = nn.Sequential(nn.Linear(words.shape[1], config.hidden, bias=False), nn.ReLU(), nn.Linear(config.hidden, depth, bias=False))
+        words = attribute_words("gemzsl", task, config.word_vectors, config.word_dim, unit=False)
+        self.V = nn.Parameter(config.std * torch.randn(task.n_attributes, depth))
+        self.E = nn.Parameter(config.std * torch.randn(depth, words.shape[1]))
         self.register_buffer("words", words)
         self.groups = list(task.groups.values()) if config.use_groups and task.groups else [tuple(range(task.n_attributes))]
 
@@ -94,28 +94,37 @@ class GEMZSL(GradientModel):
         terms = {"cross_entropy": F_.cross_entropy(z, label)}
         if not (cfg.w_attribute or cfg.w_decorrelation or cfg.w_compactness):
             return terms
-        q = self.E(self.words)
-        M = (q @ f.flatten(2)).float()
+        q = self.words @ self.E.T
+        A = self.maps(f, q)
         if cfg.w_attribute:
-            terms["attribute"] = cfg.w_attribute * F_.mse_loss(M.amax(dim=2), self.attributes[label])
+            terms["attribute"] = cfg.w_attribute * F_.mse_loss(A.amax(dim=2), self.attributes[label])
         if cfg.w_decorrelation:
-            terms["decorrelation"] = cfg.w_decorrelation * decorrelation(q.float(), self.groups) / q.shape[1]
+            terms["decorrelation"] = cfg.w_decorrelation * decorrelation(q, self.groups) / (len(self.groups) * q.shape[1])
         if cfg.w_compactness:
-            height, width = f.shape[2:]
-            spread = compactness(M.softmax(dim=2), M.argmax(dim=2), (height, width))
-            terms["compactness"] = cfg.w_compactness * spread / (M.shape[0] * M.shape[1] * (height**2 + width**2))
+            spread = compactness(A, A.detach().argmax(dim=2), (f.shape[2], f.shape[3]))
+            terms["compactness"] = cfg.w_compactness * spread / A.numel()
         return terms
+
+    def maps(self, f: Tensor, q: Tensor) -> Tensor:
+        """The attention maps A (B, A, R) of maps f (B, D, H, W) and queries q (A, D), at least in float32."""
+        M = q @ f.flatten(2)
+        return M.to(torch.promote_types(M.dtype, torch.float32)).softmax(dim=2)
 
     def global_scores(self, f: Tensor) -> Tensor:
         """g (B, A) of maps f (B, D, H, W)."""
-        return self.V(f.mean(dim=(2, 3)))  # type: ignore[no-any-return]
+        return f.mean(dim=(2, 3)) @ self.V.T
 
     def class_scores(self, g: Tensor) -> Tensor:
-        """scale * cos(g, a_k), (B, C), of g (B, A)."""
-        return self.config.scale * F_.normalize(g, dim=1) @ F_.normalize(self.attributes, dim=1).T
+        """scale * n(g) . n(a_k), (B, C), of g (B, A)."""
+        return self.config.scale * _shortened(g) @ _shortened(self.attributes).T
 
     def attention(self, x: Tensor) -> dict[str, AttentionMaps]:
-        """Each attribute's answers M_i, unbounded, and the global attribute scores that decide."""
+        """The attention maps A_i, which sum to 1 over positions, and the global attribute scores that decide."""
         f = self.embed(x)
-        maps = (self.E(self.words) @ f.flatten(2)).view(len(f), -1, *f.shape[2:])
+        maps = self.maps(f, self.words @ self.E.T).view(len(f), -1, *f.shape[2:])
         return {"attributes": AttentionMaps(maps, self.global_scores(f))}
+
+
+def _shortened(v: Tensor) -> Tensor:
+    """n(v) of each row: nearly of unit length."""
+    return v / (v.norm(dim=1, keepdim=True) + 1e-5)

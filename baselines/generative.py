@@ -19,11 +19,12 @@ from zslkit.model import Kept, Model, ModelConfig, Task, Trainer, TrainingView
 
 
 class SoftmaxConfig(Config):
-    """How a linear softmax classifier is trained, by Adam on batches that are drawn with replacement."""
+    """How a linear softmax classifier is trained: by Adam on shuffled batches, a last one that is not full left out."""
 
     epochs: int = Field(25, ge=1)
     batch_size: int = Field(256, ge=1)
     lr: float = Field(1e-3, gt=0)
+    beta1: float = Field(0.5, ge=0, lt=1, description="of Adam")
     decay: float = Field(0.0, ge=0, description="L2 penalty of its weights, against the mean cross entropy")
 
 
@@ -106,13 +107,15 @@ def train_softmax(
     classifier: nn.Linear, x: Tensor, target: Tensor, config: SoftmaxConfig, trainer: Trainer, random: torch.Generator, name: str
 ) -> None:
     """Train in place on inputs x (M, E) and targets (M,), as a stage of that name."""
-    optimizer = torch.optim.Adam(classifier.parameters(), lr=config.lr)
-    steps = max(1, len(x) // config.batch_size)
+    optimizer = torch.optim.Adam(classifier.parameters(), lr=config.lr, betas=(config.beta1, 0.999))
+    size = min(config.batch_size, len(x))
+    steps = len(x) // size
     keeps: dict[str, Kept] = {"classifier": classifier, "optimizer": optimizer, "random": random}
     stage = trainer.stage(name, config.epochs, keeps, steps=steps, mend="lower classifier.lr")
     for _ in stage:
-        for _ in range(steps):
-            index = drawn(len(x), config.batch_size, random)
+        order = torch.randperm(len(x), generator=random, device=random.device)
+        for i in range(steps):
+            index = order[i * size : (i + 1) * size]
             loss = F.cross_entropy(classifier(x[index]), target[index])
             stage.step(cross_entropy=loss)
             descend(optimizer, loss + config.decay / 2 * classifier.weight.square().sum())

@@ -9,14 +9,30 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from baselines.pooled import PooledConfig, Scaling
+from baselines.pooled import PooledConfig, Scaling, column_of, regularised
 from zslkit.errors import TrainingError
 from zslkit.model import Model, Task, Trainer, TrainingView
 
+SHIFT = 1e-10
+"""Added to the entries of W before its rows are divided by their norms, as in the public port."""
+
+Recipe = Literal["port", "awa_demo", "cub_demo"]
+
 
 class SAEConfig(PooledConfig):
-    """Settings of SAE."""
+    """Settings of SAE.
 
+    Three programs are public, and they differ in what they scale. `port` (with centre=false, normalise=l2) is the public port
+    for ResNet features; `awa_demo` and `cub_demo` are the authors' own for GoogLeNet features, and ignore centre and normalise.
+    """
+
+    recipe: Recipe = Field(
+        "port",
+        description="what is scaled: port: features by centre and normalise, rows of W to unit length; awa_demo: each channel of the "
+        "training features and each attribute of the classes to norm 1, rows of W to unit length; cub_demo: features replaced by "
+        "their ridge regression on the seen classes, attributes to unit length, W as it is",
+    )
+    ridge: float = Field(50.0, gt=0, description="regulariser of that regression; cub_demo alone")
     lam: float = Field(0.1, gt=0, description="weight l of the encoder against the decoder")
     gamma: float = Field(
         1e-6, ge=0, description="added to every eigenvalue of l X X^T, for data with fewer images than channels; 0 in the paper"
@@ -31,6 +47,9 @@ class SAE(Model):
 
     X (D, N) are the training features and S (A, N) the attributes of each image's class, as columns. A class scores the
     cosine of W x and a_k, or of x and W^T a_k.
+
+    The authors' demo for CUB standardises these cosines over the test images, so that the answer to one image depends on the
+    others: that is transductive, and left out here.
     """
 
     inputs = ("pooled",)
@@ -42,30 +61,51 @@ class SAE(Model):
 
     config: SAEConfig
     W: Tensor
+    P: Tensor
 
     def __init__(self, config: SAEConfig, task: Task) -> None:
         super().__init__(config, task)
-        self.scaling = Scaling(config, task.feature_shape[0])
-        self.register_buffer("W", torch.zeros(task.n_attributes, task.feature_shape[0]))
+        depth, demo = task.feature_shape[0], config.recipe != "port"
+        plain = config.model_copy(update={"centre": False, "normalise": "none"})
+        self.scaling = Scaling(plain if demo else config, depth)
+        seen = int(self.seen.sum())
+        # Without a regression P has no rows, so that the other recipes keep nothing of it.
+        self.register_buffer("P", torch.zeros(depth if config.recipe == "cub_demo" else 0, seen))
+        self.register_buffer("W", torch.zeros(task.n_attributes, seen if config.recipe == "cub_demo" else depth))
 
     def fit(self, view: TrainingView, trainer: Trainer) -> None:
         """Solve for W in float64. Raises TrainingError if the equation has no single solution."""
         x, label = self.scaling.measure(view, "sae", trainer.device)
         x, s = x.double(), self.attributes[label].double()
+        if self.config.recipe == "awa_demo":
+            x = F.normalize(x, dim=0)  # in training alone, as the demo has it
+        elif self.config.recipe == "cub_demo":
+            factor = regularised(x.T @ x, self.config.ridge, "sae", "ridge", "features")
+            onehot = F.one_hot(column_of(self.seen)[label], int(self.seen.sum())).to(x.dtype)
+            P = torch.cholesky_solve(x.T @ onehot, factor)
+            self.P.copy_(P)
+            x, s = x @ P, F.normalize(s, dim=1)
         W = solve(s.T @ s, x.T @ x, s.T @ x, self.config.lam, self.config.gamma)
-        self.W.copy_(W)
         trainer.log(lam=self.config.lam, norm=float(W.norm()))
+        self.W.copy_(W if self.config.recipe == "cub_demo" else F.normalize(W + SHIFT, dim=1))
 
     def scores(self, x: Tensor) -> Tensor:
-        x = self.scaling(x)
+        x, classes = self._features(x), self.attributes
+        demo = self.config.recipe == "awa_demo"
+        if demo:
+            classes = F.normalize(classes, dim=0)
         if self.config.direction == "to_semantics":
-            return F.normalize(x @ self.W.T, dim=1) @ F.normalize(self.attributes, dim=1).T
-        return F.normalize(x, dim=1) @ F.normalize(self.attributes @ self.W, dim=1).T
+            return F.normalize(x @ self.W.T, dim=1) @ F.normalize(classes, dim=1).T
+        classes = classes @ self.W
+        return F.normalize(x, dim=1) @ F.normalize(F.normalize(classes, dim=0) if demo else classes, dim=1).T
 
     def predicted_attributes(self, x: Tensor) -> Tensor:
         """The code W x (B, A), in whichever space classes are compared."""
-        code: Tensor = self.scaling(x) @ self.W.T
-        return code
+        return self._features(x) @ self.W.T
+
+    def _features(self, x: Tensor) -> Tensor:
+        x = self.scaling(x)
+        return x @ self.P if self.config.recipe == "cub_demo" else x
 
 
 def solve(SS: Tensor, XX: Tensor, SX: Tensor, lam: float, gamma: float = 0.0) -> Tensor:

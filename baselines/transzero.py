@@ -17,6 +17,9 @@ from zslkit.errors import UserError
 from zslkit.functional import seen_bias, self_calibration, unit_regions
 from zslkit.model import AttentionMaps, GradientConfig, GradientModel, Task
 
+ANGLES = 64
+"""Values that describe the geometry of two regions."""
+
 
 class TransZeroTrainConfig(TrainConfig):
     """The gradient loop of the authors' CUB run: Adam at its usual betas."""
@@ -33,7 +36,9 @@ class TransZeroConfig(GradientConfig):
     bias: float = Field(1.0, description="taken from seen and added to unseen class scores; the cross entropy does not see it")
     width: int = Field(300, ge=1, description="d, of encoder and decoder")
     feed_forward: int = Field(512, ge=1, description="hidden units of both feed-forward parts")
-    dropout: float = Field(0.4, ge=0, lt=1, description="of attention, feed-forward parts and residual branches, in training")
+    dropout: float = Field(0.4, ge=0, lt=1, description="of all else, in training")
+    encoder_dropout: float = Field(0.1, ge=0, lt=1, description="of the encoder's attention; a constant in the program")
+    second_residual: bool = Field(True, description="add the regions once more after the encoder's attention; not in the paper")
     std_W: float = Field(1.0, gt=0, description="standard deviation of W at the start; 1 / sqrt(width) lets attribute scores start near 1")
     geometry: bool = Field(True, description="take the relative geometry of two regions from their attention")
     self_attention: bool = Field(True, description="let attributes attend to each other before they attend to regions")
@@ -50,23 +55,25 @@ class TransZero(GradientModel):
 
     LN is layer normalisation, FF a feed-forward part d -> feed_forward -> d, att(Q, K, V) = softmax(Q K^T / sqrt(d)) V.
 
-        u_r = U f_r                                        (R, d)
-        G_rq = relu(w . relu(E (log |dx| / w, log |dy| / h) + e))   relative geometry of regions r and q, E (64, 2)
-        u' = LN(u + softmax(u Q (u K)^T / sqrt(d) - G) u V)         encoder, which weakens geometry between regions
-        m  = LN(u' + FF(u'))                               memory (R, d)
-        q_i = T v_i                                        attribute i of word vector v_i, (A, d)
-        q' = LN(q + att(q, q, q))                          attributes among each other
-        h_i = LN(q'_i + att(q'_i, m, m))                   what attribute i finds in the image
-        F_i = LN(h_i + FF(h_i))                            (A, d)
-        s_i = v_i W F_i                                    attribute score
-        z_k = s . a_k -+ bias                              minus for seen, plus for unseen classes
+        u_r = U f_r                                             (R, d)
+        G_rq = relu(w . [sin e_rq; cos e_rq] + b)               relative geometry of regions r and q
+        u' = LN(u + softmax(u Q (u K)^T / sqrt(d) - G) u V)     encoder, which weakens attention between regions
+        u'' = LN(u + u')                                        second residual; the program alone
+        m  = LN(u'' + FF(u''))                                  memory (R, d)
+        q_i = T v_i                                             attribute i of word vector v_i, (A, d)
+        q' = LN(q + att(q, q, q))                               attributes among each other
+        h_i = LN(q'_i + att(q'_i, m, m))                        what attribute i finds in the image
+        F_i = LN(h_i + FF(h_i))                                 (A, d)
+        s_i = v_i W F_i                                         attribute score
+        z_k = s . a_k -+ bias                                   minus for seen, plus for unseen classes
 
-    Every att has its own linear maps of queries, keys, values and of what comes out. dx, dy are distances of the cells'
-    centres and w, h their sizes; distances below a thousandth of a map count as that. The boxes of a grid are equal, so
-    the ratios of their sizes say nothing and are left out. E's 64 units are ours.
+    Every att has its own linear maps of queries, keys, values and of what comes out. e_rq are 32 angles of the two cells
+    (`relative_geometry`).
 
-    Start: V = the word vectors, L2-normalised per attribute, and trained; W ~ N(0, std_W^2). F_i has length sqrt(d) after LN, so
-    with the authors' std_W = 1 attribute scores start near sqrt(d) = 17, and the cross entropy near 20 on cub2010 where chance is 5.3.
+    Start: V = the word vectors, L2-normalised per attribute, and trained; W ~ N(0, std_W^2); maps of attention are Xavier
+    uniform with biases 0, the decoder's queries, keys and values as one (3d, d) map; all else is PyTorch's default. F_i has
+    length sqrt(d) after LN, so with the authors' std_W = 1 attribute scores start near sqrt(d) = 17, and the cross entropy
+    near 20 on cub2010 where chance is 5.3.
 
     Loss: cross entropy on the unbiased scores + lambda_cal * self-calibration on the biased ones + lambda_reg * mean
     squared error of s and the true class's attributes.
@@ -94,13 +101,16 @@ class TransZero(GradientModel):
         self.V = nn.Parameter(words)
         self.U = nn.Linear(depth, d)
         self.T = nn.Linear(words.shape[1], d)
-        self.encoder, self.encoder_forward = Attention(d, p), FeedForward(d, config.feed_forward, p)
-        self.geometry = nn.Sequential(nn.Linear(2, 64), nn.ReLU(), nn.Linear(64, 1), nn.ReLU()) if config.geometry else None
-        self.among = Attention(d, p) if config.self_attention else None
-        self.decoder, self.decoder_forward = Attention(d, p), FeedForward(d, config.feed_forward, p)
+        self.encoder, self.encoder_forward = Attention(d, config.encoder_dropout, p), FeedForward(d, config.feed_forward, p)
+        self.again = nn.LayerNorm(d) if config.second_residual else None
+        self.again_dropout = Dropout(p)
+        self.geometry = nn.Linear(ANGLES, 1) if config.geometry else None
+        self.among = Attention(d, p, p, stacked=True) if config.self_attention else None
+        self.decoder, self.decoder_forward = Attention(d, p, p, stacked=True), FeedForward(d, config.feed_forward, p)
         self.W = nn.Parameter(torch.randn(words.shape[1], d) * config.std_W)
         self.register_buffer("b", seen_bias(self.seen, config.bias), persistent=False)
-        self.register_buffer("relative", relative_geometry(size[0], size[1]), persistent=False)
+        relative = relative_geometry(size[0], size[1]).float() if config.geometry else torch.empty(0)
+        self.register_buffer("relative", relative, persistent=False)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         return {"words": [self.V], "rest": [p for p in self.parameters() if p is not self.V]}
@@ -138,8 +148,11 @@ class TransZero(GradientModel):
         F = unit_regions(feature_map) if self.config.unit_regions else feature_map.flatten(2)
         V = F_.normalize(self.V, dim=1) if self.config.normalise_V else self.V
         u = self.U(F.mT)
-        less = None if self.geometry is None else self.geometry(self.relative).squeeze(-1)
-        memory = self.encoder_forward(self.encoder(u, u, less)[0])
+        less = None if self.geometry is None else self.geometry(self.relative).squeeze(-1).relu()
+        encoded = self.encoder(u, u, less)[0]
+        if self.again is not None:
+            encoded = self.again(u + self.again_dropout(encoded))
+        memory = self.encoder_forward(encoded)
         queries = self.T(V).unsqueeze(0)
         if self.among is not None:
             queries = self.among(queries, queries)[0]
@@ -154,12 +167,23 @@ class TransZero(GradientModel):
 
 
 class Attention(nn.Module):
-    """LN(query + attention of the query to the keys), one head of width d; with dropout p in training."""
+    """LN(query + attention of the query to the keys), one head of width d.
 
-    def __init__(self, d: int, p: float) -> None:
+    Args:
+        d: Width.
+        p_weights: Dropout of the attention weights, in training.
+        p: Dropout of the answer before it is added.
+        stacked: Start queries, keys and values as one map (3d, d), and what comes out as PyTorch does.
+    """
+
+    def __init__(self, d: int, p_weights: float, p: float, stacked: bool = False) -> None:
         super().__init__()
         self.Q, self.K, self.V, self.out = (nn.Linear(d, d) for _ in range(4))
-        self.norm, self.dropout = nn.LayerNorm(d), Dropout(p)
+        for part in (self.Q, self.K, self.V) if stacked else (self.Q, self.K, self.V, self.out):
+            nn.init.xavier_uniform_(part.weight, gain=math.sqrt(0.5) if stacked else 1.0)
+        for part in (self.Q, self.K, self.V, self.out):
+            nn.init.zeros_(part.bias)
+        self.norm, self.weights_dropout, self.dropout = nn.LayerNorm(d), Dropout(p_weights), Dropout(p)
 
     def forward(self, query: Tensor, key: Tensor, less: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """query (B or 1, n, d), key (B or 1, m, d), less (n, m) taken from the logits. The result (B, n, d) and the weights (B, n, m)."""
@@ -167,7 +191,7 @@ class Attention(nn.Module):
         weights = (logits if less is None else logits - less).softmax(dim=2)
         # What comes out is mapped before it is mixed: the same by linearity, and there are fewer regions than attributes.
         values = F_.linear(self.V(key), self.out.weight)
-        answer = self.dropout(weights) @ values + self.out.bias
+        answer = self.weights_dropout(weights) @ values + self.out.bias
         return self.norm(query + self.dropout(answer)), weights
 
 
@@ -184,7 +208,15 @@ class FeedForward(nn.Module):
 
 
 def relative_geometry(height: int, width: int) -> Tensor:
-    """(log |dx| / w, log |dy| / h) of each pair of cells of a map, (R, R, 2): centres and cell sizes as fractions of the map."""
-    row, column = torch.arange(height).repeat_interleave(width) / height, torch.arange(width).repeat(height) / width
-    distance = torch.stack([(c[:, None] - c).abs().clamp(min=1e-3) for c in (column, row)], dim=2)
-    return torch.log(distance * torch.tensor([width, height]))
+    """Sines and cosines of 32 angles for each pair of cells of a map, (R, R, ANGLES) float64, as in the authors' program.
+
+    Each cell is a box with its centre at a fraction of the map. Of a pair: log max(|dy| / (1 / height + 1), 1e-3), the same of dx, and
+    twice 0, the logarithm of the ratio of two equal sides. Each of these four is multiplied by 100 / 1000^(j / 8) for j = 0..7.
+    """
+    row = (torch.arange(height, dtype=torch.float64).repeat_interleave(width) + 0.5) / height
+    column = (torch.arange(width, dtype=torch.float64).repeat(height) + 0.5) / width
+    apart = [((c[:, None] - c).abs() / (1 / n + 1)).clamp(min=1e-3).log() for c, n in ((row, height), (column, width))]
+    entries = torch.stack([*apart, torch.zeros_like(apart[0]), torch.zeros_like(apart[0])], dim=2)
+    waves = 100.0 * 1000.0 ** -(torch.arange(8, dtype=torch.float64) / 8)
+    angles = (entries[..., None] * waves).flatten(2)
+    return torch.cat([angles.sin(), angles.cos()], dim=2)

@@ -145,6 +145,13 @@ def test_without_groups_all_attributes_are_one() -> None:
     assert APN(APNConfig(), task()).groups == [(0, 2), (1, 3)]
 
 
+def test_a_part_counts_as_often_as_it_is_named() -> None:
+    assert APN(APNConfig(parts=("tail", "head", "tail")), task()).groups == [(1, 3), (0, 2), (1, 3)]
+    assert decorrelation(torch.ones(2, 1), [(0,), (0,), (1,)]).item() == pytest.approx(3)
+    with pytest.raises(UserError, match="parts names 'tial', and made-up has no such attribute group; did you mean \"tail\""):
+        APN(APNConfig(parts=("tial",)), task())
+
+
 def test_softmax_keeps_the_order_of_classes_even_where_one_takes_all(x: Tensor) -> None:
     made = model(output="softmax")
     plain = model(output="scores")

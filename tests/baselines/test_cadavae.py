@@ -6,9 +6,15 @@ import torch
 from generative_toys import settings
 from linear_toys import SEEN, TABLE, learnable, noise, random_view, task, trained
 
-from baselines.cadavae import CADAVAE, WarmUp, image_of_each
+from baselines.cadavae import CADAVAE, Encoder, WarmUp, first_images
 from zslkit.progress import Silent
 from zslkit.training.loop import Loop
+
+
+def posterior(encoder: Encoder, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and logarithm of the variance in numpy."""
+    means, logs = (by_hand(torch.nn.Sequential(encoder.hidden, out), x) for out in (encoder.mu, encoder.log_variance))
+    return means, logs
 
 
 def by_hand(layers: torch.nn.Module, x: np.ndarray) -> np.ndarray:
@@ -17,26 +23,27 @@ def by_hand(layers: torch.nn.Module, x: np.ndarray) -> np.ndarray:
     return np.maximum(x @ W.T + b, 0) @ V.T + c
 
 
-def test_the_terms_are_those_of_the_equations() -> None:
+@pytest.mark.parametrize("noise_as", ["released", "textbook"])
+def test_the_terms_are_those_of_the_equations(noise_as: str) -> None:
     torch.manual_seed(0)
-    model = CADAVAE(settings("cadavae", latent=2), task(TABLE, SEEN, width=8)).double()
+    model = CADAVAE(settings("cadavae", latent=2, noise=noise_as), task(TABLE, SEEN, width=8)).double()
     x, a = noise(0, 5, 8).double(), model.attributes[[0, 1, 2, 4, 0]]
-    posteriors = [by_hand(model.encode_x, x.numpy()), by_hand(model.encode_a, a.numpy())]
-    (mu_x, v_x), (mu_a, v_a) = [(p[:, :2], p[:, 2:]) for p in posteriors]
-    # float32 noise, as it is drawn in training
+    (mu_x, v_x), (mu_a, v_a) = posterior(model.encode_x, x.numpy()), posterior(model.encode_a, a.numpy())
     random = torch.Generator().manual_seed(7)
-    e_x, e_a = (torch.randn(5, 2, generator=random).double().numpy() for _ in range(2))
-    z_x, z_a = mu_x + np.exp(v_x / 2) * e_x, mu_a + np.exp(v_a / 2) * e_a
+    drawn = tuple(model.noise(5, random).double() for _ in range(2))
+    assert drawn[0].shape == (5, 1 if noise_as == "released" else 2)
+    spread = 1 if noise_as == "released" else 2
+    z_x, z_a = mu_x + np.exp(v_x / spread) * drawn[0].numpy(), mu_a + np.exp(v_a / spread) * drawn[1].numpy()
 
     def error(decoder: torch.nn.Module, z: np.ndarray, target: torch.Tensor) -> float:
-        return float(np.abs(by_hand(decoder, z) - target.numpy()).sum() / 5)
+        return float(np.abs(by_hand(decoder, z) - target.numpy()).sum())
 
-    terms = model.terms(x, a, torch.Generator().manual_seed(7))
+    terms = model.terms(x, a, drawn)
     expected = {
         "reconstruction": error(model.decode_x, z_x, x) + error(model.decode_a, z_a, a),
         "cross": error(model.decode_x, z_a, x) + error(model.decode_a, z_x, a),
-        "divergence": sum(float((0.5 * (m**2 + np.exp(v) - 1 - v)).sum() / 5) for m, v in ((mu_x, v_x), (mu_a, v_a))),
-        "alignment": float(np.sqrt(((mu_x - mu_a) ** 2).sum(1) + ((np.exp(v_x / 2) - np.exp(v_a / 2)) ** 2).sum(1)).mean()),
+        "divergence": sum(float((0.5 * (m**2 + np.exp(v) - 1 - v)).sum()) for m, v in ((mu_x, v_x), (mu_a, v_a))),
+        "alignment": float(np.sqrt(((mu_x - mu_a) ** 2).sum(1) + ((np.exp(v_x / 2) - np.exp(v_a / 2)) ** 2).sum(1)).sum()),
     }
     assert terms.keys() == expected.keys()
     for key, value in expected.items():
@@ -46,7 +53,8 @@ def test_the_terms_are_those_of_the_equations() -> None:
 def test_terms_without_weight_are_not_computed_and_the_others_stay() -> None:
     model = CADAVAE(settings("cadavae"), task(TABLE, SEEN, width=8))
     x, a = noise(0, 5, 8), model.attributes[[0, 1, 2, 4, 0]]
-    every, few = (model.terms(x, a, torch.Generator().manual_seed(7), skip) for skip in (None, ["cross", "alignment"]))
+    drawn = noise(1, 5, 1), noise(2, 5, 1)
+    every, few = (model.terms(x, a, drawn, skip) for skip in ((), ("cross", "alignment")))
     assert few == {key: every[key] for key in ("reconstruction", "divergence")}
 
 
@@ -87,19 +95,17 @@ def test_latents_have_the_right_counts_and_come_from_images_or_attributes() -> N
     given, view, _, _ = learnable()
     model = CADAVAE(settings("cadavae", seen_latents=3, unseen_latents=5), given)
     with torch.no_grad():
-        model.encode_x.out.bias[:16], model.encode_a.out.bias[:16] = 100.0, -100.0
+        model.encode_x.mu.bias[:], model.encode_a.mu.bias[:] = 100.0, -100.0
     x, label = view.everything()
     inputs, target = model.lesson(x, label, torch.Generator().manual_seed(0))
     assert target.tolist() == [k for k in (0, 1, 2, 4) for _ in range(3)] + [k for k in (3, 5) for _ in range(5)]
     assert bool((inputs[:12] > 0).all()) and bool((inputs[12:] < 0).all())
 
 
-def test_an_image_of_each_wanted_class_is_drawn_and_all_of_them_in_turn() -> None:
+def test_a_class_gives_its_first_images_in_order_and_over_again() -> None:
     label = torch.tensor([4, 0, 4, 2, 0, 4])
-    wanted = torch.tensor([0, 2, 4]).repeat(100)
-    drawn = image_of_each(label, wanted, torch.Generator().manual_seed(0))
-    assert torch.equal(label[drawn], wanted)
-    assert set(drawn.tolist()) == set(range(6))
+    wanted = torch.tensor([0, 0, 0, 2, 2, 4, 4])
+    assert first_images(label, wanted).tolist() == [1, 4, 1, 3, 3, 0, 2]
 
 
 def test_a_test_image_is_answered_at_the_mean_of_its_posterior() -> None:

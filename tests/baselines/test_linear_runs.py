@@ -29,7 +29,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     ("model", "settings", "picked"),
     [
         ("ridge", [], {"lam", "normalise"}),
-        ("sync", ["base=squared"], {"base", "decay", "sigma"}),
+        ("sync", ["base=squared"], {"base", "decay", "sim_scale"}),
         ("ale", ["train.epochs=2", "train.steps_per_epoch=10"], {"centre", "train.lr", "train.epochs"}),
     ],
 )

@@ -37,17 +37,14 @@ def by_hand(made: MSDN, x: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray, 
     look, speak = np.zeros((len(x), A, R)), np.zeros((len(x), A, R))
     for n, image in enumerate(x.numpy()):
         regions = [image[:, i, j] / np.linalg.norm(image[:, i, j]) for i in range(H) for j in range(W)]
-        p = []
         for r, f in enumerate(regions):
             weights = [math.exp(V[i] @ w["W3"] @ f) for i in range(A)]
-            feature = sum(weights[i] / sum(weights) * V[i] for i in range(A))
             speak[n, :, r] = np.array(weights) / sum(weights)
-            p.append(feature @ w["W4"] @ f)
         for i in range(A):
             weights = [math.exp(V[i] @ w["W2"] @ f) for f in regions]
             look[n, i] = np.array(weights) / sum(weights)
             s = sum(look[n, i, r] * (V[i] @ w["W1"] @ f) for r, f in enumerate(regions))
-            t = sum(p[r] * (V[i] @ w["W_att"] @ f) for r, f in enumerate(regions))
+            t = sum(speak[n, i, r] * (V[i] @ w["W4"] @ f) for r, f in enumerate(regions))
             z[n] += made.attributes.numpy()[:, i] * s
             y[n] += made.attributes.numpy()[:, i] * t
     bias = np.where(SEEN, -made.config.bias, made.config.bias)

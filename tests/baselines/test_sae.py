@@ -40,9 +40,10 @@ def test_it_is_the_minimum_of_what_the_autoencoder_loses() -> None:
     view, table = random_view(0, 12, 4, [0, 1, 2]), np.abs(noise(1, 4, 3).numpy())
     model = trained(SAE, SAEConfig(lam=0.7, gamma=0, centre=False, normalise="none"), task(table, [True, True, True, False], 4), view)
     X, S = view.x.double().T, torch.from_numpy(table).double()[torch.from_numpy(view.labels)].T
-    W = model.W.double().requires_grad_()
+    W = solve(S @ S.T, X @ X.T, S @ X.T, 0.7).requires_grad_()
     ((X - W.T @ S).square().sum() + 0.7 * (W @ X - S).square().sum()).backward()
     assert float(W.grad.abs().max()) < 1e-4
+    torch.testing.assert_close(model.W.double(), torch.nn.functional.normalize(W.detach(), dim=1), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("direction", ["to_semantics", "to_features"])

@@ -53,8 +53,9 @@ def by_hand(made: TransZero, x: Tensor) -> tuple[np.ndarray, np.ndarray]:
         if not cfg.geometry:
             return 0.0
         (i, j), (k, m) = divmod(r, W), divmod(q, W)
-        pair = np.array([math.log(max(abs(j - m) / W, 1e-3) * W), math.log(max(abs(i - k) / H, 1e-3) * H)])
-        return float(np.maximum(linear("geometry.2", np.maximum(linear("geometry.0", pair), 0)), 0)[0])
+        entries = [math.log(max(abs(i - k) / H / (1 / H + 1), 1e-3)), math.log(max(abs(j - m) / W / (1 / W + 1), 1e-3)), 0, 0]
+        angles = np.array([100 * entry * 1000 ** (-n / 8) for entry in entries for n in range(8)])
+        return float(np.maximum(linear("geometry", np.concatenate([np.sin(angles), np.cos(angles)])), 0)[0])
 
     V = w["V"] / np.linalg.norm(w["V"], axis=1, keepdims=True) if cfg.normalise_V else w["V"]
     s, look = np.zeros((len(x), A)), np.zeros((len(x), A, R))
@@ -63,7 +64,10 @@ def by_hand(made: TransZero, x: Tensor) -> tuple[np.ndarray, np.ndarray]:
         if cfg.unit_regions:
             regions = [f / np.linalg.norm(f) for f in regions]
         u = [linear("U", f) for f in regions]
-        memory = [forward("encoder_forward", attend("encoder", u[r], u, [geometry(r, q) for q in range(R)])[0]) for r in range(R)]
+        encoded = [attend("encoder", u[r], u, [geometry(r, q) for q in range(R)])[0] for r in range(R)]
+        if cfg.second_residual:
+            encoded = [norm("again", u[r] + encoded[r]) for r in range(R)]
+        memory = [forward("encoder_forward", e) for e in encoded]
         queries = [linear("T", V[i]) for i in range(A)]
         if cfg.self_attention:
             queries = [attend("among", q, queries, [0.0] * A)[0] for q in queries]
@@ -73,7 +77,10 @@ def by_hand(made: TransZero, x: Tensor) -> tuple[np.ndarray, np.ndarray]:
     return s, look
 
 
-@pytest.mark.parametrize("settings", [{}, {"geometry": False}, {"self_attention": False}, {"normalise_V": True}, {"unit_regions": False}])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"geometry": False}, {"self_attention": False}, {"normalise_V": True}, {"unit_regions": False}, {"second_residual": False}],
+)
 def test_scores_and_attention_are_those_of_plain_loops(settings: dict[str, Any], x: Tensor) -> None:
     made = model(**settings)
     s, look = by_hand(made, x)
@@ -103,10 +110,10 @@ def test_losses_are_those_of_plain_loops(over: str, x: Tensor) -> None:
 
 
 def test_geometry_of_two_cells_in_a_row_by_hand() -> None:
-    # The centres lie half a map apart, one cell width; vertically they are equal, and a thousandth of the map stands for 0.
+    # The centres lie half a map apart, a third of a side and 1; vertically they are equal, and a thousandth stands for 0.
     table = relative_geometry(1, 2)
-    assert table[0, 1].tolist() == pytest.approx([0.0, math.log(1e-3)])
-    assert table[0, 0].tolist() == pytest.approx([math.log(2e-3), math.log(1e-3)])
+    assert table[0, 1, [0, 8, 16]].tolist() == pytest.approx([math.sin(100 * math.log(1e-3)), math.sin(100 * math.log(1 / 3)), 0])
+    assert table[0, 0, [32, 40, 48]].tolist() == pytest.approx([math.cos(100 * math.log(1e-3))] * 2 + [1])
 
 
 @pytest.mark.parametrize("std", [1.0, 0.25])
