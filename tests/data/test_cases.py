@@ -17,6 +17,7 @@ from spoilt import LABELS, PARTS, arrays
 
 from zslkit.cli import app
 from zslkit.data.catalog import load_dataset
+from zslkit.data.class_join import moved_rows
 from zslkit.dataset import Dataset
 
 N = len(LABELS)
@@ -347,6 +348,49 @@ def test_labels_may_be_names(go: Go) -> None:
         "data", "import", file, "--to", "no", "--attributes", csv({"auk": [1, 2, 3, 4], "crow": [1, 2, 3, 4], "hen": [1, 1, 1, 1]})
     )
     assert code == 2 and "labels are names, and 1 of them are no class of the class attributes ('wren')" in text
+
+
+def test_labels_of_a_npy_file_may_be_names_in_a_text_file(go: Go) -> None:
+    np.save("features.npy", held()["feature_map"])
+    for part, index in PARTS.items():
+        np.save(f"{part}.npy", index)
+    Path("labels.txt").write_text("\n".join(["auk", "crow", "2 wheels"][k] for k in LABELS))
+    table = csv({"2 wheels": [9.0, 1, 1, 1], "unicorn": [0.0, 0, 0, 1], "crow": [5.0, 1, 1, 1], "auk": [1.0, 1, 1, 1]})
+    assert go("data", "import", "features.npy", "--to", "made", "--labels", "labels.txt", "--attributes", table)[0] == 0
+    data = opened()
+    assert [data.semantics.attributes[k, 0] for k in data.labels] == [[1, 5, 9][k] for k in LABELS]
+    np.save("labels.npy", LABELS)
+    code, text = go("data", "import", npz(held(labels=np.array(NAMES)[LABELS])), "--to", "no")
+    assert code == 2 and "the labels are names, and nothing names the rows of original_att; save class_names" in text
+    code, text = go("data", "import", "features.npy", "--to", "no", "--attributes", table)
+    assert code == 2 and "give the labels as class names, one a line, with --labels FILE.txt" in text
+
+
+BINARY = np.array([[1, 0, 0, 1], [0, 1, 0, 1], [0, 0, 1, 1.0]])
+
+
+@pytest.mark.parametrize(
+    "table", [BINARY, BINARY[:, :3], np.array([[1.0], [5], [9]]), held()["original_att"]], ids=["binary", "one-hot", "lone", "real"]
+)
+def test_rows_in_another_order_are_seen_in_any_table_and_others_are_let_pass(table: np.ndarray) -> None:
+    order = [2, 0, 1]
+    moved = moved_rows(table, table[order])
+    assert moved is not None and moved.tolist() == order
+    assert moved_rows(table, table) is None
+    assert moved_rows(table * 100, (table + 1e-4).round(3)) is None
+    unlike = np.random.default_rng(1).random(table.shape)
+    assert moved_rows(table, unlike) is None or table.shape[1] == 1
+    assert moved_rows(np.ones((3, 4)), np.ones((3, 4))) is None
+
+
+def test_rows_and_columns_in_another_order_at_once() -> None:
+    table = np.random.default_rng(0).random((20, 30))
+    order = np.random.default_rng(1).permutation(20)
+    moved = moved_rows(table, (table[order][:, ::-1] * 100).round(1))
+    assert moved is not None and moved.tolist() == order.tolist()
+    assert moved_rows(table, table[:, ::-1]) is None
+    seen = np.random.default_rng(2).random((20, 30)) < 0.5
+    assert moved_rows(seen, np.random.default_rng(3).random((20, 30)) < 0.5) is None
 
 
 # --- rows of features that a stopped extraction leaves ---------------------------------------------------------------------------

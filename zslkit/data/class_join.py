@@ -53,8 +53,7 @@ def join_rows(
             expected = [read.classes[order[i]] for i in np.argsort(moved)]
             raise DataError(
                 f"{csv}: its rows are those of {name} in {path} in another order ({read.classes[order[k]]!r} is row "
-                f"{moved[k] + 1} there, and {k + 1} here); sort them as they are there ({_some(expected)}), or save "
-                f"the class names of the labels as class_names in {path}"
+                f"{moved[k] + 1} there, and {k + 1} here); sort them as they are there ({_some(expected)}), or {_names_of(path)}"
             )
     return order, notes
 
@@ -96,19 +95,18 @@ def _by_number(
         else:
             odd = f" (the last row is {read.classes[-1]!r})"
         raise DataError(
-            f"{csv} has {count} classes and {what} {size}{odd}; give a row to every class and to no other, or save the class "
-            f"names as class_names in {path}"
+            f"{csv} has {count} classes and {what} {size}{odd}; give a row to every class and to no other, or {_names_of(path)}"
         )
     return list(range(count)), [f"class attributes: {csv.name}, row k is class k, since {path.name} holds no class names"]
 
 
 def _strangers(read: ClassTable, table: NDArray[Any] | None) -> list[str]:
     """Classes of the CSV whose values stand nowhere in the file's own table, where it has the same attributes."""
-    if table is None or table.shape[1] != read.values.shape[1] or len(read.values) <= len(table):
+    if table is None or table.shape[1] != read.values.shape[1] or len(table) > _ONE_TO_ONE or len(read.values) > _ONE_TO_ONE:
         return []
-    away = _distances(table, read.values)
+    away = _distances(_unit(read.values), _unit(table))
     rows, columns = linear_sum_assignment(away)
-    if away[rows, columns].mean() > _NEAR:
+    if len(read.values) <= len(table) or away[rows, columns].mean() > _NEAR:
         return []
     return [name for k, name in enumerate(read.classes) if k not in set(rows.tolist())]
 
@@ -122,36 +120,67 @@ _ONE_TO_ONE = 1000
 def moved_rows(own: NDArray[Any], given: NDArray[Any]) -> NDArray[np.int64] | None:
     """The row of `own` (C, A) that each row of `given` (C, A) is, if the rows are the same ones in another order; else None.
 
-    Rows are compared by their sorted values at length 1, so neither the order of columns nor the scale matters.
+    Rows are compared as they are, then at length 1, since one table may be the other one scaled, and then by their sorted
+    values, since the columns may stand in another order too. Sorted values count only where they tell all rows apart.
     """
     if own.shape != given.shape:
         return None
-    a, b = _signature(given), _signature(own)
-    here = float(np.linalg.norm(a - b, axis=1).mean())
-    if here < 1e-6:
-        return None
-    if len(own) <= _ONE_TO_ONE:
-        away = _distances(own, given)
-        rows, moved = linear_sum_assignment(away)
-        apart = float(away[rows, moved].mean())
-    else:  # all pairs would take too much memory, and one to one too much time
-        moved = np.array([int(np.linalg.norm(b - row, axis=1).argmin()) for row in a])
-        apart = float(np.linalg.norm(a - b[moved], axis=1).mean())
-    return moved.astype(np.int64) if apart <= min(_NEAR, here / 4) else None
+    for look in (_scaled, _unit, _sorted):
+        a, b = look(given), look(own)
+        here = float(np.linalg.norm(a - b, axis=1).mean())
+        if here < 1e-6 and look is not _sorted and (look is _scaled or own.shape[1] > 1):
+            return None
+        moved = _nearest(a, b)
+        apart = np.linalg.norm(a - b[moved], axis=1)
+        if apart.mean() > min(_NEAR, here / 4) or here < 1e-6:
+            continue
+        if look is not _sorted or _all_differ(b, 4 * float(apart.max()) + 1e-4):
+            return moved
+    return None
 
 
-def _distances(own: NDArray[Any], given: NDArray[Any]) -> NDArray[np.float64]:
-    a, b = _signature(given), _signature(own)
-    found: NDArray[np.float64] = np.stack([np.linalg.norm(b - row, axis=1) for row in a])
-    return found
+def _nearest(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The row of b for each row of a, one to one unless there are so many that this would take too long."""
+    if len(a) <= _ONE_TO_ONE:
+        return np.asarray(linear_sum_assignment(_distances(a, b))[1], dtype=np.int64)
+    return np.array([int(np.linalg.norm(b - row, axis=1).argmin()) for row in a], dtype=np.int64)
 
 
-def _signature(values: NDArray[Any]) -> NDArray[np.float64]:
+def _all_differ(table: NDArray[np.float64], least: float) -> bool:
+    if len(table) > _ONE_TO_ONE:
+        return False
+    away = _distances(table, table)
+    return bool((away + np.diag(np.full(len(table), np.inf)) > least).all())
+
+
+def _distances(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.stack([np.linalg.norm(b - row, axis=1) for row in a])
+
+
+def _scaled(values: NDArray[Any]) -> NDArray[np.float64]:
+    """The largest value 1. Negative entries mean unknown in some tables, and 0 stands for them in others."""
     table = np.nan_to_num(np.asarray(values, dtype=np.float64))
     if (table > 0).any():
-        table = np.maximum(table, 0)  # negative entries mean unknown in some tables, and 0 stands for them in others
+        table = np.maximum(table, 0)
+    return np.asarray(table / max(float(np.abs(table).max(initial=0)), 1e-300))
+
+
+def _unit(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Every row at length 1; a row of zeros stays one."""
+    table = _scaled(values)
     length = np.linalg.norm(table, axis=1, keepdims=True)
-    return np.asarray(np.sort(table / np.where(length > 0, length, 1), axis=1))
+    return np.asarray(table / np.where(length > 0, length, 1))
+
+
+def _sorted(values: NDArray[Any]) -> NDArray[np.float64]:
+    return np.sort(_unit(values), axis=1)
+
+
+def _names_of(path: Path) -> str:
+    """How a file gets the names that a join needs."""
+    if path.suffix.lower() == ".npy":
+        return "give the labels as class names, one a line, with --labels FILE.txt"
+    return f"save the class names as {'allclasses_names' if path.suffix.lower() == '.mat' else 'class_names'} in {path}"
 
 
 def _same(name: str) -> str:

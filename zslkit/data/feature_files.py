@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -91,22 +92,41 @@ def read_split(path: Path) -> Found:
     return replace(found, features=None, labels=None, files=None, unused=())
 
 
-def read_numbers(path: Path, what: str) -> NDArray[Any]:
-    """One array of numbers from .npy, or from text with one a line. Raises DataError that names the file."""
-    path = existing(Path(path), f"file of {what}")
+def read_labels(path: Path) -> NDArray[Any]:
+    """Labels from .npy, or class numbers or class names from text, one a line. Raises DataError that names the file."""
+    path = existing(Path(path), "file of labels")
     if path.suffix.lower() == ".npy":
-        return _whole(path, what, open_npy(path))
+        return _whole(path, "labels", open_npy(path))
     if path.suffix.lower() not in (".txt", ".csv"):
-        raise DataError(f"{path}: {what} are read from .npy or .txt, and not from {path.suffix!r}")
+        raise DataError(f"{path}: labels are read from .npy or .txt, and not from {path.suffix!r}")
     if path.stat().st_size > SMALL:
-        raise DataError(f"{path} is too large for {what}; check the path")
+        raise DataError(f"{path} is too large for labels; check the path")
     try:
-        lines = path.read_text(encoding="utf-8-sig").split()
-        if odd := [line for line in lines if "_" in line]:  # which Python takes for a number
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: the labels cannot be read ({str(error)[:100]}); save them as UTF-8 text") from error
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if lines and not any(all(_NUMBER.fullmatch(word) for word in line.split()) for line in lines):
+        return _names(path, lines)
+    try:
+        if odd := [word for word in text.split() if "_" in word]:  # which Python takes for a number
             raise ValueError(f"{odd[0]!r} is none")
-        return np.array([int(line) for line in lines], dtype=np.int64)
-    except (OSError, ValueError, OverflowError) as error:
-        raise DataError(f"{path}: {what} in text form are whole numbers, one a line ({str(error)[:100]}); mend the file") from error
+        return np.array([int(word) for word in text.split()], dtype=np.int64)
+    except (ValueError, OverflowError) as error:
+        raise DataError(
+            f"{path}: labels in text form are whole numbers or class names, one a line ({str(error)[:100]}); mend the file"
+        ) from error
+
+
+_NUMBER = re.compile(r"[-+]?[\d_.,]+([eE][-+]?\d+)?|[-+]?(nan|inf(inity)?)", re.IGNORECASE)
+_LONGEST_NAME = 1000
+
+
+def _names(path: Path, texts: Sequence[str]) -> NDArray[np.str_]:
+    """Labels that are names (N,). All take the room of the longest, so it must not be long."""
+    if max(map(len, texts), default=0) > _LONGEST_NAME:
+        raise DataError(f"{path}: a label of over {_LONGEST_NAME} letters is no class name; mend the labels")
+    return np.array(texts, dtype=np.str_)
 
 
 def _read_mat(path: Path) -> Found:
@@ -186,7 +206,7 @@ def _of_small(
             kept, read = (tables, _matrix) if name in (*TABLES, "w2v_att") else (vectors, _vector)
             kept[name] = read(path, name, array)
     faults.tell()
-    labels = np.array(texts["labels"], dtype=np.str_) if "labels" in texts else vectors.get("labels")
+    labels = _names(path, texts["labels"]) if "labels" in texts else vectors.get("labels")
     classes, attributes = (next((n for n in names if n in texts), None) for names in (CLASS_NAMES, ATTRIBUTE_NAMES))
     spare = [name for name in texts if name not in ("labels", classes, attributes)]
     return Found(

@@ -8,6 +8,7 @@ all names in the file that were not asked for. {"fault": ...} instead says why t
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -41,7 +42,7 @@ def main(path: str, small: list[str], large: list[str], texts: list[str]) -> Non
             found = {name: dataset for name in asked if (dataset := _dataset(h5py, file, name, size)) is not None}
             chosen = next((name for name in large if name in found), None)
             read = {*words, *small, *([] if chosen is None else [chosen])}
-            _list(out, [str(name)[:200] for name in list(file)[:MOST_NAMES] if name not in read], name=None, of="others")
+            _list(out, [name for name in itertools.islice(file, MOST_NAMES) if name not in read], name=None, of="others")
             for name, held in words.items():
                 _list(out, held, name=name, of="texts")
             for name in small:
@@ -108,7 +109,7 @@ def _dataset(h5py: Any, file: Any, name: str, size: int) -> Any:
 
 
 def _list(out: Any, texts: list[str], name: str | None, of: str) -> None:
-    raw = json.dumps(texts).encode()
+    raw = json.dumps([text.encode("utf-8", "replace").decode() for text in texts]).encode()
     _say(out, **({} if name is None else {"name": name}), **{of: len(raw)})
     out.write(raw)
 

@@ -84,6 +84,7 @@ def class_attributes(
     sentences: bool = False,
     counts: frozenset[int] = frozenset(),
     rows: Rows | None = None,
+    named: bool = False,
 ) -> ClassAttributes:
     """The class-attribute table: from the CSV if there is one, else from the file.
 
@@ -95,16 +96,22 @@ def class_attributes(
         sentences: Whether the table holds embeddings of sentences, in which negative numbers are as good as others.
         counts: The numbers of classes that the labels may mean.
         rows: What the rows of the file's table are, as the user says it.
+        named: Whether the labels are names of classes, so that no order of rows matters.
 
     Raises:
         UserError: If an option does not fit the file.
         DataError: If the table is missing, contradicts what else is known, or may be read in two ways.
     """
     if csv is not None:
-        return _of_csv(found, csv, like, counts)
+        return _of_csv(found, csv, like, counts, named)
     if not found.tables:
         raise DataError(
             f"{found.path} holds no {' or '.join(TABLES)}; give class attributes with --attributes FILE.csv or --split FILE.mat"
+        )
+    if named and found.classes is None:
+        raise DataError(
+            f"{found.path}: the labels are names, and nothing names the rows of {' or '.join(found.tables)}; "
+            "save class_names with them, or give class attributes with --attributes FILE.csv"
         )
     chosen = table or next(name for name in TABLES if name in found.tables)
     if chosen not in found.tables:
@@ -143,13 +150,15 @@ def _evidence(found: Found, counts: frozenset[int], like: str | None) -> Evidenc
     return Evidence(None if found.classes is None else len(found.classes), len(card.names) if card is not None else wide, counts)
 
 
-def _of_csv(found: Found, csv: Path, like: str | None, counts: frozenset[int]) -> ClassAttributes:
+def _of_csv(found: Found, csv: Path, like: str | None, counts: frozenset[int], named: bool) -> ClassAttributes:
     read = read_class_table(csv)
     own = {}
     for name in found.tables:
         with suppress(DataError):  # a table that is not used and may be read in two ways shows nothing
             own[name] = orient(found.path, name, found.tables, _evidence(found, counts, like), None, found.format)[0]
-    order, notes = join_rows(csv, read, found.path, found.classes, counts, own)
+    order, notes = list(range(len(read.classes))), [f"class attributes: {csv.name}, joined by the names that the labels are"]
+    if not named:
+        order, notes = join_rows(csv, read, found.path, found.classes, counts, own)
     card = _card(like, len(read.attributes), read.attributes)
     values = read.values[order]
     if found.words is not None and found.attributes is None:

@@ -20,7 +20,7 @@ import yaml
 from numpy.typing import NDArray
 
 from zslkit.data.faults import Faults
-from zslkit.data.feature_files import LARGE, PARTS, Found, open_features, read_numbers, read_split
+from zslkit.data.feature_files import LARGE, PARTS, Found, open_features, read_labels, read_split
 from zslkit.data.feature_rows import FeatureRows, spans
 from zslkit.data.import_checks import ClassAttributes, class_attributes, from_zero, refuse_odd
 from zslkit.data.imported import CARD, KIND, fingerprint, load_imported
@@ -132,7 +132,7 @@ def _plan(name: str, found: Found, choices: Choices) -> _Plan:
         held = replace(found, path=split.path, format=split.format) if split.tables else found
     labels_from, labels_base, raw = found.path, found.base, found.labels
     if choices.labels is not None:
-        labels_from, labels_base, raw = choices.labels, None, read_numbers(choices.labels, "labels").ravel()
+        labels_from, labels_base, raw = choices.labels, None, read_labels(choices.labels).ravel()
     faults = Faults(found.path)
     if found.features is None:
         faults.add(f"{found.path} holds no {' or '.join(LARGE)}; name the file with the features")
@@ -150,7 +150,10 @@ def _plan(name: str, found: Found, choices: Choices) -> _Plan:
         with faults.noted():
             refuse_odd(labels_from, "labels", "classes", raw)
     with faults.noted(), suppress(*([Undecided] if faults.found else [])):  # which labels that are in order may decide
-        table = class_attributes(held, choices.attributes, choices.table, choices.like, choices.sentences, counts, choices.table_rows)
+        named = raw is not None and raw.dtype.kind == "U"
+        table = class_attributes(
+            held, choices.attributes, choices.table, choices.like, choices.sentences, counts, choices.table_rows, named
+        )
     if raw is not None and table is not None:
         with faults.noted():
             labels = _labels(labels_from, raw, table, choices.base, labels_base)

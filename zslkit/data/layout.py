@@ -85,7 +85,7 @@ def find_layout(path: Path, stream: Stream, count: int, order: str | None, form:
     if order is not None:
         if order not in readings:
             raise UserError(f"{path}: --layout {order} needs {_needs(shape, order)}, and the features have the shape {shape}")
-        return readings[order]  # type: ignore[index]
+        return readings[order]
     if not readings:
         sizes = " nor ".join(str(n) for n in dict.fromkeys(shape[1:]))
         raise DataError(
