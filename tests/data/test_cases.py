@@ -402,7 +402,7 @@ def test_rows_and_columns_in_another_order_at_once() -> None:
     [
         (0, "all zero", "features that are all zero"),
         (7, "one value in all features", "one value throughout"),
-        (None, "of another image", "to the bit"),
+        (None, "of another image", "the same in several classes"),
     ],
     ids=["zero", "constant", "repeated"],
 )

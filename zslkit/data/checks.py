@@ -215,7 +215,7 @@ def _features(m: Material) -> Answer:
     # Two photos may be one; a row that stands for images of several classes was written over and over.
     if m.labels is not None:
         classes = m.labels
-        bad += [(g, "are the same to the bit in several classes") for g in twins if len(g) > 2 and len(set(classes[g].tolist())) > 1]
+        bad += [(g, "are the same in several classes") for g in twins if len(g) > 2 and len(set(classes[g].tolist())) > 1]
     if bad:
         text = " and ".join(f"{len(found)} of {n} images have features that {what}" for found, what in bad[:4])
         return "fault", text, [f"{spans(found, 1)}: {what}" for found, what in bad]
@@ -242,7 +242,8 @@ def _feature_rows(m: Material) -> tuple[FeatureRows, tuple[int, ...]]:
         return rows, (n, width)
     n, shape, means = len(m.maps), m.maps.map_shape, FeatureRows()
     for index in _blocks(n, int(np.prod(shape))):
-        rows.add(m.maps.maps(index))
+        maps = m.maps.maps(index)
+        rows.add(maps, maps.mean(dim=(2, 3)))
         means.add(m.maps.pooled(index))
     for kept, found in ((rows.zero, means.zero), (rows.constant, means.constant), (rows.broken, means.broken)):
         kept[:] = sorted({*kept, *found} - ({*rows.zero} if kept is rows.constant else set()))

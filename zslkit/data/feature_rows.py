@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 _SHOWN = 8
+_STEP = 61
+"""Of a map, every 61st value is compared beside the means: equal means alone are no equal maps."""
 
 
 @dataclass
@@ -28,24 +30,42 @@ class FeatureRows:
     count: int = 0
     _seen: dict[bytes, list[int]] = field(default_factory=dict)
 
-    def add(self, values: Tensor) -> int:
-        """Look at the next block, (n, ...) float32 on the CPU. Returns how many of its images are broken."""
+    def add(self, values: Tensor, means: Tensor | None = None) -> int:
+        """Look at the next block.
+
+        Args:
+            values: (n, D) or maps (n, D, H, W), float32 on the CPU.
+            means: Of the maps over their positions, (n, D). They show which maps to look at closely, which is most of the work.
+
+        Returns:
+            How many of its images are broken.
+        """
         flat = values.reshape(len(values), -1)
-        low, high = flat.amin(1), flat.amax(1)
-        ok = torch.isfinite(low) & torch.isfinite(high)
-        same = ok & (low == high)
-        zero = same & (high == 0)
-        bare = same & ~zero if flat.shape[1] > 1 else torch.zeros_like(same)
-        for kept, mask in ((self.zero, zero), (self.constant, bare), (self.broken, ~ok)):
-            kept += [self.count + int(i) for i in mask.nonzero().ravel()]
-        for i in (ok & ~zero).nonzero().ravel().tolist():
-            digest = hashlib.blake2b(flat[i].contiguous().numpy().data, digest_size=16).digest()
-            self._seen.setdefault(digest, []).append(self.count + i)
+        short = flat if means is None else means
+        low, high = short.amin(1), short.amax(1)
+        finite = torch.isfinite(low) & torch.isfinite(high)
+        level = finite & (high - low <= 1e-5 * torch.maximum(high.abs(), low.abs()))
+        broken, before = len(self.broken), self.count
+        for i, (is_finite, is_level) in enumerate(zip(finite.tolist(), level.tolist(), strict=True)):
+            row = flat[i]
+            if not is_finite and not bool(torch.isfinite(row).all()):
+                self.broken.append(before + i)
+                continue
+            if is_level and bool((row == row[0]).all()):
+                if row[0] == 0:
+                    self.zero.append(before + i)
+                    continue
+                if len(row) > 1:
+                    self.constant.append(before + i)
+            digest = hashlib.blake2b(short[i].contiguous().numpy().data, digest_size=16)
+            if means is not None:
+                digest.update(row[::_STEP].contiguous().numpy().data)
+            self._seen.setdefault(digest.digest(), []).append(before + i)
         self.count += len(flat)
-        return int((~ok).sum())
+        return len(self.broken) - broken
 
     def groups(self) -> list[list[int]]:
-        """Images whose features are the same to the bit, two or more in a group, the largest group first."""
+        """Images whose features are the same, two or more in a group, the largest group first."""
         return sorted((group for group in self._seen.values() if len(group) > 1), key=lambda group: (-len(group), group))
 
     def notes(self) -> Iterator[str]:

@@ -296,9 +296,10 @@ def _convert(plan: _Plan, files: dict[str, IO[bytes]], dtype: str, reporter: Rep
         for block in stream.blocks():
             with np.errstate(over="ignore"):
                 values = plan.layout.turn(torch.from_numpy(np.require(block, np.float32, ["C", "W"])))
+            means = values.mean(dim=(2, 3)) if "maps" in files else None
             # A block that cannot be kept is not written, and the rest is only looked at.
-            if not rows.add(values) and not rows.broken:
-                _write_block(path, values, files, dtype)
+            if not rows.add(values, means) and not rows.broken:
+                _write_block(path, values, means, files, dtype)
             phase.advance(len(block))
     if rows.broken:
         raise DataError(
@@ -308,15 +309,14 @@ def _convert(plan: _Plan, files: dict[str, IO[bytes]], dtype: str, reporter: Rep
     return rows
 
 
-def _write_block(path: Path, values: torch.Tensor, files: dict[str, IO[bytes]], dtype: str) -> None:
-    pooled = values
-    if "maps" in files:
-        pooled = values.mean(dim=(2, 3))
+def _write_block(path: Path, values: torch.Tensor, means: torch.Tensor | None, files: dict[str, IO[bytes]], dtype: str) -> None:
+    if means is not None:
         try:
             stored = to_stored(values, dtype)
         except DataError as error:
             raise DataError(f"{path}: a feature is too large for {dtype}; choose --dtype bfloat16 or float32") from error
         files["maps"].write(stored.data.cast("B"))
+    pooled = values if means is None else means
     files["pooled"].write(pooled.contiguous().numpy().astype("<f4", copy=False).data.cast("B"))
 
 
