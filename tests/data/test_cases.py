@@ -159,6 +159,14 @@ def test_a_table_that_may_be_read_in_two_ways_is_asked_about(go: Go, table: np.n
     assert code == 0 or "leave --table-rows away" in text
 
 
+@pytest.mark.parametrize("write", [h5, npz])
+def test_labels_that_count_from_1_and_use_all_classes_tell_the_axes(go: Go, write: Any) -> None:
+    table = held()["original_att"]  # 4 attributes: labels 1..3 of 4 classes from 0 would leave one without images
+    for k, held_table in enumerate((table, table.T)):
+        assert go("data", "import", write(held(original_att=held_table, labels=LABELS + 1)), "--to", f"made{k}")[0] == 0
+        assert opened(f"made{k}/card.yaml").semantics.attributes.tolist() == table.tolist()
+
+
 # --- which axis holds the channels ----------------------------------------------------------------------------------------------
 
 
@@ -293,6 +301,16 @@ def test_without_names_the_order_must_not_contradict_the_file(go: Go) -> None:
     for table in (held()["original_att"], scaled.round(2)):
         code, text = go("data", "import", file, "--to", "no", "--attributes", csv(rows_of("wren auk crow", table)))
         assert code == 2 and "in another order" in text and "('auk', 'crow', 'wren')" in text, text
+
+
+def test_names_that_cannot_be_read_are_not_passed_over(go: Go) -> None:
+    npz(held(original_att=None, class_names=np.array(NAMES, dtype=object)))
+    with h5py.File(h5(held(original_att=None)), "a") as file:
+        names = file.create_dataset("allclasses_names", (3,), dtype=h5py.ref_dtype)
+        names[:] = [file["labels"].ref] * 3
+    for name in ("x.npz", "x.h5"):
+        code, text = go("data", "import", name, "--to", "no", "--attributes", csv(rows_of("wren crow auk")))
+        assert code == 2 and "names holds objects that are not read" in text and "numpy.array(names, dtype=str)" in text, text
 
 
 def test_names_that_contradict_the_files_own_table_are_refused(go: Go) -> None:
@@ -523,7 +541,14 @@ def test_own_files_that_cannot_be_read_are_not_to_be_fetched(go: Go) -> None:
     np.savez("o.npz", **held(labels=np.array(list(LABELS), dtype=object)), allow_pickle=True)
     Path("cut.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(50))
     Path("cut.npz").write_bytes(b"PK\x03\x04")
+    np.save("objects.npy", np.array([[1, 2], [3]], dtype=object), allow_pickle=True)
     np.savez("sparse.npz", data=np.ones(2), indices=np.ones(2), indptr=np.ones(2), shape=np.array([2, 2]), format=b"csr")
-    for file, sentence in (("o.npz", "Python objects"), ("cut.h5", "anew"), ("cut.npz", "save it anew"), ("sparse.npz", "sparse matrix")):
+    for file, sentence in (
+        ("o.npz", "Python objects"),
+        ("cut.h5", "anew"),
+        ("objects.npy", "numpy.asarray(..., dtype=float)"),
+        ("cut.npz", "save it anew"),
+        ("sparse.npz", "sparse matrix"),
+    ):
         code, text = go("data", "import", file, "--to", "made")
         assert code == 2 and sentence in text and "fetch" not in text, text

@@ -37,7 +37,8 @@ class Found:
 
     format: whose. features (N, ...). labels (N,). parts: "trainval", "test_seen", "test_unseen" -> image numbers.
     tables: "att", "original_att" -> (C, A). words (A, W). base: what is counted from, where the format says so.
-    classes, attributes: C and A names. unused: names of what else lies in the file.
+    classes, attributes: C and A names. unused: names of what else lies in the file; sealed: those of them that hold class names
+    in a form that is not read.
     """
 
     path: Path
@@ -52,6 +53,7 @@ class Found:
     base: int | None = None
     attributes: tuple[str, ...] | None = None
     unused: tuple[str, ...] = ()
+    sealed: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -64,7 +66,7 @@ def open_features(path: Path) -> Iterator[Found]:
     suffix = path.suffix.lower()
     if suffix in HDF5:
         with open_hdf5(path, _SMALL, LARGE, texts=_TEXTS) as arrays:
-            yield _of_small(path, "HDF5 cache", arrays.small, arrays.large, arrays.texts, arrays.others)
+            yield _of_small(path, "HDF5 cache", arrays.small, arrays.large, arrays.texts, arrays.others, arrays.sealed)
     elif suffix in _READERS:
         yield _READERS[suffix](path)
     else:
@@ -157,7 +159,9 @@ def _read_npz(path: Path) -> Found:
     names = npz_names(path)
     if {"data", "indices", "indptr", "shape"} <= set(names):
         raise DataError(f"{path} holds a sparse matrix of scipy; save numpy.savez(FILE, features=matrix.toarray(), labels=...) instead")
-    texts = {name: held for name in _TEXTS if name in names and (held := npz_texts(path, name)) is not None}
+    read = {name: held for name in _TEXTS if name in names and (held := npz_texts(path, name)) is not None}
+    texts = {name: held for name, held in read.items() if held != "objects"}
+    sealed = [name for name in CLASS_NAMES if read.get(name) == "objects"]
     faults = Faults(path)
     small = {}
     for name in _SMALL:
@@ -170,7 +174,7 @@ def _read_npz(path: Path) -> Found:
         with faults.noted():
             stream = open_npz(path, large)
     faults.tell()
-    return _of_small(path, ".npz", small, stream, texts, [n for n in names if n not in {*small, *texts, large}])
+    return _of_small(path, ".npz", small, stream, texts, [n for n in names if n not in {*small, *texts, large}], sealed)
 
 
 def _read_npy(path: Path) -> Found:
@@ -197,6 +201,7 @@ def _of_small(
     large: Stream | None,
     texts: Mapping[str, tuple[str, ...]],
     others: Sequence[str] = (),
+    sealed: Sequence[str] = (),
 ) -> Found:
     faults = Faults(path)
     vectors: dict[str, NDArray[Any]] = {}
@@ -220,6 +225,7 @@ def _of_small(
         None if classes is None else texts[classes],
         attributes=None if attributes is None else texts[attributes],
         unused=(*others, *spare),
+        sealed=tuple(name for name in sealed if name in CLASS_NAMES),
     )
 
 

@@ -38,7 +38,8 @@ class Hdf5Arrays:
         name: Of the large dataset, "" if there is none.
         large: The large dataset, as a stream that can be read once.
         texts: The lists of names, by name of the dataset.
-        others: Names of all that lies in the file beside these.
+        others: Names of all that lies in the file beside these; groups end in "/".
+        sealed: Those of the lists of names that hold objects other than texts.
     """
 
     small: dict[str, NDArray[Any]] = field(default_factory=dict)
@@ -46,6 +47,7 @@ class Hdf5Arrays:
     large: Stream | None = None
     texts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     others: tuple[str, ...] = ()
+    sealed: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -87,12 +89,16 @@ class _Reader:
         small: dict[str, NDArray[Any]] = {}
         texts: dict[str, tuple[str, ...]] = {}
         others: tuple[str, ...] = ()
+        sealed: tuple[str, ...] = ()
         while True:
             facts = self._facts()
             if facts.get("end"):
-                return Hdf5Arrays(small, texts=texts, others=others)
+                return Hdf5Arrays(small, texts=texts, others=others, sealed=sealed)
             if "others" in facts:
                 others = self._names(facts["others"])
+                continue
+            if "sealed" in facts:
+                sealed = self._names(facts["sealed"])
                 continue
             if "texts" in facts:
                 texts[str(facts["name"])] = self._names(facts["texts"])
@@ -102,7 +108,7 @@ class _Reader:
             if not numeric(dtype) or (nbytes > SMALL and not facts.get("stream")):
                 raise self._broken()
             if facts.get("stream"):
-                return Hdf5Arrays(small, name, Stream(shape, dtype, partial(self._blocks, shape, dtype)), texts, others)
+                return Hdf5Arrays(small, name, Stream(shape, dtype, partial(self._blocks, shape, dtype)), texts, others, sealed)
             small[name] = np.frombuffer(self._read(nbytes), dtype).reshape(shape)
 
     def _names(self, nbytes: Any) -> tuple[str, ...]:

@@ -1,9 +1,15 @@
 """The process that reads an HDF5 file for `zslkit.data.hdf5`: what the library does with a hostile file ends here.
 
-It is started with the path and, as JSON lists, the names of small datasets, those one of which is the large one, and those of lists of
-texts. It writes frames to standard output: a line of JSON, {"name", "shape", "dtype"}, and the array's bytes after it, small ones first;
-for the large one its rows follow in order. {"name", "texts": bytes} stands before a JSON list of texts, {"others": bytes} before one of
-all names in the file that were not asked for. {"fault": ...} instead says why the file is refused. Nothing of zslkit is imported.
+It is started with the path and, as JSON lists, the names of small datasets, those one of which is the large one, and those of
+lists of texts. It writes frames to standard output, each a line of JSON and bytes:
+
+- {"others": bytes}: a JSON list of all names in the file that were not asked for.
+- {"sealed": bytes}: a JSON list of lists of texts that hold other objects.
+- {"name", "texts": bytes}: a JSON list of texts.
+- {"name", "shape", "dtype"}: an array; small ones first, then the large one with its rows in order.
+- {"fault": ...} instead says why the file is refused.
+
+Nothing of zslkit is imported.
 """
 
 from __future__ import annotations
@@ -38,11 +44,14 @@ def main(path: str, small: list[str], large: list[str], texts: list[str]) -> Non
         with h5py.File(path, "r") as file:
             size = os.path.getsize(path)
             words = {name: held for name in texts if (held := _texts(h5py, file, name)) is not None}
+            sealed = [name for name in texts if name not in words and _holds_objects(h5py, file, name)]
             asked = [name for name in [*small, *large] if name not in words]
             found = {name: dataset for name in asked if (dataset := _dataset(h5py, file, name, size)) is not None}
             chosen = next((name for name in large if name in found), None)
             read = {*words, *small, *([] if chosen is None else [chosen])}
-            _list(out, [name for name in itertools.islice(file, MOST_NAMES) if name not in read], name=None, of="others")
+            others = [name for name in itertools.islice(file, MOST_NAMES) if name not in read]
+            _list(out, [name + "/" * _is_group(h5py, file, name) for name in others], name=None, of="others")
+            _list(out, sealed, name=None, of="sealed")
             for name, held in words.items():
                 _list(out, held, name=name, of="texts")
             for name in small:
@@ -135,6 +144,16 @@ def _texts(h5py: Any, file: Any, name: str) -> list[str] | None:
             raise Refused(f"{name} holds over {TEXTS / 1e6:.0f} MB of texts, too much for names")
         held.append(one.rstrip("\0"))
     return held
+
+
+def _is_group(h5py: Any, file: Any, name: str) -> bool:
+    return isinstance(file.get(name, getlink=True), h5py.HardLink) and file.get(name, getclass=True) is h5py.Group
+
+
+def _holds_objects(h5py: Any, file: Any, name: str) -> bool:
+    """Whether a dataset of that name holds references or the like, as MATLAB 7.3 writes a cell array."""
+    held = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
+    return isinstance(held, h5py.Dataset) and held.dtype.kind == "O"
 
 
 def _small(name: str, dataset: Any) -> Any:

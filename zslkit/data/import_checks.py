@@ -158,6 +158,11 @@ def _of_csv(found: Found, csv: Path, like: str | None, counts: frozenset[int], n
             own[name] = orient(found.path, name, found.tables, _evidence(found, counts, like), None, found.format)[0]
     order, notes = list(range(len(read.classes))), [f"class attributes: {csv.name}, joined by the names that the labels are"]
     if not named:
+        if found.classes is None and found.sealed:
+            raise DataError(
+                f"{found.path}: {found.sealed[0]} holds objects that are not read, and the rows of {csv.name} are joined by it; "
+                "save it as texts, such as numpy.array(names, dtype=str)"
+            )
         order, notes = join_rows(csv, read, found.path, found.classes, counts, own)
     card = _card(like, len(read.attributes), read.attributes)
     values = read.values[order]

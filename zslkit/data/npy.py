@@ -6,7 +6,7 @@ import math
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from zslkit.data.stream import SMALL, TEXTS, Stream, numeric, refuse_bomb, rows_
 from zslkit.errors import DataError
 
 _LONGEST_HEADER = 10_000
+_OBJECTS = "it holds Python objects, which are not loaded; make it numpy.asarray(..., dtype=float) first"
 
 
 def open_npy(path: Path) -> Stream:
@@ -81,14 +82,16 @@ def open_npz(path: Path, name: str) -> Stream:
     return Stream(shape, dtype.newbyteorder("="), blocks)
 
 
-def npz_texts(path: Path, name: str) -> tuple[str, ...] | None:
-    """The texts in one array of a .npz file, row by row; None if it holds anything else, or Python objects, which are not loaded.
+def npz_texts(path: Path, name: str) -> tuple[str, ...] | Literal["objects"] | None:
+    """The texts in one array of a .npz file, row by row; "objects" if it holds Python objects, which are not loaded, else None.
 
     Raises DataError that names file and array if it is damaged or too large for names.
     """
     try:
         with zipfile.ZipFile(path) as file, file.open(name + ".npy") as member:
             shape, fortran, dtype = _any_header(member)
+            if dtype.hasobject:
+                return "objects"
             if dtype.kind not in "US" or not dtype.itemsize or not shape:
                 return None
             nbytes = math.prod(shape) * dtype.itemsize
@@ -114,7 +117,7 @@ def _any_header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]
 def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     shape, fortran, dtype = _any_header(member)
     if dtype.hasobject:
-        raise ValueError("it holds Python objects, which are not loaded; make it numpy.asarray(..., dtype=float) first")
+        raise ValueError(_OBJECTS)
     if not numeric(dtype) or not shape or min(shape) < 0:
         raise ValueError(f"it holds {str(dtype)[:60]} {shape}, and a table of plain numbers is needed")
     return shape, fortran, dtype
@@ -124,4 +127,6 @@ def _damaged(path: Path, name: str, error: Exception) -> DataError:
     if isinstance(error, DataError):
         return error
     reason = " ".join(str(error).split())[:300] or type(error).__name__
+    if "Python objects in dtype" in reason:  # as numpy says it
+        reason = _OBJECTS
     return DataError(f"{path}{f': {name}' if name else ''} is no whole numpy file of plain numbers ({reason}); save it anew")

@@ -46,7 +46,7 @@ def class_counts(labels: NDArray[Any] | None, base: int | None) -> frozenset[int
         base: What the numbers count from, where the format or the user says so.
 
     Returns:
-        One number, two if the labels may count from 0 or from 1, none if they are no labels.
+        One number, two if the labels may as well count from 0 as from 1, none if they are no labels.
     """
     if labels is None or not labels.size:
         return frozenset()
@@ -56,6 +56,8 @@ def class_counts(labels: NDArray[Any] | None, base: int | None) -> frozenset[int
         return frozenset()
     low, high = int(labels.min()), int(labels.max())
     bases = (0,) if low == 0 else (0, 1) if base is None else (base,)
+    if low == 1 and base is None and len(np.unique(labels)) == high:  # all classes have images if they count from 1
+        bases = (1,)
     return frozenset(high + 1 - b for b in bases) if low >= 0 else frozenset()
 
 
