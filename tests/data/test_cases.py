@@ -501,6 +501,12 @@ def test_a_number_with_an_underscore_is_none(go: Go) -> None:
     assert code == 2 and "'0_0' is none" in text
 
 
+@pytest.mark.parametrize("words", ["run --model eszsl --seed 1_0", "evaluate x --gamma 1_0", "data clean --older-than 1_0"])
+def test_an_option_takes_no_underscore_for_a_number(go: Go, words: str) -> None:
+    code, text = go(*words.split())
+    assert code == 2 and "'1_0' is not a valid number; write it without _" in text
+
+
 # --- all faults of a file together --------------------------------------------------------------------------------------------------
 
 

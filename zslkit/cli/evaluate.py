@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zslkit.cli.failure import tell
+from zslkit.cli.numbers import AnyReal
 from zslkit.cli.options import debug_option, json_option
 from zslkit.cli.output import print_columns, print_json, printable
 from zslkit.cli.present import FIGURES
@@ -25,7 +26,7 @@ ROWS = 11
 
 @click.command()
 @click.argument("folders", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--gamma", type=float, help="Added to the scores of unseen classes; default: what the run's validation picked, or 0.")
+@click.option("--gamma", type=AnyReal(), help="Added to the scores of unseen classes; default: what the run's validation picked, or 0.")
 @click.option("--metrics", metavar="NAME,...", help="More than T1, U, S, H and AUSUC: names of metrics, or all, which lists them.")
 @click.option("--per-class", is_flag=True, help="The accuracy of every class too (with --json).")
 @json_option
