@@ -7,20 +7,30 @@ from typing import Any
 import click
 
 
-class _Plain(click.ParamType):
+class Whole(click.IntRange):
+    """A whole number in a range."""
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if isinstance(value, str) and "_" in value:
-            self.fail(f"{value!r} is not a valid number; write it without _", param, ctx)
+        _refuse_underscore(value, param, ctx)
         return super().convert(value, param, ctx)
 
 
-class Whole(_Plain, click.IntRange):
-    """A whole number in a range."""
-
-
-class Real(_Plain, click.FloatRange):
+class Real(click.FloatRange):
     """A number in a range."""
 
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        _refuse_underscore(value, param, ctx)
+        return super().convert(value, param, ctx)
 
-class AnyReal(_Plain, click.types.FloatParamType):
+
+class AnyReal(click.types.FloatParamType):
     """Any number."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        _refuse_underscore(value, param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def _refuse_underscore(value: Any, param: click.Parameter | None, ctx: click.Context | None) -> None:
+    if isinstance(value, str) and "_" in value:
+        raise click.BadParameter(f"{value!r} is not a valid number; write it without _", ctx, param)
