@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 from scipy.io import savemat
-from spoilt import LABELS, PARTS, arrays
+from spoilt import LABELS, PARTS, arrays, cells
+from spoilt import mat as full_mat
 
 from zslkit.cli import app
 from zslkit.data.catalog import load_dataset
@@ -366,6 +367,13 @@ def test_labels_may_be_names(go: Go) -> None:
         "data", "import", file, "--to", "no", "--attributes", csv({"auk": [1, 2, 3, 4], "crow": [1, 2, 3, 4], "hen": [1, 1, 1, 1]})
     )
     assert code == 2 and "labels are names, and 1 of them are no class of the class attributes ('wren')" in text
+
+
+def test_labels_that_the_folders_of_images_contradict_are_joined_with_a_note(go: Go) -> None:
+    savemat("x.mat", {**full_mat(), "allclasses_names": cells(["crow", "auk", "wren"])})
+    code, text = go("data", "import", "x.mat", "--to", "made")
+    assert code == 0 and "6 of 8 labels are not the class that the folder in image_files names; the folders count" in text
+    assert opened().labels.tolist() == [1, 1, 1, 0, 0, 0, 2, 2]
 
 
 def test_labels_of_a_npy_file_may_be_names_in_a_text_file(go: Go) -> None:
