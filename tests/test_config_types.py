@@ -114,3 +114,15 @@ def test_a_study_shows_numbers_and_hands_on_what_was_written(tmp_path: Path) -> 
     assert [v.point["train.lr"] for v in (first, second)] == [1e-4, 0.5]
     plan = make_plan("dazle", "digits", overrides=first.settings)
     assert plan.features.backbone == "1e5" and TrainConfig.model_validate(plan.values["train"]).lr == 1e-4
+
+
+@pytest.mark.parametrize("key", ["count", "rate", "inner.rate"])
+def test_underscores_stand_between_thousands_or_make_no_number(key: str, tmp_path: Path) -> None:
+    assert set_to("count=1_000", "rate=2_000.5").count == 1000
+    for text in ("1_0", "1_0.5", "1_0e1", "'1_0'", "10_00"):
+        with pytest.raises(UserError, match=rf"{key} = .*_.* is refused"):
+            set_to(f"{key}={text}")
+    (tmp_path / "a.yaml").write_text("rate: 1_0.5\nname: 1_0\n")
+    with pytest.raises(UserError, match=r"rate = '1_0\.5' \(.*a\.yaml, line 1\) is refused"):
+        build(Everything, merge([read_yaml(tmp_path / "a.yaml")]), "test")
+    assert set_to("name=1_0").name == "1_0"

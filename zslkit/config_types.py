@@ -5,6 +5,7 @@ YAML 1.1 takes 007, 1_000, on and 2024-01-01 for something else than text, and 1
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Iterator, Mapping
 from datetime import date
@@ -23,8 +24,28 @@ def as_expected(kind: type[BaseModel], values: Mapping[str, Any], texts: Mapping
     return {k: _read(fields[k].annotation, v, k, texts) if k in fields else v for k, v in values.items()}
 
 
+_THOUSANDS = re.compile(r"[-+]?\d{1,3}(_\d{3})+(\.\d*)?([eE][-+]?\d+)?")
+
+
+class Written:
+    """What was written for a number and is none, although YAML and Python take it for one; a key for numbers refuses it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return repr(self.text)
+
+
+def _odd(text: str | None) -> bool:
+    """Whether "_" stands elsewhere than between thousands: 1_000 is a number, 1_0 is not."""
+    return text is not None and "_" in text and not _THOUSANDS.fullmatch(text.strip())
+
+
 def number(value: Any) -> Any:
     """1e-4 as people write it, the number that it says; anything else as it is."""
+    if isinstance(value, str) and _odd(value):
+        return value
     try:
         return float(value) if isinstance(value, str) and "e" in value.lower() else value
     except ValueError:
@@ -50,7 +71,11 @@ def _scalar(expected: list[Any], value: Any, text: str | None) -> Any:
     words = [word for one in expected if get_origin(one) is Literal for word in get_args(one)]
     if isinstance(value, str):
         named = str in expected or Path in expected or value in words
-        return value if named or not (int in expected or float in expected) else number(value)
+        if named or not (int in expected or float in expected):
+            return value
+        return Written(value) if _odd(value) else number(value)
+    if _odd(text) and isinstance(value, (int, float)) and (int in expected or float in expected) and str not in expected:
+        return Written(str(text))
     if text is None or not isinstance(value, (bool, int, float, date)) or _fits(expected, words, value):
         return value
     return text if str in expected or Path in expected or text in words else value

@@ -43,7 +43,6 @@ _EARLIER = r"\.{0}\.[0-9a-f]{{8}}|{0}\.[a-z0-9_]{{8}}"
 """Names of what versions before this scheme left beside a folder, ending in .new or .partial, and .old."""
 
 
-
 def need_plain(path: Path) -> None:
     """Make sure that opening `path` does not wait for ever.
 

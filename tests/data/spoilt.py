@@ -18,6 +18,7 @@ from scipy.io import savemat
 from zslkit.data.feature_files import open_features
 from zslkit.data.images import read_image
 from zslkit.data.words import read_word_vectors
+from zslkit.errors import DataError
 
 N, C, A, D = 8, 3, 4, 5
 LABELS = np.array([0, 0, 0, 1, 1, 1, 2, 2])
@@ -81,7 +82,8 @@ def _image(kind: str, mode: str) -> bytes:
 
 def _drain(path: Path) -> None:
     with open_features(path) as found:
-        assert found.features is not None
+        if found.features is None:
+            raise DataError(f"{path}: no features")
         for _ in found.features.blocks():
             pass
 

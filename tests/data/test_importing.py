@@ -54,7 +54,8 @@ def test_an_hdf5_cache_becomes_the_dataset_it_describes(tmp_path: Path, base: in
     maps = arrays(N, D, 2, 2)["feature_map"]
     numbers = {name: arrays(N, D)[name] + base for name in ("labels", *PARTS)}
     file = write(tmp_path / "x.h5", changed(feature_map=maps.reshape(N, D, 4) if flat else maps, **numbers))
-    made = import_features(file, tmp_path / "out", Choices(dtype="float32"))
+    order = "channels-first" if flat else None  # 5 may be 2 x 2 positions and a class token
+    made = import_features(file, tmp_path / "out", Choices(dtype="float32", layout=order))
     data = load_dataset(str(made.card))
     assert data.labels.tolist() == LABELS.tolist()
     assert {f"{part}_loc": index.tolist() for part, index in data.split.parts().items()} == {p: i.tolist() for p, i in PARTS.items()}
@@ -88,7 +89,9 @@ def test_res101_mat_is_imported_with_the_splits_beside_it_or_given(tmp_path: Pat
     features = {name: whole.pop(name) for name in ("features", "labels", "image_files")}
     (tmp_path / "a").mkdir()
     savemat(tmp_path / "a" / "res101.mat", features)
-    with pytest.raises(DataError, match=r"res101\.mat comes without trainval_loc.*--split FILE"):
+    with pytest.raises(
+        DataError, match=r"res101\.mat has 2 faults: \(1\) comes without trainval_loc.*--split FILE.*\(2\) holds no original_att"
+    ):
         import_features(tmp_path / "a" / "res101.mat", tmp_path / "no")
     savemat(tmp_path / "att_splits.mat", whole)
     given_it = import_features(tmp_path / "a" / "res101.mat", tmp_path / "given", Choices(split=tmp_path / "att_splits.mat")).dataset
@@ -180,14 +183,15 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "half labels": ({"labels": LABELS + 0.5}, r"labels should be whole numbers"),
     "labels as a table": ({"labels": np.zeros((4, 2))}, r"labels has the shape \(4, 2\)"),
     "fewer labels": ({"labels": LABELS[:-1]}, r"the features have the shape \(8, 5, 2, 2\) and there are 7 labels"),
-    "attributes first": ({"original_att": np.ones((A, 3))}, r"original_att has the shape \(4, 3\) with the attributes first"),
     "attributes not finite": ({"original_att": np.full((3, A), np.nan)}, r"original_att holds a number that is not finite"),
     "overlap": ({"test_seen_loc": [2, 5, 0]}, r"trainval and test_seen share 1 images"),
     "leak": ({"trainval_loc": [0, 1, 3, 4, 7], "test_unseen_loc": [6]}, r"stand in trainval and in test_unseen"),
-    "no square": ({"feature_map": np.ones((N, D, 6))}, r"6 positions are no square; save them as \(N, D, H, W\)"),
-    "channels last": ({"feature_map": np.ones((N, 2, 2, D))}, r"with the channels last; save them as \(N, D, H, W\)"),
+    "no square": ({"feature_map": np.ones((N, 3, 6))}, r"neither 3 nor 6 positions are a square, .*; save them as \(N, D, H, W\)"),
     "transposed": ({"feature_map": np.ones((D, N))}, r"save them transposed, an image a row"),
-    "not finite": ({"feature_map": np.full((N, D), np.inf)}, r"image 0 \(from 0\) hold a number that is not finite"),
+    "not finite": (
+        {"feature_map": np.full((N, D), np.inf)},
+        r"of 8 of 8 images hold a number that is not finite \(images 0-7, counted from 0\)",
+    ),
     "too large": ({"feature_map": np.full((N, D, 2, 2), 1e6)}, r"too large for float16; choose --dtype bfloat16 or float32"),
     "other words": ({"w2v_att": np.ones((9, 3))}, r"w2v_att holds 9 vectors for 4 attributes"),
 }

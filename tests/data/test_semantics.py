@@ -154,3 +154,16 @@ def test_word_vectors_of_ones_own_win_over_those_that_came_along(tmp_path: Path)
     np.save(Two().word_vector_files(tmp_path)[0], np.zeros((2, 5)))
     own = Two().semantics("two", tmp_path, table).word_vectors
     assert own is not None and own.shape == (2, 5)
+
+
+def test_numbers_that_count_the_lines_are_no_part_of_a_name(tmp_path: Path) -> None:
+    file = tmp_path / "names.txt"
+    for text, names in (
+        ("1 black\n2 white\n3\tlong leg\n", ("black", "white", "long leg")),
+        ("0. black\n1. white\n", ("black", "white")),
+        ("2 wheels\n4 wheels\n", ("2 wheels", "4 wheels")),
+        ("1 wheel\n2 wheels\n3 wheels\n", ("1 wheel", "2 wheels", "3 wheels")),
+        ("red\n2 wheels\n", ("red", "2 wheels")),
+    ):
+        file.write_text(text)
+        assert read_names(file) == names

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zslkit.cli.failure import tell
+from zslkit.cli.numbers import AnyReal
 from zslkit.cli.options import debug_option, json_option
 from zslkit.cli.output import echo, print_columns, print_json, printable
 from zslkit.cli.present import FIGURES
@@ -27,7 +28,7 @@ ROWS = 11
 
 @click.command()
 @click.argument("folders", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--gamma", type=float, help="Added to the scores of unseen classes; default: what the run's validation picked, or 0.")
+@click.option("--gamma", type=AnyReal(), help="Added to the scores of unseen classes; default: what the run's validation picked, or 0.")
 @click.option(
     "--metrics",
     metavar="NAME,...",

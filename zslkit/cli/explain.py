@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zslkit.cli.numbers import Whole
 from zslkit.cli.options import debug_option, json_option, run_data_option
 from zslkit.cli.output import echo, print_columns, print_json, print_table, printable
 from zslkit.errors import UserError
@@ -37,7 +38,7 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 @click.option(
     "--attributes", callback=_names, metavar="A,B", help="Attributes to show; default: those that gave most to the predicted class."
 )
-@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="How many attributes to show if none is named.")
+@click.option("--top", type=Whole(min=1), default=5, show_default=True, help="How many attributes to show if none is named.")
 @click.option("--localise", is_flag=True, help="Score the maps of all test images against the dataset's places of attributes.")
 @run_data_option
 @click.option("--out", type=click.Path(path_type=Path), default=Path("explain.png"), show_default=True, help="The picture, a PNG.")

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from zslkit.cli.numbers import Whole
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -103,9 +105,7 @@ def spread_options(command: F) -> F:
     """Where many runs are made; `spread_of` reads them."""
     for option in reversed(
         (
-            click.option(
-                "--jobs", type=click.IntRange(min=1), metavar="N", help="Processes at once; default: one for each CUDA device, else 1."
-            ),
+            click.option("--jobs", type=Whole(min=1), metavar="N", help="Processes at once; default: one for each CUDA device, else 1."),
             click.option(
                 "--backend",
                 type=click.Choice(["local", "dask", "ray"]),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from zslkit.cli.numbers import Whole
 from zslkit.cli.options import debug_option, json_option, run_data_option
 from zslkit.cli.output import aligned, printable, reader_there, results
 from zslkit.errors import DataError, UserError
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
 @click.argument("places", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="How many classes of each image to tell.")
+@click.option("--top", type=Whole(min=1), default=5, show_default=True, help="How many classes of each image to tell.")
 @click.option(
     "--classes",
     "among",
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="The classes in question; unseen is the classical zero-shot task.",
 )
-@click.option("--attributes", type=click.IntRange(min=0), default=3, show_default=True, help="How many attributes to tell of each class.")
+@click.option("--attributes", type=Whole(min=0), default=3, show_default=True, help="How many attributes to tell of each class.")
 @click.option("--format", "form", type=click.Choice(["table", "csv", "json", "jsonl"]), default="table", show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), help="File to write to; default: standard output.")
 @run_data_option

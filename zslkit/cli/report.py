@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from zslkit.cli.failure import tell
+from zslkit.cli.numbers import Whole
 from zslkit.cli.options import debug_option, json_option
 from zslkit.cli.output import echo, print_json, printable, size_words
 
@@ -29,7 +30,7 @@ from zslkit.cli.output import echo, print_json, printable, size_words
 )
 @click.option(
     "--errors",
-    type=click.IntRange(min=0, max=100),
+    type=Whole(min=0, max=100),
     default=12,
     show_default=True,
     metavar="N",
@@ -37,7 +38,7 @@ from zslkit.cli.output import echo, print_json, printable, size_words
 )
 @click.option(
     "--heat-maps",
-    type=click.IntRange(min=0, max=100),
+    type=Whole(min=0, max=100),
     default=0,
     show_default=True,
     metavar="N",

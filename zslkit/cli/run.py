@@ -11,6 +11,7 @@ import click
 from zslkit import ranks
 from zslkit.cli.failure import State, tell
 from zslkit.cli.listing import find_names, find_trackers
+from zslkit.cli.numbers import Whole
 from zslkit.cli.options import (
     check_policy,
     dataset_option,
@@ -35,11 +36,11 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--model", "-m", required=True, metavar="NAME", help="A registered model (zslkit models), or DISTRIBUTION:NAME.")
 @dataset_option
-@click.option("--seed", type=click.IntRange(0, MOST_SEED), default=0, show_default=True, help="Seed of everything that is random.")
+@click.option("--seed", type=Whole(0, MOST_SEED), default=0, show_default=True, help="Seed of everything that is random.")
 @source_options
 @run_options
 @spread_options
-@click.option("--processes", type=click.IntRange(min=1), metavar="N", help="Processes of this machine that share every batch, one a GPU.")
+@click.option("--processes", type=Whole(min=1), metavar="N", help="Processes of this machine that share every batch, one a GPU.")
 @json_option
 @debug_option
 @click.pass_obj

@@ -81,8 +81,7 @@ def study(
     shared = {"model": plan.model, "dataset": plan.dataset, **how, **common}
     # Two values may be written alike in a label, so a job belongs to its variant by its settings.
     jobs = [
-        Job(variant.label, seed, {**shared, "seed": seed, "overrides": variant.settings})
-        for variant, seed in product(chosen, plan.seeds)
+        Job(variant.label, seed, {**shared, "seed": seed, "overrides": variant.settings}) for variant, seed in product(chosen, plan.seeds)
     ]
     results, failures = run_all(jobs, state, reporter_for(), spread)
     records = [[r.record for job, r in results if job.arguments["overrides"] is variant.settings] for variant in chosen]

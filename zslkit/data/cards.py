@@ -35,7 +35,9 @@ def shipped_card(name: str) -> AttributeCard | None:
 
 
 def read_names(path: Path) -> tuple[str, ...]:
-    """Attribute names, one a line, with or without a number before them; a `.csv` file has a header and the name in its last column.
+    """Attribute names, one a line; a `.csv` file has a header and the name in its last column.
+
+    Numbers before the names are left out if they number the lines; in "2 wheels", "4 wheels" they are part of the name.
 
     Raises DataError if the file cannot be read.
     """
@@ -50,4 +52,9 @@ def read_names(path: Path) -> tuple[str, ...]:
         except csv.Error as error:
             raise DataError(f"The attribute names in {path} cannot be read as CSV ({error}); write a name a line") from error
         return tuple(row[-1].strip() for row in rows[1:])
-    return tuple(re.sub(r"^\d+\s+", "", line.strip()) for line in text.splitlines() if line.strip())
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    found = [re.fullmatch(r"(\d+)[.:)]?\s+(.+)", line) for line in lines]
+    numbered = [(int(match[1]), match[2]) for match in found if match is not None]
+    names = tuple(name for _, name in numbered)
+    runs = [n for n, _ in numbered] in (list(range(len(lines))), list(range(1, len(lines) + 1)))
+    return names if runs and len(set(names)) == len(lines) else tuple(lines)

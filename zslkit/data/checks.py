@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
-from zslkit.data.duplicates import identical
+from zslkit.data.feature_rows import FeatureRows, spans
 from zslkit.data.leaks import find_leaks, imagenet_names
 from zslkit.data.material import Material
 from zslkit.data.split_versions import PARTS, locs_digest, split_name
@@ -199,23 +201,58 @@ _KINDS = {"same": "the same name", "wider": "a wider name", "narrower": "a narro
 
 
 def _features(m: Material) -> Answer:
-    if m.features is None:
+    if m.features is None and m.maps is None:
         return "skipped", m.why_no_labels or "the dataset brings none"
-    n, width = m.features.shape
-    twins = identical([row.tobytes() for row in np.ascontiguousarray(m.features)])
+    rows, shape = _feature_rows(m)
+    n, width = shape[0], " x ".join(map(str, shape[1:]))
+    kinds = (
+        (rows.broken, "hold a number that is not finite"),
+        (rows.zero, "are all zero"),
+        (rows.constant, "are one value throughout"),
+    )
+    bad = [(found, what) for found, what in kinds if found]
+    twins = rows.groups()
+    # Two photos may be one; a row that stands for images of several classes was written over and over.
+    if m.labels is not None:
+        classes = m.labels
+        bad += [(g, "are the same in several classes") for g in twins if len(g) > 2 and len(set(classes[g].tolist())) > 1]
+    if bad:
+        text = " and ".join(f"{len(found)} of {n} images have features that {what}" for found, what in bad[:4])
+        return "fault", text, [f"{spans(found, 1)}: {what}" for found, what in bad]
     parts = dict.fromkeys(range(n), "")
     parts.update({int(i): part for part in PARTS for i in m.locs[part]})
     across = [g for g in twins if len({parts[i] for i in g} - {""}) > 1]
-    zeros = int((~m.features.any(axis=1)).sum())
-    if zeros:
-        return "fault", f"{zeros} of {n} images have features that are all zero"
-    if across:
-        return (
-            "note",
-            f"{n} x {width}; {len(across)} groups of images in different sets have the same features",
-            [" = ".join(f"image {i + 1} ({parts[i] or 'no set'})" for i in g) for g in across],
-        )
-    return "ok", f"{n} x {width}, all finite, none all zero, none the same in two sets"
+    many = [g for g in twins if len(g) > 2 and g not in across]
+    if across or many:
+        text = f"{n} x {width}; {len(across)} groups of images in different sets have the same features"
+        if many:
+            text += f", {len(many)} more groups of three or more within a set"
+        return "note", text, [" = ".join(f"image {i + 1} ({parts[i] or 'no set'})" for i in g) for g in (*across, *many)]
+    return "ok", f"{n} x {width}, all finite, none all zero or one value, none the same in two sets"
+
+
+def _feature_rows(m: Material) -> tuple[FeatureRows, tuple[int, ...]]:
+    """A look at the features, and their shape. Maps and their means are looked at, since models take either."""
+    rows = FeatureRows()
+    if m.maps is None:
+        assert m.features is not None
+        n, width = m.features.shape
+        for index in _blocks(n, width):
+            rows.add(torch.from_numpy(np.array(m.features[index], dtype=np.float32)))
+        return rows, (n, width)
+    n, shape, means = len(m.maps), m.maps.map_shape, FeatureRows()
+    for index in _blocks(n, int(np.prod(shape))):
+        maps = m.maps.maps(index)
+        rows.add(maps, maps.mean(dim=(2, 3)))
+        means.add(m.maps.pooled(index))
+    for kept, found in ((rows.zero, means.zero), (rows.constant, means.constant), (rows.broken, means.broken)):
+        kept[:] = sorted({*kept, *found} - ({*rows.zero} if kept is rows.constant else set()))
+    return rows, (n, *shape)
+
+
+def _blocks(n: int, width: int) -> Iterator[NDArray[np.int64]]:
+    step = max(1, (32 << 20) // (4 * width))
+    return (np.arange(start, min(start + step, n)) for start in range(0, n, step))
 
 
 CHECKS: dict[str, Callable[[Material], Answer]] = {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zslkit.data.faults import Faults
 from zslkit.data.hdf5 import open_hdf5
 from zslkit.data.mat5 import MatFile
-from zslkit.data.npy import npz_names, open_npy, open_npz
+from zslkit.data.npy import npz_names, npz_texts, open_npy, open_npz
 from zslkit.data.stream import SMALL, Stream, existing
 from zslkit.errors import DataError, did_you_mean
 from zslkit.files import check_permitted, read_small
@@ -22,7 +24,12 @@ PARTS = ("trainval", "test_seen", "test_unseen")
 LARGE = ("feature_map", "features")
 TABLES = ("original_att", "att")
 HDF5 = (".h5", ".hdf5", ".hdf", ".he5")
+CLASS_NAMES = ("allclasses_names", "class_names", "classnames", "classes", "label_names", "class_labels")
+"""Arrays of class names, in the order of the rows of the class attributes; the first that holds texts is taken."""
+ATTRIBUTE_NAMES = ("attribute_names", "attributes_names", "att_names", "attr_names", "attributes")
+"""Arrays of attribute names, in the order of the columns."""
 _SMALL = ("labels", *(f"{part}_loc" for part in PARTS), *TABLES, "w2v_att")
+_TEXTS = ("labels", *CLASS_NAMES, *ATTRIBUTE_NAMES)
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,8 @@ class Found:
 
     format: whose. features (N, ...). labels (N,). parts: "trainval", "test_seen", "test_unseen" -> image numbers.
     tables: "att", "original_att" -> (C, A). words (A, W). base: what is counted from, where the format says so.
-    notes: what was passed over.
+    classes, attributes: C and A names. unused: names of what else lies in the file; sealed: those of them that hold class names
+    in a form that is not read. notes: what was passed over.
     """
 
     path: Path
@@ -44,6 +52,9 @@ class Found:
     classes: tuple[str, ...] | None = None
     files: tuple[str, ...] | None = None
     base: int | None = None
+    attributes: tuple[str, ...] | None = None
+    unused: tuple[str, ...] = ()
+    sealed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -51,15 +62,15 @@ class Found:
 def open_features(path: Path) -> Iterator[Found]:
     """The file of features at `path`, by its ending: .mat, .h5 or .hdf5, .npz, .npy.
 
-    Raises DataError that names the file if it is missing, damaged, of another format or without features.
+    Raises DataError that names the file if it is missing, damaged or of another format.
     """
     path = existing(Path(path), "file of features")
     suffix = path.suffix.lower()
     if suffix in HDF5:
-        with open_hdf5(path, _SMALL, LARGE) as arrays:
-            yield _need(_of_small(path, "HDF5 cache", arrays.small, arrays.large))
+        with open_hdf5(path, _SMALL, LARGE, texts=_TEXTS) as arrays:
+            yield _of_small(path, "HDF5 cache", arrays.small, arrays.large, arrays.texts, arrays.others, arrays.sealed)
     elif suffix in _READERS:
-        yield _need(_READERS[suffix](path))
+        yield _READERS[suffix](path)
     else:
         known = [*HDF5[:2], *_READERS]
         raise DataError(f"{path}: features are read from {', '.join(known)}, and not from {suffix!r}{did_you_mean(suffix, known)}")
@@ -74,45 +85,61 @@ def read_split(path: Path) -> Found:
     if path.is_dir():
         found = Found(path, "folder", parts=_beside(path, {}))
     elif existing(path, "split file").suffix.lower() in HDF5:
-        with open_hdf5(path, _SMALL, ()) as arrays:
-            found = _of_small(path, "HDF5 cache", arrays.small, None)
+        with open_hdf5(path, _SMALL, (), texts=_TEXTS) as arrays:
+            found = _of_small(path, "HDF5 cache", arrays.small, None, arrays.texts)
     elif path.suffix.lower() in (".mat", ".npz"):
         found = _read_mat(path, only_split=True) if path.suffix.lower() == ".mat" else _read_npz(path)
     else:
         raise DataError(f"{path}: a split is read from att_splits.mat, .npz, .h5, or a folder of {PARTS[0]}_loc.npy and so on")
     if lost := [f"{part}_loc" for part in PARTS if part not in found.parts]:
         raise DataError(f"{path} holds no {', '.join(lost)}; is it the file of a split?")
-    return replace(found, features=None, labels=None, files=None)
+    return replace(found, features=None, labels=None, files=None, unused=())
 
 
-def read_numbers(path: Path, what: str) -> NDArray[Any]:
-    """One array of numbers from .npy, or from text with one a line. Raises DataError that names the file."""
-    path = existing(Path(path), f"file of {what}")
+def read_labels(path: Path) -> NDArray[Any]:
+    """Labels from .npy, or class numbers or class names from text, one a line. Raises DataError that names the file."""
+    path = existing(Path(path), "file of labels")
     check_permitted(path)
     if path.suffix.lower() == ".npy":
-        return _whole(path, what, open_npy(path))
+        return _whole(path, "labels", open_npy(path))
     if path.suffix.lower() not in (".txt", ".csv"):
-        raise DataError(f"{path}: {what} are read from .npy or .txt, and not from {path.suffix!r}")
+        raise DataError(f"{path}: labels are read from .npy or .txt, and not from {path.suffix!r}")
     try:
-        return np.array([int(line) for line in read_small(path, SMALL).split()], dtype=np.int64)
-    except (OSError, ValueError, OverflowError) as error:
-        raise DataError(f"{path}: {what} in text form are whole numbers, one a line ({str(error)[:100]}); mend the file") from error
+        text = read_small(path, SMALL)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: the labels cannot be read ({str(error)[:100]}); save them as UTF-8 text") from error
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if lines and not any(all(_NUMBER.fullmatch(word) for word in line.split()) for line in lines):
+        return _names(path, lines)
+    try:
+        if odd := [word for word in text.split() if "_" in word]:  # which Python takes for a number
+            raise ValueError(f"{odd[0]!r} is none")
+        return np.array([int(word) for word in text.split()], dtype=np.int64)
+    except (ValueError, OverflowError) as error:
+        raise DataError(
+            f"{path}: labels in text form are whole numbers or class names, one a line ({str(error)[:100]}); mend the file"
+        ) from error
+
+
+_NUMBER = re.compile(r"[-+]?[\d_.,]+([eE][-+]?\d+)?|[-+]?(nan|inf(inity)?)", re.IGNORECASE)
+_LONGEST_NAME = 1000
+
+
+def _names(path: Path, texts: Sequence[str]) -> NDArray[np.str_]:
+    """Labels that are names (N,). All take the room of the longest, so it must not be long."""
+    if max(map(len, texts), default=0) > _LONGEST_NAME:
+        raise DataError(f"{path}: a label of over {_LONGEST_NAME} letters is no class name; mend the labels")
+    return np.array(texts, dtype=np.str_)
 
 
 _NO_FILES = "image_files is no list of texts and was passed over; the labels are taken as they are"
-
-
-def _need(found: Found) -> Found:
-    if found.features is None:
-        raise DataError(f"{found.path} holds no {' or '.join(LARGE)}; name the file with the features")
-    return found
 
 
 def _read_mat(path: Path, only_split: bool = False) -> Found:
     mat = MatFile(path)
 
     def vector(name: str) -> NDArray[Any] | None:
-        return _vector(path, name, {name: mat.table(name)}) if name in mat else None
+        return _vector(path, name, mat.table(name)) if name in mat else None
 
     if only_split:
         return _refusing_rows_of_classes(_split_of(mat, vector), None)
@@ -184,9 +211,24 @@ def _refusing_rows_of_classes(found: Found, labels: NDArray[Any] | None) -> Foun
 
 def _read_npz(path: Path) -> Found:
     names = npz_names(path)
-    small = {name: _whole(path, name, open_npz(path, name)) for name in _SMALL if name in names}
+    if {"data", "indices", "indptr", "shape"} <= set(names):
+        raise DataError(f"{path} holds a sparse matrix of scipy; save numpy.savez(FILE, features=matrix.toarray(), labels=...) instead")
+    read = {name: held for name in _TEXTS if name in names and (held := npz_texts(path, name)) is not None}
+    texts = {name: held for name, held in read.items() if held != "objects"}
+    sealed = [name for name in CLASS_NAMES if read.get(name) == "objects"]
+    faults = Faults(path)
+    small = {}
+    for name in _SMALL:
+        if name in names and name not in texts:
+            with faults.noted():
+                small[name] = _whole(path, name, open_npz(path, name))
     large = next((name for name in LARGE if name in names), None)
-    return _of_small(path, ".npz", small, None if large is None else open_npz(path, large))
+    stream = None
+    if large is not None:
+        with faults.noted():
+            stream = open_npz(path, large)
+    faults.tell()
+    return _of_small(path, ".npz", small, stream, texts, [n for n in names if n not in {*small, *texts, large}], sealed)
 
 
 def _read_npy(path: Path) -> Found:
@@ -206,24 +248,47 @@ def _beside(folder: Path, found: dict[str, NDArray[Any]]) -> dict[str, NDArray[A
     return found
 
 
-def _of_small(path: Path, form: str, small: dict[str, NDArray[Any]], large: Stream | None) -> Found:
+def _of_small(
+    path: Path,
+    form: str,
+    small: Mapping[str, NDArray[Any]],
+    large: Stream | None,
+    texts: Mapping[str, tuple[str, ...]],
+    others: Sequence[str] = (),
+    sealed: Sequence[str] = (),
+) -> Found:
+    faults = Faults(path)
+    vectors: dict[str, NDArray[Any]] = {}
+    tables: dict[str, NDArray[Any]] = {}
+    for name, array in small.items():
+        with faults.noted():
+            kept, read = (tables, _matrix) if name in (*TABLES, "w2v_att") else (vectors, _vector)
+            kept[name] = read(path, name, array)
+    faults.tell()
+    labels = _names(path, texts["labels"]) if "labels" in texts else vectors.get("labels")
+    classes, attributes = (next((n for n in names if n in texts), None) for names in (CLASS_NAMES, ATTRIBUTE_NAMES))
+    spare = [name for name in texts if name not in ("labels", classes, attributes)]
     return Found(
         path,
         form,
         large,
-        _vector(path, "labels", small),
-        {part: found for part in PARTS if (found := _vector(path, f"{part}_loc", small)) is not None},
-        {name: _matrix(path, name, small[name]) for name in TABLES if name in small},
-        _matrix(path, "w2v_att", small["w2v_att"]) if "w2v_att" in small else None,
+        labels,
+        {part: vectors[f"{part}_loc"] for part in PARTS if f"{part}_loc" in vectors},
+        {name: tables[name] for name in TABLES if name in tables},
+        tables.get("w2v_att"),
+        None if classes is None else texts[classes],
+        attributes=None if attributes is None else texts[attributes],
+        unused=(*others, *spare),
+        sealed=tuple(name for name in sealed if name in CLASS_NAMES),
     )
 
 
-def _vector(path: Path, name: str, small: dict[str, NDArray[Any]]) -> NDArray[Any] | None:
-    if name not in small:
-        return None
-    if small[name].size != max(small[name].shape, default=1):
-        raise DataError(f"{path}: {name} has the shape {small[name].shape} and should be a row of numbers; mend it")
-    return small[name].ravel()
+def _vector(path: Path, name: str, array: NDArray[Any]) -> NDArray[Any]:
+    if array.size != max(array.shape, default=1):
+        one_hot = array.ndim == 2 and name == "labels" and bool(((array == 0) | (array == 1)).all()) and bool((array.sum(1) == 1).all())
+        hint = "save its argmax(axis=1)" if one_hot else "mend it"
+        raise DataError(f"{path}: {name} has the shape {array.shape} and should be a row of numbers; {hint}")
+    return array.ravel()
 
 
 def _matrix(path: Path, name: str, table: NDArray[Any]) -> NDArray[Any]:

@@ -103,7 +103,9 @@ def _lines(path: Path, stream: TextIO) -> Iterator[str]:
 
 
 def number_in(cell: str) -> float | None:
-    """The number in a cell, if it is one that float32 can hold."""
+    """The number in a cell, if it is one that float32 can hold. "1_0", which Python takes for 10, is none."""
+    if "_" in cell:
+        return None
     try:
         number = float(cell)
     except ValueError:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zslkit.data.stream import SMALL, Stream, numeric, rows_per_block
+from zslkit.data.stream import SMALL, TEXTS, Stream, numeric, rows_per_block
 from zslkit.errors import DataError
 
 SILENCE = 300.0
@@ -31,16 +31,33 @@ _LINE = 4096
 
 @dataclass(frozen=True)
 class Hdf5Arrays:
-    """The small datasets that were found, and the large one as a stream that can be read once."""
+    """What was found in a file.
+
+    Args:
+        small: The small datasets by name.
+        name: Of the large dataset, "" if there is none.
+        large: The large dataset, as a stream that can be read once.
+        texts: The lists of names, by name of the dataset.
+        others: Names of all that lies in the file beside these; groups end in "/".
+        sealed: Those of the lists of names that hold objects other than texts.
+    """
 
     small: dict[str, NDArray[Any]] = field(default_factory=dict)
     name: str = ""
     large: Stream | None = None
+    texts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    others: tuple[str, ...] = ()
+    sealed: tuple[str, ...] = ()
 
 
 @contextmanager
-def open_hdf5(path: Path, small: Sequence[str], large: Sequence[str], silence: float = SILENCE) -> Iterator[Hdf5Arrays]:
-    """Those of the datasets `small` that the file has, and the first of `large`.
+def open_hdf5(
+    path: Path, small: Sequence[str], large: Sequence[str], silence: float = SILENCE, texts: Sequence[str] = ()
+) -> Iterator[Hdf5Arrays]:
+    """Those of the datasets `small` and `texts` that the file has, and the first of `large`.
+
+    A name may stand in `small` and in `texts`; it is read as what it holds. A dataset of `texts` alone that holds no texts
+    counts as one that nobody asked for.
 
     Raises DataError that names the file if it is damaged, leads to other files, or holds anything but numbers there.
     """
@@ -49,7 +66,11 @@ def open_hdf5(path: Path, small: Sequence[str], large: Sequence[str], silence: f
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HDF5_PLUGIN_PATH": "::"}
     environment |= {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "HDF5_USE_FILE_LOCKING": "FALSE"}
     process = subprocess.Popen(
-        [*command, json.dumps(list(large))], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [*command, json.dumps(list(large)), json.dumps(list(texts))],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     )
     try:
         yield _Reader(path, process, silence).arrays()
@@ -67,17 +88,39 @@ class _Reader:
 
     def arrays(self) -> Hdf5Arrays:
         small: dict[str, NDArray[Any]] = {}
+        texts: dict[str, tuple[str, ...]] = {}
+        others: tuple[str, ...] = ()
+        sealed: tuple[str, ...] = ()
         while True:
             facts = self._facts()
             if facts.get("end"):
-                return Hdf5Arrays(small)
+                return Hdf5Arrays(small, texts=texts, others=others, sealed=sealed)
+            if "others" in facts:
+                others = self._names(facts["others"])
+                continue
+            if "sealed" in facts:
+                sealed = self._names(facts["sealed"])
+                continue
+            if "texts" in facts:
+                texts[str(facts["name"])] = self._names(facts["texts"])
+                continue
             name, shape, dtype = str(facts["name"]), tuple(facts["shape"]), np.dtype(facts["dtype"])
             nbytes = math.prod(shape) * dtype.itemsize
             if not numeric(dtype) or (nbytes > SMALL and not facts.get("stream")):
                 raise self._broken()
             if facts.get("stream"):
-                return Hdf5Arrays(small, name, Stream(shape, dtype, partial(self._blocks, shape, dtype)))
+                return Hdf5Arrays(small, name, Stream(shape, dtype, partial(self._blocks, shape, dtype)), texts, others, sealed)
             small[name] = np.frombuffer(self._read(nbytes), dtype).reshape(shape)
+
+    def _names(self, nbytes: Any) -> tuple[str, ...]:
+        """A list of texts, that many bytes of JSON."""
+        if not isinstance(nbytes, int) or not 0 <= nbytes <= 8 * TEXTS:
+            raise self._broken()
+        raw = self._read(nbytes)
+        try:
+            return tuple(map(str, json.loads(raw)))
+        except (ValueError, TypeError):
+            raise self._broken() from None
 
     def _blocks(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
         step = rows_per_block(shape, dtype.itemsize)
@@ -127,7 +170,7 @@ class _Reader:
     def _refused(self, facts: dict[str, Any]) -> DataError:
         if facts.get("said"):
             return DataError(f"{self._path}: {facts['fault']}")
-        return DataError(f"{self._path} is no whole HDF5 file ({facts['fault']}); fetch or make it again")
+        return DataError(f"{self._path} is no whole HDF5 file ({facts['fault']}); save or copy it anew")
 
     def _broken(self, tail: bytes = b"") -> DataError:
         last = tail.rpartition(b'{"fault"')
@@ -136,4 +179,4 @@ class _Reader:
                 return self._refused(json.loads(last[1] + last[2]))
             except ValueError:
                 pass
-        return DataError(f"{self._path} is no whole HDF5 file (its reader broke down on it); fetch or make it again")
+        return DataError(f"{self._path} is no whole HDF5 file (its reader broke down on it); save or copy it anew")

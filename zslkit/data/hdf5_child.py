@@ -1,12 +1,20 @@
 """The process that reads an HDF5 file for `zslkit.data.hdf5`: what the library does with a hostile file ends here.
 
-It is started with the path, the names of small datasets and the names one of which is the large one, both as JSON lists, and
-writes frames to standard output: a line of JSON, {"name", "shape", "dtype"}, and the array's bytes after it, small ones first; for
-the large one its rows follow in order. {"fault": ...} instead says why the file is refused. Nothing of zslkit is imported.
+It is started with the path and, as JSON lists, the names of small datasets, those one of which is the large one, and those of
+lists of texts. It writes frames to standard output, each a line of JSON and bytes:
+
+- {"others": bytes}: a JSON list of all names in the file that were not asked for.
+- {"sealed": bytes}: a JSON list of lists of texts that hold other objects.
+- {"name", "texts": bytes}: a JSON list of texts.
+- {"name", "shape", "dtype"}: an array; small ones first, then the large one with its rows in order.
+- {"fault": ...} instead says why the file is refused.
+
+Nothing of zslkit is imported.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -20,6 +28,8 @@ MEMORY = 1 << 30
 BLOCK = 64 << 20
 LARGEST_CHUNK = 256 << 20
 SMALL = 256 << 20
+TEXTS = 16 << 20
+MOST_NAMES = 50
 BOMB_RATIO, BOMB_FLOOR = 200, 64 << 20
 
 
@@ -27,7 +37,7 @@ class Refused(Exception):
     pass
 
 
-def main(path: str, small: list[str], large: list[str]) -> None:
+def main(path: str, small: list[str], large: list[str], texts: list[str]) -> None:
     _limit()
     _end_with_parent()
     out = sys.stdout.buffer
@@ -36,13 +46,22 @@ def main(path: str, small: list[str], large: list[str]) -> None:
 
         with h5py.File(path, "r") as file:
             size = os.path.getsize(path)
-            found = {name: dataset for name in [*small, *large] if (dataset := _dataset(h5py, file, name, size)) is not None}
+            words = {name: held for name in texts if (held := _texts(h5py, file, name)) is not None}
+            sealed = [name for name in texts if name not in words and _holds_objects(h5py, file, name)]
+            asked = [name for name in [*small, *large] if name not in words]
+            found = {name: dataset for name in asked if (dataset := _dataset(h5py, file, name, size)) is not None}
+            chosen = next((name for name in large if name in found), None)
+            read = {*words, *small, *([] if chosen is None else [chosen])}
+            others = [name for name in itertools.islice(file, MOST_NAMES) if name not in read]
+            _list(out, [name + "/" * _is_group(h5py, file, name) for name in others], name=None, of="others")
+            _list(out, sealed, name=None, of="sealed")
+            for name, held in words.items():
+                _list(out, held, name=name, of="texts")
             for name in small:
                 if name in found:
                     array = _small(name, found[name])
                     _say(out, name=name, shape=array.shape, dtype=array.dtype.str)
                     out.write(array.tobytes())
-            chosen = next((name for name in large if name in found), None)
             if chosen is not None:
                 _stream(out, chosen, found[chosen])
             _say(out, end=True)
@@ -115,6 +134,45 @@ def _dataset(h5py: Any, file: Any, name: str, size: int) -> Any:
     return dataset
 
 
+def _list(out: Any, texts: list[str], name: str | None, of: str) -> None:
+    raw = json.dumps([text.encode("utf-8", "replace").decode() for text in texts]).encode()
+    _say(out, **({} if name is None else {"name": name}), **{of: len(raw)})
+    out.write(raw)
+
+
+def _texts(h5py: Any, file: Any, name: str) -> list[str] | None:
+    """The texts of the dataset of that name; None if there is no such dataset of this very file, or it holds something else."""
+    link = file.get(name, getlink=True)
+    if not isinstance(link, h5py.HardLink):
+        return None
+    dataset = file[name]
+    if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external or not dataset.shape:
+        return None
+    if h5py.check_string_dtype(dataset.dtype) is None:
+        return None
+    count = math.prod(dataset.shape)
+    if count * max(1, dataset.dtype.itemsize) > TEXTS:
+        raise Refused(f"{name} claims {count:,} texts, too many for names")
+    held, left = [], TEXTS
+    for text in dataset[()].ravel().tolist():
+        one = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+        left -= len(one) + 8
+        if left < 0:
+            raise Refused(f"{name} holds over {TEXTS / 1e6:.0f} MB of texts, too much for names")
+        held.append(one.rstrip("\0"))
+    return held
+
+
+def _is_group(h5py: Any, file: Any, name: str) -> bool:
+    return isinstance(file.get(name, getlink=True), h5py.HardLink) and file.get(name, getclass=True) is h5py.Group
+
+
+def _holds_objects(h5py: Any, file: Any, name: str) -> bool:
+    """Whether a dataset of that name holds references or the like, as MATLAB 7.3 writes a cell array."""
+    held = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
+    return isinstance(held, h5py.Dataset) and held.dtype.kind == "O"
+
+
 def _small(name: str, dataset: Any) -> Any:
     if math.prod(dataset.shape) * dataset.dtype.itemsize > SMALL:
         raise Refused(f"{name} takes over {SMALL / 1e6:.0f} MB, too much for what it should be")
@@ -140,4 +198,4 @@ def _stream(out: Any, name: str, dataset: Any) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3]))
+    main(sys.argv[1], *map(json.loads, sys.argv[2:5]))

@@ -76,9 +76,17 @@ def card_defaults(path: Path) -> dict[str, Any]:
     return dict(read_card(path).features)
 
 
-def fingerprint(digest: str, shape: tuple[int, ...], dtype: str) -> str:
-    """16 hex digits of all that decides imported values: the file's digest, their shape and their type."""
-    return hashlib.sha256(json.dumps([digest, list(shape), dtype]).encode()).hexdigest()[:16]
+def fingerprint(digest: str, shape: tuple[int, ...], dtype: str, layout: str = "") -> str:
+    """16 hex digits of all that decides imported values.
+
+    Args:
+        digest: Of the file.
+        shape: Of the features as they are stored.
+        dtype: Their type.
+        layout: How the axes were turned; "" if they lie in the file as they are stored.
+    """
+    facts = [digest, list(shape), dtype, *([layout] if layout else [])]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
 def load_imported(path: Path) -> Dataset:

@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -17,15 +17,19 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from zslkit.data.feature_files import PARTS, Found, open_features, read_numbers, read_split, refuse_transposed
-from zslkit.data.import_checks import ClassAttributes, class_attributes, feature_shape, from_zero
+from zslkit.data.faults import Faults
+from zslkit.data.feature_files import LARGE, PARTS, Found, open_features, read_labels, read_split
+from zslkit.data.feature_rows import FeatureRows, spans
+from zslkit.data.import_checks import ClassAttributes, class_attributes, from_zero, refuse_odd
 from zslkit.data.imported import CARD, KIND, SplitFiles, fingerprint, load_imported
+from zslkit.data.layout import Layout, Order, find_layout
 from zslkit.data.own_join import own_class_ids
 from zslkit.data.store import SCHEMA, stored_dtype, to_stored
 from zslkit.data.stream import file_digest
+from zslkit.data.table_axes import Rows, Undecided, class_counts
 from zslkit.data.words import read_word_vectors
 from zslkit.dataset import Dataset, Index, Split
-from zslkit.errors import CannotWrite, DataError, UserError
+from zslkit.errors import CannotWrite, DataError, UserError, did_you_mean
 from zslkit.files import recover, replacing_folder, why
 from zslkit.progress import Reporter, Silent
 from zslkit.semantics import Semantics
@@ -36,7 +40,8 @@ class Choices:
     """What the user says beside the file. name: of the dataset, by default that of the folder. split, labels, attributes, words:
     files that go before what the features' own file holds. table: att or original_att. like: whose attribute names and groups.
     base: what numbers count from where their range leaves it open. as_labelled: labels are taken as they are, whatever the folders of
-    images are called. dtype: of stored maps. again: replace what was imported before.
+    images are called. dtype: of stored maps. again: replace what was imported before. layout: which axis of the features holds the
+    channels, table_rows: what the rows of the class attributes are, where two readings are possible.
     """
 
     name: str | None = None
@@ -52,24 +57,32 @@ class Choices:
     as_labelled: bool = False
     dtype: str = "float16"
     again: bool = False
+    layout: Order | None = None
+    table_rows: Rows | None = None
 
 
 @dataclass(frozen=True)
 class Imported:
-    """The card, the dataset as it opens, whose file it was, and what was done that is worth knowing."""
+    """The card, the dataset as it opens, whose file it was, what was done that is worth knowing, and what looks wrong in the features."""
 
     card: Path
     dataset: Dataset
     origin: str
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Plan:
     found: Found
     dataset: Dataset
-    shape: tuple[int, ...]
+    layout: Layout
     table: ClassAttributes
+    notes: tuple[str, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.layout.shape
 
 
 def import_features(file: Path, to: Path, choices: Choices | None = None, reporter: Reporter | None = None) -> Imported:
@@ -87,9 +100,10 @@ def import_features(file: Path, to: Path, choices: Choices | None = None, report
         plan = _plan(name, found, choices)
         digest = f"sha256:{file_digest(file)}"
         with _whole_folder(to, plan) as folder:
-            _write_features(folder, plan, choices.dtype, digest, reporter)
+            rows = _write_features(folder, plan, choices.dtype, digest, reporter)
             _write_rest(folder, plan, choices, digest)
-    return Imported(to / CARD, load_imported(to / CARD), f"{file.name} ({found.format}, {digest[:23]})", plan.table.notes)
+    origin = f"{file.name} ({found.format}, {digest[:23]})"
+    return Imported(to / CARD, load_imported(to / CARD), origin, plan.notes, tuple(rows.notes()))
 
 
 def _check_target(to: Path, again: bool) -> None:
@@ -130,60 +144,104 @@ def _is_plain(path: Path) -> bool:
 
 
 def _plan(name: str, found: Found, choices: Choices) -> _Plan:
-    """Everything but the features' values, checked."""
+    """Everything but the features' values, checked; the faults of the file are told together."""
+    split_from, split_base, held = found.path, found.base, found
     if choices.split is not None:
         split = read_split(choices.split)
-        found = replace(
-            found, parts=split.parts, tables=split.tables or found.tables, words=split.words if split.words is not None else found.words,
-            classes=split.classes or found.classes,
-        )  # fmt: skip
         split_from, split_base = choices.split, split.base
-    else:
-        split_from, split_base = found.path, found.base
+        words = split.words if split.words is not None else found.words
+        found = replace(
+            found, parts=split.parts, words=words, classes=split.classes or found.classes,
+            attributes=split.attributes or found.attributes, tables=split.tables or found.tables,
+        )  # fmt: skip
+        # A table is told by the name, and lies as the format, of the file that it is from.
+        held = replace(found, path=split.path, format=split.format) if split.tables else found
     labels_from, labels_base, raw = found.path, found.base, found.labels
     if choices.labels is not None:
-        labels_from, labels_base, raw = choices.labels, None, read_numbers(choices.labels, "labels").ravel()
+        labels_from, labels_base, raw = choices.labels, None, read_labels(choices.labels).ravel()
+    faults = Faults(found.path)
+    if found.features is None:
+        faults.add(f"{found.path} holds no {' or '.join(LARGE)}; name the file with the features")
     if raw is None:
-        raise DataError(f"{found.path} holds no labels; give them with --labels FILE")
-    if lost := [f"{part}_loc" for part in PARTS if part not in found.parts]:
-        raise DataError(f"{found.path} comes without {', '.join(lost)}; give the split with --split FILE, such as att_splits.mat")
-    assert found.features is not None
-    if found.format == "xlsa17":
-        refuse_transposed(found.path, "features", found.features.shape, len(raw), "labels", "an image")
-    shape = feature_shape(found.path, found.features, len(raw))
-    words = found.words
-    wide = None if words is None else len(words)
-    table = class_attributes(found, choices.attributes, choices.table, choices.like, choices.sentences, wide)
-    labels = from_zero(labels_from, "labels", raw, len(table.classes), "classes", choices.base, labels_base)
-    notes = table.notes + found.notes
-    named = found.classes is not None or choices.attributes is not None
-    if found.files is not None and named and not choices.as_labelled:
+        faults.add(f"{found.path} holds no labels; give them with --labels FILE")
+    lost = [f"{part}_loc" for part in PARTS if part not in found.parts]
+    if lost:
+        faults.add(f"{found.path} comes without {', '.join(lost)}; give the split with --split FILE, such as att_splits.mat")
+    layout = table = labels = parts = None
+    counts = class_counts(raw, labels_base if labels_base is not None else choices.base)
+    if found.features is not None and raw is not None:
+        with faults.noted():
+            layout = find_layout(found.path, found.features, len(raw), choices.layout, found.format)
+    if raw is not None and raw.dtype.kind != "U":
+        with faults.noted():
+            refuse_odd(labels_from, "labels", "classes", raw)
+    with faults.noted(), suppress(*([Undecided] if faults.found else [])):  # which labels that are in order may decide
+        named = raw is not None and raw.dtype.kind == "U"
+        table = class_attributes(
+            held, choices.attributes, choices.table, choices.like, choices.sentences, counts, choices.table_rows, named
+        )
+    if raw is not None and table is not None:
+        with faults.noted():
+            labels = _labels(labels_from, raw, table, choices.base, labels_base)
+    if raw is not None and not lost:
+        with faults.noted():
+            parts = _parts(split_from, found, len(raw), choices.base, split_base)
+    unused = ", ".join(found.unused[:12]) + (", ..." if len(found.unused) > 12 else "")
+    faults.tell(f"; not read: {unused}" if unused else "")
+    assert found.features is not None and layout is not None and table is not None and labels is not None and parts is not None
+    notes = [*table.notes, *filter(None, [layout.note(found.features.shape), f"not read: {unused}" if unused else ""])]
+    notes += found.notes
+    if found.files is not None and (found.classes is not None or choices.attributes is not None) and not choices.as_labelled:
         labels, said = own_class_ids(found.path, table.classes, labels, found.files)
         notes += said
-    table = replace(table, notes=notes)
-    parts = _parts(split_from, found, len(labels), choices.base, split_base)
-    vectors = _words(found, words, table, choices.words)
+    vectors = _words(found, table, choices)
     semantics = Semantics(table.values, table.names, {}, vectors, "sentences" if choices.sentences else "attributes")
     stand_in: NDArray[np.float32] = np.broadcast_to(np.float32(0), (len(labels), 1))
     # The dataset's own checks, before an hour goes into a conversion of something that cannot be one.
-    return _Plan(found, Dataset(name, table.classes, labels, Split(**parts), semantics, features=stand_in), shape, table)
+    dataset = Dataset(name, table.classes, labels, Split(**parts), semantics, features=stand_in)
+    return _Plan(found, dataset, layout, table, tuple(notes))
+
+
+def _labels(path: Path, raw: NDArray[Any], table: ClassAttributes, base: int | None, stated: int | None) -> Index:
+    """Class ids (N,) of labels that are numbers, or names of classes."""
+    if raw.dtype.kind != "U":
+        return from_zero(path, "labels", raw, len(table.classes), "classes", base, stated)
+    number = {name.strip(): k for k, name in enumerate(table.classes)}
+    named = [str(label).strip() for label in raw]
+    if lost := sorted(set(named) - set(number)):
+        raise DataError(
+            f"{path}: labels are names, and {len(lost)} of them are no class of the class attributes ({lost[0]!r})"
+            f"{did_you_mean(lost[0], number)}"
+        )
+    return np.array([number[label] for label in named], dtype=np.int64)
 
 
 def _parts(path: Path, found: Found, count: int, base: int | None, stated: int | None) -> dict[str, Index]:
     """The three parts together tell what they count from, since only together they need hold the first or last image."""
+    for part in PARTS:
+        refuse_odd(path, f"{part}_loc", "images", found.parts[part].ravel())
     sizes = np.cumsum([found.parts[part].size for part in PARTS])[:-1]
     every = np.concatenate([found.parts[part].ravel() for part in PARTS])
     numbers = from_zero(path, ", ".join(f"{part}_loc" for part in PARTS), every, count, "images", base, stated)
     return {part: np.sort(index) for part, index in zip(PARTS, np.split(numbers, sizes), strict=True)}
 
 
-def _words(found: Found, words: NDArray[Any] | None, table: ClassAttributes, file: Path | None) -> NDArray[np.float32] | None:
-    if file is not None:
-        return read_word_vectors(file, table.names)
-    if words is None:
+def _words(found: Found, table: ClassAttributes, choices: Choices) -> NDArray[np.float32] | None:
+    if choices.words is not None:
+        return read_word_vectors(choices.words, table.names)
+    if found.words is None:
         return None
     with np.errstate(over="ignore"):
-        vectors = np.ascontiguousarray(words, dtype=np.float32)
+        vectors = np.ascontiguousarray(found.words, dtype=np.float32)
+    names = None if found.attributes is None else [name.strip() for name in found.attributes]
+    if choices.attributes is not None and names is not None and len(names) == len(vectors):
+        row = {name: k for k, name in enumerate(names)}
+        if lost := [name for name in table.names if name not in row]:
+            raise DataError(
+                f"{choices.attributes}: w2v_att in {found.path} has no vector of {len(lost)} attributes ({lost[0]!r})"
+                f"{did_you_mean(lost[0], row)}"
+            )
+        vectors = vectors[[row[name] for name in table.names]]
     if len(vectors) != len(table.names) or not np.isfinite(vectors).all():
         raise DataError(
             f"{found.path}: w2v_att holds {len(vectors)} vectors for {len(table.names)} attributes, or numbers that are not finite; "
@@ -205,7 +263,7 @@ def _whole_folder(to: Path, plan: _Plan) -> Iterator[Path]:
         ) from error
 
 
-def _write_features(folder: Path, plan: _Plan, dtype: str, digest: str, reporter: Reporter) -> None:
+def _write_features(folder: Path, plan: _Plan, dtype: str, digest: str, reporter: Reporter) -> FeatureRows:
     kinds = {"pooled": np.dtype("<f4")} if len(plan.shape) == 2 else {"maps": stored_dtype(dtype), "pooled": np.dtype("<f4")}
     room = sum(int(np.prod(plan.shape if kind != "pooled" else plan.shape[:2])) * d.itemsize for kind, d in kinds.items())
     free = shutil.disk_usage(folder).free
@@ -218,42 +276,51 @@ def _write_features(folder: Path, plan: _Plan, dtype: str, digest: str, reporter
     if "maps" in kinds:
         home = folder / "maps"
         home.mkdir()
-        facts = {"schema": SCHEMA, "key": fingerprint(digest, plan.shape, dtype), "shape": plan.shape, "dtype": dtype}
-        source = {"source": plan.found.path.name, "format": plan.found.format, "digest": digest}
+        key = fingerprint(digest, plan.shape, dtype, plan.layout.key)
+        facts = {"schema": SCHEMA, "key": key, "shape": plan.shape, "dtype": dtype}
+        source = {"source": plan.found.path.name, "format": plan.found.format, "digest": digest, "layout": plan.layout.key}
         (home / "manifest.json").write_text(json.dumps({**facts, **source}, indent=1), encoding="utf-8")
     files: dict[str, IO[bytes]] = {kind: (home / f"{kind}.npy").open("wb") for kind in kinds}
     try:
         for kind, kept in kinds.items():
             shape = plan.shape if kind == "maps" else plan.shape[:2]
             np.lib.format.write_array_header_1_0(files[kind], {"descr": kept.str, "fortran_order": False, "shape": shape})
-        _convert(plan, files, dtype, reporter)
+        return _convert(plan, files, dtype, reporter)
     finally:
         for file in files.values():
             file.close()
 
 
-def _convert(plan: _Plan, files: dict[str, IO[bytes]], dtype: str, reporter: Reporter) -> None:
+def _convert(plan: _Plan, files: dict[str, IO[bytes]], dtype: str, reporter: Reporter) -> FeatureRows:
     path, stream = plan.found.path, plan.found.features
     assert stream is not None
-    done = 0
+    rows = FeatureRows()
     with reporter.phase(f"import {path.name}", total=plan.shape[0]) as phase:
         for block in stream.blocks():
             with np.errstate(over="ignore"):
-                values = torch.from_numpy(np.require(block, np.float32, ["C", "W"])).view(len(block), *plan.shape[1:])
-            if not bool(torch.isfinite(values.sum(dtype=torch.float64))):
-                bad = int((~torch.isfinite(values.flatten(1))).any(1).float().argmax())
-                raise DataError(f"{path}: the features of image {done + bad} (from 0) hold a number that is not finite; mend them")
-            pooled = values
-            if "maps" in files:
-                pooled = values.mean(dim=(2, 3))
-                try:
-                    stored = to_stored(values, dtype)
-                except DataError as error:
-                    raise DataError(f"{path}: a feature is too large for {dtype}; choose --dtype bfloat16 or float32") from error
-                files["maps"].write(stored.data.cast("B"))
-            files["pooled"].write(pooled.contiguous().numpy().astype("<f4", copy=False).data.cast("B"))
-            done += len(block)
+                values = plan.layout.turn(torch.from_numpy(np.require(block, np.float32, ["C", "W"])))
+            means = values.mean(dim=(2, 3)) if "maps" in files else None
+            # A block that cannot be kept is not written, and the rest is only looked at.
+            if not rows.add(values, means) and not rows.broken:
+                _write_block(path, values, means, files, dtype)
             phase.advance(len(block))
+    if rows.broken:
+        raise DataError(
+            f"{path}: the features of {len(rows.broken)} of {rows.count} images hold a number that is not finite "
+            f"({spans(rows.broken)}); mend or extract them again"
+        )
+    return rows
+
+
+def _write_block(path: Path, values: torch.Tensor, means: torch.Tensor | None, files: dict[str, IO[bytes]], dtype: str) -> None:
+    if means is not None:
+        try:
+            stored = to_stored(values, dtype)
+        except DataError as error:
+            raise DataError(f"{path}: a feature is too large for {dtype}; choose --dtype bfloat16 or float32") from error
+        files["maps"].write(stored.data.cast("B"))
+    pooled = values if means is None else means
+    files["pooled"].write(pooled.contiguous().numpy().astype("<f4", copy=False).data.cast("B"))
 
 
 def _write_rest(folder: Path, plan: _Plan, choices: Choices, digest: str) -> None:

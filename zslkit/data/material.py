@@ -21,7 +21,7 @@ from zslkit.data.xlsa17 import Xlsa17, need_file, need_root
 from zslkit.data.xlsa17_cache import Pooled, open_features
 from zslkit.data.xlsa17_join import anchored, class_ids, plain
 from zslkit.data.xlsa17_mat import read_split_variables
-from zslkit.dataset import Dataset, Images, Index
+from zslkit.dataset import Dataset, Images, Index, Maps
 from zslkit.errors import DataError
 from zslkit.files import read_small
 
@@ -54,6 +54,7 @@ class Material:
     image_labels: Index | None = None
     """Class of each image in `images`, where it is known."""
     features: NDArray[Any] | None = None
+    maps: Maps | None = None
     class_lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Names in trainvalclasses.txt ("seen") and testclasses.txt ("unseen"), where these are there."""
     strays: tuple[str, ...] = ()
@@ -112,6 +113,7 @@ def of_dataset(dataset: Dataset, known: Mapping[str, int]) -> Material:
         image_labels=dataset.labels,
         features=dataset.features,
         notes=dataset.notes,
+        maps=dataset.maps,
     )
 
 

@@ -6,16 +6,17 @@ import math
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zslkit.data.stream import SMALL, Stream, numeric, refuse_bomb, rows_per_block
+from zslkit.data.stream import SMALL, TEXTS, Stream, numeric, refuse_bomb, rows_per_block
 from zslkit.errors import DataError
 from zslkit.files import NotPermitted
 
 _LONGEST_HEADER = 10_000
+_OBJECTS = "it holds Python objects, which are not loaded; make it numpy.asarray(..., dtype=float) first"
 
 
 def open_npy(path: Path) -> Stream:
@@ -82,12 +83,42 @@ def open_npz(path: Path, name: str) -> Stream:
     return Stream(shape, dtype.newbyteorder("="), blocks)
 
 
-def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def npz_texts(path: Path, name: str) -> tuple[str, ...] | Literal["objects"] | None:
+    """The texts in one array of a .npz file, row by row; "objects" if it holds Python objects, which are not loaded, else None.
+
+    Raises DataError that names file and array if it is damaged or too large for names.
+    """
+    try:
+        with zipfile.ZipFile(path) as file, file.open(name + ".npy") as member:
+            shape, fortran, dtype = _any_header(member)
+            if dtype.hasobject:
+                return "objects"
+            if dtype.kind not in "US" or not dtype.itemsize or not shape:
+                return None
+            nbytes = math.prod(shape) * dtype.itemsize
+            if nbytes > TEXTS:
+                raise ValueError(f"it claims {nbytes / 1e6:,.0f} MB of names")
+            raw = member.read(nbytes + 1)
+        if len(raw) != nbytes:
+            raise ValueError(f"its header speaks of {nbytes} bytes and {len(raw)} are there")
+        array = np.frombuffer(raw, dtype).reshape(shape, order="F" if fortran else "C")
+        return tuple(text.decode() if isinstance(text, bytes) else str(text) for text in array.ravel().tolist())
+    except Exception as error:  # damaged archives and texts raise many kinds
+        raise _damaged(path, name, error) from error
+
+
+def _any_header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     version = np.lib.format.read_magic(member)
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"its format {version} is not that of plain numbers")
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(member, max_header_size=_LONGEST_HEADER)
+    return read(member, max_header_size=_LONGEST_HEADER)
+
+
+def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    shape, fortran, dtype = _any_header(member)
+    if dtype.hasobject:
+        raise ValueError(_OBJECTS)
     if not numeric(dtype) or not shape or min(shape) < 0:
         raise ValueError(f"it holds {str(dtype)[:60]} {shape}, and a table of plain numbers is needed")
     return shape, fortran, dtype
@@ -99,4 +130,6 @@ def _damaged(path: Path, name: str, error: Exception) -> DataError:
     if isinstance(error, PermissionError):
         return NotPermitted(path)
     reason = " ".join(str(error).split())[:300] or type(error).__name__
+    if "Python objects in dtype" in reason:  # as numpy says it
+        reason = _OBJECTS
     return DataError(f"{path}{f': {name}' if name else ''} is no whole numpy file of plain numbers ({reason}); save it anew")

@@ -21,6 +21,9 @@ BLOCK = 64 << 20
 SMALL = 256 << 20
 """Bytes up to which a table may be read whole (labels, splits, class attributes)."""
 
+TEXTS = 16 << 20
+"""Bytes of the names of classes or attributes: 20,000 names of 60 letters take a third of it."""
+
 BOMB_RATIO = 200
 """Features shrink a few times when they are compressed; what claims to unfold so many times is no file of features."""
 
@@ -59,7 +62,7 @@ def refuse_bomb(path: Path, name: str, nbytes: int, stored: int) -> None:
     if nbytes > BOMB_FLOOR and nbytes > BOMB_RATIO * stored:
         raise DataError(
             f"{path}: {name} claims {nbytes / 1e6:,.0f} MB and the file holds {stored / 1e6:,.3g} MB of it; "
-            "no features shrink that much, so fetch or make the file again"
+            "no features shrink that much, so make the file again"
         )
 
 

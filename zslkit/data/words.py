@@ -51,6 +51,30 @@ def clean_phrase(name: str) -> str:
     return " ".join(words[1:] if len(words) > 1 and words[0] == "has" else words)
 
 
+_STANDS_FOR_NAME = re.compile(
+    r"(?:attributes?|attrs?|atts?|features?|feats?|dimensions?|dims?|columns?|cols?|channels?|components?|properties|property|props?"
+    r"|variables?|vars?|values?|concepts?|class|index|idx|items?|labels?|names?|number|nr|no|unnamed|unknown|pc)?\d+"
+)
+_LETTER_AND_NUMBER = re.compile(r"[a-z]\d+")
+
+
+def placeholders(names: Sequence[str]) -> list[str]:
+    """Those of the names that only number the attributes, such as "attribute 1", "attr_3", "0" or "a7".
+
+    A letter and a number may be a name (vitamin "b6"); where most names are made so, they are numbers.
+
+    >>> placeholders(["attr_3", "Unnamed: 0", "12", "2 wheels", "b6"])
+    ['attr_3', 'Unnamed: 0', '12']
+    >>> placeholders(["a0", "a1", "a2"])
+    ['a0', 'a1', 'a2']
+    """
+    bare = {name: clean_phrase(name).replace(" ", "") for name in names}
+    short = {name for name, text in bare.items() if _LETTER_AND_NUMBER.fullmatch(text)}
+    if 2 * len(short) <= len(names):
+        short = set()
+    return [name for name, text in bare.items() if text and (name in short or _STANDS_FOR_NAME.fullmatch(text))]
+
+
 def read_word_vectors(path: Path, names: Sequence[str] | None = None) -> Vectors:
     """The word vectors (A, W) of A attributes.
 
@@ -105,12 +129,18 @@ def checked(path: Path, table: NDArray[Any], names: Sequence[str] | None) -> Vec
 def phrases_of(names: Sequence[str], reword: Mapping[str, str] | None = None) -> tuple[Phrase, ...]:
     """The phrase of each attribute name. reword: attribute name -> the words to take instead.
 
-    Raises DataError if `reword` speaks of a name that is not there.
+    Raises DataError if `reword` speaks of a name that is not there, or a name without other words is only a number.
     """
     given = reword or {}
     for name in given:
         if name not in names:
             raise DataError(f"There is no attribute {name!r} to reword{did_you_mean(name, names)}")
+    if numbered := [name for name in placeholders(names) if name not in given]:
+        shown = ", ".join(map(repr, numbered[:3])) + (", ..." if len(numbered) > 3 else "")
+        raise DataError(
+            f"{len(numbered)} of {len(names)} attributes have a number in place of a name ({shown}), and a number says nothing; "
+            "give the attributes names in words, or reword them"
+        )
     return tuple(Phrase(name, tuple(clean_phrase(given.get(name, name)).split())) for name in names)
 
 

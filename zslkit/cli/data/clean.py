@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zslkit.cli.failure import tell
+from zslkit.cli.numbers import Real
 from zslkit.cli.options import debug_option, json_option
 from zslkit.cli.output import print_columns, print_json, size_words
 from zslkit.errors import DataError, UserError, did_you_mean
@@ -24,7 +25,7 @@ DAY = 86400.0
 @click.command()
 @click.option("--remove", "pattern", metavar="PATTERN", help="Remove what has this name; * and ? stand for any characters.")
 @click.option("--partial", is_flag=True, help="Remove what interruptions left: partial stores and scans, unfinished files.")
-@click.option("--older-than", type=click.FloatRange(min=0), metavar="DAYS", help="Remove what was not used for so long.")
+@click.option("--older-than", type=Real(min=0), metavar="DAYS", help="Remove what was not used for so long.")
 @click.option("--all", "everything", is_flag=True, help="Remove all that zslkit put there.")
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
 @json_option

@@ -19,10 +19,21 @@ _FILE = click.Path(path_type=Path)
 @click.option("--name", metavar="NAME", help="Name of the dataset; default: that of the folder.")
 @click.option("--title", default="", metavar="TEXT", help="What tables call it; default: its name.")
 @click.option("--split", type=_FILE, metavar="FILE", help="att_splits.mat, .npz or .h5, or a folder with trainval_loc.npy and so on.")
-@click.option("--labels", type=_FILE, metavar="FILE", help="Class numbers of the images, .npy or .txt.")
+@click.option("--labels", type=_FILE, metavar="FILE", help="Class numbers of the images, .npy or .txt, or class names, .txt.")
 @click.option("--attributes", type=_FILE, metavar="CSV", help="Class attributes: a class a row, its name first, attributes in the header.")
 @click.option("--words", type=_FILE, metavar="FILE", help="Word vectors of the attributes: .pkl, .npy, .txt or .vec.")
 @click.option("--table", type=click.Choice(["original_att", "att"]), help="Which class attributes of the file; default: original_att.")
+@click.option(
+    "--layout",
+    type=click.Choice(["channels-first", "channels-last"]),
+    help="Axes of the features where two readings are possible: channels-first is (N, D, R) or (N, D, H, W), channels-last is "
+    "(N, R, D) or (N, H, W, D); N images, D channels, R positions (a square, or a square and a class token before it), H x W grid.",
+)
+@click.option(
+    "--table-rows",
+    type=click.Choice(["classes", "attributes"]),
+    help="What the rows of the file's class attributes are, where labels and names leave it open.",
+)
 @click.option("--like", metavar="NAME", help="Attributes are those of cub, sun or awa2: take their names and groups.")
 @click.option("--sentences", is_flag=True, help="The class attributes are embeddings of sentences.")
 @click.option("--base", type=click.Choice(["0", "1"]), help="What image and class numbers count from, where their range leaves it open.")
@@ -38,6 +49,10 @@ def import_(file: Path, to: Path, base: str | None, as_json: bool, **chosen: Any
 
     FILE is res101.mat (att_splits.mat is found beside it), an HDF5 cache with feature_map, labels, trainval_loc and so on, or a
     .npz or .npy file of features (N, D), (N, D, R) or (N, D, H, W).
+
+    \b
+    Example:
+      zslkit data import tokens.h5 --to birds --layout channels-last
     """
     from zslkit.data.importing import Choices, import_features
     from zslkit.progress import reporter_for
@@ -60,7 +75,7 @@ def import_(file: Path, to: Path, base: str | None, as_json: bool, **chosen: Any
         **split,
     }
     if as_json:
-        print_json({**facts, **data.fingerprints(), "notes": list(made.notes)})
+        print_json({**facts, **data.fingerprints(), "notes": list(made.notes), "warnings": list(made.warnings)})
         return
     words = "with word vectors" if facts["word_vectors"] else "without word vectors"
     echo(printable(f"from:       {made.origin}"))
@@ -70,6 +85,8 @@ def import_(file: Path, to: Path, base: str | None, as_json: bool, **chosen: Any
     echo("split:      " + ", ".join(f"{part} {count}" for part, count in split.items()))
     for note in made.notes:
         echo(printable(f"note:       {note}"))
+    for warning in made.warnings:
+        echo(printable(f"warning:    {warning}"))
     echo(printable(f"run it:     zslkit run --model MODEL --dataset {_quoted(made.card)}"))
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from zslkit.cli.listing import MODELS, contract_rule, lines
+from zslkit.cli.numbers import Real, Whole
 from zslkit.cli.options import debug_option, json_option
 from zslkit.cli.output import echo, print_json, printable
 
@@ -21,10 +22,8 @@ if TYPE_CHECKING:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--name", metavar="NAME", help="Name of the dataset and of its files; default: the folder's.")
 @click.option("--attributes", metavar="A,B,C", help="Columns of the table; default: three examples to rename.")
-@click.option(
-    "--unseen-share", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.25, show_default=True, help="Of all classes."
-)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the proposed unseen classes.")
+@click.option("--unseen-share", type=Real(0, 1, min_open=True, max_open=True), default=0.25, show_default=True, help="Of all classes.")
+@click.option("--seed", type=Whole(min=0), default=0, show_default=True, help="Seed of the proposed unseen classes.")
 @json_option
 @debug_option
 def new(folder: Path, name: str | None, attributes: str | None, unseen_share: float, seed: int, as_json: bool) -> int:

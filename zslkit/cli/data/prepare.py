@@ -11,6 +11,7 @@ import click
 
 from zslkit.cli.failure import State
 from zslkit.cli.listing import find_names
+from zslkit.cli.numbers import Whole
 from zslkit.cli.options import debug_option, json_option
 from zslkit.cli.output import echo, print_json, printable
 
@@ -40,7 +41,7 @@ class Size(click.ParamType[Any]):
 @click.option("--skip-bad", is_flag=True, default=None, help="Leave out images that cannot be read.")
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="One setting, such as features.reduction=16; may be repeated.")
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file of settings.")
-@click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Images at once; default: what suits the device.")
+@click.option("--batch", type=Whole(min=1), metavar="N", help="Images at once; default: what suits the device.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 @json_option
 @debug_option

@@ -10,6 +10,7 @@ import click
 
 from zslkit.cli.failure import tell
 from zslkit.cli.listing import DATASETS
+from zslkit.cli.numbers import Whole
 from zslkit.cli.options import debug_option, json_option
 from zslkit.cli.output import print_columns, print_json
 
@@ -18,7 +19,7 @@ from zslkit.cli.output import print_columns, print_json
 @click.argument("name")
 @click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Folder of the data.")
 @click.option("--skip-images", is_flag=True, help="Open no image: only what lists, labels and tables say.")
-@click.option("--limit", type=click.IntRange(min=0), default=10, show_default=True, help="Cases shown for each check; --json has all.")
+@click.option("--limit", type=Whole(min=0), default=10, show_default=True, help="Cases shown for each check; --json has all.")
 @json_option
 @debug_option
 def verify(name: str, data_root: Path, skip_images: bool, limit: int, as_json: bool) -> int:

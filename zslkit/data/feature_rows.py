@@ -1,0 +1,108 @@
+"""Rows of features that an extraction which was stopped leaves behind: zeros, one value throughout, numbers that are not finite, copies."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+_SHOWN = 8
+_STEP = 61
+"""Of a map, every 61st value is compared beside the means: equal means alone are no equal maps."""
+
+
+@dataclass
+class FeatureRows:
+    """Looks at the features of all images in turn, block by block. All lists hold image numbers from 0.
+
+    Args:
+        zero: Images whose features are all zero.
+        constant: Images whose features are one other number throughout.
+        broken: Images with a number that is not finite.
+    """
+
+    zero: list[int] = field(default_factory=list)
+    constant: list[int] = field(default_factory=list)
+    broken: list[int] = field(default_factory=list)
+    count: int = 0
+    _seen: dict[bytes, list[int]] = field(default_factory=dict)
+
+    def add(self, values: Tensor, means: Tensor | None = None) -> int:
+        """Look at the next block.
+
+        Args:
+            values: (n, D) or maps (n, D, H, W), float32 on the CPU.
+            means: Of the maps over their positions, (n, D). They show which maps to look at closely, which is most of the work.
+
+        Returns:
+            How many of its images are broken.
+        """
+        flat = values.reshape(len(values), -1)
+        short = flat if means is None else means
+        low, high = short.amin(1), short.amax(1)
+        finite = torch.isfinite(low) & torch.isfinite(high)
+        level = finite & (high - low <= 1e-5 * torch.maximum(high.abs(), low.abs()))
+        broken, before = len(self.broken), self.count
+        for i, (is_finite, is_level) in enumerate(zip(finite.tolist(), level.tolist(), strict=True)):
+            row = flat[i]
+            if not is_finite and not bool(torch.isfinite(row).all()):
+                self.broken.append(before + i)
+                continue
+            if is_level and bool((row == row[0]).all()):
+                if row[0] == 0:
+                    self.zero.append(before + i)
+                    continue
+                if len(row) > 1:
+                    self.constant.append(before + i)
+            digest = hashlib.blake2b(short[i].contiguous().numpy().data, digest_size=16)
+            if means is not None:
+                digest.update(row[::_STEP].contiguous().numpy().data)
+            self._seen.setdefault(digest.digest(), []).append(before + i)
+        self.count += len(flat)
+        return len(self.broken) - broken
+
+    def groups(self) -> list[list[int]]:
+        """Images whose features are the same, two or more in a group, the largest group first."""
+        return sorted((group for group in self._seen.values() if len(group) > 1), key=lambda group: (-len(group), group))
+
+    def notes(self) -> Iterator[str]:
+        """A line for each kind of row that an honest extraction does not write."""
+        hint = "was the extraction stopped?"
+        if self.zero:
+            yield f"{len(self.zero)} of {self.count} images have features that are all zero ({spans(self.zero)}); {hint}"
+        if self.constant:
+            yield f"{len(self.constant)} of {self.count} images have one value in all features ({spans(self.constant)}); {hint}"
+        if groups := self.groups():
+            copies = sum(map(len, groups))
+            shown = "; ".join(spans(group) for group in groups[:3]) + ("; ..." if len(groups) > 3 else "")
+            yield f"{copies} of {self.count} images have the features of another image ({shown})"
+
+
+def spans(numbers: Sequence[int], offset: int = 0) -> str:
+    """Image numbers in words, neighbours as one span; at most eight spans.
+
+    >>> spans([3, 26, 27, 28])
+    'images 3, 26-28, counted from 0'
+    """
+    shown = []
+    for low, high in _runs(numbers):
+        shown.append(f"{low + offset}-{high + offset}" if high > low else f"{low + offset}")
+        if len(shown) > _SHOWN:
+            shown[-1] = "..."
+            break
+    return f"image{'s' if len(numbers) > 1 else ''} {', '.join(shown)}, counted from {offset}"
+
+
+def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    low = high = -2
+    for n in numbers:
+        if n != high + 1:
+            if low >= 0:
+                yield low, high
+            low = n
+        high = n
+    if low >= 0:
+        yield low, high
