@@ -13,7 +13,7 @@ from zslkit import yaml_lines
 from zslkit.data import folder_table
 from zslkit.data.cards import read_names
 from zslkit.data.cub2010 import CUB2010
-from zslkit.data.feature_files import read_numbers
+from zslkit.data.feature_files import read_labels
 from zslkit.data.folder import FolderCard, _unseen, card_settings, inside
 from zslkit.data.folder_table import read_class_table
 from zslkit.data.material import _lines
@@ -44,11 +44,11 @@ READERS: dict[str, tuple[str, str, Callable[[Path], Any], Any]] = {
     "study": ("a.yaml", "title: x\nmodel: y\n", lambda p: read_study(p).title, "x"),
     "JSON": ("a.json", "[1]", lambda p: parse_json(read_small(p)), [1]),
     "class table": ("a.csv", '"class, by name",big\nauk,1\n', lambda p: read_class_table(p).attributes, ("big",)),
-    "names": ("a.txt", "1 big\nred\n", read_names, ("big", "red")),
+    "names": ("a.txt", "1 big\n2 red\n", read_names, ("big", "red")),
     "unseen classes": ("a.txt", "a\n", unseen, {0}),
     "unseen classes of CUB": ("a.txt", "a\n", unseen_of_cub, {0}),
     "class lists": ("a.txt", "a\nb\n", _lines, ("a", "b")),
-    "labels": ("a.txt", "1\n2\n", lambda p: read_numbers(p, "labels").tolist(), [1, 2]),
+    "labels": ("a.txt", "1\n2\n", lambda p: read_labels(p).tolist(), [1, 2]),
     "word vectors": ("a.txt", "red 1 0\n", lambda p: look_up(p, {"red"}).vectors["red"].tolist(), [1, 0]),
 }
 
@@ -120,11 +120,11 @@ def test_json_of_millions_of_values_is_refused_before_it_is_read(monkeypatch: py
 def test_a_loop_of_links_in_a_card_is_told(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "round.yaml").symlink_to("round.yaml")
-    with pytest.raises(UserError, match=r"card\.yaml: images = 'loop/x' leads round in a loop of links"):
+    with pytest.raises(UserError, match=r"card\.yaml: images = 'loop/x' is no path that leads anywhere"):
         inside(tmp_path / "card.yaml", "images", "loop/x")
     with pytest.raises(UserError, match=r"There is no dataset card .*round\.yaml"):
         card_settings(tmp_path / "round.yaml")
-    with pytest.raises(UserError, match=r"images = 'a\\x00b' cannot be a path"):
+    with pytest.raises(UserError, match=r"images = 'a\\x00b' is no path that leads anywhere"):
         inside(tmp_path / "card.yaml", "images", "a\0b")
 
 

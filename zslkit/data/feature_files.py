@@ -142,7 +142,7 @@ def _read_mat(path: Path, only_split: bool = False) -> Found:
         return _vector(path, name, mat.table(name)) if name in mat else None
 
     if only_split:
-        return _refusing_rows_of_classes(_split_of(mat, vector), None)
+        return _split_of(mat, vector)
     names_files = "image_files" in mat
     files = names_files and mat.holds_texts("image_files")
     found = replace(
@@ -152,10 +152,9 @@ def _read_mat(path: Path, only_split: bool = False) -> Found:
         files=tuple(mat.texts("image_files")) if files else None,
         notes=(_NO_FILES,) if names_files and not files else (),
     )
-    _refusing_rows_of_classes(found, found.labels)
     beside = path.with_name("att_splits.mat")
     if not found.parts and beside != path and beside.is_file():
-        splits = _refusing_rows_of_classes(_read_mat(beside, only_split=True), found.labels)
+        splits = _read_mat(beside, only_split=True)
         return replace(found, parts=splits.parts, tables=splits.tables, classes=splits.classes)
     return found
 
@@ -176,37 +175,6 @@ def _usable(mat: MatFile) -> list[str]:
     """The class-attribute tables that are numbers; where none is, what is there, so that reading it says why."""
     there = [name for name in TABLES if name in mat]
     return [name for name in there if mat.is_numeric(name)] or there
-
-
-def refuse_transposed(path: Path, name: str, shape: Sequence[int], count: int, of: str, kind: str) -> None:
-    """Refuse a table of a MATLAB file that holds in its rows what its columns should hold.
-
-    Args:
-        path: The file.
-        name: The variable.
-        shape: (columns, rows), as its stream or its transpose has it.
-        count: How many there are of what the columns should hold.
-        of: What tells so, such as "labels".
-        kind: What a column holds.
-
-    Raises:
-        DataError: The rows are as many as there should be columns, and the columns are not.
-    """
-    if len(shape) == 2 and shape[0] != count == shape[1]:
-        raise DataError(
-            f"{path}: {name} is {count} x {shape[0]} for {count} {of}, and in a MATLAB file {kind} is a column; "
-            f"save its transpose ({shape[0]} x {count}) there"
-        )
-
-
-def _refusing_rows_of_classes(found: Found, labels: NDArray[Any] | None) -> Found:
-    """`found`, whose tables hold a class in each column, as far as class names tell, or labels (from 1) where there are none."""
-    count, of = (len(found.classes), "class names") if found.classes is not None else (0, "")
-    if not count and labels is not None and labels.size and np.isfinite(labels).all():
-        count, of = int(labels.max()), "classes in labels"
-    for name, table in found.tables.items():
-        refuse_transposed(found.path, name, table.shape, count, of, "a class")
-    return found
 
 
 def _read_npz(path: Path) -> Found:
