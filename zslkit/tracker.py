@@ -69,7 +69,8 @@ class Tracker(ABC):
         """Figures of an epoch; every epoch of a phase is told once for each set of figures, however often the run is interrupted.
 
         phase: "train" is the training that the result comes from, "train: NAME" a stage of it. "validation" and "validation, fold 2" are
-        the trainings on folds inside trainval, "trial 7" those of the search's seventh point, "search" and "mix" the points themselves.
+        the trainings on folds inside trainval, "validation again" those of them that are repeated up to the epoch that all folds picked,
+        "trial 7" those of the search's seventh point, "search" and "mix" the points themselves.
         epoch: from 1; where a phase has none, the number of its entry. figures: finite ones alone; the terms of the loss as means over
         the epoch and its seconds, or what the fold gave (T1, U, S, H in percent, AUSUC 0..1, gamma). Nothing of the test sets.
         """
