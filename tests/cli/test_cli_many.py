@@ -51,9 +51,9 @@ class Place:
         return [c.parent for c in (self.folder / out).glob("*/*/*.partial/checkpoint.pt")]
 
     def tried(self, out: str) -> list[dict[str, Any]]:
-        """The points of the one search below `out` that are known so far, in the order of the grid."""
+        """The points of the one search below `out` that are known so far, in one order."""
         kept = next((self.folder / out).glob("*/*/*/search.json"), None)
-        return sorted(json.loads(kept.read_text()), key=lambda row: row["place"]) if kept else []
+        return sorted(json.loads(kept.read_text()), key=lambda row: sorted(row["point"].items())) if kept else []
 
 
 def end(process: subprocess.Popen[str]) -> tuple[int, str, str]:

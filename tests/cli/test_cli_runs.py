@@ -94,6 +94,7 @@ def test_run_hands_on_every_option(runner: Recorder, capsys: pytest.CaptureFixtu
         "out": Path("o"),
         "trackers": (),
         "again": True,
+        "reuse_changed": False,
         "deterministic": True,
         "tries": None,
     }

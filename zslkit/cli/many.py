@@ -110,8 +110,8 @@ def _there(jobs: Sequence[Job], reporter: Reporter, alone: bool) -> dict[int, Re
             notes |= dict.fromkeys(told)
     for note in notes:
         reporter.note(note)
-    if found:
-        reporter.note(f"{len(found)} of {len(jobs)} runs are there already")
+    for count, (number, result) in enumerate(found.items(), start=1):
+        reporter.note(f"{jobs[number]}: H {result.record.metrics.H:.1f}, was there ({count} of {len(jobs)})")
     return found
 
 
