@@ -80,8 +80,10 @@ def disk_full(error: BaseException) -> bool:
 class NotPermitted(DataError):
     """A file or folder that is there, and that this user may not read."""
 
-    def __init__(self, place: Path | str) -> None:
-        super().__init__(f"{place} may not be read by this user; ask its owner for the permission (chmod a+rX), or run as another user")
+
+def not_permitted(place: Path | str) -> NotPermitted:
+    """The error that names the place and the way on."""
+    return NotPermitted(f"{place} may not be read by this user; ask its owner for the permission (chmod a+rX), or run as another user")
 
 
 @contextmanager
@@ -93,7 +95,7 @@ def permitted(place: Path) -> Iterator[None]:
         path = Path(error.filename or place)
         # The outermost folder that bars the way: what is in it may well be readable.
         barred = next((folder for folder in reversed(path.parents) if not os.access(folder, os.X_OK)), path)
-        raise NotPermitted(barred) from error
+        raise not_permitted(barred) from error
 
 
 def check_permitted(file: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslkit.errors import DataError
-from zslkit.files import NotPermitted
+from zslkit.files import not_permitted
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -100,7 +100,7 @@ class FileImages:
         try:
             return file.read_bytes()
         except PermissionError as error:
-            raise NotPermitted(file) from error
+            raise not_permitted(file) from error
         except OSError as error:
             raise DataError(f"The image {file} cannot be read ({error.strerror}); check its permissions") from error
 
@@ -170,7 +170,7 @@ def read_image(file: Path) -> Image:
     except DataError:
         raise
     except PermissionError as error:
-        raise NotPermitted(file) from error
+        raise not_permitted(file) from error
     except Exception as error:  # a damaged file makes Pillow raise nearly anything
         raise DataError(f"The image {file} cannot be read ({_reason(file, error)}); replace it") from error
 
