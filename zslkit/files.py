@@ -63,11 +63,8 @@ def parse_json(text: str) -> Any:
 
 
 def why(error: OSError) -> str:
-    """What the system says, in words that lead on."""
-    if disk_full(error):
-        return "no space is left on the disk"
-    words = {errno.EROFS: "the disk may only be read", errno.EIO: "the disk fails to read or write"}
-    return words.get(error.errno or 0, error.strerror or str(error))
+    """What the system says; in its words too where a library that writes has words of its own for a full disk."""
+    return error.strerror or (os.strerror(errno.ENOSPC) if disk_full(error) else str(error))
 
 
 def disk_full(error: BaseException) -> bool:
