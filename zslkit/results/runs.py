@@ -299,6 +299,4 @@ def _explained(folder: Path) -> Iterator[None]:
                 f"No space is left on the disk that holds {folder}; what was done so far is kept there, "
                 f"so free some space and start the same run again"
             ) from error
-        raise CannotWrite(
-            f"{folder} cannot be written ({why(error)}); check its permissions or choose another --out"
-        ) from error
+        raise CannotWrite(f"{folder} cannot be written ({why(error)}); check its permissions or choose another --out") from error
