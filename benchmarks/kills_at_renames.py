@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -18,28 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-HOOK = """
-import os, signal
-
-if "KILL_AT" in os.environ:
-    import shutil  # which looks at os once, when it is imported
-    from zslkit import files
-
-    left = [int(os.environ["KILL_AT"])]
-
-    def counted(act):
-        def call(*arguments, **more):
-            left[0] -= 1
-            if left[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return act(*arguments, **more)
-        return call
-
-    os.replace, os.rename = counted(os.replace), counted(os.rename)
-    files._exchanged = counted(files._exchanged) if os.environ["SWAPS"] == "1" else lambda one, other: False
-"""
-"""As sitecustomize.py, which Python imports before any program."""
+from zslkit import experiment, files  # noqa: F401
+from zslkit.cli import app
+from zslkit.page import write  # noqa: F401
 
 MOST = 100
 
@@ -124,11 +106,10 @@ WORKS: dict[str, tuple[Work, bool]] = {
 def main(names: list[str], as_json: bool) -> int:
     """Do the works (default: all), print what came of them, and return the exit code."""
     results: dict[str, Any] = {}
+    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="zslkit-renames-") as root:
         home = Path(root)
         data(home / "data")
-        (home / "hook").mkdir()
-        (home / "hook" / "sitecustomize.py").write_text(HOOK)
         (home / "made").mkdir()
         for command in run(home / "made"):
             _give(command, home / "made")
@@ -170,14 +151,44 @@ def trials(home: Path, work: Work, swaps: bool) -> tuple[int, list[str]]:
 
 
 def _give(command: list[str], place: Path, at: int = 0, swaps: bool = True) -> int:
-    """Exit code of the command. at: the rename before which it is killed, 0 for none."""
-    environment = {**os.environ, "ZSLKIT_CACHE": str(place / "cache"), "OMP_NUM_THREADS": "1"}
-    if at:
-        environment |= {"KILL_AT": str(at), "SWAPS": str(int(swaps)), "PYTHONPATH": str(place.parent / "hook")}
-    done = subprocess.run([sys.executable, "-m", "zslkit", *command], env=environment, cwd=place, capture_output=True, check=False)
-    if done.returncode not in (0, 2, -signal.SIGKILL):
-        print(done.stderr.decode(), file=sys.stderr)
-    return done.returncode
+    """Exit code of the command, given in a process of its own. at: the rename before which it is killed, 0 for none."""
+    child = os.fork()  # all is imported already, so that a trial takes a second
+    if child == 0:
+        code = 1
+        try:
+            os.chdir(place)
+            os.environ["ZSLKIT_CACHE"] = str(place / "cache")
+            output = os.open(place.parent / "output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(output, 1)
+            os.dup2(output, 2)
+            if at:
+                _kill_before(at, swaps)
+            code = app.main(command)
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if code not in (0, 2, -signal.SIGKILL):
+        print((place.parent / "output").read_text(), file=sys.stderr)
+    return code
+
+
+def _kill_before(number: int, swaps: bool) -> None:
+    """End this process before its rename of that number. swaps: folders may change places in one step, which counts as a rename."""
+    left_over = number
+
+    def counted(act: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **more: Any) -> Any:
+            nonlocal left_over
+            left_over -= 1
+            if left_over == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return act(*arguments, **more)
+
+        return call
+
+    os.replace, os.rename = counted(os.replace), counted(os.rename)  # type: ignore[assignment]
+    files._exchanged = counted(files._exchanged) if swaps else lambda one, other: False
 
 
 def left(place: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from run_folders import make_run, random_scores
 from unprivileged import apart, open_folder, told
 
 from zslkit.backbones import read_state
-from zslkit.files import NotPermitted
+from zslkit.files import not_permitted
 from zslkit.results.runs import RunFolder
 from zslkit.results.tags import change_tags
 from zslkit.training import checkpoint, weights
@@ -106,6 +106,6 @@ def test_the_kept_model_can_be_read_by_others_and_says_so_if_not(out: Path) -> N
     assert path.stat().st_mode & 0o777 == 0o644 and apart(lambda: str(len(weights.read(path)))) == "2"
     closed(path)
     for read in (weights.read, read_state, checkpoint.load):
-        assert apart(lambda read=read: str(read(path))).endswith(f"NotPermitted: {NotPermitted(path)}")  # type: ignore[misc]
+        assert apart(lambda read=read: str(read(path))).endswith(f"NotPermitted: {not_permitted(path)}")  # type: ignore[misc]
     path.unlink()
     assert "is missing" in apart(lambda: str(weights.read(path)))

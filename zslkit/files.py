@@ -88,11 +88,8 @@ def parse_json(text: str) -> Any:
 
 
 def why(error: OSError) -> str:
-    """What the system says, in words that lead on."""
-    if disk_full(error):
-        return "no space is left on the disk"
-    words = {errno.EROFS: "the disk may only be read", errno.EIO: "the disk fails to read or write"}
-    return words.get(error.errno or 0, error.strerror or str(error))
+    """What the system says; in its words too where a library that writes has words of its own for a full disk."""
+    return error.strerror or (os.strerror(errno.ENOSPC) if disk_full(error) else str(error))
 
 
 def disk_full(error: BaseException) -> bool:
@@ -105,8 +102,10 @@ def disk_full(error: BaseException) -> bool:
 class NotPermitted(DataError):
     """A file or folder that is there, and that this user may not read."""
 
-    def __init__(self, place: Path | str) -> None:
-        super().__init__(f"{place} may not be read by this user; ask its owner for the permission (chmod a+rX), or run as another user")
+
+def not_permitted(place: Path | str) -> NotPermitted:
+    """The error that names the place and the way on."""
+    return NotPermitted(f"{place} may not be read by this user; ask its owner for the permission (chmod a+rX), or run as another user")
 
 
 @contextmanager
@@ -118,7 +117,7 @@ def permitted(place: Path) -> Iterator[None]:
         path = Path(error.filename or place)
         # The outermost folder that bars the way: what is in it may well be readable.
         barred = next((folder for folder in reversed(path.parents) if not os.access(folder, os.X_OK)), path)
-        raise NotPermitted(barred) from error
+        raise not_permitted(barred) from error
 
 
 def check_permitted(file: Path) -> None:

@@ -105,11 +105,11 @@ def test_what_was_ended_between_vectors_and_note_is_completed(
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), "no space is left on the disk"),
-        (OSError(errno.EDQUOT, "Disk quota exceeded"), "no space is left on the disk"),
-        (OSError("170 requested and 0 written"), "no space is left on the disk"),  # as numpy says it
-        (OSError(errno.EROFS, "Read-only file system"), "the disk may only be read"),
-        (OSError(errno.EIO, "Input/output error"), "the disk fails to read or write"),
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "Disk quota exceeded"),
+        (OSError("170 requested and 0 written"), "No space left on device"),  # as numpy says it
+        (OSError(errno.EROFS, "Read-only file system"), "Read-only file system"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error"),
     ],
 )
 def test_a_disk_that_takes_nothing_is_said_in_one_sentence(

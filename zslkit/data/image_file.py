@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from zslkit.data.depth import SCALED, is_deep, to_rgb
 from zslkit.errors import DataError
-from zslkit.files import NotPermitted, need_plain
+from zslkit.files import need_plain, not_permitted
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -71,7 +71,7 @@ def read_image(file: Path) -> Image:
     except DataError:
         raise
     except PermissionError as error:
-        raise NotPermitted(file) from error
+        raise not_permitted(file) from error
     except Exception as error:  # a damaged file makes Pillow raise nearly anything
         raise DataError(f"The image {file} cannot be read ({_reason(file, error)}); replace it") from error
 

@@ -17,7 +17,7 @@ from zslkit.data.image_file import SUFFIXES as SUFFIXES
 from zslkit.data.image_file import read_image as read_image
 from zslkit.data.image_file import scaling
 from zslkit.errors import DataError
-from zslkit.files import NotPermitted
+from zslkit.files import not_permitted
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -107,7 +107,7 @@ class FileImages:
         try:
             return file.read_bytes()
         except PermissionError as error:
-            raise NotPermitted(file) from error
+            raise not_permitted(file) from error
         except OSError as error:
             raise DataError(f"The image {file} cannot be read ({error.strerror}); check its permissions") from error
 

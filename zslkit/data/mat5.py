@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from zslkit.data.mat5_bytes import Bytes, Damaged, Inflated, Plain
 from zslkit.data.stream import SMALL, Stream, refuse_bomb, rows_per_block
 from zslkit.errors import DataError
-from zslkit.files import NotPermitted
+from zslkit.files import not_permitted
 
 _MATRIX, _COMPRESSED, _FLAGS, _DIMS, _NAME = 14, 15, 6, 5, 1
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
@@ -144,7 +144,7 @@ class MatFile:
         try:
             return act()
         except PermissionError as error:
-            raise NotPermitted(self.path) from error
+            raise not_permitted(self.path) from error
         except OSError as error:
             raise DataError(f"{self.path} cannot be read ({error.strerror or error}); check the path and its permissions") from error
         except Damaged as error:

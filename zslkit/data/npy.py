@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from zslkit.data.stream import SMALL, TEXTS, Stream, numeric, refuse_bomb, rows_per_block
 from zslkit.errors import DataError
-from zslkit.files import NotPermitted
+from zslkit.files import not_permitted
 
 _LONGEST_HEADER = 10_000
 _OBJECTS = "it holds Python objects, which are not loaded; make it numpy.asarray(..., dtype=float) first"
@@ -128,7 +128,7 @@ def _damaged(path: Path, name: str, error: Exception) -> DataError:
     if isinstance(error, DataError):
         return error
     if isinstance(error, PermissionError):
-        return NotPermitted(path)
+        return not_permitted(path)
     reason = " ".join(str(error).split())[:300] or type(error).__name__
     if "Python objects in dtype" in reason:  # as numpy says it
         reason = _OBJECTS
