@@ -7,6 +7,7 @@ import errno
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ import click
 from zslkit import ranks, stops
 from zslkit.errors import ZslkitError
 from zslkit.printable import bounded, printable
+
+
+_telling = threading.Lock()
 
 
 @dataclass
@@ -69,11 +73,16 @@ def exit_code_of(error: BaseException, state: State) -> int:
 
 def interrupted(signum: int, state: State) -> int:
     """Tell once that the command was interrupted, and return the exit code: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
-    if not (state.stopped or state.launched or ranks.bystander()):
-        state.stopped = True
-        kept = "; what was checkpointed is kept, and the same command resumes from there" if state.resumes else ""
-        by = f" by {signal.Signals(signum).name}" if signum != signal.SIGINT else ""
-        tell(f"Interrupted{by}{kept}")
+    kept = "; what was checkpointed is kept, and the same command resumes from there" if state.resumes else ""
+    by = f" by {signal.Signals(signum).name}" if signum != signal.SIGINT else ""
+    held = _telling.acquire(timeout=1)  # a second signal is told by a thread of its own, and ends the process after it
+    try:
+        if not (state.stopped or state.launched or ranks.bystander()):
+            state.stopped = True
+            tell(f"Interrupted{by}{kept}")
+    finally:
+        if held:
+            _telling.release()
     return 128 + signum
 
 
