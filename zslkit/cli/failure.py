@@ -18,7 +18,6 @@ from zslkit import ranks, stops
 from zslkit.errors import ZslkitError
 from zslkit.printable import bounded, printable
 
-
 _telling = threading.Lock()
 
 
@@ -65,7 +64,7 @@ def exit_code_of(error: BaseException, state: State) -> int:
         tell_traceback(error)
     if (signum := stops.received()) or isinstance(error, (KeyboardInterrupt, click.Abort)):
         stop = error.__cause__ or error  # click makes an Abort of it
-        return interrupted(signum or getattr(stop, "signum", int(signal.SIGINT)), state)
+        return interrupted(signum or int(getattr(stop, "signum", signal.SIGINT)), state)
     tell(sentence(error, state))
     code = error.exit_code if isinstance(error, (click.ClickException, ZslkitError)) else 1
     return code if code in range(1, 256) else 1
