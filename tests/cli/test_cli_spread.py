@@ -71,6 +71,11 @@ def first_then_lost(orders: Sequence[Order]) -> Iterator[Answer]:
     raise Lost("a process was killed")
 
 
+def lost(orders: Sequence[Order]) -> Iterator[Answer]:
+    raise Lost("a process was killed")
+    yield
+
+
 def test_an_order_and_its_answer_are_plain_data(site: Site, tmp_path: Path) -> None:
     order = Order(3, arguments(tmp_path), site)
     assert pickle.loads(pickle.dumps(order)) == order
@@ -103,8 +108,9 @@ def test_only_what_was_lost_is_given_out_again(rounds: Callable[..., list[list[i
 
 
 def test_what_is_lost_twice_is_told_and_stops_no_other(rounds: Callable[..., list[list[int]]], tmp_path: Path) -> None:
-    rounds(first_then_lost, first_then_lost)
+    given = rounds(first_then_lost, first_then_lost, lost)
     done = {a.number: a for a in answers([arguments(tmp_path, seed) for seed in range(3)], TWO, False)}
+    assert given == [[0, 1, 2], [1, 2], [2]]  # alone in the end, so that it takes no other along
     assert [done[n].sentence for n in (0, 1)] == ["", ""]
     assert done[2].exit_code == 1
     assert "lost twice (a process was killed)" in done[2].sentence and "fewer --jobs" in done[2].sentence

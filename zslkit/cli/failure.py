@@ -7,6 +7,7 @@ import errno
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from zslkit import ranks, stops
 from zslkit.errors import ZslkitError
 from zslkit.files import disk_full, why
 from zslkit.printable import bounded, printable
+
+_telling = threading.Lock()
 
 
 @dataclass
@@ -62,7 +65,7 @@ def exit_code_of(error: BaseException, state: State) -> int:
         tell_traceback(error)
     if (signum := stops.received()) or isinstance(error, (KeyboardInterrupt, click.Abort)):
         stop = error.__cause__ or error  # click makes an Abort of it
-        return interrupted(signum or getattr(stop, "signum", int(signal.SIGINT)), state)
+        return interrupted(signum or int(getattr(stop, "signum", signal.SIGINT)), state)
     tell(sentence(error, state))
     code = error.exit_code if isinstance(error, (click.ClickException, ZslkitError)) else 1
     return code if code in range(1, 256) else 1
@@ -70,11 +73,16 @@ def exit_code_of(error: BaseException, state: State) -> int:
 
 def interrupted(signum: int, state: State) -> int:
     """Tell once that the command was interrupted, and return the exit code: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
-    if not (state.stopped or state.launched or ranks.bystander()):
-        state.stopped = True
-        kept = "; what was checkpointed is kept, and the same command resumes from there" if state.resumes else ""
-        by = f" by {signal.Signals(signum).name}" if signum != signal.SIGINT else ""
-        tell(f"Interrupted{by}{kept}")
+    kept = "; what was checkpointed is kept, and the same command resumes from there" if state.resumes else ""
+    by = f" by {signal.Signals(signum).name}" if signum != signal.SIGINT else ""
+    held = _telling.acquire(timeout=1)  # a second signal is told by a thread of its own, and ends the process after it
+    try:
+        if not (state.stopped or state.launched or ranks.bystander()):
+            state.stopped = True
+            tell(f"Interrupted{by}{kept}")
+    finally:
+        if held:
+            _telling.release()
     return 128 + signum
 
 

@@ -8,6 +8,7 @@ import signal
 import sys
 import uuid
 from dataclasses import fields
+from typing import Any
 
 from zslkit.cli.failure import State, tell
 from zslkit.cli.output import lent_to_children
@@ -37,6 +38,7 @@ def launch(processes: int, state: State) -> int:
     os.environ[PARENT] = str(os.getpid())
     heard = [signal.Signals(s).name for s in SIGNALS if signal.getsignal(s) != signal.SIG_IGN]  # nohup stays nohup
     known = "signals_to_handle" in {f.name for f in fields(LaunchConfig)}  # torch 2.3 hears all
+    more: dict[str, Any] = {"signals_to_handle": ",".join(heard)} if known else {}
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -46,7 +48,7 @@ def launch(processes: int, state: State) -> int:
         rdzv_endpoint="localhost:0",  # a free port
         max_restarts=0,
         monitor_interval=0.5,
-        **({"signals_to_handle": ",".join(heard)} if known else {}),
+        **more,
     )
     try:
         with lent_to_children():

@@ -104,8 +104,8 @@ def answers(
                     del waiting[answer.number]
                     yield answer
             except Lost as error:
-                times.update(_begun(site, waiting) or given)
-                if len(given) == 1 and times[given[0]] > 1:
+                times.update(_begun(site, waiting) or waiting.keys() & set(given))
+                if len(given) == 1 and given[0] in waiting and times[given[0]] > 1:
                     del waiting[given[0]]
                     yield Answer(given[0], sentence=_sentence_of(error, local))
 

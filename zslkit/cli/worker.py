@@ -127,7 +127,7 @@ class Wanted(Silent):
 def make(order: Order) -> Answer:
     """Make the run of this order, or find it, or try its point. Whatever goes wrong is in the answer."""
     site, began = order.site, time.monotonic()
-    if site.parent:
+    if site.parent not in (0, os.getpid()):  # joblib may stay in the command's process, where it can start no other
         lifeline.end_with(site.parent, lambda: shutil.rmtree(Path(site.markers[0]).parent, ignore_errors=True))
         listen(signals=(signal.SIGINT,))  # by any other this process ends, and the run is given out once more
     # Standard output is the result's, and a local worker shares it.
