@@ -32,9 +32,7 @@ def test_batches_hold_every_image_once_and_come_from_all_over_the_table() -> Non
 
 
 @pytest.mark.parametrize("most", [1 << 20, 0])
-def test_rows_stand_where_they_were_put_in_memory_and_in_a_file(
-    most: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_rows_stand_where_they_were_put_in_memory_and_in_a_file(most: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(scoring, "IN_MEMORY", most)
     table = np.random.default_rng(0).random((150, 3), dtype=np.float32)
     rows = Rows(table.shape, tmp_path)
@@ -77,9 +75,7 @@ def test_scores_stand_in_the_order_of_the_images() -> None:
         ([-1e9, 0, 2, 4, 6], [-1e9, 0, 2, 8, 6], 1.0, True),  # and hides nothing of the others
     ],
 )
-def test_a_difference_is_a_share_of_the_spread_of_the_image(
-    before: list[float], again: list[float], drift: float, flips: bool
-) -> None:
+def test_a_difference_is_a_share_of_the_spread_of_the_image(before: list[float], again: list[float], drift: float, flips: bool) -> None:
     apart, other = differences(np.array([before], dtype=np.float32), np.array([again], dtype=np.float32))
     assert apart[0] == pytest.approx(drift, rel=0.1, abs=1e-6)
     assert (apart[0] > CLEAR, bool(other[0])) == (drift > CLEAR, flips)
