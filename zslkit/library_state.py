@@ -182,8 +182,9 @@ class Held:
         return f"{of.__name__ if isinstance(of, ModuleType) else f'{of.__module__}.{of.__qualname__}'}.{self.name}"
 
     def moved(self) -> bool:
-        if vars(self.holder).get(self.name) is not self.value:
-            return True
+        now = vars(self.holder).get(self.name)
+        if now is not self.value:
+            return not _wrapped_by_torch(now, self.value)
         return self.code is not None and _code(self.value) != self.code
 
     def restore(self) -> None:
@@ -191,6 +192,12 @@ class Held:
         if self.code is not None:
             function = _plain(self.value)
             function.__code__, function.__defaults__ = self.code
+
+
+def _wrapped_by_torch(now: Any, before: Any) -> bool:
+    # torch wraps its own manual_seed when the first optimiser is made.
+    ours = isinstance(now, FunctionType) and now.__code__.co_filename.startswith(_TORCH)
+    return ours and getattr(now, "__wrapped__", None) is before
 
 
 def _plain(value: Any) -> Any:
@@ -216,6 +223,7 @@ def _holds(holders: Iterable[Any], constants: bool) -> list[Held]:
     ]
 
 
+_TORCH = os.path.dirname(torch.__file__) + os.sep
 _CONSTANTS = (bool, int, float, str, bytes, tuple, frozenset)
 
 
@@ -323,4 +331,5 @@ def held(who: str) -> Iterator[None]:
 def complaint(moved: Sequence[str], what: str = "it") -> str:
     """What was changed, in words that follow the model's name. what: what changed it."""
     more = f" and {len(moved) - 1} more" if len(moved) > 1 else ""
-    return f"{what} changes {moved[0]}{more}, which all models of the process share; let it put back what it changes, as a context manager does"
+    advice = "let it put back what it changes, as a context manager does"
+    return f"{what} changes {moved[0]}{more}, which all models of the process share; {advice}"

@@ -65,7 +65,7 @@ def rescore(model: Model, source: Source, index: Index, rows: Rows, device: torc
     try:
         alone = np.concatenate([answer(model, given[i : i + 1].clone()) for i in range(len(sample))])
     except (ValueError, RuntimeError, IndexError) as error:
-        if is_out_of_memory(error):
+        if isinstance(error, RuntimeError) and is_out_of_memory(error):
             raise
         why = " ".join(str(error).split())
         return Rescored(len(sample), 0, 0.0, f"`scores` cannot score an image alone ({type(error).__name__}: {why})")
@@ -100,5 +100,5 @@ def fingerprint(model: Model) -> int:
     digest = 0
     for _, tensor in sorted([*model.named_parameters(), *model.named_buffers()], key=lambda pair: pair[0]):
         raw = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
-        digest = zlib.crc32(raw.numpy(), digest)
+        digest = zlib.crc32(raw.numpy().data, digest)
     return digest

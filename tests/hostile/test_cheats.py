@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -174,7 +175,7 @@ def test_what_all_models_share_is_put_back_and_who_changes_it_is_named(
 
 def test_a_dataset_may_change_as_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cheats.Sorted, "deed", staticmethod(lambda: torch.set_default_dtype(torch.float64)))
-    with pytest.raises(ModelFault, match="^sorted: it changes torch's default type"):
+    with pytest.raises(ModelFault, match=r"^sorted: it changes torch's default type"):
         run("honest", tmp_path)
     assert torch.get_default_dtype() == torch.float32
 
@@ -186,6 +187,12 @@ def test_the_checks_find_a_model_that_changes_what_is_shared(deed: str, monkeypa
     before = State()
     (result,) = [r for r in check_model(cheats.Meddles, only=["no_global_state"], raise_=False) if r.failed]
     assert (result.check, words in result.message, before.moved()) == ("no_global_state", True, [])
+
+
+def test_an_optimiser_is_no_change() -> None:
+    code = "import torch; from zslkit.library_state import State; state = State()\n"
+    code += "torch.optim.Adam([torch.zeros(1, requires_grad=True)]); assert state.moved() == [], state.moved()"
+    subprocess.run([sys.executable, "-c", code], check=True)  # in a process that has made none yet
 
 
 def test_a_run_begins_with_the_settings_that_zslkit_found(honest: Result, tmp_path: Path) -> None:

@@ -95,8 +95,10 @@ def compare(
         _print(found, [], form, shown, missing)
         return 0
     # Before any plugin runs, so that a run is held against what makes the tables of it as well.
-    from zslkit import as_papers_do as _  # noqa: F401
-    from zslkit.results import comparison, tables  # noqa: F401
+    import zslkit.as_papers_do
+    import zslkit.results.comparison
+    import zslkit.results.tables
+    import zslkit.verdicts  # noqa: F401
 
     find_trackers(options["trackers"])  # once, and not as a failure of each run
     results, failures = _run_all(models, dataset, seeds, state, spread, overrides=winning, **options)

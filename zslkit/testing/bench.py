@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+import zslkit.experiment  # noqa: F401  # so that all that measures a run is there before a model is tried, and seen if it is changed
 from zslkit.backbones import Backbone
 from zslkit.config import Config, Input, TrainConfig, build
 from zslkit.dataset import Dataset, Index
