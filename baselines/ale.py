@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from baselines.compatibility import Compatibility, CompatibilityConfig, rank_weighted
+from .compatibility import Compatibility, CompatibilityConfig, rank_weighted
 
 
 class ALE(Compatibility):

@@ -9,11 +9,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F_
 
-from baselines.attribute_maps import compactness, decorrelation
 from zslkit.config import TrainConfig
 from zslkit.errors import UserError, did_you_mean
 from zslkit.functional import whole_sum
 from zslkit.model import AttentionMaps, GradientConfig, GradientModel, Task
+
+from .attribute_maps import compactness, decorrelation
 
 
 class APNTrainConfig(TrainConfig):

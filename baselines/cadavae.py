@@ -10,10 +10,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from baselines.generative import Generative, GenerativeConfig, SoftmaxConfig, descend, drawn, normal, of_each
-from baselines.vae import Posterior, divergence, l1, wasserstein
 from zslkit.config import Config
 from zslkit.model import Kept, Task, Trainer
+
+from .generative import Generative, GenerativeConfig, SoftmaxConfig, descend, drawn, normal, of_each
+from .vae import Posterior, divergence, l1, wasserstein
 
 
 class WarmUp(Config):

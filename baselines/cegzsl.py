@@ -10,10 +10,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from baselines.generative import normal
-from baselines.pooled import column_of
-from baselines.wgan import MLP, SLOPE, WGAN, WGANConfig
 from zslkit.model import Task
+
+from .generative import normal
+from .pooled import column_of
+from .wgan import MLP, SLOPE, WGAN, WGANConfig
 
 
 class CEGZSLConfig(WGANConfig):

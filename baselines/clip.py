@@ -9,11 +9,12 @@ from pydantic import Field, field_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from baselines.clip_prompts import SLOT, attribute_prompts, name_prompts
-from baselines.clip_towers import clip_model, embed_texts, image_encoder
-from zslkit.backbones import Backbone
 from zslkit.errors import UserError
+from zslkit.features.backbones import Backbone
 from zslkit.model import Model, ModelConfig, Task, Trainer, TrainingView
+
+from .clip_prompts import SLOT, attribute_prompts, name_prompts
+from .clip_towers import clip_model, embed_texts, image_encoder
 
 
 class CLIPConfig(ModelConfig):
@@ -66,11 +67,11 @@ class CLIP(Model):
 
     @classmethod
     def image_encoder(cls, config: Any) -> Backbone:
-        """CLIP's image encoder. Raises as baselines.clip_towers.clip_model does."""
+        """CLIP's image encoder. Raises as zslkit_baselines.clip_towers.clip_model does."""
         return image_encoder(config.architecture, config.weights)
 
     def sentences(self) -> list[tuple[str, ...]]:
-        """What the model is told of each of C classes. Raises UserError as baselines.clip_prompts does."""
+        """What the model is told of each of C classes. Raises UserError as zslkit_baselines.clip_prompts does."""
         config, task = self.config, self.task
         if config.prompts == "names":
             return name_prompts(task.classes, config.templates)

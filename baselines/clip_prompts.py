@@ -10,8 +10,8 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from zslkit.data.words import phrases_of
 from zslkit.errors import UserError
+from zslkit.readers.word_vectors import phrases_of
 
 SLOT = "{}"
 """Where a template takes the class."""

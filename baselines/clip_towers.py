@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zslkit.backbones import Backbone, Transform, read_state, refuse_odd, state_digest
 from zslkit.errors import MissingWeights, UnknownName, UserError, did_you_mean
+from zslkit.features.backbones import Backbone, Transform, read_state, refuse_odd, state_digest
 
 TINY = "tiny"
 """An architecture of our own with two layers in each encoder: to try the way from photo to score without a file of weights."""

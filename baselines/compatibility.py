@@ -8,9 +8,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from baselines.pooled import PooledConfig, Scaling, column_of
 from zslkit.config import TrainConfig
 from zslkit.model import GradientConfig, GradientModel, Task, Trainer, TrainingView
+
+from .pooled import PooledConfig, Scaling, column_of
 
 
 class CompatibilityConfig(PooledConfig, GradientConfig):

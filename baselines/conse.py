@@ -9,9 +9,10 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from baselines.convex import minimise
-from baselines.pooled import PooledConfig, Scaling, column_of
 from zslkit.model import Model, Task, Trainer, TrainingView
+
+from .convex import minimise
+from .pooled import PooledConfig, Scaling, column_of
 
 
 class CONSEConfig(PooledConfig):

@@ -9,10 +9,11 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from baselines.convex import minimise
-from baselines.pooled import PooledConfig, Scaling
 from zslkit.errors import TrainingError
 from zslkit.model import Model, Task, Trainer, TrainingView
+
+from .convex import minimise
+from .pooled import PooledConfig, Scaling
 
 
 class DAPConfig(PooledConfig):

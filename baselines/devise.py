@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from baselines.compatibility import Compatibility, CompatibilityConfig, sum_of_hinges
+from .compatibility import Compatibility, CompatibilityConfig, sum_of_hinges
 
 
 class DeViSE(Compatibility):

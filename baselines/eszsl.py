@@ -9,8 +9,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from baselines.pooled import column_of, regularised
 from zslkit.model import Model, ModelConfig, Task, Trainer, TrainingView
+
+from .pooled import column_of, regularised
 
 
 class ESZSLConfig(ModelConfig):

@@ -10,10 +10,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from baselines.generative import SoftmaxConfig, normal, train_softmax, zeroed
-from baselines.pooled import column_of
-from baselines.wgan import MLP, WGAN, WGANConfig
 from zslkit.model import Task, Trainer
+
+from .generative import SoftmaxConfig, normal, train_softmax, zeroed
+from .pooled import column_of
+from .wgan import MLP, WGAN, WGANConfig
 
 
 class FCLSWGANConfig(WGANConfig):

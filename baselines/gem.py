@@ -9,11 +9,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F_
 
-from baselines.attribute_maps import compactness, decorrelation
-from baselines.attribute_words import Words, attribute_words
 from zslkit.config import TrainConfig
 from zslkit.errors import UserError
 from zslkit.model import AttentionMaps, GradientConfig, GradientModel, Task
+
+from .attribute_maps import compactness, decorrelation
+from .attribute_words import Words, attribute_words
 
 
 class GEMTrainConfig(TrainConfig):

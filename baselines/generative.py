@@ -13,9 +13,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from baselines.pooled import finite_features
 from zslkit.config import Config
 from zslkit.model import Kept, Model, ModelConfig, Task, Trainer, TrainingView
+
+from .pooled import finite_features
 
 
 class SoftmaxConfig(Config):

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from baselines.compatibility import Compatibility, CompatibilityConfig, largest_hinge, rank_weighted, sum_of_hinges
+from .compatibility import Compatibility, CompatibilityConfig, largest_hinge, rank_weighted, sum_of_hinges
 
 RANKINGS = {"sum": sum_of_hinges, "largest": largest_hinge, "rank": rank_weighted}
 

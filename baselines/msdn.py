@@ -9,10 +9,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F_
 
-from baselines.attribute_words import Words, attribute_words
 from zslkit.errors import UserError
 from zslkit.functional import distillation_distance, region_answers, region_attention, seen_bias, self_calibration, unit_regions
 from zslkit.model import AttentionMaps, GradientConfig, GradientModel, Task
+
+from .attribute_words import Words, attribute_words
 
 
 class MSDNConfig(GradientConfig):

@@ -8,8 +8,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from baselines.pooled import PooledConfig, Scaling, class_means, column_of, regularised
 from zslkit.model import Model, Task, Trainer, TrainingView
+
+from .pooled import PooledConfig, Scaling, class_means, column_of, regularised
 
 
 class RidgeConfig(PooledConfig):

@@ -9,9 +9,10 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from baselines.pooled import PooledConfig, Scaling, column_of, regularised
 from zslkit.errors import TrainingError
 from zslkit.model import Model, Task, Trainer, TrainingView
+
+from .pooled import PooledConfig, Scaling, column_of, regularised
 
 SHIFT = 1e-10
 """Added to the entries of W before its rows are divided by their norms, as in the public port."""

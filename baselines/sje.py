@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from baselines.compatibility import Compatibility, CompatibilityConfig, largest_hinge
+from .compatibility import Compatibility, CompatibilityConfig, largest_hinge
 
 
 class SJE(Compatibility):

@@ -10,10 +10,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from baselines.generative import normal
-from baselines.vae import divergence, draw, l1
-from baselines.wgan import MLP, WGAN, WGANConfig
 from zslkit.model import Task, Trainer
+
+from .generative import normal
+from .vae import divergence, draw, l1
+from .wgan import MLP, WGAN, WGANConfig
 
 
 class TFVAEGANConfig(WGANConfig):

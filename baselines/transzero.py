@@ -10,12 +10,13 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F_
 
-from baselines.attribute_words import Words, attribute_words
-from baselines.dropout import Dropout
 from zslkit.config import TrainConfig
 from zslkit.errors import UserError
 from zslkit.functional import seen_bias, self_calibration, unit_regions
 from zslkit.model import AttentionMaps, GradientConfig, GradientModel, Task
+
+from .attribute_words import Words, attribute_words
+from .dropout import Dropout
 
 ANGLES = 64
 """Values that describe the geometry of two regions."""

@@ -10,8 +10,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from baselines.generative import Generative, GenerativeConfig, descend, drawn, normal, of_each
 from zslkit.model import Kept, Task, Trainer
+
+from .generative import Generative, GenerativeConfig, descend, drawn, normal, of_each
 
 SLOPE = 0.2
 """Of the leaky rectifiers below zero, as in all papers of this family."""

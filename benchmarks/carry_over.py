@@ -14,10 +14,11 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from zslkit import experiment, selection
 from zslkit.evaluation.gzsl import measure
-from zslkit.fitting import fit, make_model
-from zslkit.progress import Silent
+from zslkit.runs import api
+from zslkit.training import selection
+from zslkit.training.fit import fit, make_model
+from zslkit.utils.progress import Silent
 
 
 class Watch:
@@ -36,7 +37,7 @@ def once(name: str, epochs: int, seed: int) -> tuple[float, float]:
     """By how much H and T1 are higher with as many epochs than with as many steps; printed with what they are made of."""
     settings = ["protocol.tune=false", "protocol.selection=validation", "protocol.patience=0", f"protocol.fold_seed={seed}"]
     choices = {"settings": [*settings, f"train.epochs={epochs}"], "config": None, "preset": None, "overrides": None}
-    job = experiment._job(name, "digits", seed, "data", "cpu", Silent(), choices)
+    job = api._job(name, "digits", seed, "data", "cpu", Silent(), choices)
     with tempfile.TemporaryDirectory() as folder:
         shop = job.workshop(Path(folder), lambda **line: None)
         history = selection._train(shop, shop.folds[0], job.plan.config, "fold").history

@@ -26,8 +26,8 @@ import torch
 from plain_dedn import PlainDEDN
 from torch import Tensor
 
-from zslkit.devices import cpu_gains_by_bfloat16
 from zslkit.model import Task
+from zslkit.utils.devices import cpu_gains_by_bfloat16
 from zslkit_dedn.model import DEDN, DEDNConfig
 
 

@@ -33,11 +33,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from zslkit.backbones import Backbone, load_backbone
 from zslkit.config import FeatureConfig
-from zslkit.data.extract import open_store
-from zslkit.data.images import FileImages
-from zslkit.progress import Silent
+from zslkit.features.backbones import Backbone, load_backbone
+from zslkit.features.extract import open_store
+from zslkit.readers.images import FileImages
+from zslkit.utils.progress import Silent
 
 NAME = "tf_efficientnet_lite0"
 CPU = torch.device("cpu")

@@ -25,8 +25,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "data"))
 from spoilt import SEEDS, mutate, random_changes
 
-from zslkit.data import hdf5, hdf5_child
 from zslkit.errors import DataError
+from zslkit.readers import hdf5, hdf5_child
 
 
 class Forked:

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from zslkit import experiment, files  # noqa: F401
 from zslkit.cli import app
 from zslkit.page import write  # noqa: F401
+from zslkit.utils import files  # noqa: F401
 
 MOST = 100
 

@@ -25,7 +25,7 @@ SHARED = Path(os.environ.get("ZSLKIT_SHARED") or Path(__file__).parents[2] / "sh
 LOAD = """
 import time
 from pathlib import Path
-from zslkit.data.xlsa17 import AWA2
+from zslkit.datasets.xlsa17 import AWA2
 began = time.perf_counter()
 dataset = AWA2().load("awa2", Path("."))
 print(time.perf_counter() - began, dataset.features.shape, dataset.features_digest)

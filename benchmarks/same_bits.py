@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from zslkit.results.scores import read_scores
+from zslkit.runs.scores import read_scores
 
 LINES: dict[str, dict[str, Any]] = {
     "1 thread": {"threads": 1},

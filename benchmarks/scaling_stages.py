@@ -87,7 +87,7 @@ def coming(truth: np.ndarray[Any, Any], classes: int, skill: float, seed: int) -
 
 
 def streamed(images: int, classes: int, skill: float = 3.0, seed: int = 0) -> Any:
-    from zslkit.results.scores import ScoreStream
+    from zslkit.runs.scores import ScoreStream
 
     seen = np.arange(classes) < classes - max(1, classes // 5)
     a, b = labels_of(images, seen)
@@ -101,11 +101,11 @@ def extraction(size: dict[str, int], folder: Path) -> Work:
 
     import torch
 
-    from zslkit.backbones import load_backbone
     from zslkit.config import FeatureConfig
-    from zslkit.data.extract import open_store
-    from zslkit.data.images import ArrayImages
-    from zslkit.progress import Silent
+    from zslkit.features.backbones import load_backbone
+    from zslkit.features.extract import open_store
+    from zslkit.readers.images import ArrayImages
+    from zslkit.utils.progress import Silent
 
     side = 32 * round(size["regions"] ** 0.5)
     pixels = np.random.default_rng(0).integers(0, 256, (size["images"], side, side, 3), dtype=np.uint8)
@@ -160,11 +160,11 @@ def dedn_step(size: dict[str, int], folder: Path) -> Work:
     """Some steps of the harness's loop, sampling of batches and optimiser included."""
     import torch
 
-    from zslkit.fitting import make_task
-    from zslkit.progress import Silent
+    from zslkit.training.fit import make_task
+    from zslkit.training.inputs import Inputs
     from zslkit.training.loop import Loop
-    from zslkit.training.source import Inputs
     from zslkit.training.view import View
+    from zslkit.utils.progress import Silent
     from zslkit_dedn.model import DEDN, DEDNConfig
 
     side = round(size["regions"] ** 0.5)
@@ -187,13 +187,13 @@ def dedn_step(size: dict[str, int], folder: Path) -> Work:
 def eszsl_fit(size: dict[str, int], folder: Path) -> Work:
     """The whole closed form on pooled features."""
     import torch
+    from zslkit_baselines.eszsl import ESZSL, ESZSLConfig
 
-    from baselines.eszsl import ESZSL, ESZSLConfig
-    from zslkit.fitting import make_task
-    from zslkit.progress import Silent
+    from zslkit.training.fit import make_task
+    from zslkit.training.inputs import Inputs
     from zslkit.training.loop import Loop
-    from zslkit.training.source import Inputs
     from zslkit.training.view import View
+    from zslkit.utils.progress import Silent
 
     shape = (size["channels"],)
     source, dataset, config = MadeUp(shape), made_up_dataset(size), ESZSLConfig()
@@ -210,7 +210,7 @@ def evaluation(size: dict[str, int], folder: Path) -> Work:
     from zslkit.evaluation.catalog import METRICS, Subject
     from zslkit.evaluation.outcomes import outcomes
     from zslkit.evaluation.sets import checked_sets
-    from zslkit.results.scores import read_scores
+    from zslkit.runs.scores import read_scores
 
     place = folder / "scores.npz"
 
@@ -229,10 +229,10 @@ def evaluation(size: dict[str, int], folder: Path) -> Work:
 
 def report(size: dict[str, int], folder: Path) -> Work:
     """Run folders listed, compared with intervals and tests of all pairs, and written in every form there is."""
-    from zslkit.results import export, tables
-    from zslkit.results.comparison import compare, key_of
-    from zslkit.results.runs import find_runs
-    from zslkit.verdicts import judged
+    from zslkit.report import export, tables
+    from zslkit.report.comparison import compare, key_of
+    from zslkit.report.significance import judged
+    from zslkit.runs.folders import find_runs
 
     for k in range(size["runs"]):
         finished_run(folder, k, size)
@@ -272,8 +272,8 @@ def finished_run(out: Path, number: int, size: dict[str, int]) -> None:
     """A run folder as training would leave it, with made-up scores of a skill of its own."""
     from zslkit.evaluation.gzsl import measure
     from zslkit.evaluation.sets import checked_sets
-    from zslkit.results.record import RunRecord
-    from zslkit.results.runs import RunFolder
+    from zslkit.record import RunRecord
+    from zslkit.runs.folders import RunFolder
 
     identity, classes = f"{number:012x}", size["classes"]
     with RunFolder.open(out, "made-up", f"model{number}", 0, identity) as folder:

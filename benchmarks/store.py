@@ -36,7 +36,7 @@ def make_store(folder: Path, images: int, side: int) -> None:
     """A store of `images` made-up maps, unless it is there already."""
     if (folder / "manifest.json").is_file():
         return
-    from zslkit.data.store import SCHEMA
+    from zslkit.features.store import SCHEMA
 
     folder.mkdir(parents=True, exist_ok=True)
     shape = (CHANNELS, side, side)
@@ -94,14 +94,14 @@ def train(size: str, folder: Path, steps: int, precision: str) -> dict[str, floa
     memory = AnonymousMemory()
     import torch
 
-    from zslkit.data.store import FeatureStore
     from zslkit.dataset import Dataset, Split
-    from zslkit.fitting import make_task
-    from zslkit.progress import Silent
+    from zslkit.features.store import FeatureStore
     from zslkit.semantics import Semantics
+    from zslkit.training.fit import make_task
+    from zslkit.training.inputs import Inputs
     from zslkit.training.loop import Loop
-    from zslkit.training.source import Inputs
     from zslkit.training.view import MapSource, View
+    from zslkit.utils.progress import Silent
     from zslkit_dedn.model import DEDN, DEDNConfig
 
     images, attributes, classes, unseen, side = SHAPES[size]

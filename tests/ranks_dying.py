@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from zslkit.cli.app import main
-from zslkit.data import extract
+from zslkit.features import extract
 from zslkit.training.loop import Loop
 
 

@@ -16,13 +16,13 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from zslkit import ranks
 from zslkit.cli.failure import State, exit_code_of
 from zslkit.config import TrainConfig
 from zslkit.functional import self_calibration, whole_batch, whole_sum
 from zslkit.model import GradientConfig, GradientModel, Task
-from zslkit.progress import Silent
 from zslkit.training.loop import Loop
+from zslkit.utils import distributed
+from zslkit.utils.progress import Silent
 
 BATCH = 7  # of two processes, one has three images and the other four
 
@@ -117,21 +117,21 @@ class Rows:
 
 
 def main(out: Path, *places: str) -> None:
-    ranks.join()
+    distributed.join()
     for where in places:
         take(out, where)
-    ranks.leave()
+    distributed.leave()
 
 
 def take(out: Path, where: str) -> None:
     """Two steps with what befalls the second process."""
-    torch.manual_seed(ranks.local())  # each starts elsewhere, and the first one counts
+    torch.manual_seed(distributed.local())  # each starts elsewhere, and the first one counts
     seen = np.array([True, True, False])
     task = Task("toy", ("a", "b", "c"), seen, np.eye(3, dtype=np.float32), ("p", "q", "r"), "map", (2, 5, 4), (2, 5, 4))
     train = TrainConfig(epochs=1, steps_per_epoch=2, batch_size=BATCH, optimizer="sgd", lr=0.1, weight_decay=0.0)
     kind = Mean if where == "parts" else Everything
     model = kind(GradientConfig(train=train), task).double()
-    if not ranks.first() and where != "fits":
+    if not distributed.first() and where != "fits":
         torch.autograd.graph.save_on_cpu = Elsewhere  # type: ignore[misc, assignment]
         runs_out(model, where)
     gradients: dict[str, Tensor] = {}
@@ -148,7 +148,7 @@ def take(out: Path, where: str) -> None:
         Loop(seed=3, device=torch.device("cpu"), reporter=Silent(), log=lambda **values: lines.append(values)).train(model, Rows())
     finally:
         torch.optim.SGD.step = step  # type: ignore[method-assign]
-    if ranks.first():
+    if distributed.first():
         (line,) = (line for line in lines if "epoch" in line)
         log = {k: v for k, v in line.items() if k not in ("phase", "seconds")}
         torch.save({"gradients": gradients, "state": model.state_dict(), "log": log}, out / f"{where}.pt")

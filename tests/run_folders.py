@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from zslkit.config.merge import Layer, merge
 from zslkit.evaluation.gzsl import evaluate
-from zslkit.layers import Layer, merge
-from zslkit.results.record import RunRecord
-from zslkit.results.runs import RunFolder
-from zslkit.results.scores import Scores
+from zslkit.record import RunRecord
+from zslkit.runs.folders import RunFolder
+from zslkit.runs.scores import Scores
 
 CLASSES = 6
 UNLABELLED: dict[str, Any] = dict.fromkeys(("protocol", "selection", "calibration", "resolution"), "unknown")

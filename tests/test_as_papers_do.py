@@ -12,12 +12,12 @@ import pytest
 from rich.console import Console
 from run_folders import make_run, random_scores
 
-from zslkit.as_papers_do import with_rows_picked_on_test
 from zslkit.evaluation.gzsl import best_gamma, evaluate
-from zslkit.results import export, tables
-from zslkit.results.comparison import Block, compare, key_of
-from zslkit.results.runs import SCORES, load_run
-from zslkit.verdicts import judged
+from zslkit.report import export, tables
+from zslkit.report.as_papers_do import with_rows_picked_on_test
+from zslkit.report.comparison import Block, compare, key_of
+from zslkit.report.significance import judged
+from zslkit.runs.folders import SCORES, load_run
 
 PICKED = {"best_epoch": 3, "every": 1, "T1": 91.5, "U": 81.5, "S": 82.5, "H": 82.0, "H_gamma_on_test": 77.0}
 

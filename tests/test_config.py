@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from zslkit.config import Config, TrainConfig, build
-from zslkit.layers import Layer, merge
+from zslkit.config.merge import Layer, merge
 
 
 class Inner(Config):

@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, field_validator
 
-from zslkit import yaml_lines
-from zslkit.config import Config, ProtocolConfig, TrainConfig, build
+from zslkit.config import Config, ProtocolConfig, TrainConfig, build, yaml_lines
+from zslkit.config.merge import Layer, merge, parse_set, read_yaml
 from zslkit.errors import UserError
-from zslkit.layers import Layer, merge, parse_set, read_yaml
 
 
 class Mine(Config):

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from zslkit.config import Config, FeatureConfig, TrainConfig, build
+from zslkit.config.merge import Layer, merge, parse_set, read_yaml
 from zslkit.errors import UserError
-from zslkit.layers import Layer, merge, parse_set, read_yaml
-from zslkit.settings import make_features, make_plan
-from zslkit.study import read_study, variants
+from zslkit.report.study import read_study, variants
+from zslkit.runs.plan import make_features, make_plan
 
 
 class Inner(Config):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from zslkit.settings import MODELS
 from zslkit.testing import parametrize_with_checks
 from zslkit.testing.conformance import table
+from zslkit.training.plan import MODELS
 
 DOCS = Path(__file__).parents[1] / "docs" / "checks.md"
 

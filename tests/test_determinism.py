@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from zslkit import experiment
-from zslkit.determinism import WORKSPACE, NotDeterministic, deterministic
 from zslkit.errors import UserError
-from zslkit.experiment import Result
-from zslkit.results.runs import load_run
+from zslkit.runs import api
+from zslkit.runs.api import Result
+from zslkit.runs.folders import load_run
 from zslkit.training.loop import Loop
+from zslkit.utils.determinism import WORKSPACE, NotDeterministic, deterministic
 
 SMALL: dict[str, Any] = {"features": {"backbone": "test_resnet", "weights": "random"}}
 
@@ -37,7 +37,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 def run(out: Path, model: str = "dedn", **more: Any) -> Result:
     brief = SMALL if model == "eszsl" else SMALL | {"train": {"epochs": 2, "steps_per_epoch": 2}}
-    return experiment.run(model, "digits", overrides=brief, out=out, device="cpu", **more)
+    return api.run(model, "digits", overrides=brief, out=out, device="cpu", **more)
 
 
 def state() -> tuple[bool, bool, bool]:
@@ -67,7 +67,7 @@ def test_a_run_made_without_is_shown_and_said_to_be_so(tmp_path: Path) -> None:
         def note(self, text: str) -> None:
             self.heard.append(text)
 
-        phase: Any = experiment.Silent().phase
+        phase: Any = api.Silent().phase
 
     run(tmp_path, "eszsl")
     ear = Ear()

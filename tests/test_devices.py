@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zslkit.devices import gains_by_bfloat16
+from zslkit.utils.devices import gains_by_bfloat16
 
 
 @pytest.mark.parametrize(

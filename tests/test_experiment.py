@@ -14,19 +14,19 @@ import pytest
 import torch
 
 import zslkit
-from zslkit import experiment
 from zslkit.cli import app
 from zslkit.cli.failure import State, exit_code_of
 from zslkit.dataset import Dataset
 from zslkit.errors import UserError, ZslkitError
 from zslkit.evaluation.gzsl import evaluate
-from zslkit.experiment import Result
-from zslkit.progress import Silent
-from zslkit.results.runs import find_runs, load_run
-from zslkit.selection import Picks
-from zslkit.settings import MODELS
+from zslkit.runs import api
+from zslkit.runs.api import Result
+from zslkit.runs.folders import find_runs, load_run
+from zslkit.training.inputs import Inputs
 from zslkit.training.loop import Loop
-from zslkit.training.source import Inputs
+from zslkit.training.plan import MODELS
+from zslkit.training.selection import Picks
+from zslkit.utils.progress import Silent
 
 SMALL: dict[str, Any] = {"features": {"backbone": "test_resnet", "weights": "random"}}
 BRIEF: dict[str, Any] = SMALL | {"train": {"epochs": 3, "steps_per_epoch": 2}}
@@ -42,7 +42,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def run(out: Path, model: str = "dazle", *, seed: int = 0, **more: Any) -> Result:
-    return experiment.run(model, "digits", seed=seed, overrides=SMALL if model == "eszsl" else BRIEF, out=out, device="cpu", **more)
+    return api.run(model, "digits", seed=seed, overrides=SMALL if model == "eszsl" else BRIEF, out=out, device="cpu", **more)
 
 
 def scores_of(result: Result) -> np.ndarray:
@@ -59,7 +59,7 @@ def test_the_same_seed_gives_the_same_scores_and_another_seed_others(tmp_path: P
 def test_a_run_that_is_there_is_given_back_and_another_setting_is_another_run(tmp_path: Path) -> None:
     first = run(tmp_path, "eszsl")
     assert not first.reused and run(tmp_path, "eszsl").reused
-    changed = experiment.run("eszsl", "digits", overrides=SMALL, settings=["gamma=2"], out=tmp_path, device="cpu")
+    changed = api.run("eszsl", "digits", overrides=SMALL, settings=["gamma=2"], out=tmp_path, device="cpu")
     assert not changed.reused and changed.folder != first.folder
     again = run(tmp_path, "eszsl", again=True)
     assert again.folder == first.folder and not again.reused
@@ -173,7 +173,9 @@ def test_validation_picks_and_says_so(tmp_path: Path) -> None:
 
 
 def test_the_figures_without_calibration_know_no_gamma(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zslkit.selection.pick", lambda shop: Picks(shop.plan.config, -1e6))  # no image is answered with an unseen class
+    monkeypatch.setattr(
+        "zslkit.training.selection.pick", lambda shop: Picks(shop.plan.config, -1e6)
+    )  # no image is answered with an unseen class
     result = run(tmp_path, "eszsl", settings=["protocol.calibration=validation", "protocol.tune=false"])
     record, sets = result.record, load_run(result.folder).scores().sets()
     assert record.metrics.model_dump() == pytest.approx(evaluate(*sets, record.protocol.gamma).figures())
@@ -187,10 +189,10 @@ def test_weights_made_from_trainval_are_made_anew_for_each_fold(tmp_path: Path, 
         # What weights would be made from: the images and classes of this dataset's trainval.
         return Inputs(object(), "pooled", (8,), None, None, "", "", "", dataset.title, None)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("zslkit.experiment.prepare", prepared)
-    monkeypatch.setattr("zslkit.job.prepare", prepared)
+    monkeypatch.setattr("zslkit.runs.api.prepare", prepared)
+    monkeypatch.setattr("zslkit.runs.execute.prepare", prepared)
     settings = [f"features.weights={weights}", "protocol.folds=2", "protocol.calibration=validation"]
-    folds = experiment.workshop(tmp_path, "eszsl", "digits", settings=settings, device="cpu").folds
+    folds = api.workshop(tmp_path, "eszsl", "digits", settings=settings, device="cpu").folds
     held_out = [set(fold.data.labels[fold.data.split.test_unseen].tolist()) for fold in folds]
     assert not held_out[0] & held_out[1]
     own = [fold.inputs.fingerprint == fold.data.title for fold in folds]
@@ -202,10 +204,10 @@ def test_what_is_picked_on_several_folds_together_is_another_run_than_what_was_a
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folds: int, calibration: str, told: bool
 ) -> None:
     inputs = Inputs(object(), "pooled", (8,), None, None, "", "", "", "f", None)  # type: ignore[arg-type]
-    monkeypatch.setattr("zslkit.experiment.prepare", lambda *arguments: inputs)
+    monkeypatch.setattr("zslkit.runs.api.prepare", lambda *arguments: inputs)
     settings = [f"protocol.folds={folds}", f"protocol.calibration={calibration}", "protocol.tune=false"]
     choices = {"settings": settings, "config": None, "preset": None, "overrides": None}
-    job = experiment._job("eszsl", "digits", 0, "data", "cpu", Silent(), choices)
+    job = api._job("eszsl", "digits", 0, "data", "cpu", Silent(), choices)
     assert ("folds" in job.decisive()) is told
 
 
@@ -214,7 +216,7 @@ def full(*arguments: Any, **options: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "place", ["zslkit.training.checkpoint.save", "zslkit.training.weights.save", "zslkit.results.scores.ScoreStream.write", "os.fsync"]
+    "place", ["zslkit.training.checkpoint.save", "zslkit.training.weights.save", "zslkit.runs.scores.ScoreStream.write", "os.fsync"]
 )
 def test_a_disk_that_is_full_costs_no_finished_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: str
@@ -239,7 +241,7 @@ def test_a_disk_that_is_full_costs_no_finished_run(
         (lambda out: run(out, "dedn", settings=["train.epoch=3"]), 'did you mean "train.epochs"'),
         (lambda out: run(out, settings=["train.lr=0"]), "train.lr"),
         (lambda out: run(out, "eszsl", settings=["features.input=map"]), "eszsl takes pooled inputs, not map"),
-        (lambda out: experiment.run("eszsl", "digits", overrides=SMALL, out=out, device="cpuu"), "There is no device 'cpuu'"),
+        (lambda out: api.run("eszsl", "digits", overrides=SMALL, out=out, device="cpuu"), "There is no device 'cpuu'"),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_made(tmp_path: Path, call: Callable[[Path], Result], words: str) -> None:

@@ -15,16 +15,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from zslkit import experiment
-from zslkit.backbones import Transform
 from zslkit.cli import app
 from zslkit.errors import UserError
 from zslkit.evaluation.metrics import duel
-from zslkit.explanation import Localisation, cropped, explain, localisation
-from zslkit.fitting import score
-from zslkit.heatmaps import upsampled
+from zslkit.explain.explanation import Localisation, cropped, explain, localisation
+from zslkit.explain.heatmaps import upsampled
+from zslkit.features.backbones import Transform
 from zslkit.model import AttentionMaps, Model, ModelConfig, Task, Trainer, TrainingView
-from zslkit.reopen import Trained, reopen
+from zslkit.runs import api
+from zslkit.runs.load import Trained, reopen
+from zslkit.training.fit import score
 
 A, H, W = 54, 3, 7
 """Of digits under its own backbone; 18 attributes a place."""
@@ -62,7 +62,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path
         out = tmp_path_factory.mktemp("runs")
         brief = ("features.weights=random", "protocol.watch_test=0")
         settings = {"dedn": (*brief, "train.epochs=2"), "dazle": (*brief, "train.epochs=2"), "eszsl": brief}
-        yield {name: experiment.run(name, "digits", settings=s, device="cpu", out=out).folder for name, s in settings.items()}
+        yield {name: api.run(name, "digits", settings=s, device="cpu", out=out).folder for name, s in settings.items()}
 
 
 @pytest.fixture(scope="module")

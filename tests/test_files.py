@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from zslkit import files
-from zslkit.files import clear, leftovers, marked, move, recover, replacing, replacing_folder
+from zslkit.utils import files
+from zslkit.utils.files import clear, leftovers, marked, move, recover, replacing, replacing_folder
 
 
 def dead() -> int:

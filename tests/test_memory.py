@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from zslkit.cli.failure import State, exit_code_of, sentence
-from zslkit.data.forward import forward
-from zslkit.memory import in_halves
+from zslkit.features.forward import forward
+from zslkit.utils.memory import in_halves
 
 
 class Small(nn.Module):

@@ -13,11 +13,11 @@ import torch
 from run_folders import make_run, random_scores
 from unprivileged import apart, open_folder, told
 
-from zslkit.backbones import read_state
-from zslkit.files import not_permitted
-from zslkit.results.runs import RunFolder
-from zslkit.results.tags import change_tags
+from zslkit.features.backbones import read_state
+from zslkit.runs.folders import RunFolder
+from zslkit.runs.tags import change_tags
 from zslkit.training import checkpoint, weights
+from zslkit.utils.files import not_permitted
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="permissions of POSIX")
 MAY_NOT = "may not be read by this user; ask its owner"

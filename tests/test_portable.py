@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zslkit import experiment, portable
 from zslkit.cli.app import main
 from zslkit.errors import DataError, UserError
-from zslkit.portable import open_portable
-from zslkit.prediction import Prediction, images_of, predict
-from zslkit.reopen import reopen
-from zslkit.results.known import FILE, read
-from zslkit.results.runs import load_run
-from zslkit.results.scores import put
+from zslkit.explain.prediction import Prediction, images_of, predict
+from zslkit.runs import api, load_portable
+from zslkit.runs.class_info import FILE, read
+from zslkit.runs.folders import load_run
+from zslkit.runs.load import reopen
+from zslkit.runs.load_portable import open_portable
+from zslkit.runs.scores import put
 
 BRIEF = ("features.weights=random", "features.size=32", "protocol.watch_test=0")
 MODELS = {
@@ -63,7 +63,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[P
         home, out = tmp_path_factory.mktemp("home") / "mine", tmp_path_factory.mktemp("runs")
         card, made = dataset(home), {}
         for name, settings in MODELS.items():
-            folder = experiment.run(name, str(card), settings=settings, device="cpu", out=out).folder
+            folder = api.run(name, str(card), settings=settings, device="cpu", out=out).folder
             made[name] = (folder, list(predict(reopen(folder), images_of([photos(out.parent / "photos")]), top=6)))
         shutil.rmtree(home)
         yield made
@@ -110,7 +110,7 @@ def test_an_older_run_says_that_it_needs_the_dataset_and_why(copied: Path) -> No
 
 def test_an_older_run_whose_dataset_is_there_is_opened_by_it(tmp_path: Path) -> None:
     card = dataset(tmp_path / "mine")
-    folder = experiment.run("eszsl", str(card), settings=BRIEF, device="cpu", out=tmp_path / "runs").folder
+    folder = api.run("eszsl", str(card), settings=BRIEF, device="cpu", out=tmp_path / "runs").folder
     (folder / FILE).unlink()
     assert open_portable(folder).model.task.classes == tuple(f"c{k}" for k in range(6))
 
@@ -118,7 +118,7 @@ def test_an_older_run_whose_dataset_is_there_is_opened_by_it(tmp_path: Path) -> 
 def test_a_backbone_that_was_trained_on_the_dataset_asks_for_it(tmp_path: Path) -> None:
     card = dataset(tmp_path / "mine")
     settings = ("features.weights=trainval", "features.pretrain_epochs=1", "features.size=32")
-    folder = experiment.run("eszsl", str(card), settings=settings, device="cpu", out=tmp_path / "runs").folder
+    folder = api.run("eszsl", str(card), settings=settings, device="cpu", out=tmp_path / "runs").folder
     assert open_portable(folder).run.folder == folder
     shutil.rmtree(tmp_path / "mine")
     with pytest.raises(UserError, match=r"images of mine are needed .* since its backbone was trained on them"):
@@ -126,8 +126,8 @@ def test_a_backbone_that_was_trained_on_the_dataset_asks_for_it(tmp_path: Path) 
 
 
 def test_a_backbone_with_other_weights_is_refused(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    there = portable.load_backbone
-    monkeypatch.setattr(portable, "load_backbone", lambda config: there(config.model_copy(update={"backbone": "test_vit"})))
+    there = load_portable.load_backbone
+    monkeypatch.setattr(load_portable, "load_backbone", lambda config: there(config.model_copy(update={"backbone": "test_vit"})))
     with pytest.raises(DataError, match=r"are not those that .* was made with"):
         open_portable(copied)
 

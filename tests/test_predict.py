@@ -15,12 +15,12 @@ import pytest
 import torch
 from PIL import Image
 
-from zslkit import experiment
 from zslkit.cli.app import main
 from zslkit.errors import DataError, UserError
-from zslkit.prediction import Found, images_of, predict
-from zslkit.reopen import Trained, reopen
-from zslkit.sight import Sight
+from zslkit.explain.prediction import Found, images_of, predict
+from zslkit.features.preprocess import Sight
+from zslkit.runs import api
+from zslkit.runs.load import Trained, reopen
 
 BRIEF = ("features.weights=random", "protocol.watch_test=0")
 MODELS = {
@@ -37,7 +37,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZSLKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
         out = tmp_path_factory.mktemp("runs")
-        yield {name: experiment.run(name, "digits", settings=s, device="cpu", out=out).folder for name, s in MODELS.items()}
+        yield {name: api.run(name, "digits", settings=s, device="cpu", out=out).folder for name, s in MODELS.items()}
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ SHAPES: dict[str, Callable[[Path], None]] = {
 def sized(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """A run whose backbone brings images to one size."""
     settings = (*BRIEF, "features.size=32")
-    return reopen(experiment.run("eszsl", "digits", settings=settings, device="cpu", out=tmp_path_factory.mktemp("sized")).folder)
+    return reopen(api.run("eszsl", "digits", settings=settings, device="cpu", out=tmp_path_factory.mktemp("sized")).folder)
 
 
 def test_photos_of_any_size_and_mode_are_answered(sized: Trained, tmp_path: Path) -> None:

@@ -17,12 +17,13 @@ import pytest
 import ranks_two_steps
 import torch
 
-from zslkit import experiment, ranks
 from zslkit.cli.failure import State, exit_code_of
 from zslkit.errors import TrainingError, UserError
-from zslkit.experiment import Result
-from zslkit.results.runs import find_runs, load_run
+from zslkit.runs import api
+from zslkit.runs.api import Result
+from zslkit.runs.folders import find_runs, load_run
 from zslkit.training.shared import shares
+from zslkit.utils import distributed
 
 HERE = Path(__file__).parent
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -47,7 +48,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def alone(out: Path, model: str, settings: list[str], **more: Any) -> Result:
-    return experiment.run(model, "digits", settings=settings, out=out, device="cpu", **more)
+    return api.run(model, "digits", settings=settings, out=out, device="cpu", **more)
 
 
 @pytest.fixture(scope="module")
@@ -203,20 +204,20 @@ def test_one_process_has_every_batch_whole_and_shares_are_contiguous_and_even() 
     assert [(part.tolist(), size) for part, size in shares([index])] == [(list(range(7)), 7)]
 
     def part(number: int) -> list[int]:
-        with ranks.rehearsing(number, 3, 7, lambda tensor: tensor):
+        with distributed.rehearsing(number, 3, 7, lambda tensor: tensor):
             return next(shares([index]))[0].tolist()
 
     assert [part(number) for number in range(3)] == [[0, 1], [2, 3], [4, 5, 6]]
-    with ranks.rehearsing(0, 8, 7, lambda tensor: tensor), pytest.raises(UserError, match="7 images and 8 processes"):
+    with distributed.rehearsing(0, 8, 7, lambda tensor: tensor), pytest.raises(UserError, match="7 images and 8 processes"):
         next(shares([index]))
 
 
 def test_an_error_of_another_process_names_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    for name, value in zip(ranks.LAUNCHED_BY, ("1", "4", "1", "localhost", "1"), strict=True):
+    for name, value in zip(distributed.LAUNCHED_BY, ("1", "4", "1", "localhost", "1"), strict=True):
         monkeypatch.setenv(name, value)
     assert exit_code_of(UserError("No such thing"), State()) == 2
     assert capsys.readouterr().err == ""  # before they met, the first process says the same
-    monkeypatch.setattr(ranks, "joined", lambda: True)
+    monkeypatch.setattr(distributed, "joined", lambda: True)
     assert exit_code_of(TrainingError("It broke"), State()) == 1
     assert capsys.readouterr().err == "zslkit: process 2 of 4: It broke\n"
 
@@ -224,10 +225,10 @@ def test_an_error_of_another_process_names_it(monkeypatch: pytest.MonkeyPatch, c
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: experiment.choose_device("cuda:1"), "2 processes cannot share 'cuda:1'"),
-        (lambda: experiment.choose_device("mps"), "2 processes cannot share 'mps'"),
+        (lambda: api.choose_device("cuda:1"), "2 processes cannot share 'cuda:1'"),
+        (lambda: api.choose_device("mps"), "2 processes cannot share 'mps'"),
     ],
 )
 def test_a_device_for_each_process(call: Callable[[], Any], words: str) -> None:
-    with ranks.rehearsing(0, 2, 4, lambda tensor: tensor), pytest.raises(UserError, match=words):
+    with distributed.rehearsing(0, 2, 4, lambda tensor: tensor), pytest.raises(UserError, match=words):
         call()

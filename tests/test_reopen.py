@@ -16,12 +16,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from zslkit import experiment
-from zslkit.data.images import ArrayImages
 from zslkit.dataset import Dataset
 from zslkit.errors import DataError, UserError
-from zslkit.fitting import score
-from zslkit.reopen import Trained, reopen
+from zslkit.readers.images import ArrayImages
+from zslkit.runs import api
+from zslkit.runs.load import Trained, reopen
+from zslkit.training.fit import score
 
 CPU = torch.device("cpu")
 BRIEF = ("features.pretrain_epochs=1", "train.epochs=1", "protocol.watch_test=0")
@@ -38,7 +38,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def finished(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A brief run on maps of a backbone that was trained on trainval."""
-    return experiment.run("dedn", "digits", settings=BRIEF, device="cpu", out=tmp_path_factory.mktemp("runs")).folder
+    return api.run("dedn", "digits", settings=BRIEF, device="cpu", out=tmp_path_factory.mktemp("runs")).folder
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_the_weights_of_trainval_are_found_whatever_the_number_of_threads(finish
 def test_a_backbone_that_was_trained_along_comes_from_the_run(cache: Path, tmp_path: Path) -> None:
     settings = (*BRIEF, "features.weights=random", "train.steps_per_epoch=1", "train.batch_size=8")
     overrides = {"features": {"input": "image"}}
-    tuned = reopen(experiment.run("dedn", "digits", settings=settings, overrides=overrides, device="cpu", out=tmp_path).folder)
+    tuned = reopen(api.run("dedn", "digits", settings=settings, overrides=overrides, device="cpu", out=tmp_path).folder)
     index = tuned.dataset.split.test_seen[:2]
     eaten = tuned.inputs_of([photo(tuned.dataset, int(i), tmp_path) for i in index])
     assert torch.equal(eaten, tuned.inputs.source.batch(index)) and eaten.shape == (2, 3, 48, 112)
@@ -243,7 +243,7 @@ def card(tmp_path: Path, cache: Path) -> Path:
 
 
 def test_a_card_is_remembered_or_given(card: Path, tmp_path: Path) -> None:
-    folder = experiment.run("eszsl", str(card), device="cpu", out=tmp_path / "runs").folder
+    folder = api.run("eszsl", str(card), device="cpu", out=tmp_path / "runs").folder
     again = reopen(folder)
     index = again.dataset.split.test_unseen
     assert np.allclose(score(again.model, again.inputs.source, index, CPU), again.run.scores().test_unseen_scores, atol=1e-4)

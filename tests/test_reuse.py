@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from zslkit import experiment
 from zslkit.cli import app
-from zslkit.experiment import Result
-from zslkit.progress import Silent
-from zslkit.results.runs import RECORD, load_run
-from zslkit.settings import make_plan
-from zslkit.shared_run import found
+from zslkit.runs import api
+from zslkit.runs.api import Result
+from zslkit.runs.folders import RECORD, load_run
+from zslkit.runs.plan import make_plan
+from zslkit.runs.processes import found
+from zslkit.utils.progress import Silent
 
 SMALL: dict[str, Any] = {"features": {"backbone": "test_resnet", "weights": "random"}, "protocol": {"tune": False, "calibration": "none"}}
 LINE = ["--backbone", "test_resnet", "--backbone-weights", "random", "--input", "auto", "--device", "cpu"]
@@ -34,7 +34,7 @@ class Source:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = {"own": "0" * 16, "own.model": "a" * 16}
-        monkeypatch.setattr("zslkit.job.sources", lambda entry, kind: dict(self.now))
+        monkeypatch.setattr("zslkit.runs.execute.sources", lambda entry, kind: dict(self.now))
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ class Notes(Silent):
 
 def run(out: Path, **more: Any) -> tuple[Result, list[str]]:
     notes = Notes()
-    made = experiment.run("ridge", "digits", overrides=SMALL, out=out, device="cpu", reporter=notes, **more)
+    made = api.run("ridge", "digits", overrides=SMALL, out=out, device="cpu", reporter=notes, **more)
     return made, [text for text in notes.told if "source" in text]
 
 
@@ -89,10 +89,10 @@ def test_a_comparison_of_what_is_there_opens_the_data_once_and_runs_nothing(
     assert app.main(["compare", "ridge", "eszsl", "--seeds", "0,1", *line]) == 0
     made = json.loads(capsys.readouterr().out)
     opened: list[str] = []
-    load = experiment.load_dataset
-    monkeypatch.setattr(experiment, "load_dataset", lambda name, root: opened.append(name) or load(name, root))
+    load = api.load_dataset
+    monkeypatch.setattr(api, "load_dataset", lambda name, root: opened.append(name) or load(name, root))
     with monkeypatch.context() as patch:
-        patch.setattr(experiment, "run", lambda *_, **__: pytest.fail("it ran"))
+        patch.setattr(api, "run", lambda *_, **__: pytest.fail("it ran"))
         assert app.main(["compare", "ridge", "eszsl", "--seeds", "0,1", *line]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out) == made and opened == ["digits"]

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zslkit.data.folder_tree import hold_out
 from zslkit.dataset import members_of
+from zslkit.datasets.image_folders import hold_out
 from zslkit.training.sampling import batches
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from zslkit import scoring
 from zslkit.model import ModelConfig
-from zslkit.rescoring import CLEAR, Rescored, differences, fingerprint
-from zslkit.results.record import Scoring
-from zslkit.scoring import SCORE_BATCH, Rows, mixed, score, score_both
+from zslkit.record import Scoring
 from zslkit.testing import tiny_dataset, tiny_inputs, tiny_task
+from zslkit.training import scoring
+from zslkit.training.rescoring import CLEAR, Rescored, differences, fingerprint
+from zslkit.training.scoring import SCORE_BATCH, Rows, mixed, score, score_both
 
 CPU = torch.device("cpu")
 

@@ -9,19 +9,19 @@ from typing import Any
 
 import pytest
 
-from zslkit import yaml_lines
-from zslkit.data import folder_table
-from zslkit.data.cards import read_names
-from zslkit.data.cub2010 import CUB2010
-from zslkit.data.feature_files import read_labels
-from zslkit.data.folder import FolderCard, _unseen, card_settings, inside
-from zslkit.data.folder_table import read_class_table
-from zslkit.data.material import _lines
-from zslkit.data.words_text import look_up
+from zslkit.acquire.feature_files import read_labels
+from zslkit.config import yaml_lines
+from zslkit.config.merge import parse_set, read_yaml
+from zslkit.datasets import attribute_table
+from zslkit.datasets.attribute_names import read_names
+from zslkit.datasets.attribute_table import read_class_table
+from zslkit.datasets.card import FolderCard, _unseen, card_settings, inside
+from zslkit.datasets.cub2010 import CUB2010
 from zslkit.errors import UserError
-from zslkit.files import parse_json, read_small
-from zslkit.layers import parse_set, read_yaml
-from zslkit.study import read_study
+from zslkit.readers.vectors_text import look_up
+from zslkit.report.study import read_study
+from zslkit.utils.files import parse_json, read_small
+from zslkit.verify.material import _lines
 
 MARK = "\ufeff"
 
@@ -112,7 +112,7 @@ def test_what_holds_too_many_values_is_refused_before_it_is_read(text: str, monk
 def test_json_of_millions_of_values_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     for text in ("[" + "[]," * 600_000 + "[]]", "[" + "0," * 1_100_000 + "0]"):
         with monkeypatch.context() as patched:
-            patched.setattr("zslkit.files.json.loads", None)
+            patched.setattr("zslkit.utils.files.json.loads", None)
             with pytest.raises(ValueError, match="more than 1,000,000 values"):
                 parse_json(text)
 
@@ -133,10 +133,10 @@ def test_a_table_with_more_columns_or_cells_than_any_has_is_refused(tmp_path: Pa
     file.write_text("class," + "x," * 200_000 + "\n")
     with pytest.raises(UserError, match=r"a\.csv, line 1: a table of class attributes has at most 100,000 columns"):
         read_class_table(file)
-    monkeypatch.setattr(folder_table, "MOST_CELLS", 3)
+    monkeypatch.setattr(attribute_table, "MOST_CELLS", 3)
     file.write_text("class,big\nauk,1\n")
     with pytest.raises(UserError, match=r"a\.csv, line 2: a table of class attributes has at most .* and 3 cells"):
         read_class_table(file)
-    monkeypatch.setattr(folder_table, "LONGEST_LINE", 9)
+    monkeypatch.setattr(attribute_table, "LONGEST_LINE", 9)
     with pytest.raises(UserError, match=r"a\.csv, line 1: no line of a table is that long"):
         read_class_table(file)

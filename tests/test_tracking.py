@@ -17,16 +17,16 @@ import numpy as np
 import pytest
 import torch
 
-from zslkit import experiment, tracking
 from zslkit.cli import app
 from zslkit.dataset import Dataset, Split
 from zslkit.errors import UserError
-from zslkit.experiment import Result
+from zslkit.record import RunRecord
 from zslkit.registry import BrokenPlugin, Entry
-from zslkit.results.record import RunRecord
-from zslkit.results.runs import load_run
+from zslkit.runs import api, tracking
+from zslkit.runs.api import Result
+from zslkit.runs.folders import load_run
+from zslkit.runs.tensorboard import FOLDER
 from zslkit.semantics import Semantics
-from zslkit.tensorboard import FOLDER
 from zslkit.tracker import RunInfo, Tracker, check_tracker
 from zslkit.training.loop import Loop
 
@@ -102,7 +102,7 @@ def tiny(name: str, root: Path) -> Dataset:
 def dataset() -> Iterator[None]:
     """Every run of this module is on `tiny`."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment, "load_dataset", tiny)
+        patch.setattr(api, "load_dataset", tiny)
         patch.setattr("zslkit.training.loop.CHECKPOINT_SHARE", math.inf)  # one after every epoch, however short
         yield
 
@@ -128,7 +128,7 @@ class Notes:
 
     def __init__(self) -> None:
         self.notes: list[str] = []
-        self.phase = experiment.Silent().phase
+        self.phase = api.Silent().phase
 
     def note(self, text: str) -> None:
         self.notes.append(text)
@@ -136,7 +136,7 @@ class Notes:
 
 def run(out: Path, *trackers: str, protocol: Mapping[str, Any] = PLAIN, **more: Any) -> Result:
     overrides = BRIEF | {"protocol": protocol}
-    return experiment.run("ale", "digits", overrides=overrides, out=out, device="cpu", trackers=trackers, **more)
+    return api.run("ale", "digits", overrides=overrides, out=out, device="cpu", trackers=trackers, **more)
 
 
 @pytest.fixture(scope="module")

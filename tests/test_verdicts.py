@@ -13,10 +13,10 @@ from run_folders import make_run, random_scores
 from zslkit.evaluation.outcomes import outcomes, together
 from zslkit.evaluation.sets import checked_sets
 from zslkit.evaluation.significance import mcnemar
-from zslkit.results.comparison import Block, compare, key_of
-from zslkit.results.runs import SCORES, load_run
-from zslkit.results.scores import Scores
-from zslkit.verdicts import judged
+from zslkit.report.comparison import Block, compare, key_of
+from zslkit.report.significance import judged
+from zslkit.runs.folders import SCORES, load_run
+from zslkit.runs.scores import Scores
 
 
 def block_of(folders: Sequence[Path], known: bool = True) -> Block:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from zslkit.data.catalog import load_dataset as load_dataset
+    from zslkit.datasets.catalog import load_dataset as load_dataset
     from zslkit.evaluation.gzsl import evaluate as evaluate
-    from zslkit.experiment import run as run
+    from zslkit.runs.api import run as run
 
 _HOME = {
-    "run": "zslkit.experiment",
-    "load_dataset": "zslkit.data.catalog",
+    "run": "zslkit.runs.api",
+    "load_dataset": "zslkit.datasets.catalog",
     "evaluate": "zslkit.evaluation.gzsl",
 }
 __all__ = ["__version__", "evaluate", "load_dataset", "run"]

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
-from zslkit import library_state as library_state  # taken before any model is imported
-from zslkit.backbones import Backbone
 from zslkit.config import Config, Input, TrainConfig
 from zslkit.errors import UserError
+from zslkit.features.backbones import Backbone
 from zslkit.semantics import Normalisation
+from zslkit.utils import library_state as library_state  # taken before any model is imported
 
 CONTRACT = 1
 """Version of this contract; a model written for another one is refused by name."""

@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, distributions
 from typing import Any
 
 from zslkit.errors import UnknownName, UserError, ZslkitError
-from zslkit.stops import is_stop, told
+from zslkit.utils.stops import is_stop, told
 
 BUILT_IN = "zslkit"
 """The distribution whose entries win over any plugin's of the same name."""
@@ -124,10 +124,10 @@ def _unmoved(entry: Entry) -> Any:
     A command that has not imported torch makes no numbers, and is not slowed down by this.
     """
     module = entry.target.partition(":")[0]
-    if module in sys.modules or "zslkit.library_state" not in sys.modules:
+    if module in sys.modules or "zslkit.utils.library_state" not in sys.modules:
         loaded = entry.load()
     else:
-        from zslkit.library_state import State, complaint
+        from zslkit.utils.library_state import State, complaint
 
         before = State()
         try:

@@ -18,8 +18,8 @@ from string import Template
 from typing import Literal
 
 from zslkit.errors import UserError
-from zslkit.files import recover, replacing_folder
 from zslkit.registry import Registry
+from zslkit.utils.files import recover, replacing_folder
 
 Kind = Literal["gradient", "closed-form", "generative", "end-to-end"]
 KINDS: Mapping[Kind, str] = {

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from zslkit.errors import UserError
-from zslkit.results.record import RunRecord
-from zslkit.results.runs import partial_of
+from zslkit.record import RunRecord
+from zslkit.utils.files import partial_of
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,10 @@ def convert(
     checkpoint: Path, dataset: str, clusters: str, preset: str | None, data_root: Path, settings: tuple[str, ...], out: Path, device: str
 ) -> None:
     """Make a run folder of a CHECKPOINT that the authors' program saved, and print its figures."""
-    from zslkit import experiment
     from zslkit.cli.present import print_run
     from zslkit.model import Model
-    from zslkit.progress import reporter_for
+    from zslkit.runs import api
+    from zslkit.utils.progress import reporter_for
     from zslkit_dedn import official
     from zslkit_dedn.model import DEDN
 
@@ -41,7 +41,7 @@ def convert(
         official.fill(model, state)
 
     rank = state["GNet.H_1"].shape[1] if "GNet.H_5" in state else None
-    result = experiment.run(
+    result = api.run(
         "dedn",
         dataset,
         data_root=data_root,
@@ -51,7 +51,7 @@ def convert(
         out=out,
         device=device,
         reporter=reporter_for(),
-        trained=experiment.Elsewhere(fill, f"{checkpoint.name}, {digest}", digest),
+        trained=api.Elsewhere(fill, f"{checkpoint.name}, {digest}", digest),
     )
     print_run(result.record, result.folder, result.reused)
 

@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
+from zslkit.config.merge import read_yaml
 from zslkit.errors import UserError, did_you_mean
-from zslkit.layers import read_yaml
 from zslkit.model import Task
 
 Clusters = tuple[tuple[int, ...], ...]

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from zslkit.config import build
+from zslkit.config.merge import Layer, merge, read_yaml
 from zslkit.errors import DataError
-from zslkit.files import check_permitted, need_plain
-from zslkit.layers import Layer, merge, read_yaml
 from zslkit.model import Task
+from zslkit.utils.files import check_permitted, need_plain
 from zslkit_dedn.attention import DAN
 from zslkit_dedn.groups import PAPER, RELEASED, Clusters
 from zslkit_dedn.model import DEDN, DEDNConfig

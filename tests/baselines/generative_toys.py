@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from baselines.cadavae import CADAVAE
-from baselines.cegzsl import CEGZSL
-from baselines.fclswgan import FCLSWGAN
-from baselines.generative import Generative
-from baselines.tfvaegan import TFVAEGAN
-from zslkit.layers import nested
+from zslkit_baselines.cadavae import CADAVAE
+from zslkit_baselines.cegzsl import CEGZSL
+from zslkit_baselines.fclswgan import FCLSWGAN
+from zslkit_baselines.generative import Generative
+from zslkit_baselines.tfvaegan import TFVAEGAN
+
+from zslkit.config.merge import nested
 
 MODELS: dict[str, type[Generative]] = {"cadavae": CADAVAE, "cegzsl": CEGZSL, "fclswgan": FCLSWGAN, "tfvaegan": TFVAEGAN}
 EPOCHS = {"cadavae": 40, "cegzsl": 40, "fclswgan": 25, "tfvaegan": 20}

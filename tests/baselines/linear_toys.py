@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from zslkit.model import Model, ModelConfig, Task
-from zslkit.progress import Silent
 from zslkit.training.loop import Loop
+from zslkit.utils.progress import Silent
 
 TABLE = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [0, 1, 1], [1, 0, 1]], dtype=float)
 """Attributes of six classes, two of which `learnable` keeps unseen."""

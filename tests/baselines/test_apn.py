@@ -7,9 +7,9 @@ import pytest
 import torch
 from attention_task import GROUPS, SEEN, A, C, D, H, W, task, trained_in_the_world, world
 from torch import Tensor, nn
+from zslkit_baselines.apn import APN, APNConfig, freeze
+from zslkit_baselines.attribute_maps import compactness, decorrelation
 
-from baselines.apn import APN, APNConfig, freeze
-from baselines.attribute_maps import compactness, decorrelation
 from zslkit.errors import UserError
 from zslkit.model import check_model
 

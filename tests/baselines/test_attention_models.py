@@ -11,14 +11,14 @@ import pytest
 import torch
 from attention_task import SEEN, A, C, D, H, W, task
 from torch import Tensor, nn
+from zslkit_baselines.gem import GEMZSL
+from zslkit_baselines.msdn import MSDN
+from zslkit_baselines.transzero import TransZero
 
-from baselines.gem import GEMZSL
-from baselines.msdn import MSDN
-from baselines.transzero import TransZero
 from zslkit.errors import UserError
 from zslkit.model import GradientModel, check_model
-from zslkit.progress import Silent
 from zslkit.training.loop import Loop
+from zslkit.utils.progress import Silent
 
 MODELS: dict[str, type[GradientModel]] = {"msdn": MSDN, "transzero": TransZero, "gemzsl": GEMZSL}
 LABEL = torch.tensor([0, 2, 3, 0])

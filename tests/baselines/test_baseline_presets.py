@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from generative_toys import MODELS as GENERATIVE
 from test_linear_baselines import MODELS as LINEAR
+from zslkit_baselines.apn import APN
+from zslkit_baselines.dazle import DAZLE
+from zslkit_baselines.eszsl import ESZSL
+from zslkit_baselines.gem import GEMZSL
+from zslkit_baselines.msdn import MSDN
+from zslkit_baselines.transzero import TransZero
 
-from baselines.apn import APN
-from baselines.dazle import DAZLE
-from baselines.eszsl import ESZSL
-from baselines.gem import GEMZSL
-from baselines.msdn import MSDN
-from baselines.transzero import TransZero
 from zslkit.config import FeatureConfig, ProtocolConfig, build
-from zslkit.layers import merge, read_yaml
+from zslkit.config.merge import merge, read_yaml
 from zslkit.model import Model
 
 MODELS: dict[str, type[Model]] = {

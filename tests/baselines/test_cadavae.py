@@ -5,10 +5,10 @@ import pytest
 import torch
 from generative_toys import settings
 from linear_toys import SEEN, TABLE, learnable, noise, random_view, task, trained
+from zslkit_baselines.cadavae import CADAVAE, Encoder, WarmUp, first_images
 
-from baselines.cadavae import CADAVAE, Encoder, WarmUp, first_images
-from zslkit.progress import Silent
 from zslkit.training.loop import Loop
+from zslkit.utils.progress import Silent
 
 
 def posterior(encoder: Encoder, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,8 +6,7 @@ import torch
 from generative_toys import settings
 from linear_toys import SEEN, TABLE, noise, task
 from torch.nn import functional as F
-
-from baselines.cegzsl import CEGZSL, instance_contrast
+from zslkit_baselines.cegzsl import CEGZSL, instance_contrast
 
 
 def by_loop(z: np.ndarray, label: list[int], temperature: float) -> float:

@@ -15,18 +15,18 @@ import torch
 from linear_toys import trained
 from safetensors.torch import save_file
 from torch import Tensor
+from zslkit_baselines.clip import CLIP, CLIPConfig
+from zslkit_baselines.clip_towers import clip_model
 
-from baselines.clip import CLIP, CLIPConfig
-from baselines.clip_towers import clip_model
-from zslkit import experiment
 from zslkit.cli import app
 from zslkit.cli.present import run_lines
 from zslkit.config import build
+from zslkit.config.merge import Layer, merge, read_yaml
 from zslkit.errors import UserError
-from zslkit.layers import Layer, merge, read_yaml
 from zslkit.model import Task
-from zslkit.reopen import reopen
-from zslkit.results.comparison import compare
+from zslkit.report.comparison import compare
+from zslkit.runs import api
+from zslkit.runs.load import reopen
 
 open_clip = pytest.importorskip("open_clip", reason="the extra `clip` is not installed")
 
@@ -123,20 +123,20 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def ran(weights: Path, out: Path, **changes: Any) -> experiment.Result:
+def ran(weights: Path, out: Path, **changes: Any) -> api.Result:
     overrides = {"architecture": "tiny", "weights": str(weights), **changes}
-    return experiment.run("clip", "digits", device="cpu", out=out, overrides=overrides)
+    return api.run("clip", "digits", device="cpu", out=out, overrides=overrides)
 
 
 @pytest.fixture(scope="module")
-def result(weights: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> experiment.Result:
+def result(weights: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> api.Result:
     """A run from photos to a record, calibrated on a fold: a dataset's wish for weights of trainval is not CLIP's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZSLKIT_CACHE", str(cache))
         return ran(weights, tmp_path_factory.mktemp("runs"), protocol={"calibration": "validation"})
 
 
-def test_the_record_names_clips_own_encoder_and_no_other(result: experiment.Result, weights: Path) -> None:
+def test_the_record_names_clips_own_encoder_and_no_other(result: api.Result, weights: Path) -> None:
     features = result.record.features
     assert (features.backbone, features.weights) == ("tiny (open_clip)", f"file {weights.name}")
     assert (features.size, features.tuned) == ((32, 32), False)
@@ -144,7 +144,7 @@ def test_the_record_names_clips_own_encoder_and_no_other(result: experiment.Resu
     assert not [key for key in result.record.origins if key in ("features.backbone", "features.weights", "features.size")]
 
 
-def test_every_table_says_what_the_pretraining_may_have_seen(result: experiment.Result) -> None:
+def test_every_table_says_what_the_pretraining_may_have_seen(result: api.Result) -> None:
     (block,) = compare([result.record])
     assert "pretraining may have seen the classes" in block.rows[0].badges
     assert any(line.endswith("pretraining may have seen the classes") for line in run_lines(result.record, result.folder, reused=False))
@@ -152,7 +152,7 @@ def test_every_table_says_what_the_pretraining_may_have_seen(result: experiment.
 
 
 def test_a_run_opened_again_sees_images_through_the_same_encoder(
-    result: experiment.Result, cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    result: api.Result, cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("ZSLKIT_CACHE", str(cache))
     again = reopen(result.folder)
@@ -166,7 +166,7 @@ def test_a_run_opened_again_sees_images_through_the_same_encoder(
 
 
 def test_the_same_file_with_other_texts_is_another_run(
-    result: experiment.Result, weights: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+    result: api.Result, weights: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ZSLKIT_CACHE", str(cache))
     out, before = result.folder.parents[2], weights.read_bytes()
@@ -195,8 +195,8 @@ def test_without_weights_the_command_line_says_what_to_give(tmp_path: Path) -> N
 @pytest.mark.parametrize("key", ["backbone", "weights", "size", "reduction", "pretrain_epochs"])
 def test_a_backbone_that_would_say_nothing_is_refused(key: str) -> None:
     with pytest.raises(UserError, match=rf"clip brings its own image encoder, so features\.{key} \(--set\) says nothing to it"):
-        experiment.resolve("clip", "digits", settings=[f"features.{key}=1"])
-    settings = experiment.resolve("clip", "digits")  # whose dataset wishes for all of them
+        api.resolve("clip", "digits", settings=[f"features.{key}=1"])
+    settings = api.resolve("clip", "digits")  # whose dataset wishes for all of them
     assert f"features.{key}" not in settings.origins and key not in settings.values["features"]
 
 

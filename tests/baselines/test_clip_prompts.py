@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from zslkit_baselines.clip_prompts import attribute_prompts, name_prompts, readable
 
-from baselines.clip_prompts import attribute_prompts, name_prompts, readable
-from zslkit.data.cards import shipped_card
+from zslkit.datasets.attribute_names import shipped_card
 from zslkit.errors import DataError, UserError
 
 PRESETS = Path(__file__).parents[2] / "baselines" / "presets" / "clip"

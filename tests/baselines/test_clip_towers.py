@@ -13,9 +13,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
+from zslkit_baselines import clip_towers as subject
+from zslkit_baselines.clip_towers import cached_file, clip_model, embed_texts, image_encoder
 
-from baselines import clip_towers as subject
-from baselines.clip_towers import cached_file, clip_model, embed_texts, image_encoder
 from zslkit.errors import MissingWeights, UnknownName, UserError
 
 pytest.importorskip("open_clip", reason="the extra `clip` is not installed")

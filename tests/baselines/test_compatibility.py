@@ -5,8 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from linear_toys import noise
-
-from baselines.compatibility import hinges, largest_hinge, rank_weighted, sum_of_hinges
+from zslkit_baselines.compatibility import hinges, largest_hinge, rank_weighted, sum_of_hinges
 
 
 def by_loop(F: list[float], true: int, margin: float, how: str) -> float:

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 from linear_toys import noise, random_view, task, trained
-
-from baselines.conse import CONSE, CONSEConfig, combination
+from zslkit_baselines.conse import CONSE, CONSEConfig, combination
 
 SEEN = [True, False, True, True]
 

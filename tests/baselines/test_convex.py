@@ -5,8 +5,8 @@ import pytest
 import torch
 from linear_toys import noise
 from torch.nn import functional as F
+from zslkit_baselines.convex import minimise
 
-from baselines.convex import minimise
 from zslkit.errors import TrainingError
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from linear_toys import random_view, task, trained
+from zslkit_baselines.dap import DAP, DAPConfig
 
-from baselines.dap import DAP, DAPConfig
 from zslkit.errors import TrainingError
 
 #                  told   told   all   none

@@ -7,8 +7,8 @@ import pytest
 import torch
 from attention_task import SEEN, A, C, D, H, W, task, trained_in_the_world, world
 from torch import Tensor
+from zslkit_baselines.dazle import DAZLE, DAZLEConfig
 
-from baselines.dazle import DAZLE, DAZLEConfig
 from zslkit.errors import UserError
 from zslkit.model import check_model
 

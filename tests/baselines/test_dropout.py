@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-
-from baselines.dropout import Dropout
+from zslkit_baselines.dropout import Dropout
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from zslkit_baselines.eszsl import ESZSL, ESZSLConfig, solve, statistics
 
-from baselines.eszsl import ESZSL, ESZSLConfig, solve, statistics
 from zslkit.errors import TrainingError
 from zslkit.model import Task, check_model
 

@@ -4,8 +4,7 @@ import numpy as np
 import torch
 from generative_toys import settings
 from linear_toys import SEEN, TABLE, learnable, noise, task, trained
-
-from baselines.fclswgan import FCLSWGAN
+from zslkit_baselines.fclswgan import FCLSWGAN
 
 
 def test_the_generator_step_is_the_critic_and_the_cross_entropy_of_the_seen_classes() -> None:

@@ -8,8 +8,7 @@ import pytest
 import torch
 from attention_task import GROUPS, SEEN, A, C, D, H, W, task
 from torch import Tensor
-
-from baselines.gem import GEMZSL, GEMConfig
+from zslkit_baselines.gem import GEMZSL, GEMConfig
 
 LABEL = torch.tensor([0, 2, 3, 0])
 

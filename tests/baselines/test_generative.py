@@ -12,12 +12,12 @@ from generative_toys import MODELS, settings
 from linear_toys import SEEN, TABLE, View, accuracy_among_unseen, learnable, noise, task, trained
 from sklearn.linear_model import LogisticRegression
 from torch import nn
+from zslkit_baselines.generative import SoftmaxConfig, UnitRange, train_softmax, zeroed
 
-from baselines.generative import SoftmaxConfig, UnitRange, train_softmax, zeroed
 from zslkit.errors import TrainingError
 from zslkit.model import check_model
-from zslkit.progress import Silent
 from zslkit.training.loop import Loop
+from zslkit.utils.progress import Silent
 
 
 @pytest.fixture(params=MODELS)

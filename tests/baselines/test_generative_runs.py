@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from zslkit import experiment
-from zslkit.progress import Phase, Silent
+from zslkit.runs import api
+from zslkit.utils.progress import Phase, Silent
 
 SMALL = {"features": {"backbone": "test_resnet", "weights": "random"}}
 SHORT = ["epochs=2", "batch_size=256", "classifier.epochs=2", "classifier.batch_size=512"]
@@ -29,8 +29,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-def run(model: str, settings: list[str], out: Path, **more: Any) -> experiment.Result:
-    return experiment.run(model, "digits", overrides=SMALL, settings=settings, out=out, device="cpu", **more)
+def run(model: str, settings: list[str], out: Path, **more: Any) -> api.Result:
+    return api.run(model, "digits", overrides=SMALL, settings=settings, out=out, device="cpu", **more)
 
 
 class Interrupts(Silent):

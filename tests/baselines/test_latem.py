@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 import torch
 from linear_toys import SEEN, TABLE, learnable, noise, task, trained
+from zslkit_baselines.ale import ALE
+from zslkit_baselines.compatibility import Compatibility, hinges, sum_of_hinges
+from zslkit_baselines.devise import DeViSE
+from zslkit_baselines.latem import LATEM, LATEMConfig
+from zslkit_baselines.sje import SJE
 
-from baselines.ale import ALE
-from baselines.compatibility import Compatibility, hinges, sum_of_hinges
-from baselines.devise import DeViSE
-from baselines.latem import LATEM, LATEMConfig
-from baselines.sje import SJE
 from zslkit.config import TrainConfig
 
 TRAIN = TrainConfig(epochs=5, batch_size=10, optimizer="sgd", lr=0.1, weight_decay=0.0)

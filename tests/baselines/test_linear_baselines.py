@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 import torch
 from linear_toys import SEEN, TABLE, accuracy_among_unseen, learnable, noise, random_view, task, trained
+from zslkit_baselines.ale import ALE
+from zslkit_baselines.conse import CONSE
+from zslkit_baselines.dap import DAP
+from zslkit_baselines.devise import DeViSE
+from zslkit_baselines.latem import LATEM
+from zslkit_baselines.ridge import Ridge
+from zslkit_baselines.sae import SAE
+from zslkit_baselines.sje import SJE
+from zslkit_baselines.sync import SYNC
 
-from baselines.ale import ALE
-from baselines.conse import CONSE
-from baselines.dap import DAP
-from baselines.devise import DeViSE
-from baselines.latem import LATEM
-from baselines.ridge import Ridge
-from baselines.sae import SAE
-from baselines.sje import SJE
-from baselines.sync import SYNC
 from zslkit.config import TrainConfig
+from zslkit.config.merge import nested
 from zslkit.errors import TrainingError
-from zslkit.layers import nested
 from zslkit.model import GradientConfig, Model, ModelConfig, check_model
 
 MODELS: dict[str, type[Model]] = {

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from zslkit import experiment
 from zslkit.cli import app
+from zslkit.runs import api
 
 SMALL = {"features": {"backbone": "test_resnet", "weights": "random"}}
 
@@ -34,7 +34,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     ],
 )
 def test_a_preset_searches_on_validation_and_says_so(tmp_path: Path, model: str, settings: list[str], picked: set[str]) -> None:
-    result = experiment.run(model, "digits", overrides=SMALL, settings=settings, out=tmp_path, device="cpu")
+    result = api.run(model, "digits", overrides=SMALL, settings=settings, out=tmp_path, device="cpu")
     assert picked == set(result.record.protocol.picked)
     assert result.metrics["T1"] > result.record.chance.T1
 

@@ -8,8 +8,7 @@ import pytest
 import torch
 from attention_task import SEEN, A, C, D, H, W, task
 from torch import Tensor
-
-from baselines.msdn import MSDN, MSDNConfig
+from zslkit_baselines.msdn import MSDN, MSDNConfig
 
 LABEL = torch.tensor([0, 2, 3, 0])
 R = H * W

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 from linear_toys import View, noise
+from zslkit_baselines.pooled import PooledConfig, Scaling, class_means, column_of, regularised
 
-from baselines.pooled import PooledConfig, Scaling, class_means, column_of, regularised
 from zslkit.errors import TrainingError
 
 CPU = torch.device("cpu")

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from zslkit.config import build
-from zslkit.fitting import attribute_batches, make_model
-from zslkit.layers import Layer, merge, nested
-from zslkit.settings import MODELS
+from zslkit.config.merge import Layer, merge, nested
 from zslkit.testing.tiny import tiny_dataset, tiny_inputs
+from zslkit.training.fit import attribute_batches, make_model
+from zslkit.training.plan import MODELS
 
 DATA = tiny_dataset()
 
@@ -61,8 +61,9 @@ def test_sae_tells_the_code_that_it_compares() -> None:
 def test_dap_tells_a_logit_an_attribute_and_nothing_of_those_it_left_out() -> None:
     from dataclasses import replace
 
-    from baselines.dap import DAP, DAPConfig
-    from zslkit.fitting import make_task
+    from zslkit_baselines.dap import DAP, DAPConfig
+
+    from zslkit.training.fit import make_task
 
     task = make_task(DATA, tiny_inputs(DATA, "pooled"), DAPConfig())
     attributes = task.attributes.copy()

@@ -6,11 +6,10 @@ import pytest
 import torch
 from linear_toys import TABLE, noise, task
 from test_compatibility import by_loop
-
-from baselines.ale import ALE
-from baselines.compatibility import Compatibility
-from baselines.devise import DeViSE
-from baselines.sje import SJE
+from zslkit_baselines.ale import ALE
+from zslkit_baselines.compatibility import Compatibility
+from zslkit_baselines.devise import DeViSE
+from zslkit_baselines.sje import SJE
 
 SEEN = [False, True, True, True, False, True]
 

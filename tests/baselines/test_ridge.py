@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from linear_toys import View, noise, random_view, task, trained
+from zslkit_baselines.ridge import Ridge, RidgeConfig, regression
 
-from baselines.ridge import Ridge, RidgeConfig, regression
 from zslkit.errors import TrainingError
 
 

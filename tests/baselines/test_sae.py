@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from linear_toys import noise, random_view, task, trained
 from scipy.linalg import solve_sylvester
+from zslkit_baselines.sae import SAE, SAEConfig, solve
 
-from baselines.sae import SAE, SAEConfig, solve
 from zslkit.errors import TrainingError
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from linear_toys import noise, random_view, task, trained
 from scipy.optimize import minimize
+from zslkit_baselines.convex import minimise
+from zslkit_baselines.sync import SYNC, SYNCConfig, combination, least_squares, signatures, similarity, squared_hinge
 
-from baselines.convex import minimise
-from baselines.sync import SYNC, SYNCConfig, combination, least_squares, signatures, similarity, squared_hinge
 from zslkit.errors import TrainingError
 
 

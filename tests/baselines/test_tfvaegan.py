@@ -5,9 +5,8 @@ import pytest
 import torch
 from generative_toys import settings
 from linear_toys import SEEN, TABLE, learnable, noise, task, trained
-
-from baselines.tfvaegan import TFVAEGAN
-from baselines.wgan import MLP
+from zslkit_baselines.tfvaegan import TFVAEGAN
+from zslkit_baselines.wgan import MLP
 
 
 def model(**changes: float) -> TFVAEGAN:

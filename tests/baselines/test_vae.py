@@ -5,8 +5,7 @@ import pytest
 import torch
 from linear_toys import noise
 from scipy.linalg import sqrtm
-
-from baselines.vae import divergence, draw, l1, wasserstein
+from zslkit_baselines.vae import divergence, draw, l1, wasserstein
 
 ONE = noise(0, 4, 3).double(), noise(1, 4, 3).double()
 OTHER = noise(2, 4, 3).double(), noise(3, 4, 3).double()

@@ -5,8 +5,7 @@ import pytest
 import torch
 from generative_toys import MODELS, settings
 from linear_toys import SEEN, TABLE, learnable, noise, task
-
-from baselines.wgan import MLP, gradient_penalty
+from zslkit_baselines.wgan import MLP, gradient_penalty
 
 GANS = ["cegzsl", "fclswgan", "tfvaegan"]
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from zslkit.cli.app import main
-from zslkit.data.cards import shipped_card
-from zslkit.data.words import clean_phrase
+from zslkit.datasets.attribute_names import shipped_card
+from zslkit.readers.word_vectors import clean_phrase
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 

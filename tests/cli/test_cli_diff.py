@@ -14,13 +14,13 @@ from PIL import Image
 from run_folders import make_run, random_scores
 from run_photos import photographed
 
-from zslkit import difference
 from zslkit.cli import app
-from zslkit.contact_sheet import GAP, save_sheet
-from zslkit.difference import causes, outcome
 from zslkit.errors import DataError, UserError
 from zslkit.evaluation.gzsl import evaluate
-from zslkit.results.runs import SCORES, load_run
+from zslkit.explain.contact_sheet import GAP, save_sheet
+from zslkit.report import difference
+from zslkit.report.difference import causes, outcome
+from zslkit.runs.folders import SCORES, load_run
 
 
 @pytest.fixture

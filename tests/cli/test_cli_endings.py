@@ -314,7 +314,7 @@ def test_the_guarded_reader_of_hdf5_ends_with_whoever_started_it(tmp_path: Path)
     import h5py
     import numpy as np
 
-    from zslkit.data import hdf5_child
+    from zslkit.readers import hdf5_child
 
     with h5py.File(tmp_path / "large.h5", "w") as file:
         file["features"] = np.ones((1 << 20, 2), np.float32)  # more than a pipe holds

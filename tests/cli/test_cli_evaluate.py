@@ -15,7 +15,7 @@ from run_folders import make_run, random_scores
 from zslkit.cli import app
 from zslkit.evaluation.catalog import METRICS
 from zslkit.evaluation.gzsl import best_gamma, evaluate
-from zslkit.results.runs import SCORES
+from zslkit.runs.folders import SCORES
 
 
 @pytest.fixture

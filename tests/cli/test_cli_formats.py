@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from run_folders import make_run, random_scores
 
-from zslkit import experiment
 from zslkit.cli import app
-from zslkit.experiment import Result
-from zslkit.results.runs import SCORES, load_run
+from zslkit.runs import api
+from zslkit.runs.api import Result
+from zslkit.runs.folders import SCORES, load_run
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, 
     def run(model: str, dataset: str, *, seed: int, **others: Any) -> Result:
         return Result(load_run(made[model, seed]).record, made[model, seed], reused=True)
 
-    monkeypatch.setattr(experiment, "run", run)
+    monkeypatch.setattr(api, "run", run)
     return made
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from zslkit.results.runs import find_runs
+from zslkit.runs.folders import find_runs
 
 LIMIT = 300
 """Seconds for whatever a test waits for; a loaded machine is slow."""

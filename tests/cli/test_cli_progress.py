@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from zslkit.progress import EVERY, Plain, Reporter, Rich, Silent, duration, reporter_for
+from zslkit.utils.progress import EVERY, Plain, Reporter, Rich, Silent, duration, reporter_for
 
 SHOW_CURSOR = "\x1b[?25h"
 """What a terminal is told when a display ends."""

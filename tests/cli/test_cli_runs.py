@@ -11,15 +11,15 @@ import click
 import pytest
 import torch
 
-from zslkit import experiment
 from zslkit.cli import app
 from zslkit.cli.compare import parse_seeds
 from zslkit.cli.output import aligned, print_json
 from zslkit.cli.present import run_lines
 from zslkit.errors import DataError, TrainingError, UserError
-from zslkit.experiment import Result
-from zslkit.results.record import RunRecord
-from zslkit.seeds import MOST_SEED
+from zslkit.record import RunRecord
+from zslkit.runs import api
+from zslkit.runs.api import Result
+from zslkit.utils.seeds import MOST_SEED
 
 
 def record(**changes: Any) -> RunRecord:
@@ -68,7 +68,7 @@ class Recorder:
 @pytest.fixture
 def runner(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     fake = Recorder(record(), [])
-    monkeypatch.setattr(experiment, "run", fake)
+    monkeypatch.setattr(api, "run", fake)
     return fake
 
 
@@ -232,7 +232,7 @@ def test_lists_of_seeds(text: str, seeds: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("seed", [MOST_SEED + 1, int("9" * 401), 10**5000, -(2**63)], ids=["above", "401 digits", "5001 digits", "below"])
 def test_a_seed_that_torch_does_not_take_is_refused_before_any_work(tmp_path: Path, seed: int) -> None:
     with pytest.raises(UserError, match=f"torch takes seeds up to {MOST_SEED}"):
-        experiment.run("eszsl", "digits", seed=seed, out=tmp_path)
+        api.run("eszsl", "digits", seed=seed, out=tmp_path)
     torch.Generator().manual_seed(MOST_SEED)
     assert list(tmp_path.iterdir()) == []
 

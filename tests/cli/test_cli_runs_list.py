@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from run_folders import make_run, random_scores
 
-from zslkit import experiment
 from zslkit.cli import app
 from zslkit.cli.options import overrides
-from zslkit.standing import flat, standing, wanted
+from zslkit.runs import api
+from zslkit.runs.find import flat, standing, wanted
 
 ESZSL = {"name": "eszsl", "distribution": "zslkit"}
 
@@ -91,7 +91,7 @@ def settled(out: Path, seed: int, **changes: Any) -> Path:
 def test_no_run_shows_what_is_there_and_names_what_is_not(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(experiment, "run", lambda *_, **__: pytest.fail("it ran"))
+    monkeypatch.setattr(api, "run", lambda *_, **__: pytest.fail("it ran"))
     folder = settled(tmp_path, 0)
     line = ["--out", str(tmp_path), "--no-run", "--json"]
     assert app.main(["compare", "eszsl", "--seeds", "0,1", *line]) == 0
@@ -109,7 +109,7 @@ def test_no_run_shows_what_is_there_and_names_what_is_not(
 
 
 def test_what_validation_picked_may_differ_and_nothing_else(tmp_path: Path) -> None:
-    from zslkit.results.runs import load_run
+    from zslkit.runs.folders import load_run
 
     looked_for = wanted("eszsl", "digits", overrides=overrides(None, None, "frozen", None))
     picked = load_run(settled(tmp_path, 0, config={**looked_for.plan.values, "gamma": 77.0}, origins={"gamma": "picked on validation"}))
@@ -125,7 +125,7 @@ def test_settings_by_dotted_key() -> None:
 def test_without_running_another_source_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = settled(tmp_path, 0)
     line = ["--out", str(tmp_path), "--no-run", "--json"]
-    for source, said in (({}, False), ({"baselines.eszsl": "0" * 16}, True)):
+    for source, said in (({}, False), ({"zslkit_baselines.eszsl": "0" * 16}, True)):
         record = json.loads((folder / "record.json").read_text())
         record["model"]["source"] = source
         (folder / "record.json").write_text(json.dumps(record))

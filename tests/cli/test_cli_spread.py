@@ -18,7 +18,7 @@ import click
 import pytest
 import torch
 
-from zslkit import __version__, experiment
+from zslkit import __version__
 from zslkit.cli import spread, worker
 from zslkit.cli.failure import State
 from zslkit.cli.many import Job, run_all, told
@@ -26,8 +26,9 @@ from zslkit.cli.spread import Lost, Spread, answers
 from zslkit.cli.trials import check_search, tries_of
 from zslkit.cli.worker import Answer, Order, Site, Wanted, make, unfit
 from zslkit.errors import UserError
-from zslkit.progress import Plain, Silent
-from zslkit.search import Tried
+from zslkit.runs import api
+from zslkit.training.search import Tried
+from zslkit.utils.progress import Plain, Silent
 
 TWO = Spread(jobs=2)
 
@@ -87,7 +88,7 @@ def test_an_order_and_its_answer_are_plain_data(site: Site, tmp_path: Path) -> N
 
 def test_a_point_is_tried_as_the_search_of_the_run_would_try_it(site: Site, tmp_path: Path) -> None:
     chosen = {"settings": ("features.weights=random", "protocol.tune=true", "protocol.trials=3"), "trackers": (), "again": False}
-    made = experiment.run(**arguments(tmp_path, model="ridge") | chosen)
+    made = api.run(**arguments(tmp_path, model="ridge") | chosen)
     rows = json.loads((made.folder / "search.json").read_text())
     orders = [
         Order(n, arguments(tmp_path, model="ridge") | chosen, site, dict(zip(("normalise", "lam"), point, strict=True)))

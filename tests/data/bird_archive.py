@@ -11,7 +11,7 @@ from typing import Any
 
 from fileserver import Site
 
-from zslkit.data.sources import Download, read_downloads
+from zslkit.acquire.sources import Download, read_downloads
 
 
 def archive_of(files: dict[str, bytes]) -> bytes:

@@ -8,7 +8,7 @@ import pytest
 from bird_archive import BIRDS
 from fileserver import Site, serving
 
-from zslkit.data import fetch as fetching
+from zslkit.acquire import fetch as fetching
 
 
 @pytest.fixture

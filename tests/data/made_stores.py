@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from zslkit.backbones import Backbone, load_backbone
 from zslkit.config import FeatureConfig
-from zslkit.data.extract import open_store
-from zslkit.data.images import FileImages
-from zslkit.data.store import FeatureStore
 from zslkit.dataset import Images
-from zslkit.progress import Silent
+from zslkit.features.backbones import Backbone, load_backbone
+from zslkit.features.extract import open_store
+from zslkit.features.store import FeatureStore
+from zslkit.readers.images import FileImages
+from zslkit.utils.progress import Silent
 
 
 @cache

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.io import savemat
 
-from zslkit.data.feature_files import open_features
-from zslkit.data.images import read_image
-from zslkit.data.words import read_word_vectors
+from zslkit.acquire.feature_files import open_features
 from zslkit.errors import DataError
+from zslkit.readers.images import read_image
+from zslkit.readers.word_vectors import read_word_vectors
 
 N, C, A, D = 8, 3, 4, 5
 LABELS = np.array([0, 0, 0, 1, 1, 1, 2, 2])

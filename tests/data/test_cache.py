@@ -16,14 +16,14 @@ import pytest
 from filelock import FileLock
 from made_stores import photos, store_of
 
+from zslkit.acquire.cache import belongs, contents, remove
 from zslkit.cli.app import main
-from zslkit.data.cache import belongs, contents, remove
-from zslkit.data.duplicates import scan
-from zslkit.data.unreadable import readable
 from zslkit.dataset import Dataset, Split
 from zslkit.errors import DataError
-from zslkit.progress import Silent
+from zslkit.features.unreadable import readable
 from zslkit.semantics import Semantics
+from zslkit.utils.progress import Silent
+from zslkit.verify.duplicates import scan
 
 HEX = "0123456789abcdef"
 

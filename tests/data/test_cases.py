@@ -16,10 +16,10 @@ from scipy.io import savemat
 from spoilt import LABELS, PARTS, arrays, cells
 from spoilt import mat as full_mat
 
+from zslkit.acquire.class_join import moved_rows
 from zslkit.cli import app
-from zslkit.data.catalog import load_dataset
-from zslkit.data.class_join import moved_rows
 from zslkit.dataset import Dataset
+from zslkit.datasets.catalog import load_dataset
 
 N = len(LABELS)
 Go = Callable[..., tuple[int, str]]

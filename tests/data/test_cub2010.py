@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from zslkit.data.catalog import load_dataset
 from zslkit.dataset import Dataset
+from zslkit.datasets.catalog import load_dataset
 from zslkit.errors import DataError
 
 

@@ -10,8 +10,8 @@ from made_stores import photos, store_of
 from spoilt import D, N, arrays
 from unprivileged import apart, open_folder
 
-from zslkit.data.catalog import load_dataset
-from zslkit.data.importing import import_features
+from zslkit.acquire.importing import import_features
+from zslkit.datasets.catalog import load_dataset
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="permissions of POSIX")
 MAY_NOT = "may not be read by this user; ask its owner"

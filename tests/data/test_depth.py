@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zslkit.data.depth import SCALED
-from zslkit.data.image_file import read_image
-from zslkit.data.images import FileImages, _digest
 from zslkit.errors import DataError
+from zslkit.readers.depth import SCALED
+from zslkit.readers.image_file import read_image
+from zslkit.readers.images import FileImages, _digest
 
 
 def png(file: Path, values: np.ndarray, *, sbit: bytes = b"") -> Path:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from zslkit.data.digits import STROKES, Composition, Digits, compose, draw, read_scans, semantics
 from zslkit.dataset import Dataset, Index
+from zslkit.datasets.digits import STROKES, Composition, Digits, compose, draw, read_scans, semantics
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,13 @@ import pytest
 from bird_archive import BIRDS, MD5, SHA256, WHOLE, archive_of, asked, birds, everything
 from fileserver import Site, serving
 
-import zslkit.progress
-from zslkit.data.download import addresses, fetch, look
-from zslkit.data.fetch import Partial, Unreachable
-from zslkit.data.records import Records
-from zslkit.data.unpack import Unpacked
+import zslkit.utils.progress
+from zslkit.acquire.download import addresses, fetch, look
+from zslkit.acquire.fetch import Partial, Unreachable
+from zslkit.acquire.records import Records
+from zslkit.acquire.unpack import Unpacked
 from zslkit.errors import CannotWrite, DataError, UserError
-from zslkit.progress import Plain
+from zslkit.utils.progress import Plain
 
 pytestmark = pytest.mark.usefixtures("quickly")
 
@@ -141,7 +141,7 @@ def test_one_archive_that_cannot_be_had_does_not_keep_the_others_back(site: Site
 
 
 def test_a_slow_server_gets_progress_lines(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zslkit.progress, "EVERY", 0.0)
+    monkeypatch.setattr(zslkit.utils.progress, "EVERY", 0.0)
     site.hold = threading.Event()
 
     class Watched(io.StringIO):
@@ -174,7 +174,7 @@ def test_half_moved_files_are_not_taken_for_all(site: Site, tmp_path: Path, monk
         real(source, to)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("zslkit.data.unpack.os.rename", interrupt)
+        patch.setattr("zslkit.acquire.unpack.os.rename", interrupt)
         fetch([birds(site)], tmp_path)
     assert (tmp_path / "birds/classes.txt").exists() and look(birds(site), tmp_path).state == "fetched"
     (done,) = fetch([birds(site)], tmp_path)

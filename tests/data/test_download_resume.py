@@ -10,10 +10,10 @@ import pytest
 from bird_archive import BIRDS, MD5, SHA256, WHOLE, archive_of, asked, birds, everything
 from fileserver import Site
 
-from zslkit.data import fetch as fetching
-from zslkit.data.download import fetch, look
-from zslkit.data.fetch import Partial, Unreachable
-from zslkit.progress import Plain
+from zslkit.acquire import fetch as fetching
+from zslkit.acquire.download import fetch, look
+from zslkit.acquire.fetch import Partial, Unreachable
+from zslkit.utils.progress import Plain
 
 pytestmark = pytest.mark.usefixtures("quickly")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from zslkit.data.sources import downloads_of, needed, read_downloads, shared
+from zslkit.acquire.sources import downloads_of, needed, read_downloads, shared
 from zslkit.errors import UnknownName, UserError
 from zslkit.registry import BrokenPlugin
 
@@ -64,7 +64,7 @@ def test_a_declaration_that_cannot_be_used_is_named(said: Any, words: str) -> No
 
 
 def test_a_plugin_with_a_bad_declaration_is_named_as_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    from zslkit.data.xlsa17 import CUB
+    from zslkit.datasets.xlsa17 import CUB
 
     monkeypatch.setattr(CUB, "downloads", [OWN | {"holds": 3}])
     with pytest.raises(BrokenPlugin, match="holds = 3"):
@@ -72,7 +72,7 @@ def test_a_plugin_with_a_bad_declaration_is_named_as_broken(monkeypatch: pytest.
 
 
 def test_two_archives_of_one_name_are_not_mixed_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    from zslkit.data.xlsa17 import CUB, SUN
+    from zslkit.datasets.xlsa17 import CUB, SUN
 
     monkeypatch.setattr(CUB, "downloads", [OWN])
     monkeypatch.setattr(SUN, "downloads", [{**OWN, "folder": "c"}])
@@ -81,7 +81,7 @@ def test_two_archives_of_one_name_are_not_mixed_up(monkeypatch: pytest.MonkeyPat
 
 
 def test_shared_archives_go_where_the_datasets_read_them() -> None:
-    from zslkit.data import xlsa17
+    from zslkit.datasets import xlsa17
 
     for source in (xlsa17.CUB, xlsa17.SUN, xlsa17.AWA2):
         photos = read_downloads("x", source.downloads)[0]

@@ -13,10 +13,10 @@ import pytest
 from photos import photo
 from PIL import Image
 
-from zslkit.data import duplicates
-from zslkit.data.duplicates import BITS, dhash, near
-from zslkit.data.images import FileImages
-from zslkit.progress import Plain, Silent
+from zslkit.readers.images import FileImages
+from zslkit.utils.progress import Plain, Silent
+from zslkit.verify import duplicates
+from zslkit.verify.duplicates import BITS, dhash, near
 
 
 def test_a_difference_hash_by_hand() -> None:

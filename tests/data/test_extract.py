@@ -20,12 +20,12 @@ from made_stores import Watched, backbone, photos, store_of
 from PIL import Image
 
 from zslkit.cli.failure import is_disk_full
-from zslkit.data import extract
-from zslkit.data.extract import ImageInputs, store_key
-from zslkit.data.forward import decoded
-from zslkit.data.store import images_digest
 from zslkit.dataset import Images
 from zslkit.errors import CannotWrite, DataError
+from zslkit.features import extract
+from zslkit.features.extract import ImageInputs, store_key
+from zslkit.features.forward import decoded
+from zslkit.features.store import images_digest
 
 
 def inputs_of(images: Images, index: Iterable[int]) -> torch.Tensor:

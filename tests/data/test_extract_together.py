@@ -15,11 +15,11 @@ import torch
 from filelock import FileLock
 from made_stores import Watched, backbone, photos, store_of
 
-from zslkit import locks
-from zslkit.data.extract import open_store, store_key
-from zslkit.data.store import FeatureStore
-from zslkit.files import cache_root
-from zslkit.progress import Plain
+from zslkit.features.extract import open_store, store_key
+from zslkit.features.store import FeatureStore
+from zslkit.utils import locks
+from zslkit.utils.files import cache_root
+from zslkit.utils.progress import Plain
 
 
 @pytest.fixture(autouse=True)

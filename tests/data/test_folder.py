@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from zslkit.data.cards import shipped_card
-from zslkit.data.catalog import load_dataset
-from zslkit.data.folder_tree import hold_out
+from zslkit.datasets.attribute_names import shipped_card
+from zslkit.datasets.catalog import load_dataset
+from zslkit.datasets.image_folders import hold_out
 from zslkit.errors import DataError, UserError
 
 CARD = "name: birds\nimages: images\nattributes: classes.csv\nunseen: [wren]\ngroups: {colour: [red, blue]}\n"

@@ -13,9 +13,9 @@ import h5py
 import numpy as np
 import pytest
 
-from zslkit.data import hdf5, hdf5_child, stream
-from zslkit.data.hdf5 import open_hdf5
 from zslkit.errors import DataError
+from zslkit.readers import hdf5, hdf5_child, stream
+from zslkit.readers.hdf5 import open_hdf5
 
 SMALL, LARGE = ["labels", "att"], ["feature_map"]
 

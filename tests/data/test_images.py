@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from zslkit.data import image_file
-from zslkit.data.images import ArrayImages, FileImages
 from zslkit.errors import DataError
+from zslkit.readers import image_file
+from zslkit.readers.images import ArrayImages, FileImages
 
 
 def save(folder: Path, name: str, image: Image.Image, **how: object) -> FileImages:

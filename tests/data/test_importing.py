@@ -18,16 +18,17 @@ from hypothesis import strategies as st
 from scipy.io import savemat
 from spoilt import LABELS, PARTS, A, D, N, arrays, mat
 
-from zslkit import files
+from zslkit.acquire import importing
+from zslkit.acquire.import_checks import from_zero
+from zslkit.acquire.importing import Choices, import_features
 from zslkit.config import FeatureConfig
-from zslkit.data import importing, stream
-from zslkit.data.catalog import card_defaults, load_dataset
-from zslkit.data.import_checks import from_zero
-from zslkit.data.importing import Choices, import_features
 from zslkit.dataset import Dataset
+from zslkit.datasets.catalog import card_defaults, load_dataset
 from zslkit.errors import CannotWrite, DataError, UserError
-from zslkit.progress import Silent
-from zslkit.training.source import choose_input, prepare
+from zslkit.readers import stream
+from zslkit.training.inputs import choose_input, prepare
+from zslkit.utils import files
+from zslkit.utils.progress import Silent
 
 CSV = "class,big,red,wet,old\nauk,1,2,3,4\ncrow,5,6,7,8\nwren,9,10,11,12\n"
 

@@ -15,8 +15,8 @@ from hypothesis.extra import numpy as npst
 from scipy.io import loadmat, savemat
 from spoilt import cells
 
-from zslkit.data.mat5 import MatFile
 from zslkit.errors import DataError
+from zslkit.readers.mat5 import MatFile
 
 KINDS = st.sampled_from(["f8", "f4", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"])
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from zslkit.data.catalog import load_dataset
-from zslkit.data.images import FileImages
-from zslkit.data.names import clash, match, same_look, same_name, shown
-from zslkit.data.new import draft
-from zslkit.data.new_review import review
+from zslkit.acquire.new import draft
+from zslkit.acquire.new_review import review
+from zslkit.datasets.catalog import load_dataset
 from zslkit.errors import DataError
+from zslkit.readers.images import FileImages
+from zslkit.readers.names import clash, match, same_look, same_name, shown
 
 COMPOSED, APART = "caf\u00e9", "cafe\u0301"
 SAME = {

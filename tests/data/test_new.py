@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from zslkit.data.catalog import load_dataset
-from zslkit.data.folder import read_card
-from zslkit.data.new import draft, propose
-from zslkit.data.new_review import review
+from zslkit.acquire.new import draft, propose
+from zslkit.acquire.new_review import review
+from zslkit.datasets.card import read_card
+from zslkit.datasets.catalog import load_dataset
 from zslkit.errors import DataError, UserError
 
 CLASSES = ("001", "no", "Zaunkönig, klein", "tab: x")

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from zslkit.data import stream
-from zslkit.data.npy import npz_names, open_npy, open_npz
 from zslkit.errors import DataError
+from zslkit.readers import stream
+from zslkit.readers.npy import npz_names, open_npy, open_npz
 
 
 class Runs:

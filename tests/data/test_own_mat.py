@@ -12,10 +12,10 @@ from scipy.io import savemat
 from scipy.sparse import csc_matrix
 from spoilt import LABELS, cells, mat
 
-from zslkit.data.importing import Choices, Imported, import_features
-from zslkit.data.mat5 import MatFile
-from zslkit.data.own_join import own_class_ids
+from zslkit.acquire.importing import Choices, Imported, import_features
+from zslkit.acquire.own_join import own_class_ids
 from zslkit.errors import DataError
+from zslkit.readers.mat5 import MatFile
 
 CLASSES = ("auk", "crow", "wren")
 

@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from zslkit.data import image_file
-from zslkit.data.catalog import load_dataset
-from zslkit.data.image_file import endings, read_image
-from zslkit.data.new import draft
-from zslkit.data.new_review import review
-from zslkit.data.photos import AGAIN, BROKEN, LEADS_OUT, NO_CLASS, find_photos, folders_in
-from zslkit.data.verify import verify
+from zslkit.acquire.new import draft
+from zslkit.acquire.new_review import review
+from zslkit.datasets.catalog import load_dataset
 from zslkit.errors import DataError
-from zslkit.prediction import images_of
-from zslkit.progress import Silent
+from zslkit.explain.prediction import images_of
+from zslkit.readers import image_file
+from zslkit.readers.image_file import endings, read_image
+from zslkit.readers.photos import AGAIN, BROKEN, LEADS_OUT, NO_CLASS, find_photos, folders_in
+from zslkit.utils.progress import Silent
+from zslkit.verify.checklist import verify
 
 
 def save(file: Path, shade: int = 0, format: str | None = None) -> Path:

@@ -19,11 +19,11 @@ CHILD = """
 import sys, time
 from pathlib import Path
 import torch
-from zslkit.backbones import load_backbone
+from zslkit.features.backbones import load_backbone
 from zslkit.config import FeatureConfig
-from zslkit.data.extract import open_store
-from zslkit.data.images import FileImages
-from zslkit.progress import Silent
+from zslkit.features.extract import open_store
+from zslkit.readers.images import FileImages
+from zslkit.utils.progress import Silent
 
 class Slow(FileImages):
     def open(self, index):

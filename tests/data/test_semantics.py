@@ -14,11 +14,11 @@ from hypothesis.extra.numpy import arrays
 from scipy.io import loadmat, savemat
 
 from zslkit.config import build
-from zslkit.data.cards import read_names, shipped_card
-from zslkit.data.catalog import DATASETS, load_dataset
-from zslkit.data.xlsa17 import CUB, Xlsa17
+from zslkit.config.merge import Settings
+from zslkit.datasets.attribute_names import read_names, shipped_card
+from zslkit.datasets.catalog import DATASETS, load_dataset
+from zslkit.datasets.xlsa17 import CUB, Xlsa17
 from zslkit.errors import UserError
-from zslkit.layers import Settings
 from zslkit.model import ModelConfig
 from zslkit.semantics import Semantics
 

@@ -20,8 +20,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zslkit.data import unpack as subject
-from zslkit.data.unpack import Unpacked, unpack
+from zslkit.acquire import unpack as subject
+from zslkit.acquire.unpack import Unpacked, unpack
 from zslkit.errors import CannotWrite, DataError
 
 FILES = {"top/birds/classes.txt": b"1 wren\n", "top/birds/images/1/a.jpg": b"photo a", "top/readme": b"not wanted"}

@@ -10,14 +10,14 @@ import torch
 from PIL import Image
 
 from zslkit.config import FeatureConfig
-from zslkit.data import unreadable as subject
-from zslkit.data.forward import passed
-from zslkit.data.images import FileImages
-from zslkit.data.unreadable import look, readable
 from zslkit.dataset import Dataset, Split
 from zslkit.errors import DataError
-from zslkit.progress import Silent
+from zslkit.features import unreadable as subject
+from zslkit.features.forward import passed
+from zslkit.features.unreadable import look, readable
+from zslkit.readers.images import FileImages
 from zslkit.semantics import Semantics
+from zslkit.utils.progress import Silent
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +95,7 @@ def test_settings_that_came_later_are_written_only_where_they_are_used() -> None
 
 
 def test_the_streams_leave_the_callers_threads_alone(tmp_path: Path) -> None:
-    from zslkit.backbones import Transform
+    from zslkit.features.backbones import Transform
 
     whole = made_up(tmp_path)
     assert whole.images is not None

@@ -11,14 +11,14 @@ from photos import photo
 from PIL import Image, ImageEnhance
 from scipy.io import savemat
 
-from zslkit.data.checks import Check
-from zslkit.data.leaks import find_leaks, words
-from zslkit.data.material import of_proposed_split
-from zslkit.data.split_versions import locs_digest, split_name
-from zslkit.data.verify import examine, verify
-from zslkit.data.xlsa17 import Xlsa17
-from zslkit.data.xlsa17_mat import read_split_variables
-from zslkit.progress import Silent
+from zslkit.datasets.xlsa17 import Xlsa17
+from zslkit.datasets.xlsa17_mat import read_split_variables
+from zslkit.utils.progress import Silent
+from zslkit.verify.checklist import examine, verify
+from zslkit.verify.checks import Check
+from zslkit.verify.leaks import find_leaks, words
+from zslkit.verify.material import of_proposed_split
+from zslkit.verify.split_versions import locs_digest, split_name
 
 FOLDERS = ["001.Auk"] * 3 + ["003.Crow"] * 3 + ["002.Wren"] * 2
 PARTS = {"trainval_loc": [1, 2, 4, 5], "test_seen_loc": [3, 6], "test_unseen_loc": [7, 8]}
@@ -262,14 +262,14 @@ def test_class_names_as_words() -> None:
 
 
 def test_an_unseen_class_of_imagenet_is_never_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zslkit.data.checks.imagenet_names", lambda: {"n1": ("wren",), "n2": ("auk",)})
+    monkeypatch.setattr("zslkit.verify.checks.imagenet_names", lambda: {"n1": ("wren",), "n2": ("auk",)})
     found = checks(make(tmp_path))["ImageNet classes"]
     assert found.verdict == "note" and found.items == ("002.Wren: wren (n1, the same name)",)
     assert "1 of 1 unseen classes" in found.text and "1 of 2 seen classes" in found.text
 
 
 def test_the_class_list_that_timm_carries_has_a_thousand_names() -> None:
-    from zslkit.data.leaks import imagenet_names
+    from zslkit.verify.leaks import imagenet_names
 
     names = imagenet_names()
     assert len(names) == 1000 and names["n02058221"] == ("albatross", "mollymawk")

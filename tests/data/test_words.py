@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zslkit.data import words_pickle
-from zslkit.data.words import clean_phrase, read_word_vectors
 from zslkit.errors import DataError
+from zslkit.readers import vectors_pickle
+from zslkit.readers.word_vectors import clean_phrase, read_word_vectors
 
 TABLE = np.arange(6, dtype=np.float64).reshape(2, 3) / 4
 
@@ -250,7 +250,7 @@ ARRAY = pickle.dumps(np.ones(1000, np.int8), protocol=2)[:-1] + b"q\xfe0"
     ],
 )
 def test_a_pickle_gets_no_more_than_it_brings(tmp_path: Path, content: bytes, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(words_pickle, "MOST_STEPS", 10_000)
+    monkeypatch.setattr(vectors_pickle, "MOST_STEPS", 10_000)
     (tmp_path / "w.pkl").write_bytes(content)
     tracemalloc.start()
     with pytest.raises(DataError, match=rf"w\.pkl is no pickle of one numpy array \(.*{reason}"):

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zslkit.data.words import phrases_of
-from zslkit.data.words_text import look_up
 from zslkit.errors import DataError
+from zslkit.readers.vectors_text import look_up
+from zslkit.readers.word_vectors import phrases_of
 
 GLOVE = "red 1 0\nbill 0 1\nnew york 4 4\n2 5 6\n"
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.io import savemat
 
-from zslkit.data import xlsa17_cache
-from zslkit.data.xlsa17 import Xlsa17
-from zslkit.data.xlsa17_join import anchored, class_ids, plain
+from zslkit.datasets import xlsa17_cache
+from zslkit.datasets.xlsa17 import Xlsa17
+from zslkit.datasets.xlsa17_join import anchored, class_ids, plain
 from zslkit.errors import DataError
 
 FOLDERS = ["001.Auk"] * 3 + ["003.Crow"] * 3 + ["002.Wren"] * 2

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from zslkit import experiment
 from zslkit.cli import app
-from zslkit.results.runs import load_run
+from zslkit.runs import api
+from zslkit.runs.folders import load_run
 from zslkit_dedn import convert, official
 from zslkit_dedn.model import DEDN
 
@@ -44,8 +44,8 @@ def card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def checkpoint(card: Path, tmp_path: Path) -> Path:
     """What the authors' program would have saved: here a run of ours, written under their names."""
     short = {"clusters": "paper", "train": {"epochs": 1, "steps_per_epoch": 1}}
-    result = experiment.run("dedn", str(card), overrides=short, out=tmp_path / "runs")
-    from zslkit.reopen import reopen
+    result = api.run("dedn", str(card), overrides=short, out=tmp_path / "runs")
+    from zslkit.runs.load import reopen
 
     trained = reopen(result.folder, card)
     assert isinstance(trained.model, DEDN)

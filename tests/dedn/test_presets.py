@@ -8,7 +8,7 @@ import pytest
 
 import zslkit_dedn
 from zslkit.config import FeatureConfig, build
-from zslkit.layers import merge, read_yaml
+from zslkit.config.merge import merge, read_yaml
 from zslkit_dedn.model import DEDN, DEDNConfig
 
 FOLDER = Path(str(zslkit_dedn.__file__)).parent / DEDN.presets

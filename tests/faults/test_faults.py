@@ -18,9 +18,9 @@ from filelock import FileLock
 from PIL import Image
 
 from zslkit.cli import app
-from zslkit.data import store
-from zslkit.results import provenance, runs
-from zslkit.results.runs import find_runs, lock_of
+from zslkit.features import store
+from zslkit.runs import folders, provenance
+from zslkit.runs.folders import find_runs, lock_of
 from zslkit.training import loop, step
 
 MODELS = {
@@ -224,7 +224,7 @@ def test_a_clock_that_jumps_back_breaks_neither_names_nor_costs(run: Command, tm
         def now(cls, tz: Any = None) -> datetime:
             return next(times)
 
-    for place in (provenance, runs):
+    for place in (provenance, folders):
         monkeypatch.setattr(place, "datetime", Backwards)
     monkeypatch.setattr("time.time", lambda: 0.0)
     for _ in range(4):
@@ -243,7 +243,7 @@ def test_a_replaced_run_finds_a_free_name_if_the_clock_stands(run: Command, tmp_
         def now(cls, tz: Any = None) -> datetime:
             return datetime(2030, 1, 1, tzinfo=UTC)
 
-    monkeypatch.setattr(runs, "datetime", Still)
+    monkeypatch.setattr(folders, "datetime", Still)
     for _ in range(3):
         assert run("eszsl", tmp_path / "out", "--again")[0] == 0
     assert len(list((tmp_path / "out").glob("six/eszsl/*.replaced-*"))) == 2

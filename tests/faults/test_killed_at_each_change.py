@@ -18,9 +18,9 @@ import pytest
 from PIL import Image
 from run_folders import make_run, random_scores
 
-from zslkit import files
 from zslkit.cli import app
-from zslkit.results.shelf import clear_left
+from zslkit.runs.inventory import clear_left
+from zslkit.utils import files
 
 CHANGES = ("replace", "rename", "link", "unlink", "remove", "rmdir", "mkdir")
 MOST = 200

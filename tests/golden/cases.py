@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from zslkit.model import Task
-from zslkit.progress import Silent
 from zslkit.training.loop import Loop
+from zslkit.utils.progress import Silent
 
 FLOAT32, FLOAT64 = 1e-5, 1e-9
 """Relative tolerances of the two types."""

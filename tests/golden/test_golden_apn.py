@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from cases import FLOAT32, FLOAT64, Case, close, fill, task_of
-
-from baselines.apn import APN, APNConfig
+from zslkit_baselines.apn import APN, APNConfig
 
 WEIGHTS = {
     "w_attribute": "attri",

@@ -9,8 +9,7 @@ import pytest
 import torch
 from cases import FLOAT32, FLOAT64, Case, close, fill, task_of
 from torch.nn import functional as F
-
-from baselines.cadavae import CADAVAE, CADAVAEConfig
+from zslkit_baselines.cadavae import CADAVAE, CADAVAEConfig
 
 NAMES = {
     "encode_x.hidden": "encoder.resnet_features.feature_encoder.0",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from cases import FLOAT32, FLOAT64, Case, close, fill, task_of, unit_rows
+from zslkit_baselines.dazle import DAZLE, DAZLEConfig
 
-from baselines.dazle import DAZLE, DAZLEConfig
 from zslkit.functional import unit_regions
 
 NAMES = {"V": "V", "W1": "W_1", "W2": "W_2", "W3": "W_3"}

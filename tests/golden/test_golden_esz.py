@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from cases import FLOAT32, FLOAT64, Case, close, fill, fitted, task_of
-
-from baselines.eszsl import ESZSL, ESZSLConfig
+from zslkit_baselines.eszsl import ESZSL, ESZSLConfig
 
 
 def test_every_pair_of_regularisers(case: Case) -> None:

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 import torch
 from cases import FLOAT32, FLOAT64, Case, close, fill, task_of
-
-from baselines.gem import GEMZSL, GEMConfig
+from zslkit_baselines.gem import GEMZSL, GEMConfig
 
 
 def model(case: Case, dtype: torch.dtype) -> GEMZSL:

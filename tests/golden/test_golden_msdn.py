@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 import torch
 from cases import FLOAT32, FLOAT64, Case, close, fill, task_of, unit_rows
-
-from baselines.msdn import MSDN, MSDNConfig
+from zslkit_baselines.msdn import MSDN, MSDNConfig
 
 NAMES = {"V": "V", "W1": "W_1", "W2": "W_2", "W3": "W_2_1"}
 

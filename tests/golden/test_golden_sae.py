@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 from cases import FLOAT32, Case, close, fill, fitted, task_of
-
-from baselines.sae import SAE, SAEConfig
+from zslkit_baselines.sae import SAE, SAEConfig
 
 DIRECTIONS = {"F2S": "to_semantics", "S2F": "to_features"}
 ILL_CONDITIONED = 1e-6

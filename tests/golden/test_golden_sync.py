@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 from cases import FLOAT32, Case, close, fill, fitted, task_of
-
-from baselines import sync
-from baselines.sync import SYNC, SYNCConfig
+from zslkit_baselines import sync
+from zslkit_baselines.sync import SYNC, SYNCConfig
 
 
 def test_classifiers_and_scores(case: Case) -> None:

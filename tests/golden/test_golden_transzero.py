@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from cases import FLOAT32, FLOAT64, Case, close, fill, task_of, unit_rows
-
-from baselines.transzero import TransZero, TransZeroConfig, relative_geometry
+from zslkit_baselines.transzero import TransZero, TransZeroConfig, relative_geometry
 
 ENCODER, DECODER = "transformer.transformer_encoder.layers.0", "transformer.transformer_decoder.layers.0"
 NAMES = {

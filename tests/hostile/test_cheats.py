@@ -17,14 +17,15 @@ import torch
 
 import zslkit.evaluation.gzsl
 import zslkit.evaluation.metrics
-import zslkit.job
-import zslkit.rescoring
-from zslkit import experiment, registry
+import zslkit.runs.execute
+import zslkit.training.rescoring
+from zslkit import registry
 from zslkit.errors import ModelFault, ZslkitError
-from zslkit.experiment import Result
-from zslkit.library_state import State
 from zslkit.registry import BrokenPlugin, rescan
+from zslkit.runs import api
+from zslkit.runs.api import Result
 from zslkit.testing import check_model
+from zslkit.utils.library_state import State
 
 TOYS = {name: value for name, value in vars(cheats).items() if isinstance(value, type) and issubclass(value, cheats.Honest)}
 
@@ -51,7 +52,7 @@ def own_title(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -
 
 
 def run(model: str, out: Path) -> Result:
-    return experiment.run(model, "sorted", out=out, device="cpu")
+    return api.run(model, "sorted", out=out, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +145,7 @@ DEEDS: dict[str, tuple[Callable[[], object], str]] = {
     "numpy": (lambda: np.seterr(all="raise"), "NumPy's error handling"),
     "warnings": (lambda: warnings.simplefilter("error"), "warnings that are raised as errors"),
     "logging": (lambda: logging.disable(logging.CRITICAL), "logging is silenced"),
-    "evaluator": (lambda: cheats.counted(zslkit.job, "measure"), "zslkit.job.measure"),
+    "evaluator": (lambda: cheats.counted(zslkit.runs.execute, "measure"), "zslkit.runs.execute.measure"),
     "metric": (
         lambda: (
             setattr(zslkit.evaluation.metrics.Curve, "__post_init__", lambda self: None)
@@ -156,7 +157,7 @@ DEEDS: dict[str, tuple[Callable[[], object], str]] = {
         lambda: setattr(zslkit.evaluation.gzsl.measure, "__code__", (lambda sets, gamma=0.0: None).__code__),
         "zslkit.evaluation.gzsl.measure",
     ),
-    "tolerance": (lambda: setattr(zslkit.rescoring, "CLEAR", 10.0), "zslkit.rescoring.CLEAR"),
+    "tolerance": (lambda: setattr(zslkit.training.rescoring, "CLEAR", 10.0), "zslkit.training.rescoring.CLEAR"),
 }
 
 
@@ -190,7 +191,7 @@ def test_the_checks_find_a_model_that_changes_what_is_shared(deed: str, monkeypa
 
 
 def test_an_optimiser_is_no_change() -> None:
-    code = "import torch; from zslkit.library_state import State; state = State()\n"
+    code = "import torch; from zslkit.utils.library_state import State; state = State()\n"
     code += "torch.optim.Adam([torch.zeros(1, requires_grad=True)]); assert state.moved() == [], state.moved()"
     subprocess.run([sys.executable, "-c", code], check=True)  # in a process that has made none yet
 

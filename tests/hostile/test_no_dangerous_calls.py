@@ -19,7 +19,7 @@ NEVER = {
 """Names that stand nowhere in the source."""
 ONLY_WITH = {"torch.load": ("weights_only", True), "np.load": ("allow_pickle", False), "numpy.load": ("allow_pickle", False)}
 """Calls that stand only with that argument."""
-METHODS = {"extractall": "zslkit.data.archive unpacks member by member"}
+METHODS = {"extractall": "zslkit.readers.archives unpacks member by member"}
 
 
 def faults(source: str) -> Iterator[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from run_folders import make_run, random_scores
 
-from zslkit.results.runs import LOG
+from zslkit.runs.folders import LOG
 
 EVIL = ("<script>alert(1)</script>", '"onload="alert(2)', "</script><img src=x onerror=alert(3)>", "a & b\u202eevil", "'; alert(4)//")
 

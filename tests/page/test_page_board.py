@@ -13,8 +13,8 @@ from zslkit.page.board import Board, board
 from zslkit.page.charts import curves, pairings, per_class, scatter
 from zslkit.page.details import details
 from zslkit.page.gather import Gathered, blocks_of, gather
-from zslkit.results.comparison import Block
-from zslkit.results.tables import grid
+from zslkit.report.comparison import Block
+from zslkit.report.tables import grid
 
 
 @pytest.fixture(scope="module")

@@ -15,14 +15,14 @@ from run_folders import make_run, random_scores
 from run_photos import Photos, photographed
 from torch import Tensor
 
-from zslkit import difference
 from zslkit.dataset import Dataset
 from zslkit.errors import DataError
 from zslkit.model import AttentionMaps
 from zslkit.page.gather import gather
 from zslkit.page.pictures import FOLDER, SIDE, Album, looks, mistakes
 from zslkit.page.write import INDEX, Pictures, write
-from zslkit.results.runs import Run, load_run
+from zslkit.report import difference
+from zslkit.runs.folders import Run, load_run
 
 
 def dataset() -> Dataset:
@@ -140,7 +140,7 @@ def test_models_that_offer_no_attention_are_named_and_not_reopened(trained: Any,
         opened.append(folder.parent.name)
         return trained
 
-    monkeypatch.setattr("zslkit.reopen.reopen", reopen)
+    monkeypatch.setattr("zslkit.runs.load.reopen", reopen)
     for name in ("dazle", "eszsl"):
         make_run(tmp_path / "several", name, random_scores(1.0), model={"distribution": "zslkit"})
     told: list[str] = []

@@ -10,7 +10,7 @@ from shelf_of_runs import write_log
 from zslkit.page.board import board
 from zslkit.page.gather import blocks_of
 from zslkit.page.training import Course, courses
-from zslkit.results.runs import LOG, load_run
+from zslkit.runs.folders import LOG, load_run
 
 
 def drawn(folder: Path) -> tuple[list[Course], list[str]]:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from zslkit.layers import Layer, merge
-from zslkit.results.record import RunRecord
-from zslkit.results.scores import Scores
+from zslkit.config.merge import Layer, merge
+from zslkit.record import RunRecord
+from zslkit.runs.scores import Scores
 
 FIGURES = {"T1": 60.0, "U": 50.0, "S": 40.0, "H": 44.4, "AUSUC": 0.31}
 

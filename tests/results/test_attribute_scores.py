@@ -13,8 +13,8 @@ from sklearn.metrics import roc_auc_score
 from zslkit.cli import app
 from zslkit.errors import DataError
 from zslkit.evaluation.attributes import area_and_precision
-from zslkit.results.attribute_scores import pack, read_attributes
-from zslkit.results.runs import ATTRIBUTES
+from zslkit.runs.attribute_scores import pack, read_attributes
+from zslkit.runs.folders import ATTRIBUTES
 
 PRESENT = np.array([[1, 0, 1], [0, 1, 0], [1, 1, 0], [0, 0, 1], [1, 0, 0], [0, 1, 1]], dtype=bool)
 NAMES = ("red", "round", "Größe")

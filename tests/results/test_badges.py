@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from run_folders import UNLABELLED
 
-from zslkit.results.badges import KINDS, ON_TEST, ORACLE, Badges, badges_of, badges_of_published, picked_on_test
-from zslkit.results.published import Published, everything
-from zslkit.results.record import RunRecord
+from zslkit.record import RunRecord
+from zslkit.report.badges import KINDS, ON_TEST, ORACLE, Badges, badges_of, badges_of_published, picked_on_test
+from zslkit.report.published import Published, everything
 
 Make = Callable[..., RunRecord]
 

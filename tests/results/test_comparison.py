@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from run_folders import UNLABELLED
 
-from zslkit.results.comparison import Block, Stat, compare
-from zslkit.results.published import Published
-from zslkit.results.record import RunRecord
+from zslkit.record import RunRecord
+from zslkit.report.comparison import Block, Stat, compare
+from zslkit.report.published import Published
 
 Make = Callable[..., RunRecord]
 

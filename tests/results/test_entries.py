@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zslkit.results.entries import Entries, LogEntry
+from zslkit.runs.log_entries import Entries, LogEntry
 
 
 def told(*lines: dict[str, Any]) -> list[tuple[str, int, dict[str, float]]]:

@@ -11,11 +11,11 @@ from typing import Any
 
 from run_folders import UNLABELLED
 
-from zslkit.results.comparison import Block, compare, key_of
-from zslkit.results.export import HEADER, as_csv, escaped, latex
-from zslkit.results.published import Published
-from zslkit.results.record import RunRecord
-from zslkit.results.tables import markdown
+from zslkit.record import RunRecord
+from zslkit.report.comparison import Block, compare, key_of
+from zslkit.report.export import HEADER, as_csv, escaped, latex
+from zslkit.report.published import Published
+from zslkit.report.tables import markdown
 
 Make = Callable[..., RunRecord]
 

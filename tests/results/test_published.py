@@ -6,8 +6,8 @@ import pytest
 from pydantic import ValidationError
 from run_folders import UNLABELLED
 
-from zslkit.results.published import Published, everything, published
-from zslkit.results.tables import how_published
+from zslkit.report.published import Published, everything, published
+from zslkit.report.tables import how_published
 
 EVERYTHING = [entry for name in ("cub", "sun", "awa2") for entry in published(name)]
 
@@ -63,7 +63,7 @@ def test_the_protocol_of_a_method_is_one_on_every_dataset(method: str) -> None:
 
 
 def test_ours_declare_the_protocol_that_the_published_rows_of_the_method_carry() -> None:
-    from zslkit.settings import MODELS
+    from zslkit.training.plan import MODELS
 
     named = {entry.method.lower().replace("-", ""): entry.protocol for entry in everything()} | {"gem": find("GEM-ZSL", "cub").protocol}
     both = [entry.name for entry in MODELS.entries() if entry.name in named and entry.distribution == "zslkit"]
@@ -80,7 +80,7 @@ def test_a_published_row_says_where_its_labels_are_from_and_what_is_unknown() ->
 
 
 def test_every_row_is_found_by_a_dataset_that_says_it_is_comparable() -> None:
-    from zslkit.data.catalog import DATASETS
+    from zslkit.datasets.catalog import DATASETS
 
     names = {DATASETS.load(entry.name)[1].published_as for entry in DATASETS.entries()}
     assert {entry.dataset for entry in everything()} <= names

@@ -13,8 +13,8 @@ import pytest
 from pydantic import ValidationError
 
 from zslkit.errors import DataError
-from zslkit.results.provenance import environment, git_state, now
-from zslkit.results.record import RunRecord, json_summary, parse_record
+from zslkit.record import RunRecord, json_summary, parse_record
+from zslkit.runs.provenance import environment, git_state, now
 
 Make = Callable[..., RunRecord]
 PLACE = Path("out/birds/alpha/seed0-0123456789ab/record.json")
@@ -71,7 +71,7 @@ def test_the_json_summary_has_exactly_these_keys(make: Make) -> None:
 
 def test_the_environment_is_read_without_importing_torch() -> None:
     code = (
-        "import sys; from zslkit.results.provenance import environment; e = environment('cpu', 2); "
+        "import sys; from zslkit.runs.provenance import environment; e = environment('cpu', 2); "
         "print(e.torch is not None, e.device, e.threads, 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

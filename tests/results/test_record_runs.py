@@ -11,11 +11,11 @@ import pytest
 import yaml
 
 from zslkit.errors import DataError, UserError
-from zslkit.results import published as published_module
-from zslkit.results.published import published
-from zslkit.results.record import RunRecord, json_summary, parse_record
-from zslkit.results.runs import RECORD, SCORES, RunFolder, find_runs, identity, load_run, run_path
-from zslkit.results.scores import Scores, read_scores
+from zslkit.record import RunRecord, json_summary, parse_record
+from zslkit.report import published as published_module
+from zslkit.report.published import published
+from zslkit.runs.folders import RECORD, SCORES, RunFolder, find_runs, identity, load_run, run_path
+from zslkit.runs.scores import Scores, read_scores
 
 KEY = "0123456789ab"
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from zslkit.results.comparison import Block, Stat, compare
-from zslkit.results.record import RunRecord, parse_record
-from zslkit.results.setting import Setting, differing
+from zslkit.record import RunRecord, parse_record
+from zslkit.report.comparability import Setting, differing
+from zslkit.report.comparison import Block, Stat, compare
 
 Make = Callable[..., RunRecord]
 

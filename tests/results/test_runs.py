@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zslkit.errors import CannotWrite, DataError, UserError
-from zslkit.results.record import RunRecord
-from zslkit.results.runs import RunFolder, find_runs, identity, load_run, run_path
-from zslkit.results.scores import Scores
+from zslkit.record import RunRecord
+from zslkit.runs.folders import RunFolder, find_runs, identity, load_run, run_path
+from zslkit.runs.scores import Scores
 
 Make = Callable[..., RunRecord]
 ID = "0123456789ab"
@@ -84,7 +84,7 @@ def test_a_second_worker_is_told_and_finds_the_run_finished(tmp_path: Path, make
 
 def test_a_killed_process_leaves_no_lock_behind(tmp_path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from zslkit.results.runs import RunFolder\n"
+        "import os, sys; from pathlib import Path; from zslkit.runs.folders import RunFolder\n"
         f"with RunFolder.open(Path(sys.argv[1]), 'birds', 'alpha', 0, '{ID}') as f:\n    f.log(epoch=1)\n    os._exit(9)"
     )
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 9

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from zslkit.errors import CannotWrite, DataError
 from zslkit.evaluation.gzsl import evaluate
-from zslkit.results.record import RunRecord
-from zslkit.results.runs import SCORES, RunFolder, load_run
-from zslkit.results.scores import Scores, ScoreStream, Table, read_scores
+from zslkit.record import RunRecord
+from zslkit.runs.folders import SCORES, RunFolder, load_run
+from zslkit.runs.scores import Scores, ScoreStream, Table, read_scores
 
 NAMES = ("test_seen_scores", "test_seen_labels", "test_unseen_scores", "test_unseen_labels", "seen")
 
@@ -214,8 +214,8 @@ from zslkit.evaluation.bootstrap import resample
 from zslkit.evaluation.catalog import METRICS, Subject
 from zslkit.evaluation.outcomes import outcomes
 from zslkit.evaluation.sets import checked_sets
-from zslkit.results.runs import SCORES
-from zslkit.results.scores import ScoreStream, read_scores
+from zslkit.runs.folders import SCORES
+from zslkit.runs.scores import ScoreStream, read_scores
 
 images, classes, share = 20_000, 1000, float(sys.argv[2])
 seen = np.arange(classes) < 800

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from run_folders import make_run, random_scores
 
-from zslkit import files
 from zslkit.errors import DataError, UserError
-from zslkit.results import tags
-from zslkit.results.runs import RECORD, RunFolder, load_run
-from zslkit.results.shelf import clear_left, contents, item_at, remove
-from zslkit.results.tags import TAGS, change_tags, read_tags
+from zslkit.runs import tags
+from zslkit.runs.folders import RECORD, RunFolder, load_run
+from zslkit.runs.inventory import clear_left, contents, item_at, remove
+from zslkit.runs.tags import TAGS, change_tags, read_tags
+from zslkit.utils import files
 
 
 @pytest.fixture

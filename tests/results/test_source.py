@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from zslkit.registry import Entry
-from zslkit.results import source
-from zslkit.results.source import changed, combined, sources
+from zslkit.runs import source
+from zslkit.runs.source import changed, combined, sources
 
 FILES = {
     "own/__init__.py": "",

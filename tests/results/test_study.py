@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from zslkit import experiment
 from zslkit.cli import app
 from zslkit.errors import UserError
-from zslkit.experiment import Result
-from zslkit.results.record import RunRecord
-from zslkit.study import line, read_study, variants
+from zslkit.record import RunRecord
+from zslkit.report.study import line, read_study, variants
+from zslkit.runs import api
+from zslkit.runs.api import Result
 
 STUDY = """
 title: Two ways of three
@@ -57,7 +57,7 @@ class Runner:
 @pytest.fixture
 def runner(monkeypatch: pytest.MonkeyPatch, make: Callable[..., RunRecord]) -> Runner:
     runner = Runner(make)
-    monkeypatch.setattr(experiment, "run", runner)
+    monkeypatch.setattr(api, "run", runner)
     return runner
 
 
@@ -141,4 +141,4 @@ def test_every_study_that_is_shipped_can_be_planned() -> None:
     for file in files:
         study = read_study(file)
         for variant in variants(study):
-            experiment.resolve(study.model, study.dataset, overrides=variant.settings)
+            api.resolve(study.model, study.dataset, overrides=variant.settings)

@@ -14,10 +14,10 @@ import pytest
 from rich.console import Console
 from run_folders import UNLABELLED
 
-from zslkit.results.comparison import Block, compare, key_of
-from zslkit.results.published import Published
-from zslkit.results.record import RunRecord
-from zslkit.results.tables import as_json, grid, markdown, rich_table
+from zslkit.record import RunRecord
+from zslkit.report.comparison import Block, compare, key_of
+from zslkit.report.published import Published
+from zslkit.report.tables import as_json, grid, markdown, rich_table
 
 Make = Callable[..., RunRecord]
 PRINTED = Published(method="Famous", dataset="cub", input="end to end", T1=70.0, U=None, S=None, H=60.0, unconfirmed=("H",), **UNLABELLED)
@@ -142,7 +142,7 @@ def test_nothing_to_show_is_nothing() -> None:
 
 
 def test_rich_is_imported_only_to_print() -> None:
-    code = "import sys, zslkit.results.tables; print(sorted({'rich', 'torch', 'matplotlib'} & set(sys.modules)))"
+    code = "import sys, zslkit.report.tables; print(sorted({'rich', 'torch', 'matplotlib'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from zslkit.functional import self_calibration, whole_sum
 from zslkit.model import GradientConfig, GradientModel, Task
-from zslkit.progress import Silent
 from zslkit.training.loop import Loop
+from zslkit.utils.progress import Silent
 
 CPU = torch.device("cpu")
 ALWAYS = 10**9

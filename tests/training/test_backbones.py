@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
-from zslkit import backbones
-from zslkit.backbones import MapNetwork, Transform, load_backbone
 from zslkit.config import FeatureConfig
 from zslkit.errors import MissingWeights, UserError
+from zslkit.features import backbones
+from zslkit.features.backbones import MapNetwork, Transform, load_backbone
 
 
 def config(**changes: Any) -> FeatureConfig:
@@ -284,7 +284,7 @@ def test_a_photo_of_a_single_row_is_cropped_before_it_is_enlarged(monkeypatch: p
     asked: list[tuple[int, int]] = []
     resize = Image.Image.resize
     monkeypatch.setattr(Image.Image, "resize", lambda self, size, *rest: asked.append(size) or resize(self, size, *rest))
-    monkeypatch.setattr("zslkit.backbones.MOST_RESIZED", 100 * 64)
+    monkeypatch.setattr("zslkit.features.backbones.MOST_RESIZED", 100 * 64)
     np.testing.assert_allclose(transform.pixels(photo).astype(float), whole.astype(float), atol=1)
     assert asked[0][0] < 64 * 8
     transform.pixels(Image.new("RGB", (60_000, 1)))

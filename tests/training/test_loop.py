@@ -13,13 +13,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from zslkit import files
 from zslkit.errors import DataError, TrainingError
 from zslkit.model import GradientConfig, GradientModel, Task
-from zslkit.progress import Silent
 from zslkit.training import checkpoint
 from zslkit.training.loop import Loop
 from zslkit.training.sampling import batches
+from zslkit.utils import files
+from zslkit.utils.progress import Silent
 
 
 class Tiny(GradientModel):

@@ -13,15 +13,15 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from zslkit.backbones import Backbone, load_backbone
 from zslkit.config import FeatureConfig
-from zslkit.data.images import ArrayImages
 from zslkit.dataset import Dataset, Split
 from zslkit.errors import DataError, TrainingError
-from zslkit.progress import Silent
+from zslkit.features.backbones import Backbone, load_backbone
+from zslkit.readers.images import ArrayImages
 from zslkit.semantics import Semantics
 from zslkit.training import pretrain
 from zslkit.training.pretrain import trainval_weights
+from zslkit.utils.progress import Silent
 
 LABELS = np.repeat(np.arange(5), 6)  # classes 0, 1, 2 are seen
 SPLIT = Split(np.flatnonzero((LABELS < 3) & (np.arange(30) % 6 > 0)), np.arange(0, 18, 6), np.arange(18, 30))

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from zslkit.data.store import SCHEMA, FeatureStore, stored_dtype, to_stored
-from zslkit.progress import Silent
+from zslkit.features.store import SCHEMA, FeatureStore, stored_dtype, to_stored
 from zslkit.training import loop as loop_module
 from zslkit.training import resident as resident_module
 from zslkit.training.resident import Resident, free_memory, resident
 from zslkit.training.view import ArraySource, MapSource, PooledSource, View
+from zslkit.utils.progress import Silent
 
 CPU = torch.device("cpu")
 

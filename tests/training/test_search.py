@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from zslkit.errors import DataError, UserError
-from zslkit.search import AT_ONCE, LOST, Point, Search, Tried, in_turn
+from zslkit.training.search import AT_ONCE, LOST, Point, Search, Tried, in_turn
 
 GRID = {"a": (1, 2, 3, 4, 5, 6), "b": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)}
 

@@ -13,18 +13,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from zslkit import selection
 from zslkit.config import FeatureConfig, ProtocolConfig
 from zslkit.dataset import Dataset, Index, Split
 from zslkit.errors import DataError, OutOfMemory, TrainingError
 from zslkit.model import GradientConfig, GradientModel, Model, ModelConfig, Task, Trainer, TrainingView
-from zslkit.progress import Silent
 from zslkit.registry import Entry
-from zslkit.selection import Workshop
+from zslkit.runs.plan import make_plan
 from zslkit.semantics import Semantics
-from zslkit.settings import Plan, make_plan
-from zslkit.training import loop
-from zslkit.training.source import Inputs
+from zslkit.training import loop, selection
+from zslkit.training.inputs import Inputs
+from zslkit.training.plan import Plan
+from zslkit.training.selection import Workshop
+from zslkit.utils.progress import Silent
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from zslkit.backbones import load_backbone
 from zslkit.config import FeatureConfig, Input
-from zslkit.data.images import ArrayImages
 from zslkit.dataset import Dataset, Split
 from zslkit.errors import UserError
-from zslkit.progress import Silent
+from zslkit.features.backbones import load_backbone
+from zslkit.readers.images import ArrayImages
 from zslkit.semantics import Semantics
-from zslkit.training import source as subject
-from zslkit.training.source import Inputs, choose_input, prepare
+from zslkit.training import inputs as subject
+from zslkit.training.inputs import Inputs, choose_input, prepare
+from zslkit.utils.progress import Silent
 
 LABELS = np.array([0, 0, 1, 1, 2, 2])
 FEATURES = np.arange(12, dtype=np.float64).reshape(6, 2)

@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from zslkit.errors import DataError, TrainingError
-from zslkit.progress import Silent
 from zslkit.training import checkpoint
 from zslkit.training.loop import Loop
+from zslkit.utils.progress import Silent
 
 
 def loop(log: list[dict[str, Any]], path: Path | None = None) -> Loop:

@@ -32,17 +32,17 @@ from no_room import (
 from test_loop import Rows, tiny
 from torch import Tensor, nn
 
-from zslkit import ranks
 from zslkit.cli.failure import State, exit_code_of
 from zslkit.errors import TrainingError
 from zslkit.functional import whole_sum
 from zslkit.model import GradientModel, Task
-from zslkit.progress import Silent
 from zslkit.training import checkpoint
 from zslkit.training import resident as resident_module
 from zslkit.training.loop import Loop
 from zslkit.training.resident import Resident
 from zslkit.training.step import Step
+from zslkit.utils import distributed
+from zslkit.utils.progress import Silent
 
 
 @pytest.fixture(autouse=True)
@@ -275,7 +275,7 @@ def test_all_processes_take_the_way_of_the_one_with_the_least_room(monkeypatch: 
     step = Step(tiny(Small), CPU, "float32", told.append)
     step.agree()
     assert step.state() == {"parts": 1, "offloads": 0} and told == []
-    monkeypatch.setattr(ranks, "gathered", lambda work: [work(), {"parts": 4, "offloads": 0}, {"parts": 2, "offloads": 1}])
+    monkeypatch.setattr(distributed, "gathered", lambda work: [work(), {"parts": 4, "offloads": 0}, {"parts": 2, "offloads": 1}])
     step.agree()
     assert step.state() == {"parts": 4, "offloads": 1}
     (note,) = told
@@ -290,12 +290,12 @@ def test_sums_are_remembered_so_that_a_process_can_repeat_what_the_others_have_d
         return tensor + 100
 
     sums: list[Tensor] = []
-    with ranks.rehearsing(0, 2, 4, others):
+    with distributed.rehearsing(0, 2, 4, others):
         for count in (2, 3):
-            with ranks.remembering(sums):
-                given = [float(ranks.summed(torch.tensor(float(i)))) for i in range(count)]
+            with distributed.remembering(sums):
+                given = [float(distributed.summed(torch.tensor(float(i)))) for i in range(count)]
             assert given == [100.0, 101.0, 102.0][:count]
-        assert float(ranks.summed(torch.tensor(7.0))) == 107.0
+        assert float(distributed.summed(torch.tensor(7.0))) == 107.0
     assert exchanged == [0.0, 1.0, 2.0, 7.0]
 
 
@@ -310,7 +310,7 @@ def test_a_process_that_runs_out_of_memory_gives_the_others_each_sum_once() -> N
         model.room = room
         step = Step(model, CPU, "float32", lambda told: None)
         torch.manual_seed(5)
-        with ranks.rehearsing(1, 2, 6, lambda tensor, given=given: given.append(tensor) or tensor):  # type: ignore[misc]
+        with distributed.rehearsing(1, 2, 6, lambda tensor, given=given: given.append(tensor) or tensor):  # type: ignore[misc]
             step(x[3:], label[3:], 6)
         counts.append(len(given))
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))

@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from zslkit import __version__, ranks
+from zslkit import __version__
 from zslkit.cli import process
 from zslkit.cli.failure import State, exit_code_of, interrupted
 from zslkit.cli.lazy import LazyGroup
 from zslkit.cli.output import ReaderGone, flush
 from zslkit.errors import UserError
+from zslkit.utils import distributed
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("zslkit.cli.run:run", "Train and evaluate one model on one dataset."),
@@ -78,10 +79,10 @@ def _answer(state: State) -> int:
     try:
         if sys.stdout is None:
             raise UserError("Standard output is closed, so the result has nowhere to go; if nobody needs it, add: > /dev/null")
-        with contextlib.redirect_stdout(open(os.devnull, "w")) if ranks.bystander() else contextlib.nullcontext():
+        with contextlib.redirect_stdout(open(os.devnull, "w")) if distributed.bystander() else contextlib.nullcontext():
             # None lets click read them itself, which on Windows unfolds *.jpg.
             result = cli.main(None if state.own_process else state.arguments, prog_name="zslkit", standalone_mode=False, obj=state)
-        ranks.leave()
+        distributed.leave()
         flush()
         return result if isinstance(result, int) else 0
     except ReaderGone:

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from zslkit import lifeline
 from zslkit.cli.listing import DATASETS, MODELS, TRACKERS
 from zslkit.registry import BrokenPlugin, Entry
+from zslkit.utils import lifeline
 
 SECONDS = 300.0
 """How long one entry may take to load."""
@@ -59,7 +59,7 @@ def main(parent: str, group: str, name: str) -> None:
     verdict = Verdict()
     try:
         if group == MODELS.group:
-            import zslkit.library_state  # noqa: F401  # with it, what importing a model changes is found
+            import zslkit.utils.library_state  # noqa: F401  # with it, what importing a model changes is found
 
         next(r for r in (MODELS, DATASETS, TRACKERS) if r.group == group).load(name)
     except BrokenPlugin as error:

@@ -27,8 +27,8 @@ from zslkit.cli.spread import Spread
 from zslkit.errors import UserError
 
 if TYPE_CHECKING:
-    from zslkit.experiment import Result
-    from zslkit.results.runs import Run
+    from zslkit.runs.api import Result
+    from zslkit.runs.folders import Run
 
 
 class Shown(NamedTuple):
@@ -95,10 +95,9 @@ def compare(
         _print(found, [], form, shown, missing)
         return 0
     # Before any plugin runs, so that a run is held against what makes the tables of it as well.
-    import zslkit.as_papers_do
-    import zslkit.results.comparison
-    import zslkit.results.tables
-    import zslkit.verdicts  # noqa: F401
+    import zslkit.report.as_papers_do
+    import zslkit.report.comparison
+    import zslkit.report.significance  # noqa: F401
 
     find_trackers(options["trackers"])  # once, and not as a failure of each run
     results, failures = _run_all(models, dataset, seeds, state, spread, overrides=winning, **options)
@@ -111,7 +110,7 @@ def compare(
 def _run_all(
     models: Sequence[str], dataset: str, seeds: Sequence[int], state: State, spread: Spread, **options: Any
 ) -> tuple[list[Result], list[Failure]]:
-    from zslkit.progress import reporter_for
+    from zslkit.utils.progress import reporter_for
 
     jobs = [Job(model, seed, {"model": model, "dataset": dataset, "seed": seed, **options}) for model, seed in product(models, seeds)]
     mistaken = refused(jobs, state)
@@ -137,8 +136,8 @@ def _standing(
     models: Sequence[str], dataset: str, seeds: Sequence[int], options: Mapping[str, Any], winning: Mapping[str, Any]
 ) -> tuple[list[Run], list[tuple[str, int]]]:
     """The finished runs that are there, and which model and seed has none. Raises UserError if there is none at all."""
-    from zslkit.results.runs import find_runs
-    from zslkit.standing import other_source, standing, wanted
+    from zslkit.runs.find import other_source, standing, wanted
+    from zslkit.runs.folders import find_runs
 
     there = find_runs(options["out"], tell)
     choices = {name: options[name] for name in ("settings", "config", "preset")}
@@ -162,13 +161,13 @@ def _standing(
 def _print(
     results: Sequence[Result | Run], failures: Sequence[Failure], form: str, shown: Shown, missing: Sequence[tuple[str, int]] = ()
 ) -> None:
-    from zslkit.as_papers_do import with_rows_picked_on_test
-    from zslkit.results import tables
-    from zslkit.results.comparison import compare as compared
-    from zslkit.results.comparison import key_of
-    from zslkit.results.published import published
-    from zslkit.results.record import json_summary
-    from zslkit.verdicts import judged
+    from zslkit.record import json_summary
+    from zslkit.report import tables
+    from zslkit.report.as_papers_do import with_rows_picked_on_test
+    from zslkit.report.comparison import compare as compared
+    from zslkit.report.comparison import key_of
+    from zslkit.report.published import published
+    from zslkit.report.significance import judged
 
     records = [result.record for result in results]
     names = {record.dataset.published_as for record in records}
@@ -185,7 +184,7 @@ def _print(
     elif blocks and form == "terminal":
         print_table(tables.rich_table(blocks))
     elif blocks:
-        from zslkit.results import export
+        from zslkit.report import export
 
         write = {"markdown": tables.markdown, "latex": export.latex, "csv": export.as_csv}[form]
         echo(write(blocks).rstrip("\n"))

@@ -21,12 +21,12 @@ from zslkit.cli.output import print_columns, print_json
 def config(model: str, dataset: str, data_root: Path, settings: tuple[str, ...], as_json: bool, **chosen: Any) -> None:
     """What `zslkit run --model MODEL --dataset DATASET` would use, and where each value comes from."""
     find_names([model], dataset)
-    from zslkit import experiment
-    from zslkit.config_words import shown
-    from zslkit.layers import flat
+    from zslkit.config.merge import flat
+    from zslkit.config.wording import shown
+    from zslkit.runs import api
 
     file, preset = chosen.pop("config"), chosen.pop("preset")
-    resolved = experiment.resolve(
+    resolved = api.resolve(
         model, dataset, data_root=data_root, settings=settings, config=file, preset=preset, overrides=overrides(**chosen)
     )
     rows = [(key, value, resolved.origins.get(key, "default")) for key, value in flat(resolved.values).items()]

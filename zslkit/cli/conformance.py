@@ -31,10 +31,10 @@ def check(state: State, /, name: str | None, only: tuple[str, ...], skip: tuple[
     A check says nothing before those that it builds on pass. Exit code 1 if any fails.
     """
     entry = MODELS.find(name) if name is not None else None  # a name that nothing answers to costs no import
-    from zslkit.layers import parse_set
-    from zslkit.progress import reporter_for
+    from zslkit.config.merge import parse_set
     from zslkit.testing import check_model
     from zslkit.testing.conformance import chosen
+    from zslkit.utils.progress import reporter_for
 
     if entry is None or name is None:
         _print_checks(chosen(only, skip), as_json)

@@ -14,7 +14,7 @@ from pydantic_core import PydanticUndefined
 from zslkit.cli.listing import MODELS
 from zslkit.cli.output import echo, print_columns, print_json, printable
 from zslkit.config import Config, FeatureConfig, ProtocolConfig
-from zslkit.config_words import rule_of, shown, type_name
+from zslkit.config.wording import rule_of, shown, type_name
 from zslkit.model import ENCODER_KEYS, Model, brings_encoder
 from zslkit.registry import Entry
 

@@ -15,8 +15,8 @@ from zslkit.errors import DataError, UserError
 
 if TYPE_CHECKING:
     from zslkit.dataset import Dataset
-    from zslkit.difference import Flip, Outcome
-    from zslkit.results.runs import Run
+    from zslkit.report.difference import Flip, Outcome
+    from zslkit.runs.folders import Run
 
 SHOWN = 10
 """Classes and images that are shown; --json holds all."""
@@ -34,8 +34,8 @@ def diff(first: Path, second: Path, data_root: Path | None, sheet: Path | None, 
 
     The intervals are of B minus A over draws of the test images; they say nothing of seeds.
     """
-    from zslkit import difference
-    from zslkit.results.runs import load_run
+    from zslkit.report import difference
+    from zslkit.runs.folders import load_run
 
     if sheet is not None and (sheet.suffix.lower() != ".png" or not sheet.parent.is_dir() or sheet.is_dir()):
         raise UserError(f"--sheet {sheet} is no .png in a folder that exists; name a file like flips.png")
@@ -68,7 +68,7 @@ def diff(first: Path, second: Path, data_root: Path | None, sheet: Path | None, 
 
 def _dataset(run: Run, root: Path | None, sheet: Path | None) -> Dataset | None:
     """The images, if they are wanted or can be had; without --data-root and --sheet a dataset that is not there is no fault."""
-    from zslkit.difference import dataset_of
+    from zslkit.report.difference import dataset_of
 
     if root is None and sheet is None:
         return None
@@ -79,8 +79,8 @@ def _dataset(run: Run, root: Path | None, sheet: Path | None) -> Dataset | None:
 
 
 def _draw(dataset: Dataset, flips: Sequence[Flip], sheet: Path) -> None:
-    from zslkit.contact_sheet import MOST, save_sheet
-    from zslkit.difference import image_of
+    from zslkit.explain.contact_sheet import MOST, save_sheet
+    from zslkit.report.difference import image_of
 
     images = dataset.images
     assert images is not None

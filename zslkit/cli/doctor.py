@@ -31,7 +31,7 @@ def doctor(data_root: Path, quick: bool, as_json: bool) -> int:
 
     Exit code 1 if something does not work that must; a note is something that is missing or slow.
     """
-    from zslkit.progress import reporter_for
+    from zslkit.utils.progress import reporter_for
 
     reporter = reporter_for()
     found = [*machine.python(), *machine.packages()]
@@ -111,8 +111,8 @@ def _data(root: Path, sources: Sequence[tuple[str, DatasetSource]]) -> Iterator[
 
 
 def _disk(root: Path, sources: Sequence[tuple[str, DatasetSource]]) -> Iterator[Finding]:
-    from zslkit.data.cache import belongs, contents
-    from zslkit.files import cache_root
+    from zslkit.acquire.cache import belongs, contents
+    from zslkit.utils.files import cache_root
 
     cache = cache_root()
     held = contents(cache)
@@ -140,8 +140,8 @@ def _disk(root: Path, sources: Sequence[tuple[str, DatasetSource]]) -> Iterator[
 def _need(name: str, source: DatasetSource) -> tuple[int | None, str]:
     """Bytes of a dataset's store under its own defaults, and what they hold; None where counts or image size are not known."""
     from zslkit.config import FeatureConfig, build
-    from zslkit.data.needs import store_bytes
-    from zslkit.layers import Settings
+    from zslkit.config.merge import Settings
+    from zslkit.features.needs import store_bytes
 
     config = build(FeatureConfig, Settings(dict(source.defaults)), name)
     if "images" not in source.counts or config.size is None:

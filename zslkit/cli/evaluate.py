@@ -17,8 +17,8 @@ from zslkit.cli.present import FIGURES
 
 if TYPE_CHECKING:
     from zslkit.evaluation.catalog import Metric, Subject
-    from zslkit.results.badges import Badges
-    from zslkit.results.runs import Run
+    from zslkit.report.badges import Badges
+    from zslkit.runs.folders import Run
 
 TABLE = "confusion"
 """The metric that grows with the square of the classes: JSON holds it only by its own name."""
@@ -68,7 +68,7 @@ def evaluate(folders: tuple[Path, ...], gamma: float | None, metrics: str | None
 
 def _tell_apart(runs: Sequence[Run]) -> list[str]:
     """Say in which points runs that stand in one table must not be compared; runs of several datasets by dataset."""
-    from zslkit.results.setting import Setting, differing
+    from zslkit.report.comparability import Setting, differing
 
     said = differing([Setting.of(run.record) for run in runs])
     for sentence in said:
@@ -81,7 +81,7 @@ def _measured(folder: Path, gamma: float | None) -> tuple[Run, Subject]:
     from zslkit.evaluation.attributes import AttributeScores
     from zslkit.evaluation.catalog import Subject
     from zslkit.evaluation.sets import checked_sets
-    from zslkit.results.runs import load_run
+    from zslkit.runs.folders import load_run
 
     run = load_run(folder)
     scores = run.scores()
@@ -109,7 +109,7 @@ def _made(run: Run, own: bool) -> Badges:
     """How the figures were made. own: under a gamma of the user's."""
     from dataclasses import replace
 
-    from zslkit.results.badges import BY_HAND, badges_of
+    from zslkit.report.badges import BY_HAND, badges_of
 
     made = badges_of(run.record)
     return replace(made, calibration=BY_HAND) if own else made

@@ -15,9 +15,9 @@ from zslkit.errors import UserError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from zslkit.explanation import Explanation, Localisation
-    from zslkit.heatmaps import Block
-    from zslkit.reopen import Trained
+    from zslkit.explain.explanation import Explanation, Localisation
+    from zslkit.explain.heatmaps import Block
+    from zslkit.runs.load import Trained
 
 SHOWN = 2
 """Images of each test set that are explained if none is named."""
@@ -63,16 +63,16 @@ def explain(
     _check_out(out)
     # A shell's seed0-* matches the lock that lies beside the run folder too.
     files = tuple(file for file in files if file.name != f"{folder.name}.lock")
-    from zslkit import explanation
-    from zslkit.devices import choose_device
-    from zslkit.progress import reporter_for
-    from zslkit.reopen import reopen
+    from zslkit.explain import explanation
+    from zslkit.runs.load import reopen
+    from zslkit.utils.devices import choose_device
+    from zslkit.utils.progress import reporter_for
 
     trained = reopen(folder, data_root, choose_device(device), reporter_for())
     blocks = [] if localise and not files else _explained(trained, files, attributes, top)
     scored = explanation.localisation(trained) if localise else {}
     if blocks:
-        from zslkit import heatmaps
+        from zslkit.explain import heatmaps
 
         heatmaps.save(heatmaps.draw(blocks, trained.dataset.semantics.names), out)
     if as_json:
@@ -91,8 +91,8 @@ def _check_out(out: Path) -> None:
 
 
 def _explained(trained: Trained, files: tuple[Path, ...], attributes: tuple[str, ...] | None, top: int) -> list[Block]:
-    from zslkit.explanation import explain
-    from zslkit.heatmaps import Block
+    from zslkit.explain.explanation import explain
+    from zslkit.explain.heatmaps import Block
 
     if files:
         photos, names = trained.photos(files), [str(file) for file in files]
@@ -107,7 +107,7 @@ def _explained(trained: Trained, files: tuple[Path, ...], attributes: tuple[str,
 def _data(trained: Trained, blocks: list[Block], scored: dict[str, Localisation], out: Path) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from zslkit.explanation import as_data
+    from zslkit.explain.explanation import as_data
 
     names = trained.dataset.semantics.names
     return {

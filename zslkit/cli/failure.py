@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import click
 
-from zslkit import ranks, stops
 from zslkit.errors import ZslkitError
-from zslkit.files import disk_full, why
-from zslkit.printable import bounded, printable
+from zslkit.utils import distributed, stops
+from zslkit.utils.files import disk_full, why
+from zslkit.utils.printable import bounded, printable
 
 _telling = threading.Lock()
 
@@ -44,9 +44,9 @@ def tell(sentence: str) -> None:
 
     Of several processes, those that are not the first say who they are.
     """
-    if ranks.bystander() and not ranks.joined():
+    if distributed.bystander() and not distributed.joined():
         return  # up to there all go the same way, and the first one says the same
-    who = f"process {int(os.environ['RANK']) + 1} of {os.environ['WORLD_SIZE']}: " if ranks.bystander() else ""
+    who = f"process {int(os.environ['RANK']) + 1} of {os.environ['WORLD_SIZE']}: " if distributed.bystander() else ""
     with contextlib.suppress(BrokenPipeError):  # whoever read it has gone
         print(f"zslkit: {who}{bounded(printable(sentence))}", file=sys.stderr, flush=True)
 
@@ -77,7 +77,7 @@ def interrupted(signum: int, state: State) -> int:
     by = f" by {signal.Signals(signum).name}" if signum != signal.SIGINT else ""
     held = _telling.acquire(timeout=1)  # a second signal is told by a thread of its own, and ends the process after it
     try:
-        if not (state.stopped or state.launched or ranks.bystander()):
+        if not (state.stopped or state.launched or distributed.bystander()):
             state.stopped = True
             tell(f"Interrupted{by}{kept}")
     finally:

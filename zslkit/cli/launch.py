@@ -14,7 +14,7 @@ from zslkit.cli.failure import State, tell
 from zslkit.cli.output import lent_to_children
 from zslkit.cli.process import PARENT
 from zslkit.errors import UserError
-from zslkit.stops import SIGNALS, Stop
+from zslkit.utils.stops import SIGNALS, Stop
 
 
 def launch(processes: int, state: State) -> int:

@@ -13,7 +13,7 @@ import click
 from zslkit.cli.failure import State
 from zslkit.cli.output import apart
 from zslkit.errors import ZslkitError, did_you_mean
-from zslkit.stops import PluginExit, contained, no_way_out, told
+from zslkit.utils.stops import PluginExit, contained, no_way_out, told
 
 
 class LazyGroup(click.Group):

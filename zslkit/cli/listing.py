@@ -100,7 +100,7 @@ def _is_model(entry: Entry, loaded: Any) -> None:
 
 
 def _is_source(entry: Entry, loaded: Any) -> None:
-    from zslkit.data.catalog import check_source
+    from zslkit.datasets.catalog import check_source
 
     check_source(entry, loaded)
 
@@ -129,7 +129,7 @@ def find_trackers(names: Sequence[str]) -> None:
     Raises UnknownName, NameClash, BrokenPlugin, or UserError with the command that installs what is missing.
     """
     if names:
-        from zslkit import tracking
+        from zslkit.runs import tracking
 
         tracking.load(names)
 

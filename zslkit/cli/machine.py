@@ -122,7 +122,7 @@ def _computes(name: str) -> Finding:
 def _device_words(name: str) -> str:
     import torch
 
-    from zslkit.devices import cpu_gains_by_bfloat16
+    from zslkit.utils.devices import cpu_gains_by_bfloat16
 
     if name.startswith("cuda"):
         facts = torch.cuda.get_device_properties(name)
@@ -139,7 +139,7 @@ def timm_works() -> Iterator[Finding]:
     try:
         import timm
 
-        from zslkit.backbones import OFFLINE
+        from zslkit.features.backbones import OFFLINE
     except Exception as error:  # as above
         yield Finding("timm", "fault", f"cannot be imported: {error}", "Install timm again")
         return

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zslkit import ranks
 from zslkit.cli.failure import State, is_disk_full, sentence, tell_traceback
 from zslkit.cli.spread import Spread, answers
 from zslkit.cli.trials import tries_of
 from zslkit.errors import UserError
-from zslkit.seeds import MOST_SEED
+from zslkit.utils import distributed
+from zslkit.utils.seeds import MOST_SEED
 
 if TYPE_CHECKING:
-    from zslkit.experiment import Result
-    from zslkit.progress import Reporter
+    from zslkit.runs.api import Result
+    from zslkit.utils.progress import Reporter
 
 MOST = 1000
 """Seeds in one command; more is a slip of the fingers."""
@@ -76,7 +76,7 @@ def run_all(jobs: Sequence[Job], state: State, reporter: Reporter, spread: Sprea
 
     Raises what fills the disk, since that would stop every other run as well, and a mistake of the user's that concerns all.
     """
-    if ranks.launched():  # these processes share each run
+    if distributed.launched():  # these processes share each run
         if spread.asked:
             raise UserError(
                 "The processes of torchrun share one run at a time; leave --jobs and --backend away, or start zslkit without it"
@@ -94,7 +94,7 @@ def run_all(jobs: Sequence[Job], state: State, reporter: Reporter, spread: Sprea
 
 def _there(jobs: Sequence[Job], reporter: Reporter, alone: bool) -> dict[int, Result]:
     """Number of the job -> its run, of those that are finished. alone: the others are made in this process, which says itself why."""
-    from zslkit.experiment import Finder
+    from zslkit.runs.api import Finder
 
     finder = Finder()
     found: dict[int, Result] = {}
@@ -117,12 +117,12 @@ def _there(jobs: Sequence[Job], reporter: Reporter, alone: bool) -> dict[int, Re
 
 def refused(jobs: Sequence[Job], state: State) -> list[Failure]:
     """The jobs whose settings are wrong, found without data: to be told before another run has cost an hour."""
-    from zslkit import experiment
+    from zslkit.runs import api
 
     errors: dict[str, Exception] = {}
     for job in {job.name: job for job in jobs}.values():
         try:
-            experiment.resolve(**{key: job.arguments[key] for key in _SETTLED if key in job.arguments})
+            api.resolve(**{key: job.arguments[key] for key in _SETTLED if key in job.arguments})
         except Exception as error:  # a plugin may raise anything
             if state.debug:
                 tell_traceback(error)
@@ -142,17 +142,17 @@ def settled(results: list[tuple[Job, Result]], failures: list[Failure]) -> tuple
 
 
 def _one_by_one(jobs: Sequence[Job], state: State, reporter: Reporter, spread: Spread) -> tuple[list[tuple[Job, Result]], list[Failure]]:
-    from zslkit import experiment
+    from zslkit.runs import api
 
     results: list[tuple[Job, Result]] = []
     failures: list[Failure] = []
     for count, job in enumerate(jobs, start=1):
         reporter.note(f"{job} ({count} of {len(jobs)})")
         try:
-            made = experiment.run(**job.arguments, reporter=reporter, tries=tries_of(job.arguments, spread, state))
+            made = api.run(**job.arguments, reporter=reporter, tries=tries_of(job.arguments, spread, state))
             results.append((job, made))
         except Exception as error:
-            if is_disk_full(error) or ranks.several():  # another process may be left waiting for this one
+            if is_disk_full(error) or distributed.several():  # another process may be left waiting for this one
                 raise
             if state.debug:
                 tell_traceback(error)
@@ -164,9 +164,9 @@ def _one_by_one(jobs: Sequence[Job], state: State, reporter: Reporter, spread: S
 
 def _at_once(jobs: Sequence[Job], state: State, reporter: Reporter, spread: Spread) -> tuple[list[tuple[Job, Result]], list[Failure]]:
     """Several at a time, in other processes: one line for each that is done."""
-    from zslkit.experiment import Result
-    from zslkit.progress import duration
-    from zslkit.results.runs import load_run
+    from zslkit.runs.api import Result
+    from zslkit.runs.folders import load_run
+    from zslkit.utils.progress import duration
 
     results: dict[int, Result] = {}
     failures: dict[int, Failure] = {}

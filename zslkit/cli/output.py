@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from zslkit.printable import printable as printable
+from zslkit.utils.printable import printable as printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -15,11 +15,11 @@ from zslkit.cli.numbers import Whole
 from zslkit.cli.options import debug_option, json_option, run_data_option
 from zslkit.cli.output import aligned, printable, reader_there, results
 from zslkit.errors import DataError, UserError
-from zslkit.printable import escaped
+from zslkit.utils.printable import escaped
 
 if TYPE_CHECKING:
-    from zslkit.portable import Portable
-    from zslkit.prediction import Prediction
+    from zslkit.explain.prediction import Prediction
+    from zslkit.runs.load_portable import Portable
 
 
 @click.command()
@@ -60,11 +60,11 @@ def predict(
     """
     if output is not None and (output.is_dir() or not output.parent.is_dir()):
         raise UserError(f"--output {output} is a folder or lies in none that exists; name a file in a folder that is there")
-    from zslkit.devices import choose_device
-    from zslkit.portable import open_portable
-    from zslkit.prediction import images_of
-    from zslkit.prediction import predict as predicted
-    from zslkit.progress import reporter_for
+    from zslkit.explain.prediction import images_of
+    from zslkit.explain.prediction import predict as predicted
+    from zslkit.runs.load_portable import open_portable
+    from zslkit.utils.devices import choose_device
+    from zslkit.utils.progress import reporter_for
 
     # A shell's seed0-* matches the lock that lies beside the run folder too.
     reporter, own = reporter_for(), results()
@@ -98,7 +98,7 @@ def _opened(output: Path | None, own: TextIO) -> Iterator[TextIO]:
     if output is None:
         yield own
         return
-    from zslkit.files import replacing
+    from zslkit.utils.files import replacing
 
     with replacing(output) as beside, beside.open("w", encoding="utf-8", newline="") as stream:
         yield stream

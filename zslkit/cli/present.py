@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from zslkit.cli.output import aligned, echo, printable
-from zslkit.progress import duration
-from zslkit.results.record import FeatureInfo, ProtocolInfo, RunRecord
+from zslkit.record import FeatureInfo, ProtocolInfo, RunRecord
+from zslkit.utils.progress import duration
 
 FIGURES = ("T1", "U", "S", "H", "AUSUC")
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import NoReturn
 
-from zslkit import lifeline, stops
+from zslkit.utils import lifeline, stops
 
 PARENT = "ZSLKIT_PARENT"
 """Environment variable: the process that has started this one as a part of its command, by number."""

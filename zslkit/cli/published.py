@@ -19,13 +19,13 @@ def published(dataset: str | None, as_json: bool) -> None:
     A figure with a question mark is unconfirmed: no public source that prints it was found. Protocol, epoch, gamma and resolution are
     labels given here, read from the authors' program that is named or from the method as it is described; what neither tells is unknown.
     """
-    from zslkit.results.published import everything
+    from zslkit.report.published import everything
 
     rows = [entry for entry in everything() if dataset is None or entry.dataset == dataset]
     if dataset is not None and not rows:
         raise UnknownName("published result on a dataset named", dataset, {entry.dataset for entry in everything()})
     if as_json:
-        from zslkit.results.tables import published_data
+        from zslkit.report.tables import published_data
 
         print_json({"published": [published_data(entry) for entry in rows]})
         return

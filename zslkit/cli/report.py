@@ -69,7 +69,7 @@ def report(
         raise click.UsageError("--heat-maps needs the images: say where the data is with --data-root")
     from zslkit.page.gather import gather
     from zslkit.page.write import Pictures, check_target, write
-    from zslkit.progress import reporter_for
+    from zslkit.utils.progress import reporter_for
 
     check_target(target)
     gathered = gather(folders, out, datasets)

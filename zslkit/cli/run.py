@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from zslkit import ranks
 from zslkit.cli.failure import State, tell
 from zslkit.cli.listing import find_names, find_trackers
 from zslkit.cli.numbers import Whole
@@ -26,11 +25,12 @@ from zslkit.cli.output import print_json
 from zslkit.cli.spread import Spread
 from zslkit.cli.trials import check_search, tries_of
 from zslkit.errors import UserError
-from zslkit.seeds import MOST_SEED
+from zslkit.utils import distributed
+from zslkit.utils.seeds import MOST_SEED
 
 if TYPE_CHECKING:
-    from zslkit.experiment import Result
-    from zslkit.results.runs import Run
+    from zslkit.runs.api import Result
+    from zslkit.runs.folders import Run
 
 
 @click.command()
@@ -79,14 +79,14 @@ def run(
         _show(_standing(model, dataset, seed, out, given), as_json, reused=True)
         return 0
     spread = Spread(jobs, backend, scheduler)
-    if processes is not None and processes > 1 and not ranks.launched():
+    if processes is not None and processes > 1 and not distributed.launched():
         if spread.asked:
             raise click.UsageError("--processes share one training, and --jobs and --backend spread a search; choose one of them")
         from zslkit.cli.launch import launch
 
         return launch(processes, state)
-    from zslkit import experiment
-    from zslkit.progress import reporter_for
+    from zslkit.runs import api
+    from zslkit.utils.progress import reporter_for
 
     state.resumes = True
     arguments: dict[str, Any] = {
@@ -108,15 +108,15 @@ def run(
     find_trackers(trackers)
     if spread.asked:
         check_search(arguments)
-    result = experiment.run(**arguments, reporter=reporter_for(), tries=tries_of(arguments, spread, state))
+    result = api.run(**arguments, reporter=reporter_for(), tries=tries_of(arguments, spread, state))
     _show(result, as_json, result.reused)
     return 0
 
 
 def _standing(model: str, dataset: str, seed: int, out: Path, choices: Mapping[str, Any]) -> Run:
     """The newest run that is there. Raises UserError if there is none."""
-    from zslkit.results.runs import find_runs
-    from zslkit.standing import other_source, standing, wanted
+    from zslkit.runs.find import other_source, standing, wanted
+    from zslkit.runs.folders import find_runs
 
     looked_for = wanted(model, dataset, **choices)
     found = standing(find_runs(out, tell), looked_for, seed)
@@ -131,7 +131,7 @@ def _standing(model: str, dataset: str, seed: int, out: Path, choices: Mapping[s
 
 def _show(made: Run | Result, as_json: bool, reused: bool) -> None:
     if as_json:
-        from zslkit.results.record import json_summary
+        from zslkit.record import json_summary
 
         print_json(json_summary(made.record, made.folder))
     else:

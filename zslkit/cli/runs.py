@@ -14,7 +14,7 @@ from zslkit.cli.output import echo, print_columns, print_json, printable
 from zslkit.errors import UnknownName, UserError
 
 if TYPE_CHECKING:
-    from zslkit.results.shelf import Item
+    from zslkit.runs.inventory import Item
 
 
 @click.command()
@@ -47,10 +47,10 @@ def runs(
     if not folders:
         _list(out, models, datasets, tag, as_json)
         return 0
-    from zslkit.results import shelf
+    from zslkit.runs import inventory
 
     items = [
-        shelf.item_at(folder, out) for folder in dict.fromkeys(folders)
+        inventory.item_at(folder, out) for folder in dict.fromkeys(folders)
     ]  # a mistake in the last one is told before the first is touched
     if remove:
         return _remove(items, yes, as_json)
@@ -72,7 +72,7 @@ def _check(folders: Sequence[Path], filtered: bool, tag: str | None, untag: str 
 
 
 def _list(out: Path, models: Sequence[str], datasets: Sequence[str], tag: str | None, as_json: bool) -> None:
-    from zslkit.results.shelf import clear_left, contents
+    from zslkit.runs.inventory import clear_left, contents
 
     unread: list[str] = []
     items = contents(out, unread.append)
@@ -110,7 +110,7 @@ def _print(items: Sequence[Item], as_json: bool, unread: Sequence[str] = ()) -> 
 
 
 def _cells(item: Item) -> tuple[str, ...]:
-    from zslkit.results.badges import badges_of
+    from zslkit.report.badges import badges_of
 
     record = item.run.record if item.run else None
     made = ", ".join(badges_of(record).words) if record else "-"
@@ -119,7 +119,7 @@ def _cells(item: Item) -> tuple[str, ...]:
 
 
 def _data(item: Item) -> dict[str, Any]:
-    from zslkit.results.badges import badges_of
+    from zslkit.report.badges import badges_of
 
     record = item.run.record if item.run else None
     return {
@@ -139,7 +139,7 @@ def _data(item: Item) -> dict[str, Any]:
 def _tagged(item: Item, tag: str | None, untag: str | None) -> Item:
     from dataclasses import replace
 
-    from zslkit.results.tags import change_tags
+    from zslkit.runs.tags import change_tags
 
     if item.run is None:
         raise UserError(f"{item.folder} is {item.state}, and only finished runs have tags; list them with `zslkit runs`")
@@ -147,7 +147,7 @@ def _tagged(item: Item, tag: str | None, untag: str | None) -> Item:
 
 
 def _remove(items: Sequence[Item], yes: bool, as_json: bool) -> int:
-    from zslkit.results import shelf
+    from zslkit.runs import inventory
 
     if not yes:
         names = ", ".join(str(item.folder) for item in items)
@@ -156,7 +156,7 @@ def _remove(items: Sequence[Item], yes: bool, as_json: bool) -> int:
     kept: list[tuple[Item, str]] = []
     for item in items:
         try:
-            shelf.remove(item)
+            inventory.remove(item)
             gone.append(item)
         except UserError as error:
             kept.append((item, str(error)))

@@ -27,8 +27,8 @@ import click
 from zslkit import __version__
 from zslkit.cli.worker import BEGUN, Answer, Order, Site, make, this_process
 from zslkit.errors import UserError, ZslkitError
-from zslkit.files import cache_root, clear, marked
-from zslkit.stops import Stop, received
+from zslkit.utils.files import cache_root, clear, marked
+from zslkit.utils.stops import Stop, received
 
 CONNECT = 15
 """Seconds that a scheduler may take to answer."""
@@ -144,7 +144,7 @@ def _site(arguments: Sequence[Mapping[str, Any]], spread: Spread, debug: bool, o
     threads = int(said) if said.isdecimal() and int(said) else max(1, joblib.cpu_count() // workers)
     listing = None if local or not data.is_dir() else (str(data), tuple(sorted(os.listdir(data))))
     with ExitStack() as stack:
-        # Named so that the next command removes what a killed one leaves (zslkit.files.clear).
+        # Named so that the next command removes what a killed one leaves (zslkit.utils.files.clear).
         name = f".jobs-{uuid.uuid4().hex[:12]}.{stack.enter_context(marked())}.new"
         homes = [place / name for place in places]
         for home in homes:

@@ -61,11 +61,11 @@ def study(
 
     Writes a table (Markdown, JSON) and, if the study asks for one, a plot.
     """
-    from zslkit import experiment
-    from zslkit import study_report as report
-    from zslkit.layers import parse_set
-    from zslkit.progress import reporter_for
-    from zslkit.study import line, read_study, variants
+    from zslkit.config.merge import parse_set
+    from zslkit.report import study_report as report
+    from zslkit.report.study import line, read_study, variants
+    from zslkit.runs import api
+    from zslkit.utils.progress import reporter_for
 
     spread = Spread(**spreading)
     plan = read_study(file)
@@ -76,7 +76,7 @@ def study(
     common: dict[str, Any] = {"data_root": data_root, "preset": plan.preset}
     find_trackers(trackers)
     for variant in chosen:  # a mistake in the last one is told before the first has cost an hour
-        experiment.resolve(plan.model, plan.dataset, overrides=variant.settings, **common)
+        api.resolve(plan.model, plan.dataset, overrides=variant.settings, **common)
     how = {"device": device, "deterministic": deterministic, "out": out, "trackers": trackers, "reuse_changed": reuse_changed}
     shared = {"model": plan.model, "dataset": plan.dataset, **how, **common}
     # Two values may be written alike in a label, so a job belongs to its variant by its settings.

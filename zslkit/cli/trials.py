@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from zslkit import ranks
 from zslkit.cli.failure import State
 from zslkit.cli.spread import Spread, answers
 from zslkit.errors import UserError
+from zslkit.utils import distributed
 
 if TYPE_CHECKING:
-    from zslkit.search import Point, Tried, Tries
+    from zslkit.training.search import Point, Tried, Tries
 
 
 def tries_of(arguments: Mapping[str, Any], spread: Spread, state: State) -> Tries | None:
@@ -21,14 +21,14 @@ def tries_of(arguments: Mapping[str, Any], spread: Spread, state: State) -> Trie
 
     arguments: those of the run, plain data all of them.
     """
-    if ranks.launched() or (spread.backend == "local" and spread.processes(str(arguments["device"])) == 1):
+    if distributed.launched() or (spread.backend == "local" and spread.processes(str(arguments["device"])) == 1):
         return None
     return lambda points: _tried(points, arguments, spread, state)
 
 
 def check_search(arguments: Mapping[str, Any]) -> None:
     """Raises UserError if the run searches nothing, so that there is nothing to spread."""
-    from zslkit.settings import make_plan
+    from zslkit.runs.plan import make_plan
 
     plan = make_plan(arguments["model"], arguments["dataset"], **{k: arguments[k] for k in ("settings", "config", "preset", "overrides")})
     if not (plan.protocol.tune and plan.kind.search):
@@ -40,7 +40,7 @@ def check_search(arguments: Mapping[str, Any]) -> None:
 
 def _tried(points: Sequence[Point], arguments: Mapping[str, Any], spread: Spread, state: State) -> Iterator[tuple[int, Tried]]:
     """Raises the error of the first point that fails for another reason than its training."""
-    from zslkit.search import Tried
+    from zslkit.training.search import Tried
 
     with closing(answers([arguments] * len(points), spread, state.debug, points)) as coming:
         for answer in coming:

@@ -21,14 +21,15 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from zslkit import __version__, lifeline
+from zslkit import __version__
 from zslkit.cli.failure import State, is_disk_full, sentence
 from zslkit.errors import UserError, ZslkitError
-from zslkit.progress import Silent
-from zslkit.stops import Stop, listen, no_way_out
+from zslkit.utils import lifeline
+from zslkit.utils.progress import Silent
+from zslkit.utils.stops import Stop, listen, no_way_out
 
 if TYPE_CHECKING:
-    from zslkit.selection import Workshop
+    from zslkit.training.selection import Workshop
 
 PATIENCE = 15.0
 """Seconds that a new file may take to be seen through a network file system."""
@@ -48,7 +49,7 @@ class Site:
     """What all runs of one command share.
 
     markers: files that the command made and every worker must see; the first is gone when the command is. listing: the data folder, and the
-    names in it. cache: as in zslkit.files. threads: of each run; None: as the worker has it. devices: CUDA devices that the local
+    names in it. cache: as in zslkit.utils.files. threads: of each run; None: as the worker has it. devices: CUDA devices that the local
     workers, at most `workers`, share out; 0: as --device says. command: the process that must not make a run itself; "": it may.
     parent: the process that has started the workers and must not be outlived by them; 0: another has.
     command_threads: those of the command, where it makes the run whose search this is.
@@ -69,7 +70,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Order:
-    """One run, or one point of its search. arguments: keywords of zslkit.experiment.run, plain data all of them."""
+    """One run, or one point of its search. arguments: keywords of zslkit.runs.api.run, plain data all of them."""
 
     number: int
     arguments: Mapping[str, Any]
@@ -185,7 +186,7 @@ def _apart(who: str, folder: Path) -> str:
 
 
 def _done(order: Order) -> Answer:
-    from zslkit import experiment
+    from zslkit.runs import api
 
     site, arguments = order.site, dict(order.arguments)
     if site.devices:
@@ -195,13 +196,14 @@ def _done(order: Order) -> Answer:
         if order.point is not None:
             return _tried(order.number, order.point, arguments, site, reporter)
         _take_threads(site.threads)
-        result = experiment.run(**arguments, reporter=reporter)
+        result = api.run(**arguments, reporter=reporter)
     return Answer(order.number, str(result.folder.relative_to(arguments["out"])), result.reused)
 
 
 def _tried(number: int, point: Mapping[str, Any], arguments: Mapping[str, Any], site: Site, reporter: Wanted) -> Answer:
-    from zslkit import library_state, selection
-    from zslkit.determinism import deterministic
+    from zslkit.training import selection
+    from zslkit.utils import library_state
+    from zslkit.utils.determinism import deterministic
 
     workshop = _workshop(arguments, site, reporter)
     with deterministic(arguments.get("deterministic", False)), library_state.held(str(arguments["model"])):
@@ -211,7 +213,7 @@ def _tried(number: int, point: Mapping[str, Any], arguments: Mapping[str, Any], 
 
 def _workshop(arguments: Mapping[str, Any], site: Site, reporter: Wanted) -> Workshop:
     """Where the points of this command's search are tried, opened once."""
-    from zslkit import experiment
+    from zslkit.runs import api
 
     marker = site.markers[0]
     if marker not in _OPEN:
@@ -222,7 +224,7 @@ def _workshop(arguments: Mapping[str, Any], site: Site, reporter: Wanted) -> Wor
         folder.mkdir()
         choices = {k: v for k, v in arguments.items() if k not in _OF_RUNS}
         own = _take_threads(site.command_threads)  # a backbone trained on trainval is told apart by them, and the command's is there
-        _OPEN[marker] = experiment.workshop(folder, **choices, reporter=reporter)
+        _OPEN[marker] = api.workshop(folder, **choices, reporter=reporter)
         _take_threads(site.threads or own)
     return _OPEN[marker]
 

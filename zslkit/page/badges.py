@@ -1,9 +1,9 @@
-"""A row's marks on the page: those of zslkit.results.badges, without what its block's title says already."""
+"""A row's marks on the page: those of zslkit.report.badges, without what its block's title says already."""
 
 from __future__ import annotations
 
-from zslkit.results.badges import KINDS, Badge, Badges
-from zslkit.results.setting import Setting
+from zslkit.report.badges import KINDS, Badge, Badges
+from zslkit.report.comparability import Setting
 
 __all__ = ["KINDS", "Badge", "marks_of"]
 

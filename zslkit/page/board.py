@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from zslkit.page.badges import Badge, marks_of
 from zslkit.page.scale import Scale
-from zslkit.results.comparison import COSTS, Block, Row
-from zslkit.results.published import Published
-from zslkit.results.tables import Cell, grid, how_published
+from zslkit.report.comparison import COSTS, Block, Row
+from zslkit.report.published import Published
+from zslkit.report.tables import Cell, grid, how_published
 
 ASCENDING = ("model", "parameters", "training", "peak memory")
 """Columns whose best is the least; they are sorted upwards first."""

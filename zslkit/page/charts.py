@@ -15,11 +15,11 @@ from zslkit.evaluation.metrics import Curve
 from zslkit.evaluation.sets import checked_sets
 from zslkit.page.board import Board, Line
 from zslkit.page.scale import Scale
-from zslkit.results.comparison import Block
-from zslkit.results.runs import Run
-from zslkit.results.sampling import pair_said
-from zslkit.results.tables import seconds_words
-from zslkit.verdicts import row_names
+from zslkit.report.comparison import Block
+from zslkit.report.sampling import pair_said
+from zslkit.report.significance import row_names
+from zslkit.report.tables import seconds_words
+from zslkit.runs.folders import Run
 
 WIDTH, HEIGHT = 440, 380
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 14, 42

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from zslkit.config.merge import flat
 from zslkit.errors import DataError
-from zslkit.layers import flat
 from zslkit.page.board import Line
-from zslkit.results.comparison import METRICS, Stat
-from zslkit.results.record import PICKED, RunRecord
-from zslkit.results.runs import Run
-from zslkit.results.source import combined
-from zslkit.results.tags import read_tags
+from zslkit.record import PICKED, RunRecord
+from zslkit.report.comparison import METRICS, Stat
+from zslkit.runs.folders import Run
+from zslkit.runs.source import combined
+from zslkit.runs.tags import read_tags
 
 
 @dataclass(frozen=True)

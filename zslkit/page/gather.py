@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zslkit.as_papers_do import with_rows_picked_on_test
 from zslkit.errors import UnknownName, UserError
-from zslkit.results.comparison import Block, compare, key_of
-from zslkit.results.published import published
-from zslkit.results.runs import Run, load_run
-from zslkit.results.shelf import contents
-from zslkit.verdicts import judged
+from zslkit.report.as_papers_do import with_rows_picked_on_test
+from zslkit.report.comparison import Block, compare, key_of
+from zslkit.report.published import published
+from zslkit.report.significance import judged
+from zslkit.runs.folders import Run, load_run
+from zslkit.runs.inventory import contents
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from zslkit.page.badges import Badge, marks_of
 from zslkit.page.board import Line
-from zslkit.results.comparison import METRICS, Block, PickedOnTest
-from zslkit.results.tables import ON_TEST_TITLE, on_test_grid, on_test_notes, signed, with_gamma
+from zslkit.report.comparison import METRICS, Block, PickedOnTest
+from zslkit.report.tables import ON_TEST_TITLE, on_test_grid, on_test_notes, signed, with_gamma
 
 OPTIMISTIC = Badge("no-result", "no result", "Picked on the test sets: not comparable with any row that was not.")
 """The mark of every such row."""

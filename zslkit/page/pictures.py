@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from zslkit.errors import DataError, UserError
 from zslkit.evaluation.sets import checked_sets
 from zslkit.page.board import Line
-from zslkit.results.runs import Run
+from zslkit.runs.folders import Run
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from zslkit.dataset import Dataset
-    from zslkit.progress import Reporter
-    from zslkit.reopen import Trained
+    from zslkit.runs.load import Trained
+    from zslkit.utils.progress import Reporter
 
 FOLDER = "images"
 SIDE = 200
@@ -106,7 +106,7 @@ def mistakes(run: Run, dataset: Dataset, count: int, album: Album) -> tuple[list
     Those by which the answer stands farthest above the true class, each true class once, half of them unseen where there are
     enough. Raises DataError if the scores or an image cannot be read.
     """
-    from zslkit.difference import image_of
+    from zslkit.report.difference import image_of
 
     scores = run.scores()
     if scores.classes != dataset.classes:
@@ -139,7 +139,7 @@ def mistakes(run: Run, dataset: Dataset, count: int, album: Album) -> tuple[list
 
 def looks(trained: Trained, count: int, album: Album) -> list[Look]:
     """Where the model looked in `count` test images, of both sets in turn. Raises UserError for one that offers no attention."""
-    from zslkit.explanation import explain
+    from zslkit.explain.explanation import explain
 
     both = trained.some_test_images((count + 1) // 2)
     middle = (len(both) + 1) // 2
@@ -193,7 +193,7 @@ def galleries(
 
 
 def _mistakes(run: Run, root: Path, count: int, album: Album) -> tuple[list[Mistake], int]:
-    from zslkit.difference import dataset_of
+    from zslkit.report.difference import dataset_of
 
     dataset = dataset_of(run, root)
     if dataset.images is None:
@@ -204,7 +204,7 @@ def _mistakes(run: Run, root: Path, count: int, album: Album) -> tuple[list[Mist
 def _attends(run: Run) -> bool:
     """Whether the model has a method `attention` of its own; reopening one that has none would cost its features for nothing."""
     from zslkit.model import Model
-    from zslkit.settings import MODELS
+    from zslkit.training.plan import MODELS
 
     said = run.record.model
     kind = MODELS.load(f"{said.distribution}:{said.name}")[1]
@@ -212,8 +212,8 @@ def _attends(run: Run) -> bool:
 
 
 def _looks(run: Run, root: Path, count: int, album: Album, device: str, reporter: Reporter) -> list[Look]:
-    from zslkit.devices import choose_device
-    from zslkit.reopen import reopen
+    from zslkit.runs.load import reopen
+    from zslkit.utils.devices import choose_device
 
     return looks(reopen(run.folder, root, choose_device(device), reporter), count, album)
 
@@ -228,7 +228,7 @@ def _over(photo: NDArray[np.uint8], values: NDArray[np.float32]) -> Image:
     """A map laid over the photo, from its least (dark) to its greatest value (bright)."""
     from matplotlib import colormaps
 
-    from zslkit.heatmaps import upsampled
+    from zslkit.explain.heatmaps import upsampled
 
     colours: Any = colormaps["inferno"](upsampled(values, *photo.shape[:2]))[..., :3]
     return _image(((1 - OPACITY) * photo + OPACITY * 255 * colours).round().astype(np.uint8))

@@ -22,11 +22,11 @@ from zslkit.page.details import Details
 from zslkit.page.on_test import OnTest
 from zslkit.page.pictures import Gallery
 from zslkit.page.training import Course
-from zslkit.results.comparison import METRICS, Block
-from zslkit.results.runs import Run
-from zslkit.results.sampling import said
-from zslkit.results.tables import as_json, plain, remarks
-from zslkit.verdicts import row_names
+from zslkit.report.comparison import METRICS, Block
+from zslkit.report.sampling import said
+from zslkit.report.significance import row_names
+from zslkit.report.tables import as_json, plain, remarks
+from zslkit.runs.folders import Run
 
 GENERATOR = '<meta name="generator" content="zslkit report">'
 SCRIPTS = ("board.js", "marks.js", "classes.js")

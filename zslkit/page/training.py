@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zslkit.files import NotPermitted, check_permitted, parse_json, read_small
 from zslkit.page.board import Line
 from zslkit.page.scale import Scale
-from zslkit.results.runs import LOG, Run
+from zslkit.runs.folders import LOG, Run
+from zslkit.utils.files import NotPermitted, check_permitted, parse_json, read_small
 
 WIDTH, HEIGHT = 260, 150
 LEFT, RIGHT, TOP, BOTTOM = 40, 8, 10, 22

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zslkit.errors import UserError, ZslkitError
-from zslkit.files import recover, replacing_folder, why
 from zslkit.page.board import board
 from zslkit.page.charts import curves, pairings, per_class, scatter
 from zslkit.page.details import details
@@ -17,9 +16,10 @@ from zslkit.page.on_test import on_test
 from zslkit.page.pictures import FOLDER, Album, Gallery, galleries
 from zslkit.page.render import GENERATOR, Section, page
 from zslkit.page.training import courses
-from zslkit.progress import Reporter, Silent
-from zslkit.results.comparison import Block
-from zslkit.results.runs import Run
+from zslkit.report.comparison import Block
+from zslkit.runs.folders import Run
+from zslkit.utils.files import recover, replacing_folder, why
+from zslkit.utils.progress import Reporter, Silent
 
 INDEX, DATA = "index.html", "report.json"
 _PICTURE = re.compile(r"\d{4,}\.jpg")

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from zslkit.errors import TrainingError
-from zslkit.scoring import SCORE_BATCH, answer, attribute_batches
 from zslkit.testing.bench import CPU, Bench, difference, state_of
 from zslkit.testing.check import Failed, Skipped, check
 from zslkit.testing.declared import declared_inputs
 from zslkit.testing.shared import changes, plain_state
+from zslkit.training.scoring import SCORE_BATCH, answer, attribute_batches
 
 RTOL, ATOL = 1e-4, 1e-5
 """How far scores may differ by the order of floating-point sums: relative, and as a share of the largest score."""

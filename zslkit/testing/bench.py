@@ -13,21 +13,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-import zslkit.experiment  # noqa: F401  # so that all that measures a run is there before a model is tried, and seen if it is changed
-from zslkit.backbones import Backbone
+import zslkit.runs.api  # noqa: F401  # so that all that measures a run is there before a model is tried, and seen if it is changed
 from zslkit.config import Config, Input, TrainConfig, build
+from zslkit.config.merge import Layer, merge, nested
 from zslkit.dataset import Dataset, Index
 from zslkit.errors import UserError
-from zslkit.fitting import fit, make_model, score
-from zslkit.layers import Layer, merge, nested
-from zslkit.library_state import State
+from zslkit.features.backbones import Backbone
 from zslkit.model import GradientModel, Model, ModelConfig
-from zslkit.progress import Silent
 from zslkit.testing.check import Failed
 from zslkit.testing.shared import shared_state
 from zslkit.testing.tiny import tiny_dataset, tiny_inputs
+from zslkit.training.fit import fit, make_model, score
+from zslkit.training.inputs import Inputs
 from zslkit.training.loop import Observer
-from zslkit.training.source import Inputs
+from zslkit.utils.library_state import State
+from zslkit.utils.progress import Silent
 
 CPU = torch.device("cpu")
 SHORT, LONG = 2, 20
@@ -153,7 +153,7 @@ class Bench:
         return self._trained[seed, kind]
 
     def scores(self, trained: Trained, index: Index | None = None) -> NDArray[np.float32]:
-        """Scores (N, C) of images by index, by default of both test sets. Raises what zslkit.fitting.score raises."""
+        """Scores (N, C) of images by index, by default of both test sets. Raises what zslkit.training.fit.score raises."""
         return self.score(trained.model, trained.inputs, index)
 
     def score(self, model: Model, inputs: Inputs, index: Index | None = None) -> NDArray[np.float32]:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from zslkit.errors import UnknownName, ZslkitError, did_you_mean
 from zslkit.model import Model
-from zslkit.progress import Reporter, Silent
-from zslkit.settings import MODELS
-from zslkit.stops import is_stop, told
 from zslkit.testing import answers, declared, honesty, sharing, training
 from zslkit.testing.bench import Bench
 from zslkit.testing.check import Check, ConformanceError, Failed, Result, Skipped, check
 from zslkit.testing.shared import generators_kept
+from zslkit.training.plan import MODELS
+from zslkit.utils.progress import Reporter, Silent
+from zslkit.utils.stops import is_stop, told
 
 if TYPE_CHECKING:
     import pytest

@@ -7,8 +7,8 @@ from typing import get_args
 import torch
 
 from zslkit.config import build, known_keys
+from zslkit.config.merge import Settings
 from zslkit.errors import UserError, did_you_mean
-from zslkit.layers import Settings
 from zslkit.model import CONTRACT, TrainProtocol, check_model
 from zslkit.testing.bench import Bench
 from zslkit.testing.check import Failed, check

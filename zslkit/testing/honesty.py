@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zslkit import library_state
 from zslkit.dataset import Dataset, Index
 from zslkit.errors import ModelFault, ZslkitError
 from zslkit.testing.bench import Bench, difference
@@ -18,6 +17,7 @@ from zslkit.testing.check import Failed, check
 from zslkit.testing.shared import changes, shared_state
 from zslkit.testing.training import same_seed_same_model
 from zslkit.training.view import Source
+from zslkit.utils import library_state
 
 
 @check(

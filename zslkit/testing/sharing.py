@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zslkit import ranks
 from zslkit.model import GradientModel
 from zslkit.testing.answers import scores_of_each_image
 from zslkit.testing.bench import Bench
 from zslkit.testing.check import Failed, Skipped, check
+from zslkit.utils import distributed
 
 BATCH, PROCESSES = 7, 2
 """Images and processes of the rehearsal: one has three images and the other four."""
@@ -62,8 +62,8 @@ def _rehearsed(model: GradientModel, x: Tensor, label: Tensor) -> dict[str, floa
         now: list[list[Tensor]] = []
         for number in range(PROCESSES):
             meeting = _Meeting([told[other] for other in range(PROCESSES) if other != number])
-            with ranks.rehearsing(number, PROCESSES, len(x), meeting):
-                part = ranks.share(len(x))
+            with distributed.rehearsing(number, PROCESSES, len(x), meeting):
+                part = distributed.share(len(x))
                 for name, value in _terms(model, x[part], label[part]).items():
                     terms[name] = terms.get(name, 0.0) + len(x[part]) / len(x) * value
             now.append(meeting.mine)

@@ -16,15 +16,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from zslkit.backbones import Backbone, Transform
 from zslkit.config import Input
-from zslkit.data.extract import ImageInputs
-from zslkit.data.images import ArrayImages
 from zslkit.dataset import Dataset, Split
-from zslkit.fitting import make_task
+from zslkit.features.backbones import Backbone, Transform
+from zslkit.features.extract import ImageInputs
 from zslkit.model import ModelConfig, Task
+from zslkit.readers.images import ArrayImages
 from zslkit.semantics import Semantics
-from zslkit.training.source import Inputs
+from zslkit.training.fit import make_task
+from zslkit.training.inputs import Inputs
 from zslkit.training.view import ArraySource
 
 GROUPS = {

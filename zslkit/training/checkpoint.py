@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from zslkit.errors import DataError
-from zslkit.files import check_permitted, need_plain, replacing
+from zslkit.utils.files import check_permitted, need_plain, replacing
 
 
 def save(path: Path, state: dict[str, Any]) -> None:

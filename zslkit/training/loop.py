@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
-from zslkit import ranks
 from zslkit.config import TrainConfig
 from zslkit.errors import DataError, TrainingError
 from zslkit.model import GradientModel, Kept, TrainingView
-from zslkit.progress import Phase, Reporter
 from zslkit.training import checkpoint
 from zslkit.training.resident import Resident, resident
 from zslkit.training.sampling import batches
 from zslkit.training.shared import add_up, from_first, shares
 from zslkit.training.stage import Stage
 from zslkit.training.step import Step
+from zslkit.utils import distributed
+from zslkit.utils.progress import Phase, Reporter
 
 CHECKPOINT_SHARE = 0.05
 """Of the time, what writing checkpoints may take: a small model is saved after every epoch, a large one less often."""
@@ -119,7 +119,7 @@ class Loop:
                 self.log(epoch=epoch + 1, seconds=round(time.monotonic() - began, 3), **terms)
                 stop = self._observer.after_epoch(epoch + 1, model) if self._observer else False
                 last = stop or epoch + 1 == config.epochs
-                if path is not None and ranks.first() and (last or cost <= CHECKPOINT_SHARE * (time.monotonic() - saved)):
+                if path is not None and distributed.first() and (last or cost <= CHECKPOINT_SHARE * (time.monotonic() - saved)):
                     writing = time.monotonic()
                     self._save(path, model, optimizer, step, epoch + 1)
                     saved = time.monotonic()
@@ -140,7 +140,7 @@ class Loop:
     ) -> dict[str, float]:
         # Randomness inside a step (dropout, say) depends on seed and epoch alone, so a resumed run repeats it. Processes that share
         # batches draw apart: else an image of one would get the mask of an image of another.
-        torch.manual_seed(int(np.random.default_rng([self.seed, epoch, 1, *ranks.apart()]).integers(2**62)))
+        torch.manual_seed(int(np.random.default_rng([self.seed, epoch, 1, *distributed.apart()]).integers(2**62)))
         model.train()
         for group, name in zip(optimizer.param_groups, groups, strict=True):
             group["lr"] = model.learning_rate(epoch, name)

@@ -15,16 +15,15 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from zslkit.backbones import Backbone, MapNetwork
-from zslkit.data.cache_marks import MADE
-from zslkit.data.extract import ImageInputs
-from zslkit.data.store import cache_root, images_digest
 from zslkit.dataset import Dataset
 from zslkit.errors import DataError, TrainingError
-from zslkit.files import replacing
-from zslkit.locks import acquired
-from zslkit.progress import Reporter
+from zslkit.features.backbones import Backbone, MapNetwork
+from zslkit.features.extract import ImageInputs
+from zslkit.features.store import cache_root, images_digest
 from zslkit.training.sampling import batches
+from zslkit.utils.files import MADE, replacing
+from zslkit.utils.locks import acquired
+from zslkit.utils.progress import Reporter
 
 RECIPE = 2
 """Raised whenever the code below trains other weights than before, so that a kept file is never stale."""

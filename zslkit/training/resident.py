@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zslkit.model import TrainingView, UnlabelledView
-from zslkit.progress import Reporter
+from zslkit.utils.progress import Reporter
 
 SHARE = 0.5
 """Of the accelerator's free memory, what the inputs may take: the model, its gradients and a step's temporaries need the rest."""

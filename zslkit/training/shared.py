@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F_
 from torch.overrides import TorchFunctionMode
 
-from zslkit import ranks
 from zslkit.errors import UserError
 from zslkit.functional import whole_sum
 from zslkit.model import GradientModel, Model
+from zslkit.utils import distributed
 
 Index = NDArray[np.int64]
 
@@ -36,35 +36,35 @@ def shares_batches(kind: type[Model]) -> bool:
 def shares(batches: Iterable[Index]) -> Iterator[tuple[Index, int]]:
     """This process's part of every batch, and the size of the whole. Raises UserError if there is not an image for each process."""
     for index in batches:
-        if len(index) < ranks.size():
+        if len(index) < distributed.size():
             raise UserError(
-                f"A batch has {len(index)} images and {ranks.size()} processes are to share it; start fewer, or raise train.batch_size"
+                f"A batch has {len(index)} images and {distributed.size()} processes are to share it; start fewer, or raise train.batch_size"
             )
-        yield index[ranks.share(len(index))], len(index)
+        yield index[distributed.share(len(index))], len(index)
 
 
 @contextmanager
 def share_of_batch(size: int) -> Iterator[None]:
     """Within this part whole_batch, whole_sum and batch normalisation see all `size` images of a batch that processes share."""
-    if not ranks.several():
+    if not distributed.several():
         yield
         return
-    with ranks.sharing(size), _WholeBatchNorm():
+    with distributed.sharing(size), _WholeBatchNorm():
         yield
 
 
 def figures(terms: Mapping[str, Tensor], total: Tensor, weight: float) -> tuple[dict[str, float], float]:
     """Terms and total of the whole batch. weight: this process's share of its images."""
-    if not ranks.several():
+    if not distributed.several():
         return {k: float(v.detach()) for k, v in terms.items()}, float(total.detach())
     mine = torch.stack([v.detach().double().cpu().reshape(()) for v in (*terms.values(), total)])
-    *values, loss = ranks.summed(weight * mine).tolist()
+    *values, loss = distributed.summed(weight * mine).tolist()
     return dict(zip(terms, values, strict=True)), loss
 
 
 def add_up(parameters: Iterable[nn.Parameter]) -> None:
     """Make each gradient the sum of those of all processes; one that no process has stays None."""
-    if not ranks.several():
+    if not distributed.several():
         return
     kinds: dict[tuple[torch.dtype, torch.device], list[nn.Parameter]] = {}
     for p in parameters:
@@ -74,16 +74,16 @@ def add_up(parameters: Iterable[nn.Parameter]) -> None:
         # The last numbers count who has a gradient of each, for a branch of the model that only some shares enter.
         has = torch.tensor([float(p.grad is not None) for p in members], dtype=dtype, device=device)
         own = [torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in members]
-        *summed, held = torch.split(ranks.summed(torch.cat([*own, has])), [*(p.numel() for p in members), len(members)])
+        *summed, held = torch.split(distributed.summed(torch.cat([*own, has])), [*(p.numel() for p in members), len(members)])
         for p, g, n in zip(members, summed, held.tolist(), strict=True):
             p.grad = g.view_as(p).clone(memory_format=torch.preserve_format) if n else None
 
 
 def from_first(model: nn.Module) -> None:
     """Give every process the parameters and buffers of the first."""
-    if ranks.several():
+    if distributed.several():
         for tensor in model.state_dict().values():
-            ranks.spread(tensor)
+            distributed.spread(tensor)
 
 
 class _WholeBatchNorm(TorchFunctionMode):
@@ -109,7 +109,7 @@ def _batch_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     """F_.batch_norm of this process's share (b, C, ...), mean and variance taken over those of all processes."""
-    if not training or ranks.batch() is None:
+    if not training or distributed.batch() is None:
         return F_.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
     x = input if input.dtype == torch.float64 else input.float()
     others = [i for i in range(x.ndim) if i != 1]

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from zslkit.errors import DataError, TrainingError
 from zslkit.model import Kept
-from zslkit.progress import Phase, Reporter
 from zslkit.training import checkpoint
+from zslkit.utils.progress import Phase, Reporter
 
 
 class Stage:

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zslkit import ranks
 from zslkit.errors import OutOfMemory
-from zslkit.memory import is_out_of_memory, release
 from zslkit.model import GradientModel
 from zslkit.training.shared import figures, share_of_batch
+from zslkit.utils import distributed
+from zslkit.utils.memory import is_out_of_memory, release
 
 Terms = tuple[dict[str, Tensor], Tensor]
 """Detached terms of a loss by name, and their total."""
@@ -57,7 +57,7 @@ class Step:
 
     def agree(self) -> None:
         """Take the way of the process that has the least room, so that a checkpoint of the first one is right for all."""
-        states, before = ranks.gathered(self.state), self.state()
+        states, before = distributed.gathered(self.state), self.state()
         self.load({key: max(state[key] for state in states) for key in before})
         if self.state() != before:
             self._tell(f"another process has no room for its share of a batch at once; {self._way(self.parts)}")
@@ -81,7 +81,7 @@ class Step:
     def _attempt(self, x: Tensor, label: Tensor, size: int, start: _Start, sums: list[Tensor]) -> Terms | None:
         """Gradients, and the terms of the share; None if they are to be tried again, in another way."""
         try:
-            with ranks.remembering(sums):
+            with distributed.remembering(sums):
                 return self._whole(x, label, size) if min(self.parts, len(label)) == 1 else self._in_parts(x, label, size, start)
         except _Coupled:
             self._coupled, self.parts, self.offloads = True, 1, True
@@ -113,8 +113,8 @@ class Step:
         total = torch.zeros((), device=self._device)
         for number in range(parts):
             # As if parts were processes that share the batch: then everything that looks at more images than its own asks for a sum.
-            with ranks.rehearsing(number, parts, count, _refuse), share_of_batch(count):
-                mine = ranks.share(count)
+            with distributed.rehearsing(number, parts, count, _refuse), share_of_batch(count):
+                mine = distributed.share(count)
                 images = len(label[mine])
                 told, loss = self._backward(x[mine], label[mine], images / size)
             if start.moved():
@@ -155,7 +155,7 @@ class Step:
                 f"{self._device} has no room for a training step over one image, not even {tried}, so no train.batch_size is small enough; "
                 f"take a smaller backbone or a smaller features.size, which are other runs, or {elsewhere}"
             )
-        more = "start more processes, which have smaller shares, " if ranks.several() else ""
+        more = "start more processes, which have smaller shares, " if distributed.several() else ""
         return (
             f"{self._device} has no room for a training step over {_images(count, size)}, not even {tried}, and a loss that looks at the "
             f"whole batch cannot be taken in parts; {more}lower train.batch_size, which is another recipe and so another run, "

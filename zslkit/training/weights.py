@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from zslkit.errors import DataError
-from zslkit.files import check_permitted, need_plain, replacing
 from zslkit.model import Model
+from zslkit.utils.files import check_permitted, need_plain, replacing
 
 
 def save(model: Model, path: Path) -> None:

@@ -17,7 +17,7 @@ from zslkit.cli.output import print_columns, print_json, size_words
 from zslkit.errors import DataError, UserError, did_you_mean
 
 if TYPE_CHECKING:
-    from zslkit.data.cache import Item
+    from zslkit.acquire.cache import Item
 
 DAY = 86400.0
 
@@ -36,8 +36,8 @@ def clean(pattern: str | None, partial: bool, older_than: float | None, everythi
     With several of --remove, --partial and --older-than, what all of them mean is removed. What a running extraction
     holds, links, and whatever zslkit did not put there are left alone.
     """
-    from zslkit.data.cache import KEPT, PARTIAL, contents
-    from zslkit.files import cache_root
+    from zslkit.acquire.cache import KEPT, PARTIAL, contents
+    from zslkit.utils.files import cache_root
 
     narrowed = pattern is not None or partial or older_than is not None
     if everything and narrowed:
@@ -80,7 +80,7 @@ REMOVED, WOULD = "removed", "would be removed"
 
 def _remove(root: Path, chosen: Sequence[Item], dry_run: bool) -> dict[str, str]:
     """What became of each, by name."""
-    from zslkit.data.cache import KEPT, remove
+    from zslkit.acquire.cache import KEPT, remove
 
     done: dict[str, str] = {}
     for item in chosen:

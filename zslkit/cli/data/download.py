@@ -12,7 +12,7 @@ from zslkit.cli.options import debug_option, json_option
 from zslkit.cli.output import print_columns, print_json
 
 if TYPE_CHECKING:
-    from zslkit.data.download import Done, Standing
+    from zslkit.acquire.download import Done, Standing
 
 
 @click.command()
@@ -37,9 +37,9 @@ def download(names: tuple[str, ...], data_root: Path, mirrors: tuple[str, ...], 
     if not names:
         have = [line.entry.name for line in lines(DATASETS) if line.facts.values.get("downloads")]
         raise click.UsageError(f"Name one dataset or more; these can be downloaded: {', '.join(have)}")
-    from zslkit.data.download import Done, addresses, fetch, look
-    from zslkit.data.sources import needed
-    from zslkit.progress import reporter_for
+    from zslkit.acquire.download import Done, addresses, fetch, look
+    from zslkit.acquire.sources import needed
+    from zslkit.utils.progress import reporter_for
 
     plan = needed(names)
     places = {d.file: addresses(d, mirrors) for d in plan}
@@ -56,7 +56,7 @@ def download(names: tuple[str, ...], data_root: Path, mirrors: tuple[str, ...], 
 
 
 def _row(standing: Standing, places: list[str]) -> tuple[str, ...]:
-    from zslkit.data.unpack import megabytes
+    from zslkit.acquire.unpack import megabytes
 
     said = standing.download
     size = f"about {megabytes(said.size)}" if said.size else "unknown"

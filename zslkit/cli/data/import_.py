@@ -54,8 +54,8 @@ def import_(file: Path, to: Path, base: str | None, as_json: bool, **chosen: Any
     Example:
       zslkit data import tokens.h5 --to birds --layout channels-last
     """
-    from zslkit.data.importing import Choices, import_features
-    from zslkit.progress import reporter_for
+    from zslkit.acquire.importing import Choices, import_features
+    from zslkit.utils.progress import reporter_for
 
     made = import_features(file, to, Choices(base=None if base is None else int(base), **chosen), reporter_for())
     data = made.dataset

@@ -11,11 +11,11 @@ from zslkit.cli.data.places import Place, look
 from zslkit.cli.listing import DATASETS
 from zslkit.cli.options import debug_option, json_option
 from zslkit.cli.output import echo, print_columns, print_json, printable, size_words
-from zslkit.config_words import shown
+from zslkit.config.wording import shown
 from zslkit.errors import ZslkitError
 
 if TYPE_CHECKING:
-    from zslkit.data.cache import Item
+    from zslkit.acquire.cache import Item
     from zslkit.dataset import Dataset, DatasetSource
 
 
@@ -29,9 +29,9 @@ def info(name: str, data_root: Path, as_json: bool) -> int:
     card = name.lower().endswith((".yaml", ".yml"))
     if not card:
         DATASETS.find(name)  # a name that nothing answers to costs no import
-    from zslkit.data.cache import belongs, contents
-    from zslkit.data.catalog import load_dataset
-    from zslkit.files import cache_root
+    from zslkit.acquire.cache import belongs, contents
+    from zslkit.datasets.catalog import load_dataset
+    from zslkit.utils.files import cache_root
 
     facts, places = _card(Path(name)) if card else _source(name, data_root)
     try:
@@ -73,7 +73,7 @@ def _source(name: str, root: Path) -> tuple[dict[str, Any], list[Place]]:
         "defaults": dict(source.defaults),
         "counts": dict(source.counts),
     }
-    from zslkit.data.xlsa17 import Xlsa17
+    from zslkit.datasets.xlsa17 import Xlsa17
 
     if isinstance(source, Xlsa17):
         width = source.counts.get("attributes", 0)
@@ -84,8 +84,8 @@ def _source(name: str, root: Path) -> tuple[dict[str, Any], list[Place]]:
 
 def _card(path: Path) -> tuple[dict[str, Any], list[Place]]:
     """What a card of either kind says. Raises UserError."""
-    from zslkit.data.catalog import read_card
-    from zslkit.data.folder import FolderCard, inside
+    from zslkit.datasets.card import FolderCard, inside
+    from zslkit.datasets.catalog import read_card
 
     card = read_card(path)
     files = {"attributes": ("attributes", card.attributes), "word vectors": ("word_vectors", card.word_vectors)}

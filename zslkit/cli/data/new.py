@@ -14,7 +14,7 @@ from zslkit.cli.options import debug_option, json_option
 from zslkit.cli.output import echo, print_json, printable
 
 if TYPE_CHECKING:
-    from zslkit.data.new import Draft
+    from zslkit.acquire.new import Draft
     from zslkit.dataset import Dataset
 
 
@@ -31,8 +31,8 @@ def new(folder: Path, name: str | None, attributes: str | None, unseen_share: fl
 
     NAME.yaml and NAME.csv are written beside FOLDER. A file that is there is read and never changed.
     """
-    from zslkit.data.new import draft
-    from zslkit.data.new_review import review
+    from zslkit.acquire.new import draft
+    from zslkit.acquire.new_review import review
 
     columns = [] if attributes is None else attributes.split(",")
     made = draft(folder, name=name, attributes=columns, unseen_share=unseen_share, seed=seed)

@@ -64,13 +64,13 @@ def prepare(
     A run finds them if its features settings are the same: those given here, by --set features.KEY=VALUE or its own options.
     """
     find_names([], name)
-    from zslkit import preparation
-    from zslkit.progress import reporter_for
+    from zslkit.runs import extraction
+    from zslkit.utils.progress import reporter_for
 
     state.resumes = True
     given = {k: v for k, v in chosen.items() if v is not None} | ({} if size is None else {"size": None if size == "none" else size})
     began = time.monotonic()
-    done = preparation.prepare_features(
+    done = extraction.prepare_features(
         name,
         data_root=data_root,
         settings=settings,

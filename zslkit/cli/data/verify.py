@@ -29,8 +29,8 @@ def verify(name: str, data_root: Path, skip_images: bool, limit: int, as_json: b
     """
     if not name.lower().endswith((".yaml", ".yml")):
         DATASETS.find(name)  # a name that nothing answers to costs no import
-    from zslkit.data import verify as checks
-    from zslkit.progress import reporter_for
+    from zslkit.utils.progress import reporter_for
+    from zslkit.verify import checklist as checks
 
     found = checks.verify(name, data_root, reporter_for(), images=not skip_images)
     faults = [check for check in found if check.verdict == "fault"]

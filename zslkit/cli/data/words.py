@@ -14,7 +14,7 @@ from zslkit.cli.output import echo, print_columns, print_json
 from zslkit.errors import DataError, UserError
 
 if TYPE_CHECKING:
-    from zslkit.data.words import Phrase
+    from zslkit.readers.word_vectors import Phrase
 
 
 @click.command()
@@ -45,8 +45,8 @@ def words(
     if vectors is None and encoder is None and not show:
         raise click.UsageError("Word vectors are made of something; give --vectors FILE or --encoder MODEL (--show alone shows the words)")
     find_names([], dataset)
-    from zslkit.data.catalog import attribute_names, attribute_words
-    from zslkit.data.words import phrases_of
+    from zslkit.datasets.catalog import attribute_names, attribute_words
+    from zslkit.readers.word_vectors import phrases_of
 
     names = attribute_names(dataset, data_root)
     known_words = {name: text for name, text in attribute_words(dataset, data_root).items() if name in names}
@@ -58,7 +58,7 @@ def words(
         _show(phrases, known, as_json)
         return
     target, standing = _target(dataset, data_root, out)
-    from zslkit.data.words_make import Encoder, half_made, same, write
+    from zslkit.acquire.words import Encoder, half_made, same, write
 
     if standing is not None and not again and not half_made(target):
         raise standing
@@ -76,8 +76,8 @@ def words(
 
 
 def _text(path: Path, phrases: Sequence[Phrase]) -> Any:
-    from zslkit.data.words_make import TextSource
-    from zslkit.progress import reporter_for
+    from zslkit.acquire.words import TextSource
+    from zslkit.utils.progress import reporter_for
 
     return TextSource.read(path, phrases, reporter_for())
 
@@ -85,7 +85,7 @@ def _text(path: Path, phrases: Sequence[Phrase]) -> Any:
 def _rewordings(path: Path | None) -> Mapping[str, str]:
     if path is None:
         return {}
-    from zslkit.layers import read_yaml
+    from zslkit.config.merge import read_yaml
 
     values = read_yaml(path).values
     for name, text in values.items():
@@ -96,8 +96,8 @@ def _rewordings(path: Path | None) -> Mapping[str, str]:
 
 def _target(dataset: str, root: Path, out: Path | None) -> tuple[Path, UserError | None]:
     """The file to write, and an error if there are word vectors that must not be lost. Raises UserError if the file is not known."""
-    from zslkit.data.catalog import is_card, word_vector_files
-    from zslkit.files import clear
+    from zslkit.datasets.catalog import is_card, word_vector_files
+    from zslkit.utils.files import clear
 
     places = word_vector_files(dataset, root)
     standing = [out] if out is not None else list(places)
@@ -123,7 +123,7 @@ def _target(dataset: str, root: Path, out: Path | None) -> tuple[Path, UserError
 
 def _hint(dataset: str, root: Path, target: Path) -> str:
     """What is left to do before the dataset reads the file that was written."""
-    from zslkit.data.catalog import is_card, word_vector_files
+    from zslkit.datasets.catalog import is_card, word_vector_files
 
     places = word_vector_files(dataset, root)
     if is_card(dataset):

@@ -1,0 +1,1 @@
+"""How data gets to its place: download, import, word vectors, drafts of own datasets."""

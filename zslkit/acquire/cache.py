@@ -1,0 +1,135 @@
+"""What lies in the cache, how large it is, when it was last used, and removing it without touching anything else.
+
+Only what is proven to be zslkit's own (cache_marks.py) is ever removed, and links are neither followed nor removed: the cache may
+be set to any folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from zslkit.acquire.cache_marks import HOMES, Kind, files_of, kind_of
+from zslkit.errors import DataError
+from zslkit.utils.files import BEGUN, why
+
+PARTIAL: tuple[Kind, ...] = ("partial store", "partial scan", "leftover")
+"""Kinds that an interruption left behind."""
+KEPT: tuple[Kind, ...] = ("link", "foreign")
+"""Kinds that are never removed."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing in the cache. name: its path below the cache, with '/'. size in bytes; used: seconds since 1970 of the last access.
+
+    in_use: a process that makes it holds its lock now.
+    """
+
+    name: str
+    kind: Kind
+    path: Path
+    size: int
+    used: float
+    in_use: bool = False
+
+
+def contents(root: Path) -> list[Item]:
+    """Everything in the cache, sorted by name; empty locks are left out. Empty if there is no cache."""
+    if not root.is_dir():
+        return []
+    found: list[Item] = []
+    for home in sorted(root.iterdir()):
+        if home.is_symlink() or home.name not in HOMES or not home.is_dir() or not os.access(home, os.R_OK | os.X_OK):
+            found.append(_item(root, home, "link" if home.is_symlink() else "foreign"))
+            continue
+        for path in sorted(home.iterdir()):
+            if not _is_lock(path):
+                found.append(_item(root, path, kind_of(home.name, path)))
+                if found[-1].kind in ("store", "converted"):
+                    found += [_item(root, note, "leftover") for note in files_of(path) if note.suffix == ".new"]
+    return found
+
+
+def _is_lock(path: Path) -> bool:
+    return path.suffix == ".lock" and not path.is_symlink() and path.is_file() and path.stat().st_size == 0
+
+
+def _item(root: Path, path: Path, kind: Kind) -> Item:
+    stats = list(_stats(path))
+    size = sum(s.st_size for s in stats)
+    used = max((max(s.st_atime, s.st_mtime) for s in stats), default=0.0)
+    return Item(path.relative_to(root).as_posix(), kind, path, size, used, kind not in KEPT and _held(_lock(path)))
+
+
+def belongs(name: str, dataset: str) -> bool:
+    """Whether the thing of that name in the cache was made for this dataset: it is called DATASET-<16 hex digits>."""
+    return re.fullmatch(re.escape(dataset) + r"-[0-9a-f]{16}(\..*)?", name.rpartition("/")[2]) is not None
+
+
+def _stats(path: Path) -> Iterator[os.stat_result]:
+    """Of every file in or at `path`; a link counts as itself. What vanishes meanwhile is left out."""
+    files = [path] if path.is_symlink() or not path.is_dir() else [Path(f, n) for f, _, names in os.walk(path) for n in names]
+    for file in files or [path]:
+        with suppress(OSError):
+            yield file.lstat()
+
+
+def _lock(path: Path) -> Path:
+    """The lock under which the thing at `path` is made, or what is left of making it."""
+    name = path.name
+    if (begun := BEGUN.fullmatch(name)) is not None:
+        name = begun["name"]
+    elif path.suffix in (".new", ".partial"):
+        name = re.sub(r"(\.removed-.*)?\.partial$|(\.\d+)?\.new$", "", name)
+    return path.with_name(f"{name}.lock")
+
+
+def _held(lock: Path) -> bool:
+    if not lock.is_file():
+        return False
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except (Timeout, OSError):  # a lock that may not be tried is taken for held
+        return True
+
+
+def remove(root: Path, item: Item) -> None:
+    """Remove one item. Raises DataError, with nothing removed, if it is not ours, lies outside the cache, or is in use."""
+    if item.kind in KEPT:
+        raise DataError(f"{item.path} is {_WORDS[item.kind]}; zslkit leaves it alone, remove it yourself")
+    if item.path.is_symlink() or not item.path.parent.resolve().is_relative_to(root.resolve()):
+        raise DataError(f"{item.path} leads out of the cache {root}; zslkit leaves it alone")
+    home = Path(item.name).parts[0]
+    if item.path.parent.name == home and kind_of(home, item.path) != item.kind:
+        raise DataError(f"{item.path} has changed since it was listed; zslkit leaves it alone, give the command again")
+    lock = _lock(item.path)
+    try:
+        with FileLock(lock, timeout=0) if lock.is_file() else nullcontext():
+            _remove(item.path)
+    except Timeout:
+        raise DataError(f"{item.path} is in use: a process holds {lock.name}; wait until it has finished") from None
+    except OSError as error:
+        raise DataError(f"{item.path} cannot be removed ({why(error)}); check its permissions") from error
+
+
+_WORDS = {"link": "a link", "foreign": "nothing that zslkit is known to have put there"}
+
+
+def _remove(path: Path) -> None:
+    if not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    # Renamed first: a removal that is cut short must not leave half a store that looks like a whole one.
+    gone = path.with_name(f"{path.name}.removed-{os.getpid()}.partial")
+    os.rename(path, gone)
+    for file in files_of(gone):
+        file.unlink()
+    gone.rmdir()  # fails if anything else has come to lie there

@@ -1,0 +1,251 @@
+"""Datasets from their makers' servers, or from a mirror, into the layout that papers use."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from zslkit.acquire.fetch import Partial, Resuming, Unreachable
+from zslkit.acquire.records import HOME, Record, Records
+from zslkit.acquire.sources import Download
+from zslkit.acquire.unpack import Unpacked, check_room, unpack
+from zslkit.errors import DataError, UserError
+from zslkit.readers.archives import kind_of
+from zslkit.utils.locks import acquired
+from zslkit.utils.progress import Reporter, Silent
+
+ARCHIVES = "downloads"
+"""Folder of the archives in a data root: where they are kept, and where one that was fetched by hand belongs."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far one archive is. held: bytes of it that are on the disk."""
+
+    download: Download
+    archive: Path
+    target: Path
+    state: Literal["unpacked", "fetched", "begun", "missing"]
+    held: int
+
+
+@dataclass(frozen=True)
+class Done:
+    """What was done for one archive. url: where it was fetched now, None if it was not. unpacked: None if nothing was to do."""
+
+    standing: Standing
+    url: str | None = None
+    unpacked: Unpacked | None = None
+
+
+def look(download: Download, root: Path) -> Standing:
+    """How far `download` is below the data root. Reads only. Raises DataError if the records are damaged."""
+    archive, target = root / ARCHIVES / download.file, root / download.folder
+    record = Records(root).read().get(download.file)
+    if all(_holds_files(target / path) for path in download.holds) and (record is None or record.unpacked):
+        return Standing(download, archive, target, "unpacked", 0)
+    if archive.is_file():
+        return Standing(download, archive, target, "fetched", archive.stat().st_size)
+    begun = [p.stat().st_size for p in Partial.all_of(archive)]
+    return Standing(download, archive, target, "begun" if begun else "missing", max(begun, default=0))
+
+
+def _holds_files(path: Path) -> bool:
+    """Whether there is a file at or below `path`: empty folders are what an interrupted copy leaves, and no dataset."""
+    if path.is_file():
+        return path.stat().st_size > 0
+    return any(names for _, _, names in os.walk(path))
+
+
+def addresses(download: Download, mirrors: Sequence[str] = ()) -> list[str]:
+    """Where the archive is looked for, in order: `MIRROR/file`, then its own addresses.
+
+    Raises UserError for a mirror that is no http:// or https:// address.
+    """
+    for mirror in mirrors:
+        if not mirror.startswith(("http://", "https://")):
+            raise UserError(
+                f"The mirror {mirror!r} is no http:// or https:// address; "
+                f"from a folder, copy {download.file} to {ARCHIVES}/ in the data root"
+            )
+    return [f"{mirror.rstrip('/')}/{download.file}" for mirror in mirrors] + list(download.urls)
+
+
+def fetch(
+    downloads: Sequence[Download],
+    root: Path,
+    mirrors: Sequence[str] = (),
+    reporter: Reporter | None = None,
+    keep_archives: bool = True,
+) -> list[Done]:
+    """Fetch, check and unpack what is not there yet. What is there is never replaced.
+
+    An archive that no server gives does not keep the others from being fetched. Raises Unreachable at the end if there was
+    one; UserError if there is no room or no permission; DataError for an archive that is damaged, hostile, or not
+    the one whose digest is known.
+    """
+    reporter = Silent() if reporter is None else reporter
+    for download in downloads:
+        addresses(download, mirrors)
+    done: list[Done] = []
+    lost: list[Unreachable] = []
+    with _alone(root, reporter):
+        for download in downloads:
+            try:
+                done.append(_Errand(download, root, mirrors, reporter, keep_archives).run())
+            except Unreachable as error:
+                lost.append(error)
+    if lost:
+        raise Unreachable(". ".join(map(str, lost))) from lost[0]
+    return done
+
+
+@contextmanager
+def _alone(root: Path, reporter: Reporter) -> Iterator[None]:
+    """One process downloads into a data root at a time; the next one waits and then finds what it wanted."""
+    for folder in (root / ARCHIVES, root / HOME):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UserError(f"The folder {folder} cannot be written ({reason}); name another one with --data-root") from error
+    sentence = f"Another process downloads into {root}; this one waits until it is done"
+    with acquired(root / HOME / "downloads.lock", reporter.note, sentence, patience=0):
+        yield
+
+
+class _Errand:
+    """One archive on its way."""
+
+    def __init__(self, download: Download, root: Path, mirrors: Sequence[str], reporter: Reporter, keep: bool) -> None:
+        self._download, self._mirrors, self._reporter, self._keep = download, mirrors, reporter, keep
+        self._root = root
+        self._records = Records(root)
+        self._record = self._records.read().get(download.file)
+        self._standing = look(download, root)
+
+    def run(self) -> Done:
+        standing, url = self._standing, None
+        if standing.state == "unpacked":
+            return Done(standing)
+        if standing.state == "fetched":
+            self._check_held()
+        else:
+            url = self._fetch()
+        sha256 = self._digest("sha256")
+        record = Record(
+            sha256=sha256,
+            size=standing.archive.stat().st_size,
+            url=url or (self._record.url if self._record else ""),
+            date=self._record.date if self._record and self._record.sha256 == sha256 else datetime.now(UTC).date().isoformat(),
+            unpacked=False,
+        )
+        unpacked = unpack(
+            standing.archive,
+            standing.target,
+            self._download.holds,
+            self._download.only,
+            reporter=self._reporter,
+            ready=lambda: self._records.write(self._download.file, record),
+        )
+        self._records.write(self._download.file, record.model_copy(update={"unpacked": True}))
+        if not self._keep:
+            standing.archive.unlink()
+        return Done(standing, url, unpacked)
+
+    @property
+    def _known(self) -> tuple[str, str, str] | None:
+        """Algorithm and digest that the archive must have, and who says so."""
+        download, record = self._download, self._record
+        if download.sha256 or download.md5:
+            return ("sha256", download.sha256, "its maker") if download.sha256 else ("md5", download.md5 or "", "its maker")
+        return None if record is None else ("sha256", record.sha256, f"the first download, on {record.date},")
+
+    def _digest(self, algorithm: str, path: Path | None = None) -> str:
+        import pooch
+
+        path = path or self._standing.archive
+        with self._reporter.phase(f"{algorithm} of {path.name}"):
+            return str(pooch.file_hash(str(path), alg=algorithm))
+
+    def _check_held(self) -> None:
+        archive = self._standing.archive
+        if kind_of(archive) is None:
+            raise DataError(f"{archive} is no zip or tar archive; remove it and give the same command again")
+        if self._known is not None and (found := self._digest(self._known[0])) != self._known[1]:
+            raise DataError(
+                f"{archive} is not the file that is known: {self._mismatch(found)}; "
+                f"remove it and give the same command again{self._accept()}"
+            )
+
+    def _mismatch(self, found: str) -> str:
+        assert self._known is not None
+        algorithm, digest, who = self._known
+        return f"its {algorithm} is {found}, and {who} had {digest}"
+
+    def _accept(self) -> str:
+        if self._download.sha256 or self._download.md5:
+            return ""
+        return f", or, to accept the new file, remove its entry from {self._records.path}"
+
+    def _fetch(self) -> str:
+        """Fetch the archive from the first address that gives it, and return that address."""
+        archive = self._standing.archive
+        failures: list[str] = []
+        changed = False
+        for url in addresses(self._download, self._mirrors):
+            try:
+                self._retrieve(url)
+            except Unreachable as error:
+                failures.append(f"{urlsplit(url).netloc}: {error}")
+                continue
+            except _WrongDigest as error:
+                failures.append(f"{urlsplit(url).netloc}: {error}")
+                changed = True
+                continue
+            if kind_of(archive) is None:
+                archive.unlink()
+                Partial(archive, url).drop()
+                failures.append(f"{urlsplit(url).netloc}: it sends something else, no zip or tar archive")
+                continue
+            for place in addresses(self._download, self._mirrors):
+                Partial(archive, place).drop()
+            return url
+        raise Unreachable(
+            f"{self._download.file} could not be fetched ({'; '.join(failures)}): fetch {self._download.urls[0]} by hand, "
+            f"put it at {archive} and give the same command again, which unpacks it{self._accept() if changed else ''}"
+        )
+
+    def _retrieve(self, url: str) -> None:
+        import pooch
+
+        archive = self._standing.archive
+        pooch.get_logger().setLevel("WARNING")  # it would tell of digests and files in words of its own
+        resuming = Resuming(archive, self._reporter, self._check_room)
+        known = None if self._known is None else f"{self._known[0]}:{self._known[1]}"
+        try:
+            pooch.retrieve(url, known, fname=archive.name, path=archive.parent, downloader=resuming)
+        except ValueError as error:  # how pooch says that the digest is another one
+            part = Partial(archive, url)
+            if self._known is None:
+                raise
+            found = self._digest(self._known[0], part.path) if part.whole else "another"
+            part.drop()
+            raise _WrongDigest(self._mismatch(found)) from error
+
+    def _check_room(self, rest: int, total: int) -> None:
+        # Photos hardly shrink in an archive, so its contents are at least as large.
+        check_room(self._standing.archive.parent, rest + total, f"{self._download.file} with its contents")
+
+
+class _WrongDigest(Exception):
+    """A server that gives another file."""

@@ -1,0 +1,344 @@
+"""Features that other programs made, turned into a dataset: checked first, then converted block by block, then put in place."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import NDArray
+
+from zslkit.acquire.feature_files import LARGE, PARTS, Found, open_features, read_labels, read_split
+from zslkit.acquire.import_checks import ClassAttributes, class_attributes, from_zero, refuse_odd
+from zslkit.acquire.layout import Layout, Order, find_layout
+from zslkit.acquire.own_join import own_class_ids
+from zslkit.acquire.table_axes import Rows, Undecided, class_counts
+from zslkit.dataset import Dataset, Index, Split
+from zslkit.datasets.imported import CARD, KIND, SplitFiles, fingerprint, load_imported
+from zslkit.errors import CannotWrite, DataError, UserError, did_you_mean
+from zslkit.features.damaged_rows import FeatureRows, spans
+from zslkit.features.store import SCHEMA, stored_dtype, to_stored
+from zslkit.readers.faults import Faults
+from zslkit.readers.stream import file_digest
+from zslkit.readers.word_vectors import read_word_vectors
+from zslkit.semantics import Semantics
+from zslkit.utils.files import recover, replacing_folder, why
+from zslkit.utils.progress import Reporter, Silent
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the user says beside the file. name: of the dataset, by default that of the folder. split, labels, attributes, words:
+    files that go before what the features' own file holds. table: att or original_att. like: whose attribute names and groups.
+    base: what numbers count from where their range leaves it open. as_labelled: labels are taken as they are, whatever the folders of
+    images are called. dtype: of stored maps. again: replace what was imported before. layout: which axis of the features holds the
+    channels, table_rows: what the rows of the class attributes are, where two readings are possible.
+    """
+
+    name: str | None = None
+    title: str = ""
+    split: Path | None = None
+    labels: Path | None = None
+    attributes: Path | None = None
+    words: Path | None = None
+    table: str | None = None
+    like: str | None = None
+    sentences: bool = False
+    base: int | None = None
+    as_labelled: bool = False
+    dtype: str = "float16"
+    again: bool = False
+    layout: Order | None = None
+    table_rows: Rows | None = None
+
+
+@dataclass(frozen=True)
+class Imported:
+    """The card, the dataset as it opens, whose file it was, what was done that is worth knowing, and what looks wrong in the features."""
+
+    card: Path
+    dataset: Dataset
+    origin: str
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Plan:
+    found: Found
+    dataset: Dataset
+    layout: Layout
+    table: ClassAttributes
+    notes: tuple[str, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.layout.shape
+
+
+def import_features(file: Path, to: Path, choices: Choices | None = None, reporter: Reporter | None = None) -> Imported:
+    """Convert the features in `file` into a dataset in the folder `to`, which is there whole or not at all.
+
+    Maps become a feature store with their means beside them, pooled features a float32 .npy; memory does not grow with the file.
+    Raises UserError or DataError that names the file and what is missing, damaged, ambiguous or contradicts itself.
+    """
+    file, to, choices, reporter = Path(file), Path(to), choices or Choices(), reporter or Silent()
+    name = choices.name or to.resolve().name
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise UserError(f"{name!r} cannot be a dataset's name, which has letters, digits and . _ - only; give one with --name")
+    _check_target(to, choices.again)
+    with open_features(file) as found:
+        plan = _plan(name, found, choices)
+        digest = f"sha256:{file_digest(file)}"
+        with _whole_folder(to, plan) as folder:
+            rows = _write_features(folder, plan, choices.dtype, digest, reporter)
+            _write_rest(folder, plan, choices, digest)
+    origin = f"{file.name} ({found.format}, {digest[:23]})"
+    return Imported(to / CARD, load_imported(to / CARD), origin, plan.notes, tuple(rows.notes()))
+
+
+def _check_target(to: Path, again: bool) -> None:
+    recover(to)
+    if not to.exists() and not to.is_symlink():
+        return
+    card = to / CARD
+    ours = card.is_file() and f"kind: {KIND}" in card.read_text(encoding="utf-8", errors="replace")
+    if not ours:
+        raise UserError(f"{to} is there already and holds no imported dataset; give another folder with --to")
+    if not again:
+        raise UserError(f"{to} holds an imported dataset already; --again replaces it")
+    _refuse_strangers(to)
+
+
+_OURS = frozenset(
+    [CARD, "attributes.csv", "labels.npy", "word_vectors.npy", "pooled.npy", *(f"{part}.npy" for part in SplitFiles.model_fields)]
+)
+_OURS_OF_MAPS = frozenset(["manifest.json", "maps.npy", "pooled.npy"])
+
+
+def _refuse_strangers(to: Path) -> None:
+    """Raises UserError if the folder holds anything that no import wrote: all in it would be replaced."""
+    for path in sorted(to.iterdir()) if to.is_dir() else []:
+        inner = sorted(path.iterdir()) if path.name == "maps" and path.is_dir() and not path.is_symlink() else None
+        strange = [p for p in inner if p.name not in _OURS_OF_MAPS or not _is_plain(p)] if inner is not None else []
+        if inner is None and not (path.name in _OURS and _is_plain(path)):
+            strange = [path]
+        if strange:
+            raise UserError(
+                f"{to} holds {strange[0].relative_to(to)}, which no import wrote, and --again replaces the folder; "
+                "move it elsewhere, or give another folder with --to"
+            )
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
+def _plan(name: str, found: Found, choices: Choices) -> _Plan:
+    """Everything but the features' values, checked; the faults of the file are told together."""
+    split_from, split_base, held = found.path, found.base, found
+    if choices.split is not None:
+        split = read_split(choices.split)
+        split_from, split_base = choices.split, split.base
+        words = split.words if split.words is not None else found.words
+        found = replace(
+            found, parts=split.parts, words=words, classes=split.classes or found.classes,
+            attributes=split.attributes or found.attributes, tables=split.tables or found.tables,
+        )  # fmt: skip
+        # A table is told by the name, and lies as the format, of the file that it is from.
+        held = replace(found, path=split.path, format=split.format) if split.tables else found
+    labels_from, labels_base, raw = found.path, found.base, found.labels
+    if choices.labels is not None:
+        labels_from, labels_base, raw = choices.labels, None, read_labels(choices.labels).ravel()
+    faults = Faults(found.path)
+    if found.features is None:
+        faults.add(f"{found.path} holds no {' or '.join(LARGE)}; name the file with the features")
+    if raw is None:
+        faults.add(f"{found.path} holds no labels; give them with --labels FILE")
+    lost = [f"{part}_loc" for part in PARTS if part not in found.parts]
+    if lost:
+        faults.add(f"{found.path} comes without {', '.join(lost)}; give the split with --split FILE, such as att_splits.mat")
+    layout = table = labels = parts = None
+    counts = class_counts(raw, labels_base if labels_base is not None else choices.base)
+    if found.features is not None and raw is not None:
+        with faults.noted():
+            layout = find_layout(found.path, found.features, len(raw), choices.layout, found.format)
+    if raw is not None and raw.dtype.kind != "U":
+        with faults.noted():
+            refuse_odd(labels_from, "labels", "classes", raw)
+    with faults.noted(), suppress(*([Undecided] if faults.found else [])):  # which labels that are in order may decide
+        named = raw is not None and raw.dtype.kind == "U"
+        table = class_attributes(
+            held, choices.attributes, choices.table, choices.like, choices.sentences, counts, choices.table_rows, named
+        )
+    if raw is not None and table is not None:
+        with faults.noted():
+            labels = _labels(labels_from, raw, table, choices.base, labels_base)
+    if raw is not None and not lost:
+        with faults.noted():
+            parts = _parts(split_from, found, len(raw), choices.base, split_base)
+    unused = ", ".join(found.unused[:12]) + (", ..." if len(found.unused) > 12 else "")
+    faults.tell(f"; not read: {unused}" if unused else "")
+    assert found.features is not None and layout is not None and table is not None and labels is not None and parts is not None
+    notes = [*table.notes, *filter(None, [layout.note(found.features.shape), f"not read: {unused}" if unused else ""])]
+    notes += found.notes
+    if found.files is not None and (found.classes is not None or choices.attributes is not None) and not choices.as_labelled:
+        labels, said = own_class_ids(found.path, table.classes, labels, found.files)
+        notes += said
+    vectors = _words(found, table, choices)
+    semantics = Semantics(table.values, table.names, {}, vectors, "sentences" if choices.sentences else "attributes")
+    stand_in: NDArray[np.float32] = np.broadcast_to(np.float32(0), (len(labels), 1))
+    # The dataset's own checks, before an hour goes into a conversion of something that cannot be one.
+    dataset = Dataset(name, table.classes, labels, Split(**parts), semantics, features=stand_in)
+    return _Plan(found, dataset, layout, table, tuple(notes))
+
+
+def _labels(path: Path, raw: NDArray[Any], table: ClassAttributes, base: int | None, stated: int | None) -> Index:
+    """Class ids (N,) of labels that are numbers, or names of classes."""
+    if raw.dtype.kind != "U":
+        return from_zero(path, "labels", raw, len(table.classes), "classes", base, stated)
+    number = {name.strip(): k for k, name in enumerate(table.classes)}
+    named = [str(label).strip() for label in raw]
+    if lost := sorted(set(named) - set(number)):
+        raise DataError(
+            f"{path}: labels are names, and {len(lost)} of them are no class of the class attributes ({lost[0]!r})"
+            f"{did_you_mean(lost[0], number)}"
+        )
+    return np.array([number[label] for label in named], dtype=np.int64)
+
+
+def _parts(path: Path, found: Found, count: int, base: int | None, stated: int | None) -> dict[str, Index]:
+    """The three parts together tell what they count from, since only together they need hold the first or last image."""
+    for part in PARTS:
+        refuse_odd(path, f"{part}_loc", "images", found.parts[part].ravel())
+    sizes = np.cumsum([found.parts[part].size for part in PARTS])[:-1]
+    every = np.concatenate([found.parts[part].ravel() for part in PARTS])
+    numbers = from_zero(path, ", ".join(f"{part}_loc" for part in PARTS), every, count, "images", base, stated)
+    return {part: np.sort(index) for part, index in zip(PARTS, np.split(numbers, sizes), strict=True)}
+
+
+def _words(found: Found, table: ClassAttributes, choices: Choices) -> NDArray[np.float32] | None:
+    if choices.words is not None:
+        return read_word_vectors(choices.words, table.names)
+    if found.words is None:
+        return None
+    with np.errstate(over="ignore"):
+        vectors = np.ascontiguousarray(found.words, dtype=np.float32)
+    names = None if found.attributes is None else [name.strip() for name in found.attributes]
+    if choices.attributes is not None and names is not None and len(names) == len(vectors):
+        row = {name: k for k, name in enumerate(names)}
+        if lost := [name for name in table.names if name not in row]:
+            raise DataError(
+                f"{choices.attributes}: w2v_att in {found.path} has no vector of {len(lost)} attributes ({lost[0]!r})"
+                f"{did_you_mean(lost[0], row)}"
+            )
+        vectors = vectors[[row[name] for name in table.names]]
+    if len(vectors) != len(table.names) or not np.isfinite(vectors).all():
+        raise DataError(
+            f"{found.path}: w2v_att holds {len(vectors)} vectors for {len(table.names)} attributes, or numbers that are not finite; "
+            "give others with --words FILE"
+        )
+    return vectors
+
+
+@contextmanager
+def _whole_folder(to: Path, plan: _Plan) -> Iterator[Path]:
+    """A folder beside `to` that takes its place at the end and is gone if anything fails."""
+    try:
+        to.resolve().parent.mkdir(parents=True, exist_ok=True)
+        with replacing_folder(to, lambda: _refuse_strangers(to)) as folder:
+            yield folder
+    except OSError as error:
+        raise CannotWrite(
+            f"Importing {plan.found.path} into {to} failed ({why(error)}); free some space or choose another folder"
+        ) from error
+
+
+def _write_features(folder: Path, plan: _Plan, dtype: str, digest: str, reporter: Reporter) -> FeatureRows:
+    kinds = {"pooled": np.dtype("<f4")} if len(plan.shape) == 2 else {"maps": stored_dtype(dtype), "pooled": np.dtype("<f4")}
+    room = sum(int(np.prod(plan.shape if kind != "pooled" else plan.shape[:2])) * d.itemsize for kind, d in kinds.items())
+    free = shutil.disk_usage(folder).free
+    if free < room:
+        raise CannotWrite(
+            f"{plan.found.path}: the dataset needs {room / 1e6:,.0f} MB and {folder.parent} has {free / 1e6:,.0f} MB left; "
+            "free some space or choose another folder"
+        )
+    home = folder
+    if "maps" in kinds:
+        home = folder / "maps"
+        home.mkdir()
+        key = fingerprint(digest, plan.shape, dtype, plan.layout.key)
+        facts = {"schema": SCHEMA, "key": key, "shape": plan.shape, "dtype": dtype}
+        source = {"source": plan.found.path.name, "format": plan.found.format, "digest": digest, "layout": plan.layout.key}
+        (home / "manifest.json").write_text(json.dumps({**facts, **source}, indent=1), encoding="utf-8")
+    files: dict[str, IO[bytes]] = {kind: (home / f"{kind}.npy").open("wb") for kind in kinds}
+    try:
+        for kind, kept in kinds.items():
+            shape = plan.shape if kind == "maps" else plan.shape[:2]
+            np.lib.format.write_array_header_1_0(files[kind], {"descr": kept.str, "fortran_order": False, "shape": shape})
+        return _convert(plan, files, dtype, reporter)
+    finally:
+        for file in files.values():
+            file.close()
+
+
+def _convert(plan: _Plan, files: dict[str, IO[bytes]], dtype: str, reporter: Reporter) -> FeatureRows:
+    path, stream = plan.found.path, plan.found.features
+    assert stream is not None
+    rows = FeatureRows()
+    with reporter.phase(f"import {path.name}", total=plan.shape[0]) as phase:
+        for block in stream.blocks():
+            with np.errstate(over="ignore"):
+                values = plan.layout.turn(torch.from_numpy(np.require(block, np.float32, ["C", "W"])))
+            means = values.mean(dim=(2, 3)) if "maps" in files else None
+            # A block that cannot be kept is not written, and the rest is only looked at.
+            if not rows.add(values, means) and not rows.broken:
+                _write_block(path, values, means, files, dtype)
+            phase.advance(len(block))
+    if rows.broken:
+        raise DataError(
+            f"{path}: the features of {len(rows.broken)} of {rows.count} images hold a number that is not finite "
+            f"({spans(rows.broken)}); mend or extract them again"
+        )
+    return rows
+
+
+def _write_block(path: Path, values: torch.Tensor, means: torch.Tensor | None, files: dict[str, IO[bytes]], dtype: str) -> None:
+    if means is not None:
+        try:
+            stored = to_stored(values, dtype)
+        except DataError as error:
+            raise DataError(f"{path}: a feature is too large for {dtype}; choose --dtype bfloat16 or float32") from error
+        files["maps"].write(stored.data.cast("B"))
+    pooled = values if means is None else means
+    files["pooled"].write(pooled.contiguous().numpy().astype("<f4", copy=False).data.cast("B"))
+
+
+def _write_rest(folder: Path, plan: _Plan, choices: Choices, digest: str) -> None:
+    dataset, table = plan.dataset, plan.table
+    np.save(folder / "labels.npy", dataset.labels)
+    for part, index in dataset.split.parts().items():
+        np.save(folder / f"{part}.npy", index)
+    with (folder / "attributes.csv").open("w", encoding="utf-8", newline="") as out:
+        writer = csv.writer(out)
+        writer.writerow(["class", *table.names])
+        writer.writerows([name, *map(str, row)] for name, row in zip(table.classes, table.values, strict=True))
+    card: dict[str, Any] = {"kind": KIND, "name": dataset.name, "title": choices.title or dataset.name}
+    card |= {"pooled": "pooled.npy"} if len(plan.shape) == 2 else {"maps": "maps", "features": {"dtype": choices.dtype}}
+    if dataset.semantics.word_vectors is not None:
+        np.save(folder / "word_vectors.npy", dataset.semantics.word_vectors)
+        card["word_vectors"] = "word_vectors.npy"
+    card["semantics"] = dataset.semantics.kind
+    card["source"] = {"file": plan.found.path.name, "format": plan.found.format, "digest": digest}
+    if table.groups:
+        card["groups"] = table.groups
+    (folder / CARD).write_text(yaml.safe_dump(card, sort_keys=False, allow_unicode=True, width=1000), encoding="utf-8")

@@ -1,0 +1,179 @@
+"""Which axis of an array of features holds the channels and which the positions, and how its blocks are turned to (n, D, H, W)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from torch import Tensor
+
+from zslkit.errors import DataError, UserError
+from zslkit.readers.stream import Stream
+
+Order = Literal["channels-first", "channels-last"]
+ORDERS: tuple[Order, ...] = get_args(Order)
+SPELLED = {"channels-first": "(N, D, R) or (N, D, H, W)", "channels-last": "(N, R, D) or (N, H, W, D)"}
+"""The axes of each order: N images, D channels, R positions, H rows, W columns."""
+
+_WIDEST = 4
+"""A grid whose sides differ by a larger factor is not taken for one without being asked."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How features lie in a file.
+
+    Args:
+        shape: Of the features as a dataset has them, (N, D) or (N, D, H, W).
+        order: The axis of the channels in the file; None for pooled features.
+        tokens: Class tokens before the positions, which are left out of the maps.
+    """
+
+    shape: tuple[int, ...]
+    order: Order | None = None
+    tokens: int = 0
+
+    @property
+    def key(self) -> str:
+        """What the identity of the stored maps holds of it; "" where the file has the maps as they are stored."""
+        usual = self.order in (None, "channels-first") and not self.tokens
+        return "" if usual else f"{self.order}, {self.tokens} class tokens"
+
+    def note(self, shape: Sequence[int]) -> str:
+        """What was made of an array of that shape, in words; "" if there is nothing to say."""
+        if self.order is None or (len(shape) == 4 and self.order == "channels-first"):
+            return ""
+        read = f"{self.order}: {' x '.join(map(str, shape[1:]))} was read as {self.shape[1]} channels"
+        dropped = "; the first position is a class token and is left out" if self.tokens else ""
+        return f"{read} on a grid of {self.shape[2]} x {self.shape[3]}{dropped}"
+
+    def turn(self, values: Tensor) -> Tensor:
+        """A block of the file, (n, ...), as (n, D) or contiguous (n, D, H, W)."""
+        if self.order is None:
+            return values
+        if self.order == "channels-last":
+            values = values.movedim(-1, 1)
+        if values.dim() == 3:
+            values = values[:, :, self.tokens :]
+        return values.reshape(len(values), *self.shape[1:]).contiguous()
+
+
+def find_layout(path: Path, stream: Stream, count: int, order: str | None, form: str = "") -> Layout:
+    """The layout of the features of `count` labels.
+
+    Args:
+        path: The file, for messages.
+        stream: The features as they lie there.
+        count: The number of labels.
+        order: What the user says, one of `ORDERS`, or None.
+        form: The format of the file, as `zslkit.acquire.feature_files.Found` names it.
+
+    Raises:
+        DataError: If they are no features of so many images, or two readings are possible and `order` is None.
+        UserError: If `order` does not fit the shape.
+    """
+    shape = stream.shape
+    _refuse_other_counts(path, shape, count, form)
+    if len(shape) == 2:
+        if order is not None:
+            raise UserError(f"{path}: the features have the shape {shape} and no positions; leave --layout away")
+        return Layout(shape)
+    readings = {o: found for o in ORDERS if (found := _reading(shape, o)) is not None}
+    if order is not None:
+        if order not in readings:
+            raise UserError(f"{path}: --layout {order} needs {_needs(shape, order)}, and the features have the shape {shape}")
+        return readings[order]
+    if not readings:
+        sizes = " nor ".join(str(n) for n in dict.fromkeys(shape[1:]))
+        raise DataError(
+            f"{path}: the features have the shape {shape}, and neither {sizes} positions are a square, with or without "
+            "a class token; save them as (N, D, H, W)"
+        )
+    sure = list(_of_three(shape, readings) if len(shape) == 3 else _of_four(shape))
+    if len(sure) == 1:
+        return readings[sure[0]]
+    options = " or ".join(f"--layout {o} ({_spelled(readings[o])})" for o in readings)
+    save = "" if len(readings) == 2 else ", or save them as (N, D, H, W)"
+    raise DataError(f"{path}: the features have the shape {shape}, and nothing shows which axis holds the channels; say {options}{save}")
+
+
+def _refuse_other_counts(path: Path, shape: tuple[int, ...], count: int, form: str) -> None:
+    if len(shape) not in (2, 3, 4):
+        raise DataError(
+            f"{path}: the features have the shape {shape}; they should be (N, D), (N, D, R), (N, R, D), (N, D, H, W) or (N, H, W, D)"
+        )
+    if shape[0] != count and count in shape[1:]:
+        as_it_is = "an image a column" if form == "xlsa17" else "an image a row"
+        seen = shape if form != "xlsa17" else shape[::-1]  # columns of the file are rows of the stream
+        turn = f"save them with the axis of the {count} images first"
+        raise DataError(
+            f"{path}: the features have the shape {seen} for {count} labels; "
+            + (f"save them transposed, {as_it_is}" if len(shape) == 2 else turn)
+        )
+    if shape[0] != count:
+        raise DataError(f"{path}: the features have the shape {shape} and there are {count} labels; are they of one dataset?")
+    if 0 in shape:
+        raise DataError(f"{path}: the features have the shape {shape} and hold nothing; make the file again")
+
+
+def _grid(positions: int) -> tuple[int, int] | None:
+    """(side, class tokens) of so many positions; None if they are no square, with or without one class token."""
+    for tokens in (0, 1):
+        side = math.isqrt(positions - tokens)
+        if side * side == positions - tokens and side > 1:
+            return side, tokens
+    return None
+
+
+def _reading(shape: tuple[int, ...], order: Order) -> Layout | None:
+    n, *rest = shape
+    channels, places = (rest[0], rest[1:]) if order == "channels-first" else (rest[-1], rest[:-1])
+    if len(places) == 2:
+        return Layout((n, channels, *places), order)
+    if places[0] == 1:
+        return Layout((n, channels, 1, 1), order)
+    grid = _grid(places[0])
+    return None if grid is None else Layout((n, channels, grid[0], grid[0]), order, grid[1])
+
+
+def _of_three(shape: tuple[int, ...], readings: Mapping[Order, Layout]) -> Iterator[Order]:
+    """The order of the axes of (N, a, b) if the other one cannot be.
+
+    One axis alone is a number of positions, and it is the shorter one: a grid of unequal sides, such as 7 x 12, is no square either.
+    """
+    _, a, b = shape
+    if len(readings) == 1:
+        longer: Order = "channels-first" if a > b else "channels-last"
+        if longer in readings and a != b:
+            yield longer
+
+
+def _of_four(shape: tuple[int, ...]) -> Iterator[Order]:
+    """The order of the axes of (N, a, b, c) if only one is likely: square sides or many more channels than rows and columns.
+
+    An order is yielded if its own reading is strong and the other is not even weak; two or none mean that nothing tells.
+    """
+    strong, weak = set(), set()
+    for order in ORDERS:
+        d, *sides = (shape[1], *shape[2:]) if order == "channels-first" else (shape[3], *shape[1:3])
+        low, high = min(sides), max(sides)
+        if (low == high < d) or (high <= 2 * low and d >= _WIDEST * high):
+            strong.add(order)
+        if low == high or (high <= _WIDEST * low and d >= high):
+            weak.add(order)
+    for order in ORDERS:
+        if order in strong and not weak - {order}:
+            yield order
+
+
+def _spelled(layout: Layout) -> str:
+    _, d, h, w = layout.shape
+    return f"{d} channels on {h} x {w} positions{' and a class token' if layout.tokens else ''}"
+
+
+def _needs(shape: tuple[int, ...], order: str) -> str:
+    axis = "the last axis" if order == "channels-first" else "the axis after the images"
+    return f"positions on {axis} that are a square, with or without a class token"

@@ -1,0 +1,191 @@
+"""A draft of your own dataset: a card and a class-attribute table to fill in, made of a folder of images per class."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from zslkit.datasets.card import empty_words, folders_of, inside, read_card, torn_words
+from zslkit.errors import DataError, UserError
+from zslkit.readers.images import SUFFIXES
+from zslkit.readers.names import shown
+from zslkit.readers.photos import find_photos, folders_in
+
+EXAMPLES = ("red", "striped", "large")
+"""Attributes of a new table if none are named; meant to be renamed."""
+
+_PARTS = frozenset({"train", "test", "val", "valid", "validation", "trainval", "training", "testing"})
+"""Names of folders that hold classes rather than are some."""
+
+_CARD = """\
+# Images, class attributes and split of a dataset; paths are relative to this file.
+name: {name}
+images: {images}  # one folder of images for each class
+attributes: {table}  # a class in each row, a number for each attribute
+unseen:  # proposed with seed {seed}: {count} of {classes} classes; change it as you like, but not after looking at results
+{unseen}
+features: {{backbone: tf_efficientnet_lite0, size: 224}}
+"""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """The card and the table of an image folder. written: which of the two were not there before."""
+
+    card: Path
+    table: Path
+    written: tuple[Path, ...]
+
+
+def draft(
+    folder: Path,
+    *,
+    name: str | None = None,
+    attributes: Sequence[str] = (),
+    unseen_share: float = 0.25,
+    seed: int = 0,
+) -> Draft:
+    """Write `<name>.yaml` and `<name>.csv` beside `folder`, each only if it is not there.
+
+    folder: one folder of images for each class. name: default is the folder's. attributes: columns of the table, default EXAMPLES.
+    unseen_share: share of the classes that the card proposes as unseen, at least one class. Same seed and folders, same proposal.
+    Raises DataError if the folder holds no two classes with images, UserError for a name or attributes that cannot be used.
+    """
+    folder = folder if folder.name not in ("", "..") else folder.resolve()
+    name = _name(folder) if name is None else _usable(name)
+    card, table = folder.with_name(f"{name}.yaml"), folder.with_name(f"{name}.csv")
+    if os.path.lexists(card):
+        named = _table_of(card)
+        if named is None or os.path.lexists(named):  # what is wrong with a card is told by the review
+            return Draft(card, named or table, ())
+        table = named
+    classes = _classes(folder)
+    written = []
+    if _create(table, _table_text(classes, _columns(attributes))):
+        written.append(table)
+    unseen = propose(classes, unseen_share, seed)
+    text = _CARD.format(
+        name=_scalar(name),
+        images=_scalar(folder.name),
+        table=_scalar(table.name),
+        seed=seed,
+        count=len(unseen),
+        classes=len(classes),
+        unseen="\n".join(f"  - {_scalar(c)}" for c in unseen),
+    )
+    if _create(card, text):
+        written.append(card)
+    return Draft(card, table, tuple(written))
+
+
+def propose(classes: Sequence[str], share: float, seed: int) -> list[str]:
+    """Round(share * C) of C classes, at least one and never all, drawn by numpy's default_rng(seed); in the order given."""
+    count = min(max(round(share * len(classes)), 1), len(classes) - 1)
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(classes))[:count])
+    return [classes[k] for k in chosen]
+
+
+def _classes(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder}; name the folder that holds one folder of images for each class")
+    classes = folders_of(folder, folder)
+    if foreign := [name for name in (folder.name, *classes) if not _is_text(name)]:
+        raise DataError(f"The folder name {shown(foreign[0])} is not UTF-8, so that no card can hold it; rename the folder")
+    found = find_photos(folder, classes)
+    if torn := torn_words(found):
+        raise DataError(f"{folder}: {torn}")
+    full = [c for c in classes if found.of(c)]
+    if len(full) < 2:
+        deeper = next((c for c in full if len(folders_in(folder / c)) > 1), None)
+        left = f"; {found.note()}" if found.others else ""
+        hint = (
+            f"is {folder / deeper} the folder that is meant?"
+            if deeper is not None
+            else "put the images of each class in a folder of its own"
+        )
+        raise DataError(
+            f"{folder} holds {len(full)} folder{'s' if len(full) != 1 else ''} with images "
+            f"({', '.join(SUFFIXES[:3])}, ...){left}, and two classes are the least; {hint}"
+        )
+    if all(c.lower() in _PARTS for c in classes):
+        raise DataError(
+            f"{folder} holds {' and '.join(map(repr, classes[:3]))}, which are parts of a split and no classes; "
+            f"name a folder that holds one folder of images for each class, such as {folder / classes[0]}"
+        )
+    if empty := sorted(set(classes) - set(full)):
+        raise DataError(empty_words(folder, empty[0], found))
+    return classes
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name read from the disk is UTF-8, as files of text are."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _columns(attributes: Sequence[str]) -> list[str]:
+    columns = [a.strip() for a in attributes] or list(EXAMPLES)
+    if "" in columns or len(set(columns)) < len(columns):
+        raise UserError(
+            f"The attributes {', '.join(map(repr, columns))} have an empty name or one that stands twice; give each a name of its own"
+        )
+    return columns
+
+
+def _name(folder: Path) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", folder.name).strip("-._") or "mine"
+
+
+def _usable(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise UserError(f"{name!r} is no name for a dataset; it takes letters, digits, '.', '_' and '-', a letter or digit first")
+    return name
+
+
+def _scalar(text: str) -> str:
+    """The text as YAML reads it back, quoted where it must be."""
+    return yaml.safe_dump([text], allow_unicode=True, width=float("inf")).removeprefix("- ").rstrip("\n")
+
+
+def _table_text(classes: Sequence[str], columns: Sequence[str]) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["class", *columns])
+    writer.writerows([c, *[""] * len(columns)] for c in classes)
+    return stream.getvalue()
+
+
+def _table_of(card: Path) -> Path | None:
+    """The table that a card names, None if the card cannot tell."""
+    try:
+        table = inside(card, "attributes", read_card(card).attributes)
+    except UserError:
+        return None
+    home = card.parent.resolve()
+    return card.parent / table.relative_to(home) if table.is_relative_to(home) else table
+
+
+def _create(path: Path, text: str) -> bool:
+    """Write a file that is not there yet; False if it is there, even if it came just now."""
+    try:
+        stream = path.open("x", encoding="utf-8")
+    except FileExistsError:
+        return False
+    try:
+        with stream:
+            stream.write(text)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return True

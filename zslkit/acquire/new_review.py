@@ -1,0 +1,125 @@
+"""What a dataset of your own still lacks: everything at once, where loading it stops at the first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from zslkit.dataset import Dataset
+from zslkit.datasets.attribute_table import Row, number_in, read_rows
+from zslkit.datasets.card import empty_words, inside, load_folder, read_card, torn_words
+from zslkit.errors import UserError
+from zslkit.readers.names import clash_words, match
+from zslkit.readers.photos import find_photos, folders_in
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Review:
+    """problems: what keeps the dataset from being used. remarks: what weakens it. dataset: the loaded one if there is no problem."""
+
+    problems: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
+    dataset: Dataset | None = None
+
+
+def review(card: Path) -> Review:
+    """Look at a card, its table and its folders. Raises nothing that is the data's fault."""
+    try:
+        told = read_card(card)
+        home = inside(card, "images", told.images)
+        table = inside(card, "attributes", told.attributes)
+        attributes, rows = read_rows(table)
+    except UserError as error:
+        return Review((str(error),))
+    problems = [*_folders(home, table, rows), *_cells(table, attributes, rows)]
+    if not problems:
+        try:
+            dataset = load_folder(card)
+        except UserError as error:
+            problems = [str(error)]
+        else:
+            return Review((), tuple(_remarks(dataset)), dataset)
+    return Review(tuple(problems))
+
+
+def _folders(home: Path, table: Path, rows: Sequence[Row]) -> list[str]:
+    if not home.is_dir():
+        return [f"there is no folder {home} of images"]
+    try:
+        folders = folders_in(home)
+    except OSError as error:
+        return [f"the folder {home} cannot be read ({error.strerror}); check its permissions"]
+    classes = [row.name for row in rows]
+    same = [clash_words("folders", folders), clash_words("classes", classes)]
+    if problems := [f"{where}: {words}" for where, words in zip((home.name, table.name), same, strict=True) if words]:
+        return problems  # what is one name cannot be joined by name
+    joined = match(classes, folders)
+    if lost := [name for name in classes if name not in joined]:
+        problems.append(
+            f"{table.name}: {_count(lost, 'class', 'classes')} without a folder in {home.name} ({_listed(lost)}); rename or remove"
+        )
+    if strange := sorted(set(folders) - set(joined.values())):
+        problems.append(
+            f"{table.name}: {_count(strange, 'folder', 'folders')} of {home.name} without a row ({_listed(strange)}); add a row"
+        )
+    found = find_photos(home, folders)
+    if torn := torn_words(found):
+        problems.append(f"{home.name}: {torn}")
+    problems += [empty_words(home, folder, found) for folder in folders if not found.of(folder)]
+    return problems
+
+
+def _cells(table: Path, attributes: Sequence[str], rows: Sequence[Row]) -> list[str]:
+    problems, empty = [], []
+    for row in rows:
+        if len(row.cells) != len(attributes):
+            problems.append(f"{table.name}, line {row.line}: {row.name} has {len(row.cells)} values for {len(attributes)} attributes")
+            continue
+        for attribute, cell in zip(attributes, row.cells, strict=True):
+            if not cell:
+                empty.append(f"{row.name}: {attribute}")
+            elif number_in(cell) is None:
+                problems.append(f"{table.name}, line {row.line}: {row.name}: {attribute} is {cell!r}, and no number")
+    if empty:
+        problems.insert(0, f"{table.name}: {len(empty)} of {len(rows) * len(attributes)} values are empty ({_listed(empty)})")
+    return problems
+
+
+def _remarks(dataset: Dataset) -> list[str]:
+    """What a model will stumble over, although nothing forbids it."""
+    table, names, seen = dataset.semantics.attributes, dataset.semantics.names, dataset.seen
+    remarks = []
+    if same := [names[k] for k in np.flatnonzero(np.ptp(table, axis=0) == 0)]:
+        remarks.append(f"{_count(same, 'attribute has', 'attributes have')} one value for all classes and tell nothing ({_listed(same)})")
+    new = np.flatnonzero((table[~seen] != 0).any(axis=0) & (table[seen] == 0).all(axis=0))
+    if unlearned := [names[k] for k in new]:
+        remarks.append(
+            f"{_count(unlearned, 'attribute', 'attributes')} that no seen class has, so nothing is learned of it ({_listed(unlearned)})"
+        )
+    if blank := [dataset.classes[k] for k in np.flatnonzero(~table.any(axis=1))]:
+        remarks.append(f"{_count(blank, 'class has', 'classes have')} no attribute at all ({_listed(blank)})")
+    twins: dict[bytes, str] = {}
+    for name, row in zip(dataset.classes, table, strict=True):
+        if (other := twins.setdefault((row + 0.0).tobytes(), name)) != name:
+            remarks.append(f"{other} and {name} have the same attributes and cannot be told apart by them")
+    if dataset.images is not None and all(dataset.images.key(i).count("/") > 1 for i in range(len(dataset.images))):
+        remarks.append(
+            f"all images lie in folders within the class folders ({dataset.images.key(0)}, ...); classes are the folders of the first level"
+        )
+    tested = set(dataset.labels[dataset.split.test_seen].tolist())
+    if untested := [dataset.classes[k] for k in np.flatnonzero(seen) if k not in tested]:
+        remarks.append(f"{_count(untested, 'seen class has', 'seen classes have')} too few images for a test image ({_listed(untested)})")
+    return remarks
+
+
+def _count(things: Sequence[str], one: str, many: str) -> str:
+    return f"{len(things)} {one if len(things) == 1 else many}"
+
+
+def _listed(things: Sequence[str]) -> str:
+    return ", ".join(things[:_SHOWN]) + (", ..." if len(things) > _SHOWN else "")

@@ -1,0 +1,99 @@
+"""Which class an image of somebody's own res101.mat belongs to: labels count, and folders help where classes name them."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from zslkit.dataset import Index
+from zslkit.datasets.xlsa17_join import anchored, plain
+from zslkit.errors import DataError
+
+_Folder = tuple[str, ...]
+_AS_LABELLED = "--as-labelled takes the labels as they are"
+
+
+def own_class_ids(path: Path, classes: Sequence[str], labels: Index, files: Sequence[str]) -> tuple[Index, tuple[str, ...]]:
+    """The class of each image, by its label unless folders say throughout that labels count in another order.
+
+    Folders of one's own are laid out in any way: `ant/1.jpg`, `train/ant/1.jpg`, `ant/2019/1.jpg`, `train/1.jpg`. The level
+    whose names are most often those of classes is the one that is looked at.
+
+    Args:
+        path: The file, for errors.
+        classes: C class names.
+        labels: (N,), rows of the class-attribute table.
+        files: N paths of images on the disk of whoever made the file.
+
+    Returns:
+        Class ids (N,), and what there is to say about them.
+
+    Raises:
+        DataError: Folders and labels contradict each other.
+    """
+    if len(files) != len(labels):
+        raise DataError(f"{path}: image_files has {len(files)} paths for {len(labels)} labels; mend it, or {_AS_LABELLED}")
+    folders = [_folder(file) for file in files]
+    named, level = _best_level(folders, _lookup(classes))
+    told = np.array([-1 if named[folder] is None else named[folder] for folder in folders])
+    known = told >= 0
+    # A class that is called "train" makes no class folders of train and test.
+    if 2 * len(set(told[known])) < max(len({level(folder) for folder in folders}), len(set(labels.tolist()))):
+        return labels, ("no folder in image_files is named after a class; the labels are taken as they are",)
+    wrong = known & (told != labels)
+    if not wrong.any():
+        strange = sorted({str(level(folder)) for folder in folders if named[folder] is None})
+        shown = ", ".join(map(repr, strange[:3])) + (", ..." if len(strange) > 3 else "")
+        note = f"{len(strange)} folders in image_files are named after no class ({shown}); their images go by their labels"
+        return labels, ((note,) if strange else ())
+    pairs = set(zip(labels.tolist(), told.tolist(), strict=True))
+    if known.all() and len(pairs) == len({label for label, _ in pairs}) == len({k for _, k in pairs}):
+        note = "labels count the classes in another order than their names; images go to the class that their folder names"
+        return told.astype(np.int64), (f"{note} ({_AS_LABELLED})",)
+    first = int(wrong.argmax())
+    raise DataError(
+        f"{path}: image {first + 1} lies in the folder {level(folders[first])!r} and has the label of {classes[labels[first]]!r}, and so "
+        f"{int(wrong.sum())} images contradict their labels; mend labels or image_files, or {_AS_LABELLED}"
+    )
+
+
+def _folder(file: str) -> _Folder:
+    """The folders above an image: those below `images` where the path has it, else all."""
+    return tuple(part for part in (anchored(file) or file.replace("\\", "/")).split("/")[:-1] if part)
+
+
+def _lookup(classes: Sequence[str]) -> Callable[[str], int | None]:
+    """The class of a name, as it is spelled, else without case and signs where that leaves no two classes alike."""
+    exact = {_spelled(c): k for k, c in enumerate(classes)}
+    alike = Counter(plain(c) for c in classes)
+    loose = {key: k for k, c in enumerate(classes) if alike[key := plain(c)] == 1 and key}
+    return lambda name: exact.get(_spelled(name), loose.get(plain(name)))
+
+
+def _spelled(name: str) -> str:
+    return unicodedata.normalize("NFC", name.strip())
+
+
+def _best_level(
+    folders: Sequence[_Folder], number: Callable[[str], int | None]
+) -> tuple[dict[_Folder, int | None], Callable[[_Folder], str | None]]:
+    """Folder -> class at the level that tells most images theirs, and the folder's name at that level."""
+    images = Counter(folders)
+    best: tuple[int, dict[_Folder, int | None], Callable[[_Folder], str | None]] | None = None
+    for level in _levels(max(map(len, images), default=0)):
+        named = {folder: None if (name := level(folder)) is None else number(name) for folder in images}
+        told = sum(count for folder, count in images.items() if named[folder] is not None)
+        if best is None or told > best[0]:
+            best = told, named, level
+    assert best is not None
+    return best[1], best[2]
+
+
+def _levels(depth: int) -> Iterator[Callable[[_Folder], str | None]]:
+    yield "/".join
+    for k in (k for up in range(depth) for k in (-1 - up, up)):
+        yield lambda folder, k=k: folder[k] if -len(folder) <= k < len(folder) else None  # type: ignore[misc]

@@ -1,0 +1,7 @@
+"""Settings of a run: typed sections, and where every value comes from."""
+
+from __future__ import annotations
+
+from zslkit.config.sections import Config, FeatureConfig, Input, ProtocolConfig, TrainConfig, build, known_keys
+
+__all__ = ["Config", "FeatureConfig", "Input", "ProtocolConfig", "TrainConfig", "build", "known_keys"]

@@ -1,0 +1,201 @@
+"""Settings in layers: defaults < preset < --config FILE < --set key=value. Every value remembers the layer and the line it came from.
+
+What a value is, a number or a text, is not decided here but by the key that takes it (zslkit.config.build).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from zslkit.config import yaml_lines
+from zslkit.errors import UserError
+from zslkit.utils.files import check_permitted, read_small
+
+T = TypeVar("T")
+
+LONGEST = 4 << 20
+"""Bytes of a file of settings; a card that lists 20,000 unseen classes has half a megabyte."""
+
+
+@dataclass
+class Layer:
+    """One source of values: a nested mapping and where it came from, as errors should say it.
+
+    lines: of a file, dotted key -> line. texts: dotted key -> what was written, where YAML made something else than text of it.
+    """
+
+    values: Mapping[str, Any]
+    origin: str
+    lines: Mapping[str, int] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Settings:
+    """Merged layers. `values` is nested; `origins` maps dotted keys to the origin of the value that won, `lines` to its file and line.
+
+    A section has the line where it begins in the last file that has it. texts: as in a layer, of the values that won.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    lines: dict[str, tuple[str, int]] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+
+    def section(self, name: str) -> Settings:
+        """The values below `name`, taken out of these settings."""
+        inner = self.values.pop(name, None)
+        if inner is None:
+            inner = {}
+        if not isinstance(inner, dict):
+            raise UserError(f"{name} ({self.place(name) or 'config'}) is a section; write {name}.KEY=VALUE")
+        return Settings(inner, _below(name, self.origins), _below(name, self.lines), _below(name, self.texts))
+
+    def place(self, key: str) -> str:
+        """Where the value of a dotted key, of what it holds, or else of what holds it, is from: 'my.yaml, line 3'; "" if unknown."""
+        near = [k for k in self.origins if k == key or k.startswith(key + ".")]
+        near = near or [k for k in self.origins if key.startswith(k + ".")]
+        if not near:
+            return ""
+        parents = [key.rsplit(".", cut)[0] for cut in range(key.count(".") + 1)]
+        origin = self.origins[near[0]]
+        line = next((self.lines[k][1] for k in parents if k in self.lines and self.lines[k][0] == origin), None)
+        return origin + (f", line {line}" if line is not None else "")
+
+
+def merge(layers: Iterable[Layer]) -> Settings:
+    """Later layers win, key by key; sections are merged, other values replaced."""
+    merged = Settings()
+    for layer in layers:
+        _merge_into(merged.values, layer.values, "", layer.origin, merged.origins)
+        _merge_notes(merged.lines, layer, {key: (layer.origin, line) for key, line in layer.lines.items()})
+        _merge_notes(merged.texts, layer, layer.texts)
+    return merged
+
+
+def _merge_notes(notes: dict[str, T], layer: Layer, coming: Mapping[str, T]) -> None:
+    for key in _dotted(layer.values):
+        for old in [k for k in notes if k == key or k.startswith(key + ".")]:  # of a value that has been replaced
+            del notes[old]
+    notes.update(coming)
+
+
+def _below(name: str, notes: Mapping[str, T]) -> dict[str, T]:
+    prefix = name + "."
+    return {k[len(prefix) :]: v for k, v in notes.items() if k.startswith(prefix)}
+
+
+def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _dotted(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def _merge_into(target: dict[str, Any], source: Mapping[str, Any], prefix: str, origin: str, origins: dict[str, str]) -> None:
+    for key, value in source.items():
+        dotted = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            inner = target.setdefault(key, {})
+            if not isinstance(inner, dict):
+                inner = target[key] = {}
+            _merge_into(inner, value, dotted + ".", origin, origins)
+        else:
+            target[key] = value
+            origins[dotted] = origin
+
+
+def parse_set(items: Iterable[str]) -> Layer:
+    """`a.b=1` pairs of --set; values are YAML, so true, null and [1, 2] mean what they say, and numbers are those of a key that takes some.
+
+    Raises UserError for an item without '='.
+    """
+    values: dict[str, Any] = {}
+    texts: dict[str, str] = {}
+    for item in items:
+        key, equals, text = item.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise UserError(f"--set takes key=value, and {item!r} is not that; write for instance --set train.epochs=5")
+        value, written = _parsed(key, text)
+        _place(values, key, value, f"--set {item!r}")
+        texts |= {f"{key}.{inner}" if inner else key: said for inner, said in written.items()}
+    return Layer(values, "--set", texts=texts)
+
+
+def _parsed(key: str, text: str) -> tuple[Any, dict[str, str]]:
+    """What the text says, else the text itself, and the texts of a layer below `key`."""
+    try:
+        read = yaml_lines.load(text)
+    except yaml_lines.TooMuch as error:
+        raise UserError(f"--set {key}: the value cannot be taken, since {error}; write it in a file and name that with --config") from error
+    except yaml_lines.TwiceError as error:
+        raise UserError(f"--set {key}: {error}") from error
+    except yaml.YAMLError:
+        return text, {}
+    return read.value, read.texts
+
+
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings whose keys may be dotted, as sections: {"train.epochs": 5} becomes {"train": {"epochs": 5}}.
+
+    Raises UserError if a key is given a value and something below it too.
+    """
+    values: dict[str, Any] = {}
+    for key, value in flat.items():
+        if isinstance(value, Mapping):
+            for inner, deep in nested(value).items():
+                _place(values, f"{key}.{inner}", deep, key)
+        else:
+            _place(values, key, value, key)
+    return values
+
+
+def flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested settings by dotted key; an empty section is a value of its own."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        key = f"{before}{name}"
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, f"{key}.")
+        else:
+            found[key] = value
+    return found
+
+
+def _place(values: dict[str, Any], key: str, value: Any, where: str) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise UserError(f"{where}: {parent!r} was given a value before, so it cannot hold {last!r}")
+    values[last] = value
+
+
+def read_yaml(path: Path, origin: str | None = None) -> Layer:
+    """A YAML file of settings. Raises UserError if it is missing, no YAML, or no mapping."""
+    check_permitted(path)
+    try:
+        text = read_small(path, LONGEST)
+    except (OSError, ValueError) as error:
+        raise UserError(f"The settings file {path} cannot be read ({error}); check the path") from error
+    try:
+        read = yaml_lines.load(text)
+    except yaml_lines.TwiceError as error:
+        raise UserError(f"{path}: {error}") from error
+    except yaml_lines.TooMuch as error:
+        raise UserError(f"{path}: {error}; write less, and without aliases") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise UserError(f"{path}{where}: this is not YAML ({getattr(error, 'problem', error)})") from error
+    values = read.value or {}
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: settings are a mapping of key: value, and this is a {type(values).__name__}")
+    return Layer(values, origin or str(path), read.lines, read.texts)

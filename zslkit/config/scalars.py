@@ -1,0 +1,115 @@
+"""What was written, read as the key that takes it expects: a name stays a text and 1e-4 is a number, whatever YAML makes of them.
+
+YAML 1.1 takes 007, 1_000, on and 2024-01-01 for something else than text, and 1e-4, for want of a dot, for text.
+"""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Iterator, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+
+def as_expected(kind: type[BaseModel], values: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
+    """The values of a configuration class, each as its key expects it where it was read as something else.
+
+    texts: dotted key -> what was written (zslkit.config.yaml_lines.Read). What fits no better is left as it is, for the class to refuse.
+    """
+    fields = kind.model_fields
+    return {k: _read(fields[k].annotation, v, k, texts) if k in fields else v for k, v in values.items()}
+
+
+_THOUSANDS = re.compile(r"[-+]?\d{1,3}(_\d{3})+(\.\d*)?([eE][-+]?\d+)?")
+
+
+class Written:
+    """What was written for a number and is none, although YAML and Python take it for one; a key for numbers refuses it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return repr(self.text)
+
+
+def _odd(text: str | None) -> bool:
+    """Whether "_" stands elsewhere than between thousands: 1_000 is a number, 1_0 is not."""
+    return text is not None and "_" in text and not _THOUSANDS.fullmatch(text.strip())
+
+
+def number(value: Any) -> Any:
+    """1e-4 as people write it, the number that it says; anything else as it is."""
+    if isinstance(value, str) and _odd(value):
+        return value
+    try:
+        return float(value) if isinstance(value, str) and "e" in value.lower() else value
+    except ValueError:
+        return value
+
+
+def _read(annotation: Any, value: Any, key: str, texts: Mapping[str, str]) -> Any:
+    expected = list(_alternatives(annotation))
+    if isinstance(value, Mapping):
+        for one in expected:
+            if isinstance(one, type) and issubclass(one, BaseModel):
+                return as_expected(one, value, _below(key, texts))
+            if isinstance(get_origin(one), type) and issubclass(get_origin(one), Mapping):
+                return {k: _read(get_args(one)[1], v, f"{key}.{k}", texts) for k, v in value.items()}
+        return value
+    if isinstance(value, list):
+        inner = [get_args(one) for one in expected if get_origin(one) in (list, tuple)]
+        return [_read(_item(inner[0], i), v, f"{key}.{i}", texts) for i, v in enumerate(value)] if inner else value
+    return _scalar(expected, value, texts.get(key))
+
+
+def _scalar(expected: list[Any], value: Any, text: str | None) -> Any:
+    words = [word for one in expected if get_origin(one) is Literal for word in get_args(one)]
+    if isinstance(value, str):
+        named = str in expected or Path in expected or value in words
+        if named or not (int in expected or float in expected):
+            return value
+        return Written(value) if _odd(value) else number(value)
+    if _odd(text) and isinstance(value, (int, float)) and (int in expected or float in expected) and str not in expected:
+        return Written(str(text))
+    if text is None or not isinstance(value, (bool, int, float, date)) or _fits(expected, words, value):
+        return value
+    return text if str in expected or Path in expected or text in words else value
+
+
+def _fits(expected: list[Any], words: list[Any], value: Any) -> bool:
+    if any(value == word and type(value) is type(word) for word in words):
+        return True
+    if isinstance(value, bool):
+        return bool in expected
+    return (
+        type(value) in expected
+        or (isinstance(value, int) and float in expected)
+        or (isinstance(value, float) and value.is_integer() and int in expected)
+    )
+
+
+def _alternatives(annotation: Any) -> Iterator[Any]:
+    """The members of a union, without what annotates them."""
+    if get_origin(annotation) is Annotated:
+        yield from _alternatives(get_args(annotation)[0])
+    elif get_origin(annotation) in (Union, types.UnionType):
+        for one in get_args(annotation):
+            yield from _alternatives(one)
+    else:
+        yield annotation
+
+
+def _item(inner: tuple[Any, ...], place: int) -> Any:
+    """The type of an item of list[inner], tuple[inner] or tuple[inner, ...]."""
+    if not inner:
+        return Any
+    return inner[min(place, len(inner) - 1)] if inner[-1] is not Ellipsis else inner[0]
+
+
+def _below(key: str, texts: Mapping[str, str]) -> dict[str, str]:
+    return {k.removeprefix(f"{key}."): text for k, text in texts.items() if k.startswith(f"{key}.")}

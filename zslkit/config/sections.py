@@ -1,0 +1,184 @@
+"""Typed configuration: the sections that every run has, and how settings become one. Every error names the key and its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, field_validator, model_serializer
+from pydantic.fields import FieldInfo
+
+from zslkit.config.merge import Settings
+from zslkit.config.scalars import as_expected
+from zslkit.config.wording import choices, takes
+from zslkit.errors import UserError, did_you_mean
+from zslkit.utils.seeds import MOST_SEED
+
+Input = Literal["pooled", "map", "image"]
+
+
+class Config(BaseModel):
+    """Base of every configuration: unknown keys are refused, values do not change after they are read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class FeatureConfig(Config):
+    """Where a model's input comes from (section `features`)."""
+
+    backbone: str = Field("resnet101.tv_in1k", description="name of a timm model")
+    weights: str = Field("auto", description="auto, hub, offline, trainval (trained on this dataset's trainval images), random, or a file")
+    size: int | tuple[int, int] | None = Field(
+        None, description="side of the square or (height, width) in pixels; none: images as they are"
+    )
+    reduction: int | None = Field(None, ge=1, description="take the deepest map with this stride instead of the network's last one")
+    input: Literal["auto", "frozen", "pooled", "map", "image"] = Field(
+        "auto", description="what the model is fed with; auto: what it prefers; frozen: what it prefers of pooled and map"
+    )
+    dtype: Literal["float16", "bfloat16", "float32"] = Field("float16", description="type of the stored features")
+    pretrain_epochs: int = Field(15, ge=1, description="with weights=trainval: epochs of naming the seen classes")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="numbers a frozen backbone computes with")
+    skip_bad: bool = Field(False, description="leave out images that cannot be read, instead of refusing them")
+
+    @model_serializer(mode="wrap")
+    def _usual_left_out(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Settings that came later are written only where they were used, so that older runs keep their identity and their rows."""
+        written: dict[str, Any] = write(self)
+        usual = {"precision": "float32", "skip_bad": False}
+        return {k: v for k, v in written.items() if k not in usual or v != usual[k]}
+
+
+class ProtocolConfig(Config):
+    """How the numbers are made (section `protocol`)."""
+
+    selection: Literal["last", "validation"] = Field(
+        "last", description="which epoch counts; validation: the best one of a fold inside trainval"
+    )
+    calibration: Literal["none", "validation"] = Field(
+        "none", description="calibrated stacking, its gamma picked on a fold inside trainval"
+    )
+    tune: bool = Field(False, description="search the model's declared grid on the folds first")
+    trials: int | None = Field(None, ge=1, description="with tune: points of the grid that Optuna may try; none: all of them")
+    folds: int = Field(1, ge=1, description="validation folds, no class held out twice; what they say is averaged")
+    fold_seed: int = Field(0, ge=0, le=MOST_SEED, description="seed of the validation folds")
+    patience: int = Field(0, ge=0, description="with selection=validation: stop after so many epochs without a better H; 0: never")
+    watch_test: int = Field(5, ge=0, description="score the test sets every so many epochs, only to report what picking on them would give")
+
+    @field_validator("selection", "calibration", mode="before")
+    @classmethod
+    def _never_on_test(cls, how: Any) -> Any:
+        if isinstance(how, str) and (how == "oracle" or how.startswith("test")):
+            raise ValueError("a result is never picked on the test sets; to see what that would print, zslkit compare --as-papers-do")
+        return how
+
+
+class TrainConfig(Config):
+    """The gradient loop (section `train` of a gradient model)."""
+
+    epochs: int = Field(20, ge=0)
+    steps_per_epoch: int | None = Field(None, ge=1, description="none: images / batch_size")
+    batch_size: int = Field(50, ge=1)
+    sampling: Literal["uniform", "balanced"] = Field("uniform", description="balanced: distinct classes at random, one image each")
+    optimizer: Literal["rmsprop", "adam", "adamw", "sgd"] = "rmsprop"
+    lr: float = Field(1e-4, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD and RMSprop; beta1 of Adam")
+    lr_factor: float = Field(1.0, gt=0, le=1, description="learning rate times this every lr_every epochs")
+    lr_every: int = Field(10, ge=1)
+    clip_norm: float | None = Field(None, gt=0, description="clip the gradient's norm")
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+C = TypeVar("C", bound=Config)
+
+
+def build(kind: type[C], settings: Settings, where: str, beside: Iterable[str] = ()) -> C:
+    """The typed configuration. `where` names it in errors ("dedn", "features"); beside: keys that are read elsewhere, for suggestions.
+
+    Raises UserError that names the key, its origin and the nearest known key or the rule it breaks.
+    """
+    values = as_expected(kind, settings.values, settings.texts)
+    try:
+        return kind.model_validate(_over_defaults(kind, values))
+    except ValidationError as error:
+        # A misspelt key is also a missing one; what was written is told before what was not.
+        first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+        key, info, whole = _named(kind, [str(p) for p in first["loc"]])
+        place = f" ({found})" if (found := settings.place(key)) else ""
+        if first["type"] == "extra_forbidden":
+            known = [*known_keys(kind), *beside]
+            raise UserError(f"{where} has no setting {key!r}{place}{did_you_mean(key, known)}") from error
+        if first["type"] == "missing":
+            raise UserError(f"{where} lacks {key!r}; add it") from error
+        value = first.get("input")
+        if info is None or not whole or first["type"] in _OWN_WORDS:
+            rule = _lower(first["msg"])
+        else:
+            value = _at(values, key, value)
+            words = choices(info.annotation)
+            near = did_you_mean(value, words) if isinstance(value, str) else ""
+            # The list of all words stands there already.
+            rule = f"it takes {takes(info)}{near if near.endswith('?') else ''}"
+        raise UserError(f"{where}: {key} = {value!r}{place} is refused: {rule}") from error
+
+
+_OWN_WORDS = frozenset({"value_error", "assertion_error", "string_pattern_mismatch", "frozen_instance", "finite_number"})
+"""Kinds of errors whose own text says more than type and bounds of the setting."""
+
+
+def _named(kind: type[Config], loc: list[str]) -> tuple[str, FieldInfo | None, bool]:
+    """The dotted key that an error's location means, its field, and whether the error is about the whole value.
+
+    pydantic appends the member of a union that it tried, which is no part of the key.
+    """
+    for depth, name in enumerate(loc):
+        info = kind.model_fields.get(name)
+        if info is None:
+            break
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Config):
+            kind = info.annotation
+            continue
+        rest = loc[depth + 1 :]
+        if not rest or get_origin(info.annotation) in (Union, UnionType):
+            return ".".join(loc[: depth + 1]), info, True
+        return ".".join(loc), info, False
+    return ".".join(loc), None, False
+
+
+def _at(values: Mapping[str, Any], key: str, otherwise: Any) -> Any:
+    found: Any = values
+    for part in key.split("."):
+        if not isinstance(found, Mapping) or part not in found:
+            return otherwise
+        found = found[part]
+    return found
+
+
+def _over_defaults(kind: type[Config], values: Mapping[str, Any]) -> dict[str, Any]:
+    # A section that is given in part keeps the rest of the default that its owner wrote, which need not be that of the section's class.
+    standing = {name: info.get_default(call_default_factory=True) for name, info in kind.model_fields.items()}
+    return {name: _over(standing.get(name), value) for name, value in values.items()}
+
+
+def _over(standing: Any, value: Any) -> Any:
+    if not (isinstance(standing, Config) and isinstance(value, Mapping)):
+        return value
+    return {**standing.model_dump(), **{name: _over(getattr(standing, name, None), inner) for name, inner in value.items()}}
+
+
+def _lower(message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]
+
+
+def known_keys(kind: type[Config], prefix: str = "") -> list[str]:
+    """All dotted keys of a configuration class."""
+    keys: list[str] = []
+    for name, info in kind.model_fields.items():
+        annotation = info.annotation
+        if isinstance(annotation, type) and issubclass(annotation, Config):
+            keys += known_keys(annotation, f"{prefix}{name}.")
+        else:
+            keys.append(prefix + name)
+    return keys

@@ -1,1 +1,0 @@
-"""Datasets, images and the feature store."""

@@ -1,0 +1,1 @@
+"""Datasets by name: built in, benchmarks, cards and imported features."""

@@ -1,0 +1,138 @@
+"""The class-attribute table of your own data, read from a CSV file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zslkit.errors import DataError
+from zslkit.readers.names import refuse_clash, same_look, shown
+from zslkit.utils.files import check_permitted, is_utf16, need_plain
+
+LONGEST_LINE = 8 << 20
+MOST_COLUMNS = 100_000
+MOST_CELLS = 25_000_000
+"""20,000 classes of 1,024 numbers have 20 million."""
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """classes: C names. attributes: A names. values (C, A) float32."""
+
+    classes: tuple[str, ...]
+    attributes: tuple[str, ...]
+    values: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A class and its cells as they are written, which may be empty; line: where it ends in the file."""
+
+    line: int
+    name: str
+    cells: tuple[str, ...]
+
+
+def read_class_table(path: Path) -> ClassTable:
+    """A CSV file with a class in each row, its name first, and a header that names the attributes.
+
+    Raises DataError that names line and column of what is missing, doubled, or no finite number.
+    """
+    attributes, rows = read_rows(path)
+    values = [_numbers(path, row, attributes) for row in rows]
+    return ClassTable(tuple(row.name for row in rows), attributes, np.array(values, dtype=np.float32))
+
+
+def read_rows(path: Path) -> tuple[tuple[str, ...], list[Row]]:
+    """Attribute names and rows of such a file, whatever stands in the cells.
+
+    Raises DataError if it is no CSV file, or an attribute or class has no name or stands twice.
+    """
+    check_permitted(path)
+    try:
+        need_plain(path)
+        with path.open("rb") as raw:
+            if is_utf16(raw.read(2)):
+                raise DataError(f"{path} is UTF-16 text; save it as UTF-8 with commas")
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            head = stream.readline(LONGEST_LINE)
+            if ";" in head and "," not in head:  # as spreadsheets write where the comma is the decimal point
+                raise DataError(f"{path} has semicolons between its columns; save it with commas")
+            stream.seek(0)
+            rows = list(_rows(path, stream))
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as CSV ({error}); save it as UTF-8 with commas") from error
+    if len(rows) < 2 or len(rows[0][1]) < 2:
+        raise DataError(
+            f"{path}: a table of class attributes has a header, a column of class names and one for each attribute; this has not"
+        )
+    (_, (_, *attributes)), *lines = rows
+    _refuse_doubles(path, "attribute", attributes)
+    _refuse_doubles(path, "class", [cells[0] for _, cells in lines])
+    return tuple(attributes), [Row(line, cells[0], tuple(cells[1:])) for line, cells in lines]
+
+
+def _rows(path: Path, stream: TextIO) -> Iterator[tuple[int, list[str]]]:
+    """Line number and cells of each row that is not empty. Raises DataError for more than any table of classes has."""
+    reader = csv.reader(_lines(path, stream), strict=True)
+    cells = 0
+    for row in reader:
+        cells += len(row)
+        if len(row) > MOST_COLUMNS or cells > MOST_CELLS:
+            raise DataError(
+                f"{path}, line {reader.line_num}: a table of class attributes has at most {MOST_COLUMNS:,} columns and {MOST_CELLS:,} "
+                "cells; is it another file?"
+            )
+        if any(cell.strip() for cell in row):
+            yield reader.line_num, [cell.strip() for cell in row]
+
+
+def _lines(path: Path, stream: TextIO) -> Iterator[str]:
+    number = 0
+    while line := stream.readline(LONGEST_LINE):
+        number += 1
+        if len(line) == LONGEST_LINE:
+            raise DataError(f"{path}, line {number}: no line of a table is that long; is it a CSV file?")
+        yield line
+
+
+def number_in(cell: str) -> float | None:
+    """The number in a cell, if it is one that float32 can hold. "1_0", which Python takes for 10, is none."""
+    if "_" in cell:
+        return None
+    try:
+        number = float(cell)
+    except ValueError:
+        return None
+    return number if abs(number) <= np.finfo(np.float32).max else None
+
+
+def _numbers(path: Path, row: Row, attributes: Sequence[str]) -> list[float]:
+    if len(row.cells) != len(attributes):
+        raise DataError(
+            f"{path}, line {row.line}: {row.name!r} has {len(row.cells)} values and the header {len(attributes)} attributes; mend that line"
+        )
+    numbers = []
+    for attribute, value in zip(attributes, row.cells, strict=True):
+        number = number_in(value)
+        if number is None:
+            raise DataError(f"{path}, line {row.line}, column {attribute!r}: {value!r} is no finite number; write one")
+        numbers.append(number)
+    return numbers
+
+
+def _refuse_doubles(path: Path, kind: str, names: Sequence[str]) -> None:
+    held: set[str] = set()
+    for name in names:
+        if not same_look(name):
+            raise DataError(f"{path}: {kind} {len(held) + 1} has no name; give it one")
+        if name in held:
+            raise DataError(f"{path}: the {kind} {shown(name)} stands twice; remove one")
+        held.add(name)
+    refuse_clash(path, "classes" if kind == "class" else f"{kind}s", names, same_look)

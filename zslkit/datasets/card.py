@@ -1,0 +1,208 @@
+"""Your own data: a folder of images, a CSV of class attributes, and one YAML card that joins them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from zslkit.config import Config, FeatureConfig, build
+from zslkit.config.merge import Settings, merge, read_yaml
+from zslkit.dataset import Dataset
+from zslkit.datasets.attribute_table import read_class_table
+from zslkit.datasets.image_folders import hold_out
+from zslkit.errors import DataError, UserError, did_you_mean
+from zslkit.readers.images import FileImages
+from zslkit.readers.names import match, refuse_clash, same_look, shown, some
+from zslkit.readers.photos import Photos, find_photos, folders_in, left_words
+from zslkit.readers.word_vectors import read_word_vectors
+from zslkit.semantics import Semantics
+from zslkit.utils.files import check_permitted, read_small, recover
+
+
+class FolderCard(Config):
+    """What a card says. Paths are relative to the card and stay in its folder, or are absolute."""
+
+    kind: Literal["folder"] = "folder"
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    images: str = Field(description="folder with one folder of images for each class")
+    attributes: str = Field(description="CSV: a class in each row, its name first; the header names the attributes")
+    unseen: list[str] | str = Field(description="names of the unseen classes, or a text file with one a line")
+    title: str = ""
+    semantics: Literal["attributes", "sentences"] = Field("attributes", description="what the CSV holds; sentences: embeddings of text")
+    groups: dict[str, list[str]] = Field({}, description="attribute group -> attribute names")
+    word_vectors: str | None = Field(None, description="file of attribute word vectors: .pkl, .npy, .txt, .vec")
+    test_seen_share: float = Field(0.2, gt=0, lt=1, description="share of each seen class's images that is held out as test_seen")
+    seed: int = Field(0, ge=0, description="seed of that split")
+    licence: str = ""
+    citation: str = ""
+    features: dict[str, Any] = Field({}, description="the dataset's own settings for the section features")
+
+
+def card_settings(path: Path) -> Settings:
+    """The keys of a card of any kind. Raises UserError if there is no card at `path`, or it is no YAML."""
+    path = Path(path)
+    recover(path.parent)
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is no file; name the dataset card itself")
+    if not path.is_file():
+        raise UserError(f"There is no dataset card {path}; check the path, or list the registered datasets with: zslkit datasets")
+    return merge([read_yaml(path)])
+
+
+def read_card(path: Path) -> FolderCard:
+    """The card in a YAML file. Raises UserError that names the key that is missing, unknown or wrong."""
+    card = build(FolderCard, card_settings(path), str(path))
+    build(FeatureConfig, Settings(dict(card.features)), f"{path}: features")
+    return card
+
+
+def card_defaults(path: Path) -> dict[str, Any]:
+    """The card's own settings for the section `features`, read without its data. Raises what `read_card` raises."""
+    return dict(read_card(path).features)
+
+
+def load_folder(path: Path) -> Dataset:
+    """The Dataset that the card at `path` describes; same card and files, same split.
+
+    Classes stand in the order of the CSV, images in sorted path order (`hold_out` makes the split).
+    Raises UserError or DataError that names the card and what does not fit.
+    """
+    path = Path(path)
+    card = read_card(path)
+    home = inside(path, "images", card.images)
+    if not home.is_dir():
+        raise DataError(f"{path}: images: there is no folder {home}; it holds one folder of images for each class")
+    table = read_class_table(file_of(path, "attributes", card.attributes))
+    refuse_clash(path, f"classes of {card.attributes}", table.classes)
+    folders = _join(path, table.classes, folders_of(path, home), home)
+    unseen = _unseen(path, card, table.classes)
+    found = find_photos(home, folders)
+    if wrong := torn_words(found) or next((empty_words(home, folder, found) for folder in folders if not found.of(folder)), ""):
+        raise DataError(f"{path}: {wrong}")
+    number = {folder: k for k, folder in enumerate(folders)}
+    labels = np.array([number[photo.partition("/")[0]] for photo in found.paths], dtype=np.int64)
+    split = hold_out(labels, [k for k in range(len(folders)) if k not in unseen], sorted(unseen), card.test_seen_share, card.seed)
+    if not len(split.test_seen):
+        raise DataError(f"{path}: test_seen_share = {card.test_seen_share} holds out no image of such small classes; make it larger")
+    words = None if card.word_vectors is None else read_word_vectors(file_of(path, "word_vectors", card.word_vectors), table.attributes)
+    return Dataset(
+        name=card.name,
+        classes=table.classes,
+        labels=labels,
+        split=split,
+        semantics=Semantics(
+            table.values, table.attributes, group_columns(path, card.groups, table.attributes, card.attributes), words, card.semantics
+        ),
+        images=FileImages(home, found.paths),
+        title=card.title or card.name,
+        defaults=card.features,
+        notes=(note,) if (note := found.note()) else (),
+    )
+
+
+def inside(card: Path, key: str, value: str) -> Path:
+    """The path that `value` means in a card. Raises DataError if it is relative and leads out of the card's folder."""
+    try:
+        folder = card.parent.resolve()
+        target = (folder / value).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a loop of links; ValueError: a null byte
+        raise DataError(f"{card}: {key} = {value!r} is no path that leads anywhere ({error}); write another") from error
+    if target == target.parent:
+        raise DataError(f"{card}: {key} = {value!r} is the root of the file system; name the folder that is meant")
+    if Path(value).is_absolute():
+        return Path(value)
+    if not target.is_relative_to(folder):
+        raise DataError(f"{card}: {key} = {value!r} leads out of the card's folder; write the absolute path if that is meant")
+    return target
+
+
+def file_of(card: Path, key: str, value: str) -> Path:
+    """The same, and a file. Raises DataError if there is none."""
+    file = inside(card, key, value)
+    if not file.is_file():
+        raise DataError(f"{card}: {key}: there is no file {file}; check the path, which is relative to the card")
+    return file
+
+
+def folders_of(place: object, home: Path) -> list[str]:
+    """The class folders in `home`. Raises DataError if two of them have one name, or the folder cannot be read."""
+    try:
+        folders = folders_in(home)
+    except OSError as error:
+        raise DataError(f"{place}: the folder {home} cannot be read ({error.strerror}); check its permissions") from error
+    refuse_clash(place, f"folders of {home}", folders)
+    return folders
+
+
+def torn_words(found: Photos) -> str:
+    """What is wrong where links put one file into two classes, "" if none do."""
+    torn = found.torn()
+    return f"{torn[0]} and {torn[1]} are one file or folder under two classes; leave it in one" if torn else ""
+
+
+def empty_words(home: Path, folder: str, found: Photos) -> str:
+    """What is wrong with a class folder in which no photo counts."""
+    left = left_words({path: why for path, why in found.others.items() if path == folder or path.startswith(f"{folder}/")})
+    return f"the class folder {home / folder} holds no image{f' ({left})' if left else ''}; add some or remove the class"
+
+
+def _join(card: Path, classes: Sequence[str], folders: Sequence[str], home: Path) -> list[str]:
+    """The folder of each class, joined by name."""
+    joined = match(classes, folders)
+    missing = [c for c in classes if c not in joined]
+    strange = sorted(set(folders) - set(joined.values()))
+    if missing or strange:
+        sides = []
+        if missing:
+            sides.append(f"{len(missing)} classes of {card.name}'s CSV have no folder in {home} ({some(missing)})")
+        if strange:
+            sides.append(f"{len(strange)} folders there have no row in the CSV ({some(strange)})")
+        near = get_close_matches(missing[0], strange, n=1) if missing else []
+        hint = f"; is {shown(missing[0])} the folder {shown(near[0])}?" if near else "; give both the same names"
+        raise DataError(f"{card}: {' and '.join(sides)}{hint}")
+    return [joined[c] for c in classes]
+
+
+def _unseen(path: Path, card: FolderCard, classes: Sequence[str]) -> set[int]:
+    if isinstance(card.unseen, str):
+        file = file_of(path, "unseen", card.unseen)
+        check_permitted(file)
+        try:
+            names = [line.strip() for line in read_small(file).splitlines() if line.strip()]
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: unseen: {file} cannot be read ({error}); save it as UTF-8 text") from error
+    else:
+        names = card.unseen
+    refuse_clash(path, "unseen classes", dict.fromkeys(names))
+    number, joined = {c: k for k, c in enumerate(classes)}, match(names, classes)
+    for name in names:
+        if name not in joined:
+            raise DataError(f"{path}: the unseen class {shown(name)} has no row in {card.attributes}{did_you_mean(name, classes)}")
+    unseen = {number[joined[name]] for name in names}
+    if not unseen or len(unseen) == len(classes):
+        raise DataError(f"{path}: {len(unseen)} of {len(classes)} classes are unseen; some must be, and some must not")
+    return unseen
+
+
+def group_columns(path: Path, groups: Mapping[str, Sequence[str]], attributes: Sequence[str], table: str) -> dict[str, tuple[int, ...]]:
+    """Columns of each group of a card. Raises DataError if a name is no attribute of the file `table`, or stands in two groups."""
+    column = {name: k for k, name in enumerate(attributes)}
+    owner: dict[str, str] = {}
+    columns: dict[str, tuple[int, ...]] = {}
+    for group, names in groups.items():
+        joined = match(names, attributes, same_look)
+        for name in names:
+            if name not in joined:
+                raise DataError(
+                    f"{path}: groups: {group!r} holds {name!r}, which is no attribute in {table}{did_you_mean(name, attributes)}"
+                )
+            if (held := joined[name]) in owner:
+                raise DataError(f"{path}: groups: the attribute {name!r} stands in {owner[held]!r} and in {group!r}; leave it in one")
+            owner[held] = group
+        columns[group] = tuple(column[joined[name]] for name in names)
+    return columns

@@ -1,0 +1,97 @@
+"""CUB-200-2010 at 224 px with the semantics and classes of CUB-200-2011: real photos, not comparable to published CUB."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from zslkit.dataset import Dataset, DatasetSource
+from zslkit.datasets.image_folders import hold_out
+from zslkit.datasets.xlsa17 import CUB, need_file, need_root
+from zslkit.errors import DataError
+from zslkit.readers.images import FileImages
+from zslkit.readers.photos import find_photos, folders_in
+from zslkit.utils.files import check_permitted, read_small
+
+
+class CUB2010(DatasetSource):
+    """Photos in `cub200_2010/images/<NNN.Class>/*.jpg`; classes, attributes and unseen classes of CUB from `xlsa17/data/CUB`."""
+
+    title = "CUB-200-2010, 224 px"
+    citation = "Welinder et al., Caltech-UCSD Birds 200, 2010; attributes: Wah et al. 2011; class split: Xian et al., TPAMI 2018"
+    licence = "photos for non-commercial research and education only"
+    defaults: ClassVar[Mapping[str, Any]] = {"backbone": "tf_efficientnet_lite0", "size": None}
+    published_as = ""
+    counts: ClassVar[Mapping[str, int]] = {
+        "images": 6033, "attributes": 312, "seen": 150, "unseen": 50, "trainval": 3616, "test_seen": 897, "test_unseen": 1520,
+    }  # fmt: skip
+
+    def looks_for(self, root: Path) -> Mapping[str, tuple[Path, ...]]:
+        cub = CUB().looks_for(root)
+        own = {"photos": (root / "cub200_2010" / "images",), "unseen classes": (root / "xlsa17/data/CUB/testclasses.txt",)}
+        return {**own, **{what: cub[what] for what in ("split", "attribute names", "word vectors")}}
+
+    def load(self, name: str, root: Path) -> Dataset:
+        root = need_root(name, root)
+        home = root / "cub200_2010" / "images"
+        if not home.is_dir():
+            raise DataError(f"{name}: there is no folder {home} (--data-root); put the photos there, one folder for each class")
+        cub = CUB()
+        table = cub.read_splits(name, root)
+        classes = table.classes or ()
+        found = find_photos(home, self._folders(name, home, classes))
+        if empty := [folder for folder in classes if not found.of(folder)]:
+            raise DataError(
+                f"{name}: {len(empty)} class folders below {home} hold no photo ({', '.join(empty[:3])}); unpack the photos again"
+            )
+        unseen = self._unseen(name, root, classes)
+        number = {c: k for k, c in enumerate(classes)}
+        labels = np.array([number[path.partition("/")[0]] for path in found.paths], dtype=np.int64)
+        return Dataset(
+            name=name,
+            classes=classes,
+            labels=labels,
+            split=hold_out(labels, [k for k in range(len(classes)) if k not in unseen], sorted(unseen)),
+            semantics=cub.semantics(name, root, table.attributes),
+            images=FileImages(home, found.paths),
+            title=self.title,
+            defaults=self.defaults,
+            notes=(note,) if (note := found.note()) else (),
+        )
+
+    def attribute_names(self, name: str, root: Path) -> tuple[str, ...]:
+        return CUB().attribute_names(name, root)
+
+    def attribute_words(self, root: Path) -> Mapping[str, str]:
+        return CUB().attribute_words(root)
+
+    def word_vector_files(self, root: Path) -> tuple[Path, ...]:
+        return CUB().word_vector_files(root)
+
+    def _folders(self, name: str, home: Path, classes: tuple[str, ...]) -> tuple[str, ...]:
+        """The folders of the classes, which have the very names that the split has. Raises DataError."""
+        lost = sorted(set(classes) ^ set(folders_in(home)))
+        if lost:
+            raise DataError(
+                f"{name}: {len(lost)} classes stand only in att_splits.mat or only below {home} ({', '.join(lost[:3])}); "
+                "the folders are named as the classes of CUB, 001.Black_footed_Albatross to 200.Common_Yellowthroat"
+            )
+        return classes
+
+    def _unseen(self, name: str, root: Path, classes: tuple[str, ...]) -> set[int]:
+        file = need_file(name, root, "xlsa17/data/CUB/testclasses.txt", "xlsa17.zip")
+        check_permitted(file)
+        try:
+            unseen = [line.strip() for line in read_small(file).splitlines() if line.strip()]
+        except (OSError, ValueError) as error:
+            raise DataError(f"{name}: {file} cannot be read ({error}); fetch it again") from error
+        strange = sorted(set(unseen) - set(classes))
+        if strange:
+            raise DataError(
+                f"{name}: {file} names {len(strange)} classes that att_splits.mat has not "
+                f"({strange[0]!r}, ...); take both from one xlsa17.zip"
+            )
+        return {classes.index(c) for c in unseen}

@@ -1,0 +1,196 @@
+"""Handwritten three-digit numbers made of real scans: a dataset that needs no download and no data root."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zslkit.dataset import Box, Dataset, DatasetSource, Index, Split
+from zslkit.readers.images import ArrayImages
+from zslkit.semantics import Semantics
+
+PLACES = ("hundreds", "tens", "units")
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+STROKES: dict[str, tuple[int, ...]] = {
+    "closed loop": (0, 6, 8, 9),
+    "double loop": (8,),
+    "straight vertical": (1, 4),
+    "horizontal bar": (2, 4, 5, 7),
+    "left open curve": (2, 3, 5),
+    "right open curve": (5, 6),
+    "falling diagonal": (2, 7),
+    "sharp corner": (4, 5, 7),
+}
+"""The digits that have a stroke, as most people write them."""
+
+CLASSES, UNSEEN = 200, 50
+TRAINVAL, TEST_SEEN, TEST_UNSEEN = 12, 3, 8
+"""Images of a class in each set."""
+
+SEED = 2024
+TEST_SHARE = 0.3
+"""Share of each digit's scans that only test images may show."""
+
+HEIGHT, WIDTH, SIDE = 48, 112, 32
+WORD_WIDTH = 64
+
+
+@dataclass(frozen=True)
+class Composition:
+    """Which scans stand in which image.
+
+    numbers (C, 3): the digits of each class, hundreds first. labels (N,): the class of every image.
+    scans (N, 3): row numbers of the scans in scikit-learn's table.
+    """
+
+    numbers: Index
+    labels: Index
+    split: Split
+    scans: Index
+
+
+class Digits(DatasetSource):
+    """Numbers of three handwritten digits; 150 of the 200 numbers are seen, and no scan stands in trainval and in a test set."""
+
+    title = "digits (built in)"
+    citation = "Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository, 1998 (scikit-learn's copy)"
+    licence = "CC BY 4.0"
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "backbone": "test_resnet",
+        "weights": "trainval",
+        "reduction": 16,
+        "size": None,
+        "pretrain_epochs": 8,
+        "dtype": "float32",
+    }
+    published_as = ""
+
+    def load(self, name: str, root: Path) -> Dataset:
+        """The same dataset on every machine; `root` is not looked at."""
+        pixels, digits = read_scans()
+        made = compose(digits)
+        classes = tuple("".join(map(str, number)) for number in made.numbers.tolist())
+        keys = [f"{classes[label]}/{i:04d}" for i, label in enumerate(made.labels.tolist())]
+        return Dataset(
+            name=name,
+            classes=classes,
+            labels=made.labels,
+            split=made.split,
+            semantics=semantics(made.numbers),
+            images=ArrayImages(draw(pixels, made.scans), keys),
+            title=self.title,
+            defaults=self.defaults,
+            places=places(),
+        )
+
+
+def read_scans() -> tuple[NDArray[np.float32], Index]:
+    """The scans that scikit-learn carries: ink (1797, 8, 8) from 0 to 1, and which digit each one is (1797,)."""
+    from sklearn.datasets import load_digits
+
+    table = load_digits()
+    return (table.images / 16).astype(np.float32), table.target.astype(np.int64)
+
+
+def compose(digits: Index) -> Composition:
+    """Choose the classes, their split, and the scans of every image. digits (S,): which digit each scan shows."""
+    rng = np.random.default_rng(SEED)
+    numbers, unseen = _choose_classes(rng)
+    train_pool, test_pool = _pools(digits, rng)
+    labels: list[int] = []
+    scans: list[list[int]] = []
+    parts: dict[str, list[int]] = {"trainval": [], "test_seen": [], "test_unseen": []}
+    for k, number in enumerate(numbers.tolist()):
+        wanted = [("test_unseen", TEST_UNSEEN)] if unseen[k] else [("trainval", TRAINVAL), ("test_seen", TEST_SEEN)]
+        for part, count in wanted:
+            pool = train_pool if part == "trainval" else test_pool
+            for _ in range(count):
+                parts[part].append(len(labels))
+                labels.append(k)
+                scans.append([int(rng.choice(pool[digit])) for digit in number])
+    split = Split(**{part: np.array(index, dtype=np.int64) for part, index in parts.items()})
+    return Composition(numbers, np.array(labels, dtype=np.int64), split, np.array(scans, dtype=np.int64))
+
+
+def _choose_classes(rng: np.random.Generator) -> tuple[Index, NDArray[np.bool_]]:
+    # Drawn again until every digit stands at every place of a seen number: otherwise an attribute would have no example.
+    while True:
+        chosen = np.sort(rng.choice(1000, CLASSES, replace=False)).astype(np.int64)
+        numbers = np.stack([chosen // 100, chosen // 10 % 10, chosen % 10], axis=1)
+        unseen = np.zeros(CLASSES, dtype=bool)
+        unseen[rng.choice(CLASSES, UNSEEN, replace=False)] = True
+        if all(len(np.unique(numbers[~unseen, place])) == 10 for place in range(3)):
+            return numbers, unseen
+
+
+def _pools(digits: Index, rng: np.random.Generator) -> tuple[list[Index], list[Index]]:
+    """For each digit the scans for trainval, and those for the test sets."""
+    train: list[Index] = []
+    test: list[Index] = []
+    for digit in range(10):
+        members = rng.permutation(np.flatnonzero(digits == digit))
+        cut = round(TEST_SHARE * len(members))
+        test.append(members[:cut])
+        train.append(members[cut:])
+    return train, test
+
+
+def draw(pixels: NDArray[np.float32], scans: Index) -> NDArray[np.uint8]:
+    """Images (N, 48, 112), ink bright on dark: each scan enlarged to 32 px and shifted at random, then noise over all.
+
+    pixels (S, 8, 8) from 0 to 1. scans (N, 3): rows of `pixels`.
+    """
+    rng = np.random.default_rng(SEED + 1)
+    large = _enlarge(pixels)
+    canvas = rng.normal(0.15, 0.12, (len(scans), HEIGHT, WIDTH)).astype(np.float32)
+    cell = WIDTH // 3
+    top = rng.integers(0, HEIGHT - SIDE + 1, scans.shape)
+    left = rng.integers(0, cell - SIDE + 1, scans.shape) + cell * np.arange(3)
+    ink = rng.uniform(0.5, 0.85, scans.shape).astype(np.float32)
+    for i, row in enumerate(scans):
+        for place, scan in enumerate(row):
+            y, x = top[i, place], left[i, place]
+            canvas[i, y : y + SIDE, x : x + SIDE] += ink[i, place] * large[scan]
+    return (canvas.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def _enlarge(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    from PIL import Image
+
+    return np.stack([np.asarray(Image.fromarray(scan).resize((SIDE, SIDE), Image.Resampling.BILINEAR)) for scan in pixels])
+
+
+def semantics(numbers: Index) -> Semantics:
+    """What numbers (C, 3) consist of: for each place its digit (10 columns) and its strokes (8), all 0 or 1."""
+    traits = np.zeros((10, 10 + len(STROKES)), dtype=np.float32)
+    traits[:, :10] = np.eye(10)
+    for column, having in enumerate(STROKES.values(), 10):
+        traits[list(having), column] = 1
+    names = tuple(f"{place} {trait}" for place in PLACES for trait in (*WORDS, *STROKES))
+    width = traits.shape[1]
+    return Semantics(
+        attributes=traits[numbers].reshape(len(numbers), -1),
+        names=names,
+        groups={place: tuple(range(i * width, (i + 1) * width)) for i, place in enumerate(PLACES)},
+        word_vectors=np.stack([sum((_word_vector(word) for word in name.split()), np.zeros(WORD_WIDTH)) for name in names]).astype(
+            np.float32
+        ),
+    )
+
+
+def places() -> dict[int, Box]:
+    """Where each attribute is: in the third of the image that `draw` keeps for its digit."""
+    width, cell = 10 + len(STROKES), WIDTH // 3
+    return {i * width + k: (i * cell / WIDTH, 0.0, (i + 1) * cell / WIDTH, 1.0) for i in range(len(PLACES)) for k in range(width)}
+
+
+def _word_vector(word: str) -> NDArray[np.float64]:
+    # Seeded by the word itself, so that names which share a word have related vectors.
+    seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "little")
+    return np.random.default_rng(seed).normal(scale=WORD_WIDTH**-0.5, size=WORD_WIDTH)

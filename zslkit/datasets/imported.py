@@ -1,0 +1,134 @@
+"""A dataset of features that another program made, as `zslkit data import` leaves it: arrays, and a YAML card that joins them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from zslkit.config import Config, FeatureConfig, build
+from zslkit.config.merge import Settings
+from zslkit.dataset import Dataset, Split
+from zslkit.datasets.attribute_table import read_class_table
+from zslkit.datasets.card import card_settings, file_of, group_columns, inside
+from zslkit.errors import DataError, UserError
+from zslkit.features.store import FeatureStore
+from zslkit.readers.npy import open_npy
+from zslkit.readers.word_vectors import read_word_vectors
+from zslkit.semantics import Semantics
+
+KIND = "features"
+CARD = "card.yaml"
+
+
+class SplitFiles(Config):
+    """Image numbers of the three sets, from 0, each in a .npy file."""
+
+    trainval: str = "trainval.npy"
+    test_seen: str = "test_seen.npy"
+    test_unseen: str = "test_unseen.npy"
+
+
+class Source(Config):
+    """Where the features came from."""
+
+    file: str = Field(description="name of the file that was imported")
+    format: str = Field(description="whose format it has")
+    digest: str = Field(description="sha256: and the file's digest", pattern=r"^sha256:[0-9a-f]{64}$")
+
+
+class ImportedCard(Config):
+    """What a card of imported features says. Paths are relative to the card and stay in its folder, or are absolute."""
+
+    kind: Literal["features"]
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    maps: str | None = Field(None, description="folder of a feature store: maps (N, D, H, W) and their means")
+    pooled: str | None = Field(None, description=".npy of pooled features (N, D) float32, where there are no maps")
+    labels: str = Field("labels.npy", description=".npy of class numbers (N,), from 0, rows of the class attributes")
+    split: SplitFiles = SplitFiles()
+    attributes: str = Field("attributes.csv", description="CSV: a class in each row, its name first; the header names the attributes")
+    source: Source
+    title: str = ""
+    semantics: Literal["attributes", "sentences"] = "attributes"
+    groups: dict[str, list[str]] = Field({}, description="attribute group -> attribute names")
+    word_vectors: str | None = Field(None, description="file of attribute word vectors: .pkl, .npy, .txt or .vec")
+    licence: str = ""
+    citation: str = ""
+    features: dict[str, Any] = Field({}, description="the dataset's own settings for the section features")
+
+
+def read_card(path: Path) -> ImportedCard:
+    """The card in a YAML file. Raises UserError that names the key that is missing, unknown or wrong."""
+    card = build(ImportedCard, card_settings(path), str(path))
+    if (card.maps is None) == (card.pooled is None):
+        raise UserError(f"{path}: a card of features names either maps (the folder of a store) or pooled (a .npy file)")
+    build(FeatureConfig, Settings(dict(card.features)), f"{path}: features")
+    return card
+
+
+def card_defaults(path: Path) -> dict[str, Any]:
+    """The card's own settings for the section `features`, read without its data. Raises what `read_card` raises."""
+    return dict(read_card(path).features)
+
+
+def fingerprint(digest: str, shape: tuple[int, ...], dtype: str, layout: str = "") -> str:
+    """16 hex digits of all that decides imported values.
+
+    Args:
+        digest: Of the file.
+        shape: Of the features as they are stored.
+        dtype: Their type.
+        layout: How the axes were turned; "" if they lie in the file as they are stored.
+    """
+    facts = [digest, list(shape), dtype, *([layout] if layout else [])]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def load_imported(path: Path) -> Dataset:
+    """The Dataset that the card at `path` describes; its features stay on disk.
+
+    Raises UserError or DataError that names the card or file and what does not fit.
+    """
+    path = Path(path)
+    card = read_card(path)
+    table = read_class_table(file_of(path, "attributes", card.attributes))
+    words = None if card.word_vectors is None else read_word_vectors(file_of(path, "word_vectors", card.word_vectors), table.attributes)
+    groups = group_columns(path, card.groups, table.attributes, card.attributes)
+    parts = card.split.model_dump()
+    dataset: dict[str, Any] = {}
+    if card.maps is not None:
+        dataset["maps"] = FeatureStore(inside(path, "maps", card.maps))
+    else:
+        features = _pooled(file_of(path, "pooled", str(card.pooled)))
+        dataset |= {"features": features, "features_digest": fingerprint(card.source.digest, features.shape, "float32")}
+    return Dataset(
+        name=card.name,
+        classes=table.classes,
+        labels=_numbers(file_of(path, "labels", card.labels)),
+        split=Split(**{part: _numbers(file_of(path, f"split.{part}", file)) for part, file in parts.items()}),
+        semantics=Semantics(table.values, table.attributes, groups, words, card.semantics),
+        title=card.title or card.name,
+        defaults=card.features,
+        origin=f"{card.source.file} ({card.source.format}, {card.source.digest[:23]})",
+        **dataset,
+    )
+
+
+def _pooled(path: Path) -> NDArray[np.float32]:
+    stream = open_npy(path)  # says what is wrong with a damaged file
+    if stream.dtype != np.float32 or len(stream.shape) != 2:
+        raise DataError(f"{path}: pooled features are float32 (N, D), and these are {stream.dtype} {stream.shape}; import them again")
+    features: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return features
+
+
+def _numbers(path: Path) -> NDArray[np.int64]:
+    stream = open_npy(path)
+    if stream.dtype.kind not in "iu" or len(stream.shape) != 1:
+        raise DataError(f"{path}: numbers of images or classes are whole and in a row, and these are {stream.dtype} {stream.shape}")
+    return stream.whole().astype(np.int64)

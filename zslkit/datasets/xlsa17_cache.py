@@ -1,0 +1,117 @@
+"""res101.mat turned once into arrays that open at once: a folder of the cache for each content such a file has had."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from zslkit.dataset import Index
+from zslkit.datasets.xlsa17_mat import finite_float32, read_feature_file
+from zslkit.errors import CannotWrite, DataError
+from zslkit.features.store import cache_root, remember
+from zslkit.readers.stream import file_digest
+from zslkit.utils.files import check_permitted, parse_json, read_small
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """What res101.mat holds, opened from the cache: features (N, 2048) float32, memory-mapped; labels (N,), 0-based; files, N paths.
+
+    fingerprint: of the features, 16 hex digits. sha256: of the file.
+    """
+
+    features: NDArray[np.float32]
+    labels: Index
+    files: tuple[str, ...]
+    fingerprint: str
+    sha256: str
+
+
+def open_features(path: Path) -> Pooled:
+    """The features of a res101.mat, converted first if this file has not been yet (one pass, seconds).
+
+    Raises DataError that names the file if it is damaged, the folder if the cache is; CannotWrite if the disk is full.
+    """
+    digest = _digest(path)
+    folder = cache_root() / "xlsa17" / digest[:16]
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not folder.is_dir():
+                _convert(path, digest, folder)
+    return _open(folder)
+
+
+def _digest(path: Path) -> str:
+    """sha256 of the file, remembered as long as its size and time of change stay."""
+    stat = path.stat()
+    signature = hashlib.sha256(f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}".encode("utf-8", "surrogateescape")).hexdigest()
+    note = cache_root() / "digests" / f"mat-{signature[:32]}"
+    with suppress(OSError, ValueError):
+        if len(known := note.read_text(encoding="utf-8").strip()) == 64:
+            return known
+    digest = file_digest(path)
+    remember(note, digest)
+    return digest
+
+
+def _convert(path: Path, digest: str, folder: Path) -> None:
+    read = read_feature_file(path)
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir()
+        content = hashlib.sha256()
+        with (partial / "features.npy").open("wb") as out:
+            header: dict[str, Any] = {"descr": "<f4", "fortran_order": False, "shape": read.features.shape}
+            np.lib.format.write_array_header_1_0(out, header)
+            for block in read.features.blocks():
+                raw = finite_float32(path, "features", block).astype("<f4", copy=False).data
+                content.update(raw)
+                out.write(raw)
+        np.save(partial / "labels.npy", read.labels)
+        facts = {
+            "schema": SCHEMA,
+            "shape": read.features.shape,
+            "fingerprint": content.hexdigest()[:16],
+            "sha256": digest,
+            "file": str(path),
+        }
+        (partial / "manifest.json").write_text(json.dumps({**facts, "files": read.files}), encoding="utf-8")
+        os.replace(partial, folder)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise CannotWrite(
+            f"Converting {path} into {partial} failed ({error.strerror or error}); free some space or set ZSLKIT_CACHE, then run again"
+        ) from error
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _open(folder: Path) -> Pooled:
+    for name in ("manifest.json", "features.npy", "labels.npy"):
+        check_permitted(folder / name)
+    try:
+        facts = parse_json(read_small(folder / "manifest.json"))
+        features = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
+        labels = np.load(folder / "labels.npy", allow_pickle=False)
+        files = tuple(facts["files"])
+        if facts["schema"] != SCHEMA or list(features.shape) != facts["shape"] or not len(features) == len(labels) == len(files):
+            raise ValueError("its parts do not fit together")
+        return Pooled(features, labels, files, str(facts["fingerprint"]), str(facts["sha256"]))
+    except (OSError, ValueError, EOFError, BadZipFile, KeyError, TypeError) as error:
+        raise DataError(f"The converted features in {folder} are damaged ({error}); remove that folder and run again") from error

@@ -1,0 +1,123 @@
+"""The two MATLAB files of the proposed splits (Xian et al. 2018), att_splits.mat and res101.mat, as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zslkit.dataset import Index, Split
+from zslkit.errors import DataError
+from zslkit.readers.mat5 import MatFile
+from zslkit.readers.stream import Stream, numeric
+
+
+@dataclass(frozen=True)
+class SplitFile:
+    """att_splits.mat: classes, C names or None; attributes (C, A) float32, unscaled; split, 0-based image indices."""
+
+    classes: tuple[str, ...] | None
+    attributes: NDArray[np.float32]
+    split: Split
+
+
+@dataclass(frozen=True)
+class SplitVariables:
+    """att_splits.mat as it stands, only counted from 0: what a reader who wants to use it would tidy or refuse is still there.
+
+    locs: "trainval", "test_seen", "test_unseen", and "train" and "val" where the file has them, in the file's order.
+    tables: "original_att" and "att" (A, C), those that the file has. classes: C names or None.
+    """
+
+    classes: tuple[str, ...] | None
+    tables: Mapping[str, NDArray[Any]]
+    locs: Mapping[str, Index]
+
+
+@dataclass(frozen=True)
+class FeatureFile:
+    """res101.mat: labels (N,), 0-based rows of the class-attribute table; files, N paths as on the makers' disks;
+    features, a stream of (N, 2048) numbers.
+    """
+
+    labels: Index
+    files: tuple[str, ...]
+    features: Stream
+
+
+def read_split_file(path: Path, semantics: str = "original_att") -> SplitFile:
+    """Read att_splits.mat. semantics: the variable that holds the class-attribute table, (A, C) there.
+
+    train_loc and val_loc are not read: some files lack them, and elsewhere they hold images of test_seen.
+    Raises DataError that names the file if it is damaged or a variable is missing or not what it should be.
+    """
+    mat = MatFile(path, "fetch it again")
+    table = _table(mat, semantics).T
+    classes = tuple(mat.texts("allclasses_names")) if "allclasses_names" in mat else None
+    if classes is not None and len(classes) != len(table):
+        raise DataError(f"{path}: {len(classes)} class names but {len(table)} columns in {semantics}; fetch the file again")
+    split = Split(*(np.sort(_counts(mat, part)) for part in ("trainval_loc", "test_seen_loc", "test_unseen_loc")))
+    return SplitFile(classes, np.ascontiguousarray(table, dtype=np.float32), split)
+
+
+def read_split_variables(path: Path) -> SplitVariables:
+    """All of att_splits.mat, for looking at it. Raises DataError for a damaged file or a missing loc, not for one that is wrong."""
+    parts = ("trainval", "test_seen", "test_unseen")
+    more = ("train", "val")
+    mat = MatFile(path, "fetch it again")
+    locs = {part: _counts(mat, f"{part}_loc") for part in (*parts, *more) if part in parts or f"{part}_loc" in mat}
+    tables: dict[str, NDArray[Any]] = {key: _table(mat, key) for key in ("original_att", "att") if key in mat}
+    return SplitVariables(tuple(mat.texts("allclasses_names")) if "allclasses_names" in mat else None, tables, locs)
+
+
+def read_feature_file(path: Path) -> FeatureFile:
+    """Open res101.mat; its features are read when they are asked for.
+
+    Raises DataError that names the file if it is damaged or its variables do not fit together.
+    """
+    mat = MatFile(path, "fetch it again")
+    labels = _counts(mat, "labels")
+    _need(mat, "image_files")
+    files = tuple(mat.texts("image_files"))
+    _need(mat, "features")
+    features = mat.columns("features")
+    if not len(labels) == len(files) == features.shape[0]:
+        raise DataError(f"{path}: {features.shape[0]} features, {len(labels)} labels and {len(files)} image_files; fetch the file again")
+    if not features.shape[1]:
+        raise DataError(f"{path}: features is no table of numbers; fetch the file again")
+    return FeatureFile(labels, files, features)
+
+
+def finite_float32(path: Path, name: str, block: NDArray[Any]) -> NDArray[np.float32]:
+    """The numbers as float32. Raises DataError if one is not finite as such."""
+    with np.errstate(over="ignore"):
+        kept = np.ascontiguousarray(block, dtype=np.float32)
+    if not np.isfinite(kept).all():
+        raise DataError(f"{path}: {name} holds a number that is not finite; fetch the file again")
+    return kept
+
+
+def _need(mat: MatFile, key: str) -> None:
+    if key not in mat:
+        raise DataError(f"{mat.path} holds no variable {key!r}; is it the file of the proposed splits (xlsa17)?")
+
+
+def _table(mat: MatFile, key: str) -> NDArray[Any]:
+    _need(mat, key)
+    array = mat.table(key)
+    if not numeric(array.dtype) or array.size == 0:
+        raise DataError(f"{mat.path}: {key} is no table of numbers; fetch the file again")
+    finite_float32(mat.path, key, array)
+    return array
+
+
+def _counts(mat: MatFile, key: str) -> Index:
+    """A vector of 1-based numbers, made 0-based."""
+    array = _table(mat, key).ravel()
+    if array.min() < 1 or (array != np.floor(array)).any() or array.max() > np.iinfo(np.int32).max:
+        raise DataError(f"{mat.path}: {key} holds {array.min():g}, and counts from 1 in whole numbers; fetch the file again")
+    return array.astype(np.int64) - 1

@@ -1,0 +1,1 @@
+"""One trained model at work: predictions, explanations, heat maps."""

@@ -1,0 +1,226 @@
+"""Why a model answered as it did: what each attribute gave to the predicted class, and where in the image it was found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from zslkit.dataset import Box
+from zslkit.errors import UserError, did_you_mean
+from zslkit.features.backbones import Transform
+from zslkit.model import AttentionMaps
+from zslkit.runs.load import Trained
+
+Floats = NDArray[np.float64]
+
+BATCH = 16
+"""Images at once: channel attention (B, A, D) is large."""
+CHANNELS = 5
+"""Channels that are named for an attribute."""
+
+
+@dataclass(frozen=True, eq=False)
+class PartView:
+    """What one part of a model saw in one image.
+
+    maps (A, H, W): where each attribute was looked for. contributions (A,): a_ki * s_i of each attribute i to the predicted
+    class k, if the part scores attributes. channels (A, K): the K channels that answered most, strongest first, if it weighs channels.
+    """
+
+    maps: NDArray[np.float32]
+    contributions: Floats | None
+    channels: NDArray[np.int64] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """One image: all C classes from likeliest to least likely with their calibrated scores (C,), and what each part saw.
+
+    attributes: the columns to show, in that order.
+    """
+
+    classes: tuple[str, ...]
+    scores: Floats
+    parts: Mapping[str, PartView]
+    attributes: tuple[int, ...]
+
+    @property
+    def predicted(self) -> str:
+        return self.classes[0]
+
+
+@dataclass(frozen=True)
+class Localisation:
+    """How often the strongest cell of a part's map has its centre in the place of its attribute, in 0..1.
+
+    chance: share of all cells whose centres lie there. cases: an image and an attribute that its true class has. Cells that tie count
+    in equal parts.
+    """
+
+    right: float
+    chance: float
+    cases: int
+
+
+def explain(trained: Trained, x: Tensor, attributes: Sequence[str] | None = None, top: int = 5) -> list[Explanation]:
+    """What the model saw in inputs x (B, ...), one explanation an image.
+
+    attributes: names of those to show; None: the `top` that gave most to the predicted class, over all parts together,
+    or those that the class has most of if no part scores attributes. Raises UserError for a name that the dataset does not have and for a
+    model that offers no attention.
+    """
+    chosen = None if attributes is None else columns(trained, attributes)
+    unseen = torch.from_numpy(~trained.dataset.seen)
+    explanations = []
+    for i in range(0, len(x), BATCH):
+        batch = x[i : i + BATCH].to(trained.device)
+        parts = attend(trained, batch)
+        with torch.inference_mode():
+            scores = trained.model.scores(batch).float().cpu().double() + trained.gamma * unseen
+        explanations += [_one(trained, row, b, parts, chosen, top) for b, row in enumerate(scores.numpy())]
+    return explanations
+
+
+def columns(trained: Trained, names: Sequence[str]) -> tuple[int, ...]:
+    """The columns of attributes by name. Raises UserError for a name that no column has."""
+    known = trained.dataset.semantics.names
+    for name in names:
+        if name not in known:
+            raise UserError(f"{trained.dataset.name} has no attribute {name!r}{did_you_mean(name, known)}")
+    return tuple(dict.fromkeys(known.index(name) for name in names))
+
+
+def attend(trained: Trained, x: Tensor) -> dict[str, AttentionMaps]:
+    """The model's attention for inputs x (B, ...) on its device, as float32 on the CPU.
+
+    Raises UserError if the model offers none or something that is not as `AttentionMaps` says.
+    """
+    name = trained.run.record.model.name
+    with torch.inference_mode():
+        parts = trained.model.attention(x)
+    if not parts:
+        raise UserError(
+            f"The model {name} offers no attention with the settings of {trained.run.folder}, so there is nothing to show; "
+            "it would need a method `attention` (zslkit.model.Model.attention) that gives its maps"
+        )
+    wanted = (len(x), trained.model.task.n_attributes)
+    for part, seen in parts.items():
+        shapes = {"maps": (seen.maps, 4), "scores": (seen.scores, 2), "channels": (seen.channels, 3)}
+        for what, (value, dimensions) in shapes.items():
+            if value is not None and (value.shape[:2] != wanted or value.ndim != dimensions or not torch.isfinite(value).all()):
+                raise UserError(
+                    f"{name}: the {what} of {part!r} that its attention gave have shape {tuple(value.shape)}, for {wanted[0]} images and "
+                    f"{wanted[1]} attributes, or are not finite; they must be as zslkit.model.AttentionMaps says"
+                )
+    return {part: AttentionMaps(seen.maps.float().cpu(), _plain(seen.scores), _plain(seen.channels)) for part, seen in parts.items()}
+
+
+def _plain(value: Tensor | None) -> Tensor | None:
+    return None if value is None else value.float().cpu()
+
+
+def _one(
+    trained: Trained, scores: Floats, b: int, parts: Mapping[str, AttentionMaps], chosen: tuple[int, ...] | None, top: int
+) -> Explanation:
+    order = np.argsort(-scores, kind="stable")  # at equal scores the class that stands first wins, as in the evaluator
+    of_class = trained.model.attributes[int(order[0])].double().cpu().numpy()
+    views = {name: _view(part, b, of_class) for name, part in parts.items()}
+    if chosen is None:
+        given = [view.contributions for view in views.values() if view.contributions is not None]
+        weight = np.sum(given, axis=0) if given else of_class
+        chosen = tuple(np.argsort(-weight, kind="stable")[:top].tolist())
+    return Explanation(tuple(trained.dataset.classes[k] for k in order), scores[order], views, chosen)
+
+
+def _view(part: AttentionMaps, b: int, of_class: Floats) -> PartView:
+    contributions = None if part.scores is None else of_class * part.scores[b].double().numpy()
+    channels = None if part.channels is None else part.channels[b].topk(min(CHANNELS, part.channels.shape[2]), dim=1).indices.numpy()
+    return PartView(part.maps[b].numpy(), contributions, channels)
+
+
+def localisation(trained: Trained) -> dict[str, Localisation]:
+    """Each part's maps against the dataset's places, over both test sets and the attributes that each image's true class has.
+
+    Raises UserError if the dataset knows no places, or as `attend` does.
+    """
+    data = trained.dataset
+    if not data.places:
+        raise UserError(
+            f"{data.name} does not say where its attributes are, so nothing can be localised; "
+            "a dataset says so by its places (zslkit.dataset.Dataset.places)"
+        )
+    index = np.concatenate([data.split.test_seen, data.split.test_unseen])
+    right: dict[str, list[Floats]] = {}
+    chance: dict[str, list[Floats]] = {}
+    with trained.reporter.phase(f"{data.name}: localise attributes", total=len(index)) as phase:
+        for i in range(0, len(index), BATCH):
+            chosen = index[i : i + BATCH]
+            parts = attend(trained, trained.inputs.source.batch(chosen).to(trained.device))
+            for b, image in enumerate(chosen.tolist()):
+                present = [c for c in sorted(data.places) if data.semantics.attributes[data.labels[image], c] > 0]
+                boxes = _visible(trained, image, [data.places[c] for c in present])
+                for name, part in parts.items():
+                    hit, share = _hits(part.maps[b, present].numpy(), boxes)
+                    right.setdefault(name, []).append(hit)
+                    chance.setdefault(name, []).append(share)
+            phase.advance(len(chosen))
+    shares = {name: (np.concatenate(right[name]), np.concatenate(chance[name])) for name in right}
+    if not all(len(hits) for hits, _ in shares.values()):
+        raise UserError(f"No test image of {data.name} has an attribute with a place, so nothing can be localised; look at its places")
+    return {name: Localisation(float(hits.mean()), float(luck.mean()), len(hits)) for name, (hits, luck) in shares.items()}
+
+
+def _hits(maps: NDArray[np.float32], boxes: Floats) -> tuple[Floats, Floats]:
+    """For maps (n, H, W) and their boxes (n, 4): share of the strongest cells, and of all cells, with the centre in the box (n,)."""
+    height, width = maps.shape[1:]
+    x, y = (np.arange(width) + 0.5) / width, (np.arange(height) + 0.5) / height
+    x0, y0, x1, y1 = boxes.T[:, :, None]
+    inside = ((y >= y0) & (y < y1))[:, :, None] & ((x >= x0) & (x < x1))[:, None, :]
+    strongest = maps == maps.max(axis=(1, 2), keepdims=True)
+    return (inside & strongest).sum(axis=(1, 2)) / strongest.sum(axis=(1, 2)), inside.mean(axis=(1, 2))
+
+
+def _visible(trained: Trained, image: int, boxes: Sequence[Box]) -> Floats:
+    """Boxes (n, 4) of an image as fractions of what the backbone sees of it."""
+    whole = np.array(boxes, dtype=np.float64).reshape(-1, 4)
+    if trained.inputs.image_size is None or trained.plan.features.size is None or trained.dataset.images is None:
+        return whole
+    return cropped(whole, trained.dataset.images.open(image).size, trained.transform)
+
+
+def cropped(boxes: Floats, size: tuple[int, int], transform: Transform) -> Floats:
+    """Boxes (n, 4) of an image of that (width, height) as fractions of the crop that the transform takes of it."""
+    if transform.size is None:
+        return boxes
+    frame = np.array([transform.size[1], transform.size[0]], dtype=np.float64)
+    resized = np.array(size) * (frame / size).max()
+    corners = (boxes.reshape(-1, 2, 2) * resized - (resized - frame) / 2) / frame
+    return np.asarray(corners.clip(0, 1).reshape(-1, 4))
+
+
+def as_data(explanation: Explanation, names: Sequence[str], classes: int = 5) -> dict[str, Any]:
+    """The explanation as plain data: the first `classes` of its ranking, and for each shown attribute what each part says of it."""
+    ranking = zip(explanation.classes[:classes], explanation.scores[:classes].tolist(), strict=True)
+    return {
+        "classes": [{"class": name, "score": score} for name, score in ranking],
+        "attributes": [
+            {"attribute": names[c], "parts": {part: _about(view, c) for part, view in explanation.parts.items()}}
+            for c in explanation.attributes
+        ],
+    }
+
+
+def _about(view: PartView, column: int) -> dict[str, Any]:
+    row, place = divmod(int(view.maps[column].argmax()), view.maps.shape[2])
+    return {
+        "contribution": None if view.contributions is None else float(view.contributions[column]),
+        "strongest_cell": [row, place],
+        "map_size": list(view.maps.shape[1:]),
+        "channels": None if view.channels is None else view.channels[column].tolist(),
+    }

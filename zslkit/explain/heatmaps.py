@@ -1,0 +1,127 @@
+"""Explanations as one picture: a block for each image, a row for each part of the model, a column for each attribute."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zslkit.errors import UserError
+from zslkit.explain.explanation import Explanation, PartView
+from zslkit.utils.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+CELL = 1.9
+"""Width of a photo in inches."""
+GAP = 0.12
+LINE = 0.13
+"""Height of a line of a title."""
+MARGIN = 0.3
+DPI = 150
+LARGEST = 30_000
+"""Pixels of the picture's longer side; the renderer takes twice as many."""
+WRAP = 30
+OPACITY = 0.55
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """One image of the picture: its name, what the backbone sees of it (h, w, 3) uint8, and its explanation."""
+
+    name: str
+    photo: NDArray[np.uint8]
+    explanation: Explanation
+
+
+def draw(blocks: Sequence[Block], names: Sequence[str]) -> Figure:
+    """The picture. names: of all attributes. Raises UserError if it would be too large to be drawn.
+
+    Each map is stretched from its least to its greatest value, so that colours compare positions and not attributes.
+    """
+    from matplotlib.figure import Figure
+
+    tallest = max(block.photo.shape[0] / block.photo.shape[1] for block in blocks)
+    titles = [
+        [_said(block), *(_title(part, c, names[c]) for c in block.explanation.attributes)]
+        for block in blocks
+        for part in block.explanation.parts.values()
+    ]
+    step = CELL * tallest + GAP + LINE * (2 + max(title.count("\n") for row in titles for title in row))
+    rows, count = len(titles), max(len(b.explanation.attributes) for b in blocks) + 1
+    width, height = count * (CELL + GAP) + 2 * MARGIN, rows * step + MARGIN
+    if max(width, height) * DPI > LARGEST:
+        raise UserError(
+            f"{len(blocks)} images with {count - 1} attributes make a picture of {width * DPI:.0f}x{height * DPI:.0f} pixels; "
+            "take fewer images or attributes at once"
+        )
+    figure = Figure(figsize=(width, height))
+    row = 0
+    for block in blocks:
+        tall = CELL * block.photo.shape[0] / block.photo.shape[1]
+        for part, view in block.explanation.parts.items():
+            bottom = height - (row + 1) * step
+            places = [(2 * MARGIN + k * (CELL + GAP), bottom) for k in range(len(block.explanation.attributes) + 1)]
+            cells = [figure.add_axes((x / width, y / height, CELL / width, tall / height)) for x, y in places]
+            _photo(cells[0], block.photo, titles[row][0], part)
+            for cell, column, title in zip(cells[1:], block.explanation.attributes, titles[row][1:], strict=True):
+                _map(cell, block.photo, view.maps[column], title)
+            row += 1
+    return figure
+
+
+def upsampled(values: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """A map (H, W) at the size of the photo, bilinear between the centres of its cells, stretched to 0..1; 0 where all are equal."""
+    from PIL import Image
+
+    large = np.asarray(Image.fromarray(values.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR))
+    low, spread = large.min(), large.max() - large.min()
+    return np.asarray((large - low) / spread if spread > 0 else np.zeros_like(large), dtype=np.float32)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write the picture as PNG, beside first."""
+    with replacing(path) as beside:
+        figure.savefig(beside, dpi=DPI, format="png")
+
+
+def _photo(axes: Axes, photo: NDArray[np.uint8], title: str, part: str) -> None:
+    _bare(axes, photo)
+    axes.set_title(title, fontsize=6.5, pad=3, parse_math=False)
+    axes.set_ylabel(part, fontsize=8, parse_math=False)
+
+
+def _map(axes: Axes, photo: NDArray[np.uint8], values: NDArray[np.float32], title: str) -> None:
+    _bare(axes, photo)
+    axes.imshow(upsampled(values, *photo.shape[:2]), cmap="inferno", vmin=0, vmax=1, alpha=OPACITY)
+    axes.set_title(title, fontsize=6.5, pad=3, parse_math=False)
+
+
+def _said(block: Block) -> str:
+    return f"{_wrapped(block.name)}\n{_wrapped(f'predicted: {block.explanation.predicted}')}"
+
+
+def _title(view: PartView, column: int, name: str) -> str:
+    lines = [_wrapped(name)]
+    if view.contributions is not None:
+        lines.append(f"{view.contributions[column]:+.3g}")
+    if view.channels is not None:
+        lines.append(f"channels {' '.join(map(str, view.channels[column]))}")
+    return "\n".join(lines)
+
+
+def _wrapped(text: str) -> str:
+    return "\n".join(textwrap.wrap("".join(c if c.isprintable() else " " for c in text), WRAP)) or " "
+
+
+def _bare(axes: Any, photo: NDArray[np.uint8]) -> None:
+    axes.imshow(photo)
+    axes.set_xticks([])
+    axes.set_yticks([])

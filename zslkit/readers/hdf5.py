@@ -1,0 +1,182 @@
+"""HDF5 files, read by a process of its own with a limit on its memory (`hdf5_child`).
+
+The library is written in C and trusts what a file says of itself: a damaged file can end the process that reads it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zslkit.errors import DataError
+from zslkit.readers.stream import SMALL, TEXTS, Stream, numeric, rows_per_block
+
+SILENCE = 300.0
+"""Seconds in which the reader may give no block at all before it counts as caught in a loop."""
+_LINE = 4096
+
+
+@dataclass(frozen=True)
+class Hdf5Arrays:
+    """What was found in a file.
+
+    Args:
+        small: The small datasets by name.
+        name: Of the large dataset, "" if there is none.
+        large: The large dataset, as a stream that can be read once.
+        texts: The lists of names, by name of the dataset.
+        others: Names of all that lies in the file beside these; groups end in "/".
+        sealed: Those of the lists of names that hold objects other than texts.
+    """
+
+    small: dict[str, NDArray[Any]] = field(default_factory=dict)
+    name: str = ""
+    large: Stream | None = None
+    texts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    others: tuple[str, ...] = ()
+    sealed: tuple[str, ...] = ()
+
+
+@contextmanager
+def open_hdf5(
+    path: Path, small: Sequence[str], large: Sequence[str], silence: float = SILENCE, texts: Sequence[str] = ()
+) -> Iterator[Hdf5Arrays]:
+    """Those of the datasets `small` and `texts` that the file has, and the first of `large`.
+
+    A name may stand in `small` and in `texts`; it is read as what it holds. A dataset of `texts` alone that holds no texts
+    counts as one that nobody asked for.
+
+    Raises DataError that names the file if it is damaged, leads to other files, or holds anything but numbers there.
+    """
+    command = [sys.executable, "-P", str(Path(__file__).with_name("hdf5_child.py")), str(path), json.dumps(list(small))]
+    # "::" is no folder: filters are not loaded from whatever the environment names.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HDF5_PLUGIN_PATH": "::"}
+    environment |= {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "HDF5_USE_FILE_LOCKING": "FALSE"}
+    process = subprocess.Popen(
+        [*command, json.dumps(list(large)), json.dumps(list(texts))],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield _Reader(path, process, silence).arrays()
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.close()
+        process.stdout.close()
+
+
+class _Reader:
+    def __init__(self, path: Path, process: subprocess.Popen[bytes], silence: float) -> None:
+        self._path, self._process, self._silence = path, process, silence
+
+    def arrays(self) -> Hdf5Arrays:
+        small: dict[str, NDArray[Any]] = {}
+        texts: dict[str, tuple[str, ...]] = {}
+        others: tuple[str, ...] = ()
+        sealed: tuple[str, ...] = ()
+        while True:
+            facts = self._facts()
+            if facts.get("end"):
+                return Hdf5Arrays(small, texts=texts, others=others, sealed=sealed)
+            if "others" in facts:
+                others = self._names(facts["others"])
+                continue
+            if "sealed" in facts:
+                sealed = self._names(facts["sealed"])
+                continue
+            if "texts" in facts:
+                texts[str(facts["name"])] = self._names(facts["texts"])
+                continue
+            name, shape, dtype = str(facts["name"]), tuple(facts["shape"]), np.dtype(facts["dtype"])
+            nbytes = math.prod(shape) * dtype.itemsize
+            if not numeric(dtype) or (nbytes > SMALL and not facts.get("stream")):
+                raise self._broken()
+            if facts.get("stream"):
+                return Hdf5Arrays(small, name, Stream(shape, dtype, partial(self._blocks, shape, dtype)), texts, others, sealed)
+            small[name] = np.frombuffer(self._read(nbytes), dtype).reshape(shape)
+
+    def _names(self, nbytes: Any) -> tuple[str, ...]:
+        """A list of texts, that many bytes of JSON."""
+        if not isinstance(nbytes, int) or not 0 <= nbytes <= 8 * TEXTS:
+            raise self._broken()
+        raw = self._read(nbytes)
+        try:
+            return tuple(map(str, json.loads(raw)))
+        except (ValueError, TypeError):
+            raise self._broken() from None
+
+    def _blocks(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
+        step = rows_per_block(shape, dtype.itemsize)
+        for start in range(0, shape[0], step):
+            rows = min(step, shape[0] - start)
+            raw = self._read(rows * math.prod(shape[1:]) * dtype.itemsize)
+            yield np.frombuffer(raw, dtype).reshape(rows, *shape[1:])
+        if not self._facts().get("end"):
+            raise self._broken()
+
+    def _read(self, count: int) -> bytearray:
+        data = bytearray(count)
+        view, done = memoryview(data), 0
+        assert self._process.stdout is not None
+        with self._watched():
+            while done < count:
+                got = self._process.stdout.readinto(view[done : done + (1 << 22)])  # type: ignore[attr-defined]
+                if not got:
+                    break
+                done += got
+        if done < count:
+            # A refusal may have come in the middle of the numbers: the library met the damage there.
+            raise self._broken(bytes(data[:done][-_LINE:]))
+        return data
+
+    def _facts(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        with self._watched():
+            line = self._process.stdout.readline(_LINE)
+        try:
+            facts: dict[str, Any] = json.loads(line)
+        except ValueError:
+            raise self._broken(line) from None
+        if "fault" in facts:
+            raise self._refused(facts)
+        return facts
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        watch = threading.Timer(self._silence, self._process.kill)
+        watch.start()
+        try:
+            yield
+        finally:
+            watch.cancel()
+
+    def _refused(self, facts: dict[str, Any]) -> DataError:
+        if facts.get("said"):
+            return DataError(f"{self._path}: {facts['fault']}")
+        return DataError(f"{self._path} is no whole HDF5 file ({facts['fault']}); save or copy it anew")
+
+    def _broken(self, tail: bytes = b"") -> DataError:
+        last = tail.rpartition(b'{"fault"')
+        if last[1]:
+            try:
+                return self._refused(json.loads(last[1] + last[2]))
+            except ValueError:
+                pass
+        return DataError(f"{self._path} is no whole HDF5 file (its reader broke down on it); save or copy it anew")

@@ -1,0 +1,182 @@
+"""One image file, opened as upright RGB of 8 bits: which formats count, how large it may be, and what is wrong with it."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import os
+from functools import cache
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from zslkit.errors import DataError
+from zslkit.readers.depth import SCALED, is_deep, to_rgb
+from zslkit.utils.files import need_plain, not_permitted
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".apng", ".bmp", ".dib", ".gif", ".webp", ".tif", ".tiff",
+    ".ppm", ".pgm", ".pbm", ".pnm",
+)  # fmt: skip
+"""Endings of the files that count as images wherever a folder is searched, in small letters."""
+
+_EXTRA = {".avif": "AVIF", ".avifs": "AVIF", ".heic": "HEIF", ".heif": "HEIF", ".hif": "HEIF"}
+"""Endings that count where their reader is installed."""
+_COMMANDS = {"AVIF": "pip install 'pillow>=11.3'", "HEIF": "pip install 'zslkit[heic]'"}
+
+# A closed list, because Pillow reads some formats (EPS, for one) by starting another program.
+_FORMATS = ("PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+
+MAX_PIXELS = 80_000_000
+"""A file that claims to hold more pixels is refused before it is decoded, or, as JPEG can be, decoded at half the size or less."""
+_FEWER = {"WEBP": 40_000_000, "AVIF": 40_000_000, "HEIF": 64_000_000}
+"""The same for formats whose decoders hold a picture several times over."""
+_MOST_JPEG = 260_000_000
+"""Pixels of a JPEG that is decoded smaller; the largest cameras of phones make 200 million."""
+THIN = 200
+LEAST_THIN = 64 << 20
+"""A file that claims over LEAST_THIN bytes of pixels, and over THIN times its own size, is no photo."""
+
+
+@cache
+def endings() -> tuple[str, ...]:
+    """The endings that count here: SUFFIXES, and those whose reader is installed."""
+    return (*SUFFIXES, *(end for end, kind in _EXTRA.items() if _readable(kind)))
+
+
+def extra_for(ending: str) -> str:
+    """The command that makes files of this ending count, "" if there is none."""
+    return _COMMANDS.get(_EXTRA.get(ending, ""), "")
+
+
+def _readable(kind: str) -> bool:
+    if kind == "HEIF":
+        return importlib.util.find_spec("pillow_heif") is not None
+    from PIL import features
+
+    return "avif" in features.modules and bool(features.check("avif"))
+
+
+def read_image(file: Path) -> Image:
+    """The image in `file` as RGB, turned upright as its EXIF says; how grey of more than 8 bits was scaled is in its info[SCALED].
+
+    Raises DataError that names the file if it is empty, damaged, no image, or far too large.
+    """
+    try:
+        need_plain(file)
+        with file.open("rb") as stream, _opened(file, stream) as image:
+            return to_rgb(image, stream)
+    except DataError:
+        raise
+    except PermissionError as error:
+        raise not_permitted(file) from error
+    except Exception as error:  # a damaged file makes Pillow raise nearly anything
+        raise DataError(f"The image {file} cannot be read ({_reason(file, error)}); replace it") from error
+
+
+def scaling(file: Path, content: bytes) -> str:
+    """How the numbers of an image were brought to 8 bits, "" where that is a matter of course. content: of the file."""
+    if not _may_be_deep(content):
+        return ""
+    try:
+        return str(read_image(file).info.get(SCALED, ""))
+    except DataError:
+        return ""
+
+
+def _may_be_deep(content: bytes) -> bool:
+    """Whether an image may hold more than 8 bits a channel, by its first bytes."""
+    from PIL import Image as pil
+
+    if content.startswith(b"\x89PNG"):
+        return content[24:25] == b"\x10"
+    if not content.startswith((b"II*\0", b"MM\0*", b"P2", b"P3", b"P5", b"P6")):
+        return False
+    try:
+        with pil.open(io.BytesIO(content), formats=["TIFF", "PPM"]) as image:
+            return is_deep(image)
+    except Exception:  # whoever opens it says what is wrong
+        return False
+
+
+def _opened(file: Path, stream: IO[bytes]) -> Image:
+    """The image, its size looked at and nothing decoded."""
+    from PIL import Image as pil
+
+    head = stream.read(12)
+    stream.seek(0)
+    if head.startswith(b"\xff\xd8"):
+        return _jpeg(file, stream)
+    pil.init()
+    kind = _container(head)
+    if kind == "HEIF":
+        _register_heif()
+    wanted = (kind,) if kind else _FORMATS
+    image = pil.open(stream, formats=[f for f in wanted if f in pil.OPEN])  # a Pillow may have been built without one of them
+    pixels = image.width * image.height
+    if pixels > (most := _FEWER.get(image.format or "", MAX_PIXELS)):
+        raise _too_large(file, image, most)
+    size = os.fstat(stream.fileno()).st_size
+    if 3 * pixels > LEAST_THIN and 3 * pixels > THIN * size:
+        raise DataError(
+            f"The image {file} claims {image.width} x {image.height} pixels in {size:,} bytes, which is no photo; make it smaller"
+        )
+    return image
+
+
+def _jpeg(file: Path, stream: IO[bytes]) -> Image:
+    """A JPEG, set to be decoded at 1/2, 1/4 or 1/8 of its size if it is too large."""
+    from PIL.JpegImagePlugin import jpeg_factory
+
+    image = jpeg_factory(stream)  # PIL.Image.open would warn of large ones, and refuse those of the largest cameras
+    pixels = image.width * image.height
+    # Of a progressive one, the whole is held in memory at any scale.
+    if pixels > (most := MAX_PIXELS if "progressive" in image.info else _MOST_JPEG):
+        raise _too_large(file, image, most)
+    scale = next(s for s in (1, 2, 4, 8) if pixels <= MAX_PIXELS * s * s)
+    if scale > 1:
+        image.draft(None, (-(-image.width // scale), -(-image.height // scale)))
+    return image
+
+
+def _too_large(file: Path, image: Image, most: int) -> DataError:
+    return DataError(f"The image {file} has {image.width} x {image.height} pixels, over {most:,}; make it smaller")
+
+
+def _container(head: bytes) -> str:
+    """AVIF or HEIF, which share a container, "" for any other file."""
+    if head[4:8] != b"ftyp":
+        return ""
+    return "AVIF" if head[8:12] in (b"avif", b"avis") else "HEIF"
+
+
+def _register_heif() -> None:
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError as error:
+        raise ValueError(f"it is HEIC, whose reader is not installed: {_COMMANDS['HEIF']}") from error
+    register_heif_opener()
+
+
+def _reason(file: Path, error: Exception) -> str:
+    from PIL import UnidentifiedImageError
+
+    if not isinstance(error, (UnidentifiedImageError, SyntaxError)):
+        return " ".join(str(error).split()) or type(error).__name__
+    with file.open("rb") as stream:
+        head = stream.read(12)
+    if not head:
+        return "it is empty"
+    if _container(head) == "AVIF" and not _readable("AVIF"):
+        return f"it is AVIF, whose reader is not installed: {_COMMANDS['AVIF']}"
+    for magic, kind in _MAGIC.items():
+        if head.startswith(magic):
+            return f"it is {kind}, damaged or of a kind that Pillow does not read; save it with 8 bits a channel"
+    return "it is no JPEG, PNG, BMP, GIF, WebP, TIFF or PPM"
+
+
+_MAGIC: dict[bytes, Any] = {
+    b"\xff\xd8": "a JPEG", b"\x89PNG\r\n\x1a\n": "a PNG", b"GIF8": "a GIF", b"II*\0": "a TIFF", b"MM\0*": "a TIFF", b"II+\0": "a TIFF",
+}  # fmt: skip

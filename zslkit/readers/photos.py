@@ -1,0 +1,190 @@
+"""Which files of a folder count as photos, and why the others do not: one answer for all commands."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from zslkit.readers.image_file import endings, extra_for
+
+_QUIET = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
+_QUIET_FOLDERS = frozenset({"__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found"})
+"""What systems leave beside photos, in lower case; like hidden files, it is passed over without a word."""
+
+LEADS_OUT = "linked out of the folder"
+BROKEN = "linked to nothing"
+AGAIN = "linked to what counts already"
+NO_CLASS = "in no folder of a class"
+UNREADABLE = "a folder that cannot be read"
+NO_FILE = "neither file nor folder"
+NO_ENDING = "without an ending"
+
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Photos:
+    """What a folder holds.
+
+    paths: the photos that count, below the folder, '/' between the parts, sorted.
+    others: path -> its ending if that is why it does not count, else the reason.
+    again: link -> the path that counts in its place, whose target is the same.
+    """
+
+    paths: tuple[str, ...]
+    others: Mapping[str, str] = field(default_factory=dict)
+    again: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, folder: str) -> list[str]:
+        """Those that count in and below one folder."""
+        return [path for path in self.paths if path.startswith(f"{folder}/")]
+
+    def torn(self) -> tuple[str, str] | None:
+        """Two paths in different folders of the first level that lead to one file or folder, None if there are none."""
+        pairs = ((link, there) for link, there in self.again.items())
+        return next((pair for pair in pairs if pair[0].split("/")[0] != pair[1].split("/")[0]), None)
+
+    def note(self) -> str:
+        """How many files do not count, by ending or reason; "" if all count."""
+        return left_words(self.others)
+
+
+def find_photos(home: Path, folders: Sequence[str] | None = None) -> Photos:
+    """The photos in and below `home`. folders: look into these of its folders alone, and count no photo beside them.
+
+    Links count where they stay below `home`, each file once. Hidden files and what systems leave do not count silently.
+    """
+    walk = _Walk(Path(os.path.realpath(home)), home)
+    if folders is None:
+        walk.enter("", walk.root)
+    else:
+        for name in _entries(home):
+            if not quiet(name) and not (home / name).is_dir():
+                walk.others[name] = NO_CLASS if ending(name) in endings() else walk.why(name)
+        for folder in folders:
+            if (home / folder).is_symlink():
+                walk.links.append(folder)
+            else:
+                walk.enter(folder, walk.root / folder)
+    walk.follow()
+    return Photos(tuple(sorted(walk.reals.values())), dict(sorted(walk.others.items())), walk.again)
+
+
+def folders_in(home: Path) -> list[str]:
+    """Names of the folders in `home`, links to folders too, sorted; those that are passed over silently do not count."""
+    return sorted(name for name in _entries(home) if not quiet(name) and (home / name).is_dir() and name.lower() not in _QUIET_FOLDERS)
+
+
+def quiet(name: str) -> bool:
+    """Whether nobody asks why a file of this name does not count."""
+    return name.startswith(".") or name.lower() in _QUIET
+
+
+def ending(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
+
+
+def left_words(others: Mapping[str, str]) -> str:
+    """'5 files do not count: 3 .txt, 2 .heic (to read them: pip install ...)', "" for none.
+
+    others: as in Photos.
+    """
+    if not others:
+        return ""
+    count = Counter(others.values())
+    parts = []
+    for why, n in sorted(count.items(), key=lambda item: (-item[1], item[0])):
+        if why.startswith("."):
+            extra = extra_for(why)
+            parts.append(f"{n} {why}" + (f" (to read them: {extra})" if extra else ""))
+        else:
+            names = [path for path, reason in others.items() if reason == why]
+            parts.append(f"{n} {why} ({', '.join(names[:_NAMED])}{', ...' if n > _NAMED else ''})")
+    total = len(others)
+    mend = "; copy into the folder what is linked out of it" if LEADS_OUT in count else ""
+    return f"{total} {'file does' if total == 1 else 'files do'} not count: {', '.join(parts)}{mend}"
+
+
+def _entries(home: Path) -> Iterable[str]:
+    return sorted(os.listdir(home))
+
+
+class _Walk:
+    """A walk below `root`, the real path of a folder. reals: real path of what counts -> its path below the folder."""
+
+    def __init__(self, root: Path, home: Path) -> None:
+        self.root, self.home = root, home
+        self.reals: dict[str, str] = {}
+        self.others: dict[str, str] = {}
+        self.again: dict[str, str] = {}
+        self.links: list[str] = []
+        self.entered: dict[str, str] = {}
+        self.counts = frozenset(endings())
+
+    def enter(self, folder: str, real: Path) -> None:
+        """Look at everything in and below a folder; links are noted for later, so that what is itself there goes first."""
+        waiting = [(folder, str(real))]
+        while waiting:
+            path, where = waiting.pop()
+            if where in self.entered:
+                self._doubled(path, self.entered[where])
+                continue
+            self.entered[where] = path
+            try:
+                with os.scandir(where) as scanned:
+                    entries = sorted(scanned, key=lambda entry: entry.name)
+            except OSError:
+                self.others[path or "."] = UNREADABLE
+                continue
+            for entry in entries:
+                below = f"{path}/{entry.name}" if path else entry.name
+                if quiet(entry.name):
+                    continue
+                if entry.is_symlink():
+                    self.links.append(below)
+                elif entry.is_dir(follow_symlinks=False):
+                    if entry.name.lower() not in _QUIET_FOLDERS:
+                        waiting.append((below, entry.path))
+                elif entry.is_file(follow_symlinks=False):
+                    self._file(below, entry.path)
+                else:
+                    self.others[below] = NO_FILE
+
+    def follow(self) -> None:
+        """Take up the links, until none is left."""
+        while self.links:
+            path = self.links.pop(0)
+            try:
+                real = (self.home / path).resolve(strict=True)
+            except (OSError, RuntimeError):  # RuntimeError: a loop of links
+                self.others[path] = BROKEN
+                continue
+            if not real.is_relative_to(self.root):
+                self.others[path] = LEADS_OUT
+            elif real.is_dir():
+                if self.root.is_relative_to(real) or str(real) in self.entered:
+                    self._doubled(path, self.entered.get(str(real), "."))
+                else:
+                    self.enter(path, real)
+            elif real.is_file():
+                self._file(path, str(real))
+            else:
+                self.others[path] = NO_FILE
+
+    def why(self, path: str) -> str:
+        return ending(path) or NO_ENDING
+
+    def _file(self, path: str, real: str) -> None:
+        if ending(path) not in self.counts:
+            self.others[path] = self.why(path)
+        elif real in self.reals:
+            self._doubled(path, self.reals[real])
+        else:
+            self.reals[real] = path
+
+    def _doubled(self, path: str, there: str) -> None:
+        self.others[path] = AGAIN
+        self.again[path] = there

@@ -1,0 +1,204 @@
+"""Numpy arrays out of pickle files that nobody vouches for: what the pickle calls is replaced by stand-ins."""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+import pickletools
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zslkit.errors import DataError
+from zslkit.utils.files import need_plain
+
+LARGEST = 256 << 20
+"""Pickles over so many bytes are refused: no table of word vectors of attributes comes near."""
+MOST_STEPS = 1_000_000
+"""Instructions of a pickle; a list of lists takes one for each number. An empty set takes one byte of the file and 216 of memory."""
+_REFUSED = {
+    *("EMPTY_DICT", "DICT", "SETITEM", "SETITEMS", "EMPTY_SET", "ADDITEMS", "FROZENSET"),
+    *("OBJ", "INST", "NEWOBJ", "NEWOBJ_EX", "PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4", "NEXT_BUFFER", "READONLY_BUFFER"),
+    *("DUP", "POP_MARK"),
+}
+"""Instructions that arrays and lists of numbers are not made of. To hash what nests may take for ever, so no dictionary or set."""
+
+
+class _Bytes:
+    """Stands for the bytes that a text spells, one a sign, as Python 2 wrote them: spelled out once, at the end."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+class _Type:
+    """Stands for numpy.dtype. Only plain numbers are admitted: no objects, no records."""
+
+    def __init__(self, code: Any, *_: Any) -> None:
+        code = _text(code)
+        if not re.fullmatch(r"[<>=|]?[biuf]\d{0,2}", code):
+            raise pickle.UnpicklingError(f"numbers of type {code[:40]!r} are not admitted")
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        order = _text(state[1])
+        if order in ("<", ">"):
+            self.dtype = self.dtype.newbyteorder("<" if order == "<" else ">")
+
+
+class _Array:
+    """Stands for numpy.ndarray: its parts, which may be shared by many, put together only once all is known."""
+
+    def __init__(self, *_: Any) -> None:
+        self.parts: tuple[Any, Any, Any, str] | None = None
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, kind, columns_first, raw = state
+        self.parts = raw, kind, shape, "F" if columns_first else "C"
+
+    def whole(self) -> NDArray[Any]:
+        if self.parts is None:
+            raise pickle.UnpicklingError("it holds an array without numbers")
+        raw, kind, shape, order = self.parts
+        if not isinstance(kind, _Type) or order not in ("C", "F"):
+            raise pickle.UnpicklingError("an array is put together in an unknown way")
+        if not isinstance(shape, tuple) or not all(type(side) is int and side >= 0 for side in shape):
+            raise pickle.UnpicklingError("an array has a shape that is none")
+        raw = raw.text if isinstance(raw, _Bytes) else raw
+        if not isinstance(raw, str | bytes | bytearray) or len(raw) != math.prod(shape) * kind.dtype.itemsize:
+            raise pickle.UnpicklingError("an array has more or fewer numbers than its shape says")
+        data = raw.encode("latin1") if isinstance(raw, str) else raw
+        flat: NDArray[Any] = np.frombuffer(data, dtype=kind.dtype)
+        return flat.reshape(shape, order="F" if order == "F" else "C")
+
+
+def _reconstruct(*_: Any) -> _Array:
+    return _Array()
+
+
+def _from_buffer(raw: Any, kind: Any, shape: Any, order: Any = "C") -> _Array:
+    made = _Array()
+    made.parts = raw, kind, shape, _text(order)
+    return made
+
+
+def _scalar(kind: Any, raw: Any) -> Any:
+    made = _Array()
+    made.parts = raw, kind, (), "C"
+    return made.whole()[()]
+
+
+def _encode(text: Any, encoding: Any = "latin1") -> _Bytes:
+    if not isinstance(text, str) or _text(encoding) not in ("latin1", "latin-1"):
+        raise pickle.UnpicklingError("bytes are written in an unknown encoding")
+    return _Bytes(text)
+
+
+def _text(value: Any) -> str:
+    """A word of the pickle; anything else could be nested without end, and take for ever to be written out."""
+    if isinstance(value, _Bytes):
+        value = value.text
+    if not isinstance(value, str | bytes):
+        raise pickle.UnpicklingError(f"there is a {type(value).__name__.strip('_')} where a word should be")
+    return value.decode("latin1") if isinstance(value, bytes) else value
+
+
+_NAMES = {ord(operation.code): operation.name for operation in pickletools.opcodes}
+
+
+def _counted(name: str, follow: Callable[[Any], None]) -> Callable[[Any], None]:
+    """An instruction that is followed if it is needed and the pickle has not had its share of steps."""
+
+    def step(unpickler: Any) -> None:
+        unpickler.steps += 1
+        if name in _REFUSED:
+            raise pickle.UnpicklingError(f"it uses {name}, which no table of numbers needs")
+        if unpickler.steps > MOST_STEPS:
+            raise pickle.UnpicklingError(f"it takes more than {MOST_STEPS:,} steps")
+        follow(unpickler)
+
+    return step
+
+
+def _bytearray(unpickler: Any) -> None:
+    """BYTEARRAY8, for which pickle makes room before it looks whether the bytes are there."""
+    size = int.from_bytes(unpickler.read(8), "little")
+    data = unpickler.read(min(size, LARGEST))
+    if len(data) != size:
+        raise pickle.UnpicklingError(f"{size:,} bytes are claimed and {len(data):,} are there")
+    unpickler.append(data)
+
+
+# The unpickler written in Python: the one in C takes gigabytes for a few bytes that name a far memo place.
+class _Unpickler(pickle._Unpickler):
+    """Answers each name that a pickled array needs with a stand-in, and refuses every other name and instruction."""
+
+    steps = 0
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
+        code: _counted(_NAMES[code], _bytearray if bytes([code]) == pickle.BYTEARRAY8 else follow)
+        for code, follow in pickle._Unpickler.dispatch.items()
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        stand_ins = {
+            ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+            ("numpy.core.multiarray", "scalar"): _scalar,
+            ("numpy.core.numeric", "_frombuffer"): _from_buffer,
+            ("numpy", "ndarray"): _Array,
+            ("numpy", "dtype"): _Type,
+            ("_codecs", "encode"): _encode,
+        }
+        wanted = (module.replace("numpy._core.", "numpy.core."), name)
+        if wanted not in stand_ins:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no table of numbers needs")
+        return stand_ins[wanted]
+
+
+def read_array_pickle(path: Path) -> NDArray[Any]:
+    """The array in a pickle file; nothing that the file names is imported or called.
+
+    Raises DataError if the file is damaged or holds anything but one array of numbers (or a list of equal ones).
+    """
+    try:
+        need_plain(path)
+        if path.stat().st_size > LARGEST:
+            raise pickle.UnpicklingError("it is larger than any table of word vectors")
+        content = path.read_bytes()
+        table = _plain(_Unpickler(io.BytesIO(content), encoding="latin1").load(), len(content))
+    except Exception as error:  # a hostile pickle can make the machine of pickle raise anything
+        reason = " ".join(str(error)[:1000].split())[:300] or type(error).__name__
+        raise DataError(f"{path} is no pickle of one numpy array ({reason}); save the array with numpy.save instead") from error
+    return table
+
+
+def _plain(loaded: Any, most: int) -> NDArray[Any]:
+    """The table that was loaded, of at most `most` numbers."""
+    if isinstance(loaded, _Array):
+        return loaded.whole()
+    if not isinstance(loaded, list) or not loaded:
+        raise pickle.UnpicklingError(f"it holds a {type(loaded).__name__.strip('_')}")
+    width = len(_row(loaded[0]))
+    # Rows may be one and the same many times over, and then the table is larger than the file.
+    if len(loaded) * width > most:
+        raise pickle.UnpicklingError(f"it claims {len(loaded) * width:,} numbers and holds {most:,} bytes")
+    table = np.empty((len(loaded), width))
+    for k, given in enumerate(loaded):
+        row = _row(given)
+        if len(row) != width:
+            raise pickle.UnpicklingError(f"row {k} has {len(row)} numbers and row 0 {width}")
+        table[k] = row
+    return table
+
+
+def _row(given: Any) -> NDArray[Any] | list[Any]:
+    row = given.whole() if isinstance(given, _Array) else given
+    if isinstance(row, np.ndarray) and row.ndim == 1:
+        return row
+    if isinstance(row, list) and all(isinstance(number, int | float | np.number) for number in row):
+        return row
+    raise pickle.UnpicklingError("it holds a list of something else than rows of numbers")

@@ -1,0 +1,156 @@
+"""Word vectors of attributes: from numpy files, from pickles read without running them, or as means of the vectors of their words."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zslkit.errors import DataError, did_you_mean
+from zslkit.readers.stream import existing
+from zslkit.readers.vectors_pickle import read_array_pickle
+from zslkit.readers.vectors_text import look_up
+from zslkit.utils.files import check_permitted
+
+Vectors = NDArray[np.float32]
+
+# Published vectors leave some of these out; a phrase keeps its meaning without them.
+_FILLERS = frozenset({"a", "an", "and", "of", "or", "the", "to"})
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """An attribute's name and the plain words that stand for it."""
+
+    name: str
+    words: tuple[str, ...]
+
+    def lost(self, vectors: Container[str]) -> tuple[str, ...]:
+        """The words that keep the phrase from having a vector; the name itself where it has no word at all."""
+        lost = tuple(w for w in self.words if w not in vectors and (w not in _FILLERS or len(self.words) == 1))
+        return lost or (() if any(w in vectors for w in self.words) else (repr(self.name),))
+
+
+def clean_phrase(name: str) -> str:
+    """An attribute name as plain lower-case words.
+
+    >>> clean_phrase("has_bill_shape::curved_(up_or_down)")
+    'bill shape curved up or down'
+    >>> clean_phrase("wood (not part of a tree)")
+    'wood not part of a tree'
+    >>> clean_phrase("man-made")
+    'man made'
+    """
+    words = re.findall(r"[^\W_]+", unicodedata.normalize("NFKC", name).lower())
+    return " ".join(words[1:] if len(words) > 1 and words[0] == "has" else words)
+
+
+_STANDS_FOR_NAME = re.compile(
+    r"(?:attributes?|attrs?|atts?|features?|feats?|dimensions?|dims?|columns?|cols?|channels?|components?|properties|property|props?"
+    r"|variables?|vars?|values?|concepts?|class|index|idx|items?|labels?|names?|number|nr|no|unnamed|unknown|pc)?\d+"
+)
+_LETTER_AND_NUMBER = re.compile(r"[a-z]\d+")
+
+
+def placeholders(names: Sequence[str]) -> list[str]:
+    """Those of the names that only number the attributes, such as "attribute 1", "attr_3", "0" or "a7".
+
+    A letter and a number may be a name (vitamin "b6"); where most names are made so, they are numbers.
+
+    >>> placeholders(["attr_3", "Unnamed: 0", "12", "2 wheels", "b6"])
+    ['attr_3', 'Unnamed: 0', '12']
+    >>> placeholders(["a0", "a1", "a2"])
+    ['a0', 'a1', 'a2']
+    """
+    bare = {name: clean_phrase(name).replace(" ", "") for name in names}
+    short = {name for name, text in bare.items() if _LETTER_AND_NUMBER.fullmatch(text)}
+    if 2 * len(short) <= len(names):
+        short = set()
+    return [name for name, text in bare.items() if text and (name in short or _STANDS_FOR_NAME.fullmatch(text))]
+
+
+def read_word_vectors(path: Path, names: Sequence[str] | None = None) -> Vectors:
+    """The word vectors (A, W) of A attributes.
+
+    `.pkl`, `.pickle`, `.npy`: the table itself; a pickle is read as data, and nothing in it is run.
+    `.txt`, `.vec`, also with `.gz` behind: GloVe, word2vec or fastText text, of which each attribute takes the mean of the
+    vectors of its words (`clean_phrase`).
+    names: the A attribute names; text needs them, the other formats are checked against their number.
+
+    Raises DataError if the file is missing, damaged, of another shape, not finite, or lacks words.
+    """
+    path = existing(Path(path), "file of word vectors")
+    suffix = Path(path.stem if path.suffix.lower() == ".gz" else path.name).suffix.lower()
+    check_permitted(path)
+    if suffix in (".pkl", ".pickle"):
+        table = read_array_pickle(path)
+    elif suffix == ".npy":
+        table = _read_npy(path)
+    elif suffix in (".txt", ".vec"):
+        if names is None:
+            raise DataError(f"{path}: word vectors in text form need the attribute names; none are known here")
+        phrases = phrases_of(names)
+        return means(phrases, look_up(path, {word for phrase in phrases for word in phrase.words}).vectors, path)
+    else:
+        given = suffix or "a file without ending"
+        raise DataError(f"{path}: word vectors are read from .pkl, .npy, .txt or .vec (or .gz of these two), not from {given!r}")
+    return checked(path, table, names)
+
+
+def _read_npy(path: Path) -> NDArray[Any]:
+    try:
+        table: NDArray[Any] = np.load(path, allow_pickle=False)
+    except Exception as error:  # numpy raises many kinds for a damaged header
+        raise DataError(f"{path}: this is no whole .npy file of numbers; make it anew with numpy.save") from error
+    return table
+
+
+def checked(path: Path, table: NDArray[Any], names: Sequence[str] | None) -> Vectors:
+    """`table` as word vectors (A, W) of the attributes `names`. Raises DataError that names `path` if it is none."""
+    if not isinstance(table, np.ndarray) or table.dtype.kind not in "fiu" or table.ndim != 2 or 0 in table.shape:
+        shape = f"{table.dtype} {table.shape}" if isinstance(table, np.ndarray) else type(table).__name__
+        raise DataError(f"{path}: word vectors are a table (attributes, width) of numbers, and this is {shape}; make it anew")
+    if names is not None and len(table) != len(names):
+        raise DataError(f"{path}: {len(table)} word vectors for {len(names)} attributes; they must be one to one")
+    with np.errstate(over="ignore"):
+        vectors = np.ascontiguousarray(table, dtype=np.float32)
+    if not np.isfinite(vectors).all():
+        row = int(np.argwhere(~np.isfinite(vectors))[0][0])
+        raise DataError(f"{path}: the word vector in row {row} is not finite; mend that row")
+    return vectors
+
+
+def phrases_of(names: Sequence[str], reword: Mapping[str, str] | None = None) -> tuple[Phrase, ...]:
+    """The phrase of each attribute name. reword: attribute name -> the words to take instead.
+
+    Raises DataError if `reword` speaks of a name that is not there, or a name without other words is only a number.
+    """
+    given = reword or {}
+    for name in given:
+        if name not in names:
+            raise DataError(f"There is no attribute {name!r} to reword{did_you_mean(name, names)}")
+    if numbered := [name for name in placeholders(names) if name not in given]:
+        shown = ", ".join(map(repr, numbered[:3])) + (", ..." if len(numbered) > 3 else "")
+        raise DataError(
+            f"{len(numbered)} of {len(names)} attributes have a number in place of a name ({shown}), and a number says nothing; "
+            "give the attributes names in words, or reword them"
+        )
+    return tuple(Phrase(name, tuple(clean_phrase(given.get(name, name)).split())) for name in names)
+
+
+def means(phrases: Sequence[Phrase], vectors: Mapping[str, NDArray[np.float64]], path: Path) -> Vectors:
+    """The mean of the vectors of each phrase's words, (A, W). Raises DataError that names the words without a vector."""
+    lost = sorted({word for phrase in phrases for word in phrase.lost(vectors)})
+    if lost:
+        shown = ", ".join(lost[:12]) + (", ..." if len(lost) > 12 else "")
+        raise DataError(
+            f"{path}: there are no vectors for {len(lost)} words of the attribute names ({shown}); reword them or take a larger vocabulary"
+        )
+    rows = [np.mean([vectors[w] for w in phrase.words if w in vectors], axis=0) for phrase in phrases]
+    return checked(path, np.stack(rows) if rows else np.zeros((0, 0)), [phrase.name for phrase in phrases])

@@ -1,0 +1,197 @@
+"""How a number was made, as marks that stand with it everywhere: of a run, of a published row, of a row as papers pick it.
+
+Tables and exports print their words, JSON carries them as an object, the page shows each with its meaning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
+
+from zslkit.record import FeatureInfo, RunRecord
+from zslkit.report.published import UNKNOWN, Published
+
+ON_TEST: Final = "test (as papers do)"
+"""The selection of an epoch that was picked on the test sets: never one of a run, whose record refuses it."""
+ORACLE: Final = "oracle"
+"""The calibration whose gamma was picked on the test sets."""
+BY_HAND: Final = "by hand"
+"""The calibration whose gamma was given by the user."""
+CONSTANT: Final = "constant"
+"""The calibration of a published row whose gamma stands in the authors' program."""
+OWN_FEATURES: Final = "features of the dataset"
+AS_IT_COMES: Final = "as it comes"
+"""The resolution of images that are not resized, and of features that came with a dataset."""
+
+KINDS = (
+    "protocol",
+    "selection",
+    "settings",
+    "calibration",
+    "folds",
+    "backbone",
+    "trained",
+    "resolution",
+    "split",
+    "input",
+    "semantics",
+    "note",
+)
+"""The questions that marks answer, in the order in which they are shown."""
+
+_WORDS = {
+    "selection": {"last": "last epoch", "validation": "epoch picked on validation", ON_TEST: "epoch: test (as papers do)"},
+    "calibration": {
+        "none": "uncalibrated",
+        "validation": "gamma picked on validation",
+        ORACLE: "gamma: oracle",
+        BY_HAND: "gamma given by hand",
+        CONSTANT: "gamma: a constant",
+    },
+    "trained": {"frozen": "backbone frozen", "tuned": "backbone tuned"},
+}
+
+MEANINGS: Final = {
+    "inductive": "Nothing of the unseen classes in training.",
+    "class-inductive": "Semantics of the unseen classes in training, none of their images.",
+    "transductive": "The test images in training, without their labels.",
+    "last epoch": "No epoch was picked: the last one counts.",
+    "epoch picked on validation": "On classes and images held out of trainval; never on test images.",
+    "epoch: test (as papers do)": "The epoch with the best figure on the test sets: no result.",
+    "trained elsewhere": "The weights come from another program.",
+    "settings picked on validation": "On classes and images held out of trainval; never on test images.",
+    "uncalibrated": "Nothing is added to the scores of unseen classes.",
+    "gamma picked on validation": "A constant is added to the scores of unseen classes, picked on held-out trainval data.",
+    "gamma: oracle": "The constant with the best H on the test sets is added to the scores of unseen classes: no result.",
+    "gamma given by hand": "A constant that the user chose is added to the scores of unseen classes: no result.",
+    "gamma: a constant": "A constant that stands in the authors' program; how it was picked is not known.",
+    "backbone frozen": "The network that makes the features was not trained along.",
+    "backbone tuned": "The network that makes the features was trained along.",
+    "pooled": "The model is fed with one vector an image.",
+    "map": "The model is fed with a feature map, a vector for each position.",
+    "image": "The model is fed with pixels.",
+}
+"""What a mark says, where its words alone do not."""
+
+
+@dataclass(frozen=True)
+class Badge:
+    """One mark. kind: one of KINDS; text: its words; said: what it means, or ""."""
+
+    kind: str
+    text: str
+    said: str = ""
+
+
+@dataclass(frozen=True)
+class Badges:
+    """How one row was made; "unknown" where nobody knows it of a published row.
+
+    protocol: inductive, class-inductive or transductive. selection: last, validation, test (as papers do), or trained elsewhere.
+    calibration: none, validation, oracle, by hand, or constant. trained: whether the backbone was frozen or tuned. resolution: "224 px".
+    split: its fingerprint. semantics: kind and fingerprint. settings: whether a search on validation picked some; folds: how many
+    validation folds said what was picked. notes: what else stands with every figure.
+    """
+
+    protocol: str | None
+    selection: str | None
+    calibration: str | None
+    backbone: str | None
+    trained: str | None
+    resolution: str | None
+    split: str | None
+    semantics: str | None = None
+    input: str | None = None
+    settings: bool = False
+    folds: int | None = None
+    notes: tuple[str, ...] = ()
+
+    def as_data(self) -> dict[str, Any]:
+        """As JSON carries them; null where a mark says nothing of the row."""
+        return {**asdict(self), "notes": list(self.notes)}
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What a table says of a row: all but what its block shares (backbone, resolution, split, semantics)."""
+        shared = ("backbone", "resolution", "split", "semantics", "input")
+        return tuple(mark.text for mark in self.marks() if mark.kind not in shared)
+
+    @property
+    def every_word(self) -> tuple[str, ...]:
+        """All marks in words, for a row that stands in no block."""
+        return tuple(mark.text for mark in self.marks())
+
+    def marks(self) -> tuple[Badge, ...]:
+        """Every mark with its meaning, in the order of KINDS; what is unknown is left away, and `unknown` names it."""
+        told: dict[str, list[str | None]] = {
+            "settings": ["settings picked on validation"] if self.settings else [],
+            "folds": [f"{self.folds} validation folds"] if (self.folds or 1) > 1 else [],
+            "split": [f"split {self.split[:8]}"] if self.split not in (None, UNKNOWN) else [],
+            "semantics": [_short(self.semantics)],
+            "note": list(self.notes),
+        }
+        for kind in KINDS:
+            if kind not in told:
+                value: str | None = getattr(self, kind)
+                told[kind] = [None if value in (None, UNKNOWN) else _WORDS.get(kind, {}).get(value, value)]
+        return tuple(Badge(kind, text, MEANINGS.get(text, "")) for kind in KINDS for text in told[kind] if text)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """The kinds of which nobody knows how it was."""
+        return tuple(kind for kind in KINDS if getattr(self, kind, None) == UNKNOWN)
+
+
+def badges_of(record: RunRecord) -> Badges:
+    """The marks of a run."""
+    protocol, features = record.protocol, record.features
+    return Badges(
+        protocol=protocol.training,
+        selection="trained elsewhere" if record.elsewhere else protocol.selection,
+        calibration=protocol.calibration,
+        backbone=features.backbone or OWN_FEATURES,
+        trained="tuned" if features.tuned else "frozen",
+        resolution=resolution(features),
+        split=record.fingerprints.split,
+        semantics=f"{record.dataset.semantics} {record.fingerprints.semantics}",
+        input=features.input,
+        settings=bool(protocol.tuned),
+        folds=protocol.folds,
+        notes=tuple(filter(None, (record.model.pretraining_note, record.scoring.remark if record.scoring else ""))),
+    )
+
+
+def badges_of_published(entry: Published) -> Badges:
+    """The marks of a row that others printed; of which split it is, none of them says."""
+    return Badges(
+        protocol=entry.protocol,
+        selection=entry.selection,
+        calibration=entry.calibration,
+        backbone=entry.backbone,
+        trained="tuned" if entry.tuned else "frozen",
+        resolution=entry.resolution,
+        split=UNKNOWN,
+        input=entry.input,
+        notes=tuple(entry.remarks.split("; ")) if entry.remarks else (),
+    )
+
+
+def picked_on_test(made: Badges, *, epoch: bool = False, gamma: bool = False) -> Badges:
+    """The marks of a row whose epoch or gamma was picked on the test sets instead."""
+    if epoch:  # the test sets were looked at without calibration
+        made = replace(made, selection=ON_TEST, calibration="none")
+    return replace(made, calibration=ORACLE) if gamma else made
+
+
+def resolution(features: FeatureInfo) -> str:
+    """What the backbone sees: "224 px", "48x112 px" (height x width), or "as it comes"."""
+    size = features.size
+    return f"{size[0]}x{size[1]} px" if isinstance(size, tuple) else f"{size} px" if size else AS_IT_COMES
+
+
+def _short(semantics: str | None) -> str | None:
+    """ "attributes 5e3a5e3a" of kind and whole fingerprint."""
+    if semantics is None:
+        return None
+    kind, _, fingerprint = semantics.partition(" ")
+    return f"{kind} {fingerprint[:8]}".strip()

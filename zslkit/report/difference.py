@@ -1,0 +1,151 @@
+"""Two finished runs against each other: what was different about them, and what came of it, down to single images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zslkit.config.merge import flat
+from zslkit.dataset import Dataset
+from zslkit.errors import DataError
+from zslkit.evaluation.bootstrap import resample
+from zslkit.evaluation.outcomes import SAMPLED, Outcomes, same_images, together
+from zslkit.evaluation.sets import AnsweredSets
+from zslkit.evaluation.significance import Difference, McNemar, mcnemar, paired_difference
+from zslkit.features.store import images_digest
+from zslkit.record import RunRecord
+from zslkit.report.significance import outcomes_of, run_sets
+from zslkit.runs.folders import Run
+
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Flip:
+    """An image whose answer is another in B than in A. part: its test set; index: its place in that set; key: its name, "" if unknown."""
+
+    part: str
+    index: int
+    label: str
+    a: str
+    b: str
+    key: str = ""
+
+    @property
+    def outcome(self) -> str:
+        """What became of it: "won" (right only in B), "lost" (right only in A) or "wrong in both"."""
+        return "won" if self.b == self.label else "lost" if self.a == self.label else "wrong in both"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """B against A on the same test images. figures: T1, U, S, H of B minus A; per_class: class -> points of B minus A, largest first."""
+
+    figures: Mapping[str, Difference]
+    images: McNemar
+    per_class: tuple[tuple[str, float], ...]
+    flips: tuple[Flip, ...]
+
+
+def causes(a: RunRecord, b: RunRecord) -> dict[str, tuple[Any, Any]]:
+    """Whatever differs of model, seed, settings, environment, code and data: dotted key -> value in A and in B, and nothing that agrees."""
+    left, right = _stated(a), _stated(b)
+    return {
+        key: (left.get(key), right.get(key)) for key in [*left, *(k for k in right if k not in left)] if left.get(key) != right.get(key)
+    }
+
+
+def _stated(record: RunRecord) -> dict[str, Any]:
+    raw = record.model_dump(mode="json")
+    features = {k: v for k, v in raw["features"].items() if k != "fingerprint"}  # which is among the fingerprints
+    parts = {
+        "model": {k: v for k, v in raw["model"].items() if k != "citation"},
+        "seed": raw["seed"],
+        "config": raw["config"],
+        "protocol": {k: v for k, v in raw["protocol"].items() if k != "validation"},
+        "dataset": raw["dataset"],
+        "features": features,
+        "data": raw["fingerprints"],
+        "environment": raw["environment"],
+        "git": raw["git"] or {},
+        "elsewhere": raw["elsewhere"],
+    }
+    return flat(parts)
+
+
+def outcome(a: Run, b: Run, dataset: Dataset | None = None) -> Outcome:
+    """What the answers of B are against those of A; dataset: of both, for the names of images.
+
+    Raises DataError if the scores of one cannot be read, or if the two were tested on different images.
+    """
+    left_data, right_data = a.record.fingerprints, b.record.fingerprints
+    if left_data.split != right_data.split:
+        raise DataError(
+            f"{a.folder} and {b.folder} were made on different splits ({left_data.split[:8]}, "
+            f"{right_data.split[:8]}), so their images cannot be paired"
+        )
+    if left_data.images and right_data.images and left_data.images != right_data.images:
+        raise DataError(
+            f"{a.folder} and {b.folder} have one split and were made on other images ({left_data.images[:8]}, "
+            f"{right_data.images[:8]}), so those cannot be paired"
+        )
+    (sets_a, classes), (sets_b, other_classes) = run_sets(a), run_sets(b)
+    left, right = outcomes_of(a, sets_a), outcomes_of(b, sets_b)
+    if not same_images(left, right) or classes != other_classes:
+        raise DataError(f"{a.folder} and {b.folder} say one split and hold other labels or classes; move the damaged one away")
+    both: Outcomes = together([left, right])
+    resampled = resample(both, RESAMPLES)
+    changes = _per_class(a.record, b.record)
+    return Outcome(
+        figures={name: paired_difference(resampled, [1], [0], name) for name in SAMPLED},
+        images=mcnemar(both.T1[:, 1:], both.T1[:, :1]),
+        per_class=tuple(sorted(changes.items(), key=lambda item: (-abs(item[1]), item[0]))),
+        flips=tuple(_flips((a, b), (sets_a, sets_b), classes, dataset)),
+    )
+
+
+def _per_class(a: RunRecord, b: RunRecord) -> dict[str, float]:
+    pairs = {name: (value, b.per_class.get(name)) for name, value in a.per_class.items()}
+    return {name: y - x for name, (x, y) in pairs.items() if x is not None and y is not None}
+
+
+def _flips(runs: tuple[Run, Run], sets: tuple[AnsweredSets, AnsweredSets], classes: Sequence[str], dataset: Dataset | None) -> list[Flip]:
+    found = []
+    for part in ("test_seen", "test_unseen"):
+        answers = [s.parts()[part].duel.answers(run.record.protocol.gamma) for s, run in zip(sets, runs, strict=True)]
+        labels = sets[0].parts()[part].labels
+        for i in np.flatnonzero(answers[0] != answers[1]).tolist():
+            named = (classes[labels[i]], classes[answers[0][i]], classes[answers[1][i]])
+            found.append(Flip(part, i, *named, _key(dataset, part, i)))
+    return found
+
+
+def _key(dataset: Dataset | None, part: str, index: int) -> str:
+    if dataset is None or dataset.images is None:
+        return ""
+    return dataset.images.key(image_of(dataset, part, index))
+
+
+def image_of(dataset: Dataset, part: str, index: int) -> int:
+    """The dataset's own index of an image of a test set."""
+    return int(dataset.split.parts()[part][index])
+
+
+def dataset_of(run: Run, root: Path) -> Dataset:
+    """The dataset of the run with its images, read below `root` or the card that it names.
+
+    Raises UserError if it cannot be opened, DataError if its split is not the run's.
+    """
+    from zslkit.datasets.catalog import is_card, load_dataset
+
+    dataset = load_dataset(str(root) if is_card(str(root)) else run.record.dataset.name, root)
+    then = run.record.fingerprints
+    if dataset.fingerprints()["split"] != then.split:
+        raise DataError(f"{dataset.name} below {root} has another split than the run {run.folder}; give the --data-root of that time")
+    if dataset.images is not None and then.images and run.record.features.size and images_digest(dataset.images) != then.images:
+        raise DataError(f"{dataset.name} below {root} has other images than the run {run.folder}; give the --data-root of that time")
+    return dataset

@@ -1,0 +1,174 @@
+"""Comparisons for papers and for spreadsheets: LaTeX with booktabs, and CSV in which every number leads to its run folders."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from zslkit.report.badges import Badges, badges_of_published
+from zslkit.report.comparison import COSTS, METRICS, Block, PickedOnTest, Row, Stat
+from zslkit.report.tables import ON_TEST_TITLE, Cell, Grid, grid, on_test_grid, on_test_notes, plain, remarks
+
+SETTING = ("dataset", "split", "semantics", "backbone", "source", "tuned", "resolution", "images")
+BETWEEN = "|"
+"""Between several values in one place of a CSV file: seeds, badges, folders."""
+
+
+def latex(blocks: Sequence[Block]) -> str:
+    """A table for each block, with its notes below, and one more for what was picked on test; needs \\usepackage{booktabs}.
+
+    The best is bold, what is no run of ours is in italics. The run folders of each row stand in comments.
+    """
+    return "\n".join(line for block in blocks for line in [*_latex_block(block), ""])
+
+
+def _latex_block(block: Block) -> Iterator[str]:
+    content, runs = grid(block), len(block.rows)
+    made = [*content.rows[:runs], *content.rows[runs + 1 :]]  # chance was not made in any way
+    folders = list(zip(block.names, (row.folders for row in block.rows), strict=True))
+    yield from _latex_table(block.title, content, runs, folders, [*_protocols(made), *block.notes, *remarks(block)])
+    if (on_test := on_test_grid(block)) is not None:
+        yield ""
+        title = f"{block.title}. {ON_TEST_TITLE}"
+        yield from _latex_table(title, on_test, len(on_test.rows), folders, [*_protocols(on_test.rows), *on_test_notes(block)])
+
+
+def _protocols(rows: Iterable[tuple[Cell, ...]]) -> list[str]:
+    return [f"{cells[0].text}: {cells[-1].text}." for cells in rows]
+
+
+def _latex_table(title: str, content: Grid, rule: int, folders: Sequence[tuple[str, Sequence[str]]], notes: Sequence[str]) -> Iterator[str]:
+    """rule: how many rows stand above the line between runs and what is none."""
+    last = len(content.header) - 1  # the protocol is a sentence and goes below
+    yield "% needs \\usepackage{booktabs}"
+    for label, places in folders:
+        yield f"% {plain(label)}: {' '.join(map(plain, places)) or 'run folders unknown'}"
+    yield from (r"\begin{table}", r"\centering", rf"\caption{{{escaped(title)}}}")
+    yield rf"\begin{{tabular}}{{l{'r' * (last - 1)}}}"
+    yield r"\toprule"
+    yield f"{' & '.join(map(escaped, content.header[:last]))} \\\\"
+    yield r"\midrule"
+    for i, cells in enumerate(content.rows):
+        if i == rule:
+            yield r"\midrule"
+        yield f"{' & '.join(map(_latex_cell, cells[:last]))} \\\\"
+    yield from (r"\bottomrule", r"\end{tabular}", "", r"\footnotesize")
+    yield from (f"{escaped(note)}\\par" for note in notes)
+    yield r"\end{table}"
+
+
+def _latex_cell(cell: Cell) -> str:
+    text = escaped(cell.text)
+    marked = rf"\textbf{{{text}}}" if cell.bold else rf"\textit{{{text}}}" if cell.grey and text else text
+    return f"{marked} {{\\scriptsize {escaped(cell.interval)}}}" if cell.interval else marked
+
+
+_SPECIAL = {c: rf"\{c}" for c in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "±": r"$\pm$",
+    # A line of a table that begins with one is read as an argument of \\ before it.
+    "[": "{[}",
+    "]": "{]}",
+}
+
+
+def escaped(text: str) -> str:
+    """Text as LaTeX prints it, whatever a name holds."""
+    return "".join(_SPECIAL.get(c, c) for c in plain(text))
+
+
+MADE = ("training", "selection", "calibration")
+"""Columns of what the words in `protocol` say: which protocol, how the epoch was picked, how gamma was."""
+HEADER = (
+    *SETTING,
+    *("kind", "model", "variant", "origin", "input", "runs", "seeds", "protocol", *MADE),
+    *(f"{name}{part}" for name in METRICS for part in ("", "_std", *(("_low", "_high") if name != "AUSUC" else ()))),
+    *("H_gamma_0", "H_gamma_0_std", "gamma", "gamma_std", *COSTS, "best", "folders"),
+)
+
+
+def as_csv(blocks: Sequence[Block]) -> str:
+    """A line for each row of each block, unrounded: runs of ours, chance, what was picked on test, and published rows (the column `kind`).
+
+    _std: over seeds. _low, _high: 95 % interval over draws of the test images. An empty place: not known.
+    """
+    text = io.StringIO()
+    table = csv.DictWriter(text, HEADER, lineterminator="\n")
+    table.writeheader()
+    for block in blocks:
+        setting = {name: getattr(block.setting, name) for name in SETTING}
+        table.writerows({name: _safe(value) for name, value in {**setting, **row}.items()} for row in _csv_rows(block))
+    return text.getvalue()
+
+
+def _csv_rows(block: Block) -> Iterator[dict[str, Any]]:
+    for row in block.rows:
+        yield {"kind": "runs", **_own(row)}
+    yield {"kind": "chance", "model": "chance", **block.chance}
+    for picked in block.on_test or ():
+        yield {"kind": "as papers do, no result", **_on_test(picked)}
+    for entry in block.published:
+        known = {name: value for name, value in entry.figures().items() if name in METRICS}
+        made = badges_of_published(entry)
+        # Where it was measured is its own, and not the block's that it stands beside.
+        where = {"split": None, "images": None, "semantics": None, "backbone": made.backbone, "source": None, "tuned": entry.tuned}
+        how = {"resolution": made.resolution, "protocol": entry.remarks, **_made(made)}
+        yield {"kind": "published", "model": entry.method, "input": entry.input, **where, **how, **known}
+
+
+def _made(made: Badges) -> dict[str, str | None]:
+    return dict(zip(MADE, (made.protocol, made.selection, made.calibration), strict=True))
+
+
+def _on_test(row: PickedOnTest) -> dict[str, Any]:
+    return {
+        "model": row.label,
+        "input": row.made.input,
+        "runs": row.n,
+        "seeds": _joined(row.seeds),
+        "protocol": _joined(row.made.words),
+        **_made(row.made),
+        **_means({**row.metrics, "gamma": row.gamma}),
+        "folders": _joined(row.folders),
+    }
+
+
+def _own(row: Row) -> dict[str, Any]:
+    stats: dict[str, Stat | None] = {**row.metrics, "H_gamma_0": row.uncalibrated_H, "gamma": row.gamma}
+    bounds = {f"{name}_{side}": value for name, pair in row.intervals.items() for side, value in zip(("low", "high"), pair, strict=True)}
+    return {
+        "model": row.model,
+        "variant": row.variant,
+        "origin": row.origin,
+        "input": row.input,
+        "runs": row.n,
+        "seeds": _joined(row.seeds),
+        "protocol": _joined(row.badges),
+        **_made(row.made),
+        **_means(stats),
+        **bounds,
+        **{name: stat.mean if stat is not None else None for name, stat in row.costs.items()},
+        "best": _joined(sorted(row.best)),
+        "folders": _joined(row.folders),
+    }
+
+
+def _means(stats: Mapping[str, Stat | None]) -> dict[str, float | None]:
+    known = {name: stat for name, stat in stats.items() if stat is not None}
+    return {key: value for name, stat in known.items() for key, value in ((name, stat.mean), (f"{name}_std", stat.std))}
+
+
+def _joined(values: Iterable[object]) -> str:
+    return BETWEEN.join(map(str, values))
+
+
+def _safe(value: Any) -> Any:
+    """Names are data: a spreadsheet takes text that begins like this for a formula and would run it."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value

@@ -1,0 +1,152 @@
+"""From tables to verdicts: the scores that runs kept give each row its interval and each pair of rows its test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+
+from zslkit.errors import DataError, UserError
+from zslkit.evaluation.bootstrap import Resampled, figures, resample
+from zslkit.evaluation.outcomes import SAMPLED, Outcomes, outcomes, same_images, together
+from zslkit.evaluation.sets import AnsweredSets, TestSets, checked_sets
+from zslkit.evaluation.significance import enough_resamples, holm, mcnemar, paired_difference, seeds_needed, too_few
+from zslkit.report.comparison import Block, Row
+from zslkit.report.sampling import Pair, Sampling, said
+from zslkit.runs.folders import Run, load_run
+
+ROUNDING = 0.05
+"""Points of H by which scores may disagree with their record: below what a table shows."""
+
+
+def judged(blocks: Iterable[Block], seed: int = 0) -> list[Block]:
+    """The blocks with intervals in their rows and all pairs of rows tested; seed: of the resamples.
+
+    Rows need their run folders. A run whose scores cannot be read or are not those of its record is named in a note,
+    and its row has no interval and stands in no pair. The notes say which pairs differ.
+    """
+    return [_judged(block, seed) for block in blocks]
+
+
+def run_outcomes(run: Run) -> Outcomes:
+    """Right and wrong answers of a finished run under its own gamma.
+
+    Raises DataError if the scores are missing, damaged or not finite, or do not give the H of the record.
+    """
+    return outcomes_of(run, run_sets(run)[0])
+
+
+def run_sets(run: Run) -> tuple[TestSets, tuple[str, ...]]:
+    """The test sets of a finished run with their scores, which stay in their file, and the names of the classes.
+
+    Raises DataError if the scores are missing, damaged or not finite.
+    """
+    try:
+        scores = run.scores()
+        return checked_sets(*scores.sets()), scores.classes
+    except DataError as error:
+        where = "" if str(run.folder) in str(error) else f"{run.folder}: "
+        raise DataError(f"{where}{error}") from error
+
+
+def outcomes_of(run: Run, sets: AnsweredSets) -> Outcomes:
+    """`run_outcomes` of a run whose sets are there already. Raises DataError if they do not give the H of the record."""
+    found = outcomes(sets, run.record.protocol.gamma)
+    h = float(figures(found)["H"][0])
+    if abs(h - run.record.metrics.H) > ROUNDING:
+        raise DataError(
+            f"{run.folder}: its scores give H {h:.1f} and its record says {run.record.metrics.H:.1f}; move the folder away and run again"
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class _Readable:
+    """The rows whose runs can all be read. columns: place of the row -> its runs' columns in `outcomes`, in the order of its seeds."""
+
+    outcomes: Outcomes
+    columns: dict[int, list[int]]
+
+
+def _judged(block: Block, seed: int) -> Block:
+    readable, faults = _read(block)
+    notes = (*block.notes, *faults)
+    if readable is None:
+        return replace(block, notes=notes)
+    places = list(combinations(readable.columns, 2))
+    resampled = resample(readable.outcomes, count := enough_resamples(len(places)), seed)
+    rows = tuple(_with_intervals(row, resampled, readable.columns.get(i)) for i, row in enumerate(block.rows))
+    sampling = Sampling(count, seed, _pairs(block, readable, resampled, places), too_few(count, len(places)))
+    return replace(block, rows=rows, notes=(*notes, *said(sampling, row_names(block))), sampling=sampling)
+
+
+def _read(block: Block) -> tuple[_Readable | None, list[str]]:
+    parts: list[Outcomes] = []
+    columns: dict[int, list[int]] = {}
+    faults = []
+    for i, row in enumerate(block.rows):
+        if len(row.folders) != row.n:
+            faults.append(f"{row.label} has no interval and stands in no test: its run folders are not known.")
+            continue
+        try:
+            own = [_of(folder, parts) for folder in row.folders]
+        except UserError as error:
+            faults.append(f"{row.label} has no interval and stands in no test: {error}.")
+            continue
+        columns[i] = list(range(len(parts), len(parts) + len(own)))
+        parts += own
+    return (_Readable(together(parts), columns) if parts else None), faults
+
+
+def _of(folder: str, before: list[Outcomes]) -> Outcomes:
+    found = run_outcomes(load_run(Path(folder)))
+    if before and not same_images(before[0], found):
+        raise DataError(f"{folder}: the labels of its test images are not those of the rows before it; were its scores put there by hand?")
+    return found
+
+
+def _with_intervals(row: Row, resampled: Resampled, columns: list[int] | None) -> Row:
+    if columns is None:
+        return row
+    found = {name: resampled.interval(name, columns) for name in SAMPLED}
+    return replace(row, intervals={name: (interval.low, interval.high) for name, interval in found.items()})
+
+
+def _pairs(block: Block, readable: _Readable, resampled: Resampled, places: list[tuple[int, int]]) -> tuple[Pair, ...]:
+    pairs = [_pair(block, readable, resampled, a, b, len(places)) for a, b in places]
+    corrected = zip(pairs, holm([p.p for p in pairs]), holm([p.mcnemar_p for p in pairs]), strict=True)
+    return tuple(replace(pair, p_holm=p, mcnemar_p_holm=q) for pair, p, q in corrected)
+
+
+def _pair(block: Block, readable: _Readable, resampled: Resampled, a: int, b: int, of: int) -> Pair:
+    common = tuple(sorted(set(block.rows[a].seeds) & set(block.rows[b].seeds)))
+    left, right = (
+        [column for seed, column in zip(block.rows[i].seeds, readable.columns[i], strict=True) if seed in common or not common]
+        for i in (a, b)
+    )
+    difference = paired_difference(resampled, left, right, pairs=of)
+    images = mcnemar(readable.outcomes.T1[:, left], readable.outcomes.T1[:, right])
+    h = resampled.value["H"]
+    seeds = seeds_needed(*(h[readable.columns[i]].tolist() for i in (a, b)))
+    return Pair(
+        a=a,
+        b=b,
+        seeds=common,
+        difference=difference.interval.value,
+        low=difference.interval.low,
+        high=difference.interval.high,
+        p=difference.p,
+        p_holm=difference.p,
+        only_a=images.only_a,
+        only_b=images.only_b,
+        mcnemar_p=images.p,
+        mcnemar_p_holm=images.p,
+        seeds_each=seeds.each,
+        seeds_said=seeds.said,
+    )
+
+
+def row_names(block: Block) -> list[str]:
+    """What each row is called in a sentence: see `Block.names`."""
+    return list(block.names)

@@ -1,0 +1,102 @@
+"""A study: a grid of settings of one model, written in a YAML file, as runs and as figures of each variant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from zslkit.config import Config, build
+from zslkit.config.merge import Layer, merge, nested, read_yaml
+from zslkit.config.scalars import number
+from zslkit.errors import UserError
+from zslkit.record import RunRecord
+from zslkit.report.comparison import Stat
+from zslkit.utils.seeds import MOST_SEED
+
+FIGURES = ("T1", "U", "S", "H", "AUSUC")
+
+
+class Plot(Config):
+    """How the figures of a study are drawn."""
+
+    x: str | None = Field(None, description="key of the grid on the horizontal axis; without one, a bar for each variant")
+    y: list[Literal["T1", "U", "S", "H", "AUSUC"]] = Field(["H"], min_length=1)
+    scale: Literal["linear", "log", "symlog"] = "linear"
+
+
+class Study(Config):
+    """What a study file says. Variants are all rows with all points of the grid."""
+
+    title: str
+    model: str
+    dataset: str = "digits"
+    preset: str | None = None
+    seeds: list[Annotated[int, Field(ge=0, le=MOST_SEED)]] = Field([0], min_length=1)
+    settings: dict[str, Any] = Field({}, description="settings of all variants, nested or dotted")
+    rows: dict[str, dict[str, Any]] = Field({}, description="name of a variant -> its settings")
+    grid: dict[str, list[Any]] = Field({}, description="dotted key -> its values")
+    plot: Plot | None = None
+    notes: str = ""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One line of a study. row: its name among the rows, "" if there are none. point: its place in the grid."""
+
+    row: str
+    point: Mapping[str, Any]
+    settings: Mapping[str, Any]
+
+    @property
+    def label(self) -> str:
+        parts = [self.row] if self.row else []
+        return ", ".join([*parts, *(f"{key}={_short(value)}" for key, value in self.point.items())]) or "as preset"
+
+
+@dataclass(frozen=True)
+class Line:
+    """The figures of a variant over its finished runs."""
+
+    variant: Variant
+    figures: Mapping[str, Stat]
+    train_seconds: Stat
+    identities: tuple[str, ...]
+
+
+def read_study(path: Path) -> Study:
+    """The study in a YAML file. Raises UserError that names the key that is missing, unknown or wrong."""
+    study = build(Study, merge([read_yaml(path)]), str(path))
+    if any(not values for values in study.grid.values()):
+        raise UserError(f"{path}: grid: {next(k for k, v in study.grid.items() if not v)} has no values; list some")
+    if study.plot and study.plot.x is not None and study.plot.x not in study.grid:
+        raise UserError(f"{path}: plot.x = {study.plot.x!r} is no key of the grid ({', '.join(study.grid) or 'there is none'}); name one")
+    return study
+
+
+def variants(study: Study, changes: Mapping[str, Any] | None = None) -> list[Variant]:
+    """All variants in the order of the file; changes: settings of the caller, under the rows' and the grid's."""
+    return list(_variants(study, changes or {}))
+
+
+def _variants(study: Study, changes: Mapping[str, Any]) -> Iterator[Variant]:
+    base = merge([Layer(nested(study.settings), "study"), Layer(changes, "option")]).values
+    for row, own in (study.rows or {"": {}}).items():
+        for values in product(*study.grid.values()):
+            point = dict(zip(study.grid, values, strict=True))
+            layers = [Layer(base, "study"), Layer(nested(own), "row"), Layer(nested(point), "grid")]
+            yield Variant(row, {key: number(value) for key, value in point.items()}, merge(layers).values)
+
+
+def line(variant: Variant, records: Sequence[RunRecord]) -> Line:
+    """The means and deviations of at least one finished run of the variant."""
+    figures = {name: Stat.of([getattr(r.metrics, name) for r in records]) for name in FIGURES}
+    return Line(variant, figures, Stat.of([r.costs.train_seconds for r in records]), tuple(r.identity for r in records))
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,98 @@
+"""What a study leaves behind: a table in Markdown and JSON, and a plot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from zslkit.errors import ZslkitError
+from zslkit.report.comparison import Stat
+from zslkit.report.study import FIGURES, Line, Study
+from zslkit.report.tables import markdown_text, plain
+from zslkit.utils.files import replacing
+
+HEADER = ("variant", "runs", *FIGURES, "training")
+
+
+def cells(lines: Sequence[Line]) -> list[tuple[str, ...]]:
+    """A row of text for each line, under HEADER."""
+    return [
+        (
+            line.variant.label,
+            str(line.figures["H"].n),
+            *(_spread(line.figures[name], 3 if name == "AUSUC" else 1) for name in FIGURES),
+            f"{line.train_seconds.mean:.0f} s",
+        )
+        for line in lines
+    ]
+
+
+def markdown(study: Study, lines: Sequence[Line]) -> str:
+    """Title, table and how it was made, as Markdown."""
+    rows = [" | ".join(markdown_text(cell) for cell in row) for row in [HEADER, *cells(lines)]]
+    rule = "|".join(["---", *["--:"] * (len(HEADER) - 1)])
+    seeds = ", ".join(map(str, study.seeds))
+    how = f"{markdown_text(f'{study.model} on {study.dataset}')}, seeds {seeds}; mean ± standard deviation over runs."
+    parts = [f"### {markdown_text(study.title)}", "", f"| {rows[0]} |", f"|{rule}|", *(f"| {row} |" for row in rows[1:]), "", how]
+    return "\n".join([*parts, *(["", *map(plain, study.notes.strip().split("\n"))] if study.notes else []), ""])
+
+
+def as_data(study: Study, lines: Sequence[Line]) -> dict[str, Any]:
+    """The study and its figures as plain data, each line with the identities of its runs."""
+    return {
+        "study": study.model_dump(mode="json"),
+        "lines": [
+            {
+                "variant": line.variant.label,
+                "row": line.variant.row,
+                "point": dict(line.variant.point),
+                "settings": dict(line.variant.settings),
+                "figures": {name: asdict(stat) for name, stat in line.figures.items()},
+                "train_seconds": asdict(line.train_seconds),
+                "runs": list(line.identities),
+            }
+            for line in lines
+        ],
+    }
+
+
+def write(study: Study, lines: Sequence[Line], folder: Path, stem: str) -> list[Path]:
+    """Write stem.md, stem.json and, if the study asks for a plot, stem.svg. Raises ZslkitError if that fails."""
+    texts = {".md": markdown(study, lines), ".json": json.dumps(as_data(study, lines), indent=1, ensure_ascii=False)}
+    written = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for suffix, text in texts.items():
+            with replacing(folder / f"{stem}{suffix}") as beside:
+                beside.write_text(text, encoding="utf-8")
+            written.append(folder / f"{stem}{suffix}")
+        if study.plot is not None and lines:
+            _draw(study, lines, folder / f"{stem}.svg")
+            written.append(folder / f"{stem}.svg")
+    except OSError as error:
+        raise ZslkitError(f"{folder} cannot be written ({error.strerror or error}); the runs are kept, so name another --to") from error
+    return written
+
+
+def _draw(study: Study, lines: Sequence[Line], path: Path) -> None:
+    from zslkit.report import plots
+
+    assert study.plot is not None
+    plot = study.plot
+    if plot.x is None:
+        plots.save(plots.bars([(line.variant.label, line.figures) for line in lines], title=study.title, y=plot.y), path)
+        return
+    series: dict[str, list[tuple[Any, Stat]]] = {}
+    for line in lines:
+        others = [f"{k}={v}" for k, v in line.variant.point.items() if k != plot.x]
+        for y in plot.y:
+            name = ", ".join([*([line.variant.row] if line.variant.row else []), *others, *([y] if len(plot.y) > 1 else [])])
+            series.setdefault(name, []).append((line.variant.point[plot.x], line.figures[y]))
+    plots.save(plots.curves(series, title=study.title, x=plot.x, y=", ".join(plot.y), scale=plot.scale), path)
+
+
+def _spread(stat: Stat, digits: int) -> str:
+    return f"{stat.mean:.{digits}f}" + ("" if stat.std is None else f" ± {stat.std:.{digits}f}")

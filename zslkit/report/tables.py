@@ -1,0 +1,344 @@
+"""Comparisons for the eye and for programs: a terminal table, Markdown, JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from zslkit.report.badges import ON_TEST, Badges, badges_of_published
+from zslkit.report.comparison import METRICS, Block, PickedOnTest, Row, Stat
+from zslkit.report.published import UNKNOWN, Published
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+DASH = "-"
+ON_TEST_TITLE = "As papers do: picked on the test sets, no results"
+ON_TEST_NOTE = (
+    "Nothing in this table is a result: test (as papers do) takes the epoch with the best H and, for T1, that with the best T1, both on "
+    "the test sets; oracle takes the gamma with the best H on them. The rows are in no ranking and in no test."
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One place of a table. grey: it is no result of ours. interval: stands behind the text, or below it where room is short."""
+
+    text: str
+    bold: bool = False
+    grey: bool = False
+    interval: str = ""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A block as cells: what both the terminal and Markdown show."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+def grid(block: Block) -> Grid:
+    """The block's runs, then chance, then published results; what was picked on test stands in `on_test_grid`."""
+    metrics = ["T1", "U", "S", "H", *(["H, gamma 0"] if block.calibrated else []), "AUSUC"]
+    header = ("model", "runs", *metrics, "parameters", "training", "peak memory", "protocol")
+    chance = ["chance", "", *(_figure(_chance_of(block, name)) for name in metrics), "", "", "", "answers at random"]
+    rows = [_run_cells(row, metrics) for row in block.rows]
+    rows.append(tuple(Cell(text, grey=True) for text in chance))
+    rows += [_published_cells(entry, metrics) for entry in block.published]
+    return Grid(header, tuple(rows))
+
+
+def on_test_grid(block: Block) -> Grid | None:
+    """What the block's rows would be if picked on test, a table of its own without a winner; None where nobody asked or there is none."""
+    if not block.on_test:
+        return None
+    return Grid(("model", "runs", *METRICS, "protocol"), tuple(_on_test_cells(row) for row in block.on_test))
+
+
+def on_test_notes(block: Block) -> list[str]:
+    """What stands below `on_test_grid`: that nothing of it is a result, and what picking on test added to each row."""
+    told = []
+    for row in block.on_test or ():
+        by, names = ("epoch", ("T1", "H")) if row.made.selection == ON_TEST else ("gamma", ("H",))
+        told.append(f"{row.label} by {by} {', '.join(f'{name} {signed(row.added[name])}' for name in names)}")
+    return [ON_TEST_NOTE, *([f"Picking on the test sets added to each row's own figures: {'; '.join(told)}."] if told else [])]
+
+
+def rich_table(blocks: Sequence[Block]) -> RenderableType:
+    """All blocks, to be printed by a rich console: figures first, then what they cost and how they were made.
+
+    One table for both would not fit into a terminal of 80 columns.
+    """
+    from rich.console import Group
+    from rich.text import Text
+
+    parts: list[RenderableType] = []
+    for block in blocks:
+        content = grid(block)
+        split = content.header.index("parameters")
+        places = [*range(len(block.rows)), *range(len(block.rows) + 1, len(content.rows))]  # chance was not made in any way
+        made = [(content.rows[i][0], *content.rows[i][split:]) for i in places]
+        # Text, not markup, here and below: names of plugins and datasets are data and may hold brackets.
+        parts.append(Text(plain(block.title), style="bold"))
+        parts.append(_rich_part(content.header[:split], [row[:split] for row in content.rows]))
+        parts.append(_rich_part((content.header[0], *content.header[split:]), made))
+        if (on_test := on_test_grid(block)) is not None:
+            parts.append(Text(ON_TEST_TITLE, style="dim"))
+            parts.append(_rich_part(on_test.header, on_test.rows, style="dim"))
+            parts += [Text(plain(text), style="dim") for text in on_test_notes(block)]
+        parts += [Text(plain(note), style="dim") for note in (*block.notes, *remarks(block))]
+        parts.append(Text(""))
+    return Group(*parts)
+
+
+def _rich_part(header: Sequence[str], rows: Sequence[Sequence[Cell]], style: str = "") -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, style=style, header_style=style or "table.header")
+    for name in header:
+        words = name in ("model", "protocol")
+        table.add_column(name, justify="left" if words else "right", no_wrap=not words, overflow="fold", min_width=8 if words else None)
+    for row in rows:
+        table.add_row(*(_rich_cell(cell) for cell in row))
+    return table
+
+
+def _rich_cell(cell: Cell) -> Text:
+    from rich.text import Text
+
+    text = Text(plain(cell.text).replace(" ± ", "±"), style=_style(cell))
+    return text.append(f"\n{cell.interval}", style="not bold") if cell.interval else text
+
+
+def remarks(block: Block) -> list[str]:
+    """What Markdown says of published rows in their last column."""
+    doubted = any(entry.unconfirmed for entry in block.published)
+    legend = ["?: unconfirmed, for want of a public source that prints it."] if doubted else []
+    return legend + [f"{entry.method} (published): {entry.notes}." for entry in block.published if entry.notes]
+
+
+def folder_notes(block: Block) -> list[str]:
+    """The run folders of each row, where they are known, in the order of its seeds."""
+    return [f"Run folders of {name}: {', '.join(row.folders)}." for name, row in zip(block.names, block.rows, strict=True) if row.folders]
+
+
+def markdown(blocks: Sequence[Block]) -> str:
+    """All blocks as Markdown tables with their titles and notes."""
+    lines: list[str] = []
+    for block in blocks:
+        content = grid(block)
+        lines += [f"### {markdown_text(block.title)}", "", *_markdown_table(content)]
+        if (on_test := on_test_grid(block)) is not None:
+            lines += ["", f"#### {ON_TEST_TITLE}", "", *_markdown_table(on_test), "", f"*{markdown_text(' '.join(on_test_notes(block)))}*"]
+        lines += ["", *(f"- {markdown_text(note)}" for note in (*block.notes, *folder_notes(block))), ""]
+    return "\n".join(lines)
+
+
+def _markdown_table(content: Grid) -> list[str]:
+    last = len(content.header) - 1
+    return [
+        f"| {' | '.join(content.header)} |",
+        f"|{'|'.join('---' if i in (0, last) else '--:' for i in range(last + 1))}|",
+        *(f"| {' | '.join(_marked(cell) for cell in row)} |" for row in content.rows),
+    ]
+
+
+def as_json(blocks: Sequence[Block]) -> list[dict[str, Any]]:
+    """All blocks as plain data: means, standard deviations and numbers of runs, unrounded."""
+    return [
+        {
+            "title": block.title,
+            "setting": asdict(block.setting),
+            "notes": list(block.notes),
+            "rows": [_row_data(row) for row in block.rows],
+            "chance": dict(block.chance),
+            "published": [published_data(entry) for entry in block.published],
+            "sampling": _sampling_data(block),
+            "as_papers_do": None
+            if block.on_test is None
+            else {"said": " ".join(on_test_notes(block)), "rows": [_on_test_data(row) for row in block.on_test]},
+        }
+        for block in blocks
+    ]
+
+
+def published_data(entry: Published) -> dict[str, Any]:
+    """A published row as plain data."""
+    return {
+        **entry.model_dump(mode="json"),
+        "tuned": entry.tuned,
+        "confirmed": entry.confirmed,
+        "badges": badges_of_published(entry).as_data(),
+    }
+
+
+def _sampling_data(block: Block) -> dict[str, Any] | None:
+    if block.sampling is None:
+        return None
+    names = block.names
+    pairs = [
+        {**asdict(pair), "models": [names[pair.a], names[pair.b]], "significant": pair.significant, "seeds": list(pair.seeds)}
+        for pair in block.sampling.pairs
+    ]
+    said = block.sampling
+    return {"resamples": said.resamples, "seed": said.seed, "approximated": said.approximated, "pairs": pairs}
+
+
+def _stats_data(stats: Mapping[str, Stat | None]) -> dict[str, Any]:
+    return {name: asdict(stat) if stat is not None else None for name, stat in stats.items()}
+
+
+def _on_test_data(row: PickedOnTest) -> dict[str, Any]:
+    return {
+        "model": row.label,
+        "n": row.n,
+        "seeds": list(row.seeds),
+        "badges": row.made.as_data(),
+        "metrics": _stats_data(row.metrics),
+        "added": dict(row.added),
+        "gamma": None if row.gamma is None else asdict(row.gamma),
+        "folders": list(row.folders),
+    }
+
+
+def _row_data(row: Row) -> dict[str, Any]:
+    return {
+        "model": row.model,
+        "variant": row.variant,
+        "origin": row.origin,
+        "input": row.input,
+        "n": row.n,
+        "seeds": list(row.seeds),
+        "badges": row.made.as_data(),
+        "metrics": _stats_data(row.metrics),
+        "uncalibrated_H": asdict(row.uncalibrated_H),
+        "gamma": asdict(row.gamma),
+        "costs": _stats_data(row.costs),
+        "optimistic": _stats_data(row.optimistic),
+        "best": sorted(row.best),
+        "intervals": {name: list(bounds) for name, bounds in row.intervals.items()},
+        "folders": list(row.folders),
+    }
+
+
+def _run_cells(row: Row, metrics: list[str]) -> tuple[Cell, ...]:
+    badges = ", ".join(with_gamma(badge, row.gamma) for badge in row.badges)
+    figures = {**row.metrics, "H, gamma 0": row.uncalibrated_H}
+    return (
+        Cell(row.label),
+        Cell(str(row.n)),
+        *(Cell(_spread(figures[name], _digits(name)), bold=name in row.best, interval=_interval(row, name)) for name in metrics),
+        *(Cell(_cost(row.costs[name], show), bold=name in row.best) for name, show in _COSTS.items()),
+        Cell(f"{badges}, {row.input}"),
+    )
+
+
+def _on_test_cells(row: PickedOnTest) -> tuple[Cell, ...]:
+    shown = [DASH if (stat := row.metrics[name]) is None else _spread(stat, _digits(name)) for name in METRICS]
+    words = [badge if row.gamma is None else with_gamma(badge, row.gamma) for badge in row.made.words]
+    texts = [row.label, str(row.n), *shown, ", ".join([*words, *([row.made.input] if row.made.input else [])])]
+    return tuple(Cell(text, grey=True) for text in texts)
+
+
+def _interval(row: Row, metric: str) -> str:
+    """Of H alone, in brackets: the table would burst with all; JSON and CSV hold the others."""
+    bounds = row.intervals.get(metric) if metric == "H" else None
+    return f"[{bounds[0]:.1f}, {bounds[1]:.1f}]" if bounds else ""
+
+
+def how_published(entry: Published) -> str:
+    """How a published row was made, which of its marks are unknown, and where the others were read."""
+    made: Badges = badges_of_published(entry)
+    shown = [mark.text for mark in made.marks() if mark.kind not in ("note", "input", "trained", "backbone")]
+    shown.append(f"{made.backbone}{'?' if 'backbone' in entry.unconfirmed else ''} {made.trained}")
+    unknown = f"{UNKNOWN}: {', '.join(made.unknown)}" if made.unknown else ""
+    return "; ".join(part for part in (", ".join(shown), unknown, f"labels of {entry.program}" if entry.program else "") if part)
+
+
+def _published_cells(entry: Published, metrics: list[str]) -> tuple[Cell, ...]:
+    def shown(name: str) -> str:
+        return _figure(entry.figures().get(name)) + ("?" if name in entry.unconfirmed else "")
+
+    remarks = "; ".join(part for part in ("published", how_published(entry), entry.remarks) if part)
+    texts = [f"{entry.method}, {entry.input}", "", *(shown(name) for name in metrics), "", "", "", remarks]
+    return tuple(Cell(text, grey=True) for text in texts)
+
+
+def _chance_of(block: Block, metric: str) -> float | None:
+    return block.chance.get("H" if metric.startswith("H") else metric)
+
+
+def with_gamma(badge: str, gamma: Stat) -> str:
+    """The words of a mark, with the gamma that was added if they tell of one."""
+    return f"{badge} ({_spread(gamma, 2)})" if badge.startswith("gamma") else badge
+
+
+def _digits(metric: str) -> int:
+    return 3 if metric == "AUSUC" else 1
+
+
+def _spread(stat: Stat, digits: int) -> str:
+    around = "" if stat.std is None else f" ± {stat.std:.{digits}f}"
+    return f"{stat.mean:.{digits}f}{around}"
+
+
+def signed(points: float, digits: int = 1) -> str:
+    """A difference with its sign; what rounds to nothing is +0.0."""
+    return f"{round(points, digits) + 0.0:+.{digits}f}"
+
+
+def _figure(value: float | None) -> str:
+    return DASH if value is None else f"{value:.1f}"
+
+
+def _cost(stat: Stat | None, show: Callable[[float], str]) -> str:
+    return DASH if stat is None else show(stat.mean)
+
+
+def _count(value: float) -> str:
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.1f} {unit}"
+    return f"{value:.0f}"
+
+
+def seconds_words(value: float) -> str:
+    """A time as tables show it: '3.1 s', '4 min 05 s', '2 h 07 min'."""
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, seconds = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
+
+
+def _megabytes(value: float) -> str:
+    return f"{value:.0f} MB" if value < 10_000 else f"{value / 1000:.1f} GB"
+
+
+_COSTS: dict[str, Callable[[float], str]] = {"parameters": _count, "train_seconds": seconds_words, "peak_memory_mb": _megabytes}
+
+
+def _style(cell: Cell) -> str:
+    return "bold" if cell.bold else "bright_black" if cell.grey else ""
+
+
+def plain(text: str) -> str:
+    """Text without what a terminal would obey instead of show."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def markdown_text(text: str) -> str:
+    """Text as Markdown shows it in a cell of a table, whatever a name holds."""
+    return plain(text).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+
+
+def _marked(cell: Cell) -> str:
+    text = markdown_text(cell.text)
+    if cell.interval:
+        return f"**{text}** {cell.interval}" if cell.bold else f"{text} {cell.interval}"
+    return f"**{text}**" if cell.bold else f"*{text}*" if cell.grey and text else text

@@ -1,1 +1,0 @@
-"""What a run leaves behind: records, run folders, tables."""

@@ -1,0 +1,96 @@
+"""The attribute scores of both test sets, kept with a run whose model has them: `attributes.npz`, float32 as the model gave them.
+
+Their order by one attribute is all that is ever looked at, so nothing may round it: units taken from some of the images do, where the
+others lie far away or close together.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zslkit.errors import DataError
+from zslkit.utils.files import check_permitted, need_plain
+from zslkit.runs.scores import LONGEST_HEADER, UNREADABLE, put
+
+_CLIPPED: Final = 60_000.0
+"""What files of an earlier version hold where a score did not fit: float16 in units of the first images, cut off there."""
+_TYPES: dict[str, tuple[Any, int]] = {
+    "test_seen": (np.floating, 2),
+    "test_unseen": (np.floating, 2),
+    "present": (np.bool_, 2),
+    "names": (np.str_, 1),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class KeptAttributes:
+    """test_seen (Ns, A), test_unseen (Nu, A) float32: what the model said of each image; NaN: not told.
+
+    Of runs of an earlier version they are float16 in units that an attribute has of its own. present (C, A) bool: which class has which
+    attribute; names: A attribute names.
+    """
+
+    test_seen: NDArray[np.floating[Any]]
+    test_unseen: NDArray[np.floating[Any]]
+    present: NDArray[np.bool_]
+    names: tuple[str, ...]
+
+    def write(self, file: IO[bytes]) -> None:
+        with zipfile.ZipFile(file, "w") as archive:
+            for name in _TYPES:
+                put(archive, name, np.asarray(getattr(self, name)))
+
+
+def pack(
+    test_seen: Iterable[NDArray[np.float32]],
+    test_unseen: Iterable[NDArray[np.float32]],
+    present: NDArray[np.bool_],
+    names: tuple[str, ...],
+) -> KeptAttributes:
+    """Attribute scores that come in batches (B, A) float32."""
+    none = np.empty((0, len(names)), dtype=np.float32)
+    seen, unseen = (np.concatenate([none, *batches]) for batches in (test_seen, test_unseen))
+    return KeptAttributes(seen, unseen, present, names)
+
+
+def read_attributes(path: Path) -> KeptAttributes | None:
+    """What an `attributes.npz` holds, None if there is no such file.
+
+    Attributes whose order a file of an earlier version has lost, since scores were cut off in it, are given as not told.
+    Raises DataError that names the file and the next step.
+    """
+    mend = f"remove it to do without, or move the folder {path.parent} away and run again"
+    check_permitted(path)
+    if not path.exists():
+        return None
+    try:
+        need_plain(path)
+        with zipfile.ZipFile(path) as archive:
+            arrays: dict[str, Any] = {name: _array(archive, name) for name in _TYPES}
+    except KeyError as error:
+        raise DataError(f"{path}: {error.args[0]}; {mend}") from error
+    except UNREADABLE as error:
+        raise DataError(f"{path} is cut off or damaged ({error}); {mend}") from error
+    for name, (kind, dimensions) in _TYPES.items():
+        array = arrays[name]
+        if not np.issubdtype(array.dtype, kind) or array.ndim != dimensions or array.shape[-1] != len(arrays["names"]):
+            raise DataError(f"{path}: {name} is {array.dtype} of shape {array.shape} for {len(arrays['names'])} attributes; {mend}")
+    parts = [arrays["test_seen"], arrays["test_unseen"]]
+    if all(part.dtype == np.float16 for part in parts):
+        lost = np.logical_or.reduce([(np.abs(part) >= _CLIPPED).any(axis=0) for part in parts])
+        for part in parts:
+            part[:, lost] = np.nan
+    return KeptAttributes(**{**arrays, "names": tuple(arrays["names"].tolist())})
+
+
+def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    with archive.open(f"{name}.npy") as member:
+        array: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False, max_header_size=LONGEST_HEADER)
+        return array

@@ -1,0 +1,346 @@
+"""The work of one run: what is picked, trained and scored, and the record of it. Whichever processes do it do it alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from zslkit.utils import library_state, distributed
+from zslkit.training import selection
+from zslkit.runs import tracking
+from zslkit.dataset import Dataset
+from zslkit.errors import ModelFault
+from zslkit.evaluation.attributes import present_attributes
+from zslkit.evaluation.gzsl import Metrics, measure, peak
+from zslkit.evaluation.sets import AnsweredSets, answered_sets, checked_sets
+from zslkit.evaluation.watch import TestWatch
+from zslkit.training.fit import fit, make_model
+from zslkit.utils.memory import peak_mb, reset_peak
+from zslkit.model import GradientModel, Model
+from zslkit.utils.progress import Reporter
+from zslkit.training.rescoring import Rescored, fingerprint, rescore
+from zslkit.runs import class_info
+from zslkit import record as schema
+from zslkit.runs.attribute_scores import pack
+from zslkit.runs.provenance import environment, git_state, now
+from zslkit.runs.folders import RunFolder, identity, run_path
+from zslkit.runs.scores import Scores, ScoreStream
+from zslkit.runs.source import folder_of, sources
+from zslkit.training.scoring import Rows, attribute_rows, score_rows
+from zslkit.training.search import Tries
+from zslkit.training.plan import Plan
+from zslkit.tracker import RunInfo
+from zslkit.training import weights
+from zslkit.training.inputs import Inputs, prepare
+from zslkit.training.withheld import Withheld, withheld
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A training that another program has done. fill: puts its weights into the untrained model.
+
+    label says where they are from; digest is a fingerprint of them.
+    """
+
+    fill: Callable[[Model], None]
+    label: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to be made, with all that it needs. extract_seconds: spent on the inputs already; tries: as in `selection.Workshop`."""
+
+    plan: Plan
+    data: Dataset
+    inputs: Inputs
+    seed: int
+    device: torch.device
+    reporter: Reporter
+    extract_seconds: float
+    published_as: str
+    elsewhere: Elsewhere | None = None
+    trackers: Sequence[tracking.Ready] = ()
+    tries: Tries | None = None
+
+    def decisive(self) -> dict[str, Any]:
+        """All that decides the outcome: the hash of this is the run's identity."""
+        entry, kind = self.plan.entry, self.plan.kind
+        elsewhere = {"elsewhere": self.elsewhere.digest} if self.elsewhere else {}
+        # What a model is given hangs on it; the others are given the same, and keep the names that they have.
+        given = {"protocol": kind.protocol} if kind.protocol == "transductive" else {}
+        # An earlier version took for several folds the mean of what each alone would take.
+        folds = {"folds": "together"} if self._picks and self.plan.protocol.folds > 1 else {}
+        return (
+            elsewhere
+            | given
+            | folds
+            | {
+                "model": [entry.name, entry.distribution, entry.version, f"{kind.__module__}:{kind.__qualname__}"],
+                "config": self.plan.deciding,
+                "data": self.data.fingerprints(),
+                "features": [self.inputs.kind, self.inputs.fingerprint],
+                "seed": self.seed,
+            }
+        )
+
+    def info(self, folder: RunFolder, key: str) -> RunInfo:
+        """What trackers are told before the run."""
+        entry = self.plan.entry
+        return RunInfo(folder.final, key, entry.name, entry.origin, self.data.name, self.seed, self.plan.values)
+
+    @property
+    def source(self) -> dict[str, str]:
+        """What the model's source is now, by module."""
+        return sources(self.plan.entry, self.plan.kind)
+
+    @property
+    def key(self) -> str:
+        return identity(self.decisive())
+
+    def place(self, out: Path) -> Path:
+        """Where the finished run belongs below `out`."""
+        return run_path(out, self.data.name, self.plan.entry.name, self.seed, self.key)
+
+    def outcome(self, folder: RunFolder) -> Outcome:
+        """Everything picked, trained and scored.
+
+        Raises:
+            ModelFault: The model reached for what is withheld, left settings or functions changed that all models share, or its
+                scores do not come from each image alone.
+        """
+        entry, kind, source = self.plan.entry, self.plan.kind, self.inputs.source
+        workshop = self.workshop(folder.path, folder.log) if self._picks else None
+        folds = workshop.folds if workshop is not None else ()
+        holders = [source, *(fold.data for fold in folds), *(fold.inputs.source for fold in folds)]
+        unlabelled = kind.protocol == "transductive"
+        with library_state.held(entry.name), withheld(entry.name, self.data, holders, unlabelled=unlabelled) as held:
+            picks = selection.Picks(self.plan.config) if workshop is None else selection.pick(workshop)
+            model = make_model(kind, picks.config, self.data, self.inputs, self.seed, self.device)
+            # Before the training, which may freeze a part for a while, or one that it is done with.
+            frozen = frozenset(name for name, p in model.named_parameters() if not p.requires_grad)
+            every = self.plan.protocol.watch_test
+            watch = TestWatch(lambda model: self._answers(model, held), every) if every else None
+            seconds = self._train(model, folder, watch)
+            began, before = time.monotonic(), fingerprint(model)
+            with held.scoring() as index:
+                rows = score_rows(model, source, index, self.device, folder.path)
+                again = rescore(model, source, index, rows, self.device)
+                evaluated = time.monotonic() - began
+                attributes = self._attributes(model, index)
+            if fingerprint(model) != before:
+                again = replace(again, fault="`scores` changes a parameter or a buffer of the model; let it change nothing")
+        if broken := distributed.agreed(again.broken):
+            raise ModelFault(entry.name, f"{broken} (zslkit check {entry.name} tries it)")
+        began, split, labels = time.monotonic(), self.data.split, self.data.labels
+        seen, unseen = (np.searchsorted(index, part) for part in (split.test_seen, split.test_unseen))
+        scores = folder.keep(
+            ScoreStream(
+                rows.batches(seen),
+                labels[split.test_seen],
+                rows.batches(unseen),
+                labels[split.test_unseen],
+                self.data.seen,
+                self.data.classes,
+            )
+        )
+        evaluated += time.monotonic() - began
+        if attributes is not None:
+            semantics = self.data.semantics
+            parts = attributes.batches(seen), attributes.batches(unseen)
+            folder.keep_attributes(pack(*parts, present_attributes(semantics.attributes), semantics.names))
+        return Outcome(picks, model, frozen, scores, watch.best() if watch else {}, again, seconds, evaluated)
+
+    def work(self, folder: RunFolder, key: str) -> tuple[schema.RunRecord, Scores]:
+        started, prints = now(), self.data.fingerprints()
+        reset_peak(self.device)
+        try:
+            done = self.outcome(folder)
+        except ModelFault as error:  # which may know the class alone
+            raise ModelFault(self.plan.entry.name, error.reason) from error
+        if self.data.fingerprints() != prints:
+            reason = "it changes the dataset's labels, split or semantics in place; let it work on copies"
+            raise ModelFault(self.plan.entry.name, reason)
+        picks, model, scores = done.picks, done.model, done.scores
+        sets = checked_sets(*scores.sets())
+        metrics, plain = measure(sets, picks.gamma), measure(sets)
+        weights.save(model, folder.weights)
+        class_info.save(folder.path / class_info.FILE, self.data)
+        costs = schema.Costs(
+            parameters=sum(p.numel() for p in model.parameters()) or sum(b.numel() for b in model.state_dict().values()),
+            trainable_parameters=sum(p.numel() for name, p in model.named_parameters() if name not in done.frozen),
+            train_seconds=done.train_seconds,
+            extract_seconds=self.extract_seconds,
+            eval_seconds=done.eval_seconds,
+            peak_memory_mb=peak_mb(self.device),
+        )
+        optimistic = {"H_gamma_on_test": peak(sets.curve())[1], **done.watched}
+        scoring = schema.Scoring(rescored=done.again.images, moved=done.again.moved, drift=done.again.drift)
+        if scoring.remark:
+            self.reporter.note(f"{self.plan.entry.name}: {scoring.remark}")
+        return self._record(key, picks, metrics, plain, optimistic, costs, scoring, started, folder.source), scores
+
+    def _answers(self, model: Model, held: Withheld) -> AnsweredSets:
+        """What the model says of both test sets, while it is being trained."""
+        with held.scoring() as index:
+            rows = score_rows(model, self.inputs.source, index, self.device)
+        labels, split = held.truth()
+        seen, unseen = ((rows.batches(np.searchsorted(index, part)), labels[part]) for part in (split.test_seen, split.test_unseen))
+        return answered_sets(*seen, *unseen, self.data.seen)
+
+    def _attributes(self, model: Model, index: NDArray[np.int64]) -> Rows | None:
+        """The model's attribute scores, if it has some, the classes are described by attributes, and this process writes them."""
+        if self.data.semantics.kind != "attributes" or not distributed.first():
+            return None
+        return attribute_rows(model, self.inputs.source, index, self.device)
+
+    @property
+    def _picks(self) -> bool:
+        return self.elsewhere is None and selection.needed(self.plan)
+
+    def _train(self, model: Model, folder: RunFolder, watch: TestWatch | None) -> float:
+        """Seconds of training."""
+        if self.elsewhere is not None:
+            self.elsewhere.fill(model)
+            return 0.0
+        return fit(
+            model,
+            self.data,
+            self.inputs,
+            seed=self.seed,
+            device=self.device,
+            reporter=self.reporter,
+            log=folder.log,
+            name="train",
+            checkpoint=folder.checkpoint,
+            observer=watch,
+        )
+
+    def workshop(self, folder: Path, log: Callable[..., None]) -> selection.Workshop:
+        """What everything that is picked is picked in. folder: for what trainings on the folds leave behind."""
+        plan, protocol = self.plan, self.plan.protocol
+        # weights made from trainval must not know the classes that a fold holds out
+        own = plan.features.weights == "trainval" and self.inputs.source is not None
+        folds = []
+        for part in range(protocol.folds):
+            data = self.data.fold(protocol.fold_seed, part)
+            inputs = prepare(data, plan.features, self.inputs.kind, self.device, self.reporter) if own else self.inputs
+            folds.append(selection.Fold(part, data, inputs))
+        return selection.Workshop(plan, folds, self.seed, self.device, self.reporter, log, folder, self.tries)
+
+    def _record(
+        self,
+        key: str,
+        picks: selection.Picks,
+        metrics: Metrics,
+        plain: Metrics,
+        optimistic: dict[str, float],
+        costs: schema.Costs,
+        scoring: schema.Scoring,
+        started: str,
+        source: Mapping[str, str],
+    ) -> schema.RunRecord:
+        plan, data, inputs = self.plan, self.data, self.inputs
+        entry, kind, split = plan.entry, plan.kind, data.split
+        used = self._picks
+        by_epochs = issubclass(kind, GradientModel) and self.elsewhere is None
+        epochs = picks.config.train.epochs if by_epochs else None  # type: ignore[attr-defined]
+        settings = picks.config.model_dump(mode="json")
+        home = folder_of(kind)
+        return schema.RunRecord(
+            identity=key,
+            model=schema.ModelInfo(
+                name=entry.name,
+                distribution=entry.distribution,
+                version=entry.version,
+                class_path=f"{kind.__module__}:{kind.__qualname__}",
+                protocol=kind.protocol,
+                citation=kind.citation,
+                pretraining_note=kind.pretraining_note,
+                source=dict(source),
+                git=git_state(home) if home is not None else None,
+            ),
+            dataset=schema.DatasetInfo(
+                name=data.name,
+                title=data.title or data.name,
+                classes=len(data.classes),
+                seen=int(data.seen.sum()),
+                unseen=int((~data.seen).sum()),
+                n_trainval=len(split.trainval),
+                n_test_seen=len(split.test_seen),
+                n_test_unseen=len(split.test_unseen),
+                published_as=self.published_as,
+                semantics=data.semantics.kind,
+                n_skipped=len(data.skipped),
+            ),
+            seed=self.seed,
+            config=plan.values,
+            origins=dict(plan.origins),
+            features=schema.FeatureInfo(
+                input=inputs.kind,
+                backbone=inputs.backbone,
+                weights=inputs.weights,
+                weights_digest=inputs.weights_digest,
+                size=inputs.image_size,
+                dtype=plan.features.dtype,
+                tuned=inputs.tuned,
+                fingerprint=inputs.fingerprint,
+            ),
+            fingerprints=schema.Fingerprints(**data.fingerprints(), features=inputs.fingerprint, images=inputs.content),
+            protocol=schema.ProtocolInfo(
+                training=kind.protocol,
+                selection=plan.protocol.selection,
+                calibration=plan.protocol.calibration,
+                gamma=picks.gamma,
+                epoch=epochs,
+                fold_seed=plan.protocol.fold_seed if used else None,
+                folds=plan.protocol.folds if used else None,
+                tuned=sorted(key for key in picks.changes if key != "train.epochs"),
+                picked={key: reduce(_below, key.split("."), settings) for key in sorted(picks.changes)},
+                validation=dict(picks.figures),
+            ),
+            metrics=schema.Figures(**metrics.figures()),
+            uncalibrated=schema.Figures(**plain.figures()),
+            chance=schema.Chance(**metrics.chance),
+            optimistic=optimistic,
+            per_class={c: None if np.isnan(a) else float(a) for c, a in zip(data.classes, metrics.per_class, strict=True)},
+            costs=costs,
+            scoring=scoring,
+            environment=environment(
+                str(self.device), torch.get_num_threads(), distributed.size(), deterministic=torch.are_deterministic_algorithms_enabled()
+            ),
+            git=git_state(),
+            elsewhere=self.elsewhere.label if self.elsewhere else "",
+            started=started,
+            finished=now(),
+        )
+
+
+def _below(settings: Any, name: str) -> Any:
+    return settings[name]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trained model and its scores. watched: what was seen of the test sets on the way; again: what came of scoring some images
+    twice; times in seconds.
+
+    frozen: names of the parameters that the model keeps as they are.
+    """
+
+    picks: selection.Picks
+    model: Model
+    frozen: frozenset[str]
+    scores: Scores
+    watched: dict[str, float]
+    again: Rescored
+    train_seconds: float
+    eval_seconds: float

@@ -1,0 +1,104 @@
+"""The features of a dataset made ahead of the runs that use them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zslkit.utils import distributed
+from zslkit.config import FeatureConfig
+from zslkit.datasets.catalog import load_dataset
+from zslkit.features.store import FeatureStore
+from zslkit.features.unreadable import readable
+from zslkit.dataset import Dataset
+from zslkit.utils.devices import choose_device
+from zslkit.errors import UserError
+from zslkit.utils.progress import Reporter, Silent
+from zslkit.runs.plan import make_features
+from zslkit.training.inputs import prepare
+from zslkit.training.view import MapSource
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A finished store and the dataset it belongs to. named: as the dataset was asked for."""
+
+    named: str
+    dataset: Dataset
+    config: FeatureConfig
+    store: FeatureStore
+
+    def facts(self) -> dict[str, Any]:
+        """What programs want to know."""
+        manifest, images = self.store.manifest, self.dataset.images
+        assert images is not None
+        return {
+            "dataset": self.dataset.name,
+            "images": len(images),
+            "skipped": [images.key(i) for i in self.dataset.skipped],
+            "map_shape": list(self.store.map_shape),
+            "dtype": manifest["dtype"],
+            "precision": self.config.precision,
+            "backbone": manifest["backbone"],
+            "weights": manifest["weights"],
+            "fingerprint": self.store.fingerprint,
+            "bytes": sum(f.stat().st_size for f in self.store.folder.iterdir()),
+            "store": str(self.store.folder),
+            "settings": self.config.model_dump(mode="json"),
+        }
+
+    def words(self) -> dict[str, str]:
+        """The same for people, and how a run is told to use it."""
+        facts = self.facts()
+        d, h, w = self.store.map_shape
+        skipped = facts["skipped"]
+        words = {
+            "features": f"{facts['images']} maps {d} x {h} x {w}, {facts['dtype']}, of {facts['backbone']} ({facts['weights']})",
+            "store": f"{self.store.folder} ({facts['bytes'] / 1e6:.0f} MB)",
+        }
+        if skipped:
+            words["skipped"] = f"{len(skipped)} images that cannot be read: {', '.join(skipped)}"
+        standard = FeatureConfig().model_dump(mode="json")
+        changed = {k: v for k, v in facts["settings"].items() if standard.get(k) != v}
+        command = ["zslkit", "run", "--model", "MODEL", "--dataset", self.named]
+        for key, value in changed.items():
+            command += ["--set", f"features.{key}={value if isinstance(value, str) else json.dumps(value, separators=(',', ':'))}"]
+        words["used by"] = shlex.join(command)
+        return words
+
+
+def prepare_features(
+    dataset: str,
+    *,
+    data_root: str | Path = "data",
+    settings: Sequence[str] = (),
+    config: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    batch: int | None = None,
+    reporter: Reporter | None = None,
+) -> Prepared:
+    """Extract what a run with these `features` settings would, or find it.
+
+    settings: as of --set, all below `features.`. overrides: keys of the section that win over all others.
+    Raises UserError for whatever the caller can mend.
+    """
+    distributed.join()
+    reporter = (reporter if distributed.first() else None) or Silent()
+    with distributed.in_turn():
+        features = make_features(dataset, settings=settings, config=config, overrides=overrides)
+        where = choose_device(device)
+        data = load_dataset(dataset, data_root)
+        for note in data.notes:
+            reporter.note(f"{data.name}: {note}")
+        if data.images is None:
+            raise UserError(f"{data.name} brings features and has no images here, so nothing is to prepare; put its images in place first")
+        if features.skip_bad:
+            data = readable(data, reporter)
+    inputs = prepare(data, features, "map", where, reporter, batch=batch)
+    assert isinstance(inputs.source, MapSource) and isinstance(inputs.source.store, FeatureStore)
+    return Prepared(dataset, data, features, inputs.source.store)

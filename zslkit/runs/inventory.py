@@ -1,0 +1,162 @@
+"""All that runs have left below a folder: finished, half-written, replaced and damaged ones; and removing them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock, Timeout
+
+from zslkit.errors import DataError, UserError
+from zslkit.utils.files import DAY, NotPermitted, clear, why
+from zslkit.runs.folders import RECORD, Run, load_run, lock_of, run_places
+from zslkit.runs.tags import read_tags
+
+_logger = logging.getLogger(__name__)
+
+State = Literal["finished", "half-written", "running", "replaced", "damaged", "half-removed", "not readable"]
+
+_NAME = re.compile(r"(?P<run>seed(?P<seed>-?\d+)-[0-9a-f]{12})(?P<rest>\.partial|\.removing|\.replaced-[0-9T]+)?")
+
+
+@dataclass(frozen=True)
+class Item:
+    """What lies in one folder. run: None unless a record can be read. said: what to do about it, "" where nothing need be done.
+
+    dataset, model: as the record says, else by the folder's path, where a name may be spelled otherwise.
+    """
+
+    folder: Path
+    state: State
+    dataset: str
+    model: str
+    seed: int
+    run: Run | None
+    tags: tuple[str, ...]
+    said: str
+
+
+def contents(out: Path, on_fault: Callable[[str], None] = _logger.warning) -> list[Item]:
+    """Everything below `out` that a run has left, by path. on_fault: told of each folder that may not be read.
+
+    Raises UserError if there is no such folder.
+    """
+    if not out.is_dir():
+        raise UserError(f"There is no folder {out}; say where the runs are with --out")
+    return [_item(folder, match) for folder in run_places(out, on_fault) if (match := _NAME.fullmatch(folder.name))]
+
+
+def clear_left(out: Path) -> list[Path]:
+    """Remove what killed commands left below `out` beside the runs, and in them, while they wrote files; returns what is gone."""
+    gone = clear(out)
+    for folder in [*out.glob("*"), *out.glob("*/*"), *out.glob("*/*/seed*")]:
+        if folder.is_dir() and not folder.is_symlink():
+            gone += clear(folder)
+    for jobs in out.glob(".jobs-*"):  # as earlier versions called them
+        with suppress(OSError):
+            if re.fullmatch(r"\.jobs-[0-9a-f]{12}", jobs.name) and time.time() - (jobs / "alive").stat().st_mtime > DAY:
+                shutil.rmtree(jobs)
+                gone.append(jobs)
+    return gone
+
+
+def item_at(folder: Path, out: Path) -> Item:
+    """The item in a run folder `folder`, which must lie below `out` where runs do.
+
+    Raises UserError for a folder that is elsewhere, a link, or no run folder.
+    """
+    if not os.path.lexists(folder):
+        raise UserError(f"There is no run folder {folder}")
+    match = _NAME.fullmatch(folder.name)
+    if folder.is_symlink():
+        raise UserError(f"{folder} is a link to {os.readlink(folder)}, and links are left alone; name the folder that it leads to")
+    if not folder.is_dir() or match is None:
+        raise UserError(f"{folder} is no run folder; those are called seedN-IDENTITY, as `zslkit runs` lists them")
+    # Resolved, so that neither ".." nor a link on the way leads out of it.
+    if folder.resolve().parent.parent.parent != out.resolve():
+        raise UserError(f"{folder} is not in its place below {out} (OUT/DATASET/MODEL/RUN), so it is left alone; name its --out")
+    return _item(folder, match)
+
+
+def remove(item: Item) -> None:
+    """Remove the folder and all in it. Raises UserError for a run in progress and for a finished one without a record.
+
+    It is renamed first, so that an interruption leaves no run that looks whole.
+    """
+    if item.state == "not readable":
+        raise UserError(f"{item.folder} may not be read by this user, so it may be no run; ask its owner to remove it")
+    if item.run is None and item.state == "damaged" and not (item.folder / RECORD).is_file():
+        raise UserError(f"{item.folder} holds no {RECORD}, so it may be no run; move it away by hand")
+    lock = FileLock(_lock(item.folder))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(f"{item.folder} is being worked on by another process; wait for it or stop it first") from error
+    try:
+        going = item.folder if item.state == "half-removed" else item.folder.with_name(f"{_run_name(item.folder)}.removing")
+        if going != item.folder:
+            if going.exists():
+                shutil.rmtree(going)
+            item.folder.rename(going)
+        shutil.rmtree(going)
+    except OSError as error:
+        raise UserError(f"{item.folder} cannot be removed ({why(error)}); check its permissions") from error
+    finally:
+        lock.release()
+
+
+def _item(folder: Path, match: re.Match[str]) -> Item:
+    dataset, model, seed = folder.parent.parent.name, folder.parent.name, int(match["seed"])
+    rest = match["rest"] or ""
+    state: State
+    run: Run | None = None
+    tags: tuple[str, ...] = ()
+    if rest == ".partial":
+        state = "running" if _held(folder) else "half-written"
+        said = "" if state == "running" else "start the same run again and it goes on from there, or remove it"
+    elif rest == ".removing":
+        state, said = "half-removed", "remove it again"
+    else:
+        state, said = "finished" if not rest else "replaced", "" if not rest else "made anew since; remove it if nobody needs it"
+        try:
+            run = load_run(folder)
+            tags = read_tags(folder)
+        except NotPermitted as error:
+            state, said = "not readable" if run is None else state, str(error)
+        except DataError as error:
+            state, said = "damaged" if run is None else state, str(error)
+    if run is not None:
+        dataset, model, seed = run.record.dataset.name, run.record.model.name, run.record.seed
+    return Item(folder, state, dataset, model, seed, run, tags, said)
+
+
+def _run_name(folder: Path) -> str:
+    match = _NAME.fullmatch(folder.name)
+    assert match is not None
+    return match["run"]
+
+
+def _lock(folder: Path) -> Path:
+    return lock_of(folder.with_name(_run_name(folder)))
+
+
+def _held(folder: Path) -> bool:
+    """Whether a process works on the run now. No lock file: none ever did on this machine."""
+    place = _lock(folder)
+    if not place.exists():
+        return False
+    lock = FileLock(place)
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, OSError):
+        return True
+    lock.release()
+    return False

@@ -1,0 +1,205 @@
+"""A finished run opened again: its dataset, its inputs and its trained model, ready to look at images."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zslkit.features.backbones import Transform
+from zslkit.config import FeatureConfig, ProtocolConfig, build
+from zslkit.datasets.catalog import is_card, load_dataset
+from zslkit.features.extract import ImageInputs
+from zslkit.features.unreadable import readable
+from zslkit.dataset import Dataset, Index
+from zslkit.utils.determinism import deterministic
+from zslkit.errors import DataError, UnknownName, UserError
+from zslkit.training.fit import make_model
+from zslkit.config.merge import Settings
+from zslkit.model import Model
+from zslkit.utils.progress import Reporter, Silent
+from zslkit.record import Environment, RunRecord
+from zslkit.runs.folders import WEIGHTS, Run, load_run
+from zslkit.runs.source import changed, sources
+from zslkit.training.plan import MODELS, Plan
+from zslkit.features.preprocess import Pixels, Sight
+from zslkit.training import weights
+from zslkit.training.inputs import Inputs, prepare
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A finished run with its model, which is in evaluation mode on `device` and has the weights of the run."""
+
+    run: Run
+    plan: Plan
+    dataset: Dataset
+    inputs: Inputs
+    model: Model
+    device: torch.device
+    reporter: Reporter = field(default_factory=Silent)
+
+    @property
+    def gamma(self) -> float:
+        """What the run's calibration adds to the scores of unseen classes."""
+        return self.run.record.protocol.gamma
+
+    @cached_property
+    def sight(self) -> Sight:
+        """From photos to what the model eats. Raises UserError if the run knows no backbone."""
+        inputs = self._sight
+        assert isinstance(inputs.source, ImageInputs) and inputs.build_backbone is not None
+        size, kind = self.inputs.image_size, self.inputs.kind
+        return Sight(self.run.folder, inputs.source.transform, size, kind, self.plan.features, inputs.build_backbone, self.device)
+
+    @property
+    def transform(self) -> Transform:
+        """From a decoded image to what the run's backbone sees. Raises as `sight` does."""
+        return self.sight.transform
+
+    def photos(self, paths: Sequence[Path]) -> list[Pixels]:
+        """The image files as the backbone sees them, (h, w, 3) uint8 each, all of one size. Raises as `sight` and its `photo` do."""
+        return [self.sight.photo(path) for path in paths]
+
+    def photos_at(self, index: Index) -> list[Pixels]:
+        """The dataset's own images, by index, as the backbone sees them. Raises UserError as `transform` does."""
+        transform, images = self.transform, self.dataset.images
+        assert images is not None
+        return [transform.pixels(images.open(i)) for i in index.tolist()]
+
+    def some_test_images(self, count: int) -> Index:
+        """Indices of `count` images of each test set, spread over it: always the same ones."""
+        sets = (self.dataset.split.test_seen, self.dataset.split.test_unseen)
+        return np.concatenate([part[np.linspace(0, len(part) - 1, min(count, len(part))).astype(np.int64)] for part in sets])
+
+    def inputs_of(self, paths: Sequence[Path]) -> Tensor:
+        """What the model eats of the image files, (B, ...) float32 on the CPU. Raises as `photos` does."""
+        return self.sight.inputs(self.photos(paths))
+
+    @cached_property
+    def _sight(self) -> Inputs:
+        """The run's backbone over images, whatever its model eats."""
+        if self.dataset.images is None:
+            raise UserError(
+                f"{self.run.folder} is a run on {self.inputs.kind} features that came with {self.dataset.name}, so no image can be "
+                "turned into what its model eats; give a run on images or maps made of them"
+            )
+        if self.inputs.tuned:
+            return self.inputs
+        with _as_then(self.run.record.environment):
+            return prepare(self.dataset, self.plan.features, "image", self.device, self.reporter, self.plan.encoder())
+
+
+def reopen(folder: Path, data_root: str | Path = "data", device: torch.device | None = None, reporter: Reporter | None = None) -> Trained:
+    """The finished run in `folder` with its dataset, which is read below `data_root` or is the card that `data_root` names.
+
+    Features come from the same cache as the run's and are made again if they are not there. Raises UserError if the run,
+    its model or its dataset is not here, DataError if a file is damaged or the data are not those of the run.
+    """
+    device, reporter = device or torch.device("cpu"), reporter or Silent()
+    run = load_run(Path(folder))
+    record = run.record
+    trained = weights.read(run.folder / WEIGHTS)
+    plan = plan_of(run)
+    tell_of_source(run, plan, reporter)
+    dataset = _dataset(run, Path(data_root))
+    if plan.features.skip_bad:
+        dataset = readable(dataset, reporter)
+    _compare(run, dataset.name, dataset.fingerprints())
+    with _as_then(record.environment):
+        inputs = prepare(dataset, plan.features, record.features.input, device, reporter, plan.encoder())
+    if record.fingerprints.images:
+        _compare(run, dataset.name, {"images": inputs.content})
+    if not inputs.tuned:  # else the backbone's weights are the run's own
+        _compare(run, dataset.name, {"features": inputs.fingerprint})
+    model = make_model(plan.kind, plan.config, dataset, inputs, record.seed, device)
+    weights.fill(model, trained, run.folder / WEIGHTS)
+    return Trained(run, plan, dataset, inputs, model.eval(), device, reporter)
+
+
+def plan_of(run: Run) -> Plan:
+    """The record's settings, typed as its model types them.
+
+    Raises UserError if the model is not here, DataError if it does not take them.
+    """
+    said = run.record.model
+    try:
+        entry, kind = MODELS.load(f"{said.distribution}:{said.name}")
+    except UnknownName as error:
+        raise UserError(
+            f"{run.folder} was made by the model {said.name} of {said.distribution} {said.version}, which is not installed; install it"
+        ) from error
+    settings = Settings(copy.deepcopy(run.settings()), dict(run.record.origins))
+    try:
+        features = build(FeatureConfig, settings.section("features"), "features")
+        protocol = build(ProtocolConfig, settings.section("protocol"), "protocol")
+        config = build(kind.Config, settings, entry.name)
+    except UserError as error:
+        raise DataError(
+            f"The settings of {run.folder} do not fit {entry.name} of {entry.origin} ({error}); "
+            f"install {said.distribution} {said.version}, which made it, or run again"
+        ) from error
+    return Plan(entry, kind, features, protocol, config, dict(run.record.origins))
+
+
+def tell_of_source(run: Run, plan: Plan, reporter: Reporter) -> None:
+    """Say so if the model's source is another than the one that made the run."""
+    then = run.record.model.source
+    if then and (other := changed(then, sources(plan.entry, plan.kind))):
+        reporter.note(f"{other[0]} is not what {run.folder} was made with, so {plan.entry.name} may answer otherwise than its record says")
+
+
+def _dataset(run: Run, root: Path) -> Dataset:
+    """The dataset with that kind of inputs that the run had."""
+    name, features = run.record.dataset.name, run.record.features
+    card = root if is_card(str(root)) else _card(run.record)
+    try:
+        dataset = load_dataset(name if card is None else str(card), root)
+    except UnknownName as error:
+        raise UserError(
+            f"{run.folder} is a run on {name!r}, which is no registered dataset; if a card describes it, say --data-root FILE.yaml"
+        ) from error
+    if features.size is None and (dataset.features is not None or dataset.maps is not None):
+        return replace(dataset, images=None)  # the run was on the features that came along
+    if dataset.images is None:
+        raise DataError(f"{run.folder} is a run on images of {name}, and there are none below {root}; give their folder with --data-root")
+    return dataset
+
+
+def _card(record: RunRecord) -> Path | None:
+    """The dataset's card if the record remembers one that is still there."""
+    named = [Path(origin.removeprefix("dataset ")) for origin in record.origins.values() if origin.startswith("dataset ")]
+    return next((path for path in named if is_card(str(path)) and path.is_file()), None)
+
+
+def _compare(run: Run, name: str, now: Mapping[str, str]) -> None:
+    then = run.record.fingerprints.model_dump()
+    other = [part for part in now if now[part] != then[part]]
+    if not other:
+        return
+    prints = ", ".join(f"{part} {then[part]} then, {now[part]} now" for part in other)
+    mend = (
+        f"images or weights of {run.record.features.backbone} have changed: bring them back"
+        if other == ["features"]
+        else "give the --data-root of that time"
+    )
+    raise DataError(f"The run {run.folder} differs from {name} as it is here in its {' and '.join(other)} ({prints}); {mend}, or run again")
+
+
+@contextmanager
+def _as_then(environment: Environment) -> Iterator[None]:
+    """Compute with as many threads as the run did, and as deterministically: weights trained on trainval are kept by both."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, environment.threads))
+    try:
+        with deterministic(environment.deterministic):
+            yield
+    finally:
+        torch.set_num_threads(before)

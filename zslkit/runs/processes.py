@@ -1,0 +1,153 @@
+"""One run and the processes that share it: which of them makes it, which take their part in it, and which wait."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from zslkit.utils import distributed
+from zslkit.runs import tracking
+from zslkit.runs.execute import Job
+from zslkit.model import GradientModel
+from zslkit import record as schema
+from zslkit.runs.folders import RunFolder, load_run
+from zslkit.runs.scores import Scores, ScoreStream
+from zslkit.runs.source import CHANGED, changed
+from zslkit.training.shared import shares_batches
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run. reused: it was there already."""
+
+    record: schema.RunRecord
+    folder: Path
+    reused: bool
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """T1, U, S and H in percent, AUSUC from 0 to 1."""
+        return self.record.metrics.model_dump()
+
+
+Reuse = Literal["none", "same source", "any source"]
+"""Which finished runs are given back as they are: none, those whose model's source is that of now, or those of any source."""
+
+
+def result_of(job: Job, out: Path, reuse: Reuse) -> Result:
+    """The run, made or found below `out`. Every process that shares it calls this, and is given the same.
+
+    Raises what making it raises.
+    """
+    if not distributed.several():
+        return _made_or_found(job, out, reuse)
+    if job.elsewhere is None and shares_batches(job.plan.kind):
+        return _made_or_found(job, out, reuse) if distributed.first() else _beside(job, out)
+    return _by_one(job, out, reuse)
+
+
+def found(job: Job, out: Path, reuse: Reuse) -> tuple[Result | None, list[str]]:
+    """The finished run, if it may be given back as it is, and sentences on what is not as one may think.
+
+    Raises DataError if its record is damaged.
+    """
+    final = job.place(out)
+    if reuse == "none" or not final.is_dir():
+        return None, []
+    there, notes = load_run(final).record, []
+    then, now = there.model.source, job.source
+    if now and not then:
+        name = job.plan.entry.name
+        notes = [f"Older runs of {name} do not say which source of it made them and are taken as they are; --again makes them anew"]
+    elif then and (other := changed(then, now)):
+        was = f"{final} was made by another source of {job.plan.entry.name} ({_modules(then, other)})"
+        if reuse == "same source":
+            return None, [f"{was}, so it is made anew; --reuse-changed takes it as it is"]
+        notes = [f"{was}, and is taken as it is"]
+    if torch.are_deterministic_algorithms_enabled() and not there.environment.deterministic:
+        notes.append(f"{final} is there already and was made without --deterministic; --again makes it anew")
+    return Result(there, final, reused=True), notes
+
+
+def _modules(then: Mapping[str, str], other: Sequence[str]) -> str:
+    """'pkg.a and 2 more have changed'; those that changed while the run was made are named so."""
+    mixed = [name for name in other if then.get(name) == CHANGED]
+    names, what = (mixed, "changed while it was made") if mixed else (other, "changed since")
+    return f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''} {what}"
+
+
+def _made_or_found(job: Job, out: Path, reuse: Reuse) -> Result:
+    """Of processes that share the run, the first one does this and the others `_beside`."""
+    key = job.key
+    with RunFolder.open(out, job.data.name, job.plan.entry.name, job.seed, key, job.reporter.note) as folder:
+        there, notes = found(job, out, reuse)
+        for note in notes:
+            job.reporter.note(note)
+        if distributed.agreed(there is not None):
+            assert there is not None
+            return there
+        if folder.finished:
+            folder.retire()
+        if other := folder.begin(job.source):
+            job.reporter.note(
+                f"{other[0]} has changed since this run was begun; it goes on from its checkpoint and its record says so "
+                f"(remove {folder.path} to start afresh)"
+            )
+        distributed.wait()
+        with tracking.follow(job.trackers, folder, job.info(folder, key), job.reporter.note) as followers:
+            record, scores = job.work(folder, key)
+            folder.commit(record, scores)
+            followers.finish(record)
+        distributed.wait()
+        return Result(record, folder.path, reused=False)
+
+
+class _Watched(RunFolder):
+    """The folder of a run that another process of the same run has opened. It is read and never written."""
+
+    def log(self, **values: Any) -> None:
+        """The other process logs."""
+
+    def keep(self, stream: ScoreStream) -> Scores:
+        """Take part in computing them; the other process writes."""
+        seen, unseen = np.concatenate(list(stream.test_seen)), np.concatenate(list(stream.test_unseen))
+        return Scores(seen, stream.test_seen_labels, unseen, stream.test_unseen_labels, stream.seen, stream.classes)
+
+
+def _beside(job: Job, out: Path) -> Result:
+    """In a process that is not the first: it takes its share of the steps, and reads what the first one writes."""
+    folder = _Watched(job.place(out))
+    reused = distributed.agreed(False)
+    if not reused:
+        distributed.wait()
+        folder.finished = False
+        job.outcome(folder)
+        distributed.wait()
+    return Result(load_run(folder.final).record, folder.final, reused)
+
+
+def _by_one(job: Job, out: Path, reuse: Reuse) -> Result:
+    """The run of a model whose training cannot be shared: the first process does it, the others wait."""
+    if distributed.first():
+        job.reporter.note(f"{job.plan.entry.name}: one of the {distributed.size()} processes makes this run, since {_why_by_one(job)}")
+        with distributed.alone():
+            made = _made_or_found(job, out, reuse)
+        distributed.agreed(made.reused)
+        return made
+    final = job.place(out)
+    reused = distributed.agreed(False)
+    return Result(load_run(final).record, final, reused)
+
+
+def _why_by_one(job: Job) -> str:
+    kind = job.plan.kind
+    if job.elsewhere is not None:
+        return "another program has trained the model"
+    if issubclass(kind, GradientModel) and kind.fit is GradientModel.fit:
+        return "the model does not declare its loss a mean over images (loss_is_mean)"
+    return "the model trains itself"

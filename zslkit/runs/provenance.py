@@ -1,0 +1,79 @@
+"""Where a run took place: the libraries, the machine, and the commit of the code. Imports none of what it reports on."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from zslkit.record import Environment, GitState
+
+
+def environment(device: str, threads: int, processes: int = 1, deterministic: bool = False) -> Environment:
+    """device and threads: what the run computes on, as torch says it ("cpu", "cuda:0 NAME"); each of the processes has as much.
+
+    deterministic: by such operations only.
+    """
+    return Environment(
+        python=platform.python_version(),
+        platform=platform.platform(),
+        torch=_version("torch"),
+        numpy=_version("numpy"),
+        timm=_version("timm"),
+        zslkit=_version("zslkit"),
+        device=device,
+        threads=threads,
+        cpu=_cpu(),
+        processes=processes,
+        deterministic=deterministic,
+    )
+
+
+def git_state(folder: Path | None = None) -> GitState | None:
+    """Commit and cleanliness of the working tree that `folder` (default: this package) is part of.
+
+    None if it is part of none: not tracked, as with an installed wheel below somebody's own repository, or no git.
+    """
+    folder = folder or Path(__file__).parents[1]
+    if not _git(folder, "ls-files", "--", "."):
+        return None
+    commit = _git(folder, "rev-parse", "HEAD")
+    changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    if not commit or changes is None:
+        return None
+    return GitState(commit=commit.strip(), dirty=bool(changes.strip()))
+
+
+def now() -> str:
+    """The time in ISO format, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpu() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git prints, or None if it is not there, fails or takes long."""
+    # Reading must not take the index lock away from whoever is working in the tree.
+    command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout if done.returncode == 0 else None

@@ -1,0 +1,194 @@
+"""Trackers beside a run: found by name, told what its log says, and kept from harming it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zslkit.errors import UserError, ZslkitError
+from zslkit.utils.files import replacing
+from zslkit.registry import BrokenPlugin, Entry, Registry, refusing
+from zslkit.runs.log_entries import Entries, LogEntry
+from zslkit.record import RunRecord
+from zslkit.runs.folders import LOG, RunFolder
+from zslkit.utils.stops import is_stop, told
+from zslkit.tracker import RunInfo, Tracker, check_tracker
+
+TRACKERS = Registry("zslkit.trackers", "tracker", refusing(check_tracker))
+"""All registered trackers."""
+
+BOOK = "trackers.json"
+"""In the folder of a run in progress: how many lines of the log each tracker was told."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A tracker that was made and has been told nothing yet."""
+
+    entry: Entry
+    tracker: Tracker
+
+
+def load(names: Sequence[str]) -> list[Ready]:
+    """Make the trackers, each once however often it is named.
+
+    Raises UnknownName, NameClash, BrokenPlugin, or UserError with the command that installs what is missing.
+    """
+    found = dict(map(TRACKERS.load, names))
+    return [Ready(entry, _make(entry, kind)) for entry, kind in found.items()]
+
+
+def _make(entry: Entry, kind: type[Tracker]) -> Tracker:
+    if missing := [package for package in kind.needs if find_spec(package) is None]:
+        how = f"; install it with: {kind.install}" if kind.install else ""
+        raise UserError(f"The tracker {entry.name!r} needs {', '.join(missing)}, which is not installed{how}")
+    try:
+        return kind()
+    except ZslkitError:
+        raise
+    except BaseException as error:  # a stranger's class may raise anything
+        if is_stop(error):
+            raise
+        raise BrokenPlugin(entry, told(error)) from error
+
+
+class Followers:
+    """The trackers of one run. Made by `follow`."""
+
+    def __init__(self, ready: Sequence[Ready], folder: RunFolder, note: Callable[[str], None]) -> None:
+        self._folder, self._note = folder, note
+        self._live = list(ready)
+        self._entries = Entries()
+        self._told, self._count = _read_book(folder.path / BOOK), 0
+
+    def start(self, info: RunInfo) -> None:
+        """Begin, and tell each tracker what the log holds from before and it was not told: it may not have been chosen then."""
+        before = _lines(self._folder.path / LOG)
+        told = {ready.entry: min(len(before), self._told.get(_name(ready.entry), 0)) for ready in self._live}
+        for ready in list(self._live):
+            mine = replace(info, config=deepcopy(info.config), resumed=_name(ready.entry) in self._told)
+            self._call(ready, lambda tracker, mine=mine: tracker.start(mine))  # type: ignore[misc]
+        for number, line in enumerate(before):
+            entry = self._entries.entry(line)
+            for ready in list(self._live):
+                if entry is not None and number >= told[ready.entry]:
+                    self._tell(ready, entry)
+        self._count = len(before)
+        self._write_book()
+
+    def hear(self, line: Mapping[str, Any]) -> None:
+        """A line was written to the log."""
+        self._count += 1
+        if (entry := self._entries.entry(line)) is not None:
+            for ready in list(self._live):
+                self._tell(ready, entry)
+        self._write_book()
+
+    def finish(self, record: RunRecord | None) -> None:
+        """The end; who was told it is told nothing more. record: None if the run may go on another time."""
+        for ready in list(self._live):
+            mine = record.model_copy(deep=True) if record is not None else None
+            self._call(ready, lambda tracker, mine=mine: tracker.finish(mine))  # type: ignore[misc]
+        self._live.clear()
+        if record is not None:
+            with contextlib.suppress(OSError):
+                (self._folder.path / BOOK).unlink(missing_ok=True)
+
+    def _tell(self, ready: Ready, entry: LogEntry) -> None:
+        self._call(ready, lambda tracker: tracker.log(entry.phase, entry.epoch, dict(entry.figures)))
+
+    def _call(self, ready: Ready, what: Callable[[Tracker], None]) -> None:
+        try:
+            with _untouched():
+                what(ready.tracker)
+        except BaseException as error:  # a tracker may even call exit()
+            if is_stop(error):
+                raise
+            self._live.remove(ready)
+            who = f"The tracker {ready.entry.name!r} of {ready.entry.origin}"
+            self._note(f"{who} is switched off for this run, which goes on: {told(error)}{_at(error)}")
+
+    def _write_book(self) -> None:
+        for ready in self._live:
+            self._told[_name(ready.entry)] = self._count
+        # A disk that is full is told where the run itself writes.
+        with contextlib.suppress(OSError), replacing(self._folder.path / BOOK) as beside:
+            beside.write_text(json.dumps(self._told), encoding="utf-8")
+
+
+@contextmanager
+def follow(ready: Sequence[Ready], folder: RunFolder, info: RunInfo, note: Callable[[str], None]) -> Iterator[Followers]:
+    """Tell the trackers all that goes into the log of `folder`. Whoever makes the run says `finish(record)` when it is committed.
+
+    note: gets a line for each tracker that fails. Raises nothing of a tracker's but a real Ctrl-C.
+    """
+    followers = Followers(ready, folder, note)
+    if not ready:
+        yield followers
+        return
+    folder.listeners.append(followers.hear)
+    try:
+        followers.start(info)
+        yield followers
+    finally:
+        folder.listeners.remove(followers.hear)
+        followers.finish(None)  # nobody is left to be told this if the run is finished
+
+
+def _name(entry: Entry) -> str:
+    return f"{entry.distribution}:{entry.name}"
+
+
+def _at(error: BaseException) -> str:
+    """Where a tracker's author has to look; the first frame is ours."""
+    frames = traceback.extract_tb(error.__traceback__)[1:]
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+
+
+@contextmanager
+def _untouched() -> Iterator[None]:
+    """Random generators and the working directory are afterwards as they were."""
+    own, numpys = random.getstate(), np.random.get_state()
+    here = os.getcwd()
+    with contextlib.ExitStack() as stack:
+        stack.callback(random.setstate, own)
+        stack.callback(np.random.set_state, numpys)
+        stack.callback(os.chdir, here)
+        if (torch := sys.modules.get("torch")) is not None:
+            devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+            stack.enter_context(torch.random.fork_rng(devices))
+        yield
+
+
+def _read_book(place: Path) -> dict[str, int]:
+    try:
+        return {str(name): int(count) for name, count in json.loads(place.read_text(encoding="utf-8")).items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def _lines(log: Path) -> list[dict[str, Any]]:
+    """What the log holds; a line that cannot be read counts, and says nothing."""
+    if not log.is_file():
+        return []
+    lines = []
+    for text in log.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            line = {}
+        lines.append(line if isinstance(line, dict) else {})
+    return lines

@@ -1,0 +1,146 @@
+"""A dataset's inputs for a model: which kind, from which backbone, and how to get them by image index."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from zslkit.config import FeatureConfig, Input
+from zslkit.dataset import Dataset
+from zslkit.errors import UserError
+from zslkit.features.backbones import Backbone, load_backbone
+from zslkit.features.extract import ImageInputs, first_size, open_store, store_key
+from zslkit.features.store import images_digest
+from zslkit.features.unreadable import look
+from zslkit.training.pretrain import trainval_weights
+from zslkit.training.view import ArraySource, MapSource, PooledSource, Source
+from zslkit.utils import distributed
+from zslkit.utils.progress import Reporter
+
+AS_GIVEN = "as given"
+"""The backbone of features that came with the dataset."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a model is fed with. map_shape and build_backbone are as in zslkit.model.Task."""
+
+    source: Source
+    kind: Input
+    feature_shape: tuple[int, ...]
+    map_shape: tuple[int, int, int] | None
+    build_backbone: Callable[[], nn.Module] | None
+    backbone: str
+    weights: str
+    weights_digest: str
+    fingerprint: str
+    image_size: tuple[int, int] | None
+    """(height, width) of what the backbone sees, in pixels."""
+    content: str = ""
+    """Fingerprint of the images or features that these inputs are made of, whatever the backbone."""
+
+    @property
+    def tuned(self) -> bool:
+        """Whether the backbone is trained with the model."""
+        return self.kind == "image"
+
+
+def choose_input(accepted: tuple[Input, ...], config: FeatureConfig, dataset: Dataset, model: str) -> Input:
+    """The kind of input for a model that accepts some kinds, preferred first.
+
+    Raises UserError that says what to prepare if the model cannot eat what is asked for or what there is.
+    """
+    usual = [k for k in accepted if k != "image"] if config.input == "frozen" else list(accepted)
+    wanted = usual if config.input in ("auto", "frozen") else [k for k in accepted if k == config.input]
+    if not wanted:
+        raise UserError(f"{model} takes {' or '.join(accepted)} inputs, not {config.input}; set features.input accordingly")
+    if dataset.images is not None:
+        return wanted[0]
+    held: tuple[Input, ...] = ("pooled",) if dataset.maps is None else ("pooled", "map")
+    if usable := [k for k in wanted if k in held]:
+        return usable[0]
+    raise UserError(
+        f"{model} takes {' or '.join(wanted)} inputs, and {dataset.name} has "
+        + (
+            "only pooled features here; put its images below --data-root, or import feature maps (zslkit data import)"
+            if dataset.maps is None
+            else "feature maps but no images here; put its images below --data-root"
+        )
+    )
+
+
+def prepare(
+    dataset: Dataset,
+    config: FeatureConfig,
+    kind: Input,
+    device: torch.device,
+    reporter: Reporter,
+    encoder: Backbone | None = None,
+    batch: int | None = None,
+) -> Inputs:
+    """Extract or find the features, or make ready the images. batch: images at once, None: what suits the device.
+
+    Features and maps that came with the dataset are used if it has no images. encoder: the model's own, in the place of the backbone
+    that the config names; then there must be images. Raises what backbones and stores raise, and UserError.
+    """
+    if encoder is not None and dataset.images is None:
+        raise UserError(
+            f"{encoder.name} has to see the images, and {dataset.name} has only features of another network here; "
+            "put its images below --data-root"
+        )
+    if dataset.images is None:
+        return _given(dataset, kind)
+    backbone = encoder if encoder is not None else _backbone(dataset, config, device, reporter)
+    height, width = first_size(dataset.images, backbone.transform, reporter, dataset.skipped)
+    facts = (backbone.name, backbone.label, backbone.digest)
+    with distributed.in_turn():
+        content = images_digest(dataset.images)
+    size = (height, width)
+    if kind == "image":
+        with distributed.in_turn():
+            look(dataset.images, reporter, dataset.skipped)
+            fingerprint = store_key(dataset.images, backbone, "image")
+        source, shape = ImageInputs(dataset.images, backbone.transform), backbone.map_shape(height, width)
+        return Inputs(source, kind, (3, height, width), shape, backbone.build, *facts, fingerprint, size, content)
+    how: dict[str, Any] = {"precision": config.precision, "skipped": dataset.skipped, "batch": batch}
+    store = open_store(dataset.name, dataset.images, backbone, config.dtype, device, reporter, **how)
+    if kind == "pooled":
+        pooled = PooledSource(store)
+        return Inputs(pooled, kind, store.map_shape[:1], None, None, *facts, store.fingerprint, size, content)
+    maps = MapSource(store)
+    return Inputs(maps, kind, store.map_shape, store.map_shape, None, *facts, store.fingerprint, size, content)
+
+
+def _given(dataset: Dataset, kind: Input) -> Inputs:
+    """What came with the dataset; a pooled model takes the means of maps."""
+    if kind == "pooled" and dataset.features is not None:
+        source: Source = ArraySource(dataset.features)
+        shape, maps = dataset.features.shape[1:], None
+        fingerprint = dataset.features_digest or _array_fingerprint(dataset.features)
+    else:
+        assert dataset.maps is not None
+        maps = dataset.maps.map_shape if kind == "map" else None
+        source, shape = (MapSource if kind == "map" else PooledSource)(dataset.maps), maps or dataset.maps.map_shape[:1]
+        fingerprint = dataset.maps.fingerprint
+    told = (AS_GIVEN, dataset.origin or AS_GIVEN, fingerprint, fingerprint)
+    return Inputs(source, kind, shape, maps, None, *told, None, fingerprint)
+
+
+def _backbone(dataset: Dataset, config: FeatureConfig, device: torch.device, reporter: Reporter) -> Backbone:
+    if config.weights != "trainval":
+        return load_backbone(config)
+    start = load_backbone(config.model_copy(update={"weights": "random"}))
+    with distributed.in_turn():  # small and seldom: not worth sharing
+        weights = trainval_weights(dataset, start, config.pretrain_epochs, device, reporter)
+    return load_backbone(config, weights, f"trained on trainval, {config.pretrain_epochs} epochs")
+
+
+def _array_fingerprint(features: NDArray[np.floating[Any]]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(features).tobytes()).hexdigest()[:16]

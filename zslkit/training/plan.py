@@ -1,0 +1,78 @@
+"""The plan of a run: a model with every setting decided, before any data is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+from zslkit.config import FeatureConfig, ProtocolConfig, build
+from zslkit.config.merge import Layer, merge, nested
+from zslkit.features.backbones import Backbone
+from zslkit.model import ENCODER_KEYS, GradientModel, Model, ModelConfig, brings_encoder, check_model
+from zslkit.registry import Entry, Registry, refusing
+
+MODELS = Registry("zslkit.models", "model", refusing(check_model))
+"""All registered models."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A model with everything decided that does not need the data."""
+
+    entry: Entry
+    kind: type[Model]
+    features: FeatureConfig
+    protocol: ProtocolConfig
+    config: ModelConfig
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The resolved settings, nested: sections features and protocol, then the model's own keys.
+
+        What a model's own image encoder decides does not stand in features: there it would be untrue.
+        """
+        idle = set(ENCODER_KEYS) if brings_encoder(self.kind) else None
+        sections = {"features": self.features.model_dump(mode="json", exclude=idle), "protocol": self.protocol.model_dump(mode="json")}
+        return sections | self.config.model_dump(mode="json")
+
+    @property
+    def picks(self) -> bool:
+        """Whether anything is picked on validation folds."""
+        protocol, kind = self.protocol, self.kind
+        by_epoch = protocol.selection == "validation" and issubclass(kind, GradientModel)
+        return by_epoch or protocol.calibration == "validation" or (protocol.tune and bool(kind.search or kind.mixes))
+
+    @property
+    def idle(self) -> set[str]:
+        """The settings of the protocol, without their section, that decide nothing of this run.
+
+        protocol.watch_test is none of them: it decides what a run reports beside its result.
+        """
+        protocol, kind = self.protocol, self.kind
+        idle = set() if self.picks else {"folds", "fold_seed"}
+        if protocol.selection != "validation" or not issubclass(kind, GradientModel):
+            idle.add("patience")
+        points = prod(len(values) for values in kind.search.values())
+        if not (protocol.tune and kind.search) or (protocol.trials or points) >= points:
+            idle.add("trials")
+        if not (kind.search or kind.mixes):
+            idle.add("tune")
+        return idle
+
+    @property
+    def deciding(self) -> dict[str, Any]:
+        """`values`, with the default of each setting that is idle."""
+        usual = ProtocolConfig().model_dump(mode="json", include=self.idle)
+        return self.values | {"protocol": self.protocol.model_dump(mode="json") | usual}
+
+    def encoder(self) -> Backbone | None:
+        """The model's own image encoder with its weights, if it brings one. Raises as Model.image_encoder does."""
+        return self.kind.image_encoder(self.config)
+
+    def with_config(self, changes: Mapping[str, Any]) -> ModelConfig:
+        """The model's configuration with some of its own keys changed, checked again."""
+        settings = merge([Layer(self.config.model_dump(), "config"), Layer(nested(changes), "validation")])
+        return build(type(self.config), settings, self.entry.name)

@@ -1,0 +1,104 @@
+"""Whether the scores of an image come from that image alone: some test images of every run are scored twice."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from zslkit.model import Model
+from zslkit.training.scoring import SCORE_BATCH, Index, Rows, Table, answer
+from zslkit.training.view import Source
+from zslkit.utils.memory import is_out_of_memory
+
+FEWEST, SAMPLE = 8, 16
+"""Images that are scored twice: one in a hundred, within these bounds."""
+CLEAR = 0.05
+"""Share of an image's spread of scores from which a difference is no rounding: reduced precision stays below a hundredth."""
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """What came of scoring a sample of images alone, and once more among other images.
+
+    images: how many. moved: how many of them have clearly other scores then. drift: the largest difference of a score, as a
+    share of the spread of its image's scores. fault: another rule that the model breaks, in words, or "".
+    """
+
+    images: int
+    moved: int
+    drift: float
+    fault: str = ""
+
+    @property
+    def broken(self) -> str:
+        """What is wrong, in words that follow the name of the model; "" if nothing is."""
+        # One image alone may stand on an edge, as where a model picks its three nearest neighbours.
+        if self.moved >= min(2, self.images):
+            return (
+                f"the scores of {self.moved} of {self.images} test images change by up to {self.drift:.0%} of their spread "
+                f"when the images are scored alone or beside others{f'; {self.fault}' if self.fault else ''}; let `scores` look "
+                "at each image by itself, keep no count and draw nothing at random"
+            )
+        return self.fault
+
+
+def rescore(model: Model, source: Source, index: Index, rows: Rows, device: torch.device) -> Rescored:
+    """Score a sample of the images in `index` (N,) again and compare with `rows`, what they were given before.
+
+    Each image of the sample is scored alone, and all are scored in one batch with their neighbours in the table.
+    """
+    count = len(index)
+    size = min(count, max(FEWEST, min(SAMPLE, count // 100)))
+    # Drawn, since a regular sample may meet the same batches of `mixed` again and again.
+    sample = np.sort(np.random.default_rng([count, 1]).permutation(count)[:size])
+    near = (sample[:, None] + np.arange(-(-SCORE_BATCH // len(sample)))) % count
+    company = np.concatenate([sample, np.setdiff1d(near, sample)])[:SCORE_BATCH]
+    before = rows.take(sample)
+    x = source.batch(index[company]).to(device)
+    given = x.clone()
+    beside = answer(model, x)[: len(sample)]
+    fault = "" if torch.equal(x, given) else "`scores` changes its inputs in place; let it work on a copy"
+    try:
+        alone = np.concatenate([answer(model, given[i : i + 1].clone()) for i in range(len(sample))])
+    except (ValueError, RuntimeError, IndexError) as error:
+        if isinstance(error, RuntimeError) and is_out_of_memory(error):
+            raise
+        why = " ".join(str(error).split())
+        return Rescored(len(sample), 0, 0.0, f"`scores` cannot score an image alone ({type(error).__name__}: {why})")
+    if training := [name for name, module in model.named_modules() if module.training]:
+        fault = fault or f"`scores` leaves {training[0] or 'the model'} in training mode; leave the mode to the harness"
+    apart = [differences(before, again) for again in (beside, alone)]
+    clear = np.logical_or.reduce([(drift > CLEAR) | flips for drift, flips in apart])
+    return Rescored(len(sample), int(clear.sum()), float(max(drift.max() for drift, _ in apart)), fault)
+
+
+def differences(before: Table, again: Table) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """How far two tables of scores (N, C) are apart, by image.
+
+    Returns:
+        The largest difference (N,) as a share of the spread of the image's scores; and whether another class wins (N,), by
+        more than rounding explains.
+    """
+    one, other = before.astype(np.float64), again.astype(np.float64)
+    middle = np.median(one, axis=1, keepdims=True)
+    # A score's own distance from the middle counts, since classes may be masked by a huge number or a softmax may leave one;
+    # the last term is what a sum of float32 numbers of that size may be off.
+    away = np.abs(one - middle)
+    spread = away + np.median(away, axis=1, keepdims=True) + 1e-4 * (np.abs(one) + np.abs(middle))
+    drift = (np.abs(other - one) / np.maximum(spread, np.finfo(np.float32).tiny)).max(axis=1)
+    rows, first, now = np.arange(len(one)), one.argmax(axis=1), other.argmax(axis=1)
+    lead = other[rows, now] - other[rows, first]
+    return drift, lead > 1e-3 * (np.abs(other[rows, now]) + np.abs(other[rows, first]))
+
+
+def fingerprint(model: Model) -> int:
+    """Of all parameters and buffers: another one after scoring tells that scoring changed the model."""
+    digest = 0
+    for _, tensor in sorted([*model.named_parameters(), *model.named_buffers()], key=lambda pair: pair[0]):
+        raw = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
+        digest = zlib.crc32(raw.numpy().data, digest)
+    return digest

@@ -1,0 +1,1 @@
+"""Files, locks, progress, devices and processes: what all else stands on."""

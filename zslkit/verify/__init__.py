@@ -1,0 +1,1 @@
+"""Checks whether a dataset is what it should be."""

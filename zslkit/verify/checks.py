@@ -1,0 +1,272 @@
+"""The checks that open no image: what lists, labels, locs and tables say, and whether they agree."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from zslkit.features.damaged_rows import FeatureRows, spans
+from zslkit.verify.leaks import find_leaks, imagenet_names
+from zslkit.verify.material import Material
+from zslkit.verify.split_versions import PARTS, locs_digest, split_name
+
+Verdict = Literal["ok", "note", "fault", "skipped"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """note: nothing is broken, but a reader of results should know. skipped: text says why. items: the cases, all of them."""
+
+    name: str
+    verdict: Verdict
+    text: str
+    items: tuple[str, ...] = ()
+
+
+Answer = tuple[Verdict, str] | tuple[Verdict, str, Sequence[str]]
+
+
+def _read(m: Material) -> Answer:
+    missing = f"; {m.why_no_labels}" if m.labels is None else ""
+    return "ok", f"{m.title}: {len(m.attributes)} classes, {sum(len(m.locs[p]) for p in PARTS)} images in the split{missing}"
+
+
+def _counts(m: Material) -> Answer:
+    if not m.known:
+        return "skipped", "no counts are known for this dataset"
+    found = {part: len(m.locs[part]) for part in PARTS}
+    found["attributes"] = m.attributes.shape[1]
+    found["images"] = len(m.labels) if m.labels is not None else len(np.unique(np.concatenate([m.locs[p] for p in PARTS])))
+    if (sets := m.class_sets()) is not None:
+        found["seen"], found["unseen"] = map(len, sets)
+    wrong = [f"{fact}: {found[fact]} here, {count} known" for fact, count in m.known.items() if found.get(fact, count) != count]
+    unknown = [fact for fact in m.known if fact not in found]
+    if wrong:
+        return "fault", f"{len(wrong)} of {len(m.known)} counts are not those of {m.title}", wrong
+    less = f"; not counted: {', '.join(unknown)} ({m.why_no_labels})" if unknown else ""
+    return "ok", ", ".join(f"{found[fact]} {fact}" for fact in m.known if fact in found) + less
+
+
+def _locs(m: Material) -> Answer:
+    n = len(m.labels) if m.labels is not None else m.known.get("images")
+    wrong = []
+    for part in PARTS:
+        locs = m.locs[part]
+        if not len(locs):
+            wrong.append(f"{part} is empty")
+            continue
+        if doubles := len(locs) - len(np.unique(locs)):
+            wrong.append(f"{part} names {doubles} images twice")
+        if locs.min() < 0 or (n is not None and locs.max() >= n):
+            wrong.append(f"{part} speaks of image {locs.max() + 1}, and there are {n}")
+    if wrong:
+        return "fault", "the three sets point to images that do not exist, or twice to one", wrong
+    last = max(int(m.locs[part].max()) for part in PARTS) + 1
+    used = len(np.unique(np.concatenate([m.locs[part] for part in PARTS])))
+    rest = f"; {n - used} images are in no set" if n is not None and n > used else ""
+    return "ok", f"within 1..{n if n is not None else last}, none twice{rest}"
+
+
+def _overlap(m: Material) -> Answer:
+    pairs = [(a, b, len(np.intersect1d(m.locs[a], m.locs[b]))) for i, a in enumerate(PARTS) for b in PARTS[i + 1 :]]
+    if wrong := [f"{a} and {b} share {n} images" for a, b, n in pairs if n]:
+        return "fault", "images stand in two sets", wrong
+    return "ok", "trainval, test_seen and test_unseen share no image"
+
+
+def _tuning(m: Material) -> Answer:
+    if "train" not in m.locs and "val" not in m.locs:
+        return "ok", "there are no train_loc and val_loc to tune on by mistake"
+    tuned = np.concatenate([m.locs[part] for part in ("train", "val") if part in m.locs])
+    inside = [(part, int(np.isin(m.locs[part], tuned).sum())) for part in ("test_seen", "test_unseen")]
+    if seen := [f"{n} of {len(m.locs[part])} images of {part}" for part, n in inside if n]:
+        return "note", f"train_loc and val_loc hold {' and '.join(seen)}: who tunes on them sees test images; zslkit reads neither"
+    return "ok", "train_loc and val_loc hold no test image"
+
+
+def _labels(m: Material) -> Answer:
+    if m.labels is None:
+        return "skipped", m.why_no_labels
+    used = np.unique(np.concatenate([m.labels[m.locs[p][m.locs[p] < len(m.labels)]] for p in PARTS]))
+    c = len(m.attributes)
+    if not m.in_range():
+        outside = [int(k) + 1 for k in np.unique(m.labels) if not 0 <= k < c]
+        return "fault", f"labels or locs point outside {c} classes and {len(m.labels)} images", [f"label {k}" for k in outside]
+    lone = [str(m.classes[k]) if m.classes else f"class {k + 1}" for k in np.setdiff1d(np.arange(c), used)]
+    if lone:
+        return "note", f"{len(lone)} of {c} classes have no image", lone
+    return "ok", f"within 1..{c}, every class has images"
+
+
+def _sides(m: Material) -> Answer:
+    if m.labels is None or not m.in_range():
+        if m.labels is None and len(m.class_lists) == 2:
+            both = sorted(set(m.class_lists["seen"]) & set(m.class_lists["unseen"]))
+            if both:
+                return "fault", f"{len(both)} classes stand in trainvalclasses.txt and in testclasses.txt", both
+            return "ok", "no class is in trainvalclasses.txt and in testclasses.txt; images: skipped, " + m.why_no_labels
+        return "skipped", m.why_no_labels or "labels or locs are out of range"
+    train, seen, unseen = (set(np.unique(m.labels[m.locs[part]]).tolist()) for part in PARTS)
+    wrong = [f"class {k + 1} ({_name(m, k)}) has images in trainval and in test_unseen" for k in sorted(train & unseen)]
+    wrong += [f"class {k + 1} ({_name(m, k)}) has images in test_seen and none in trainval" for k in sorted(seen - train)]
+    if wrong:
+        return "fault", "seen and unseen classes are mixed", wrong
+    return "ok", f"{len(train)} seen and {len(unseen)} unseen classes, none in both"
+
+
+def _name(m: Material, k: int) -> str:
+    return m.classes[k] if m.classes is not None and k < len(m.classes) else "no name"
+
+
+def _class_names(m: Material) -> Answer:
+    if m.classes is None:
+        return "note", "the files name no class; they are numbered in the order of the attribute table"
+    if len(m.classes) != len(m.attributes):
+        return "fault", f"{len(m.classes)} class names for {len(m.attributes)} rows of attributes"
+    doubles = sorted(name for name, times in Counter(m.classes).items() if times > 1)
+    strange = [f"{name} ({kind} classes)" for kind, names in m.class_lists.items() for name in sorted(set(names) - set(m.classes))]
+    if doubles or strange:
+        return "fault", "a class name stands twice, or a list names a class that the table has not", [*doubles, *strange]
+    listed = {name for names in m.class_lists.values() for name in names}
+    if len(m.class_lists) == 2 and (lost := sorted(set(m.classes) - listed)):
+        return "fault", "classes stand neither in trainvalclasses.txt nor in testclasses.txt", lost
+    if (sets := m.class_sets()) is not None and len(m.class_lists) == 2 and m.labels is not None:
+        by_list = (set(m.class_lists["seen"]), set(m.class_lists["unseen"]))
+        if odd := sorted((set(sets[0]) ^ by_list[0]) | (set(sets[1]) ^ by_list[1])):
+            return "fault", "the lists of classes and the locs disagree about which classes are unseen", odd
+    joined = "joined with the labels" if m.labels is not None else "folders: skipped, " + m.why_no_labels
+    return "ok", f"{len(m.classes)} names, all different; {joined}"
+
+
+def _scale(m: Material) -> Answer:
+    table = np.asarray(m.attributes, dtype=np.float64)
+    norms = np.linalg.norm(table, axis=1)
+    low, high, negative = float(table.min()), float(table.max()), int((table < 0).sum())
+    text = f"{m.kind} {low:.4g}..{high:.4g}, L2 norm of a class {norms.min():.4g}..{norms.max():.4g}"
+    if not np.isfinite(table).all():
+        return "fault", "the attribute table holds a number that is not finite"
+    if m.unit is not None:
+        scaled = table / np.where(norms > 0, norms, 1)[:, None]
+        if (apart := float(np.abs(scaled - m.unit).max())) > 1e-4:
+            return "fault", f"{text}; att is not original_att over its norm: they differ by up to {apart:.2g}"
+        text += "; att is original_att over its norm"
+    if m.kind == "attributes":
+        text += f"; scale {'0..100' if high > 1.5 else '0..1'}"
+    _, place, count = np.unique(table, axis=0, return_index=True, return_counts=True)
+    same = [f"class {int(k) + 1} ({_name(m, int(k))})" for k in place[count > 1]]
+    zero = [f"class {int(k) + 1} ({_name(m, int(k))}): all zero" for k in np.flatnonzero(norms == 0)]
+    if same or zero:
+        return "note", f"{text}; classes that attributes cannot tell apart", [*(f"{s}: like another" for s in same), *zero]
+    if negative and m.kind == "attributes":
+        return "note", f"{text}; {negative} negative entries mean unknown and are read as 0"
+    return "ok", text
+
+
+def _version(m: Material) -> Answer:
+    digest = locs_digest(m.locs)
+    if known := split_name(digest):
+        return "ok", f"fingerprint {digest}: {known}"
+    if m.known:
+        return "note", f"fingerprint {digest}: a version unknown to us; say it beside every result"
+    return "ok", f"fingerprint {digest}"
+
+
+def _imagenet(m: Material) -> Answer:
+    sets = m.class_sets()
+    if sets is None:
+        return "skipped", "which classes are unseen is not told: " + (m.why_no_labels or "labels or locs are out of range")
+    if m.classes is None:
+        return "skipped", "the files name no class"
+    try:
+        names = imagenet_names()
+    except ImportError as error:
+        return "skipped", f"timm, which carries ImageNet's class list, cannot be imported ({error})"
+    seen, unseen = (find_leaks(side, names) for side in sets)
+    backbone = f" (default backbone: {m.backbone})" if m.backbone else ""
+    beside = f"; beside them {len(seen)} of {len(sets[0])} seen classes"
+    if not unseen:
+        return "ok", f"none of {len(sets[1])} unseen classes has a class of that name in ImageNet-1k{beside}{backbone}"
+    same = sum(leak.kind == "same" for leak in unseen)
+    text = f"{len(unseen)} of {len(sets[1])} unseen classes have a class of that name in ImageNet-1k, {same} by the very same name"
+    return "note", text + beside + backbone, [f"{x.name}: {x.imagenet} ({x.synset}, {_KINDS[x.kind]})" for x in unseen]
+
+
+_KINDS = {"same": "the same name", "wider": "a wider name", "narrower": "a narrower name"}
+
+
+def _features(m: Material) -> Answer:
+    if m.features is None and m.maps is None:
+        return "skipped", m.why_no_labels or "the dataset brings none"
+    rows, shape = _feature_rows(m)
+    n, width = shape[0], " x ".join(map(str, shape[1:]))
+    kinds = (
+        (rows.broken, "hold a number that is not finite"),
+        (rows.zero, "are all zero"),
+        (rows.constant, "are one value throughout"),
+    )
+    bad = [(found, what) for found, what in kinds if found]
+    twins = rows.groups()
+    # Two photos may be one; a row that stands for images of several classes was written over and over.
+    if m.labels is not None:
+        classes = m.labels
+        bad += [(g, "are the same in several classes") for g in twins if len(g) > 2 and len(set(classes[g].tolist())) > 1]
+    if bad:
+        text = " and ".join(f"{len(found)} of {n} images have features that {what}" for found, what in bad[:4])
+        return "fault", text, [f"{spans(found, 1)}: {what}" for found, what in bad]
+    parts = dict.fromkeys(range(n), "")
+    parts.update({int(i): part for part in PARTS for i in m.locs[part]})
+    across = [g for g in twins if len({parts[i] for i in g} - {""}) > 1]
+    many = [g for g in twins if len(g) > 2 and g not in across]
+    if across or many:
+        text = f"{n} x {width}; {len(across)} groups of images in different sets have the same features"
+        if many:
+            text += f", {len(many)} more groups of three or more within a set"
+        return "note", text, [" = ".join(f"image {i + 1} ({parts[i] or 'no set'})" for i in g) for g in (*across, *many)]
+    return "ok", f"{n} x {width}, all finite, none all zero or one value, none the same in two sets"
+
+
+def _feature_rows(m: Material) -> tuple[FeatureRows, tuple[int, ...]]:
+    """A look at the features, and their shape. Maps and their means are looked at, since models take either."""
+    rows = FeatureRows()
+    if m.maps is None:
+        assert m.features is not None
+        n, width = m.features.shape
+        for index in _blocks(n, width):
+            rows.add(torch.from_numpy(np.array(m.features[index], dtype=np.float32)))
+        return rows, (n, width)
+    n, shape, means = len(m.maps), m.maps.map_shape, FeatureRows()
+    for index in _blocks(n, int(np.prod(shape))):
+        maps = m.maps.maps(index)
+        rows.add(maps, maps.mean(dim=(2, 3)))
+        means.add(m.maps.pooled(index))
+    for kept, found in ((rows.zero, means.zero), (rows.constant, means.constant), (rows.broken, means.broken)):
+        kept[:] = sorted({*kept, *found} - ({*rows.zero} if kept is rows.constant else set()))
+    return rows, (n, *shape)
+
+
+def _blocks(n: int, width: int) -> Iterator[NDArray[np.int64]]:
+    step = max(1, (32 << 20) // (4 * width))
+    return (np.arange(start, min(start + step, n)) for start in range(0, n, step))
+
+
+CHECKS: dict[str, Callable[[Material], Answer]] = {
+    "read": _read,
+    "counts": _counts,
+    "split version": _version,
+    "locs": _locs,
+    "overlap": _overlap,
+    "train_loc and val_loc": _tuning,
+    "labels": _labels,
+    "seen and unseen": _sides,
+    "class names": _class_names,
+    "attribute scale": _scale,
+    "ImageNet classes": _imagenet,
+    "features": _features,
+}
+"""The checks that open no image, in the order of the table."""

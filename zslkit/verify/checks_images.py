@@ -1,0 +1,108 @@
+"""The checks that open every image: does it open, and is it there twice, to the byte or to the eye?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from zslkit.dataset import Index
+from zslkit.errors import DataError
+from zslkit.utils.files import cache_root
+from zslkit.utils.progress import Reporter
+from zslkit.verify.checks import Check
+from zslkit.verify.duplicates import BITS, CONTRAST, NEAR_BITS, NEAR_CORRELATION, Scan, identical, near, scan
+from zslkit.verify.material import Material
+
+OPEN, DEPTH, FLAT, SAME, NEAR = "images open", "bits of images", "contrast", "identical images", "near-duplicates"
+LISTED = 1000
+"""Near-duplicates that are named, the nearest; there may be as many as half the square of the images."""
+
+
+def image_checks(m: Material, reporter: Reporter, wanted: bool) -> Iterator[Check]:
+    if m.found_faults.get("photos"):
+        yield Check("photos", "fault", m.found_faults["photos"])
+    for note in m.notes:
+        yield Check("photos", "note", note)
+    if m.strays:
+        yield Check("photos", "note", f"{len(m.strays)} image files on disk are in no list", m.strays)
+    if m.images is None or not wanted:
+        why = m.why_no_images if m.images is None else "images were not to be opened"
+        yield from (Check(name, "skipped", why) for name in (OPEN, SAME, NEAR))
+        return
+    signature = getattr(m.images, "stat_signature", None)
+    try:
+        keep = None if signature is None else cache_root() / "scans" / f"{signature()}.npz"
+    except DataError:  # an image is missing: told below, by name
+        keep = None
+    seen = scan(m.images, reporter, keep)
+    if seen.faults:
+        yield Check(OPEN, "fault", f"{len(seen.faults)} of {len(m.images)} do not open", tuple(seen.faults.values()))
+    else:
+        yield Check(OPEN, "ok", f"all {len(m.images)}")
+    if seen.scaled:
+        items = tuple(f"{_where(m, i)}: {how}" for i, how in seen.scaled.items())
+        yield Check(DEPTH, "note", f"{len(seen.scaled)} of {len(m.images)} have more than 8 bits a channel and are scaled", items)
+    if seen.flat:
+        text = (
+            f"{len(seen.flat)} of {len(m.images)} show nothing: less than {CONTRAST} of 256 levels between their darkest and lightest pixel"
+        )
+        yield Check(FLAT, "note", text, tuple(_where(m, i) for i in seen.flat))
+    if len(seen.faults) == len(m.images):
+        yield from (Check(name, "skipped", "no image opens") for name in (SAME, NEAR))
+        return
+    yield _same(m, seen)
+    yield _alike(m, seen, reporter)
+
+
+def _same(m: Material, seen: Scan) -> Check:
+    groups = identical(seen.digests)
+    if not groups:
+        return Check(SAME, "ok", "no two images have the same bytes (sha256)")
+    across: list[list[int]] = []
+    torn: list[list[int]] = []
+    rest: list[list[int]] = []
+    for group in groups:
+        sets = {m.parts[i] for i in group} - {""}
+        classes = set() if m.image_labels is None else {int(m.image_labels[i]) for i in group}
+        (across if len(sets) > 1 else torn if len(classes) > 1 else rest).append(group)
+    items = [" = ".join(_where(m, i) for i in group) for group in (*across, *torn, *rest)]
+    text = f"{len(groups)} groups of images with the same bytes: {len(across)} across sets, {len(torn)} more under two classes"
+    return Check(SAME, "fault" if across else "note", text, tuple(items))
+
+
+def _alike(m: Material, seen: Scan, reporter: Reporter) -> Check:
+    content, part = _numbered(seen.digests), _numbered(m.parts)
+    unseen = np.array(["unseen" in name for name in m.parts])
+    none = np.array([not name for name in m.parts])
+    count = torn = sides = total = 0
+    nearest = np.zeros((0, 3), dtype=np.int64)
+    with reporter.phase("compare all pairs"):
+        for a, b, bits in near(seen.thumbnails, list(seen.faults)):
+            other = content[a] != content[b]
+            total += int(other.sum())
+            apart = other & (part[a] != part[b]) & ~none[a] & ~none[b]
+            a, b, bits = a[apart], b[apart], bits[apart]
+            count += len(a)
+            sides += int((unseen[a] | unseen[b]).sum())
+            torn += 0 if m.image_labels is None else int((m.image_labels[a] != m.image_labels[b]).sum())
+            nearest = np.concatenate([nearest, np.stack([bits, a, b], axis=1)])
+            nearest = nearest[np.lexsort(nearest.T[::-1])[:LISTED]]
+    rule = f"dHash distance <= {NEAR_BITS} of {BITS} bits and thumbnails that correlate by {NEAR_CORRELATION:g} or more"
+    within = f"; {total - count} more within a set"
+    if not count:
+        return Check(NEAR, "ok", f"none across sets ({rule}){within}")
+    items = tuple(f"{_where(m, i)} ~ {_where(m, j)}, {bits} of {BITS} bits" for bits, i, j in nearest.tolist())
+    text = f"{count} pairs across sets, {sides} of them seen/unseen, {torn} under two classes ({rule}){within}"
+    return Check(NEAR, "note", text + (f"; the nearest {LISTED} are listed" if count > LISTED else ""), items)
+
+
+def _numbered(values: Sequence[str | None]) -> Index:
+    """Equal values have equal numbers."""
+    number: dict[str | None, int] = {}
+    return np.array([number.setdefault(value, len(number)) for value in values], dtype=np.int64)
+
+
+def _where(m: Material, i: int) -> str:
+    assert m.images is not None
+    return f"{m.images.key(i)} ({m.parts[i] or 'no set'})"
