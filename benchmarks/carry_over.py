@@ -39,7 +39,7 @@ def once(name: str, epochs: int, seed: int) -> tuple[float, float]:
     choices = {"settings": [*settings, f"train.epochs={epochs}"], "config": None, "preset": None, "overrides": None}
     job = api._job(name, "digits", seed, "data", "cpu", Silent(), choices)
     with tempfile.TemporaryDirectory() as folder:
-        shop = job.workshop(Path(folder), lambda **line: None)
+        shop = job.context(Path(folder), lambda **line: None)
         history = selection._train(shop, shop.folds[0], job.plan.config, "fold").history
     best = max(history, key=lambda row: row["H"])
     train: Any = job.plan.config.train  # type: ignore[attr-defined]

@@ -51,7 +51,7 @@ class Found:
 
     held: dict[str, float]
     difference: float
-    told_apart: float
+    distinguish: float
 
 
 def coverage(shape: Shape, datasets: int, resamples: int, seed: int = 0) -> Found:
@@ -68,8 +68,8 @@ def coverage(shape: Shape, datasets: int, resamples: int, seed: int = 0) -> Foun
         pairs = [paired_difference(drawn, [run], [n + run]) for run in range(n)]
         held += [np.mean([p.interval.low <= 0 <= p.interval.high for p in pairs]), np.mean([p.p < ALPHA for p in pairs])]
         counts.append([n, *(n * share for share in held)])
-    *figures, difference, told_apart = (100 * np.sum(counts, axis=0)[1:] / datasets).tolist()
-    return Found(dict(zip(SAMPLED, figures, strict=True)), difference, told_apart)
+    *figures, difference, distinguish = (100 * np.sum(counts, axis=0)[1:] / datasets).tolist()
+    return Found(dict(zip(SAMPLED, figures, strict=True)), difference, distinguish)
 
 
 def _chances(rng: np.random.Generator, mean: float, classes: int) -> np.ndarray:

@@ -231,7 +231,7 @@ def report(size: dict[str, int], folder: Path) -> Work:
     """Run folders listed, compared with intervals and tests of all pairs, and written in every form there is."""
     from zslkit.report import export, tables
     from zslkit.report.comparison import compare, key_of
-    from zslkit.report.significance import judged
+    from zslkit.report.significance import with_significance
     from zslkit.runs.folders import find_runs
 
     for k in range(size["runs"]):
@@ -246,7 +246,7 @@ def report(size: dict[str, int], folder: Path) -> Work:
 
     def once() -> None:
         runs = find_runs(folder)
-        blocks = judged(compare([r.record for r in runs], folders={key_of(r.record): str(r.folder) for r in runs}))
+        blocks = with_significance(compare([r.record for r in runs], folders={key_of(r.record): str(r.folder) for r in runs}))
         for form in forms.values():
             form(blocks)
 

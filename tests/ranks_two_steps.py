@@ -77,13 +77,13 @@ def runs_out(model: Everything, where: str) -> None:
         raise torch.cuda.OutOfMemoryError("no room")
 
     def hook(module: nn.Module, given: tuple[Tensor], made: Tensor) -> None:
-        if len(made) > room and (where == "never" or not Elsewhere.now):
+        if len(made) > room and (where == "never" or not ExternalWeights.now):
             made.register_hook(full) if where == "backward" else full()
 
     module.register_forward_hook(hook)
 
 
-class Elsewhere(torch.autograd.graph.saved_tensors_hooks):
+class ExternalWeights(torch.autograd.graph.saved_tensors_hooks):
     """torch's save_on_cpu as a GPU has it: what is kept for the backward pass is a copy."""
 
     now = False
@@ -92,12 +92,12 @@ class Elsewhere(torch.autograd.graph.saved_tensors_hooks):
         super().__init__(lambda tensor: tensor.detach().clone(), lambda tensor: tensor.clone())
 
     def __enter__(self) -> None:
-        Elsewhere.now = True
+        ExternalWeights.now = True
         super().__enter__()
 
     def __exit__(self, *given: Any) -> None:
         super().__exit__(*given)
-        Elsewhere.now = False
+        ExternalWeights.now = False
 
 
 class Rows:
@@ -132,7 +132,7 @@ def take(out: Path, where: str) -> None:
     kind = Mean if where == "parts" else Everything
     model = kind(GradientConfig(train=train), task).double()
     if not distributed.first() and where != "fits":
-        torch.autograd.graph.save_on_cpu = Elsewhere  # type: ignore[misc, assignment]
+        torch.autograd.graph.save_on_cpu = ExternalWeights  # type: ignore[misc, assignment]
         runs_out(model, where)
     gradients: dict[str, Tensor] = {}
     lines: list[dict[str, Any]] = []

@@ -16,7 +16,7 @@ from zslkit.evaluation.gzsl import best_gamma, evaluate
 from zslkit.report import export, tables
 from zslkit.report.as_papers_do import with_rows_picked_on_test
 from zslkit.report.comparison import Block, compare, key_of
-from zslkit.report.significance import judged
+from zslkit.report.significance import with_significance
 from zslkit.runs.folders import SCORES, load_run
 
 PICKED = {"best_epoch": 3, "every": 1, "T1": 91.5, "U": 81.5, "S": 82.5, "H": 82.0, "H_gamma_on_test": 77.0}
@@ -24,7 +24,7 @@ PICKED = {"best_epoch": 3, "every": 1, "T1": 91.5, "U": 81.5, "S": 82.5, "H": 82
 
 def block_of(folders: list[Path], asked: bool = True) -> Block:
     runs = [load_run(folder) for folder in folders]
-    (block,) = judged(compare([run.record for run in runs], folders={key_of(run.record): str(run.folder) for run in runs}))
+    (block,) = with_significance(compare([run.record for run in runs], folders={key_of(run.record): str(run.folder) for run in runs}))
     return with_rows_picked_on_test([block])[0] if asked else block
 
 

@@ -25,7 +25,7 @@ from zslkit.runs.folders import find_runs, load_run
 from zslkit.training.inputs import Inputs
 from zslkit.training.loop import Loop
 from zslkit.training.plan import MODELS
-from zslkit.training.selection import Picks
+from zslkit.training.selection import Selection
 from zslkit.utils.progress import Silent
 
 SMALL: dict[str, Any] = {"features": {"backbone": "test_resnet", "weights": "random"}}
@@ -174,7 +174,7 @@ def test_validation_picks_and_says_so(tmp_path: Path) -> None:
 
 def test_the_figures_without_calibration_know_no_gamma(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "zslkit.training.selection.pick", lambda shop: Picks(shop.plan.config, -1e6)
+        "zslkit.training.selection.pick", lambda shop: Selection(shop.plan.config, -1e6)
     )  # no image is answered with an unseen class
     result = run(tmp_path, "eszsl", settings=["protocol.calibration=validation", "protocol.tune=false"])
     record, sets = result.record, load_run(result.folder).scores().sets()
@@ -192,7 +192,7 @@ def test_weights_made_from_trainval_are_made_anew_for_each_fold(tmp_path: Path, 
     monkeypatch.setattr("zslkit.runs.api.prepare", prepared)
     monkeypatch.setattr("zslkit.runs.execute.prepare", prepared)
     settings = [f"features.weights={weights}", "protocol.folds=2", "protocol.calibration=validation"]
-    folds = api.workshop(tmp_path, "eszsl", "digits", settings=settings, device="cpu").folds
+    folds = api.context(tmp_path, "eszsl", "digits", settings=settings, device="cpu").folds
     held_out = [set(fold.data.labels[fold.data.split.test_unseen].tolist()) for fold in folds]
     assert not held_out[0] & held_out[1]
     own = [fold.inputs.fingerprint == fold.data.title for fold in folds]

@@ -17,13 +17,13 @@ from torch import Tensor
 
 from zslkit.cli import app
 from zslkit.errors import UserError
-from zslkit.evaluation.metrics import duel
+from zslkit.evaluation.metrics import seen_unseen_margin
 from zslkit.explain.explanation import Localisation, cropped, explain, localisation
 from zslkit.explain.heatmaps import upsampled
 from zslkit.features.backbones import Transform
 from zslkit.model import AttentionMaps, Model, ModelConfig, Task, Trainer, TrainingView
 from zslkit.runs import api
-from zslkit.runs.load import Trained, reopen
+from zslkit.runs.load import LoadedRun, load_with_dataset
 from zslkit.training.fit import score
 
 A, H, W = 54, 3, 7
@@ -66,15 +66,15 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path
 
 
 @pytest.fixture(scope="module")
-def dedn(folders: dict[str, Path]) -> Trained:
-    return reopen(folders["dedn"])
+def dedn(folders: dict[str, Path]) -> LoadedRun:
+    return load_with_dataset(folders["dedn"])
 
 
 @pytest.fixture(scope="module")
-def toy(dedn: Trained) -> Callable[..., Trained]:
+def toy(dedn: LoadedRun) -> Callable[..., LoadedRun]:
     """toy(parts, s): the run with a model whose maps and attribute scores are known."""
 
-    def make(parts: dict[str, AttentionMaps], s: Tensor | None = None) -> Trained:
+    def make(parts: dict[str, AttentionMaps], s: Tensor | None = None) -> LoadedRun:
         return replace(dedn, model=Toy(dedn.model.task, parts, torch.zeros(A) if s is None else s).eval())
 
     return make
@@ -88,11 +88,11 @@ def maps_at(columns: tuple[int, int, int]) -> Tensor:
     return maps
 
 
-def some(trained: Trained, count: int = 2) -> Tensor:
+def some(trained: LoadedRun, count: int = 2) -> Tensor:
     return trained.inputs.source.batch(trained.some_test_images(count))
 
 
-def test_a_contribution_is_what_the_class_has_times_what_was_found(toy: Callable[..., Trained]) -> None:
+def test_a_contribution_is_what_the_class_has_times_what_was_found(toy: Callable[..., LoadedRun]) -> None:
     s = torch.linspace(-1, 1, A)
     made = toy({"one": AttentionMaps(torch.zeros(A, H, W), s), "two": AttentionMaps(torch.zeros(A, H, W))}, s)
     (found, *_) = explain(made, some(made))
@@ -104,7 +104,7 @@ def test_a_contribution_is_what_the_class_has_times_what_was_found(toy: Callable
     assert list(found.attributes) == np.argsort(-contributions, kind="stable")[:5].tolist()
 
 
-def test_the_attributes_that_gave_most_over_all_parts_are_shown(toy: Callable[..., Trained]) -> None:
+def test_the_attributes_that_gave_most_over_all_parts_are_shown(toy: Callable[..., LoadedRun]) -> None:
     one, two = torch.zeros(A), torch.zeros(A)
     one[[0, 18, 36]] = torch.tensor([10.0, 9.0, 8.0])  # the three zeros
     two[[0, 18, 36]] = torch.tensor([-4.0, 0.0, 0.0])
@@ -116,14 +116,14 @@ def test_the_attributes_that_gave_most_over_all_parts_are_shown(toy: Callable[..
     assert named.attributes == (37, 18)
 
 
-def test_without_scores_those_are_shown_that_the_class_has(toy: Callable[..., Trained]) -> None:
+def test_without_scores_those_are_shown_that_the_class_has(toy: Callable[..., LoadedRun]) -> None:
     made = toy({"only": AttentionMaps(torch.zeros(A, H, W))})
     (found, *_) = explain(made, some(made), top=4)
     k = made.dataset.classes.index(found.predicted)
     assert all(made.dataset.semantics.attributes[k, c] for c in found.attributes) and len(found.attributes) == 4
 
 
-def test_channels_are_named_strongest_first(toy: Callable[..., Trained]) -> None:
+def test_channels_are_named_strongest_first(toy: Callable[..., LoadedRun]) -> None:
     channels = torch.zeros(A, 9)
     channels[:, [4, 7, 1, 0, 8, 2]] = torch.tensor([6.0, 5.0, 4.0, 3.0, 2.0, 1.0])
     (found, *_) = explain(made := toy({"p": AttentionMaps(torch.zeros(A, H, W), None, channels)}), some(made))
@@ -132,30 +132,30 @@ def test_channels_are_named_strongest_first(toy: Callable[..., Trained]) -> None
 
 
 @pytest.mark.parametrize("gamma", [0.0, 2.5])
-def test_the_predicted_class_is_the_evaluator_s(dedn: Trained, gamma: float) -> None:
+def test_the_predicted_class_is_the_evaluator_s(dedn: LoadedRun, gamma: float) -> None:
     record = dedn.run.record
     protocol = record.protocol.model_copy(update={"gamma": gamma})
     calibrated = replace(dedn, run=replace(dedn.run, record=record.model_copy(update={"protocol": protocol})))
     index = dedn.some_test_images(40)
     found = explain(calibrated, dedn.inputs.source.batch(index))
-    answers = duel(score(dedn.model, dedn.inputs.source, index, dedn.device), dedn.dataset.seen).answers(gamma)
+    answers = seen_unseen_margin(score(dedn.model, dedn.inputs.source, index, dedn.device), dedn.dataset.seen).answers(gamma)
     assert [e.predicted for e in found] == [dedn.dataset.classes[k] for k in answers]
     assert all((np.diff(e.scores) <= 0).all() and sorted(e.classes) == list(dedn.dataset.classes) for e in found)
 
 
-def test_looking_in_the_right_third_is_right_and_elsewhere_wrong(toy: Callable[..., Trained]) -> None:
+def test_looking_in_the_right_third_is_right_and_elsewhere_wrong(toy: Callable[..., LoadedRun]) -> None:
     parts = {"right": AttentionMaps(maps_at(PEAKS)), "wrong": AttentionMaps(maps_at((PEAKS[1], PEAKS[2], PEAKS[0])))}
     found = localisation(toy(parts))
     assert (found["right"].right, found["wrong"].right) == (1.0, 0.0)
     assert {f.cases for f in found.values()} == {CASES}
 
 
-def test_a_map_without_a_strongest_cell_is_as_good_as_chance(toy: Callable[..., Trained]) -> None:
+def test_a_map_without_a_strongest_cell_is_as_good_as_chance(toy: Callable[..., LoadedRun]) -> None:
     found = localisation(toy({"flat": AttentionMaps(torch.ones(A, H, W))}))["flat"]
     assert found.right == pytest.approx(found.chance)
 
 
-def test_chance_is_the_share_of_cells_in_the_box(toy: Callable[..., Trained]) -> None:
+def test_chance_is_the_share_of_cells_in_the_box(toy: Callable[..., LoadedRun]) -> None:
     made = toy({"p": AttentionMaps(maps_at(PEAKS))})
     # of 7 columns of cells, 2, 3 and 2 have their centres in the thirds
     for column, share in ((0, 2 / 7), (18, 3 / 7), (36, 2 / 7)):
@@ -173,7 +173,7 @@ def test_a_place_moves_with_the_crop_of_the_backbone() -> None:
     assert np.allclose(cropped(boxes, (400, 200), transform), expected)
 
 
-def test_places_of_digits_hold_their_ink(dedn: Trained) -> None:
+def test_places_of_digits_hold_their_ink(dedn: LoadedRun) -> None:
     images, places = dedn.dataset.images, dedn.dataset.places
     assert images is not None and sorted(places) == list(range(A))
     pixels = np.asarray(images.open(0), dtype=float).mean(axis=2)
@@ -182,7 +182,7 @@ def test_places_of_digits_hold_their_ink(dedn: Trained) -> None:
         assert (y0, y1) == (0, 1) and pixels[:, round(x0 * 112) : round(x1 * 112)].max() > 120
 
 
-def test_a_dataset_without_places_and_a_model_without_attention_say_what_is_missing(dedn: Trained, toy: Callable[..., Trained]) -> None:
+def test_a_dataset_without_places_and_a_model_without_attention_say_what_is_missing(dedn: LoadedRun, toy: Callable[..., LoadedRun]) -> None:
     with pytest.raises(UserError, match=r"digits does not say where its attributes are.*Dataset\.places"):
         localisation(replace(dedn, dataset=replace(dedn.dataset, places={})))
     with pytest.raises(UserError, match=r"The model dedn offers no attention.*zslkit\.model\.Model\.attention"):
@@ -190,7 +190,7 @@ def test_a_dataset_without_places_and_a_model_without_attention_say_what_is_miss
 
 
 @pytest.mark.parametrize("maps", [torch.zeros(A - 1, H, W), torch.full((A, H, W), torch.nan)])
-def test_maps_that_break_the_contract_are_told(toy: Callable[..., Trained], maps: Tensor) -> None:
+def test_maps_that_break_the_contract_are_told(toy: Callable[..., LoadedRun], maps: Tensor) -> None:
     with pytest.raises(UserError, match=r"dedn: the maps of 'p' .* must be as zslkit\.model\.AttentionMaps says"):
         explain(made := toy({"p": AttentionMaps(maps)}), some(made))
 
@@ -203,7 +203,7 @@ def test_a_map_is_stretched_over_the_photo_between_the_centres_of_its_cells() ->
 
 
 @pytest.fixture
-def photo(dedn: Trained, tmp_path: Path) -> Path:
+def photo(dedn: LoadedRun, tmp_path: Path) -> Path:
     assert dedn.dataset.images is not None
     dedn.dataset.images.open(1234).save(tmp_path / "photo.png")
     return tmp_path / "photo.png"

@@ -20,8 +20,8 @@ from zslkit.explain.prediction import Prediction, images_of, predict
 from zslkit.runs import api, load_portable
 from zslkit.runs.class_info import FILE, read
 from zslkit.runs.folders import load_run
-from zslkit.runs.load import reopen
-from zslkit.runs.load_portable import open_portable
+from zslkit.runs.load import load_with_dataset
+from zslkit.runs.load_portable import load_without_dataset
 from zslkit.runs.scores import put
 
 BRIEF = ("features.weights=random", "features.size=32", "protocol.watch_test=0")
@@ -64,7 +64,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[P
         card, made = dataset(home), {}
         for name, settings in MODELS.items():
             folder = api.run(name, str(card), settings=settings, device="cpu", out=out).folder
-            made[name] = (folder, list(predict(reopen(folder), images_of([photos(out.parent / "photos")]), top=6)))
+            made[name] = (folder, list(predict(load_with_dataset(folder), images_of([photos(out.parent / "photos")]), top=6)))
         shutil.rmtree(home)
         yield made
 
@@ -80,8 +80,8 @@ def photos(home: Path) -> Path:
 def test_without_its_dataset_a_run_answers_as_with_it(runs: dict[str, Any], tmp_path: Path, name: str) -> None:
     folder, before = runs[name]
     with pytest.raises(UserError):
-        reopen(folder)
-    now = list(predict(open_portable(folder), images_of([photos(tmp_path / "photos")]), top=6))
+        load_with_dataset(folder)
+    now = list(predict(load_without_dataset(folder), images_of([photos(tmp_path / "photos")]), top=6))
     assert [[a.name for a in one.answers] for one in now] == [[a.name for a in one.answers] for one in before]
     for one, former in zip(now, before, strict=True):
         assert [a.score for a in one.answers] == pytest.approx([a.score for a in former.answers], rel=1e-5)
@@ -105,31 +105,31 @@ def copied(runs: dict[str, Any], tmp_path: Path) -> Path:
 def test_an_older_run_says_that_it_needs_the_dataset_and_why(copied: Path) -> None:
     (copied / FILE).unlink()
     with pytest.raises(UserError, match=rf"images of mine are needed to open {copied}, since it holds no {FILE}.*older zslkit"):
-        open_portable(copied)
+        load_without_dataset(copied)
 
 
 def test_an_older_run_whose_dataset_is_there_is_opened_by_it(tmp_path: Path) -> None:
     card = dataset(tmp_path / "mine")
     folder = api.run("eszsl", str(card), settings=BRIEF, device="cpu", out=tmp_path / "runs").folder
     (folder / FILE).unlink()
-    assert open_portable(folder).model.task.classes == tuple(f"c{k}" for k in range(6))
+    assert load_without_dataset(folder).model.task.classes == tuple(f"c{k}" for k in range(6))
 
 
 def test_a_backbone_that_was_trained_on_the_dataset_asks_for_it(tmp_path: Path) -> None:
     card = dataset(tmp_path / "mine")
     settings = ("features.weights=trainval", "features.pretrain_epochs=1", "features.size=32")
     folder = api.run("eszsl", str(card), settings=settings, device="cpu", out=tmp_path / "runs").folder
-    assert open_portable(folder).run.folder == folder
+    assert load_without_dataset(folder).run.folder == folder
     shutil.rmtree(tmp_path / "mine")
     with pytest.raises(UserError, match=r"images of mine are needed .* since its backbone was trained on them"):
-        open_portable(folder)
+        load_without_dataset(folder)
 
 
 def test_a_backbone_with_other_weights_is_refused(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     there = load_portable.load_backbone
     monkeypatch.setattr(load_portable, "load_backbone", lambda config: there(config.model_copy(update={"backbone": "test_vit"})))
     with pytest.raises(DataError, match=r"are not those that .* was made with"):
-        open_portable(copied)
+        load_without_dataset(copied)
 
 
 def rewritten(path: Path, **changes: Any) -> None:

@@ -17,10 +17,10 @@ from PIL import Image
 
 from zslkit.cli.app import main
 from zslkit.errors import DataError, UserError
-from zslkit.explain.prediction import Found, images_of, predict
-from zslkit.features.preprocess import Sight
+from zslkit.explain.prediction import FoundPhotos, images_of, predict
+from zslkit.features.preprocess import Preprocessor
 from zslkit.runs import api
-from zslkit.runs.load import Trained, reopen
+from zslkit.runs.load import LoadedRun, load_with_dataset
 
 BRIEF = ("features.weights=random", "protocol.watch_test=0")
 MODELS = {
@@ -43,7 +43,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path
 @pytest.fixture(scope="module")
 def photos(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """21 images of each test set as PNG, in two folders."""
-    data, home = reopen(folders["eszsl"]).dataset, tmp_path_factory.mktemp("photos")
+    data, home = load_with_dataset(folders["eszsl"]).dataset, tmp_path_factory.mktemp("photos")
     for name, index in (("a", data.split.test_seen), ("b", data.split.test_unseen)):
         (home / name).mkdir()
         for k in range(21):
@@ -53,7 +53,7 @@ def photos(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.mark.parametrize("name", MODELS)
 def test_photos_of_the_test_sets_get_the_scores_that_the_run_kept(folders: dict[str, Path], photos: Path, name: str) -> None:
-    trained = reopen(folders[name])
+    trained = load_with_dataset(folders[name])
     data, kept = trained.dataset, trained.run.scores()
     found = list(predict(trained, images_of([photos]), top=len(data.classes)))
     stored = np.concatenate([kept.test_seen_scores[:21], kept.test_unseen_scores[:21]]) + trained.gamma * ~data.seen
@@ -70,9 +70,9 @@ def test_photos_of_the_test_sets_get_the_scores_that_the_run_kept(folders: dict[
 def test_attributes_that_spoke_for_a_class_are_its_own_times_what_the_model_found(
     folders: dict[str, Path], photos: Path, name: str
 ) -> None:
-    trained = reopen(folders[name])
+    trained = load_with_dataset(folders[name])
     image = photos / "b" / "03.png"
-    (one,) = predict(trained, [Found(image, named=True)], attributes=4)
+    (one,) = predict(trained, [FoundPhotos(image, named=True)], attributes=4)
     with torch.inference_mode():
         s = trained.model.evidence(trained.inputs_of([image]))[0].double().numpy()
     names = trained.dataset.semantics.names
@@ -86,12 +86,12 @@ def test_attributes_that_spoke_for_a_class_are_its_own_times_what_the_model_foun
 
 
 def test_a_model_without_attribute_scores_names_none(folders: dict[str, Path], photos: Path) -> None:
-    (one,) = predict(reopen(folders["ridge"]), [Found(photos / "a" / "00.png", named=True)])
+    (one,) = predict(load_with_dataset(folders["ridge"]), [FoundPhotos(photos / "a" / "00.png", named=True)])
     assert [a.attributes for a in one.answers] == [()] * 5
 
 
 def test_only_the_classes_in_question_are_answered_and_share_the_whole(folders: dict[str, Path], photos: Path) -> None:
-    trained = reopen(folders["dedn"])
+    trained = load_with_dataset(folders["dedn"])
     for among, seen in (("seen", True), ("unseen", False)):
         for one in predict(trained, images_of([photos / "a"]), top=200, among=among):
             assert {a.seen for a in one.answers} == {seen}
@@ -109,13 +109,13 @@ SHAPES: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.fixture(scope="module")
-def sized(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def sized(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> LoadedRun:
     """A run whose backbone brings images to one size."""
     settings = (*BRIEF, "features.size=32")
-    return reopen(api.run("eszsl", "digits", settings=settings, device="cpu", out=tmp_path_factory.mktemp("sized")).folder)
+    return load_with_dataset(api.run("eszsl", "digits", settings=settings, device="cpu", out=tmp_path_factory.mktemp("sized")).folder)
 
 
-def test_photos_of_any_size_and_mode_are_answered(sized: Trained, tmp_path: Path) -> None:
+def test_photos_of_any_size_and_mode_are_answered(sized: LoadedRun, tmp_path: Path) -> None:
     for name, save in SHAPES.items():
         save(tmp_path / name)
     found = list(predict(sized, images_of([tmp_path])))
@@ -123,7 +123,7 @@ def test_photos_of_any_size_and_mode_are_answered(sized: Trained, tmp_path: Path
     assert all(len(p.answers) == 5 and not p.fault for p in found)
 
 
-def test_a_spoilt_image_in_a_folder_is_left_out_and_one_that_is_named_is_an_error(sized: Trained, tmp_path: Path) -> None:
+def test_a_spoilt_image_in_a_folder_is_left_out_and_one_that_is_named_is_an_error(sized: LoadedRun, tmp_path: Path) -> None:
     Image.new("RGB", (32, 32)).save(tmp_path / "fine.png")
     (tmp_path / "spoilt.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
     fine, spoilt = predict(sized, images_of([tmp_path]))
@@ -150,17 +150,17 @@ def test_places_are_files_and_folders_each_image_once(tmp_path: Path) -> None:
         images_of([tmp_path / "empty"])
 
 
-def test_no_more_than_a_batch_is_held_at_once(sized: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_than_a_batch_is_held_at_once(sized: LoadedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "one.png")
     opened: list[Path] = []
-    monkeypatch.setattr(Sight, "photo", lambda self, path: opened.append(path) or np.zeros((32, 32, 3), np.uint8))
-    for k, _ in enumerate(predict(sized, [Found(tmp_path / "one.png", named=True)] * 80)):
+    monkeypatch.setattr(Preprocessor, "photo", lambda self, path: opened.append(path) or np.zeros((32, 32, 3), np.uint8))
+    for k, _ in enumerate(predict(sized, [FoundPhotos(tmp_path / "one.png", named=True)] * 80)):
         assert len(opened) <= (k // 16 + 1) * 16
 
 
 @pytest.mark.parametrize("form", ["table", "csv", "json", "jsonl"])
 def test_every_form_tells_the_same(folders: dict[str, Path], photos: Path, tmp_path: Path, form: str) -> None:
-    wanted = [p.answers[0] for p in predict(reopen(folders["eszsl"]), images_of([photos / "b"]))]
+    wanted = [p.answers[0] for p in predict(load_with_dataset(folders["eszsl"]), images_of([photos / "b"]))]
     file = tmp_path / "out"
     assert main(["predict", str(folders["eszsl"]), str(photos / "b"), "--format", form, "--output", str(file), "--top", "2"]) == 0
     text = file.read_text()

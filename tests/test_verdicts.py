@@ -14,7 +14,7 @@ from zslkit.evaluation.outcomes import outcomes, together
 from zslkit.evaluation.sets import checked_sets
 from zslkit.evaluation.significance import mcnemar
 from zslkit.report.comparison import Block, compare, key_of
-from zslkit.report.significance import judged
+from zslkit.report.significance import with_significance
 from zslkit.runs.folders import SCORES, load_run
 from zslkit.runs.scores import Scores
 
@@ -22,7 +22,7 @@ from zslkit.runs.scores import Scores
 def block_of(folders: Sequence[Path], known: bool = True) -> Block:
     records = [load_run(folder).record for folder in folders]
     places = {key_of(record): str(folder) for record, folder in zip(records, folders, strict=True)} if known else {}
-    (block,) = judged(compare(records, folders=places))
+    (block,) = with_significance(compare(records, folders=places))
     return block
 
 

@@ -51,7 +51,7 @@ def convert(
         out=out,
         device=device,
         reporter=reporter_for(),
-        trained=api.Elsewhere(fill, f"{checkpoint.name}, {digest}", digest),
+        trained=api.ExternalWeights(fill, f"{checkpoint.name}, {digest}", digest),
     )
     print_run(result.record, result.folder, result.reused)
 

@@ -17,7 +17,7 @@ SHOWN = {"cexp": "cExp", "fexp": "fExp"}
 """The experts as people write them."""
 
 
-class AttributeScores(NamedTuple):
+class ExpertScores(NamedTuple):
     """An expert's attribute scores from the regions and from the channels, each (B, A); None for a branch left out."""
 
     region: Tensor | None
@@ -71,11 +71,11 @@ class Experts(nn.Module):
             stacked.append(Queries(*(torch.cat(parts).index_select(0, self.restore) for parts in rows)))
         return Queries(*(torch.cat(parts) for parts in zip(*stacked, strict=True)))
 
-    def forward(self, F: Tensor) -> dict[Expert, AttributeScores]:
+    def forward(self, F: Tensor) -> dict[Expert, ExpertScores]:
         """Attribute scores of each expert for maps F (B, D, R)."""
         region = region_attention(F, *self.queries("region"))[0] if "region" in self.branches else None
         channel = channel_attention(F, *self.queries("channel")) if "channel" in self.branches else None
-        return {expert: AttributeScores(r, c) for expert, r, c in zip(self.experts, self._each(region), self._each(channel), strict=True)}
+        return {expert: ExpertScores(r, c) for expert, r, c in zip(self.experts, self._each(region), self._each(channel), strict=True)}
 
     def attention(self, F: Tensor, c_mix: float) -> dict[str, AttentionMaps]:
         """Region attention (B, A, R), mixed attribute scores and channel attention (B, A, D) of each expert, everything kept.
@@ -87,7 +87,7 @@ class Experts(nn.Module):
         region, maps = region_attention(F, *self.queries("region"))
         channel, weights = channel_attention_plain(F, *self.queries("channel")) if "channel" in self.branches else (None, None)
         parts = zip(self.experts, maps.chunk(len(self.experts), dim=1), *map(self._each, (region, channel, weights)), strict=True)
-        return {SHOWN[expert]: AttentionMaps(m, AttributeScores(r, c).mixed(c_mix), w) for expert, m, r, c, w in parts}
+        return {SHOWN[expert]: AttentionMaps(m, ExpertScores(r, c).mixed(c_mix), w) for expert, m, r, c, w in parts}
 
     def _each(self, stacked: Tensor | None) -> tuple[Tensor | None, ...]:
         """What belongs to each expert of (B, A or 2A, ...)."""

@@ -14,7 +14,7 @@ from zslkit.errors import UserError
 from zslkit.functional import distillation_distance, seen_bias, self_calibration, unit_regions
 from zslkit.model import AttentionMaps, GradientConfig, GradientModel, Task
 from zslkit_dedn.attention import Branch
-from zslkit_dedn.experts import AttributeScores, Expert, Experts
+from zslkit_dedn.experts import Expert, Experts, ExpertScores
 from zslkit_dedn.groups import CHOICES, choose, read_clusters
 from zslkit_dedn.losses import margin_aware_loss
 
@@ -107,7 +107,7 @@ class DEDN(GradientModel):
             )
         return torch.from_numpy(task.word_vectors).float()
 
-    def attribute_scores(self, x: Tensor) -> dict[Expert, AttributeScores]:
+    def attribute_scores(self, x: Tensor) -> dict[Expert, ExpertScores]:
         """Attribute scores of each expert for inputs (B, D, H, W), or images if the backbone is trained."""
         return self.experts(unit_regions(self.embed(x)))  # type: ignore[no-any-return]
 

@@ -26,7 +26,7 @@ from zslkit.errors import UserError
 from zslkit.model import Task
 from zslkit.report.comparison import compare
 from zslkit.runs import api
-from zslkit.runs.load import reopen
+from zslkit.runs.load import load_with_dataset
 
 open_clip = pytest.importorskip("open_clip", reason="the extra `clip` is not installed")
 
@@ -155,7 +155,7 @@ def test_a_run_opened_again_sees_images_through_the_same_encoder(
     result: api.Result, cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("ZSLKIT_CACHE", str(cache))
-    again = reopen(result.folder)
+    again = load_with_dataset(result.folder)
     index = again.dataset.split.test_unseen[:3]
     paths = []
     for i in index.tolist():

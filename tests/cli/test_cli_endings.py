@@ -18,7 +18,7 @@ import pytest
 
 from zslkit.cli import app, spread
 from zslkit.cli.failure import State, exit_code_of
-from zslkit.cli.worker import BEGUN, Answer, Order, Site
+from zslkit.cli.worker import BEGUN, Order, Site, WorkerReply
 from zslkit.errors import UserError
 from zslkit.registry import rescan
 
@@ -330,13 +330,13 @@ def test_the_guarded_reader_of_hdf5_ends_with_whoever_started_it(tmp_path: Path)
 def test_a_run_that_ends_its_worker_takes_no_other_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[list[int]] = []
 
-    def worker(orders: Sequence[Order], how: spread.Spread, site: Site) -> Iterator[Answer]:
+    def worker(orders: Sequence[Order], how: spread.Spread, site: Site) -> Iterator[WorkerReply]:
         given.append([order.number for order in orders])
         if any(order.number == 1 for order in orders):  # which loses its worker, and the one beside it
             for order in orders[:2]:
                 Path(site.markers[0]).with_name(f"{BEGUN}{order.number}").touch()
             raise spread.Lost("a process ended: EXIT(0)")
-        yield from (Answer(order.number, folder="there") for order in orders)
+        yield from (WorkerReply(order.number, folder="there") for order in orders)
 
     monkeypatch.setattr(spread, "_given_out", worker)
     arguments = [{"device": "cpu", "data_root": tmp_path, "out": tmp_path}] * 4

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from zslkit.utils.progress import EVERY, Plain, Reporter, Rich, Silent, duration, reporter_for
+from zslkit.utils.progress import EVERY, PlainReporter, Reporter, RichReporter, Silent, duration, reporter_for
 
 SHOW_CURSOR = "\x1b[?25h"
 """What a terminal is told when a display ends."""
@@ -29,7 +29,7 @@ class Terminal(io.StringIO):
 
 def test_a_quick_phase_leaves_one_line() -> None:
     stream, clock = io.StringIO(), Clock()
-    with Plain(stream, clock).phase("train", 200) as phase:
+    with PlainReporter(stream, clock).phase("train", 200) as phase:
         for step in range(200):
             clock.now += 0.01
             phase.advance(loss=1.0 / (step + 1))
@@ -38,7 +38,7 @@ def test_a_quick_phase_leaves_one_line() -> None:
 
 def test_a_long_phase_speaks_once_in_a_while_and_says_what_is_left() -> None:
     stream, clock = io.StringIO(), Clock()
-    with Plain(stream, clock).phase("extract", 40) as phase:
+    with PlainReporter(stream, clock).phase("extract", 40) as phase:
         for _ in range(40):
             clock.now += 1
             phase.advance()
@@ -50,26 +50,26 @@ def test_a_long_phase_speaks_once_in_a_while_and_says_what_is_left() -> None:
 
 def test_without_a_total_the_count_stands_alone() -> None:
     stream, clock = io.StringIO(), Clock()
-    with Plain(stream, clock).phase("fit") as phase:
+    with PlainReporter(stream, clock).phase("fit") as phase:
         clock.now = 11
         phase.advance(3)
     assert stream.getvalue() == "fit: 3, 11 s\nfit: 3, 11 s\n"
-    with Plain(stream, clock).phase("closed form"):
+    with PlainReporter(stream, clock).phase("closed form"):
         pass
     assert stream.getvalue().endswith("closed form: done, 0.0 s\n")
 
 
 def test_a_phase_that_fails_says_so() -> None:
     stream = io.StringIO()
-    with pytest.raises(ValueError, match="x"), Plain(stream, Clock()).phase("train", 5) as phase:
+    with pytest.raises(ValueError, match="x"), PlainReporter(stream, Clock()).phase("train", 5) as phase:
         phase.advance()
         raise ValueError("x")
     assert stream.getvalue() == "train: 1/5, stopped after 0.0 s\n"
 
 
 def test_the_stream_decides() -> None:
-    assert isinstance(reporter_for(io.StringIO()), Plain)
-    assert isinstance(reporter_for(Terminal()), Rich)
+    assert isinstance(reporter_for(io.StringIO()), PlainReporter)
+    assert isinstance(reporter_for(Terminal()), RichReporter)
 
 
 def test_without_a_stream_there_is_silence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +89,7 @@ def test_silence(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_bars_may_be_nested_and_leave_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     stream = Terminal()
-    use(Rich(stream))
+    use(RichReporter(stream))
     text = stream.getvalue()
     assert text.index("outer: ") < text.index(SHOW_CURSOR)  # one display from start to end
     assert "outer: " in text and "inner: " in text and "[careful]" in text
@@ -98,7 +98,7 @@ def test_bars_may_be_nested_and_leave_a_line_each(capsys: pytest.CaptureFixture[
 
 def test_bars_end_when_a_phase_fails() -> None:
     stream = Terminal()
-    reporter = Rich(stream)
+    reporter = RichReporter(stream)
     with pytest.raises(KeyboardInterrupt), reporter.phase("train", 3):
         raise KeyboardInterrupt
     assert "train: stopped after" in stream.getvalue()

@@ -21,14 +21,14 @@ import torch
 from zslkit import __version__
 from zslkit.cli import spread, worker
 from zslkit.cli.failure import State
-from zslkit.cli.many import Job, run_all, told
+from zslkit.cli.many import QueuedRun, run_all, told
 from zslkit.cli.spread import Lost, Spread, answers
 from zslkit.cli.trials import check_search, tries_of
-from zslkit.cli.worker import Answer, Order, Site, Wanted, make, unfit
+from zslkit.cli.worker import Order, Site, WorkerOrder, WorkerReply, make, unfit
 from zslkit.errors import UserError
 from zslkit.runs import api
-from zslkit.training.search import Tried
-from zslkit.utils.progress import Plain, Silent
+from zslkit.training.search import TrialResult
+from zslkit.utils.progress import PlainReporter, Silent
 
 TWO = Spread(jobs=2)
 
@@ -49,10 +49,10 @@ def site(tmp_path: Path) -> Site:
 def rounds(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[list[int]]]:
     """rounds(f, g): the first round yields what f makes of the orders, the second what g does. Gives the numbers that each was given."""
 
-    def plan(*steps: Callable[[Sequence[Order]], Iterator[Answer]]) -> list[list[int]]:
+    def plan(*steps: Callable[[Sequence[Order]], Iterator[WorkerReply]]) -> list[list[int]]:
         given: list[list[int]] = []
 
-        def given_out(orders: Sequence[Order], spread: Spread, site: Site) -> Iterator[Answer]:
+        def given_out(orders: Sequence[Order], spread: Spread, site: Site) -> Iterator[WorkerReply]:
             given.append([order.number for order in orders])
             return steps[len(given) - 1](orders)
 
@@ -62,17 +62,17 @@ def rounds(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[list[int]]]:
     return plan
 
 
-def fine(orders: Sequence[Order]) -> Iterator[Answer]:
+def fine(orders: Sequence[Order]) -> Iterator[WorkerReply]:
     for order in orders:
-        yield Answer(order.number, folder="x")
+        yield WorkerReply(order.number, folder="x")
 
 
-def first_then_lost(orders: Sequence[Order]) -> Iterator[Answer]:
-    yield Answer(orders[0].number, folder="x")
+def first_then_lost(orders: Sequence[Order]) -> Iterator[WorkerReply]:
+    yield WorkerReply(orders[0].number, folder="x")
     raise Lost("a process was killed")
 
 
-def lost(orders: Sequence[Order]) -> Iterator[Answer]:
+def lost(orders: Sequence[Order]) -> Iterator[WorkerReply]:
     raise Lost("a process was killed")
     yield
 
@@ -120,7 +120,7 @@ def test_what_is_lost_twice_is_told_and_stops_no_other(rounds: Callable[..., lis
 def test_the_markers_live_as_long_as_the_command(rounds: Callable[..., list[list[int]]], tmp_path: Path) -> None:
     out = tmp_path / "out"
 
-    def look(orders: Sequence[Order]) -> Iterator[Answer]:
+    def look(orders: Sequence[Order]) -> Iterator[WorkerReply]:
         assert all(Path(marker).is_file() for marker in orders[0].site.markers)
         yield from fine(orders)
 
@@ -134,7 +134,7 @@ def test_a_worker_that_does_not_see_the_files_stops_the_command(
 ) -> None:
     monkeypatch.setattr(worker, "PATIENCE", 0.0)
 
-    def elsewhere(orders: Sequence[Order]) -> Iterator[Answer]:
+    def elsewhere(orders: Sequence[Order]) -> Iterator[WorkerReply]:
         for order in orders:
             yield make(replace(order, site=replace(order.site, markers=("/nowhere/.jobs-1/alive",))))
 
@@ -156,7 +156,7 @@ def test_a_worker_is_fit_only_with_the_same_version_and_the_same_data(site: Site
 
 
 def test_a_run_ends_when_its_command_is_gone(site: Site, tmp_path: Path) -> None:
-    reporter = Wanted(site.markers[0])
+    reporter = WorkerOrder(site.markers[0])
     with reporter.phase("train") as phase:
         phase.advance()
     Path(site.markers[0]).unlink()
@@ -165,7 +165,7 @@ def test_a_run_ends_when_its_command_is_gone(site: Site, tmp_path: Path) -> None
 
 
 def test_an_interrupted_worker_interrupts_the_command(rounds: Callable[..., list[list[int]]], tmp_path: Path) -> None:
-    rounds(lambda orders: iter([Answer(0, interrupted=True)]))
+    rounds(lambda orders: iter([WorkerReply(0, interrupted=True)]))
     with pytest.raises(KeyboardInterrupt):
         list(answers([arguments(tmp_path)], TWO, False))
 
@@ -204,7 +204,7 @@ def test_the_cores_are_shared_out_unless_the_threads_are_given(
 ) -> None:
     threads: list[int | None] = []
 
-    def look(orders: Sequence[Order]) -> Iterator[Answer]:
+    def look(orders: Sequence[Order]) -> Iterator[WorkerReply]:
         threads.append(orders[0].site.threads)
         yield from fine(orders)
 
@@ -223,26 +223,28 @@ def test_the_last_points_of_a_search_get_the_threads_of_the_first(
 ) -> None:
     sites: list[Site] = []
 
-    def look(orders: Sequence[Order]) -> Iterator[Answer]:
+    def look(orders: Sequence[Order]) -> Iterator[WorkerReply]:
         sites.append(orders[0].site)
-        yield from (Answer(order.number, figures={"H": 1.0}) for order in orders)
+        yield from (WorkerReply(order.number, figures={"H": 1.0}) for order in orders)
 
     monkeypatch.setattr("joblib.cpu_count", lambda: 9)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     rounds(look, look)
-    tries = tries_of(arguments(tmp_path), Spread(jobs=4), State())
-    assert tries is not None
-    assert list(tries([{"a": 1}])) == [(0, Tried({"H": 1.0}))]
-    assert len(list(tries([{"a": n} for n in range(8)]))) == 8
+    executor = tries_of(arguments(tmp_path), Spread(jobs=4), State())
+    assert executor is not None
+    assert list(executor([{"a": 1}])) == [(0, TrialResult({"H": 1.0}))]
+    assert len(list(executor([{"a": n} for n in range(8)]))) == 8
     assert [(site.workers, site.threads, site.command_threads) for site in sites] == [(4, 2, torch.get_num_threads())] * 2
 
 
 def test_a_point_that_fails_by_more_than_its_training_ends_the_search(rounds: Callable[..., list[list[int]]], tmp_path: Path) -> None:
-    rounds(lambda orders: iter([Answer(1, figures={"H": -1.0}, sentence="it diverged"), Answer(0, sentence="no data", exit_code=2)]))
-    tries = tries_of(arguments(tmp_path), TWO, State())
-    assert tries is not None
-    coming = iter(tries([{}, {}]))
-    assert next(coming) == (1, Tried({"H": -1.0}, "it diverged"))
+    rounds(
+        lambda orders: iter([WorkerReply(1, figures={"H": -1.0}, sentence="it diverged"), WorkerReply(0, sentence="no data", exit_code=2)])
+    )
+    executor = tries_of(arguments(tmp_path), TWO, State())
+    assert executor is not None
+    coming = iter(executor([{}, {}]))
+    assert next(coming) == (1, TrialResult({"H": -1.0}, "it diverged"))
     with pytest.raises(UserError, match="no data"):
         next(coming)
 
@@ -258,10 +260,10 @@ def test_what_searches_nothing_has_nothing_to_spread() -> None:
 
 
 def test_failed_runs_are_named_at_the_end_in_the_order_of_the_jobs(rounds: Callable[..., list[list[int]]], tmp_path: Path) -> None:
-    rounds(lambda orders: iter([Answer(1, sentence="no data", exit_code=2), Answer(0, sentence="no weights")]))
-    jobs = [Job(name, 0, arguments(tmp_path)) for name in "ab"]
+    rounds(lambda orders: iter([WorkerReply(1, sentence="no data", exit_code=2), WorkerReply(0, sentence="no weights")]))
+    jobs = [QueuedRun(name, 0, arguments(tmp_path)) for name in "ab"]
     stream = io.StringIO()
-    results, failures = run_all(jobs, State(), Plain(stream), TWO)
+    results, failures = run_all(jobs, State(), PlainReporter(stream), TWO)
     assert results == []
     assert told(failures) == ["a (seed 0) failed: no weights", "b (seed 0) failed: no data"]
     assert "b, seed 0: failed (1 of 2)\na, seed 0: failed (2 of 2)" in stream.getvalue()
@@ -269,15 +271,17 @@ def test_failed_runs_are_named_at_the_end_in_the_order_of_the_jobs(rounds: Calla
 
 def test_one_mistake_of_all_runs_is_raised_as_it_is(rounds: Callable[..., list[list[int]]], tmp_path: Path) -> None:
     rounds(lambda orders: map(make, orders))
-    jobs = [Job("nosuch", seed, arguments(tmp_path, seed)) for seed in range(2)]
+    jobs = [QueuedRun("nosuch", seed, arguments(tmp_path, seed)) for seed in range(2)]
     with pytest.raises(UserError, match="There is no model 'nosuch'"):
         run_all(jobs, State(), Silent(), TWO)
 
 
 def test_a_full_disk_ends_all_runs(rounds: Callable[..., list[list[int]]], tmp_path: Path) -> None:
-    given = rounds(lambda orders: iter([Answer(0, sentence="The disk is full", disk_full=True), Answer(1, sentence="never asked")]))
+    given = rounds(
+        lambda orders: iter([WorkerReply(0, sentence="The disk is full", disk_full=True), WorkerReply(1, sentence="never asked")])
+    )
     with pytest.raises(Exception, match="The disk is full"):
-        run_all([Job("a", seed, arguments(tmp_path)) for seed in range(2)], State(), Silent(), TWO)
+        run_all([QueuedRun("a", seed, arguments(tmp_path)) for seed in range(2)], State(), Silent(), TWO)
     assert len(given) == 1
 
 
@@ -297,7 +301,7 @@ class Client:
 def test_what_dask_gives_up_is_noticed_though_joblib_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     distributed = pytest.importorskip("distributed", reason="needs the extra dask")
 
-    def waiting(orders: Sequence[Order]) -> Iterator[Answer]:
+    def waiting(orders: Sequence[Order]) -> Iterator[WorkerReply]:
         for _ in range(6000):  # as joblib waits
             time.sleep(0.01)
         yield from fine(orders)

@@ -19,7 +19,7 @@ from zslkit.acquire.fetch import Partial, Unreachable
 from zslkit.acquire.records import Records
 from zslkit.acquire.unpack import Unpacked
 from zslkit.errors import CannotWrite, DataError, UserError
-from zslkit.utils.progress import Plain
+from zslkit.utils.progress import PlainReporter
 
 pytestmark = pytest.mark.usefixtures("quickly")
 
@@ -152,7 +152,7 @@ def test_a_slow_server_gets_progress_lines(site: Site, tmp_path: Path, monkeypat
             return super().write(text)
 
     stream = Watched()
-    fetch([birds(site)], tmp_path, reporter=Plain(stream))
+    fetch([birds(site)], tmp_path, reporter=PlainReporter(stream))
     lines = [line for line in stream.getvalue().splitlines() if line.startswith("birds.zip (MB)")]
     assert len(lines) >= 3 and lines[-1].startswith("birds.zip (MB): 1/1")
 
@@ -227,7 +227,7 @@ def test_two_processes_wait_for_each_other(site: Site, tmp_path: Path) -> None:
     while not site.asked:
         first.join(0.01)
 
-    class Waiting(Plain):
+    class Waiting(PlainReporter):
         def note(self, text: str) -> None:
             super().note(text)
             assert site.hold is not None

@@ -13,7 +13,7 @@ from fileserver import Site
 from zslkit.acquire import fetch as fetching
 from zslkit.acquire.download import fetch, look
 from zslkit.acquire.fetch import Partial, Unreachable
-from zslkit.utils.progress import Plain
+from zslkit.utils.progress import PlainReporter
 
 pytestmark = pytest.mark.usefixtures("quickly")
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("quickly")
 def test_a_connection_that_breaks_goes_on_with_the_rest_only(site: Site, tmp_path: Path) -> None:
     site.breaks_at = [200_000, 50_000]
     stream = io.StringIO()
-    fetch([birds(site, sha256=SHA256)], tmp_path, reporter=Plain(stream))
+    fetch([birds(site, sha256=SHA256)], tmp_path, reporter=PlainReporter(stream))
     first, second, third = asked(site)
     assert first == "" and second.startswith("bytes=") and third.startswith("bytes=")
     got = [int(span[6:-1]) for span in (second, third)]
@@ -41,7 +41,7 @@ def test_an_interrupted_download_is_kept_and_the_same_command_goes_on(site: Site
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(fetching.time, "sleep", interrupt)
-        fetch([birds(site)], tmp_path, reporter=Plain(stream))
+        fetch([birds(site)], tmp_path, reporter=PlainReporter(stream))
     part = Partial(tmp_path / "downloads" / "birds.zip", f"{site.url}/birds.zip")
     kept = part.size
     assert 100_000 < kept <= 200_000
@@ -93,7 +93,7 @@ def test_a_server_without_range_begins_anew(site: Site, tmp_path: Path, monkeypa
     begin(site, tmp_path, monkeypatch)
     site.ranges = False
     stream = io.StringIO()
-    fetch([birds(site, md5=MD5)], tmp_path, reporter=Plain(stream))
+    fetch([birds(site, md5=MD5)], tmp_path, reporter=PlainReporter(stream))
     assert "and begins anew" in stream.getvalue()
     assert everything(tmp_path) == WHOLE
 

@@ -14,7 +14,7 @@ from photos import photo
 from PIL import Image
 
 from zslkit.readers.images import FileImages
-from zslkit.utils.progress import Plain, Silent
+from zslkit.utils.progress import PlainReporter, Silent
 from zslkit.verify import duplicates
 from zslkit.verify.duplicates import BITS, dhash, near
 
@@ -125,7 +125,7 @@ def test_a_damaged_note_of_a_scan_is_told_in_a_sentence_and_all_is_opened_anew(t
         photo(i).save(tmp_path / f"{i}.png")
     images, keep, told = FileImages(tmp_path, [f"{i}.png" for i in range(3)]), tmp_path / "x.npz", io.StringIO()
     DAMAGED[damage](keep)
-    found, whole = duplicates.scan(images, Plain(told), keep), duplicates.scan(images, Silent())
+    found, whole = duplicates.scan(images, PlainReporter(told), keep), duplicates.scan(images, Silent())
     assert (found.digests, found.faults) == (whole.digests, {}) and (found.thumbnails == whole.thumbnails).all()
     sentences = [line for line in told.getvalue().splitlines() if "damaged" in line]
     assert len(sentences) == 1 and str(keep) in sentences[0] and "opened anew" in sentences[0]

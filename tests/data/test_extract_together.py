@@ -19,7 +19,7 @@ from zslkit.features.extract import open_store, store_key
 from zslkit.features.store import FeatureStore
 from zslkit.utils import locks
 from zslkit.utils.files import cache_root
-from zslkit.utils.progress import Plain
+from zslkit.utils.progress import PlainReporter
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +58,7 @@ def test_who_waits_for_anothers_store_is_told_so_once(tmp_path: Path, monkeypatc
     images, told, waits = photos(tmp_path / "photos"), io.StringIO(), threading.Event()
     monkeypatch.setattr(locks, "PATIENCE", 0.01)
 
-    class Heard(Plain):
+    class Heard(PlainReporter):
         def note(self, text: str) -> None:
             super().note(text)
             waits.set()

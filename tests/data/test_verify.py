@@ -15,7 +15,7 @@ from zslkit.datasets.xlsa17 import Xlsa17
 from zslkit.datasets.xlsa17_mat import read_split_variables
 from zslkit.utils.progress import Silent
 from zslkit.verify.checklist import examine, verify
-from zslkit.verify.checks import Check
+from zslkit.verify.checks import DatasetCheck
 from zslkit.verify.leaks import find_leaks, words
 from zslkit.verify.material import of_proposed_split
 from zslkit.verify.split_versions import locs_digest, split_name
@@ -74,11 +74,11 @@ def make(root: Path, features: dict[str, Any] | None = None, without: tuple[str,
     return root
 
 
-def checks(root: Path) -> dict[str, Check]:
+def checks(root: Path) -> dict[str, DatasetCheck]:
     return {check.name: check for check in examine(of_proposed_split("made", Made(), root), Silent())}
 
 
-def verdicts(found: dict[str, Check], *kinds: str) -> set[str]:
+def verdicts(found: dict[str, DatasetCheck], *kinds: str) -> set[str]:
     return {name for name, check in found.items() if check.verdict in kinds}
 
 
@@ -103,7 +103,7 @@ def test_missing_photos_and_photos_in_no_list_are_told_apart(tmp_path: Path) -> 
     (root / "MADE/images/001.Auk/1.png").rename(root / "MADE/images/001.Auk/stray.png")
     found = checks(root)
     assert verdicts(found, "fault") == {"images open"} and "1.png cannot be found" in found["images open"].items[0]
-    assert found["photos"] == Check("photos", "note", "1 image files on disk are in no list", ("001.Auk/stray.png",))
+    assert found["photos"] == DatasetCheck("photos", "note", "1 image files on disk are in no list", ("001.Auk/stray.png",))
 
 
 @pytest.mark.parametrize(("copy", "verdict", "counted"), [(2, "fault", "1 across sets"), (1, "note", "0 across sets")])

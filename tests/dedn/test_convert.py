@@ -45,9 +45,9 @@ def checkpoint(card: Path, tmp_path: Path) -> Path:
     """What the authors' program would have saved: here a run of ours, written under their names."""
     short = {"clusters": "paper", "train": {"epochs": 1, "steps_per_epoch": 1}}
     result = api.run("dedn", str(card), overrides=short, out=tmp_path / "runs")
-    from zslkit.runs.load import reopen
+    from zslkit.runs.load import load_with_dataset
 
-    trained = reopen(result.folder, card)
+    trained = load_with_dataset(result.folder, card)
     assert isinstance(trained.model, DEDN)
     torch.save(official.state_dict(trained.model), tmp_path / "theirs.pth")
     return tmp_path / "theirs.pth"

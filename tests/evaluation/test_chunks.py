@@ -16,7 +16,7 @@ from zslkit.evaluation.bootstrap import resample
 from zslkit.evaluation.catalog import METRICS, Subject
 from zslkit.evaluation.chunks import row_chunks
 from zslkit.evaluation.gzsl import measure, peak
-from zslkit.evaluation.metrics import duel, duel_of, per_class_accuracy
+from zslkit.evaluation.metrics import per_class_accuracy, seen_unseen_margin, seen_unseen_margin_of
 from zslkit.evaluation.outcomes import SAMPLED, outcomes
 from zslkit.evaluation.ranking import all_ranks
 from zslkit.evaluation.sets import answered_sets, checked_sets
@@ -77,7 +77,7 @@ def test_answers_of_scores_that_are_not_kept_are_those_of_the_table(seed: int, b
 @given(seeds, few)
 def test_the_answers_are_those_of_argmax_over_the_whole_table(seed: int, at_once: int) -> None:
     scores, *_, seen = random_case(seed)
-    found = duel_of((chunk for _, chunk in row_chunks(scores, at_once)), seen)
+    found = seen_unseen_margin_of((chunk for _, chunk in row_chunks(scores, at_once)), seen)
     np.testing.assert_array_equal(found.answers(0.0), scores.argmax(axis=1))
     masked = [np.where(side, scores.astype(np.float64), -np.inf).max(axis=1) for side in (seen, ~seen)]
     np.testing.assert_array_equal(found.breakpoint, masked[0] - masked[1])
@@ -98,7 +98,7 @@ def test_a_table_that_begins_between_two_words_is_read_aligned() -> None:
     odd[:] = np.arange(12, dtype=np.float32).reshape(3, 4)
     assert not odd.flags.aligned
     assert all(chunk.flags.aligned for _, chunk in row_chunks(odd, 4))
-    assert duel(odd, np.array([True, True, False, False])).best_seen.tolist() == [1, 1, 1]
+    assert seen_unseen_margin(odd, np.array([True, True, False, False])).best_seen.tolist() == [1, 1, 1]
 
 
 def test_scores_that_are_not_finite_are_counted_over_all_chunks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ def held(datasets: int, resamples: int) -> None:
     for name, one in found.items():
         for figure, share in {**one.held, "difference": one.difference}.items():
             assert 93.5 <= share <= 96.5, (name, figure, share)
-        assert one.told_apart <= 5.5, (name, one.told_apart)
+        assert one.distinguish <= 5.5, (name, one.distinguish)
 
 
 def test_intervals_of_small_classes_cover_what_they_say_and_tests_err_as_seldom_as_they_say() -> None:
@@ -45,4 +45,4 @@ def test_a_shape_with_classes_of_one_image_has_intervals_that_are_no_narrower_th
     shape = simulation.Shape((1, 2, 3) * 50, (1, 2, 3) * 20, T1=0.6)
     found = simulation.coverage(shape, 400, 500)
     assert min(found.held.values()) >= 93.5
-    assert found.told_apart <= 6.5
+    assert found.distinguish <= 6.5

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import balanced_accuracy_score
 
-from zslkit.evaluation.metrics import Curve, ausuc, duel, harmonic_mean, per_class_accuracy, per_class_recall, seen_unseen_curve
+from zslkit.evaluation.metrics import (
+    Curve,
+    ausuc,
+    harmonic_mean,
+    per_class_accuracy,
+    per_class_recall,
+    seen_unseen_curve,
+    seen_unseen_margin,
+)
 
 
 class Case(NamedTuple):
@@ -39,7 +47,7 @@ def make(seed: int, levels: int | None = 8) -> Case:
 
 
 def curve_of(case: Case) -> Curve:
-    left, right = duel(case.seen_scores, case.seen), duel(case.unseen_scores, case.seen)
+    left, right = seen_unseen_margin(case.seen_scores, case.seen), seen_unseen_margin(case.unseen_scores, case.seen)
     return seen_unseen_curve(left, case.seen_labels, right, case.unseen_labels, len(case.seen))
 
 
@@ -85,8 +93,8 @@ def test_the_class_that_stands_first_wins_at_equal_scores() -> None:
     scores = np.zeros((2, 3))
     np.testing.assert_array_equal(per_class_accuracy(scores, np.array([1, 2]), np.array([2, 1])), [0.0, 1.0])
     seen = np.array([False, True, False])
-    assert duel(scores, seen).answers(0.0).tolist() == [0, 0]
-    assert duel(scores, ~seen).answers(0.0).tolist() == [0, 0]
+    assert seen_unseen_margin(scores, seen).answers(0.0).tolist() == [0, 0]
+    assert seen_unseen_margin(scores, ~seen).answers(0.0).tolist() == [0, 0]
 
 
 def test_recall_is_unknown_without_images() -> None:
@@ -137,7 +145,7 @@ def test_answers_are_those_of_argmax_even_on_a_breakpoint(seed: int, quarters: i
     case, gamma = make(seed), quarters / 4
     for table in (case.seen_scores, case.unseen_scores):
         plain = (table + np.where(case.seen, 0, gamma)).argmax(axis=1)
-        np.testing.assert_array_equal(duel(table, case.seen).answers(gamma), plain)
+        np.testing.assert_array_equal(seen_unseen_margin(table, case.seen).answers(gamma), plain)
 
 
 @settings(deadline=None, max_examples=40)
@@ -179,7 +187,7 @@ def test_a_constant_per_image_and_a_constant_for_all_unseen_classes_leave_the_ar
 
 def test_scores_that_half_precision_holds_apart_stay_apart() -> None:
     scores = np.array([[1.0, 1.0009765625]], dtype=np.float16)  # neighbours in float16
-    assert duel(scores, np.array([True, False])).answers(0.0).tolist() == [1]
+    assert seen_unseen_margin(scores, np.array([True, False])).answers(0.0).tolist() == [1]
 
 
 def test_a_benchmark_of_the_size_of_sun_is_exact_at_both_ends() -> None:

@@ -91,7 +91,7 @@ def test_the_page_shows_them_and_a_dataset_that_is_not_there_is_named(run: Run, 
     assert not (tmp_path / "page" / FOLDER).exists()
 
 
-class Sight:
+class Preprocessor:
     """A model with two parts of which the first looks up to the left, the second down to the right; its answer is class 4."""
 
     attributes, task = torch.eye(6), SimpleNamespace(n_attributes=6)
@@ -111,7 +111,7 @@ def trained(run: Run) -> Any:
     return SimpleNamespace(
         run=run,
         dataset=dataset(),
-        model=Sight(),
+        model=Preprocessor(),
         device=torch.device("cpu"),
         gamma=0.0,
         inputs=SimpleNamespace(source=SimpleNamespace(batch=lambda index: torch.zeros(len(index), 1))),
@@ -140,7 +140,7 @@ def test_models_that_offer_no_attention_are_named_and_not_reopened(trained: Any,
         opened.append(folder.parent.name)
         return trained
 
-    monkeypatch.setattr("zslkit.runs.load.reopen", reopen)
+    monkeypatch.setattr("zslkit.runs.load.load_with_dataset", reopen)
     for name in ("dazle", "eszsl"):
         make_run(tmp_path / "several", name, random_scores(1.0), model={"distribution": "zslkit"})
     told: list[str] = []

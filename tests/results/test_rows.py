@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from zslkit.record import RunRecord, parse_record
-from zslkit.report.comparability import Setting, differing
+from zslkit.report.comparability import Comparability, differing
 from zslkit.report.comparison import Block, Stat, compare
 
 Make = Callable[..., RunRecord]
@@ -180,6 +180,6 @@ def test_runs_that_do_not_say_their_images_stand_with_those_that_agree(make: Mak
     old, new, other = run(make, 0), run(make, 1, model={"name": "beta"}, **images("a")), run(make, 2, **images("b"))
     assert [row.model for row in only(compare([old, new])).rows] == ["alpha", "beta"]
     assert len(compare([old, new, other])) == 3
-    assert differing([Setting.of(r) for r in (old, new)]) == []
-    (said,) = differing([Setting.of(r) for r in (new, other)])
+    assert differing([Comparability.of(r) for r in (old, new)]) == []
+    (said,) = differing([Comparability.of(r) for r in (new, other)])
     assert "images (images aaaaaaaa, images bbbbbbbb)" in said

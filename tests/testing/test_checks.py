@@ -31,7 +31,7 @@ from sound_models import ClosedForm, Good, Staged, Tuned
 
 from zslkit.errors import UnknownName, UserError
 from zslkit.model import Model
-from zslkit.testing import CHECKS, ConformanceError, Result, check_model
+from zslkit.testing import CHECKS, CheckResult, ConformanceError, check_model
 from zslkit.testing.conformance import Trial
 
 BREAKING = [*MISDECLARED, *BROKEN]
@@ -43,7 +43,7 @@ def settings_kept() -> Iterator[None]:
         yield
 
 
-def failed(results: list[Result]) -> dict[str, str]:
+def failed(results: list[CheckResult]) -> dict[str, str]:
     return {result.check: result.message for result in results if result.failed}
 
 

@@ -19,7 +19,7 @@ ALWAYS = 10**9
 SHORT: dict[str, Any] = {"optimizer": "sgd", "lr": 0.1, "epochs": 2, "steps_per_epoch": 4}
 
 
-class Elsewhere(torch.autograd.graph.saved_tensors_hooks):
+class ExternalWeights(torch.autograd.graph.saved_tensors_hooks):
     """torch's save_on_cpu as a GPU has it: what is kept for the backward pass is a copy."""
 
     now, kept = False, 0
@@ -28,16 +28,16 @@ class Elsewhere(torch.autograd.graph.saved_tensors_hooks):
         super().__init__(self._pack, lambda tensor: tensor.clone())
 
     def __enter__(self) -> None:
-        Elsewhere.now = True
+        ExternalWeights.now = True
         super().__enter__()
 
     def __exit__(self, *given: Any) -> None:
         super().__exit__(*given)
-        Elsewhere.now = False
+        ExternalWeights.now = False
 
     @staticmethod
     def _pack(tensor: Tensor) -> Tensor:
-        Elsewhere.kept += 1
+        ExternalWeights.kept += 1
         return tensor.detach().clone()
 
 
@@ -66,7 +66,7 @@ class Small(GradientModel):
         h = self.hidden(x)
         if self.training:
             self.asked.append(len(x))
-            if len(x) > (self.room_elsewhere if Elsewhere.now else self.room):
+            if len(x) > (self.room_elsewhere if ExternalWeights.now else self.room):
                 self.fell.append(len(x))
                 if self.where == "forward":
                     raise torch.cuda.OutOfMemoryError("no room")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from zslkit.errors import DataError, UserError
-from zslkit.training.search import AT_ONCE, LOST, Point, Search, Tried, in_turn
+from zslkit.training.search import AT_ONCE, LOST, Point, Search, TrialResult, in_turn
 
 GRID = {"a": (1, 2, 3, 4, 5, 6), "b": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)}
 
@@ -21,10 +21,10 @@ class Hill:
     def __init__(self) -> None:
         self.asked: list[tuple[int, float]] = []
 
-    def __call__(self, points: Sequence[Point]) -> Iterator[tuple[int, Tried]]:
+    def __call__(self, points: Sequence[Point]) -> Iterator[tuple[int, TrialResult]]:
         for number, point in enumerate(points):
             self.asked.append((point["a"], point["b"]))
-            yield number, Tried({"H": 90 - 5 * abs(point["a"] - 4) - 50 * abs(point["b"] - 0.2)})
+            yield number, TrialResult({"H": 90 - 5 * abs(point["a"] - 4) - 50 * abs(point["b"] - 0.2)})
 
 
 def test_every_point_is_tried_and_the_best_is_found(tmp_path: Path) -> None:
@@ -83,11 +83,11 @@ def test_a_damaged_list_of_tried_points_is_told_by_name(tmp_path: Path, text: st
 
 
 def test_points_that_are_lost_are_never_the_best(tmp_path: Path) -> None:
-    def one(point: Mapping[str, Any]) -> Tried:
-        return Tried({"H": 0.0 if point["a"] == 5 and point["b"] == 0.3 else LOST})
+    def one(point: Mapping[str, Any]) -> TrialResult:
+        return TrialResult({"H": 0.0 if point["a"] == 5 and point["b"] == 0.3 else LOST})
 
     assert Search(GRID, tmp_path / "1.json").best(in_turn(one), lambda h: None) == {"a": 5, "b": 0.3}
-    assert Search(GRID, tmp_path / "2.json").best(in_turn(lambda point: Tried({"H": LOST})), lambda h: None) is None
+    assert Search(GRID, tmp_path / "2.json").best(in_turn(lambda point: TrialResult({"H": LOST})), lambda h: None) is None
 
 
 @pytest.mark.parametrize("trials", [None, 20])
@@ -97,10 +97,10 @@ def test_the_order_in_which_answers_come_decides_nothing(tmp_path: Path, trials:
         pytest.importorskip("optuna", reason="the extra `tune` is not installed")
     asked: list[list[tuple[int, float]]] = [[], []]
 
-    def level(points: Sequence[Point], backwards: bool) -> Iterator[tuple[int, Tried]]:
+    def level(points: Sequence[Point], backwards: bool) -> Iterator[tuple[int, TrialResult]]:
         asked[backwards] += [(p["a"], p["b"]) for p in points]
         for number in sorted(range(len(points)), reverse=backwards):
-            yield number, Tried({"H": float(min(points[number]["a"], 3))})
+            yield number, TrialResult({"H": float(min(points[number]["a"], 3))})
 
     found = [
         Search(GRID, tmp_path / f"{backwards}.json", trials, seed=1).best(lambda p, b=backwards: level(p, b), lambda h: None)
@@ -112,9 +112,9 @@ def test_the_order_in_which_answers_come_decides_nothing(tmp_path: Path, trials:
 
 
 def test_what_was_heard_of_is_kept_though_the_rest_never_comes(tmp_path: Path) -> None:
-    def breaks(points: Sequence[Point]) -> Iterator[tuple[int, Tried]]:
-        yield 7, Tried({"H": 1.0})
-        yield 3, Tried({"H": 2.0})
+    def breaks(points: Sequence[Point]) -> Iterator[tuple[int, TrialResult]]:
+        yield 7, TrialResult({"H": 1.0})
+        yield 3, TrialResult({"H": 2.0})
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -159,7 +159,7 @@ def test_of_a_changed_grid_only_the_new_points_are_tried(tmp_path: Path) -> None
     assert hill.asked == [(3, 0.2)]
     more = Search({"a": (4,), "c": (1, 2)}, kept)
     asked: list[Point] = []
-    assert more.best(in_turn(lambda point: Tried({"H": float(asked.append(point) or 1)})), lambda h: None) == {"a": 4, "c": 1}
+    assert more.best(in_turn(lambda point: TrialResult({"H": float(asked.append(point) or 1)})), lambda h: None) == {"a": 4, "c": 1}
     assert asked == [{"a": 4, "c": 1}, {"a": 4, "c": 2}]
 
 

@@ -23,7 +23,7 @@ from zslkit.semantics import Semantics
 from zslkit.training import loop, selection
 from zslkit.training.inputs import Inputs
 from zslkit.training.plan import Plan
-from zslkit.training.selection import Workshop
+from zslkit.training.selection import ValidationContext
 from zslkit.utils.progress import Silent
 
 
@@ -54,12 +54,12 @@ def data() -> Dataset:
     return Dataset("made", tuple("abcdefgh"), labels, split, Semantics(table, names), features=features)
 
 
-def picked(data: Dataset, tmp_path: Path, settings: list[str]) -> tuple[selection.Picks, set[int], list[dict[str, Any]]]:
+def picked(data: Dataset, tmp_path: Path, settings: list[str]) -> tuple[selection.Selection, set[int], list[dict[str, Any]]]:
     assert data.features is not None
     plan, given, log = make_plan("eszsl", "digits", settings=settings), set[int](), list[dict[str, Any]]()
     source = Guarded(np.asarray(data.features), frozenset(data.split.trainval.tolist()), given)
     inputs = Inputs(source, "pooled", (12,), None, None, "", "", "", "", None)
-    shop = selection.Workshop(
+    shop = selection.ValidationContext(
         plan, [selection.Fold(0, data.fold(0), inputs)], 0, torch.device("cpu"), Silent(), lambda **v: log.append(v), tmp_path
     )
     return selection.pick(shop), given, log
@@ -152,7 +152,9 @@ class StepSearch(Ticking):
 TICK = {"epochs": 5, "steps_per_epoch": 1, "optimizer": "sgd", "lr": 1.0, "momentum": 0.0, "weight_decay": 0.0}
 
 
-def shop(data: Dataset, folder: Path, kind: type[Model], config: dict[str, Any], log: list[dict[str, Any]], **protocol: Any) -> Workshop:
+def shop(
+    data: Dataset, folder: Path, kind: type[Model], config: dict[str, Any], log: list[dict[str, Any]], **protocol: Any
+) -> ValidationContext:
     """A workshop on images whose features are their class's own attribute, behind a guard."""
     table = np.eye(8, dtype=np.float32)
     marked = replace(data, semantics=Semantics(table, tuple("stuvwxyz")))
@@ -161,7 +163,7 @@ def shop(data: Dataset, folder: Path, kind: type[Model], config: dict[str, Any],
     entry = Entry("mine", "mine:Mine", "mine", "1", EntryPoint("mine", "mine:Mine", "zslkit.models"))
     plan = Plan(entry, kind, FeatureConfig(), ProtocolConfig.model_validate(protocol), kind.Config.model_validate(config))
     folds = [selection.Fold(part, marked.fold(0, part), inputs) for part in range(plan.protocol.folds)]
-    return Workshop(plan, folds, 0, torch.device("cpu"), Silent(), lambda **line: log.append(line), folder)
+    return ValidationContext(plan, folds, 0, torch.device("cpu"), Silent(), lambda **line: log.append(line), folder)
 
 
 def lines(log: list[dict[str, Any]], phase: str, key: str) -> list[Any]:

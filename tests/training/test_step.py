@@ -14,7 +14,7 @@ from no_room import (
     CPU,
     SHORT,
     Drops,
-    Elsewhere,
+    ExternalWeights,
     Logarithm,
     LogarithmBackward,
     Moving,
@@ -46,11 +46,11 @@ from zslkit.utils.progress import Silent
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Elsewhere]]:
-    monkeypatch.setattr(torch.autograd.graph, "save_on_cpu", Elsewhere)
-    Elsewhere.now, Elsewhere.kept = False, 0
-    yield Elsewhere
-    assert not Elsewhere.now
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[ExternalWeights]]:
+    monkeypatch.setattr(torch.autograd.graph, "save_on_cpu", ExternalWeights)
+    ExternalWeights.now, ExternalWeights.kept = False, 0
+    yield ExternalWeights
+    assert not ExternalWeights.now
 
 
 @pytest.mark.parametrize("kind", [Small, SmallBackward])
@@ -61,7 +61,7 @@ def test_a_mean_over_images_is_taken_in_parts_and_trains_as_the_whole_batch_does
     torch.testing.assert_close(parts.state_dict(), whole.state_dict(), rtol=1e-5, atol=1e-6)
     for line, other in zip(epochs(lines), epochs(expected), strict=True):
         assert line.pop("phase") == other.pop("phase") and line == pytest.approx(other, rel=1e-5)
-    assert Elsewhere.kept == 0
+    assert ExternalWeights.kept == 0
 
 
 def test_a_processor_that_has_no_room_is_met_alike() -> None:
@@ -108,10 +108,10 @@ def test_it_is_said_once_with_its_numbers() -> None:
 )
 def test_images_that_know_of_each_other_stay_together_and_give_the_same_bits(kind: type[Small]) -> None:
     whole, expected = train(kind, clip_norm=0.5)
-    assert Elsewhere.kept == 0
+    assert ExternalWeights.kept == 0
     other, lines = train(kind, room=4, clip_norm=0.5)
     assert same(whole, other) and epochs(lines) == epochs(expected)
-    assert Elsewhere.kept > 0
+    assert ExternalWeights.kept > 0
     (note,) = [line["note"] for line in lines if "epoch" not in line]
     assert "keeps for its backward pass waits in the host's memory" in note and "parts" not in note
     assert len(other.fell) <= 2 and set(other.asked[-6:]) == {6}

@@ -26,7 +26,7 @@ KEPT: tuple[Kind, ...] = ("link", "foreign")
 
 
 @dataclass(frozen=True)
-class Item:
+class CacheItem:
     """One thing in the cache. name: its path below the cache, with '/'. size in bytes; used: seconds since 1970 of the last access.
 
     in_use: a process that makes it holds its lock now.
@@ -40,11 +40,11 @@ class Item:
     in_use: bool = False
 
 
-def contents(root: Path) -> list[Item]:
+def contents(root: Path) -> list[CacheItem]:
     """Everything in the cache, sorted by name; empty locks are left out. Empty if there is no cache."""
     if not root.is_dir():
         return []
-    found: list[Item] = []
+    found: list[CacheItem] = []
     for home in sorted(root.iterdir()):
         if home.is_symlink() or home.name not in HOMES or not home.is_dir() or not os.access(home, os.R_OK | os.X_OK):
             found.append(_item(root, home, "link" if home.is_symlink() else "foreign"))
@@ -61,11 +61,11 @@ def _is_lock(path: Path) -> bool:
     return path.suffix == ".lock" and not path.is_symlink() and path.is_file() and path.stat().st_size == 0
 
 
-def _item(root: Path, path: Path, kind: Kind) -> Item:
+def _item(root: Path, path: Path, kind: Kind) -> CacheItem:
     stats = list(_stats(path))
     size = sum(s.st_size for s in stats)
     used = max((max(s.st_atime, s.st_mtime) for s in stats), default=0.0)
-    return Item(path.relative_to(root).as_posix(), kind, path, size, used, kind not in KEPT and _held(_lock(path)))
+    return CacheItem(path.relative_to(root).as_posix(), kind, path, size, used, kind not in KEPT and _held(_lock(path)))
 
 
 def belongs(name: str, dataset: str) -> bool:
@@ -101,7 +101,7 @@ def _held(lock: Path) -> bool:
         return True
 
 
-def remove(root: Path, item: Item) -> None:
+def remove(root: Path, item: CacheItem) -> None:
     """Remove one item. Raises DataError, with nothing removed, if it is not ours, lies outside the cache, or is in use."""
     if item.kind in KEPT:
         raise DataError(f"{item.path} is {_WORDS[item.kind]}; zslkit leaves it alone, remove it yourself")

@@ -26,7 +26,7 @@ ARCHIVES = "downloads"
 
 
 @dataclass(frozen=True)
-class Standing:
+class ArchiveState:
     """How far one archive is. held: bytes of it that are on the disk."""
 
     download: Download
@@ -40,21 +40,21 @@ class Standing:
 class Done:
     """What was done for one archive. url: where it was fetched now, None if it was not. unpacked: None if nothing was to do."""
 
-    standing: Standing
+    standing: ArchiveState
     url: str | None = None
     unpacked: Unpacked | None = None
 
 
-def look(download: Download, root: Path) -> Standing:
+def look(download: Download, root: Path) -> ArchiveState:
     """How far `download` is below the data root. Reads only. Raises DataError if the records are damaged."""
     archive, target = root / ARCHIVES / download.file, root / download.folder
     record = Records(root).read().get(download.file)
     if all(_holds_files(target / path) for path in download.holds) and (record is None or record.unpacked):
-        return Standing(download, archive, target, "unpacked", 0)
+        return ArchiveState(download, archive, target, "unpacked", 0)
     if archive.is_file():
-        return Standing(download, archive, target, "fetched", archive.stat().st_size)
+        return ArchiveState(download, archive, target, "fetched", archive.stat().st_size)
     begun = [p.stat().st_size for p in Partial.all_of(archive)]
-    return Standing(download, archive, target, "begun" if begun else "missing", max(begun, default=0))
+    return ArchiveState(download, archive, target, "begun" if begun else "missing", max(begun, default=0))
 
 
 def _holds_files(path: Path) -> bool:

@@ -33,7 +33,7 @@ _TEXTS = ("labels", *CLASS_NAMES, *ATTRIBUTE_NAMES)
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundArrays:
     """What a file holds. Numbers of images and classes are raw: from 0 or from 1, as the program that wrote them counts.
 
     format: whose. features (N, ...). labels (N,). parts: "trainval", "test_seen", "test_unseen" -> image numbers.
@@ -59,7 +59,7 @@ class Found:
 
 
 @contextmanager
-def open_features(path: Path) -> Iterator[Found]:
+def open_features(path: Path) -> Iterator[FoundArrays]:
     """The file of features at `path`, by its ending: .mat, .h5 or .hdf5, .npz, .npy.
 
     Raises DataError that names the file if it is missing, damaged or of another format.
@@ -76,14 +76,14 @@ def open_features(path: Path) -> Iterator[Found]:
         raise DataError(f"{path}: features are read from {', '.join(known)}, and not from {suffix!r}{did_you_mean(suffix, known)}")
 
 
-def read_split(path: Path) -> Found:
+def read_split(path: Path) -> FoundArrays:
     """A split, and class semantics if they are there, from att_splits.mat, a .npz or .h5 file, or a folder of .npy files.
 
     Raises DataError that names the file or folder if it is missing, damaged, or lacks a part of the split.
     """
     path = Path(path)
     if path.is_dir():
-        found = Found(path, "folder", parts=_beside(path, {}))
+        found = FoundArrays(path, "folder", parts=_beside(path, {}))
     elif existing(path, "split file").suffix.lower() in HDF5:
         with open_hdf5(path, _SMALL, (), texts=_TEXTS) as arrays:
             found = _of_small(path, "HDF5 cache", arrays.small, None, arrays.texts)
@@ -135,7 +135,7 @@ def _names(path: Path, texts: Sequence[str]) -> NDArray[np.str_]:
 _NO_FILES = "image_files is no list of texts and was passed over; the labels are taken as they are"
 
 
-def _read_mat(path: Path, only_split: bool = False) -> Found:
+def _read_mat(path: Path, only_split: bool = False) -> FoundArrays:
     mat = MatFile(path)
 
     def vector(name: str) -> NDArray[Any] | None:
@@ -159,9 +159,9 @@ def _read_mat(path: Path, only_split: bool = False) -> Found:
     return found
 
 
-def _split_of(mat: MatFile, vector: Callable[[str], NDArray[Any] | None]) -> Found:
+def _split_of(mat: MatFile, vector: Callable[[str], NDArray[Any] | None]) -> FoundArrays:
     """What att_splits.mat holds; other variables are not looked at."""
-    return Found(
+    return FoundArrays(
         mat.path,
         "xlsa17",
         parts={part: index for part in PARTS if (index := vector(f"{part}_loc")) is not None},
@@ -177,7 +177,7 @@ def _usable(mat: MatFile) -> list[str]:
     return [name for name in there if mat.is_numeric(name)] or there
 
 
-def _read_npz(path: Path) -> Found:
+def _read_npz(path: Path) -> FoundArrays:
     names = npz_names(path)
     if {"data", "indices", "indptr", "shape"} <= set(names):
         raise DataError(f"{path} holds a sparse matrix of scipy; save numpy.savez(FILE, features=matrix.toarray(), labels=...) instead")
@@ -199,13 +199,13 @@ def _read_npz(path: Path) -> Found:
     return _of_small(path, ".npz", small, stream, texts, [n for n in names if n not in {*small, *texts, large}], sealed)
 
 
-def _read_npy(path: Path) -> Found:
+def _read_npy(path: Path) -> FoundArrays:
     labels = path.with_name("labels.npy")
     held = _whole(labels, "labels", open_npy(labels)).ravel() if labels.is_file() and labels != path else None
-    return Found(path, ".npy", open_npy(path), held, _beside(path.parent, {}))
+    return FoundArrays(path, ".npy", open_npy(path), held, _beside(path.parent, {}))
 
 
-_READERS: dict[str, Callable[[Path], Found]] = {".mat": _read_mat, ".npz": _read_npz, ".npy": _read_npy}
+_READERS: dict[str, Callable[[Path], FoundArrays]] = {".mat": _read_mat, ".npz": _read_npz, ".npy": _read_npy}
 
 
 def _beside(folder: Path, found: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -224,7 +224,7 @@ def _of_small(
     texts: Mapping[str, tuple[str, ...]],
     others: Sequence[str] = (),
     sealed: Sequence[str] = (),
-) -> Found:
+) -> FoundArrays:
     faults = Faults(path)
     vectors: dict[str, NDArray[Any]] = {}
     tables: dict[str, NDArray[Any]] = {}
@@ -236,7 +236,7 @@ def _of_small(
     labels = _names(path, texts["labels"]) if "labels" in texts else vectors.get("labels")
     classes, attributes = (next((n for n in names if n in texts), None) for names in (CLASS_NAMES, ATTRIBUTE_NAMES))
     spare = [name for name in texts if name not in ("labels", classes, attributes)]
-    return Found(
+    return FoundArrays(
         path,
         form,
         large,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslkit.acquire.class_join import join_rows, moved_rows
-from zslkit.acquire.feature_files import TABLES, Found
+from zslkit.acquire.feature_files import TABLES, FoundArrays
 from zslkit.acquire.table_axes import Evidence, Rows, orient
 from zslkit.dataset import Index
 from zslkit.datasets.attribute_names import AttributeCard, shipped_card
@@ -77,7 +77,7 @@ def refuse_odd(path: Path, what: str, of: str, numbers: NDArray[Any]) -> None:
 
 
 def class_attributes(
-    found: Found,
+    found: FoundArrays,
     csv: Path | None = None,
     table: str | None = None,
     like: str | None = None,
@@ -144,13 +144,13 @@ def class_attributes(
     return ClassAttributes(tuple(c.strip() for c in classes), names, kept, _groups(card), tuple(notes))
 
 
-def _evidence(found: Found, counts: frozenset[int], like: str | None) -> Evidence:
+def _evidence(found: FoundArrays, counts: frozenset[int], like: str | None) -> Evidence:
     wide = len(found.attributes) if found.attributes is not None else None if found.words is None else len(found.words)
     card = shipped_card(like.upper()) if wide is None and like is not None and like.upper() in SHIPPED else None
     return Evidence(None if found.classes is None else len(found.classes), len(card.names) if card is not None else wide, counts)
 
 
-def _of_csv(found: Found, csv: Path, like: str | None, counts: frozenset[int], named: bool) -> ClassAttributes:
+def _of_csv(found: FoundArrays, csv: Path, like: str | None, counts: frozenset[int], named: bool) -> ClassAttributes:
     read = read_class_table(csv)
     own = {}
     for name in found.tables:

@@ -17,7 +17,7 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from zslkit.acquire.feature_files import LARGE, PARTS, Found, open_features, read_labels, read_split
+from zslkit.acquire.feature_files import LARGE, PARTS, FoundArrays, open_features, read_labels, read_split
 from zslkit.acquire.import_checks import ClassAttributes, class_attributes, from_zero, refuse_odd
 from zslkit.acquire.layout import Layout, Order, find_layout
 from zslkit.acquire.own_join import own_class_ids
@@ -74,7 +74,7 @@ class Imported:
 
 @dataclass(frozen=True)
 class _Plan:
-    found: Found
+    found: FoundArrays
     dataset: Dataset
     layout: Layout
     table: ClassAttributes
@@ -143,7 +143,7 @@ def _is_plain(path: Path) -> bool:
     return path.is_file() and not path.is_symlink()
 
 
-def _plan(name: str, found: Found, choices: Choices) -> _Plan:
+def _plan(name: str, found: FoundArrays, choices: Choices) -> _Plan:
     """Everything but the features' values, checked; the faults of the file are told together."""
     split_from, split_base, held = found.path, found.base, found
     if choices.split is not None:
@@ -216,7 +216,7 @@ def _labels(path: Path, raw: NDArray[Any], table: ClassAttributes, base: int | N
     return np.array([number[label] for label in named], dtype=np.int64)
 
 
-def _parts(path: Path, found: Found, count: int, base: int | None, stated: int | None) -> dict[str, Index]:
+def _parts(path: Path, found: FoundArrays, count: int, base: int | None, stated: int | None) -> dict[str, Index]:
     """The three parts together tell what they count from, since only together they need hold the first or last image."""
     for part in PARTS:
         refuse_odd(path, f"{part}_loc", "images", found.parts[part].ravel())
@@ -226,7 +226,7 @@ def _parts(path: Path, found: Found, count: int, base: int | None, stated: int |
     return {part: np.sort(index) for part, index in zip(PARTS, np.split(numbers, sizes), strict=True)}
 
 
-def _words(found: Found, table: ClassAttributes, choices: Choices) -> NDArray[np.float32] | None:
+def _words(found: FoundArrays, table: ClassAttributes, choices: Choices) -> NDArray[np.float32] | None:
     if choices.words is not None:
         return read_word_vectors(choices.words, table.names)
     if found.words is None:

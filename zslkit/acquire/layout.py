@@ -69,7 +69,7 @@ def find_layout(path: Path, stream: Stream, count: int, order: str | None, form:
         stream: The features as they lie there.
         count: The number of labels.
         order: What the user says, one of `ORDERS`, or None.
-        form: The format of the file, as `zslkit.acquire.feature_files.Found` names it.
+        form: The format of the file, as `zslkit.acquire.feature_files.FoundArrays` names it.
 
     Raises:
         DataError: If they are no features of so many images, or two readings are possible and `order` is None.

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from zslkit.dataset import Dataset
-from zslkit.datasets.attribute_table import Row, number_in, read_rows
+from zslkit.datasets.attribute_table import TableRow, number_in, read_rows
 from zslkit.datasets.card import empty_words, inside, load_folder, read_card, torn_words
 from zslkit.errors import UserError
 from zslkit.readers.names import clash_words, match
@@ -47,7 +47,7 @@ def review(card: Path) -> Review:
     return Review(tuple(problems))
 
 
-def _folders(home: Path, table: Path, rows: Sequence[Row]) -> list[str]:
+def _folders(home: Path, table: Path, rows: Sequence[TableRow]) -> list[str]:
     if not home.is_dir():
         return [f"there is no folder {home} of images"]
     try:
@@ -74,7 +74,7 @@ def _folders(home: Path, table: Path, rows: Sequence[Row]) -> list[str]:
     return problems
 
 
-def _cells(table: Path, attributes: Sequence[str], rows: Sequence[Row]) -> list[str]:
+def _cells(table: Path, attributes: Sequence[str], rows: Sequence[TableRow]) -> list[str]:
     problems, empty = [], []
     for row in rows:
         if len(row.cells) != len(attributes):

@@ -72,7 +72,7 @@ def orient(
         tables: The class-attribute tables of the file as (C, A), if it keeps to its format.
         evidence: What else is known of the axes.
         rows: What the user says the rows are, as the file shows them.
-        form: The format of the file, as `zslkit.acquire.feature_files.Found` names it.
+        form: The format of the file, as `zslkit.acquire.feature_files.FoundArrays` names it.
 
     Returns:
         The table, and a note, which is empty if the table stands as it was.

@@ -10,7 +10,7 @@ import click
 
 from zslkit.cli.failure import State, tell
 from zslkit.cli.listing import find_names, find_trackers
-from zslkit.cli.many import Failure, Job, parse_seeds, refused, run_all, settled, told
+from zslkit.cli.many import Failure, QueuedRun, parse_seeds, refused, run_all, settled, told
 from zslkit.cli.many import as_json as failures_json
 from zslkit.cli.options import (
     check_policy,
@@ -112,10 +112,10 @@ def _run_all(
 ) -> tuple[list[Result], list[Failure]]:
     from zslkit.utils.progress import reporter_for
 
-    jobs = [Job(model, seed, {"model": model, "dataset": dataset, "seed": seed, **options}) for model, seed in product(models, seeds)]
+    jobs = [QueuedRun(model, seed, {"model": model, "dataset": dataset, "seed": seed, **options}) for model, seed in product(models, seeds)]
     mistaken = refused(jobs, state)
     stopped = {failure.job.name for failure in mistaken}
-    done: list[tuple[Job, Result]] = []
+    done: list[tuple[QueuedRun, Result]] = []
     failures: list[Failure] = []
     if sound := [job for job in jobs if job.name not in stopped]:
         for line in told(mistaken):  # here, and with the others at the end: hours may lie between
@@ -126,17 +126,17 @@ def _run_all(
 
 
 def _format(form: str | None, markdown: bool, as_json: bool) -> str:
-    wanted = dict.fromkeys([*([form] if form else []), *(["markdown"] if markdown else []), *(["json"] if as_json else [])])
-    if len(wanted) > 1:
-        raise click.UsageError(f"{' and '.join(wanted)} exclude each other: choose one --format (--json and --markdown are short forms)")
-    return next(iter(wanted), "terminal")
+    run_query = dict.fromkeys([*([form] if form else []), *(["markdown"] if markdown else []), *(["json"] if as_json else [])])
+    if len(run_query) > 1:
+        raise click.UsageError(f"{' and '.join(run_query)} exclude each other: choose one --format (--json and --markdown are short forms)")
+    return next(iter(run_query), "terminal")
 
 
 def _standing(
     models: Sequence[str], dataset: str, seeds: Sequence[int], options: Mapping[str, Any], winning: Mapping[str, Any]
 ) -> tuple[list[Run], list[tuple[str, int]]]:
     """The finished runs that are there, and which model and seed has none. Raises UserError if there is none at all."""
-    from zslkit.runs.find import other_source, standing, wanted
+    from zslkit.runs.find import matching_runs, other_source, run_query
     from zslkit.runs.folders import find_runs
 
     there = find_runs(options["out"], tell)
@@ -144,8 +144,8 @@ def _standing(
     found: list[Run] = []
     missing: list[tuple[str, int]] = []
     for model in models:
-        looked_for = wanted(model, dataset, overrides=winning, **choices)
-        own = {seed: standing(there, looked_for, seed) for seed in seeds}
+        looked_for = run_query(model, dataset, overrides=winning, **choices)
+        own = {seed: matching_runs(there, looked_for, seed) for seed in seeds}
         found += (runs := [run for of_seed in own.values() for run in of_seed])
         missing += [(model, seed) for seed, of_seed in own.items() if not of_seed]
         if said := other_source(runs, looked_for):
@@ -167,13 +167,13 @@ def _print(
     from zslkit.report.comparison import compare as compared
     from zslkit.report.comparison import key_of
     from zslkit.report.published import published
-    from zslkit.report.significance import judged
+    from zslkit.report.significance import with_significance
 
     records = [result.record for result in results]
     names = {record.dataset.published_as for record in records}
     folders = {key_of(result.record): str(result.folder) for result in results}
     reference = [entry for name in sorted(names - {""}) for entry in published(name)]
-    blocks = judged(compared(records, reference, folders, strict=shown.strict))
+    blocks = with_significance(compared(records, reference, folders, strict=shown.strict))
     if shown.as_papers_do:
         blocks = with_rows_picked_on_test(blocks)
     if form == "json":

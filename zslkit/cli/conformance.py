@@ -14,7 +14,7 @@ from zslkit.cli.output import print_columns, print_json
 
 if TYPE_CHECKING:
     from zslkit.registry import Entry
-    from zslkit.testing import Check, Result
+    from zslkit.testing import Check, CheckResult
 
 
 @click.command()
@@ -58,7 +58,7 @@ def _print_checks(checks: Sequence[Check], as_json: bool) -> None:
         print_columns(("check", "why it matters"), [(c.name, c.reason) for c in checks])
 
 
-def _print_results(entry: Entry, results: Sequence[Result], as_json: bool) -> None:
+def _print_results(entry: Entry, results: Sequence[CheckResult], as_json: bool) -> None:
     if as_json:
         told = [{"check": r.check, "status": r.status, "message": r.message, "reason": r.reason, "hint": r.hint} for r in results]
         facts = {"model": entry.name, "distribution": entry.distribution, "version": entry.version}
@@ -67,5 +67,5 @@ def _print_results(entry: Entry, results: Sequence[Result], as_json: bool) -> No
     print_columns(("check", "verdict", "what it says"), [(r.check, r.status, _words(r)) for r in results])
 
 
-def _words(result: Result) -> str:
+def _words(result: CheckResult) -> str:
     return f"{result.message}. To mend it: {result.hint}" if result.failed and result.hint else result.message

@@ -20,7 +20,7 @@ from zslkit.registry import Entry
 
 
 @dataclass(frozen=True)
-class Setting:
+class SettingHelp:
     """One key as --set takes it, in words."""
 
     key: str
@@ -75,7 +75,7 @@ def presets(model: type[Model]) -> list[str]:
     return sorted(p.stem for p in (Path(source).parent / model.presets).glob("*.yaml"))
 
 
-def settings(kind: type[Config], prefix: str = "", standing: Config | None = None) -> Iterator[Setting]:
+def settings(kind: type[Config], prefix: str = "", standing: Config | None = None) -> Iterator[SettingHelp]:
     """The keys of a configuration class, sections opened. standing: an instance whose values are the defaults."""
     for name, field in kind.model_fields.items():
         default = getattr(standing, name) if standing is not None else field.get_default(call_default_factory=True)
@@ -85,4 +85,4 @@ def settings(kind: type[Config], prefix: str = "", standing: Config | None = Non
         given = None if default is PydanticUndefined else default
         rules = ["required"] if default is PydanticUndefined else []
         rules += [text for item in field.metadata if (text := rule_of(item))]
-        yield Setting(prefix + name, type_name(field.annotation), given, ", ".join(rules), field.description or "")
+        yield SettingHelp(prefix + name, type_name(field.annotation), given, ", ".join(rules), field.description or "")

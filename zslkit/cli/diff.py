@@ -15,7 +15,7 @@ from zslkit.errors import DataError, UserError
 
 if TYPE_CHECKING:
     from zslkit.dataset import Dataset
-    from zslkit.report.difference import Flip, Outcome
+    from zslkit.report.difference import Flip, RunOutcome
     from zslkit.runs.folders import Run
 
 SHOWN = 10
@@ -100,7 +100,7 @@ def _print_causes(a: Run, b: Run, found: Mapping[str, tuple[Any, Any]]) -> None:
     print_columns(("what differs", "A", "B"), [(key, _shown(x), _shown(y)) for key, (x, y) in found.items()])
 
 
-def _print_outcome(a: Run, b: Run, outcome: Outcome) -> None:
+def _print_outcome(a: Run, b: Run, outcome: RunOutcome) -> None:
     records = a.record.metrics, b.record.metrics
     echo("")
     rows = []
@@ -133,7 +133,7 @@ def _shown(value: Any) -> str:
     return "-" if value is None else str(value)
 
 
-def _data(a: Run, b: Run, found: Mapping[str, tuple[Any, Any]], outcome: Outcome | None, why: str, sheet: str | None) -> dict[str, Any]:
+def _data(a: Run, b: Run, found: Mapping[str, tuple[Any, Any]], outcome: RunOutcome | None, why: str, sheet: str | None) -> dict[str, Any]:
     from dataclasses import asdict
 
     said: dict[str, Any] = {

@@ -12,7 +12,7 @@ import click
 
 from zslkit.cli import machine
 from zslkit.cli.failure import tell
-from zslkit.cli.listing import DATASETS, MODELS, TRACKERS, Line, contract_rule, lines
+from zslkit.cli.listing import DATASETS, MODELS, TRACKERS, ListingLine, contract_rule, lines
 from zslkit.cli.machine import Finding
 from zslkit.cli.options import debug_option, json_option
 from zslkit.cli.output import print_columns, print_json, size_words
@@ -55,7 +55,7 @@ def doctor(data_root: Path, quick: bool, as_json: bool) -> int:
     return int(faults > 0)
 
 
-def _checked(quick: bool) -> list[tuple[Line, str]]:
+def _checked(quick: bool) -> list[tuple[ListingLine, str]]:
     """Every model, dataset and tracker with its fault, "" for none. quick: imports none, so that some faults stay hidden."""
     found = [*lines(MODELS, contract_rule), *lines(DATASETS), *lines(TRACKERS)]
     if quick:
@@ -66,7 +66,7 @@ def _checked(quick: bool) -> list[tuple[Line, str]]:
     return [(line, line.fault or verdict.fault) for line, verdict in zip(found, verdicts, strict=True)]
 
 
-def _plugins(checked: Sequence[tuple[Line, str]]) -> Iterator[Finding]:
+def _plugins(checked: Sequence[tuple[ListingLine, str]]) -> Iterator[Finding]:
     needed = [(line, fault) for line, fault in checked if line.entry.point.group != TRACKERS.group]
     good = [line.entry.name for line, fault in needed if not fault]
     yield Finding("models, datasets", "ok" if good else "fault", f"{len(good)} of {len(needed)} can be used: {', '.join(good)}")
@@ -77,7 +77,7 @@ def _plugins(checked: Sequence[tuple[Line, str]]) -> Iterator[Finding]:
             yield Finding(line.pick, "note", line.remark)
 
 
-def _sources(checked: Sequence[tuple[Line, str]], quick: bool) -> Iterator[tuple[str, DatasetSource]]:
+def _sources(checked: Sequence[tuple[ListingLine, str]], quick: bool) -> Iterator[tuple[str, DatasetSource]]:
     """The datasets that load, by name. A stranger's is imported here only after it was tried in a process of its own."""
     for line, fault in checked:
         if line.entry.point.group == DATASETS.group and not fault and (line.entry.built_in or not quick):
@@ -85,7 +85,7 @@ def _sources(checked: Sequence[tuple[Line, str]], quick: bool) -> Iterator[tuple
                 yield line.entry.name, DATASETS.load(line.pick)[1]()
 
 
-def _broken(line: Line, fault: str) -> Finding:
+def _broken(line: ListingLine, fault: str) -> Finding:
     # Entries of this project must work; a stranger's broken package is that package's affair.
     text = f"cannot be used ({line.entry.target}): {fault}"
     if line.entry.built_in:

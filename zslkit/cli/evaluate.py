@@ -68,9 +68,9 @@ def evaluate(folders: tuple[Path, ...], gamma: float | None, metrics: str | None
 
 def _tell_apart(runs: Sequence[Run]) -> list[str]:
     """Say in which points runs that stand in one table must not be compared; runs of several datasets by dataset."""
-    from zslkit.report.comparability import Setting, differing
+    from zslkit.report.comparability import Comparability, differing
 
-    said = differing([Setting.of(run.record) for run in runs])
+    said = differing([Comparability.of(run.record) for run in runs])
     for sentence in said:
         tell(sentence)
     return said

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from zslkit.explain.explanation import Explanation, Localisation
-    from zslkit.explain.heatmaps import Block
-    from zslkit.runs.load import Trained
+    from zslkit.explain.heatmaps import HeatmapBlock
+    from zslkit.runs.load import LoadedRun
 
 SHOWN = 2
 """Images of each test set that are explained if none is named."""
@@ -64,11 +64,11 @@ def explain(
     # A shell's seed0-* matches the lock that lies beside the run folder too.
     files = tuple(file for file in files if file.name != f"{folder.name}.lock")
     from zslkit.explain import explanation
-    from zslkit.runs.load import reopen
+    from zslkit.runs.load import load_with_dataset
     from zslkit.utils.devices import choose_device
     from zslkit.utils.progress import reporter_for
 
-    trained = reopen(folder, data_root, choose_device(device), reporter_for())
+    trained = load_with_dataset(folder, data_root, choose_device(device), reporter_for())
     blocks = [] if localise and not files else _explained(trained, files, attributes, top)
     scored = explanation.localisation(trained) if localise else {}
     if blocks:
@@ -90,9 +90,9 @@ def _check_out(out: Path) -> None:
         raise UserError(f"--out {out} is a folder; name a file in it")
 
 
-def _explained(trained: Trained, files: tuple[Path, ...], attributes: tuple[str, ...] | None, top: int) -> list[Block]:
+def _explained(trained: LoadedRun, files: tuple[Path, ...], attributes: tuple[str, ...] | None, top: int) -> list[HeatmapBlock]:
     from zslkit.explain.explanation import explain
-    from zslkit.explain.heatmaps import Block
+    from zslkit.explain.heatmaps import HeatmapBlock
 
     if files:
         photos, names = trained.photos(files), [str(file) for file in files]
@@ -101,10 +101,10 @@ def _explained(trained: Trained, files: tuple[Path, ...], attributes: tuple[str,
         index = trained.some_test_images(SHOWN)
         photos, names = trained.photos_at(index), [trained.dataset.images.key(i) for i in index.tolist()]  # type: ignore[union-attr]
         found = explain(trained, trained.inputs.source.batch(index), attributes, top)
-    return [Block(*block) for block in zip(names, photos, found, strict=True)]
+    return [HeatmapBlock(*block) for block in zip(names, photos, found, strict=True)]
 
 
-def _data(trained: Trained, blocks: list[Block], scored: dict[str, Localisation], out: Path) -> dict[str, Any]:
+def _data(trained: LoadedRun, blocks: list[HeatmapBlock], scored: dict[str, Localisation], out: Path) -> dict[str, Any]:
     from dataclasses import asdict
 
     from zslkit.explain.explanation import as_data
@@ -120,7 +120,7 @@ def _data(trained: Trained, blocks: list[Block], scored: dict[str, Localisation]
     }
 
 
-def _print(trained: Trained, blocks: list[Block], scored: dict[str, Localisation], out: Path) -> None:
+def _print(trained: LoadedRun, blocks: list[HeatmapBlock], scored: dict[str, Localisation], out: Path) -> None:
     if blocks:
         print_table(_table(trained, blocks))
         echo(printable(f"written: {out}"))
@@ -130,7 +130,7 @@ def _print(trained: Trained, blocks: list[Block], scored: dict[str, Localisation
         print_columns(("part", "right %", "chance %", "cases"), rows)
 
 
-def _table(trained: Trained, blocks: list[Block]) -> Table:
+def _table(trained: LoadedRun, blocks: list[HeatmapBlock]) -> Table:
     from rich.table import Table
     from rich.text import Text
 

@@ -12,7 +12,7 @@ from zslkit.registry import Entry, Registry, refusing
 
 
 @dataclass(frozen=True)
-class Line:
+class ListingLine:
     """One entry: what it says of itself, what is wrong with it, and what else a reader should know."""
 
     entry: Entry
@@ -45,14 +45,14 @@ class Line:
         }
 
 
-def lines(registry: Registry, rule: Callable[[Facts], str] = lambda facts: "") -> list[Line]:
+def lines(registry: Registry, rule: Callable[[Facts], str] = lambda facts: "") -> list[ListingLine]:
     """All entries of a registry. rule: the fault of an entry whose source could be read, or ""."""
     entries = registry.entries()
     plugins = Counter(e.name for e in entries if not e.built_in)
     built_in = {e.name for e in entries if e.built_in}
     found = []
     for entry in entries:
-        line = Line(entry)
+        line = ListingLine(entry)
         try:
             line = replace(line, facts=facts(entry.target))
             line = replace(line, fault=_fault(registry, entry) or rule(line.facts))
@@ -81,12 +81,12 @@ def contract_rule(said: Facts) -> str:
     return f"written for contract {theirs}, and this zslkit speaks {ours}" if theirs not in (None, ours) else ""
 
 
-def tracker_lines() -> list[Line]:
+def tracker_lines() -> list[ListingLine]:
     """All trackers; one that needs a package which is not installed says so, and how to install it."""
     return [replace(line, remark=line.remark or _lacking(line)) for line in lines(TRACKERS)]
 
 
-def _lacking(line: Line) -> str:
+def _lacking(line: ListingLine) -> str:
     needs = line.facts.values.get("needs", ())
     missing = [p for p in needs if isinstance(p, str) and not is_there(p)] if isinstance(needs, (tuple, list)) else []
     how = f"; install it with: {line.get('install')}" if line.get("install") else ""

@@ -28,7 +28,7 @@ MOST = 1000
 
 
 @dataclass(frozen=True)
-class Job:
+class QueuedRun:
     """One run to be made. name: what it is called in messages; arguments: keywords of experiment.run, plain data that can be sent."""
 
     name: str
@@ -43,7 +43,7 @@ class Job:
 class Failure:
     """A run that could not be finished, and why."""
 
-    job: Job
+    job: QueuedRun
     error: BaseException
     reason: str
 
@@ -71,7 +71,9 @@ def _order(digits: str) -> tuple[int, str]:
     return len(bare), bare
 
 
-def run_all(jobs: Sequence[Job], state: State, reporter: Reporter, spread: Spread) -> tuple[list[tuple[Job, Result]], list[Failure]]:
+def run_all(
+    jobs: Sequence[QueuedRun], state: State, reporter: Reporter, spread: Spread
+) -> tuple[list[tuple[QueuedRun, Result]], list[Failure]]:
     """The results of the jobs that could be done, and the others, both in the order of the jobs.
 
     Raises what fills the disk, since that would stop every other run as well, and a mistake of the user's that concerns all.
@@ -92,7 +94,7 @@ def run_all(jobs: Sequence[Job], state: State, reporter: Reporter, spread: Sprea
     return settled([results[id(job)] for job in jobs if id(job) in results], failures)
 
 
-def _there(jobs: Sequence[Job], reporter: Reporter, alone: bool) -> dict[int, Result]:
+def _there(jobs: Sequence[QueuedRun], reporter: Reporter, alone: bool) -> dict[int, Result]:
     """Number of the job -> its run, of those that are finished. alone: the others are made in this process, which says itself why."""
     from zslkit.runs.api import Finder
 
@@ -115,7 +117,7 @@ def _there(jobs: Sequence[Job], reporter: Reporter, alone: bool) -> dict[int, Re
     return found
 
 
-def refused(jobs: Sequence[Job], state: State) -> list[Failure]:
+def refused(jobs: Sequence[QueuedRun], state: State) -> list[Failure]:
     """The jobs whose settings are wrong, found without data: to be told before another run has cost an hour."""
     from zslkit.runs import api
 
@@ -134,22 +136,24 @@ _SETTLED = ("model", "dataset", "data_root", "settings", "config", "preset", "ov
 """What decides the settings of a job, which are those of its name whatever its seed."""
 
 
-def settled(results: list[tuple[Job, Result]], failures: list[Failure]) -> tuple[list[tuple[Job, Result]], list[Failure]]:
+def settled(results: list[tuple[QueuedRun, Result]], failures: list[Failure]) -> tuple[list[tuple[QueuedRun, Result]], list[Failure]]:
     """The same, unless nothing could be done and all for one mistake of the user's, which is raised then."""
     if not results and all(isinstance(f.error, UserError) for f in failures) and len({f.reason for f in failures}) == 1:
         raise failures[0].error
     return results, failures
 
 
-def _one_by_one(jobs: Sequence[Job], state: State, reporter: Reporter, spread: Spread) -> tuple[list[tuple[Job, Result]], list[Failure]]:
+def _one_by_one(
+    jobs: Sequence[QueuedRun], state: State, reporter: Reporter, spread: Spread
+) -> tuple[list[tuple[QueuedRun, Result]], list[Failure]]:
     from zslkit.runs import api
 
-    results: list[tuple[Job, Result]] = []
+    results: list[tuple[QueuedRun, Result]] = []
     failures: list[Failure] = []
     for count, job in enumerate(jobs, start=1):
         reporter.note(f"{job} ({count} of {len(jobs)})")
         try:
-            made = api.run(**job.arguments, reporter=reporter, tries=tries_of(job.arguments, spread, state))
+            made = api.run(**job.arguments, reporter=reporter, executor=tries_of(job.arguments, spread, state))
             results.append((job, made))
         except Exception as error:
             if is_disk_full(error) or distributed.several():  # another process may be left waiting for this one
@@ -162,7 +166,9 @@ def _one_by_one(jobs: Sequence[Job], state: State, reporter: Reporter, spread: S
     return results, failures
 
 
-def _at_once(jobs: Sequence[Job], state: State, reporter: Reporter, spread: Spread) -> tuple[list[tuple[Job, Result]], list[Failure]]:
+def _at_once(
+    jobs: Sequence[QueuedRun], state: State, reporter: Reporter, spread: Spread
+) -> tuple[list[tuple[QueuedRun, Result]], list[Failure]]:
     """Several at a time, in other processes: one line for each that is done."""
     from zslkit.runs.api import Result
     from zslkit.runs.folders import load_run

@@ -8,7 +8,7 @@ from dataclasses import replace
 import click
 
 from zslkit.cli.failure import State, tell
-from zslkit.cli.listing import DATASETS, MODELS, Line, contract_rule, lines, tracker_lines
+from zslkit.cli.listing import DATASETS, MODELS, ListingLine, contract_rule, lines, tracker_lines
 from zslkit.cli.options import debug_option, json_option
 from zslkit.cli.output import print_columns, print_json, shorten
 
@@ -77,7 +77,7 @@ def trackers(state: State, /, check: bool, as_json: bool) -> int:
     return _code(found, check)
 
 
-def _checked(found: list[Line], check: bool, state: State) -> list[Line]:
+def _checked(found: list[ListingLine], check: bool, state: State) -> list[ListingLine]:
     if not check:
         return found
     from zslkit.cli.check import check_all
@@ -91,13 +91,13 @@ def _checked(found: list[Line], check: bool, state: State) -> list[Line]:
     return [replace(line, fault=verdict.fault or line.fault) for line, verdict in zip(found, verdicts, strict=True)]
 
 
-def _about(line: Line, citation: str) -> str:
+def _about(line: ListingLine, citation: str) -> str:
     if line.fault:
         return f"cannot be used ({line.entry.target}): {line.fault}"
     return line.remark or shorten(citation or line.facts.description)
 
 
-def _code(found: Sequence[Line], check: bool) -> int:
+def _code(found: Sequence[ListingLine], check: bool) -> int:
     """A listing succeeds whatever it lists; --check fails if anything does."""
     bad = [line for line in found if line.fault]
     if check and bad:

@@ -19,7 +19,7 @@ from zslkit.utils.printable import escaped
 
 if TYPE_CHECKING:
     from zslkit.explain.prediction import Prediction
-    from zslkit.runs.load_portable import Portable
+    from zslkit.runs.load_portable import LoadedModel
 
 
 @click.command()
@@ -62,7 +62,7 @@ def predict(
         raise UserError(f"--output {output} is a folder or lies in none that exists; name a file in a folder that is there")
     from zslkit.explain.prediction import images_of
     from zslkit.explain.prediction import predict as predicted
-    from zslkit.runs.load_portable import open_portable
+    from zslkit.runs.load_portable import load_without_dataset
     from zslkit.utils.devices import choose_device
     from zslkit.utils.progress import reporter_for
 
@@ -71,7 +71,7 @@ def predict(
     found = images_of((place for place in places if place.name != f"{folder.name}.lock"), reporter.note)
     write = WRITERS["json" if as_json else form]
     left_out: list[str] = []
-    trained = open_portable(folder, data_root, choose_device(device), reporter)
+    trained = load_without_dataset(folder, data_root, choose_device(device), reporter)
 
     def answered() -> Iterator[Prediction]:
         with reporter.phase("predict", total=len(found)) as phase:
@@ -108,7 +108,7 @@ def _side(seen: bool) -> str:
     return "seen" if seen else "unseen"
 
 
-def _table(stream: TextIO, trained: Portable, predictions: Iterable[Prediction], left_out: Sequence[str]) -> None:
+def _table(stream: TextIO, trained: LoadedModel, predictions: Iterable[Prediction], left_out: Sequence[str]) -> None:
     """Image by image, as soon as it is answered."""
     for k, one in enumerate(predictions):
         lines = [("class", "", "share", "score", "attributes that spoke for it")]
@@ -118,7 +118,7 @@ def _table(stream: TextIO, trained: Portable, predictions: Iterable[Prediction],
         print("\n" * (k > 0) + printable(str(one.image)), *aligned(lines[0], lines[1:]), sep="\n", file=stream, flush=True)
 
 
-def _csv(stream: TextIO, trained: Portable, predictions: Iterable[Prediction], left_out: Sequence[str]) -> None:
+def _csv(stream: TextIO, trained: LoadedModel, predictions: Iterable[Prediction], left_out: Sequence[str]) -> None:
     """A line for each image and class.
 
     Control codes and bytes that are no UTF-8, in the names of files and classes, are written by their numbers: a table goes to
@@ -134,13 +134,13 @@ def _csv(stream: TextIO, trained: Portable, predictions: Iterable[Prediction], l
             )
 
 
-def _jsonl(stream: TextIO, trained: Portable, predictions: Iterable[Prediction], left_out: Sequence[str]) -> None:
+def _jsonl(stream: TextIO, trained: LoadedModel, predictions: Iterable[Prediction], left_out: Sequence[str]) -> None:
     """An object for each image, on a line of its own."""
     for one in predictions:
         print(json.dumps(_data(one)), file=stream, flush=True)
 
 
-def _json(stream: TextIO, trained: Portable, predictions: Iterable[Prediction], left_out: Sequence[str]) -> None:
+def _json(stream: TextIO, trained: LoadedModel, predictions: Iterable[Prediction], left_out: Sequence[str]) -> None:
     images = [_data(one) for one in predictions]
     record = trained.run.record
     whole = {
@@ -170,7 +170,7 @@ def _data(one: Prediction) -> dict[str, Any]:
     }
 
 
-WRITERS: Mapping[str, Callable[[TextIO, Portable, Iterable[Prediction], Sequence[str]], None]] = {
+WRITERS: Mapping[str, Callable[[TextIO, LoadedModel, Iterable[Prediction], Sequence[str]], None]] = {
     "table": _table,
     "csv": _csv,
     "json": _json,

@@ -108,18 +108,18 @@ def run(
     find_trackers(trackers)
     if spread.asked:
         check_search(arguments)
-    result = api.run(**arguments, reporter=reporter_for(), tries=tries_of(arguments, spread, state))
+    result = api.run(**arguments, reporter=reporter_for(), executor=tries_of(arguments, spread, state))
     _show(result, as_json, result.reused)
     return 0
 
 
 def _standing(model: str, dataset: str, seed: int, out: Path, choices: Mapping[str, Any]) -> Run:
     """The newest run that is there. Raises UserError if there is none."""
-    from zslkit.runs.find import other_source, standing, wanted
+    from zslkit.runs.find import matching_runs, other_source, run_query
     from zslkit.runs.folders import find_runs
 
-    looked_for = wanted(model, dataset, **choices)
-    found = standing(find_runs(out, tell), looked_for, seed)
+    looked_for = run_query(model, dataset, **choices)
+    found = matching_runs(find_runs(out, tell), looked_for, seed)
     if not found:
         raise UserError(f"No run of {model} on {dataset} with seed {seed} and these settings is finished in {out}; leave --no-run out")
     if len(found) > 1:

@@ -14,7 +14,7 @@ from zslkit.cli.output import echo, print_columns, print_json, printable
 from zslkit.errors import UnknownName, UserError
 
 if TYPE_CHECKING:
-    from zslkit.runs.inventory import Item
+    from zslkit.runs.inventory import InventoryItem
 
 
 @click.command()
@@ -98,7 +98,7 @@ def _list(out: Path, models: Sequence[str], datasets: Sequence[str], tag: str | 
         tell(f"There are no runs in {out}")
 
 
-def _print(items: Sequence[Item], as_json: bool, unread: Sequence[str] = ()) -> None:
+def _print(items: Sequence[InventoryItem], as_json: bool, unread: Sequence[str] = ()) -> None:
     if as_json:
         print_json({"runs": [_data(item) for item in items], "unread": list(unread)})
     elif items:
@@ -109,7 +109,7 @@ def _print(items: Sequence[Item], as_json: bool, unread: Sequence[str] = ()) -> 
                 tell(item.said if str(item.folder) in item.said else f"{item.folder} is {item.state}: {item.said}")
 
 
-def _cells(item: Item) -> tuple[str, ...]:
+def _cells(item: InventoryItem) -> tuple[str, ...]:
     from zslkit.report.badges import badges_of
 
     record = item.run.record if item.run else None
@@ -118,7 +118,7 @@ def _cells(item: Item) -> tuple[str, ...]:
     return (item.model, item.dataset, str(item.seed), h, made, when, item.state, ", ".join(item.tags) or "-", str(item.folder))
 
 
-def _data(item: Item) -> dict[str, Any]:
+def _data(item: InventoryItem) -> dict[str, Any]:
     from zslkit.report.badges import badges_of
 
     record = item.run.record if item.run else None
@@ -136,7 +136,7 @@ def _data(item: Item) -> dict[str, Any]:
     }
 
 
-def _tagged(item: Item, tag: str | None, untag: str | None) -> Item:
+def _tagged(item: InventoryItem, tag: str | None, untag: str | None) -> InventoryItem:
     from dataclasses import replace
 
     from zslkit.runs.tags import change_tags
@@ -146,14 +146,14 @@ def _tagged(item: Item, tag: str | None, untag: str | None) -> Item:
     return replace(item, tags=change_tags(item.folder, tag, untag, tell))
 
 
-def _remove(items: Sequence[Item], yes: bool, as_json: bool) -> int:
+def _remove(items: Sequence[InventoryItem], yes: bool, as_json: bool) -> int:
     from zslkit.runs import inventory
 
     if not yes:
         names = ", ".join(str(item.folder) for item in items)
         raise UserError(f"--remove would remove {len(items)} folder{'s' if len(items) > 1 else ''} for good ({names}); add --yes to do it")
-    gone: list[Item] = []
-    kept: list[tuple[Item, str]] = []
+    gone: list[InventoryItem] = []
+    kept: list[tuple[InventoryItem, str]] = []
     for item in items:
         try:
             inventory.remove(item)

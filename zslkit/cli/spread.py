@@ -25,7 +25,7 @@ from typing import Any, Literal
 import click
 
 from zslkit import __version__
-from zslkit.cli.worker import BEGUN, Answer, Order, Site, make, this_process
+from zslkit.cli.worker import BEGUN, Order, Site, WorkerReply, make, this_process
 from zslkit.errors import UserError, ZslkitError
 from zslkit.utils.files import cache_root, clear, marked
 from zslkit.utils.stops import Stop, received
@@ -80,7 +80,7 @@ def cuda_devices(device: str) -> int:
 
 def answers(
     arguments: Sequence[Mapping[str, Any]], spread: Spread, debug: bool, points: Sequence[Mapping[str, Any]] | None = None
-) -> Generator[Answer, None, None]:
+) -> Generator[WorkerReply, None, None]:
     """The answers of the runs with these arguments (keywords of experiment.run), one each, in the order in which they come.
 
     points: of each run's search; then these are tried, and no run is made.
@@ -107,7 +107,7 @@ def answers(
                 times.update(_begun(site, waiting) or waiting.keys() & set(given))
                 if len(given) == 1 and given[0] in waiting and times[given[0]] > 1:
                     del waiting[given[0]]
-                    yield Answer(given[0], sentence=_sentence_of(error, local))
+                    yield WorkerReply(given[0], sentence=_sentence_of(error, local))
 
 
 def _begun(site: Site, waiting: Container[int]) -> list[int]:
@@ -176,7 +176,7 @@ def _absolute(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return whole
 
 
-def _given_out(orders: Sequence[Order], spread: Spread, site: Site) -> Iterator[Answer]:
+def _given_out(orders: Sequence[Order], spread: Spread, site: Site) -> Iterator[WorkerReply]:
     """One round. Raises Lost if workers ended before they answered."""
     import joblib
 
@@ -210,7 +210,7 @@ def _end_of(error: BrokenProcessPool) -> str:
     return f"a process ended: {codes[1]}" if codes and "EXIT" in codes[1] else "a process was killed"
 
 
-def _made(orders: Sequence[Order], return_as: str = "generator_unordered") -> Iterator[Answer]:
+def _made(orders: Sequence[Order], return_as: str = "generator_unordered") -> Iterator[WorkerReply]:
     import joblib
 
     tasks = (joblib.delayed(make)(order) for order in orders)
@@ -233,7 +233,7 @@ def _needed(package: str, extra: str) -> Any:
         ) from error
 
 
-def _by_dask(orders: Sequence[Order], address: str) -> Iterator[Answer]:
+def _by_dask(orders: Sequence[Order], address: str) -> Iterator[WorkerReply]:
     distributed = _needed("distributed", "dask")
     import joblib
 
@@ -292,7 +292,7 @@ def _watched(client: Any) -> Iterator[list[BaseException]]:
         signal.signal(signum, before)
 
 
-def _by_ray(orders: Sequence[Order], address: str | None) -> Iterator[Answer]:
+def _by_ray(orders: Sequence[Order], address: str | None) -> Iterator[WorkerReply]:
     ray = _needed("ray", "ray")
     import joblib
 

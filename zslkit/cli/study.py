@@ -10,7 +10,7 @@ import click
 
 from zslkit.cli.failure import State, tell
 from zslkit.cli.listing import find_names, find_trackers
-from zslkit.cli.many import Job, parse_seeds, run_all, told
+from zslkit.cli.many import QueuedRun, parse_seeds, run_all, told
 from zslkit.cli.many import as_json as failures_json
 from zslkit.cli.options import (
     debug_option,
@@ -81,7 +81,8 @@ def study(
     shared = {"model": plan.model, "dataset": plan.dataset, **how, **common}
     # Two values may be written alike in a label, so a job belongs to its variant by its settings.
     jobs = [
-        Job(variant.label, seed, {**shared, "seed": seed, "overrides": variant.settings}) for variant, seed in product(chosen, plan.seeds)
+        QueuedRun(variant.label, seed, {**shared, "seed": seed, "overrides": variant.settings})
+        for variant, seed in product(chosen, plan.seeds)
     ]
     results, failures = run_all(jobs, state, reporter_for(), spread)
     records = [[r.record for job, r in results if job.arguments["overrides"] is variant.settings] for variant in chosen]

@@ -13,10 +13,10 @@ from zslkit.errors import UserError
 from zslkit.utils import distributed
 
 if TYPE_CHECKING:
-    from zslkit.training.search import Point, Tried, Tries
+    from zslkit.training.search import Point, TrialExecutor, TrialResult
 
 
-def tries_of(arguments: Mapping[str, Any], spread: Spread, state: State) -> Tries | None:
+def tries_of(arguments: Mapping[str, Any], spread: Spread, state: State) -> TrialExecutor | None:
     """What experiment.run tries the points of its search with; None: itself, one after another.
 
     arguments: those of the run, plain data all of them.
@@ -38,9 +38,9 @@ def check_search(arguments: Mapping[str, Any]) -> None:
         )
 
 
-def _tried(points: Sequence[Point], arguments: Mapping[str, Any], spread: Spread, state: State) -> Iterator[tuple[int, Tried]]:
+def _tried(points: Sequence[Point], arguments: Mapping[str, Any], spread: Spread, state: State) -> Iterator[tuple[int, TrialResult]]:
     """Raises the error of the first point that fails for another reason than its training."""
-    from zslkit.training.search import Tried
+    from zslkit.training.search import TrialResult
 
     with closing(answers([arguments] * len(points), spread, state.debug, points)) as coming:
         for answer in coming:
@@ -48,4 +48,4 @@ def _tried(points: Sequence[Point], arguments: Mapping[str, Any], spread: Spread
                 if answer.trace:
                     print(answer.trace, file=sys.stderr)
                 raise answer.error()
-            yield answer.number, Tried(answer.figures, answer.sentence)
+            yield answer.number, TrialResult(answer.figures, answer.sentence)

@@ -29,7 +29,7 @@ from zslkit.utils.progress import Silent
 from zslkit.utils.stops import Stop, listen, no_way_out
 
 if TYPE_CHECKING:
-    from zslkit.training.selection import Workshop
+    from zslkit.training.selection import ValidationContext
 
 PATIENCE = 15.0
 """Seconds that a new file may take to be seen through a network file system."""
@@ -40,7 +40,7 @@ BEGUN = "begun-"
 
 _OF_RUNS = ("out", "again", "reuse_changed", "trackers", "deterministic")  # arguments that mean nothing to a point
 _ONE_AT_A_TIME = threading.Lock()  # torch's random stream and the number of threads belong to the process
-_OPEN: dict[str, Workshop] = {}  # by the marker of its command; one at most
+_OPEN: dict[str, ValidationContext] = {}  # by the marker of its command; one at most
 _SLOTS: dict[str, FileLock] = {}  # a worker keeps its device until it ends, however it ends
 
 
@@ -79,7 +79,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Answer:
+class WorkerReply:
     """What became of an order: a finished run (its folder below `out`), a sentence why not, or that nobody wants it any more.
 
     figures: of a point that was tried; the sentence says why if it could not be trained. unfit: the sentence is about this worker, and
@@ -103,14 +103,14 @@ class Answer:
         return (UserError if self.exit_code == UserError.exit_code else ZslkitError)(self.sentence)
 
 
-class Wanted(Silent):
+class WorkerOrder(Silent):
     """Says nothing, and ends the run by Stop once the marker is gone: a cluster keeps running what nobody waits for."""
 
     def __init__(self, marker: str) -> None:
         self._marker, self._looked = marker, time.monotonic()
 
     @contextmanager
-    def phase(self, name: str, total: int | None = None) -> Iterator[Wanted]:
+    def phase(self, name: str, total: int | None = None) -> Iterator[WorkerOrder]:
         self.look()
         yield self
 
@@ -125,7 +125,7 @@ class Wanted(Silent):
             raise Stop
 
 
-def make(order: Order) -> Answer:
+def make(order: Order) -> WorkerReply:
     """Make the run of this order, or find it, or try its point. Whatever goes wrong is in the answer."""
     site, began = order.site, time.monotonic()
     if site.parent not in (0, os.getpid()):  # joblib may stay in the command's process, where it can start no other
@@ -135,15 +135,15 @@ def make(order: Order) -> Answer:
     with _ONE_AT_A_TIME, redirect_stdout(sys.stderr), no_way_out():
         try:
             if complaint := unfit(site):
-                return Answer(order.number, sentence=complaint, exit_code=2, unfit=True)
+                return WorkerReply(order.number, sentence=complaint, exit_code=2, unfit=True)
             begun = Path(site.markers[0]).with_name(f"{BEGUN}{order.number}")
             begun.touch()
             done = _done(order)
             begun.unlink(missing_ok=True)
         except BaseException as error:
             if isinstance(error, Stop):
-                return Answer(order.number, interrupted=True)
-            return Answer(
+                return WorkerReply(order.number, interrupted=True)
+            return WorkerReply(
                 order.number,
                 sentence=sentence(error, State(site.debug, resumes=True)),
                 exit_code=error.exit_code if isinstance(error, ZslkitError) else 1,
@@ -185,33 +185,33 @@ def _apart(who: str, folder: Path) -> str:
     )
 
 
-def _done(order: Order) -> Answer:
+def _done(order: Order) -> WorkerReply:
     from zslkit.runs import api
 
     site, arguments = order.site, dict(order.arguments)
     if site.devices:
         arguments["device"] = f"cuda:{_slot(site) % site.devices}"
-    reporter = Wanted(site.markers[0])
+    reporter = WorkerOrder(site.markers[0])
     with _cache(site.cache):
         if order.point is not None:
             return _tried(order.number, order.point, arguments, site, reporter)
         _take_threads(site.threads)
         result = api.run(**arguments, reporter=reporter)
-    return Answer(order.number, str(result.folder.relative_to(arguments["out"])), result.reused)
+    return WorkerReply(order.number, str(result.folder.relative_to(arguments["out"])), result.reused)
 
 
-def _tried(number: int, point: Mapping[str, Any], arguments: Mapping[str, Any], site: Site, reporter: Wanted) -> Answer:
+def _tried(number: int, point: Mapping[str, Any], arguments: Mapping[str, Any], site: Site, reporter: WorkerOrder) -> WorkerReply:
     from zslkit.training import selection
     from zslkit.utils import library_state
     from zslkit.utils.determinism import deterministic
 
-    workshop = _workshop(arguments, site, reporter)
+    context = _workshop(arguments, site, reporter)
     with deterministic(arguments.get("deterministic", False)), library_state.held(str(arguments["model"])):
-        tried = selection.try_point(workshop, point)
-    return Answer(number, sentence=tried.failed, figures=tried.figures)
+        tried = selection.try_point(context, point)
+    return WorkerReply(number, sentence=tried.failed, figures=tried.figures)
 
 
-def _workshop(arguments: Mapping[str, Any], site: Site, reporter: Wanted) -> Workshop:
+def _workshop(arguments: Mapping[str, Any], site: Site, reporter: WorkerOrder) -> ValidationContext:
     """Where the points of this command's search are tried, opened once."""
     from zslkit.runs import api
 
@@ -224,7 +224,7 @@ def _workshop(arguments: Mapping[str, Any], site: Site, reporter: Wanted) -> Wor
         folder.mkdir()
         choices = {k: v for k, v in arguments.items() if k not in _OF_RUNS}
         own = _take_threads(site.command_threads)  # a backbone trained on trainval is told apart by them, and the command's is there
-        _OPEN[marker] = api.workshop(folder, **choices, reporter=reporter)
+        _OPEN[marker] = api.context(folder, **choices, reporter=reporter)
         _take_threads(site.threads or own)
     return _OPEN[marker]
 

@@ -31,7 +31,7 @@ class ClassTable:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """A class and its cells as they are written, which may be empty; line: where it ends in the file."""
 
     line: int
@@ -49,7 +49,7 @@ def read_class_table(path: Path) -> ClassTable:
     return ClassTable(tuple(row.name for row in rows), attributes, np.array(values, dtype=np.float32))
 
 
-def read_rows(path: Path) -> tuple[tuple[str, ...], list[Row]]:
+def read_rows(path: Path) -> tuple[tuple[str, ...], list[TableRow]]:
     """Attribute names and rows of such a file, whatever stands in the cells.
 
     Raises DataError if it is no CSV file, or an attribute or class has no name or stands twice.
@@ -75,7 +75,7 @@ def read_rows(path: Path) -> tuple[tuple[str, ...], list[Row]]:
     (_, (_, *attributes)), *lines = rows
     _refuse_doubles(path, "attribute", attributes)
     _refuse_doubles(path, "class", [cells[0] for _, cells in lines])
-    return tuple(attributes), [Row(line, cells[0], tuple(cells[1:])) for line, cells in lines]
+    return tuple(attributes), [TableRow(line, cells[0], tuple(cells[1:])) for line, cells in lines]
 
 
 def _rows(path: Path, stream: TextIO) -> Iterator[tuple[int, list[str]]]:
@@ -113,7 +113,7 @@ def number_in(cell: str) -> float | None:
     return number if abs(number) <= np.finfo(np.float32).max else None
 
 
-def _numbers(path: Path, row: Row, attributes: Sequence[str]) -> list[float]:
+def _numbers(path: Path, row: TableRow, attributes: Sequence[str]) -> list[float]:
     if len(row.cells) != len(attributes):
         raise DataError(
             f"{path}, line {row.line}: {row.name!r} has {len(row.cells)} values and the header {len(attributes)} attributes; mend that line"

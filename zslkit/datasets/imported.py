@@ -34,7 +34,7 @@ class SplitFiles(Config):
     test_unseen: str = "test_unseen.npy"
 
 
-class Source(Config):
+class ImportSource(Config):
     """Where the features came from."""
 
     file: str = Field(description="name of the file that was imported")
@@ -52,7 +52,7 @@ class ImportedCard(Config):
     labels: str = Field("labels.npy", description=".npy of class numbers (N,), from 0, rows of the class attributes")
     split: SplitFiles = SplitFiles()
     attributes: str = Field("attributes.csv", description="CSV: a class in each row, its name first; the header names the attributes")
-    source: Source
+    source: ImportSource
     title: str = ""
     semantics: Literal["attributes", "sentences"] = "attributes"
     groups: dict[str, list[str]] = Field({}, description="attribute group -> attribute names")

@@ -51,7 +51,7 @@ def binned_error(confidence: Floats, right: Floats, bins: int = BINS) -> float:
 
 def _judged(part: TestSet, seen: Mask, gamma: float, probable: bool) -> tuple[Floats, Floats]:
     """The confidence (N,) of each answer, and whether it was right, 1.0 or 0.0."""
-    answers = part.duel.answers(gamma)
+    answers = part.seen_unseen_margin.answers(gamma)
     right = (answers == part.labels).astype(np.float64)
     if probable:
         own = [chunk[np.arange(len(chunk)), answers[place]] for place, chunk in row_chunks(part.scores)]

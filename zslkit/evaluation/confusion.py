@@ -15,8 +15,8 @@ def crossings(sets: AnsweredSets, gamma: float = 0.0) -> dict[str, float]:
     """
     seen, left, right = sets.seen, sets.test_seen, sets.test_unseen
     return {
-        "seen_as_unseen": 100.0 * float(np.mean(~seen[left.duel.answers(gamma)])),
-        "unseen_as_seen": 100.0 * float(np.mean(seen[right.duel.answers(gamma)])),
+        "seen_as_unseen": 100.0 * float(np.mean(~seen[left.seen_unseen_margin.answers(gamma)])),
+        "unseen_as_seen": 100.0 * float(np.mean(seen[right.seen_unseen_margin.answers(gamma)])),
     }
 
 
@@ -24,7 +24,7 @@ def confusion_table(sets: AnsweredSets, gamma: float = 0.0) -> NDArray[np.int64]
     """(C, C) counts of images of both sets; row: true class, column: answer. A class without test images has a row of zeros."""
     n = sets.n_classes
     labels = np.concatenate([part.labels for part in sets.parts().values()])
-    answers = np.concatenate([part.duel.answers(gamma) for part in sets.parts().values()])
+    answers = np.concatenate([part.seen_unseen_margin.answers(gamma) for part in sets.parts().values()])
     return np.bincount(labels * n + answers, minlength=n * n).reshape(n, n).astype(np.int64, copy=False)
 
 

@@ -29,9 +29,9 @@ class Judged:
         return {**self.figures, "S": s, "U": u, "H": harmonic_mean(s, u)}
 
 
-def together(judged: Sequence[Judged]) -> tuple[float, dict[str, float]]:
+def together(with_significance: Sequence[Judged]) -> tuple[float, dict[str, float]]:
     """The gamma with the highest mean H over the folds, and the means of their figures under it."""
-    curves = [j.curve for j in judged if j.curve is not None]
-    gamma = peak(*curves)[0] if curves else judged[0].gamma
-    figures = [j.under(gamma) for j in judged]
+    curves = [j.curve for j in with_significance if j.curve is not None]
+    gamma = peak(*curves)[0] if curves else with_significance[0].gamma
+    figures = [j.under(gamma) for j in with_significance]
     return gamma, {name: fmean(f[name] for f in figures) for name in figures[0]}

@@ -68,9 +68,9 @@ def measure(sets: AnsweredSets, gamma: float = 0.0) -> Metrics:
         raise UserError("gamma is NaN; calibration takes a number, or 0 for none")
     seen, n = sets.seen, sets.n_classes
     left, right = sets.test_seen, sets.test_unseen
-    of_seen = 100.0 * per_class_recall(left.duel.answers(gamma), left.labels, n)
-    of_unseen = 100.0 * per_class_recall(right.duel.answers(gamma), right.labels, n)
-    zsl = 100.0 * per_class_recall(right.duel.best_unseen, right.labels, n)
+    of_seen = 100.0 * per_class_recall(left.seen_unseen_margin.answers(gamma), left.labels, n)
+    of_unseen = 100.0 * per_class_recall(right.seen_unseen_margin.answers(gamma), right.labels, n)
+    zsl = 100.0 * per_class_recall(right.seen_unseen_margin.best_unseen, right.labels, n)
     s, u = float(np.nanmean(of_seen)), float(np.nanmean(of_unseen))
     per_class = np.where(seen, of_seen, of_unseen)
     absent = np.isnan(per_class)

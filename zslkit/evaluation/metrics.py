@@ -54,7 +54,7 @@ def harmonic_mean(seen: float, unseen: float) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class Duel:
+class SeenUnseenMargin:
     """Each image's best seen class against its best unseen one: all that calibration ever decides.
 
     best_seen, best_unseen (N,) class ids. breakpoint (N,): the gamma at which the answer changes.
@@ -73,12 +73,12 @@ class Duel:
         return np.where((gamma > self.breakpoint) | tie_goes_unseen, self.best_unseen, self.best_seen)
 
 
-def duel(scores: ScoreTable, seen: Mask) -> Duel:
+def seen_unseen_margin(scores: ScoreTable, seen: Mask) -> SeenUnseenMargin:
     """scores (N, C) finite; seen (C,) bool with a class on either side."""
-    return duel_of((chunk for _, chunk in row_chunks(scores)), seen)
+    return seen_unseen_margin_of((chunk for _, chunk in row_chunks(scores)), seen)
 
 
-def duel_of(batches: Iterable[ScoreTable], seen: Mask) -> Duel:
+def seen_unseen_margin_of(batches: Iterable[ScoreTable], seen: Mask) -> SeenUnseenMargin:
     """The same of scores that come batch by batch, (B, C) each, and need not be kept."""
     seen_ids, unseen_ids = np.flatnonzero(seen), np.flatnonzero(~seen)
     parts: list[tuple[Index, Index, Floats]] = [(seen_ids[:0], unseen_ids[:0], np.empty(0))]
@@ -89,7 +89,7 @@ def duel_of(batches: Iterable[ScoreTable], seen: Mask) -> Duel:
         # float64 keeps scores that differ apart, so two float16 or float32 scores never tie by subtraction.
         gap = scores[rows, best_seen].astype(np.float64) - scores[rows, best_unseen].astype(np.float64)
         parts.append((best_seen, best_unseen, gap))
-    return Duel(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    return SeenUnseenMargin(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +135,9 @@ class Curve:
         return [{"above": gamma, "S": s, "U": u} for gamma, s, u in percent]
 
 
-def seen_unseen_curve(test_seen: Duel, test_seen_labels: Index, test_unseen: Duel, test_unseen_labels: Index, n_classes: int) -> Curve:
+def seen_unseen_curve(
+    test_seen: SeenUnseenMargin, test_seen_labels: Index, test_unseen: SeenUnseenMargin, test_unseen_labels: Index, n_classes: int
+) -> Curve:
     """The curve over all gammas, exactly, in O(N log N). labels (N,) class ids below n_classes.
 
     Only images that are right on their own side matter: one of test_seen falls out of S at its breakpoint, one of
@@ -152,7 +154,7 @@ def seen_unseen_curve(test_seen: Duel, test_seen_labels: Index, test_unseen: Due
     return Curve(breakpoints, seen, unseen)
 
 
-def _steps(best: Index, images: Duel, labels: Index, n_classes: int) -> tuple[Floats, Floats]:
+def _steps(best: Index, images: SeenUnseenMargin, labels: Index, n_classes: int) -> tuple[Floats, Floats]:
     """Breakpoints of the images whose `best` class is theirs, and what each adds to the per-class mean."""
     per_class = np.bincount(labels, minlength=n_classes)
     weight = 1.0 / (per_class[labels] * np.count_nonzero(per_class))
@@ -164,5 +166,5 @@ def ausuc(
     test_seen_scores: ScoreTable, test_seen_labels: Index, test_unseen_scores: ScoreTable, test_unseen_labels: Index, seen: Mask
 ) -> float:
     """Area under the seen-unseen curve, 0..1. scores (N, C), labels (N,), seen (C,) bool."""
-    left, right = duel(test_seen_scores, seen), duel(test_unseen_scores, seen)
+    left, right = seen_unseen_margin(test_seen_scores, seen), seen_unseen_margin(test_unseen_scores, seen)
     return seen_unseen_curve(left, test_seen_labels, right, test_unseen_labels, len(seen)).ausuc

@@ -43,9 +43,9 @@ def outcomes(sets: AnsweredSets, gamma: float) -> Outcomes:
     return Outcomes(
         left.labels,
         right.labels,
-        (left.duel.answers(gamma) == left.labels)[:, None],
-        (right.duel.answers(gamma) == right.labels)[:, None],
-        (right.duel.best_unseen == right.labels)[:, None],
+        (left.seen_unseen_margin.answers(gamma) == left.labels)[:, None],
+        (right.seen_unseen_margin.answers(gamma) == right.labels)[:, None],
+        (right.seen_unseen_margin.best_unseen == right.labels)[:, None],
     )
 
 

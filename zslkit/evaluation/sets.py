@@ -13,7 +13,16 @@ import numpy as np
 
 from zslkit.errors import DataError
 from zslkit.evaluation.chunks import row_chunks
-from zslkit.evaluation.metrics import Curve, Duel, Index, Mask, ScoreTable, duel, duel_of, seen_unseen_curve
+from zslkit.evaluation.metrics import (
+    Curve,
+    Index,
+    Mask,
+    ScoreTable,
+    SeenUnseenMargin,
+    seen_unseen_curve,
+    seen_unseen_margin,
+    seen_unseen_margin_of,
+)
 
 TEST_NAMES = ("test_seen", "test_unseen")
 
@@ -23,7 +32,7 @@ class AnsweredSet:
     """The answers of one set. labels (N,) class ids; duel: its answers under any gamma."""
 
     labels: Index
-    duel: Duel
+    seen_unseen_margin: SeenUnseenMargin
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +62,7 @@ class AnsweredSets:
     def curve(self) -> Curve:
         """S and U over all gammas."""
         left, right = self.test_seen, self.test_unseen
-        return seen_unseen_curve(left.duel, left.labels, right.duel, right.labels, self.n_classes)
+        return seen_unseen_curve(left.seen_unseen_margin, left.labels, right.seen_unseen_margin, right.labels, self.n_classes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +115,7 @@ def answered_sets(
 
 def _answered(name: str, batches: Iterable[ScoreTable], labels: Index, seen: Mask, own: Mask) -> AnsweredSet:
     labels = _checked_labels(name, labels, own)
-    answers = duel_of(batches, seen)
+    answers = seen_unseen_margin_of(batches, seen)
     if len(answers.breakpoint) != len(labels):
         raise DataError(f"{name}: there are scores of {len(answers.breakpoint)} images for {len(labels)} labels")
     return AnsweredSet(labels, answers)
@@ -133,7 +142,7 @@ def _checked_set(name: str, scores: ScoreTable, labels: Index, seen: Mask, own: 
         raise DataError(f"{name}: scores must be floating-point numbers, and they are {scores.dtype}")
     _refuse_not_finite(name, scores)
     labels = _checked_labels(name, labels, own)
-    return TestSet(labels, duel(scores, seen), scores)
+    return TestSet(labels, seen_unseen_margin(scores, seen), scores)
 
 
 def _refuse_not_finite(name: str, scores: ScoreTable) -> None:

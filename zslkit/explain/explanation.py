@@ -15,7 +15,7 @@ from zslkit.dataset import Box
 from zslkit.errors import UserError, did_you_mean
 from zslkit.features.backbones import Transform
 from zslkit.model import AttentionMaps
-from zslkit.runs.load import Trained
+from zslkit.runs.load import LoadedRun
 
 Floats = NDArray[np.float64]
 
@@ -68,7 +68,7 @@ class Localisation:
     cases: int
 
 
-def explain(trained: Trained, x: Tensor, attributes: Sequence[str] | None = None, top: int = 5) -> list[Explanation]:
+def explain(trained: LoadedRun, x: Tensor, attributes: Sequence[str] | None = None, top: int = 5) -> list[Explanation]:
     """What the model saw in inputs x (B, ...), one explanation an image.
 
     attributes: names of those to show; None: the `top` that gave most to the predicted class, over all parts together,
@@ -87,7 +87,7 @@ def explain(trained: Trained, x: Tensor, attributes: Sequence[str] | None = None
     return explanations
 
 
-def columns(trained: Trained, names: Sequence[str]) -> tuple[int, ...]:
+def columns(trained: LoadedRun, names: Sequence[str]) -> tuple[int, ...]:
     """The columns of attributes by name. Raises UserError for a name that no column has."""
     known = trained.dataset.semantics.names
     for name in names:
@@ -96,7 +96,7 @@ def columns(trained: Trained, names: Sequence[str]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(known.index(name) for name in names))
 
 
-def attend(trained: Trained, x: Tensor) -> dict[str, AttentionMaps]:
+def attend(trained: LoadedRun, x: Tensor) -> dict[str, AttentionMaps]:
     """The model's attention for inputs x (B, ...) on its device, as float32 on the CPU.
 
     Raises UserError if the model offers none or something that is not as `AttentionMaps` says.
@@ -126,7 +126,7 @@ def _plain(value: Tensor | None) -> Tensor | None:
 
 
 def _one(
-    trained: Trained, scores: Floats, b: int, parts: Mapping[str, AttentionMaps], chosen: tuple[int, ...] | None, top: int
+    trained: LoadedRun, scores: Floats, b: int, parts: Mapping[str, AttentionMaps], chosen: tuple[int, ...] | None, top: int
 ) -> Explanation:
     order = np.argsort(-scores, kind="stable")  # at equal scores the class that stands first wins, as in the evaluator
     of_class = trained.model.attributes[int(order[0])].double().cpu().numpy()
@@ -144,7 +144,7 @@ def _view(part: AttentionMaps, b: int, of_class: Floats) -> PartView:
     return PartView(part.maps[b].numpy(), contributions, channels)
 
 
-def localisation(trained: Trained) -> dict[str, Localisation]:
+def localisation(trained: LoadedRun) -> dict[str, Localisation]:
     """Each part's maps against the dataset's places, over both test sets and the attributes that each image's true class has.
 
     Raises UserError if the dataset knows no places, or as `attend` does.
@@ -186,7 +186,7 @@ def _hits(maps: NDArray[np.float32], boxes: Floats) -> tuple[Floats, Floats]:
     return (inside & strongest).sum(axis=(1, 2)) / strongest.sum(axis=(1, 2)), inside.mean(axis=(1, 2))
 
 
-def _visible(trained: Trained, image: int, boxes: Sequence[Box]) -> Floats:
+def _visible(trained: LoadedRun, image: int, boxes: Sequence[Box]) -> Floats:
     """Boxes (n, 4) of an image as fractions of what the backbone sees of it."""
     whole = np.array(boxes, dtype=np.float64).reshape(-1, 4)
     if trained.inputs.image_size is None or trained.plan.features.size is None or trained.dataset.images is None:

@@ -33,7 +33,7 @@ OPACITY = 0.55
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
+class HeatmapBlock:
     """One image of the picture: its name, what the backbone sees of it (h, w, 3) uint8, and its explanation."""
 
     name: str
@@ -41,7 +41,7 @@ class Block:
     explanation: Explanation
 
 
-def draw(blocks: Sequence[Block], names: Sequence[str]) -> Figure:
+def draw(blocks: Sequence[HeatmapBlock], names: Sequence[str]) -> Figure:
     """The picture. names: of all attributes. Raises UserError if it would be too large to be drawn.
 
     Each map is stretched from its least to its greatest value, so that colours compare positions and not attributes.
@@ -104,7 +104,7 @@ def _map(axes: Axes, photo: NDArray[np.uint8], values: NDArray[np.float32], titl
     axes.set_title(title, fontsize=6.5, pad=3, parse_math=False)
 
 
-def _said(block: Block) -> str:
+def _said(block: HeatmapBlock) -> str:
     return f"{_wrapped(block.name)}\n{_wrapped(f'predicted: {block.explanation.predicted}')}"
 
 

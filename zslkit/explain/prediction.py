@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from zslkit.errors import DataError, TrainingError, UserError
 from zslkit.evaluation.confidence import are_probabilities
-from zslkit.features.preprocess import Pixels, Sight
+from zslkit.features.preprocess import Pixels, Preprocessor
 from zslkit.model import Model
 from zslkit.readers.image_file import endings
 from zslkit.readers.photos import find_photos
@@ -36,7 +36,7 @@ class Opened(Protocol):
     @property
     def model(self) -> Model: ...
     @property
-    def sight(self) -> Sight: ...
+    def sight(self) -> Preprocessor: ...
     @property
     def device(self) -> torch.device: ...
     @property
@@ -67,20 +67,20 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundPhotos:
     """An image file. named: by the caller himself, not found in a folder."""
 
     path: Path
     named: bool
 
 
-def images_of(places: Iterable[Path], tell: Callable[[str], None] = lambda note: None) -> list[Found]:
+def images_of(places: Iterable[Path], tell: Callable[[str], None] = lambda note: None) -> list[FoundPhotos]:
     """Files as they are named, and in their place for each folder all images in and below it, sorted.
 
     tell: is given a sentence for each folder with files that do not count. Raises UserError for what is not there and for
     a folder without images.
     """
-    found: dict[Path, Found] = {}
+    found: dict[Path, FoundPhotos] = {}
     for place in places:
         if place.is_dir():
             inside = find_photos(place)
@@ -90,16 +90,16 @@ def images_of(places: Iterable[Path], tell: Callable[[str], None] = lambda note:
             if inside.others:
                 tell(f"{place}: {inside.note()}")
             for path in sorted(place / below for below in inside.paths):
-                found.setdefault(path, Found(path, named=False))
+                found.setdefault(path, FoundPhotos(path, named=False))
         elif place.is_file():
-            found[place] = Found(place, named=True)
+            found[place] = FoundPhotos(place, named=True)
         else:
             raise UserError(f"There is no image {place}; check the path")
     return list(found.values())
 
 
 def predict(
-    trained: Opened, found: Sequence[Found], *, top: int = 5, among: Among = "all", attributes: int = 3, phase: Phase | None = None
+    trained: Opened, found: Sequence[FoundPhotos], *, top: int = 5, among: Among = "all", attributes: int = 3, phase: Phase | None = None
 ) -> Iterator[Prediction]:
     """The `top` likeliest classes of each image in order, read and answered a batch at a time.
 
@@ -123,7 +123,7 @@ def predict(
                 phase.advance(len(batch))
 
 
-def _read(trained: Opened, one: Found) -> Pixels | str:
+def _read(trained: Opened, one: FoundPhotos) -> Pixels | str:
     try:
         return trained.sight.photo(one.path)
     except DataError as error:

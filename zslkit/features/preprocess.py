@@ -25,7 +25,7 @@ Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
-class Sight:
+class Preprocessor:
     """How the run in `folder` sees.
 
     size: (height, width) in pixels of what its backbone was given, None if nobody knows. kind: what the model eats; "image" if its

@@ -36,7 +36,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Figure:
+class TableFigure:
     """A cell: text as compare prints it, split before its ±; value: what it sorts by, "" for none."""
 
     mean: str
@@ -57,14 +57,14 @@ class Whisker:
 
 
 @dataclass(frozen=True)
-class Line:
+class TableLine:
     """A row of ours. key: its anchor on the page; badges: those that not all rows of the block share; protocol: what filters take."""
 
     key: str
     row: Row
     badges: tuple[Badge, ...]
     all_badges: tuple[Badge, ...]
-    cells: tuple[Figure, ...]
+    cells: tuple[TableFigure, ...]
     whisker: Whisker | None
 
     @property
@@ -78,7 +78,7 @@ class Guest:
 
     name: str
     remark: str
-    cells: tuple[Figure, ...]
+    cells: tuple[TableFigure, ...]
     published: Published | None = None
     made: str = ""
 
@@ -88,7 +88,7 @@ class Board:
     """columns: the figures, after the model. lines: by H, the best first."""
 
     columns: tuple[Column, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[TableLine, ...]
     guests: tuple[Guest, ...]
     shared: tuple[Badge, ...]
     axis: Scale | None
@@ -102,7 +102,7 @@ def board(block: Block, place: int) -> Board:
     shared = [badge for badge in badges[0] if all(badge in others for others in badges)]
     axis = _axis(block)
     lines = [
-        Line(
+        TableLine(
             key=f"b{place}r{i}",
             row=row,
             badges=tuple(badge for badge in badges[i] if badge not in shared),
@@ -134,9 +134,9 @@ def _value(row: Row, column: str) -> float | None:
     return None if stat is None else stat.mean
 
 
-def _figure(cell: Cell, value: float | None) -> Figure:
+def _figure(cell: Cell, value: float | None) -> TableFigure:
     mean, _, spread = cell.text.partition(" ± ")
-    return Figure(mean, spread, cell.interval, cell.bold, "" if value is None else repr(float(value)))
+    return TableFigure(mean, spread, cell.interval, cell.bold, "" if value is None else repr(float(value)))
 
 
 def _guests(block: Block, rows: tuple[tuple[Cell, ...], ...], names: tuple[str, ...]) -> list[Guest]:
@@ -147,7 +147,7 @@ def _guests(block: Block, rows: tuple[tuple[Cell, ...], ...], names: tuple[str, 
         for name, cell in zip(names, cells[1:-1], strict=True):
             value = entry.figures().get(name) if entry else block.chance.get("H" if name.startswith("H") else name)
             doubted = cell.text.endswith("?")
-            figures.append(Figure(cell.text.removesuffix("?"), "", "", False, "" if value is None else repr(float(value)), doubted))
+            figures.append(TableFigure(cell.text.removesuffix("?"), "", "", False, "" if value is None else repr(float(value)), doubted))
         guests.append(
             Guest(entry.method if entry else "chance", cells[-1].text, tuple(figures), entry, how_published(entry) if entry else "")
         )

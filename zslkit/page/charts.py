@@ -13,10 +13,10 @@ import numpy as np
 from zslkit.errors import DataError
 from zslkit.evaluation.metrics import Curve
 from zslkit.evaluation.sets import checked_sets
-from zslkit.page.board import Board, Line
+from zslkit.page.board import Board, TableLine
 from zslkit.page.scale import Scale
 from zslkit.report.comparison import Block
-from zslkit.report.sampling import pair_said
+from zslkit.report.sampling import pair_sentence
 from zslkit.report.significance import row_names
 from zslkit.report.tables import seconds_words
 from zslkit.runs.folders import Run
@@ -35,7 +35,7 @@ SHOWN = 6
 class Trace:
     """One row's curves. paths: SVG points, the first seed's first; at: its result (U, S) on the chart; hue: 0..COLOURS - 1."""
 
-    line: Line
+    line: TableLine
     hue: int
     shown: bool
     paths: tuple[str, ...]
@@ -56,7 +56,7 @@ class Curves:
 class Dot:
     """One row on the scatter. text: where its label stands, anchor: which end of it; lead: whether a line must lead to it."""
 
-    line: Line
+    line: TableLine
     x: float
     y: float
     low: float | None
@@ -85,7 +85,7 @@ class Pairing:
 
 def curves(board: Board, runs: Mapping[str, Run], high: float = 100.0) -> Curves | None:
     """S over U for every run whose scores can be read; None if none can. Which cannot, the block's notes say."""
-    found: list[tuple[Line, list[Curve]]] = []
+    found: list[tuple[TableLine, list[Curve]]] = []
     for line in board.lines:
         try:
             found.append((line, [checked_sets(*runs[folder].scores().sets()).curve() for folder in line.row.folders]))
@@ -207,7 +207,7 @@ def pairings(block: Block, board: Board) -> dict[tuple[str, str], Pairing]:
     keys = {id(line.row): line.key for line in board.lines}
     names, found = row_names(block), {}
     for pair in block.sampling.pairs:
-        said = pair_said(pair, names)
+        said = pair_sentence(pair, names)
         for a, b, difference in ((pair.a, pair.b, pair.difference), (pair.b, pair.a, -pair.difference)):
             sign = ("above" if difference > 0 else "below") if pair.significant else ""
             found[keys[id(block.rows[a])], keys[id(block.rows[b])]] = Pairing(_signed(difference), sign, said)

@@ -9,7 +9,7 @@ from typing import Any
 
 from zslkit.config.merge import flat
 from zslkit.errors import DataError
-from zslkit.page.board import Line
+from zslkit.page.board import TableLine
 from zslkit.record import PICKED, RunRecord
 from zslkit.report.comparison import METRICS, Stat
 from zslkit.runs.folders import Run
@@ -31,7 +31,7 @@ class SeedLine:
 class Details:
     """settings and facts: (name, what is said of it, where it is from); a name is said once for all seeds where they agree."""
 
-    line: Line
+    line: TableLine
     seeds: tuple[SeedLine, ...]
     settings: tuple[tuple[str, str, str], ...]
     facts: tuple[tuple[str, str], ...]
@@ -39,7 +39,7 @@ class Details:
     citation: str
 
 
-def details(line: Line, runs: Mapping[str, Run]) -> Details:
+def details(line: TableLine, runs: Mapping[str, Run]) -> Details:
     """All about one row of a leaderboard."""
     members = [runs[folder] for folder in line.row.folders]
     records = [run.record for run in members]
@@ -53,7 +53,7 @@ def details(line: Line, runs: Mapping[str, Run]) -> Details:
     )
 
 
-def _picked(line: Line, records: Sequence[RunRecord]) -> dict[str, Stat]:
+def _picked(line: TableLine, records: Sequence[RunRecord]) -> dict[str, Stat]:
     """What picking on the test sets would print of H and the others: never a result."""
     found = line.row.optimistic
     picked = {f"{name}, epoch picked on test": found[name] for name in METRICS[:4] if name in found}

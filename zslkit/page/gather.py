@@ -10,7 +10,7 @@ from zslkit.errors import UnknownName, UserError
 from zslkit.report.as_papers_do import with_rows_picked_on_test
 from zslkit.report.comparison import Block, compare, key_of
 from zslkit.report.published import published
-from zslkit.report.significance import judged
+from zslkit.report.significance import with_significance
 from zslkit.runs.folders import Run, load_run
 from zslkit.runs.inventory import contents
 
@@ -58,7 +58,7 @@ def blocks_of(runs: Sequence[Run], as_papers_do: bool = False) -> list[Block]:
     """
     records = [run.record for run in runs]
     reference = [entry for name in sorted({r.dataset.published_as for r in records} - {""}) for entry in published(name)]
-    blocks = judged(compare(records, reference, {key_of(run.record): str(run.folder) for run in runs}))
+    blocks = with_significance(compare(records, reference, {key_of(run.record): str(run.folder) for run in runs}))
     return with_rows_picked_on_test(blocks) if as_papers_do else blocks
 
 

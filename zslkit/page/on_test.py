@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from zslkit.page.badges import Badge, marks_of
-from zslkit.page.board import Line
+from zslkit.page.board import TableLine
 from zslkit.report.comparison import METRICS, Block, PickedOnTest
 from zslkit.report.tables import ON_TEST_TITLE, on_test_grid, on_test_notes, signed, with_gamma
 
@@ -15,7 +15,7 @@ OPTIMISTIC = Badge("no-result", "no result", "Picked on the test sets: not compa
 
 
 @dataclass(frozen=True)
-class Figure:
+class OnTestFigure:
     """text: as compare prints it; added: by how much it stands above the row's own, "" where nobody knows."""
 
     text: str
@@ -29,7 +29,7 @@ class Picked:
     row: PickedOnTest
     of: str
     badges: tuple[Badge, ...]
-    figures: tuple[Figure, ...]
+    figures: tuple[OnTestFigure, ...]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class OnTest:
     rows: tuple[Picked, ...]
 
 
-def on_test(block: Block, lines: Sequence[Line], shared: Sequence[Badge]) -> OnTest | None:
+def on_test(block: Block, lines: Sequence[TableLine], shared: Sequence[Badge]) -> OnTest | None:
     """What was picked on test of a block whose rows stand as `lines`, in their order; None where nobody asked or nothing can be told.
 
     shared: marks that the page says once for all rows of the block.
@@ -66,7 +66,7 @@ def _picked(row: PickedOnTest, of: str, block: Block, shared: Sequence[Badge], n
     telling = [mark for mark in marks if mark not in shared or mark.kind in ("selection", "calibration")]
     if row.gamma is not None:
         telling = [replace(mark, text=with_gamma(mark.text, row.gamma)) for mark in telling]
-    figures = tuple(Figure(text, _added(row, name)) for name, text in zip(names, texts, strict=True))
+    figures = tuple(OnTestFigure(text, _added(row, name)) for name, text in zip(names, texts, strict=True))
     return Picked(row, of, (OPTIMISTIC, *telling), figures)
 
 

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from zslkit.errors import DataError, UserError
 from zslkit.evaluation.sets import checked_sets
-from zslkit.page.board import Line
+from zslkit.page.board import TableLine
 from zslkit.runs.folders import Run
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from zslkit.dataset import Dataset
-    from zslkit.runs.load import Trained
+    from zslkit.runs.load import LoadedRun
     from zslkit.utils.progress import Reporter
 
 FOLDER = "images"
@@ -66,7 +66,7 @@ class Look:
 class Gallery:
     """Pictures of one row, made by its first run."""
 
-    line: Line
+    line: TableLine
     run: Run
     mistakes: tuple[Mistake, ...] = ()
     wrong: int = 0
@@ -116,7 +116,7 @@ def mistakes(run: Run, dataset: Dataset, count: int, album: Album) -> tuple[list
     found: dict[str, list[tuple[float, int, int, int]]] = {}
     total = 0
     for part, own in sets.parts().items():
-        answers = own.duel.answers(gamma)
+        answers = own.seen_unseen_margin.answers(gamma)
         wrong = np.flatnonzero(answers != own.labels)
         total += len(wrong)
         calibrated = own.scores.astype(np.float64) + bias
@@ -137,7 +137,7 @@ def mistakes(run: Run, dataset: Dataset, count: int, album: Album) -> tuple[list
     ], total
 
 
-def looks(trained: Trained, count: int, album: Album) -> list[Look]:
+def looks(trained: LoadedRun, count: int, album: Album) -> list[Look]:
     """Where the model looked in `count` test images, of both sets in turn. Raises UserError for one that offers no attention."""
     from zslkit.explain.explanation import explain
 
@@ -163,7 +163,14 @@ def looks(trained: Trained, count: int, album: Album) -> list[Look]:
 
 
 def galleries(
-    lines: Sequence[Line], runs: Mapping[str, Run], root: Path, errors: int, heat_maps: int, album: Album, device: str, reporter: Reporter
+    lines: Sequence[TableLine],
+    runs: Mapping[str, Run],
+    root: Path,
+    errors: int,
+    heat_maps: int,
+    album: Album,
+    device: str,
+    reporter: Reporter,
 ) -> tuple[list[Gallery], list[str]]:
     """For each row its first run's mistakes and heat maps, and a sentence for whatever cannot be shown."""
     found, faults, blind = [], [], []
@@ -212,10 +219,10 @@ def _attends(run: Run) -> bool:
 
 
 def _looks(run: Run, root: Path, count: int, album: Album, device: str, reporter: Reporter) -> list[Look]:
-    from zslkit.runs.load import reopen
+    from zslkit.runs.load import load_with_dataset
     from zslkit.utils.devices import choose_device
 
-    return looks(reopen(run.folder, root, choose_device(device), reporter), count, album)
+    return looks(load_with_dataset(run.folder, root, choose_device(device), reporter), count, album)
 
 
 def _image(pixels: NDArray[np.uint8]) -> Image:

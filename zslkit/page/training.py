@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zslkit.page.board import Line
+from zslkit.page.board import TableLine
 from zslkit.page.scale import Scale
 from zslkit.runs.folders import LOG, Run
 from zslkit.utils.files import NotPermitted, check_permitted, parse_json, read_small
@@ -36,12 +36,12 @@ class Panel:
 class Course:
     """The panels of one row. more: terms that have none."""
 
-    line: Line
+    line: TableLine
     panels: tuple[Panel, ...]
     more: tuple[str, ...]
 
 
-def courses(lines: Sequence[Line], runs: Mapping[str, Run]) -> tuple[list[Course], list[str]]:
+def courses(lines: Sequence[TableLine], runs: Mapping[str, Run]) -> tuple[list[Course], list[str]]:
     """The rows that were trained in epochs, and a sentence for each log that cannot be read whole."""
     found, faults = [], []
     for line in lines:

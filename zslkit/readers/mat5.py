@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslkit.errors import DataError
-from zslkit.readers.mat5_bytes import Bytes, Damaged, Inflated, Plain
+from zslkit.readers.mat5_bytes import Bytes, Damaged, InflatedBytes, PlainBytes
 from zslkit.readers.stream import SMALL, Stream, refuse_bomb, rows_per_block
 from zslkit.utils.files import not_permitted
 
@@ -158,7 +158,7 @@ class MatFile:
     def _source(self, variable: _Variable) -> Iterator[Bytes]:
         with self.path.open("rb") as file:
             file.seek(variable.offset)
-            yield Inflated(file, variable.size) if variable.compressed else Plain(file, variable.size)
+            yield InflatedBytes(file, variable.size) if variable.compressed else PlainBytes(file, variable.size)
 
     def _index(self) -> dict[str, _Variable]:
         found: dict[str, _Variable] = {}
@@ -168,7 +168,7 @@ class MatFile:
             place = 128
             while place < length:
                 file.seek(place)
-                kind, size = struct.unpack(self._order + "II", Plain(file, length - place).read(8))
+                kind, size = struct.unpack(self._order + "II", PlainBytes(file, length - place).read(8))
                 place += 8
                 if kind not in (_MATRIX, _COMPRESSED):
                     raise Damaged(f"there is a tag {kind} where a variable should be")
@@ -176,7 +176,7 @@ class MatFile:
                     raise Damaged("a variable is cut off")
                 compressed = kind == _COMPRESSED
                 start = file.tell()
-                source = Inflated(file, size) if compressed else Plain(file, size + 8)
+                source = InflatedBytes(file, size) if compressed else PlainBytes(file, size + 8)
                 if not compressed:  # the head begins at the tag itself, as it does inside a compressed variable
                     start -= 8
                     file.seek(start)

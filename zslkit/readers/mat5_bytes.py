@@ -22,7 +22,7 @@ class Bytes(Protocol):
         ...
 
 
-class Plain:
+class PlainBytes:
     """The next `left` bytes of a file."""
 
     def __init__(self, file: BinaryIO, left: int) -> None:
@@ -39,7 +39,7 @@ class Plain:
         pass
 
 
-class Inflated:
+class InflatedBytes:
     """What a zlib stream of `left` bytes unfolds to, no more of it in memory than is asked for."""
 
     def __init__(self, file: BinaryIO, left: int) -> None:

@@ -35,14 +35,14 @@ _UNFOLDED, _RATIO = 1 << 20, 50
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundVectors:
     """vectors: word -> (W,) for the words that the file has. sha256: of the whole file as it lies on the disk."""
 
     vectors: Mapping[str, NDArray[np.float64]]
     sha256: str
 
 
-def look_up(path: Path, words: Collection[str], advance: Callable[[int], Any] = lambda n: None) -> Found:
+def look_up(path: Path, words: Collection[str], advance: Callable[[int], Any] = lambda n: None) -> FoundVectors:
     """Vectors of those of the lower-case `words` that the file has; the spelling in lower case wins over capitals.
 
     One line is held at a time, so memory does not grow with the file. advance: told how many bytes were read from the disk.
@@ -77,7 +77,7 @@ def look_up(path: Path, words: Collection[str], advance: Callable[[int], Any] = 
                 ) from error
             if key == word:
                 exact.add(key)
-        return Found(found, digest())
+        return FoundVectors(found, digest())
 
 
 class _Lines:

@@ -14,7 +14,7 @@ SEEN_ALONE = "no test image in training"
 
 
 @dataclass(frozen=True)
-class Setting:
+class Comparability:
     """What two results must share to stand in one table.
 
     semantics: fingerprint of the class semantics, kind what they are ("attributes", "sentences").
@@ -36,7 +36,7 @@ class Setting:
     images: str = ""
 
     @classmethod
-    def of(cls, record: RunRecord, strict: bool = False) -> Setting:
+    def of(cls, record: RunRecord, strict: bool = False) -> Comparability:
         """strict: inductive and class-inductive stand apart too."""
         features, training = record.features, record.protocol.training
         return cls(
@@ -66,20 +66,20 @@ class Setting:
         }
 
 
-def settled(settings: Iterable[Setting]) -> dict[Setting, Setting]:
+def settled(settings: Iterable[Comparability]) -> dict[Comparability, Comparability]:
     """Each setting -> itself, or with the images of all others like it if it does not say its own.
 
     So runs of an older record stay in one table with newer ones, as long as those agree.
     """
     every = set(settings)
-    images: dict[Setting, set[str]] = {}
+    images: dict[Comparability, set[str]] = {}
     for setting in every:
         images.setdefault(replace(setting, images=""), set()).add(setting.images)
     known = {bare: next(iter(named)) for bare, found in images.items() if len(named := found - {""}) == 1}
     return {setting: setting if setting.images else replace(setting, images=known.get(setting, "")) for setting in every}
 
 
-def differing(settings: Sequence[Setting]) -> list[str]:
+def differing(settings: Sequence[Comparability]) -> list[str]:
     """A sentence for each dataset of which results stand here that must not be compared, with the points in which they differ."""
     said = []
     whole = settled(settings)
@@ -92,7 +92,7 @@ def differing(settings: Sequence[Setting]) -> list[str]:
     return said
 
 
-def differences(setting: Setting, settings: Sequence[Setting]) -> list[str]:
+def differences(setting: Comparability, settings: Sequence[Comparability]) -> list[str]:
     """In what this block differs from another of the same dataset: 'resolution: 448 px', ..."""
     own = setting.described()
     others = [s.described() for s in settings if s.dataset == setting.dataset and s != setting]

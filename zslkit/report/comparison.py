@@ -12,7 +12,7 @@ from typing import Any
 from zslkit.config.merge import flat
 from zslkit.record import PICKED, Figures, RunRecord
 from zslkit.report.badges import Badges, badges_of
-from zslkit.report.comparability import SEEN_ALONE, TRANSDUCTIVE, Setting, differences, settled
+from zslkit.report.comparability import SEEN_ALONE, TRANSDUCTIVE, Comparability, differences, settled
 from zslkit.report.published import Published
 from zslkit.report.sampling import Sampling
 from zslkit.runs.source import combined
@@ -109,7 +109,7 @@ class Block:
     """
 
     title: str
-    setting: Setting
+    setting: Comparability
     notes: tuple[str, ...]
     rows: tuple[Row, ...]
     chance: Mapping[str, float]
@@ -146,9 +146,9 @@ def compare(
     strict: inductive and class-inductive runs stand in blocks of their own; transductive ones always do.
     """
     unique = {key_of(r): r for r in sorted(records, key=lambda r: r.finished)}
-    own = {key: Setting.of(record, strict) for key, record in unique.items()}
+    own = {key: Comparability.of(record, strict) for key, record in unique.items()}
     whole = settled(own.values())
-    by_setting: dict[Setting, list[RunRecord]] = defaultdict(list)
+    by_setting: dict[Comparability, list[RunRecord]] = defaultdict(list)
     for key, record in unique.items():
         by_setting[whole[own[key]]].append(record)
     known = list(published)
@@ -157,7 +157,7 @@ def compare(
 
 
 def _block(
-    setting: Setting, records: list[RunRecord], settings: list[Setting], known: list[Published], folders: Mapping[Key, str]
+    setting: Comparability, records: list[RunRecord], settings: list[Comparability], known: list[Published], folders: Mapping[Key, str]
 ) -> Block:
     info = records[0].dataset
     points = setting.described()

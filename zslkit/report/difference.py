@@ -42,7 +42,7 @@ class Flip:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunOutcome:
     """B against A on the same test images. figures: T1, U, S, H of B minus A; per_class: class -> points of B minus A, largest first."""
 
     figures: Mapping[str, Difference]
@@ -77,7 +77,7 @@ def _stated(record: RunRecord) -> dict[str, Any]:
     return flat(parts)
 
 
-def outcome(a: Run, b: Run, dataset: Dataset | None = None) -> Outcome:
+def outcome(a: Run, b: Run, dataset: Dataset | None = None) -> RunOutcome:
     """What the answers of B are against those of A; dataset: of both, for the names of images.
 
     Raises DataError if the scores of one cannot be read, or if the two were tested on different images.
@@ -100,7 +100,7 @@ def outcome(a: Run, b: Run, dataset: Dataset | None = None) -> Outcome:
     both: Outcomes = together([left, right])
     resampled = resample(both, RESAMPLES)
     changes = _per_class(a.record, b.record)
-    return Outcome(
+    return RunOutcome(
         figures={name: paired_difference(resampled, [1], [0], name) for name in SAMPLED},
         images=mcnemar(both.T1[:, 1:], both.T1[:, :1]),
         per_class=tuple(sorted(changes.items(), key=lambda item: (-abs(item[1]), item[0]))),
@@ -116,7 +116,7 @@ def _per_class(a: RunRecord, b: RunRecord) -> dict[str, float]:
 def _flips(runs: tuple[Run, Run], sets: tuple[AnsweredSets, AnsweredSets], classes: Sequence[str], dataset: Dataset | None) -> list[Flip]:
     found = []
     for part in ("test_seen", "test_unseen"):
-        answers = [s.parts()[part].duel.answers(run.record.protocol.gamma) for s, run in zip(sets, runs, strict=True)]
+        answers = [s.parts()[part].seen_unseen_margin.answers(run.record.protocol.gamma) for s, run in zip(sets, runs, strict=True)]
         labels = sets[0].parts()[part].labels
         for i in np.flatnonzero(answers[0] != answers[1]).tolist():
             named = (classes[labels[i]], classes[answers[0][i]], classes[answers[1][i]])

@@ -10,7 +10,7 @@ LEVEL = 0.05
 
 
 @dataclass(frozen=True)
-class Pair:
+class RowPair:
     """Row a against row b of a block, by their places in it, a < b.
 
     difference: H of a minus H of b in points, low and high its 95 % interval over draws of the test images; p: of no
@@ -49,7 +49,7 @@ class Sampling:
 
     resamples: int
     seed: int
-    pairs: tuple[Pair, ...]
+    pairs: tuple[RowPair, ...]
     approximated: bool = False
 
 
@@ -73,18 +73,18 @@ def said(sampling: Sampling, names: Sequence[str]) -> list[str]:
     return sentences
 
 
-def pair_said(pair: Pair, names: Sequence[str]) -> str:
+def pair_sentence(pair: RowPair, names: Sequence[str]) -> str:
     """One pair in words, as `said` lists it. names: of the block's rows."""
     return (_above if pair.significant else _beside)(pair, names)
 
 
-def _above(pair: Pair, names: Sequence[str]) -> str:
+def _above(pair: RowPair, names: Sequence[str]) -> str:
     a, b = names[pair.a], names[pair.b]
     if pair.difference >= 0:
         return f"{a} above {b} by {pair.difference:.1f} [{pair.low:.1f}, {pair.high:.1f}]"
     return f"{b} above {a} by {-pair.difference:.1f} [{-pair.high:.1f}, {-pair.low:.1f}]"
 
 
-def _beside(pair: Pair, names: Sequence[str]) -> str:
+def _beside(pair: RowPair, names: Sequence[str]) -> str:
     interval = f"{pair.difference:+.1f} [{pair.low:.1f}, {pair.high:.1f}]"
     return f"{names[pair.a]} and {names[pair.b]} ({interval}, p {pair.p_holm:.2g}; seeds: {pair.seeds_said})"

@@ -13,14 +13,14 @@ from zslkit.evaluation.outcomes import SAMPLED, Outcomes, outcomes, same_images,
 from zslkit.evaluation.sets import AnsweredSets, TestSets, checked_sets
 from zslkit.evaluation.significance import enough_resamples, holm, mcnemar, paired_difference, seeds_needed, too_few
 from zslkit.report.comparison import Block, Row
-from zslkit.report.sampling import Pair, Sampling, said
+from zslkit.report.sampling import RowPair, Sampling, said
 from zslkit.runs.folders import Run, load_run
 
 ROUNDING = 0.05
 """Points of H by which scores may disagree with their record: below what a table shows."""
 
 
-def judged(blocks: Iterable[Block], seed: int = 0) -> list[Block]:
+def with_significance(blocks: Iterable[Block], seed: int = 0) -> list[Block]:
     """The blocks with intervals in their rows and all pairs of rows tested; seed: of the resamples.
 
     Rows need their run folders. A run whose scores cannot be read or are not those of its record is named in a note,
@@ -113,13 +113,13 @@ def _with_intervals(row: Row, resampled: Resampled, columns: list[int] | None) -
     return replace(row, intervals={name: (interval.low, interval.high) for name, interval in found.items()})
 
 
-def _pairs(block: Block, readable: _Readable, resampled: Resampled, places: list[tuple[int, int]]) -> tuple[Pair, ...]:
+def _pairs(block: Block, readable: _Readable, resampled: Resampled, places: list[tuple[int, int]]) -> tuple[RowPair, ...]:
     pairs = [_pair(block, readable, resampled, a, b, len(places)) for a, b in places]
     corrected = zip(pairs, holm([p.p for p in pairs]), holm([p.mcnemar_p for p in pairs]), strict=True)
     return tuple(replace(pair, p_holm=p, mcnemar_p_holm=q) for pair, p, q in corrected)
 
 
-def _pair(block: Block, readable: _Readable, resampled: Resampled, a: int, b: int, of: int) -> Pair:
+def _pair(block: Block, readable: _Readable, resampled: Resampled, a: int, b: int, of: int) -> RowPair:
     common = tuple(sorted(set(block.rows[a].seeds) & set(block.rows[b].seeds)))
     left, right = (
         [column for seed, column in zip(block.rows[i].seeds, readable.columns[i], strict=True) if seed in common or not common]
@@ -129,7 +129,7 @@ def _pair(block: Block, readable: _Readable, resampled: Resampled, a: int, b: in
     images = mcnemar(readable.outcomes.T1[:, left], readable.outcomes.T1[:, right])
     h = resampled.value["H"]
     seeds = seeds_needed(*(h[readable.columns[i]].tolist() for i in (a, b)))
-    return Pair(
+    return RowPair(
         a=a,
         b=b,
         seeds=common,

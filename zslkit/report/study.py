@@ -59,7 +59,7 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Line:
+class StudyLine:
     """The figures of a variant over its finished runs."""
 
     variant: Variant
@@ -92,10 +92,10 @@ def _variants(study: Study, changes: Mapping[str, Any]) -> Iterator[Variant]:
             yield Variant(row, {key: number(value) for key, value in point.items()}, merge(layers).values)
 
 
-def line(variant: Variant, records: Sequence[RunRecord]) -> Line:
+def line(variant: Variant, records: Sequence[RunRecord]) -> StudyLine:
     """The means and deviations of at least one finished run of the variant."""
     figures = {name: Stat.of([getattr(r.metrics, name) for r in records]) for name in FIGURES}
-    return Line(variant, figures, Stat.of([r.costs.train_seconds for r in records]), tuple(r.identity for r in records))
+    return StudyLine(variant, figures, Stat.of([r.costs.train_seconds for r in records]), tuple(r.identity for r in records))
 
 
 def _short(value: Any) -> str:

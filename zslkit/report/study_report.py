@@ -10,14 +10,14 @@ from typing import Any
 
 from zslkit.errors import ZslkitError
 from zslkit.report.comparison import Stat
-from zslkit.report.study import FIGURES, Line, Study
+from zslkit.report.study import FIGURES, Study, StudyLine
 from zslkit.report.tables import markdown_text, plain
 from zslkit.utils.files import replacing
 
 HEADER = ("variant", "runs", *FIGURES, "training")
 
 
-def cells(lines: Sequence[Line]) -> list[tuple[str, ...]]:
+def cells(lines: Sequence[StudyLine]) -> list[tuple[str, ...]]:
     """A row of text for each line, under HEADER."""
     return [
         (
@@ -30,7 +30,7 @@ def cells(lines: Sequence[Line]) -> list[tuple[str, ...]]:
     ]
 
 
-def markdown(study: Study, lines: Sequence[Line]) -> str:
+def markdown(study: Study, lines: Sequence[StudyLine]) -> str:
     """Title, table and how it was made, as Markdown."""
     rows = [" | ".join(markdown_text(cell) for cell in row) for row in [HEADER, *cells(lines)]]
     rule = "|".join(["---", *["--:"] * (len(HEADER) - 1)])
@@ -40,7 +40,7 @@ def markdown(study: Study, lines: Sequence[Line]) -> str:
     return "\n".join([*parts, *(["", *map(plain, study.notes.strip().split("\n"))] if study.notes else []), ""])
 
 
-def as_data(study: Study, lines: Sequence[Line]) -> dict[str, Any]:
+def as_data(study: Study, lines: Sequence[StudyLine]) -> dict[str, Any]:
     """The study and its figures as plain data, each line with the identities of its runs."""
     return {
         "study": study.model_dump(mode="json"),
@@ -59,7 +59,7 @@ def as_data(study: Study, lines: Sequence[Line]) -> dict[str, Any]:
     }
 
 
-def write(study: Study, lines: Sequence[Line], folder: Path, stem: str) -> list[Path]:
+def write(study: Study, lines: Sequence[StudyLine], folder: Path, stem: str) -> list[Path]:
     """Write stem.md, stem.json and, if the study asks for a plot, stem.svg. Raises ZslkitError if that fails."""
     texts = {".md": markdown(study, lines), ".json": json.dumps(as_data(study, lines), indent=1, ensure_ascii=False)}
     written = []
@@ -77,7 +77,7 @@ def write(study: Study, lines: Sequence[Line], folder: Path, stem: str) -> list[
     return written
 
 
-def _draw(study: Study, lines: Sequence[Line], path: Path) -> None:
+def _draw(study: Study, lines: Sequence[StudyLine], path: Path) -> None:
     from zslkit.report import plots
 
     assert study.plot is not None

@@ -17,17 +17,17 @@ from zslkit.features.unreadable import readable
 from zslkit.dataset import Dataset
 from zslkit.utils.determinism import deterministic as only_deterministic
 from zslkit.utils.devices import choose_device as choose_device
-from zslkit.runs.execute import Elsewhere as Elsewhere
-from zslkit.runs.execute import Job
+from zslkit.runs.execute import ExternalWeights as ExternalWeights
+from zslkit.runs.execute import RunExecution
 from zslkit.config.merge import Settings
 from zslkit.utils.progress import Reporter, Silent
 from zslkit.runs.folders import find_runs_of, run_path
-from zslkit.training.search import Tries
+from zslkit.training.search import TrialExecutor
 from zslkit.utils.seeds import check_seed
 from zslkit.runs.plan import make_plan
 from zslkit.runs.processes import Result as Result
 from zslkit.runs.processes import Reuse, found, result_of
-from zslkit.runs.find import Wanted, standing, wanted
+from zslkit.runs.find import RunQuery, matching_runs, run_query
 from zslkit.utils.stops import contained
 from zslkit.training.inputs import Inputs, choose_input, prepare
 
@@ -64,9 +64,9 @@ def run(
     reuse_changed: bool = False,
     deterministic: bool = False,
     reporter: Reporter | None = None,
-    trained: Elsewhere | None = None,
+    trained: ExternalWeights | None = None,
     trackers: Sequence[str] = (),
-    tries: Tries | None = None,
+    executor: TrialExecutor | None = None,
 ) -> Result:
     """Train `model` on the trainval images of `dataset`, evaluate it, and keep everything in a run folder below `out`.
 
@@ -85,14 +85,14 @@ def run(
         with distributed.in_turn():
             ready = tracking.load(trackers)  # first, so that one that cannot be used costs nothing
         job = _job(model, dataset, seed, data_root, device, reporter, choices)
-        return result_of(replace(job, elsewhere=trained, trackers=ready, tries=tries), Path(out), _reuse(again, reuse_changed))
+        return result_of(replace(job, elsewhere=trained, trackers=ready, executor=executor), Path(out), _reuse(again, reuse_changed))
 
 
 def _reuse(again: bool, reuse_changed: bool) -> Reuse:
     return "none" if again else "any source" if reuse_changed else "same source"
 
 
-def workshop(
+def context(
     folder: Path,
     model: str,
     dataset: str = "digits",
@@ -105,7 +105,7 @@ def workshop(
     overrides: Mapping[str, Any] | None = None,
     device: str = "auto",
     reporter: Reporter | None = None,
-) -> selection.Workshop:
+) -> selection.ValidationContext:
     """What `run` with these arguments would try the points of its search in, on the same folds: see `selection.try_point`.
 
     folder: for what the trainings leave behind; no run is made. Raises what `run` raises before it trains.
@@ -113,7 +113,7 @@ def workshop(
     choices = {"settings": settings, "config": config, "preset": preset, "overrides": overrides}
     with contained(f"The model {model!r}"):
         job = _job(model, dataset, seed, data_root, device, reporter or Silent(), choices)
-        return job.workshop(folder, lambda **row: None)
+        return job.context(folder, lambda **row: None)
 
 
 class Finder:
@@ -123,8 +123,8 @@ class Finder:
     """
 
     def __init__(self) -> None:
-        self._wanted: dict[str, Wanted] = {}
-        self._jobs: dict[str, Job] = {}
+        self._wanted: dict[str, RunQuery] = {}
+        self._jobs: dict[str, RunExecution] = {}
         self._opened: dict[str, Any] = {}
 
     def find(
@@ -151,11 +151,11 @@ class Finder:
             return None, []
         key = json.dumps([model, dataset, str(data_root), device, choices], default=str)
         if key not in self._wanted:
-            self._wanted[key] = wanted(model, dataset, **choices)
+            self._wanted[key] = run_query(model, dataset, **choices)
         looked_for = self._wanted[key]
         beside = run_path(Path(out), looked_for.dataset, looked_for.plan.entry.name, seed, "").parent
         there = find_runs_of(beside, seed, lambda told: None)
-        if not any(not run.record.elsewhere for run in standing(there, looked_for, seed)):
+        if not any(not run.record.elsewhere for run in matching_runs(there, looked_for, seed)):
             return None, []
         with only_deterministic(deterministic):
             if key not in self._jobs:
@@ -172,7 +172,7 @@ def _job(
     reporter: Reporter,
     choices: Mapping[str, Any],
     opened: dict[str, Any] | None = None,
-) -> Job:
+) -> RunExecution:
     """opened: what other jobs have opened, to be shared and added to."""
     check_seed(seed)
     shared = {} if opened is None else opened
@@ -202,7 +202,7 @@ def _job(
         return prepare(data, plan.features, kind, where, reporter, encoder)
 
     inputs = make() if encoder is not None else once(f"{place} {where} {kind} {plan.features.model_dump_json()}", make)
-    return Job(plan, data, inputs, seed, where, reporter, time.monotonic() - began, _published_as(dataset))
+    return RunExecution(plan, data, inputs, seed, where, reporter, time.monotonic() - began, _published_as(dataset))
 
 
 def _published_as(dataset: str) -> str:

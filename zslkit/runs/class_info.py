@@ -31,7 +31,7 @@ _WORDS = "word_vectors"
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
+class ClassInfo:
     """The C classes of the dataset `name`, seen (C,) bool, and their semantics."""
 
     name: str
@@ -58,7 +58,7 @@ def save(path: Path, dataset: Dataset) -> None:
             put(archive, name, array)
 
 
-def read(run: Run) -> Known | None:
+def read(run: Run) -> ClassInfo | None:
     """What `save` wrote to the run's folder, None if the run is older than that file.
 
     Raises DataError that names the file if it is damaged or not the run's own.
@@ -79,7 +79,7 @@ def read(run: Run) -> Known | None:
     same = classes == tuple(record.per_class) and len(seen) == len(classes) == len(semantics.attributes)
     if not same or int(seen.sum()) != record.dataset.seen or semantics.fingerprint() != record.fingerprints.semantics:
         raise DataError(f"{path} does not hold the classes and semantics that {run.folder} was made with; {mend}")
-    return Known(record.dataset.name, classes, seen, semantics)
+    return ClassInfo(record.dataset.name, classes, seen, semantics)
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:

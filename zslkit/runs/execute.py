@@ -35,7 +35,7 @@ from zslkit.runs.folders import RunFolder, identity, run_path
 from zslkit.runs.scores import Scores, ScoreStream
 from zslkit.runs.source import folder_of, sources
 from zslkit.training.scoring import Rows, attribute_rows, score_rows
-from zslkit.training.search import Tries
+from zslkit.training.search import TrialExecutor
 from zslkit.training.plan import Plan
 from zslkit.tracker import RunInfo
 from zslkit.training import weights
@@ -44,7 +44,7 @@ from zslkit.training.withheld import Withheld, withheld
 
 
 @dataclass(frozen=True)
-class Elsewhere:
+class ExternalWeights:
     """A training that another program has done. fill: puts its weights into the untrained model.
 
     label says where they are from; digest is a fingerprint of them.
@@ -56,7 +56,7 @@ class Elsewhere:
 
 
 @dataclass(frozen=True)
-class Job:
+class RunExecution:
     """One run to be made, with all that it needs. extract_seconds: spent on the inputs already; tries: as in `selection.Workshop`."""
 
     plan: Plan
@@ -67,9 +67,9 @@ class Job:
     reporter: Reporter
     extract_seconds: float
     published_as: str
-    elsewhere: Elsewhere | None = None
+    elsewhere: ExternalWeights | None = None
     trackers: Sequence[tracking.Ready] = ()
-    tries: Tries | None = None
+    executor: TrialExecutor | None = None
 
     def decisive(self) -> dict[str, Any]:
         """All that decides the outcome: the hash of this is the run's identity."""
@@ -110,7 +110,7 @@ class Job:
         """Where the finished run belongs below `out`."""
         return run_path(out, self.data.name, self.plan.entry.name, self.seed, self.key)
 
-    def outcome(self, folder: RunFolder) -> Outcome:
+    def outcome(self, folder: RunFolder) -> Execution:
         """Everything picked, trained and scored.
 
         Raises:
@@ -118,12 +118,12 @@ class Job:
                 scores do not come from each image alone.
         """
         entry, kind, source = self.plan.entry, self.plan.kind, self.inputs.source
-        workshop = self.workshop(folder.path, folder.log) if self._picks else None
-        folds = workshop.folds if workshop is not None else ()
+        context = self.context(folder.path, folder.log) if self._picks else None
+        folds = context.folds if context is not None else ()
         holders = [source, *(fold.data for fold in folds), *(fold.inputs.source for fold in folds)]
         unlabelled = kind.protocol == "transductive"
         with library_state.held(entry.name), withheld(entry.name, self.data, holders, unlabelled=unlabelled) as held:
-            picks = selection.Picks(self.plan.config) if workshop is None else selection.pick(workshop)
+            picks = selection.Selection(self.plan.config) if context is None else selection.pick(context)
             model = make_model(kind, picks.config, self.data, self.inputs, self.seed, self.device)
             # Before the training, which may freeze a part for a while, or one that it is done with.
             frozen = frozenset(name for name, p in model.named_parameters() if not p.requires_grad)
@@ -157,7 +157,7 @@ class Job:
             semantics = self.data.semantics
             parts = attributes.batches(seen), attributes.batches(unseen)
             folder.keep_attributes(pack(*parts, present_attributes(semantics.attributes), semantics.names))
-        return Outcome(picks, model, frozen, scores, watch.best() if watch else {}, again, seconds, evaluated)
+        return Execution(picks, model, frozen, scores, watch.best() if watch else {}, again, seconds, evaluated)
 
     def work(self, folder: RunFolder, key: str) -> tuple[schema.RunRecord, Scores]:
         started, prints = now(), self.data.fingerprints()
@@ -224,7 +224,7 @@ class Job:
             observer=watch,
         )
 
-    def workshop(self, folder: Path, log: Callable[..., None]) -> selection.Workshop:
+    def context(self, folder: Path, log: Callable[..., None]) -> selection.ValidationContext:
         """What everything that is picked is picked in. folder: for what trainings on the folds leave behind."""
         plan, protocol = self.plan, self.plan.protocol
         # weights made from trainval must not know the classes that a fold holds out
@@ -234,12 +234,12 @@ class Job:
             data = self.data.fold(protocol.fold_seed, part)
             inputs = prepare(data, plan.features, self.inputs.kind, self.device, self.reporter) if own else self.inputs
             folds.append(selection.Fold(part, data, inputs))
-        return selection.Workshop(plan, folds, self.seed, self.device, self.reporter, log, folder, self.tries)
+        return selection.ValidationContext(plan, folds, self.seed, self.device, self.reporter, log, folder, self.executor)
 
     def _record(
         self,
         key: str,
-        picks: selection.Picks,
+        picks: selection.Selection,
         metrics: Metrics,
         plain: Metrics,
         optimistic: dict[str, float],
@@ -329,14 +329,14 @@ def _below(settings: Any, name: str) -> Any:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Execution:
     """A trained model and its scores. watched: what was seen of the test sets on the way; again: what came of scoring some images
     twice; times in seconds.
 
     frozen: names of the parameters that the model keeps as they are.
     """
 
-    picks: selection.Picks
+    picks: selection.Selection
     model: Model
     frozen: frozenset[str]
     scores: Scores

@@ -19,20 +19,20 @@ from zslkit.runs.plan import make_plan
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RunQuery:
     """What is looked for. dataset: its name as records have it."""
 
     plan: Plan
     dataset: str
 
 
-def wanted(model: str, dataset: str, **choices: Any) -> Wanted:
+def run_query(model: str, dataset: str, **choices: Any) -> RunQuery:
     """What `experiment.run` would run with these settings; choices: those of `make_plan`, whose errors it raises."""
     name = read_card(Path(dataset)).name if is_card(dataset) else DATASETS.load(dataset)[0].name
-    return Wanted(make_plan(model, dataset, **choices), name)
+    return RunQuery(make_plan(model, dataset, **choices), name)
 
 
-def standing(runs: Iterable[Run], looked_for: Wanted, seed: int) -> list[Run]:
+def matching_runs(runs: Iterable[Run], looked_for: RunQuery, seed: int) -> list[Run]:
     """The runs of that model, dataset and seed whose settings are those, as far as they decide anything.
 
     The newest of the trainings stands last, before them those whose weights another program made. In
@@ -52,7 +52,7 @@ def standing(runs: Iterable[Run], looked_for: Wanted, seed: int) -> list[Run]:
     return sorted(found, key=lambda run: (not run.record.elsewhere, run.record.finished))
 
 
-def other_source(runs: Sequence[Run], looked_for: Wanted) -> str:
+def other_source(runs: Sequence[Run], looked_for: RunQuery) -> str:
     """The sentence that says how many of the runs another source of the model made, "" if none is known to be of one."""
     plan = looked_for.plan
     now = sources(plan.entry, plan.kind)

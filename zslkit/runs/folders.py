@@ -30,7 +30,7 @@ from zslkit.utils.locks import acquired
 from zslkit.runs.attribute_scores import KeptAttributes, read_attributes
 from zslkit.runs.provenance import now
 from zslkit.record import RunRecord, parse_record
-from zslkit.runs.scores import FromModel, Scores, ScoreStream, read_scores, told_apart
+from zslkit.runs.scores import ModelError, Scores, ScoreStream, read_scores, distinguish
 from zslkit.runs.source import CHANGED, changed
 
 RECORD, CONFIG, LOG, SCORES = "record.json", "config.yaml", "log.jsonl", "scores.npz"
@@ -168,14 +168,14 @@ class RunFolder:
 
         Raises CannotWrite, for instance if the disk is full, and whatever computing them raises.
         """
-        stream = replace(stream, test_seen=told_apart(stream.test_seen), test_unseen=told_apart(stream.test_unseen))
+        stream = replace(stream, test_seen=distinguish(stream.test_seen), test_unseen=distinguish(stream.test_unseen))
         place = self.path / f"{SCORES}.new"
         try:
             with _explained(self.path):
                 self._kept = stream.keep(place)
         except BaseException as error:
             place.unlink(missing_ok=True)
-            if isinstance(error, FromModel):
+            if isinstance(error, ModelError):
                 raise error.error from None
             raise
         return self._kept

@@ -28,7 +28,7 @@ _NAME = re.compile(r"(?P<run>seed(?P<seed>-?\d+)-[0-9a-f]{12})(?P<rest>\.partial
 
 
 @dataclass(frozen=True)
-class Item:
+class InventoryItem:
     """What lies in one folder. run: None unless a record can be read. said: what to do about it, "" where nothing need be done.
 
     dataset, model: as the record says, else by the folder's path, where a name may be spelled otherwise.
@@ -44,7 +44,7 @@ class Item:
     said: str
 
 
-def contents(out: Path, on_fault: Callable[[str], None] = _logger.warning) -> list[Item]:
+def contents(out: Path, on_fault: Callable[[str], None] = _logger.warning) -> list[InventoryItem]:
     """Everything below `out` that a run has left, by path. on_fault: told of each folder that may not be read.
 
     Raises UserError if there is no such folder.
@@ -68,7 +68,7 @@ def clear_left(out: Path) -> list[Path]:
     return gone
 
 
-def item_at(folder: Path, out: Path) -> Item:
+def item_at(folder: Path, out: Path) -> InventoryItem:
     """The item in a run folder `folder`, which must lie below `out` where runs do.
 
     Raises UserError for a folder that is elsewhere, a link, or no run folder.
@@ -86,7 +86,7 @@ def item_at(folder: Path, out: Path) -> Item:
     return _item(folder, match)
 
 
-def remove(item: Item) -> None:
+def remove(item: InventoryItem) -> None:
     """Remove the folder and all in it. Raises UserError for a run in progress and for a finished one without a record.
 
     It is renamed first, so that an interruption leaves no run that looks whole.
@@ -113,7 +113,7 @@ def remove(item: Item) -> None:
         lock.release()
 
 
-def _item(folder: Path, match: re.Match[str]) -> Item:
+def _item(folder: Path, match: re.Match[str]) -> InventoryItem:
     dataset, model, seed = folder.parent.parent.name, folder.parent.name, int(match["seed"])
     rest = match["rest"] or ""
     state: State
@@ -135,7 +135,7 @@ def _item(folder: Path, match: re.Match[str]) -> Item:
             state, said = "damaged" if run is None else state, str(error)
     if run is not None:
         dataset, model, seed = run.record.dataset.name, run.record.model.name, run.record.seed
-    return Item(folder, state, dataset, model, seed, run, tags, said)
+    return InventoryItem(folder, state, dataset, model, seed, run, tags, said)
 
 
 def _run_name(folder: Path) -> str:

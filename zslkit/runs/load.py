@@ -29,13 +29,13 @@ from zslkit.record import Environment, RunRecord
 from zslkit.runs.folders import WEIGHTS, Run, load_run
 from zslkit.runs.source import changed, sources
 from zslkit.training.plan import MODELS, Plan
-from zslkit.features.preprocess import Pixels, Sight
+from zslkit.features.preprocess import Pixels, Preprocessor
 from zslkit.training import weights
 from zslkit.training.inputs import Inputs, prepare
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
+class LoadedRun:
     """A finished run with its model, which is in evaluation mode on `device` and has the weights of the run."""
 
     run: Run
@@ -52,12 +52,12 @@ class Trained:
         return self.run.record.protocol.gamma
 
     @cached_property
-    def sight(self) -> Sight:
+    def sight(self) -> Preprocessor:
         """From photos to what the model eats. Raises UserError if the run knows no backbone."""
         inputs = self._sight
         assert isinstance(inputs.source, ImageInputs) and inputs.build_backbone is not None
         size, kind = self.inputs.image_size, self.inputs.kind
-        return Sight(self.run.folder, inputs.source.transform, size, kind, self.plan.features, inputs.build_backbone, self.device)
+        return Preprocessor(self.run.folder, inputs.source.transform, size, kind, self.plan.features, inputs.build_backbone, self.device)
 
     @property
     def transform(self) -> Transform:
@@ -97,7 +97,7 @@ class Trained:
             return prepare(self.dataset, self.plan.features, "image", self.device, self.reporter, self.plan.encoder())
 
 
-def reopen(folder: Path, data_root: str | Path = "data", device: torch.device | None = None, reporter: Reporter | None = None) -> Trained:
+def load_with_dataset(folder: Path, data_root: str | Path = "data", device: torch.device | None = None, reporter: Reporter | None = None) -> LoadedRun:
     """The finished run in `folder` with its dataset, which is read below `data_root` or is the card that `data_root` names.
 
     Features come from the same cache as the run's and are made again if they are not there. Raises UserError if the run,
@@ -121,7 +121,7 @@ def reopen(folder: Path, data_root: str | Path = "data", device: torch.device | 
         _compare(run, dataset.name, {"features": inputs.fingerprint})
     model = make_model(plan.kind, plan.config, dataset, inputs, record.seed, device)
     weights.fill(model, trained, run.folder / WEIGHTS)
-    return Trained(run, plan, dataset, inputs, model.eval(), device, reporter)
+    return LoadedRun(run, plan, dataset, inputs, model.eval(), device, reporter)
 
 
 def plan_of(run: Run) -> Plan:

@@ -15,22 +15,22 @@ from zslkit.errors import DataError, UserError
 from zslkit.training.fit import make_model
 from zslkit.model import Model
 from zslkit.utils.progress import Reporter, Silent
-from zslkit.runs.load import plan_of, reopen, tell_of_source
+from zslkit.runs.load import plan_of, load_with_dataset, tell_of_source
 from zslkit.runs import class_info
-from zslkit.runs.class_info import Known
+from zslkit.runs.class_info import ClassInfo
 from zslkit.runs.folders import WEIGHTS, Run, load_run
 from zslkit.training.plan import Plan
-from zslkit.features.preprocess import Sight
+from zslkit.features.preprocess import Preprocessor
 from zslkit.training import weights
 
 
 @dataclass(frozen=True, eq=False)
-class Portable:
+class LoadedModel:
     """A finished run with its model, which is in evaluation mode on `device`, and the way from photos to what it eats."""
 
     run: Run
     model: Model
-    sight: Sight
+    sight: Preprocessor
     device: torch.device
 
     @property
@@ -49,9 +49,9 @@ class _Feed:
     build_backbone: Callable[[], nn.Module] | None
 
 
-def open_portable(
+def load_without_dataset(
     folder: Path, data_root: str | Path = "data", device: torch.device | None = None, reporter: Reporter | None = None
-) -> Portable:
+) -> LoadedModel:
     """The finished run in `folder`, opened from what the folder holds and the backbone's weights.
 
     In two cases the dataset is needed, as `reopen` reads it: the run is older than the file of its classes (zslkit.runs.class_info), or its
@@ -73,19 +73,19 @@ def open_portable(
     trained = weights.read(run.folder / WEIGHTS)
     model, sight = _made(run, plan, facts, device)
     weights.fill(model, trained, run.folder / WEIGHTS)
-    return Portable(run, model.eval(), sight, device)
+    return LoadedModel(run, model.eval(), sight, device)
 
 
-def _with_dataset(run: Run, data_root: str | Path, device: torch.device, reporter: Reporter | None, own: bool) -> Portable:
+def _with_dataset(run: Run, data_root: str | Path, device: torch.device, reporter: Reporter | None, own: bool) -> LoadedModel:
     try:
-        trained = reopen(run.folder, data_root, device, reporter)
+        trained = load_with_dataset(run.folder, data_root, device, reporter)
     except UserError as error:
         why = "its backbone was trained on them" if own else f"it holds no {class_info.FILE}, as runs of an older zslkit do"
         raise type(error)(f"The images of {run.record.dataset.name} are needed to open {run.folder}, since {why}: {error}") from error
-    return Portable(trained.run, trained.model, trained.sight, device)
+    return LoadedModel(trained.run, trained.model, trained.sight, device)
 
 
-def _made(run: Run, plan: Plan, facts: Known, device: torch.device) -> tuple[Model, Sight]:
+def _made(run: Run, plan: Plan, facts: ClassInfo, device: torch.device) -> tuple[Model, Preprocessor]:
     """The model, untrained, behind the run's backbone."""
     said, size = run.record.features, run.record.features.size
     assert size is not None
@@ -97,7 +97,7 @@ def _made(run: Run, plan: Plan, facts: Known, device: torch.device) -> tuple[Mod
     else:
         feed = _Feed(said.input, maps if said.input == "map" else maps[:1], maps if said.input == "map" else None, None)
     model = make_model(plan.kind, plan.config, facts, feed, run.record.seed, device)
-    return model, Sight(run.folder, backbone.transform, (height, width), said.input, plan.features, backbone.build, device)
+    return model, Preprocessor(run.folder, backbone.transform, (height, width), said.input, plan.features, backbone.build, device)
 
 
 def _backbone(run: Run, plan: Plan) -> Backbone:

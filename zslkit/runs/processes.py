@@ -12,7 +12,7 @@ import torch
 
 from zslkit.utils import distributed
 from zslkit.runs import tracking
-from zslkit.runs.execute import Job
+from zslkit.runs.execute import RunExecution
 from zslkit.model import GradientModel
 from zslkit import record as schema
 from zslkit.runs.folders import RunFolder, load_run
@@ -39,7 +39,7 @@ Reuse = Literal["none", "same source", "any source"]
 """Which finished runs are given back as they are: none, those whose model's source is that of now, or those of any source."""
 
 
-def result_of(job: Job, out: Path, reuse: Reuse) -> Result:
+def result_of(job: RunExecution, out: Path, reuse: Reuse) -> Result:
     """The run, made or found below `out`. Every process that shares it calls this, and is given the same.
 
     Raises what making it raises.
@@ -51,7 +51,7 @@ def result_of(job: Job, out: Path, reuse: Reuse) -> Result:
     return _by_one(job, out, reuse)
 
 
-def found(job: Job, out: Path, reuse: Reuse) -> tuple[Result | None, list[str]]:
+def found(job: RunExecution, out: Path, reuse: Reuse) -> tuple[Result | None, list[str]]:
     """The finished run, if it may be given back as it is, and sentences on what is not as one may think.
 
     Raises DataError if its record is damaged.
@@ -81,7 +81,7 @@ def _modules(then: Mapping[str, str], other: Sequence[str]) -> str:
     return f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''} {what}"
 
 
-def _made_or_found(job: Job, out: Path, reuse: Reuse) -> Result:
+def _made_or_found(job: RunExecution, out: Path, reuse: Reuse) -> Result:
     """Of processes that share the run, the first one does this and the others `_beside`."""
     key = job.key
     with RunFolder.open(out, job.data.name, job.plan.entry.name, job.seed, key, job.reporter.note) as folder:
@@ -119,7 +119,7 @@ class _Watched(RunFolder):
         return Scores(seen, stream.test_seen_labels, unseen, stream.test_unseen_labels, stream.seen, stream.classes)
 
 
-def _beside(job: Job, out: Path) -> Result:
+def _beside(job: RunExecution, out: Path) -> Result:
     """In a process that is not the first: it takes its share of the steps, and reads what the first one writes."""
     folder = _Watched(job.place(out))
     reused = distributed.agreed(False)
@@ -131,7 +131,7 @@ def _beside(job: Job, out: Path) -> Result:
     return Result(load_run(folder.final).record, folder.final, reused)
 
 
-def _by_one(job: Job, out: Path, reuse: Reuse) -> Result:
+def _by_one(job: RunExecution, out: Path, reuse: Reuse) -> Result:
     """The run of a model whose training cannot be shared: the first process does it, the others wait."""
     if distributed.first():
         job.reporter.note(f"{job.plan.entry.name}: one of the {distributed.size()} processes makes this run, since {_why_by_one(job)}")
@@ -144,7 +144,7 @@ def _by_one(job: Job, out: Path, reuse: Reuse) -> Result:
     return Result(load_run(final).record, final, reused)
 
 
-def _why_by_one(job: Job) -> str:
+def _why_by_one(job: RunExecution) -> str:
     kind = job.plan.kind
     if job.elsewhere is not None:
         return "another program has trained the model"

@@ -205,7 +205,7 @@ def _fault(arrays: dict[str, NDArray[Any]]) -> str:
     return f"the class name {str(names[counts.argmax()])!r} stands more than once in classes" if len(names) < count else ""
 
 
-class FromModel(Exception):
+class ModelError(Exception):
     """An error that came from where scores are made, so that it is not taken for one of the disk they are written to."""
 
     def __init__(self, error: OSError) -> None:
@@ -213,9 +213,9 @@ class FromModel(Exception):
         self.error = error
 
 
-def told_apart(batches: Iterable[Table]) -> Iterator[Table]:
+def distinguish(batches: Iterable[Table]) -> Iterator[Table]:
     """The batches; raises FromModel if getting one raises an OSError."""
     try:
         yield from batches
     except OSError as error:
-        raise FromModel(error) from error
+        raise ModelError(error) from error

@@ -4,7 +4,7 @@
 >>> check_model(MyModel)
 """
 
-from zslkit.testing.check import Check, ConformanceError, Result
+from zslkit.testing.check import Check, CheckResult, ConformanceError
 from zslkit.testing.conformance import CHECKS, check_model, parametrize_with_checks
 from zslkit.testing.tiny import tiny_dataset, tiny_inputs, tiny_task
 
@@ -12,7 +12,7 @@ __all__ = [
     "CHECKS",
     "Check",
     "ConformanceError",
-    "Result",
+    "CheckResult",
     "check_model",
     "parametrize_with_checks",
     "tiny_dataset",

@@ -35,7 +35,7 @@ SHORT, LONG = 2, 20
 
 
 @dataclass(frozen=True)
-class Trained:
+class BenchModel:
     """A trained model and what it was trained on. log: a dict for every line that the training logged. state: as training left it."""
 
     model: Model
@@ -55,7 +55,7 @@ class Bench:
         self.kind, self.name = kind, name
         self.dataset = tiny_dataset()
         self._given = [Layer(nested(kind.check_settings), "check_settings"), Layer(nested(settings or {}), "settings")]
-        self._trained: dict[tuple[int, Input], Trained] = {}
+        self._trained: dict[tuple[int, Input], BenchModel] = {}
         self.before, self.libraries = shared_state(kind), State()
         if settings:
             self._refuse_wrong_settings()
@@ -115,7 +115,7 @@ class Bench:
         observer: Observer | None = None,
         told: Callable[[Mapping[str, Any]], None] | None = None,
         withholds: bool = False,
-    ) -> Trained:
+    ) -> BenchModel:
         """Train in place, as the harness does.
 
         Args:
@@ -142,9 +142,9 @@ class Bench:
             observer=observer,
             withholds=withholds,
         )
-        return Trained(model, inputs, log, state_of(model))
+        return BenchModel(model, inputs, log, state_of(model))
 
-    def trained(self, seed: int = 0, kind: Input | None = None) -> Trained:
+    def trained(self, seed: int = 0, kind: Input | None = None) -> BenchModel:
         """A shortly trained model that checks share: it is looked at and never changed."""
         kind = kind or self.frozen_input
         if (seed, kind) not in self._trained:
@@ -152,7 +152,7 @@ class Bench:
             self._trained[seed, kind] = self.fit(self.make(seed, inputs=inputs), seed, inputs=inputs)
         return self._trained[seed, kind]
 
-    def scores(self, trained: Trained, index: Index | None = None) -> NDArray[np.float32]:
+    def scores(self, trained: BenchModel, index: Index | None = None) -> NDArray[np.float32]:
         """Scores (N, C) of images by index, by default of both test sets. Raises what zslkit.training.fit.score raises."""
         return self.score(trained.model, trained.inputs, index)
 

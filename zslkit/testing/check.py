@@ -47,7 +47,7 @@ def check(*, reason: str, hint: str, after: Sequence[Check] = ()) -> Callable[[C
 
 
 @dataclass(frozen=True)
-class Result:
+class CheckResult:
     """What came of one check on one model. message: what is wrong, why it was skipped, or a remark; may be empty."""
 
     check: str
@@ -68,7 +68,7 @@ class Result:
 class ConformanceError(ZslkitError, AssertionError):
     """A model breaks rules of the contract. results: those that failed."""
 
-    def __init__(self, model: str, results: Sequence[Result]) -> None:
+    def __init__(self, model: str, results: Sequence[CheckResult]) -> None:
         self.model, self.results = model, tuple(results)
         count = f"{len(results)} check{'s' if len(results) != 1 else ''}"
         super().__init__(f"{model} fails {count}:\n" + "\n".join(f"- {result}" for result in results))

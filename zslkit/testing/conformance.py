@@ -12,7 +12,7 @@ from zslkit.errors import UnknownName, ZslkitError, did_you_mean
 from zslkit.model import Model
 from zslkit.testing import answers, declared, honesty, sharing, training
 from zslkit.testing.bench import Bench
-from zslkit.testing.check import Check, ConformanceError, Failed, Result, Skipped, check
+from zslkit.testing.check import Check, CheckResult, ConformanceError, Failed, Skipped, check
 from zslkit.testing.shared import generators_kept
 from zslkit.training.plan import MODELS
 from zslkit.utils.progress import Reporter, Silent
@@ -75,7 +75,7 @@ class Trial:
 
     def __init__(self, model: type[Model] | str, settings: Mapping[str, Any] | None = None, skip: Iterable[str] = ()) -> None:
         self._model, self._settings, self._skip = model, settings, frozenset(_named(name).name for name in skip)
-        self._results: dict[str, Result] = {}
+        self._results: dict[str, CheckResult] = {}
 
     @property
     def name(self) -> str:
@@ -87,7 +87,7 @@ class Trial:
         kind = MODELS.load(self._model)[1] if isinstance(self._model, str) else self._model
         return Bench(kind, self.name, self._settings)
 
-    def result(self, which: Check) -> Result:
+    def result(self, which: Check) -> CheckResult:
         """What comes of a check. Raises as `bench` does."""
         if which.name not in self._results:
             with generators_kept():
@@ -95,7 +95,7 @@ class Trial:
             self.bench.libraries.restore()
         return self._results[which.name]
 
-    def obstacle(self, which: Check) -> Result | None:
+    def obstacle(self, which: Check) -> CheckResult | None:
         """The first of the checks that this one builds on that does not hold; None if all do."""
         for name in which.after:
             if (deeper := self.obstacle(_named(name))) is not None:
@@ -104,26 +104,26 @@ class Trial:
                 return result
         return None
 
-    def _run(self, which: Check) -> Result:
+    def _run(self, which: Check) -> CheckResult:
         bench, facts = self.bench, {"reason": which.reason, "hint": which.hint}
         if (obstacle := self.obstacle(which)) is not None:
-            return Result(which.name, "skipped", f"it says nothing before {obstacle.check} passes", **facts)
+            return CheckResult(which.name, "skipped", f"it says nothing before {obstacle.check} passes", **facts)
         expected = bench.kind.expected_failures.get(which.name)
         try:
             message = which.function(bench) or ""
         except Skipped as skipped:
-            return Result(which.name, "skipped", str(skipped), **facts)
+            return CheckResult(which.name, "skipped", str(skipped), **facts)
         except BaseException as error:  # a stranger's model may raise anything, or call exit()
             if is_stop(error):
                 raise
             text = str(error) if isinstance(error, (Failed, ZslkitError)) else told(error)
             if expected is not None:
-                return Result(which.name, "expected failure", f"{expected} ({text})", **facts)
-            return Result(which.name, "failed", text, **facts, traceback=traceback.format_exc())
+                return CheckResult(which.name, "expected failure", f"{expected} ({text})", **facts)
+            return CheckResult(which.name, "failed", text, **facts, traceback=traceback.format_exc())
         if expected is not None:
             message = f"it passes, and expected_failures says that it does not ({expected}); take the entry away"
-            return Result(which.name, "unexpected pass", message, **facts)
-        return Result(which.name, "passed", message, **facts)
+            return CheckResult(which.name, "unexpected pass", message, **facts)
+        return CheckResult(which.name, "passed", message, **facts)
 
 
 def check_model(
@@ -134,7 +134,7 @@ def check_model(
     settings: Mapping[str, Any] | None = None,
     raise_: bool = True,
     reporter: Reporter | None = None,
-) -> list[Result]:
+) -> list[CheckResult]:
     """Hold a model to the contract, on a tiny made-up dataset and the CPU; takes seconds for a small model.
 
     model: a class, or the name of a registered model. only, skip: names of checks to run, or to leave away. settings: the model's
@@ -145,7 +145,7 @@ def check_model(
     """
     asked = chosen(only, skip)
     trial, reporter = Trial(model, settings, skip), reporter or Silent()
-    results: list[Result] = []
+    results: list[CheckResult] = []
     with reporter.phase(f"check {trial.name}", total=len(asked)) as phase:
         for which in asked:
             if (obstacle := trial.obstacle(which)) is not None and obstacle not in results:

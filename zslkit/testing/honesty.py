@@ -16,7 +16,7 @@ from zslkit.testing.bench import Bench, difference
 from zslkit.testing.check import Failed, check
 from zslkit.testing.shared import changes, shared_state
 from zslkit.testing.training import same_seed_same_model
-from zslkit.training.view import Source
+from zslkit.training.view import InputSource
 from zslkit.utils import library_state
 
 
@@ -68,7 +68,7 @@ class _Leak(ZslkitError):
 class _Guard:
     """A source that gives training images and remembers who asks for others."""
 
-    source: Source
+    source: InputSource
     allowed: frozenset[int]
     touched: set[int] = field(default_factory=set)
 
@@ -83,7 +83,7 @@ class _Guard:
 class _Darkened:
     """A source in which some images are half as bright, each feature by an amount of its own."""
 
-    source: Source
+    source: InputSource
     images: frozenset[int]
 
     def batch(self, index: Index) -> Tensor:

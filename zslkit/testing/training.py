@@ -16,7 +16,7 @@ from zslkit.errors import ZslkitError
 from zslkit.evaluation.metrics import per_class_accuracy
 from zslkit.model import GradientModel, Model, ModelConfig
 from zslkit.testing.answers import scores_shape
-from zslkit.testing.bench import LONG, Bench, Trained, difference
+from zslkit.testing.bench import LONG, Bench, BenchModel, difference
 from zslkit.testing.check import Failed, Skipped, check
 from zslkit.training import weights
 
@@ -213,7 +213,7 @@ def _chances(bench: Bench) -> tuple[float, float]:
     return 100 / int(seen.sum()), 100 / int((~seen).sum())
 
 
-def _falls(trained: Trained) -> bool:
+def _falls(trained: BenchModel) -> bool:
     """Whether the loop's loss is lower at the end than in the first epoch."""
     losses = [_total(line) for line in trained.log if "epoch" in line and "seconds" in line]
     return len(losses) < 2 or losses[-1] < losses[0]

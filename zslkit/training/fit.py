@@ -26,7 +26,7 @@ from zslkit.training.withheld import Withheld, withheld
 from zslkit.utils.progress import Reporter
 
 
-class Described(Protocol):
+class DatasetSpec(Protocol):
     """What a model may know of a dataset: a Dataset has it, and so has what a run keeps of one."""
 
     @property
@@ -39,7 +39,7 @@ class Described(Protocol):
     def semantics(self) -> Semantics: ...
 
 
-class Fed(Protocol):
+class InputSpec(Protocol):
     """What a model may know of its inputs, as Inputs has it."""
 
     @property
@@ -52,7 +52,7 @@ class Fed(Protocol):
     def build_backbone(self) -> Callable[[], nn.Module] | None: ...
 
 
-def make_task(dataset: Described, inputs: Fed, config: ModelConfig) -> Task:
+def make_task(dataset: DatasetSpec, inputs: InputSpec, config: ModelConfig) -> Task:
     """What a model may know of the dataset before training."""
     semantics = dataset.semantics
     return Task(
@@ -70,7 +70,7 @@ def make_task(dataset: Described, inputs: Fed, config: ModelConfig) -> Task:
     )
 
 
-def make_model(kind: type[Model], config: ModelConfig, dataset: Described, inputs: Fed, seed: int, device: torch.device) -> Model:
+def make_model(kind: type[Model], config: ModelConfig, dataset: DatasetSpec, inputs: InputSpec, seed: int, device: torch.device) -> Model:
     """The untrained model; its random start depends on the seed alone."""
     torch.manual_seed(seed)
     return kind(config, make_task(dataset, inputs, config)).to(device)

@@ -20,7 +20,7 @@ from zslkit.features.extract import ImageInputs, first_size, open_store, store_k
 from zslkit.features.store import images_digest
 from zslkit.features.unreadable import look
 from zslkit.training.pretrain import trainval_weights
-from zslkit.training.view import ArraySource, MapSource, PooledSource, Source
+from zslkit.training.view import ArraySource, InputSource, MapSource, PooledSource
 from zslkit.utils import distributed
 from zslkit.utils.progress import Reporter
 
@@ -32,7 +32,7 @@ AS_GIVEN = "as given"
 class Inputs:
     """What a model is fed with. map_shape and build_backbone are as in zslkit.model.Task."""
 
-    source: Source
+    source: InputSource
     kind: Input
     feature_shape: tuple[int, ...]
     map_shape: tuple[int, int, int] | None
@@ -121,7 +121,7 @@ def prepare(
 def _given(dataset: Dataset, kind: Input) -> Inputs:
     """What came with the dataset; a pooled model takes the means of maps."""
     if kind == "pooled" and dataset.features is not None:
-        source: Source = ArraySource(dataset.features)
+        source: InputSource = ArraySource(dataset.features)
         shape, maps = dataset.features.shape[1:], None
         fingerprint = dataset.features_digest or _array_fingerprint(dataset.features)
     else:

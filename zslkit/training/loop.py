@@ -21,7 +21,7 @@ from zslkit.training import checkpoint
 from zslkit.training.resident import Resident, resident
 from zslkit.training.sampling import batches
 from zslkit.training.shared import add_up, from_first, shares
-from zslkit.training.stage import Stage
+from zslkit.training.stage import TrainingStage
 from zslkit.training.step import Step
 from zslkit.utils import distributed
 from zslkit.utils.progress import Phase, Reporter
@@ -65,12 +65,14 @@ class Loop:
     def log(self, **values: float) -> None:
         self._log(phase=self._name, **values)
 
-    def stage(self, name: str, epochs: int, keeps: Mapping[str, Kept], *, steps: int = 1, mend: str = "lower the learning rate") -> Stage:
+    def stage(
+        self, name: str, epochs: int, keeps: Mapping[str, Kept], *, steps: int = 1, mend: str = "lower the learning rate"
+    ) -> TrainingStage:
         """See zslkit.model.Trainer. Raises ValueError if a stage of that name was there before."""
         if name in self._stages:
             raise ValueError(f"the stage {name!r} was there before; give every stage of a model a name of its own")
         self._stages.add(name)
-        return Stage(
+        return TrainingStage(
             name,
             epochs,
             keeps,

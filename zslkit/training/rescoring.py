@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from zslkit.model import Model
 from zslkit.training.scoring import SCORE_BATCH, Index, Rows, Table, answer
-from zslkit.training.view import Source
+from zslkit.training.view import InputSource
 from zslkit.utils.memory import is_out_of_memory
 
 FEWEST, SAMPLE = 8, 16
@@ -46,7 +46,7 @@ class Rescored:
         return self.fault
 
 
-def rescore(model: Model, source: Source, index: Index, rows: Rows, device: torch.device) -> Rescored:
+def rescore(model: Model, source: InputSource, index: Index, rows: Rows, device: torch.device) -> Rescored:
     """Score a sample of the images in `index` (N,) again and compare with `rows`, what they were given before.
 
     Each image of the sample is scored alone, and all are scored in one batch with their neighbours in the table.

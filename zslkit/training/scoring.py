@@ -19,7 +19,7 @@ from torch import Tensor
 
 from zslkit.errors import TrainingError
 from zslkit.model import Model
-from zslkit.training.view import Source
+from zslkit.training.view import InputSource
 from zslkit.utils import distributed
 from zslkit.utils.memory import in_halves
 
@@ -88,12 +88,12 @@ def mixed(index: Index) -> list[Index]:
     return [random.permutation(ascending[first::number]) for first in range(number)]
 
 
-def score(model: Model, source: Source, index: Index, device: torch.device) -> Table:
+def score(model: Model, source: InputSource, index: Index, device: torch.device) -> Table:
     """Uncalibrated scores (N, C) of the images in `index`, in float32 arithmetic. Raises what `score_rows` raises."""
     return score_rows(model, source, index, device).take(np.arange(len(index)))
 
 
-def score_rows(model: Model, source: Source, index: Index, device: torch.device, folder: Path | None = None) -> Rows:
+def score_rows(model: Model, source: InputSource, index: Index, device: torch.device, folder: Path | None = None) -> Rows:
     """Uncalibrated scores of the images in `index` (N,), a row each in the order of `index`.
 
     Args:
@@ -117,7 +117,7 @@ def score_rows(model: Model, source: Source, index: Index, device: torch.device,
 
 
 def score_both(
-    model: Model, source: Source, seen: Index, unseen: Index, device: torch.device, folder: Path | None = None
+    model: Model, source: InputSource, seen: Index, unseen: Index, device: torch.device, folder: Path | None = None
 ) -> tuple[Iterator[Table], Iterator[Table]]:
     """Scores of two sets of images, in batches (B, C) in the order of each. They are computed as those of one set.
 
@@ -128,7 +128,7 @@ def score_both(
     return rows.batches(places[: len(seen)]), rows.batches(places[len(seen) :])
 
 
-def asked(model: Model, source: Source, chosen: Index, device: torch.device) -> Table:
+def asked(model: Model, source: InputSource, chosen: Index, device: torch.device) -> Table:
     """The model's scores (B, C) of one batch. Raises as `score_rows` does."""
     return answer(model, source.batch(chosen).to(device))
 
@@ -148,7 +148,7 @@ def answer(model: Model, x: Tensor) -> Table:
     return scores.numpy()
 
 
-def attribute_rows(model: Model, source: Source, index: Index, device: torch.device) -> Rows | None:
+def attribute_rows(model: Model, source: InputSource, index: Index, device: torch.device) -> Rows | None:
     """The model's attribute scores (N, A) of the images in `index`, a row each; None if the model has none.
 
     They are computed in mixed batches, as scores are.
@@ -170,13 +170,13 @@ def attribute_rows(model: Model, source: Source, index: Index, device: torch.dev
     return rows
 
 
-def attribute_batches(model: Model, source: Source, index: Index, device: torch.device) -> Iterator[Table] | None:
+def attribute_batches(model: Model, source: InputSource, index: Index, device: torch.device) -> Iterator[Table] | None:
     """The same in batches (B, A) in the order of `index`."""
     rows = attribute_rows(model, source, index, device)
     return None if rows is None else rows.batches(np.arange(len(index)))
 
 
-def _told(model: Model, source: Source, chosen: Index, device: torch.device) -> Table | None:
+def _told(model: Model, source: InputSource, chosen: Index, device: torch.device) -> Table | None:
     with torch.inference_mode():
         told = model.predicted_attributes(source.batch(chosen).to(device))
     if told is None:

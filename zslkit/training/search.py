@@ -29,19 +29,19 @@ Point = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Tried:
+class TrialResult:
     """What came of a point: its figures, of which "H" counts; failed: why it could not be trained, and then H is LOST."""
 
     figures: Mapping[str, float]
     failed: str = ""
 
 
-Try = Callable[[Point], Tried]
-Tries = Callable[[Sequence[Point]], Iterable[tuple[int, Tried]]]
+Try = Callable[[Point], TrialResult]
+TrialExecutor = Callable[[Sequence[Point]], Iterable[tuple[int, TrialResult]]]
 """Tries many points, and gives each one's number among them with what came of it, in any order."""
 
 
-def in_turn(one: Try) -> Tries:
+def in_turn(one: Try) -> TrialExecutor:
     """One point after another, in this process."""
     return lambda points: ((number, one(point)) for number, point in enumerate(points))
 
@@ -60,7 +60,7 @@ class Search:
         self.total = self._trials or points
         """How many points will be tried."""
 
-    def best(self, tries: Tries, told: Callable[[float], None]) -> dict[str, Any] | None:
+    def best(self, executor: TrialExecutor, told: Callable[[float], None]) -> dict[str, Any] | None:
         """The settings with the highest "H", of equally good ones the first proposed; None if every H is LOST.
 
         tries is called for the points that were not tried before, and each is kept as soon as it comes; told gets every point's H.
@@ -76,11 +76,13 @@ class Search:
                 points = proposals.send(heard) if heard is not None else next(proposals)
             except StopIteration:
                 return None if best[1] is None else dict(best[1])
-            self._try(points, tried, tries, told)
+            self._try(points, tried, executor, told)
             heard = [tried[_name(point)]["H"] for point in points]
             best = max([best, *zip(heard, points, strict=True)], key=lambda pair: pair[0])
 
-    def _try(self, points: Sequence[Point], tried: dict[str, dict[str, float]], tries: Tries, told: Callable[[float], None]) -> None:
+    def _try(
+        self, points: Sequence[Point], tried: dict[str, dict[str, float]], executor: TrialExecutor, told: Callable[[float], None]
+    ) -> None:
         """Fill `tried` with those of the points that are missing."""
         names = [_name(point) for point in points]
         new = {name: point for name, point in zip(names, points, strict=True) if name not in tried}
@@ -88,7 +90,7 @@ class Search:
             if name in tried:
                 told(tried[name]["H"])
         asked = list(new)
-        for number, outcome in tries(list(new.values())) if new else ():
+        for number, outcome in executor(list(new.values())) if new else ():
             tried[asked[number]] = dict(outcome.figures)
             self._write(tried)
             for _ in range(names.count(asked[number])):  # a sampler may propose a point twice

@@ -24,13 +24,13 @@ from zslkit.training.fit import fit, make_model
 from zslkit.training.inputs import Inputs
 from zslkit.training.plan import Plan
 from zslkit.training.scoring import score_both
-from zslkit.training.search import LOST, TRIED, Point, Search, Tried, Tries, in_turn
+from zslkit.training.search import LOST, TRIED, Point, Search, TrialExecutor, TrialResult, in_turn
 from zslkit.utils import distributed
 from zslkit.utils.progress import Reporter
 
 
 @dataclass(frozen=True)
-class Picks:
+class Selection:
     """What validation chose. config holds the chosen settings, epochs included.
 
     gamma: one for all folds. figures (in percent, AUSUC 0..1): means over the folds under that gamma, at the chosen epoch.
@@ -52,7 +52,7 @@ class Fold:
 
 
 @dataclass(frozen=True)
-class Workshop:
+class ValidationContext:
     """What every training on the folds needs. tries: tries points of the grid elsewhere; None: here, one after another."""
 
     plan: Plan
@@ -62,11 +62,11 @@ class Workshop:
     reporter: Reporter
     log: Callable[..., None]
     folder: Path
-    tries: Tries | None = None
+    executor: TrialExecutor | None = None
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedFold:
     """A model trained on a fold, at the fold's own best epoch if the plan selects one.
 
     history: a row for every epoch, else empty: the figures and what `Judged` holds beside them.
@@ -82,101 +82,101 @@ def needed(plan: Plan) -> bool:
     return plan.picks
 
 
-def pick(workshop: Workshop) -> Picks:
+def pick(context: ValidationContext) -> Selection:
     """Train on the folds as often as the plan asks for, and choose by the mean of their H.
 
     Whatever is picked is one for all folds, and is judged as it is used: a gamma, an epoch or a point of the grid by the mean H of the
     folds under one gamma (with calibration=validation the one with the highest mean H, else 0) and at one epoch.
     """
-    plan, protocol = workshop.plan, workshop.plan.protocol
+    plan, protocol = context.plan, context.plan.protocol
     changes: dict[str, Any] = {}
     if protocol.tune and plan.kind.search:
-        changes |= _search(workshop)
+        changes |= _search(context)
     config = plan.with_config(changes)
-    trained = [_train(workshop, fold, config, _named("validation", fold)) for fold in workshop.folds]
-    epoch, judged = _judged(workshop, trained)
+    trained = [_train(context, fold, config, _named("validation", fold)) for fold in context.folds]
+    epoch, with_significance = _judged(context, trained)
     if protocol.tune and plan.kind.mixes:
-        mixes, judged = _mix(workshop, [_at_epoch(workshop, t, config, epoch) for t in trained], changes)
+        mixes, with_significance = _mix(context, [_at_epoch(context, t, config, epoch) for t in trained], changes)
         changes |= mixes
         config = plan.with_config(changes)
     if epoch is not None:
         changes["train.epochs"] = epoch
         assert isinstance(config, GradientConfig)
         config = config.model_copy(update={"train": config.train.model_copy(update={"epochs": epoch})})
-    gamma, figures = together(judged)
-    return Picks(config, gamma, figures, changes)
+    gamma, figures = together(with_significance)
+    return Selection(config, gamma, figures, changes)
 
 
-def judge(workshop: Workshop, fold: Fold, model: Model) -> Judged:
+def judge(context: ValidationContext, fold: Fold, model: Model) -> Judged:
     """What the fold says of the model as it is."""
     data, source, parts = fold.data, fold.inputs.source, (fold.data.split.test_seen, fold.data.split.test_unseen)
-    seen, unseen = score_both(model, source, *parts, workshop.device, workshop.folder)
+    seen, unseen = score_both(model, source, *parts, context.device, context.folder)
     of_seen, of_unseen = (data.labels[index] for index in parts)
     sets = answered_sets(seen, of_seen, unseen, of_unseen, data.seen, VALIDATION_NAMES)
-    if workshop.plan.protocol.calibration != "validation":
+    if context.plan.protocol.calibration != "validation":
         return Judged(0.0, measure(sets).figures())
     curve = sets.curve()
     gamma = peak(curve)[0]
-    return Judged(gamma, measure(sets, gamma).figures(), curve if len(workshop.folds) > 1 else None)
+    return Judged(gamma, measure(sets, gamma).figures(), curve if len(context.folds) > 1 else None)
 
 
-def _judged(workshop: Workshop, trained: Sequence[Trained]) -> tuple[int | None, list[Judged]]:
+def _judged(context: ValidationContext, trained: Sequence[TrainedFold]) -> tuple[int | None, list[Judged]]:
     """The best epoch, None where none is selected, and what the folds say of the models: at that epoch."""
     if trained[0].history:
         return _best_epoch([t.history for t in trained])
-    return None, [judge(workshop, t.fold, t.model) for t in trained]
+    return None, [judge(context, t.fold, t.model) for t in trained]
 
 
 def _named(name: str, fold: Fold) -> str:
     return f"{name}, fold {fold.part + 1}" if fold.part else name
 
 
-def try_point(workshop: Workshop, point: Point) -> Tried:
+def try_point(context: ValidationContext, point: Point) -> TrialResult:
     """Train on every fold with the settings of this point of the grid: the means of the figures.
 
     Raises OutOfMemory if the device has no room for it: which point is best must not hang on that.
     """
-    config = workshop.plan.with_config(point)
+    config = context.plan.with_config(point)
     try:
-        trained = [_train(workshop, fold, config, _named("trial", fold), quiet=True) for fold in workshop.folds]
-        return Tried(together(_judged(workshop, trained)[1])[1])
+        trained = [_train(context, fold, config, _named("trial", fold), quiet=True) for fold in context.folds]
+        return TrialResult(together(_judged(context, trained)[1])[1])
     except OutOfMemory as error:
         said = ", ".join(f"{key}={value}" for key, value in point.items())
         raise OutOfMemory(f"The point {said} of the search could not be tried, so none is picked: {error}") from error
     except TrainingError as error:  # a grid reaches into settings that do not work; the others are still worth trying
-        return Tried({"H": LOST}, str(error))
+        return TrialResult({"H": LOST}, str(error))
 
 
-def _search(workshop: Workshop) -> dict[str, Any]:
+def _search(context: ValidationContext) -> dict[str, Any]:
     """The best point of the grid. Raises TrainingError if none could be trained."""
-    protocol = workshop.plan.protocol
-    search = Search(workshop.plan.kind.search, workshop.folder / TRIED, protocol.trials, protocol.fold_seed)
-    tries = workshop.tries or in_turn(lambda point: try_point(workshop, point))
+    protocol = context.plan.protocol
+    search = Search(context.plan.kind.search, context.folder / TRIED, protocol.trials, protocol.fold_seed)
+    executor = context.executor or in_turn(lambda point: try_point(context, point))
     failed: list[str] = []
 
-    def logged(points: Sequence[Point]) -> Iterator[tuple[int, Tried]]:
-        for number, outcome in tries(points):
+    def logged(points: Sequence[Point]) -> Iterator[tuple[int, TrialResult]]:
+        for number, outcome in executor(points):
             if outcome.failed:
                 failed.append(outcome.failed)
-                workshop.log(phase="search", **points[number], failed=outcome.failed)
+                context.log(phase="search", **points[number], failed=outcome.failed)
             else:
-                workshop.log(phase="search", **points[number], **outcome.figures)
+                context.log(phase="search", **points[number], **outcome.figures)
             yield number, outcome
 
-    with workshop.reporter.phase("search on validation", total=search.total) as phase:
+    with context.reporter.phase("search on validation", total=search.total) as phase:
         best = search.best(logged, lambda h: phase.advance(1, H=h))
     if best is None:
         reason = f" ({failed[-1]})" if failed else ""
-        raise TrainingError(f"No point of the search of {workshop.plan.entry.name} could be trained{reason}; set protocol.tune=false")
+        raise TrainingError(f"No point of the search of {context.plan.entry.name} could be trained{reason}; set protocol.tune=false")
     return best
 
 
-def _mix(workshop: Workshop, trained: Sequence[Trained], changes: Mapping[str, Any]) -> tuple[dict[str, Any], list[Judged]]:
+def _mix(context: ValidationContext, trained: Sequence[TrainedFold], changes: Mapping[str, Any]) -> tuple[dict[str, Any], list[Judged]]:
     """The best point of the mixes, of equally good ones the first, and what the folds say of it. The models are left with it.
 
     changes: what was picked before.
     """
-    plan, grid = workshop.plan, workshop.plan.kind.mixes
+    plan, grid = context.plan, context.plan.kind.mixes
     best: tuple[float, dict[str, Any], list[Judged]] = (-1.0, {}, [])
 
     def give(point: Mapping[str, Any]) -> None:
@@ -187,11 +187,11 @@ def _mix(workshop: Workshop, trained: Sequence[Trained], changes: Mapping[str, A
     for values in product(*grid.values()):
         point = dict(zip(grid, values, strict=True))
         give(point)
-        judged = [judge(workshop, t.fold, t.model) for t in trained]
-        figures = together(judged)[1]
-        workshop.log(phase="mix", **point, **figures)
+        with_significance = [judge(context, t.fold, t.model) for t in trained]
+        figures = together(with_significance)[1]
+        context.log(phase="mix", **point, **figures)
         if figures["H"] > best[0]:
-            best = (figures["H"], point, judged)
+            best = (figures["H"], point, with_significance)
     give(best[1])
     return best[1:]
 
@@ -202,7 +202,7 @@ def _best_epoch(histories: Sequence[Sequence[Mapping[str, Any]]]) -> tuple[int, 
     Also what the folds say at that epoch.
     """
     rounds = [[_row_judged(row) for row in rows] for rows in zip(*histories, strict=False)]
-    best = int(np.argmax([together(judged)[1]["H"] for judged in rounds]))
+    best = int(np.argmax([together(with_significance)[1]["H"] for with_significance in rounds]))
     return int(histories[0][best]["epoch"]), rounds[best]
 
 
@@ -210,11 +210,11 @@ def _best_row(history: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     return history[int(np.argmax([row["H"] for row in history]))]
 
 
-def _row(epoch: int, judged: Judged) -> dict[str, Any]:
+def _row(epoch: int, with_significance: Judged) -> dict[str, Any]:
     """A row of a history, of numbers and a tensor alone, as checkpoints take them."""
-    curve = judged.curve
+    curve = with_significance.curve
     kept = {} if curve is None else {"curve": torch.from_numpy(np.concatenate([curve.breakpoints, curve.seen, curve.unseen]))}
-    return {"epoch": float(epoch), "gamma": judged.gamma, **judged.figures, **kept}
+    return {"epoch": float(epoch), "gamma": with_significance.gamma, **with_significance.figures, **kept}
 
 
 def _row_judged(row: Mapping[str, Any]) -> Judged:
@@ -226,16 +226,18 @@ def _row_judged(row: Mapping[str, Any]) -> Judged:
     return Judged(row["gamma"], figures, Curve(kept[:steps], kept[steps : 2 * steps + 1], kept[2 * steps + 1 :]))
 
 
-def _at_epoch(workshop: Workshop, trained: Trained, config: ModelConfig, epoch: int | None) -> Trained:
+def _at_epoch(context: ValidationContext, trained: TrainedFold, config: ModelConfig, epoch: int | None) -> TrainedFold:
     """The model at the epoch that was picked: trained again up to it where the fold alone would have picked another."""
     if epoch is None or _best_row(trained.history)["epoch"] == epoch:
         return trained
-    return _train(workshop, trained.fold, config, _named("validation again", trained.fold), until=epoch)
+    return _train(context, trained.fold, config, _named("validation again", trained.fold), until=epoch)
 
 
-def _train(workshop: Workshop, fold: Fold, config: ModelConfig, name: str, quiet: bool = False, until: int | None = None) -> Trained:
+def _train(
+    context: ValidationContext, fold: Fold, config: ModelConfig, name: str, quiet: bool = False, until: int | None = None
+) -> TrainedFold:
     """Train on the fold. quiet: without a checkpoint. until: the epoch after which to stop, None to look for the best."""
-    w = workshop
+    w = context
     model = make_model(w.plan.kind, config, fold.data, fold.inputs, w.seed, w.device)
     selects = w.plan.protocol.selection == "validation" and isinstance(model, GradientModel)
     file = name.replace(", ", "-").replace(" ", "-")
@@ -253,7 +255,7 @@ def _train(workshop: Workshop, fold: Fold, config: ModelConfig, name: str, quiet
         observer=best if until is None else _Until(until),
     )
     if best is None or not best.history:
-        return Trained(fold, model)
+        return TrainedFold(fold, model)
     distributed.wait()  # the first process has written it
     try:
         model.load_state_dict(checkpoint.load(best.path))
@@ -261,7 +263,7 @@ def _train(workshop: Workshop, fold: Fold, config: ModelConfig, name: str, quiet
         raise DataError(
             f"The weights {best.path} are not of {type(model).__name__} as it is now; remove {w.folder} to start this run afresh"
         ) from error
-    return Trained(fold, model, best.history)
+    return TrainedFold(fold, model, best.history)
 
 
 class _Until:
@@ -279,9 +281,9 @@ class _Until:
 class _BestEpoch:
     """Keeps the weights of the epoch with the highest H on the fold, and stops when patience is at its end."""
 
-    def __init__(self, workshop: Workshop, fold: Fold, path: Path) -> None:
+    def __init__(self, context: ValidationContext, fold: Fold, path: Path) -> None:
         self.history: list[dict[str, Any]] = []
-        self.path, self._workshop, self._fold = path, workshop, fold
+        self.path, self._workshop, self._fold = path, context, fold
 
     def after_epoch(self, epoch: int, model: GradientModel) -> bool:
         if self.history and epoch <= self.history[-1]["epoch"]:
@@ -289,12 +291,14 @@ class _BestEpoch:
                 f"{type(model).__name__}.fit calls trainer.train more than once, so there is no one epoch to pick; "
                 "set protocol.selection=last"
             )
-        judged = judge(self._workshop, self._fold, model)
-        self.history.append(_row(epoch, judged))
+        with_significance = judge(self._workshop, self._fold, model)
+        self.history.append(_row(epoch, with_significance))
         best = _best_row(self.history)["epoch"]
         if best == epoch and distributed.first():
             checkpoint.save(self.path, model.state_dict())
-        self._workshop.log(phase="validation", fold=self._fold.part, epoch=epoch, gamma=judged.gamma, **judged.figures)
+        self._workshop.log(
+            phase="validation", fold=self._fold.part, epoch=epoch, gamma=with_significance.gamma, **with_significance.figures
+        )
         patience = self._workshop.plan.protocol.patience
         stop = bool(patience) and epoch - best >= patience
         self.history[-1]["stop"] = float(stop)

@@ -17,7 +17,7 @@ from zslkit.training import checkpoint
 from zslkit.utils.progress import Phase, Reporter
 
 
-class Stage:
+class TrainingStage:
     """A zslkit.model.Stage. Each stage has a file of its own, so that a finished one is never written again.
 
     share: of the time, what writing checkpoints may take. spent: told the seconds of every epoch, those before an interruption included.

@@ -17,7 +17,7 @@ from zslkit.model import Model
 Index = NDArray[np.int64]
 
 
-class Source(Protocol):
+class InputSource(Protocol):
     """Inputs of all images of a dataset, by image index."""
 
     def batch(self, index: Index) -> Tensor:
@@ -65,7 +65,7 @@ class ArraySource:
 class Unlabelled:
     """A zslkit.model.UnlabelledView: the images of both test sets, mixed, so that their order tells neither label nor set."""
 
-    def __init__(self, source: Source, dataset: Dataset) -> None:
+    def __init__(self, source: InputSource, dataset: Dataset) -> None:
         both = np.sort(np.concatenate([dataset.split.test_seen, dataset.split.test_unseen]))
         self._source, self._index = source, np.random.default_rng(len(both)).permutation(both)
 
@@ -85,7 +85,7 @@ class View:
     kind: the class of the model that is to be trained; only one that declares itself transductive is given unlabelled images.
     """
 
-    def __init__(self, source: Source, dataset: Dataset, kind: type[Model] = Model) -> None:
+    def __init__(self, source: InputSource, dataset: Dataset, kind: type[Model] = Model) -> None:
         self._source = source
         self._index = dataset.split.trainval
         self._labels = dataset.labels[self._index]

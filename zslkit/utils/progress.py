@@ -56,7 +56,7 @@ class Silent:
         pass
 
 
-class Plain:
+class PlainReporter:
     """Lines for a pipe or a log file: one in EVERY seconds at most, one when a phase ends.
 
     clock gives seconds; tests bring their own.
@@ -80,7 +80,7 @@ class Plain:
 
 
 class _PlainPhase:
-    def __init__(self, reporter: Plain, name: str, total: int | None, clock: Callable[[], float]) -> None:
+    def __init__(self, reporter: PlainReporter, name: str, total: int | None, clock: Callable[[], float]) -> None:
         self._reporter, self._name, self._total, self._clock = reporter, name, total, clock
         self._done, self._figures = 0, ""
         self._start = self._last = clock()
@@ -107,7 +107,7 @@ class _PlainPhase:
         return f"{self._name}:{count or ' done'}{self._figures and ', ' + self._figures}"
 
 
-class Rich:
+class RichReporter:
     """Progress bars for a terminal. Finished phases leave one line."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -177,7 +177,7 @@ def reporter_for(stream: TextIO | None = None) -> Reporter:
     stream = sys.stderr if stream is None else stream
     if stream is None:  # a program without a console, such as pythonw
         return Silent()
-    return Rich(stream) if stream.isatty() else Plain(stream)
+    return RichReporter(stream) if stream.isatty() else PlainReporter(stream)
 
 
 def duration(seconds: float) -> str:

@@ -6,30 +6,30 @@ from pathlib import Path
 
 from zslkit.errors import DataError
 from zslkit.utils.progress import Reporter
-from zslkit.verify.checks import CHECKS, Check
+from zslkit.verify.checks import CHECKS, DatasetCheck
 from zslkit.verify.checks_images import image_checks
-from zslkit.verify.material import Material, gather
+from zslkit.verify.material import DatasetFiles, gather_files
 
 
-def verify(name: str, root: Path, reporter: Reporter, images: bool = True) -> list[Check]:
+def verify(name: str, root: Path, reporter: Reporter, images: bool = True) -> list[DatasetCheck]:
     """All checks of the dataset `name` (registered, or the path of a card). images: whether to open them.
 
     A dataset that cannot be read has one check, a fault. Raises UnknownName, NameClash or BrokenPlugin.
     """
     try:
-        material = gather(name, root)
+        material = gather_files(name, root)
     except DataError as error:
-        return [Check("read", "fault", str(error))]
+        return [DatasetCheck("read", "fault", str(error))]
     return examine(material, reporter, images)
 
 
-def examine(m: Material, reporter: Reporter, images: bool = True) -> list[Check]:
+def examine(m: DatasetFiles, reporter: Reporter, images: bool = True) -> list[DatasetCheck]:
     """All checks of what was gathered."""
     return [_checked(m, name) for name in CHECKS] + [*image_checks(m, reporter, images)]
 
 
-def _checked(m: Material, name: str) -> Check:
+def _checked(m: DatasetFiles, name: str) -> DatasetCheck:
     if name in m.found_faults:
-        return Check(name, "fault", m.found_faults[name])
+        return DatasetCheck(name, "fault", m.found_faults[name])
     verdict, text, *items = CHECKS[name](m)
-    return Check(name, verdict, text, tuple(items[0]) if items else ())
+    return DatasetCheck(name, verdict, text, tuple(items[0]) if items else ())

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from zslkit.features.damaged_rows import FeatureRows, spans
 from zslkit.verify.leaks import find_leaks, imagenet_names
-from zslkit.verify.material import Material
+from zslkit.verify.material import DatasetFiles
 from zslkit.verify.split_versions import PARTS, locs_digest, split_name
 
 Verdict = Literal["ok", "note", "fault", "skipped"]
 
 
 @dataclass(frozen=True)
-class Check:
+class DatasetCheck:
     """note: nothing is broken, but a reader of results should know. skipped: text says why. items: the cases, all of them."""
 
     name: str
@@ -32,12 +32,12 @@ class Check:
 Answer = tuple[Verdict, str] | tuple[Verdict, str, Sequence[str]]
 
 
-def _read(m: Material) -> Answer:
+def _read(m: DatasetFiles) -> Answer:
     missing = f"; {m.why_no_labels}" if m.labels is None else ""
     return "ok", f"{m.title}: {len(m.attributes)} classes, {sum(len(m.locs[p]) for p in PARTS)} images in the split{missing}"
 
 
-def _counts(m: Material) -> Answer:
+def _counts(m: DatasetFiles) -> Answer:
     if not m.known:
         return "skipped", "no counts are known for this dataset"
     found = {part: len(m.locs[part]) for part in PARTS}
@@ -53,7 +53,7 @@ def _counts(m: Material) -> Answer:
     return "ok", ", ".join(f"{found[fact]} {fact}" for fact in m.known if fact in found) + less
 
 
-def _locs(m: Material) -> Answer:
+def _locs(m: DatasetFiles) -> Answer:
     n = len(m.labels) if m.labels is not None else m.known.get("images")
     wrong = []
     for part in PARTS:
@@ -73,14 +73,14 @@ def _locs(m: Material) -> Answer:
     return "ok", f"within 1..{n if n is not None else last}, none twice{rest}"
 
 
-def _overlap(m: Material) -> Answer:
+def _overlap(m: DatasetFiles) -> Answer:
     pairs = [(a, b, len(np.intersect1d(m.locs[a], m.locs[b]))) for i, a in enumerate(PARTS) for b in PARTS[i + 1 :]]
     if wrong := [f"{a} and {b} share {n} images" for a, b, n in pairs if n]:
         return "fault", "images stand in two sets", wrong
     return "ok", "trainval, test_seen and test_unseen share no image"
 
 
-def _tuning(m: Material) -> Answer:
+def _tuning(m: DatasetFiles) -> Answer:
     if "train" not in m.locs and "val" not in m.locs:
         return "ok", "there are no train_loc and val_loc to tune on by mistake"
     tuned = np.concatenate([m.locs[part] for part in ("train", "val") if part in m.locs])
@@ -90,7 +90,7 @@ def _tuning(m: Material) -> Answer:
     return "ok", "train_loc and val_loc hold no test image"
 
 
-def _labels(m: Material) -> Answer:
+def _labels(m: DatasetFiles) -> Answer:
     if m.labels is None:
         return "skipped", m.why_no_labels
     used = np.unique(np.concatenate([m.labels[m.locs[p][m.locs[p] < len(m.labels)]] for p in PARTS]))
@@ -104,7 +104,7 @@ def _labels(m: Material) -> Answer:
     return "ok", f"within 1..{c}, every class has images"
 
 
-def _sides(m: Material) -> Answer:
+def _sides(m: DatasetFiles) -> Answer:
     if m.labels is None or not m.in_range():
         if m.labels is None and len(m.class_lists) == 2:
             both = sorted(set(m.class_lists["seen"]) & set(m.class_lists["unseen"]))
@@ -120,11 +120,11 @@ def _sides(m: Material) -> Answer:
     return "ok", f"{len(train)} seen and {len(unseen)} unseen classes, none in both"
 
 
-def _name(m: Material, k: int) -> str:
+def _name(m: DatasetFiles, k: int) -> str:
     return m.classes[k] if m.classes is not None and k < len(m.classes) else "no name"
 
 
-def _class_names(m: Material) -> Answer:
+def _class_names(m: DatasetFiles) -> Answer:
     if m.classes is None:
         return "note", "the files name no class; they are numbered in the order of the attribute table"
     if len(m.classes) != len(m.attributes):
@@ -144,7 +144,7 @@ def _class_names(m: Material) -> Answer:
     return "ok", f"{len(m.classes)} names, all different; {joined}"
 
 
-def _scale(m: Material) -> Answer:
+def _scale(m: DatasetFiles) -> Answer:
     table = np.asarray(m.attributes, dtype=np.float64)
     norms = np.linalg.norm(table, axis=1)
     low, high, negative = float(table.min()), float(table.max()), int((table < 0).sum())
@@ -168,7 +168,7 @@ def _scale(m: Material) -> Answer:
     return "ok", text
 
 
-def _version(m: Material) -> Answer:
+def _version(m: DatasetFiles) -> Answer:
     digest = locs_digest(m.locs)
     if known := split_name(digest):
         return "ok", f"fingerprint {digest}: {known}"
@@ -177,7 +177,7 @@ def _version(m: Material) -> Answer:
     return "ok", f"fingerprint {digest}"
 
 
-def _imagenet(m: Material) -> Answer:
+def _imagenet(m: DatasetFiles) -> Answer:
     sets = m.class_sets()
     if sets is None:
         return "skipped", "which classes are unseen is not told: " + (m.why_no_labels or "labels or locs are out of range")
@@ -200,7 +200,7 @@ def _imagenet(m: Material) -> Answer:
 _KINDS = {"same": "the same name", "wider": "a wider name", "narrower": "a narrower name"}
 
 
-def _features(m: Material) -> Answer:
+def _features(m: DatasetFiles) -> Answer:
     if m.features is None and m.maps is None:
         return "skipped", m.why_no_labels or "the dataset brings none"
     rows, shape = _feature_rows(m)
@@ -231,7 +231,7 @@ def _features(m: Material) -> Answer:
     return "ok", f"{n} x {width}, all finite, none all zero or one value, none the same in two sets"
 
 
-def _feature_rows(m: Material) -> tuple[FeatureRows, tuple[int, ...]]:
+def _feature_rows(m: DatasetFiles) -> tuple[FeatureRows, tuple[int, ...]]:
     """A look at the features, and their shape. Maps and their means are looked at, since models take either."""
     rows = FeatureRows()
     if m.maps is None:
@@ -255,7 +255,7 @@ def _blocks(n: int, width: int) -> Iterator[NDArray[np.int64]]:
     return (np.arange(start, min(start + step, n)) for start in range(0, n, step))
 
 
-CHECKS: dict[str, Callable[[Material], Answer]] = {
+CHECKS: dict[str, Callable[[DatasetFiles], Answer]] = {
     "read": _read,
     "counts": _counts,
     "split version": _version,

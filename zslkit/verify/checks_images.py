@@ -10,25 +10,25 @@ from zslkit.dataset import Index
 from zslkit.errors import DataError
 from zslkit.utils.files import cache_root
 from zslkit.utils.progress import Reporter
-from zslkit.verify.checks import Check
+from zslkit.verify.checks import DatasetCheck
 from zslkit.verify.duplicates import BITS, CONTRAST, NEAR_BITS, NEAR_CORRELATION, Scan, identical, near, scan
-from zslkit.verify.material import Material
+from zslkit.verify.material import DatasetFiles
 
 OPEN, DEPTH, FLAT, SAME, NEAR = "images open", "bits of images", "contrast", "identical images", "near-duplicates"
 LISTED = 1000
 """Near-duplicates that are named, the nearest; there may be as many as half the square of the images."""
 
 
-def image_checks(m: Material, reporter: Reporter, wanted: bool) -> Iterator[Check]:
+def image_checks(m: DatasetFiles, reporter: Reporter, wanted: bool) -> Iterator[DatasetCheck]:
     if m.found_faults.get("photos"):
-        yield Check("photos", "fault", m.found_faults["photos"])
+        yield DatasetCheck("photos", "fault", m.found_faults["photos"])
     for note in m.notes:
-        yield Check("photos", "note", note)
+        yield DatasetCheck("photos", "note", note)
     if m.strays:
-        yield Check("photos", "note", f"{len(m.strays)} image files on disk are in no list", m.strays)
+        yield DatasetCheck("photos", "note", f"{len(m.strays)} image files on disk are in no list", m.strays)
     if m.images is None or not wanted:
         why = m.why_no_images if m.images is None else "images were not to be opened"
-        yield from (Check(name, "skipped", why) for name in (OPEN, SAME, NEAR))
+        yield from (DatasetCheck(name, "skipped", why) for name in (OPEN, SAME, NEAR))
         return
     signature = getattr(m.images, "stat_signature", None)
     try:
@@ -37,28 +37,28 @@ def image_checks(m: Material, reporter: Reporter, wanted: bool) -> Iterator[Chec
         keep = None
     seen = scan(m.images, reporter, keep)
     if seen.faults:
-        yield Check(OPEN, "fault", f"{len(seen.faults)} of {len(m.images)} do not open", tuple(seen.faults.values()))
+        yield DatasetCheck(OPEN, "fault", f"{len(seen.faults)} of {len(m.images)} do not open", tuple(seen.faults.values()))
     else:
-        yield Check(OPEN, "ok", f"all {len(m.images)}")
+        yield DatasetCheck(OPEN, "ok", f"all {len(m.images)}")
     if seen.scaled:
         items = tuple(f"{_where(m, i)}: {how}" for i, how in seen.scaled.items())
-        yield Check(DEPTH, "note", f"{len(seen.scaled)} of {len(m.images)} have more than 8 bits a channel and are scaled", items)
+        yield DatasetCheck(DEPTH, "note", f"{len(seen.scaled)} of {len(m.images)} have more than 8 bits a channel and are scaled", items)
     if seen.flat:
         text = (
             f"{len(seen.flat)} of {len(m.images)} show nothing: less than {CONTRAST} of 256 levels between their darkest and lightest pixel"
         )
-        yield Check(FLAT, "note", text, tuple(_where(m, i) for i in seen.flat))
+        yield DatasetCheck(FLAT, "note", text, tuple(_where(m, i) for i in seen.flat))
     if len(seen.faults) == len(m.images):
-        yield from (Check(name, "skipped", "no image opens") for name in (SAME, NEAR))
+        yield from (DatasetCheck(name, "skipped", "no image opens") for name in (SAME, NEAR))
         return
     yield _same(m, seen)
     yield _alike(m, seen, reporter)
 
 
-def _same(m: Material, seen: Scan) -> Check:
+def _same(m: DatasetFiles, seen: Scan) -> DatasetCheck:
     groups = identical(seen.digests)
     if not groups:
-        return Check(SAME, "ok", "no two images have the same bytes (sha256)")
+        return DatasetCheck(SAME, "ok", "no two images have the same bytes (sha256)")
     across: list[list[int]] = []
     torn: list[list[int]] = []
     rest: list[list[int]] = []
@@ -68,10 +68,10 @@ def _same(m: Material, seen: Scan) -> Check:
         (across if len(sets) > 1 else torn if len(classes) > 1 else rest).append(group)
     items = [" = ".join(_where(m, i) for i in group) for group in (*across, *torn, *rest)]
     text = f"{len(groups)} groups of images with the same bytes: {len(across)} across sets, {len(torn)} more under two classes"
-    return Check(SAME, "fault" if across else "note", text, tuple(items))
+    return DatasetCheck(SAME, "fault" if across else "note", text, tuple(items))
 
 
-def _alike(m: Material, seen: Scan, reporter: Reporter) -> Check:
+def _alike(m: DatasetFiles, seen: Scan, reporter: Reporter) -> DatasetCheck:
     content, part = _numbered(seen.digests), _numbered(m.parts)
     unseen = np.array(["unseen" in name for name in m.parts])
     none = np.array([not name for name in m.parts])
@@ -91,10 +91,10 @@ def _alike(m: Material, seen: Scan, reporter: Reporter) -> Check:
     rule = f"dHash distance <= {NEAR_BITS} of {BITS} bits and thumbnails that correlate by {NEAR_CORRELATION:g} or more"
     within = f"; {total - count} more within a set"
     if not count:
-        return Check(NEAR, "ok", f"none across sets ({rule}){within}")
+        return DatasetCheck(NEAR, "ok", f"none across sets ({rule}){within}")
     items = tuple(f"{_where(m, i)} ~ {_where(m, j)}, {bits} of {BITS} bits" for bits, i, j in nearest.tolist())
     text = f"{count} pairs across sets, {sides} of them seen/unseen, {torn} under two classes ({rule}){within}"
-    return Check(NEAR, "note", text + (f"; the nearest {LISTED} are listed" if count > LISTED else ""), items)
+    return DatasetCheck(NEAR, "note", text + (f"; the nearest {LISTED} are listed" if count > LISTED else ""), items)
 
 
 def _numbered(values: Sequence[str | None]) -> Index:
@@ -103,6 +103,6 @@ def _numbered(values: Sequence[str | None]) -> Index:
     return np.array([number.setdefault(value, len(number)) for value in values], dtype=np.int64)
 
 
-def _where(m: Material, i: int) -> str:
+def _where(m: DatasetFiles, i: int) -> str:
     assert m.images is not None
     return f"{m.images.key(i)} ({m.parts[i] or 'no set'})"

@@ -27,7 +27,7 @@ from zslkit.verify.split_versions import PARTS
 
 
 @dataclass
-class Material:
+class DatasetFiles:
     """A dataset as its files have it.
 
     locs: part -> image indices, in the file's order; "train" and "val" beside the three sets where a file has them.
@@ -81,7 +81,7 @@ class Material:
         return bool(len(locs) and locs.min() >= 0 and locs.max() < n and self.labels.min() >= 0 and self.labels.max() < c)
 
 
-def gather(name: str, root: Path) -> Material:
+def gather_files(name: str, root: Path) -> DatasetFiles:
     """Everything that can be read of the dataset `name` (registered, or the path of a card) below `root`.
 
     Raises UnknownName, NameClash or BrokenPlugin, and DataError if nothing can be read.
@@ -94,10 +94,10 @@ def gather(name: str, root: Path) -> Material:
     return of_dataset(load_dataset(name, root), {})
 
 
-def of_dataset(dataset: Dataset, known: Mapping[str, int]) -> Material:
+def of_dataset(dataset: Dataset, known: Mapping[str, int]) -> DatasetFiles:
     """A dataset that could be loaded."""
     parts = _parts(dataset.split.parts(), len(dataset.labels))
-    return Material(
+    return DatasetFiles(
         name=dataset.name,
         title=dataset.title or dataset.name,
         attributes=dataset.semantics.attributes,
@@ -117,7 +117,7 @@ def of_dataset(dataset: Dataset, known: Mapping[str, int]) -> Material:
     )
 
 
-def of_proposed_split(name: str, source: Xlsa17, root: Path) -> Material:
+def of_proposed_split(name: str, source: Xlsa17, root: Path) -> DatasetFiles:
     """A dataset of xlsa17. att_splits.mat is enough; res101.mat, class lists and photos are looked at where they are there."""
     root = need_root(name, root)
     home = root / "xlsa17" / "data" / source.folder
@@ -125,7 +125,7 @@ def of_proposed_split(name: str, source: Xlsa17, root: Path) -> Material:
     split = read_split_variables(split_file)
     if source.table not in split.tables:
         raise DataError(f"{split_file} holds no variable {source.table!r}; is it the file of the proposed splits (xlsa17)?")
-    made = Material(
+    made = DatasetFiles(
         name=name,
         title=source.title,
         attributes=split.tables[source.table].T,
@@ -152,7 +152,7 @@ def of_proposed_split(name: str, source: Xlsa17, root: Path) -> Material:
 _LISTS = {"seen": "trainvalclasses.txt", "unseen": "testclasses.txt"}
 
 
-def _features(made: Material, file: Path) -> Pooled | None:
+def _features(made: DatasetFiles, file: Path) -> Pooled | None:
     if not file.is_file():
         return None
     try:
@@ -170,7 +170,7 @@ def _features(made: Material, file: Path) -> Pooled | None:
     return read
 
 
-def _photos(made: Material, home: Path, read: Pooled | None) -> None:
+def _photos(made: DatasetFiles, home: Path, read: Pooled | None) -> None:
     """The photos that res101.mat lists, missing ones too; without it all that lie below `home`, by their class folders."""
     found = find_photos(home)
     there, made.notes = found.paths, (note,) if (note := found.note()) else ()

@@ -17,7 +17,7 @@ from zslkit.cli.output import print_columns, print_json, size_words
 from zslkit.errors import DataError, UserError, did_you_mean
 
 if TYPE_CHECKING:
-    from zslkit.acquire.cache import Item
+    from zslkit.acquire.cache import CacheItem
 
 DAY = 86400.0
 
@@ -78,7 +78,7 @@ def clean(pattern: str | None, partial: bool, older_than: float | None, everythi
 REMOVED, WOULD = "removed", "would be removed"
 
 
-def _remove(root: Path, chosen: Sequence[Item], dry_run: bool) -> dict[str, str]:
+def _remove(root: Path, chosen: Sequence[CacheItem], dry_run: bool) -> dict[str, str]:
     """What became of each, by name."""
     from zslkit.acquire.cache import KEPT, remove
 
@@ -100,7 +100,7 @@ def _named(name: str, pattern: str) -> bool:
     return fnmatchcase(name, pattern) or fnmatchcase(name.rpartition("/")[2], pattern)
 
 
-def _conclude(root: Path, items: Sequence[Item], gone: Sequence[Item], acts: bool, dry_run: bool) -> None:
+def _conclude(root: Path, items: Sequence[CacheItem], gone: Sequence[CacheItem], acts: bool, dry_run: bool) -> None:
     if not items:
         tell(f"The cache {root} is empty")
     elif not acts:
@@ -117,7 +117,7 @@ def _ago(seconds: float) -> str:
     return f"{days} day{'s' if days > 1 else ''} ago"
 
 
-def _plain(item: Item, outcome: str | None) -> dict[str, Any]:
+def _plain(item: CacheItem, outcome: str | None) -> dict[str, Any]:
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(item.used))
     return {
         "name": item.name,

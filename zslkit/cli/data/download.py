@@ -12,7 +12,7 @@ from zslkit.cli.options import debug_option, json_option
 from zslkit.cli.output import print_columns, print_json
 
 if TYPE_CHECKING:
-    from zslkit.acquire.download import Done, Standing
+    from zslkit.acquire.download import ArchiveState, Done
 
 
 @click.command()
@@ -55,7 +55,7 @@ def download(names: tuple[str, ...], data_root: Path, mirrors: tuple[str, ...], 
         print_columns(("file", "in", "outcome"), [(d.standing.download.file, str(d.standing.target), _outcome(d)) for d in done])
 
 
-def _row(standing: Standing, places: list[str]) -> tuple[str, ...]:
+def _row(standing: ArchiveState, places: list[str]) -> tuple[str, ...]:
     from zslkit.acquire.unpack import megabytes
 
     said = standing.download

@@ -15,7 +15,7 @@ from zslkit.config.wording import shown
 from zslkit.errors import ZslkitError
 
 if TYPE_CHECKING:
-    from zslkit.acquire.cache import Item
+    from zslkit.acquire.cache import CacheItem
     from zslkit.dataset import Dataset, DatasetSource
 
 
@@ -133,7 +133,7 @@ def _groups(groups: Any) -> dict[str, int]:
     return {group: len(columns) for group, columns in groups.items()}
 
 
-def _stored(item: Item) -> dict[str, Any]:
+def _stored(item: CacheItem) -> dict[str, Any]:
     return {"name": item.name, "kind": item.kind, "bytes": item.size, "path": str(item.path)}
 
 
