@@ -26,7 +26,9 @@ class APNTrainConfig(TrainConfig):
     lr: float = Field(1e-6, gt=0, description="after the warm-up")
     weight_decay: float = Field(0.0, ge=0)
     momentum: float = Field(0.5, ge=0, lt=1, description="beta1 of Adam")
-    lr_factor: float = Field(0.8, gt=0, le=1, description="learning rate times this every lr_every epochs")
+    lr_factor: float = Field(
+        0.8, gt=0, le=1, description="learning rate times this every lr_every epochs"
+    )
 
 
 class APNConfig(GradientConfig):
@@ -42,22 +44,46 @@ class APNConfig(GradientConfig):
     The published weights belong to the program's terms.
     """
 
-    equations: Literal["paper", "released"] = Field("paper", description="loss terms as printed, or as the authors' program has them")
-    pooling: Literal["average", "max"] = Field("average", description="how the global attribute scores pool their map")
-    output: Literal["softmax", "scores"] = Field("softmax", description="what calibrated stacking works on")
-    use_groups: bool = Field(True, description="decorrelate between the dataset's attribute groups; no: one group of all")
+    equations: Literal["paper", "released"] = Field(
+        "paper", description="loss terms as printed, or as the authors' program has them"
+    )
+    pooling: Literal["average", "max"] = Field(
+        "average", description="how the global attribute scores pool their map"
+    )
+    output: Literal["softmax", "scores"] = Field(
+        "softmax", description="what calibrated stacking works on"
+    )
+    use_groups: bool = Field(
+        True, description="decorrelate between the dataset's attribute groups; no: one group of all"
+    )
     parts: tuple[str, ...] = Field(
-        (), description="names of groups to decorrelate, each as often as it is named; none: every group of the dataset once"
+        (),
+        description="names of groups to decorrelate, each as often as it is named; none: every group of the dataset once",
     )
     w_attribute: float = Field(0.01, ge=0, description="regression of the global attribute scores")
-    w_local_attribute: float = Field(0.1, ge=0, description="regression of the local attribute scores")
-    w_local_class: float = Field(0.0, ge=0, description="cross entropy of the local scores, as the released CUB and SUN runs have it")
+    w_local_attribute: float = Field(
+        0.1, ge=0, description="regression of the local attribute scores"
+    )
+    w_local_class: float = Field(
+        0.0,
+        ge=0,
+        description="cross entropy of the local scores, as the released CUB and SUN runs have it",
+    )
     w_decorrelation: float = Field(0.04, ge=0, description="group decorrelation of the prototypes")
-    w_global_decorrelation: float = Field(0.0, ge=0, description="the same of the global embedding, as the released runs have it")
-    w_compactness: float = Field(1e-9, ge=0, description="compactness of the similarity maps, summed over the batch")
-    warmup_epochs: int = Field(5, ge=0, description="epochs in which only prototypes and global embedding are trained")
+    w_global_decorrelation: float = Field(
+        0.0, ge=0, description="the same of the global embedding, as the released runs have it"
+    )
+    w_compactness: float = Field(
+        1e-9, ge=0, description="compactness of the similarity maps, summed over the batch"
+    )
+    warmup_epochs: int = Field(
+        5, ge=0, description="epochs in which only prototypes and global embedding are trained"
+    )
     warmup_lr: float = Field(1e-4, gt=0, description="learning rate of those epochs")
-    freeze: tuple[str, ...] = Field((), description="parts of a trainable backbone that stay as they are, as beginnings of parameter names")
+    freeze: tuple[str, ...] = Field(
+        (),
+        description="parts of a trainable backbone that stay as they are, as beginnings of parameter names",
+    )
     train: APNTrainConfig = APNTrainConfig()
 
 
@@ -102,7 +128,11 @@ class APN(GradientModel):
             freeze(self.backbone, config.freeze)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        backbone = [] if self.backbone is None else [p for p in self.backbone.parameters() if p.requires_grad]
+        backbone = (
+            []
+            if self.backbone is None
+            else [p for p in self.backbone.parameters() if p.requires_grad]
+        )
         return {"prototypes": [self.V, self.P], **({"backbone": backbone} if backbone else {})}
 
     def learning_rate(self, epoch: int, group: str) -> float:
@@ -159,13 +189,17 @@ class APN(GradientModel):
         if cfg.w_compactness:
             weight = M if cfg.equations == "paper" else M.sigmoid()
             # the one term that is a sum over the batch and no mean
-            terms["compactness"] = cfg.w_compactness * whole_sum(compactness(weight, M.argmax(dim=2), size))
+            terms["compactness"] = cfg.w_compactness * whole_sum(
+                compactness(weight, M.argmax(dim=2), size)
+            )
         return terms
 
     def _decorrelation(self, table: Tensor) -> Tensor:
         # The program adds 1e-8 to the squares of each channel where there are groups, and nothing to the norm of the whole matrix.
         released = self.config.equations == "released"
-        return decorrelation(table, self.groups, not released, 0.0 if released and len(self.groups) == 1 else 1e-8)
+        return decorrelation(
+            table, self.groups, not released, 0.0 if released and len(self.groups) == 1 else 1e-8
+        )
 
     def _cross_entropy(self, attribute_scores: Tensor, label: Tensor) -> Tensor:
         """Over the seen classes alone. attribute_scores (B, A), label (B,) ids of all classes."""
@@ -181,7 +215,9 @@ def attribute_groups(config: APNConfig, task: Task) -> list[tuple[int, ...]]:
         return [tuple(range(task.n_attributes))]
     for part in config.parts:
         if part not in task.groups:
-            raise UserError(f"apn: parts names {part!r}, and {task.dataset} has no such attribute group{did_you_mean(part, task.groups)}")
+            raise UserError(
+                f"apn: parts names {part!r}, and {task.dataset} has no such attribute group{did_you_mean(part, task.groups)}"
+            )
     return [task.groups[part] for part in config.parts or task.groups]
 
 
@@ -190,13 +226,17 @@ def freeze(backbone: nn.Module, beginnings: tuple[str, ...]) -> None:
 
     Wrappers around the whole backbone do not count as part of a name. Raises UserError for a beginning that no name has.
     """
-    while len(inner := list(backbone.children())) == 1 and not list(backbone.parameters(recurse=False)):
+    while len(inner := list(backbone.children())) == 1 and not list(
+        backbone.parameters(recurse=False)
+    ):
         backbone = inner[0]
     parameters = dict(backbone.named_parameters())
     for beginning in beginnings:
         chosen = [name for name in parameters if f"{name}.".startswith(f"{beginning}.")]
         if not chosen:
             parts = ", ".join(sorted({name.split(".")[0] for name in parameters}))
-            raise UserError(f"apn: freeze names {beginning!r} and the backbone has no such part; it has: {parts}")
+            raise UserError(
+                f"apn: freeze names {beginning!r} and the backbone has no such part; it has: {parts}"
+            )
         for name in chosen:
             parameters[name].requires_grad_(False)

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 
-def decorrelation(P: Tensor, groups: Sequence[tuple[int, ...]], per_channel: bool = True, epsilon: float = 0.0) -> Tensor:
+def decorrelation(
+    P: Tensor, groups: Sequence[tuple[int, ...]], per_channel: bool = True, epsilon: float = 0.0
+) -> Tensor:
     """Sum over groups l and channels d of the L2 norm of the entries P[l, d] (Xu et al. 2020, section 3.2).
 
     It lets the attributes of one group share channels and makes groups compete for them.
@@ -19,7 +21,9 @@ def decorrelation(P: Tensor, groups: Sequence[tuple[int, ...]], per_channel: boo
         per_channel: False for one norm per group, over its attributes and channels.
         epsilon: Added to the square of each channel.
     """
-    squares = torch.stack([P[list(group)].square().sum(dim=0) for group in groups]) + epsilon  # (L, D)
+    squares = (
+        torch.stack([P[list(group)].square().sum(dim=0) for group in groups]) + epsilon
+    )  # (L, D)
     squares = squares if per_channel else squares.sum(dim=1)
     # The root has no gradient at 0: there it is taken as 0.
     return torch.where(squares > 0, squares, 1.0).sqrt().mul(squares > 0).sum()

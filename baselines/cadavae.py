@@ -73,9 +73,17 @@ class CADAVAEConfig(GenerativeConfig):
     attribute_decoder: int = Field(665, ge=1, description="hidden units")
     beta: WarmUp = Field(WarmUp(), description="of the Kullback-Leibler divergences")
     cross: Cross = Field(Cross(), description="of the cross-reconstruction")
-    alignment: Alignment = Field(Alignment(), description="of the distance between the two posteriors")
-    seen_latents: int = Field(200, ge=1, description="latents that the classifier is given of each seen class, made of its images")
-    unseen_latents: int = Field(400, ge=1, description="latents of each unseen class, made of its attributes")
+    alignment: Alignment = Field(
+        Alignment(), description="of the distance between the two posteriors"
+    )
+    seen_latents: int = Field(
+        200,
+        ge=1,
+        description="latents that the classifier is given of each seen class, made of its images",
+    )
+    unseen_latents: int = Field(
+        400, ge=1, description="latents of each unseen class, made of its attributes"
+    )
 
 
 class CADAVAE(Generative):
@@ -150,7 +158,9 @@ class CADAVAE(Generative):
         optimizer = torch.optim.Adam(networks.parameters(), lr=config.lr, amsgrad=True)
         steps = math.ceil(len(x) / config.batch_size)
         keeps: dict[str, Kept] = {"networks": networks, "optimizer": optimizer, "random": random}
-        for epoch in (stage := trainer.stage("vae", config.epochs, keeps, steps=steps, mend="lower lr")):
+        for epoch in (
+            stage := trainer.stage("vae", config.epochs, keeps, steps=steps, mend="lower lr")
+        ):
             weights = {key: warm_up.at(epoch) for key, warm_up in self.warm_ups.items()}
             for _ in range(steps):
                 index = drawn(len(x), config.batch_size, random)
@@ -158,14 +168,25 @@ class CADAVAE(Generative):
                 idle = [key for key, weight in weights.items() if weight == 0]
                 terms = self.terms(x[index], self.attributes[label[index]], noise, skip=idle)
                 stage.step(**terms)
-                descend(optimizer, torch.stack([weights.get(key, 1.0) * term for key, term in terms.items()]).sum())
+                descend(
+                    optimizer,
+                    torch.stack(
+                        [weights.get(key, 1.0) * term for key, term in terms.items()]
+                    ).sum(),
+                )
 
     @property
     def warm_ups(self) -> dict[str, WarmUp]:
         """By term, what its weight does; the reconstruction's is 1."""
-        return {"divergence": self.config.beta, "cross": self.config.cross, "alignment": self.config.alignment}
+        return {
+            "divergence": self.config.beta,
+            "cross": self.config.cross,
+            "alignment": self.config.alignment,
+        }
 
-    def terms(self, x: Tensor, a: Tensor, noise: tuple[Tensor, Tensor], skip: Sequence[str] = ()) -> dict[str, Tensor]:
+    def terms(
+        self, x: Tensor, a: Tensor, noise: tuple[Tensor, Tensor], skip: Sequence[str] = ()
+    ) -> dict[str, Tensor]:
         """The terms before they are weighed, scalars.
 
         Args:
@@ -192,12 +213,18 @@ class CADAVAE(Generative):
     def latents(self, posterior: Posterior, noise: Tensor) -> Tensor:
         """z (B, L), drawn with that noise."""
         mu, log_variance = posterior
-        return mu + (log_variance if self.config.noise == "released" else log_variance / 2).exp() * noise
+        return (
+            mu
+            + (log_variance if self.config.noise == "released" else log_variance / 2).exp() * noise
+        )
 
     def lesson(self, x: Tensor, label: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
         seen = of_each(self.seen.nonzero().flatten(), self.config.seen_latents)
         unseen = of_each((~self.seen).nonzero().flatten(), self.config.unseen_latents)
-        posteriors = self.encode_x(x[first_images(label, seen)]), self.encode_a(self.attributes[unseen])
+        posteriors = (
+            self.encode_x(x[first_images(label, seen)]),
+            self.encode_a(self.attributes[unseen]),
+        )
         latents = [self.latents(p, self.noise(len(p[0]), random)) for p in posteriors]
         return torch.cat(latents), torch.cat([seen, unseen])
 

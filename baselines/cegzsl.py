@@ -22,7 +22,11 @@ class CEGZSLConfig(WGANConfig):
 
     embedding: int = Field(2048, ge=1, description="width of the embedding h")
     projection: int = Field(512, ge=1, description="width of z, in which images are contrasted")
-    comparator: int = Field(2048, ge=1, description="hidden units of the network that compares an embedding with a class")
+    comparator: int = Field(
+        2048,
+        ge=1,
+        description="hidden units of the network that compares an embedding with a class",
+    )
     instance: float = Field(0.001, ge=0, description="weight of the contrast between images")
     classes: float = Field(0.001, ge=0, description="weight of the contrast between classes")
     instance_temperature: float = Field(0.1, gt=0)
@@ -68,16 +72,25 @@ class CEGZSL(WGAN):
         return made
 
     def generator_parameters(self) -> Iterable[nn.Parameter]:
-        return chain(*(part.parameters() for part in (self.generator, self.embedding, self.projection, self.comparator)))
+        return chain(
+            *(
+                part.parameters()
+                for part in (self.generator, self.embedding, self.projection, self.comparator)
+            )
+        )
 
-    def generator_terms(self, x: Tensor, a: Tensor, label: Tensor, random: torch.Generator) -> dict[str, Tensor]:
+    def generator_terms(
+        self, x: Tensor, a: Tensor, label: Tensor, random: torch.Generator
+    ) -> dict[str, Tensor]:
         made = self.make(normal(len(x), self.n_noise, random), a)
         terms = {"generator": -self.critic(made, a).mean()}
         for name, features in (("real", x), ("made", made)):
             h = self.space(features)
             z = F.normalize(self.projection(h), dim=1)
             fit = self.comparator(h, self.attributes[self.seen]) / self.config.class_temperature
-            terms[f"instance_{name}"] = self.config.instance * instance_contrast(z, label, self.config.instance_temperature)
+            terms[f"instance_{name}"] = self.config.instance * instance_contrast(
+                z, label, self.config.instance_temperature
+            )
             terms[f"class_{name}"] = self.config.classes * F.cross_entropy(fit, self.column[label])
         return terms
 
@@ -87,7 +100,10 @@ class Comparator(nn.Module):
 
     def __init__(self, embedding: int, attributes: int, hidden: int) -> None:
         super().__init__()
-        self.of_h, self.of_a = nn.Linear(embedding, hidden), nn.Linear(attributes, hidden, bias=False)
+        self.of_h, self.of_a = (
+            nn.Linear(embedding, hidden),
+            nn.Linear(attributes, hidden, bias=False),
+        )
         self.out = nn.Linear(hidden, 1)
 
     def forward(self, h: Tensor, a: Tensor) -> Tensor:

@@ -21,23 +21,39 @@ class CLIPConfig(ModelConfig):
     """Settings of CLIP."""
 
     architecture: str = Field(
-        "ViT-B-32-quickgelu", description="an open_clip model with CLIP's own tokenizer, or tiny: two layers, to try things out"
+        "ViT-B-32-quickgelu",
+        description="an open_clip model with CLIP's own tokenizer, or tiny: two layers, to try things out",
     )
-    weights: str = Field("openai", description="a file (.safetensors or a torch state dict), a tag in open_clip's cache, or random")
-    prompts: Literal["names", "attributes"] = Field("names", description="what a class is told by: its name, or its strongest attributes")
-    templates: tuple[str, ...] = Field(("a photo of a {}.",), min_length=1, description="sentences around a name; all are averaged")
+    weights: str = Field(
+        "openai",
+        description="a file (.safetensors or a torch state dict), a tag in open_clip's cache, or random",
+    )
+    prompts: Literal["names", "attributes"] = Field(
+        "names", description="what a class is told by: its name, or its strongest attributes"
+    )
+    templates: tuple[str, ...] = Field(
+        ("a photo of a {}.",), min_length=1, description="sentences around a name; all are averaged"
+    )
     attribute_templates: tuple[str, ...] = Field(
-        ("a photo of something with {}.",), min_length=1, description="sentences around attributes; all are averaged"
+        ("a photo of something with {}.",),
+        min_length=1,
+        description="sentences around attributes; all are averaged",
     )
-    strongest: int = Field(8, ge=1, description="with prompts=attributes: how many of them stand in a sentence")
-    attribute_words: dict[str, str] = Field({}, description="with prompts=attributes: attribute name -> plain words to say instead")
+    strongest: int = Field(
+        8, ge=1, description="with prompts=attributes: how many of them stand in a sentence"
+    )
+    attribute_words: dict[str, str] = Field(
+        {}, description="with prompts=attributes: attribute name -> plain words to say instead"
+    )
 
     @field_validator("templates", "attribute_templates")
     @classmethod
     def _one_slot(cls, templates: tuple[str, ...]) -> tuple[str, ...]:
         for template in templates:
             if template.count(SLOT) != 1:
-                raise ValueError(f"each template has one {SLOT} where the class goes, and {template!r} has {template.count(SLOT)}")
+                raise ValueError(
+                    f"each template has one {SLOT} where the class goes, and {template!r} has {template.count(SLOT)}"
+                )
         return templates
 
 
@@ -76,14 +92,23 @@ class CLIP(Model):
         if config.prompts == "names":
             return name_prompts(task.classes, config.templates)
         names, words = task.attribute_names, config.attribute_words
-        return attribute_prompts(task.attributes, task.classes, names, config.attribute_templates, config.strongest, words)
+        return attribute_prompts(
+            task.attributes,
+            task.classes,
+            names,
+            config.attribute_templates,
+            config.strongest,
+            words,
+        )
 
     def fit(self, view: TrainingView, trainer: Trainer) -> None:
         """Embed the sentences of all classes; the view is not looked at. Raises as `sentences` and clip_towers do."""
         prompts = self.sentences()
         model, _ = clip_model(self.config.architecture, self.config.weights)
         flat = [sentence for of_class in prompts for sentence in of_class]
-        embedded = F.normalize(embed_texts(model, self.config.architecture, flat, trainer.device), dim=1)
+        embedded = F.normalize(
+            embed_texts(model, self.config.architecture, flat, trainer.device), dim=1
+        )
         texts = F.normalize(embedded.view(len(prompts), -1, embedded.shape[1]).mean(dim=1), dim=1)
         if texts.shape != self.texts.shape:
             raise UserError(

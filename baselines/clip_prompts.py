@@ -37,7 +37,9 @@ def name_prompts(classes: Sequence[str], templates: Sequence[str]) -> list[tuple
     Raises UserError if two classes read the same, since no score could then tell them apart.
     """
     names = [readable(name) for name in classes]
-    for spoken, group in groupby(sorted(range(len(names)), key=lambda k: names[k]), key=lambda k: names[k]):
+    for spoken, group in groupby(
+        sorted(range(len(names)), key=lambda k: names[k]), key=lambda k: names[k]
+    ):
         if len(alike := list(group)) > 1:
             raise UserError(
                 f"clip: the classes {classes[alike[0]]!r} and {classes[alike[1]]!r} both read {spoken!r}; rename one of them, "
@@ -69,7 +71,9 @@ def attribute_prompts(
     for name, row in zip(classes, table, strict=True):
         chosen = [int(i) for i in np.argsort(-row, kind="stable")[:strongest] if row[i] > 0]
         if not chosen:
-            raise UserError(f"clip: the class {name!r} has no attribute above zero to be described by; take prompts=names")
+            raise UserError(
+                f"clip: the class {name!r} has no attribute above zero to be described by; take prompts=names"
+            )
         told = ", ".join(phrases[i] for i in chosen)
         prompts.append(tuple(template.replace(SLOT, told) for template in templates))
     return prompts

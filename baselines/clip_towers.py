@@ -58,7 +58,15 @@ def image_encoder(architecture: str, weights: str) -> ImageEncoder:
     model, label = clip_model(architecture, weights)
     state = {k: v.clone() for k, v in model.visual.state_dict().items()}
     digest = state_digest(model.state_dict())
-    return ImageEncoder(f"{architecture} (open_clip)", None, label, digest, _transform(model, architecture, weights), state, architecture)
+    return ImageEncoder(
+        f"{architecture} (open_clip)",
+        None,
+        label,
+        digest,
+        _transform(model, architecture, weights),
+        state,
+        architecture,
+    )
 
 
 def clip_model(architecture: str, weights: str) -> tuple[Any, str]:
@@ -77,7 +85,9 @@ def clip_model(architecture: str, weights: str) -> tuple[Any, str]:
     return model, label
 
 
-def embed_texts(model: Any, architecture: str, texts: Sequence[str], device: torch.device) -> Tensor:
+def embed_texts(
+    model: Any, architecture: str, texts: Sequence[str], device: torch.device
+) -> Tensor:
     """Embeddings (N, E) of N texts, not normalised, on the device. Raises UserError for a text that the encoder would cut off."""
     tokenizer = _tokenizer(architecture)
     length = int(tokenizer.context_length)
@@ -90,7 +100,10 @@ def embed_texts(model: Any, architecture: str, texts: Sequence[str], device: tor
             )
     model = model.to(device)
     with torch.inference_mode():
-        parts = [model.encode_text(tokenizer(list(texts[i : i + _TEXTS])).to(device)).float() for i in range(0, len(texts), _TEXTS)]
+        parts = [
+            model.encode_text(tokenizer(list(texts[i : i + _TEXTS])).to(device)).float()
+            for i in range(0, len(texts), _TEXTS)
+        ]
     return torch.cat(parts)
 
 
@@ -98,7 +111,9 @@ def _open_clip() -> Any:
     try:
         import open_clip
     except ImportError as error:
-        raise UserError("clip needs open_clip; install it with: pip install 'zslkit[clip]'") from error
+        raise UserError(
+            "clip needs open_clip; install it with: pip install 'zslkit[clip]'"
+        ) from error
     return open_clip
 
 
@@ -121,11 +136,18 @@ def _sizes(architecture: str) -> dict[str, Any]:
         return _TINY_SIZES
     known = library.list_models()
     if architecture not in known:
-        raise UnknownName("open_clip architecture", architecture, [*known, TINY], "List them with: open_clip.list_models()")
+        raise UnknownName(
+            "open_clip architecture",
+            architecture,
+            [*known, TINY],
+            "List them with: open_clip.list_models()",
+        )
     sizes: dict[str, Any] = library.get_model_config(architecture)
     text, vision = sizes["text_cfg"], sizes["vision_cfg"]
     if "multimodal_cfg" in sizes:
-        raise UserError(f"clip: {architecture} writes captions; take an encoder of texts alone, such as ViT-B-32-quickgelu")
+        raise UserError(
+            f"clip: {architecture} writes captions; take an encoder of texts alone, such as ViT-B-32-quickgelu"
+        )
     if text.get("hf_model_name") or text.get("hf_tokenizer_name"):
         raise UserError(
             f"clip: {architecture} reads texts with a tokenizer that lies on a hub, and nothing is fetched; "
@@ -148,13 +170,22 @@ def _transform(model: Any, architecture: str, weights: str) -> Transform:
     from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 
     tags = list_pretrained_tags_by_model(architecture)
-    listed = get_pretrained_cfg(architecture, weights) or (get_pretrained_cfg(architecture, tags[0]) if tags else {})
+    listed = get_pretrained_cfg(architecture, weights) or (
+        get_pretrained_cfg(architecture, tags[0]) if tags else {}
+    )
     if listed.get("resize_mode", "shortest") != "shortest":
-        raise UserError(f"clip: {architecture} takes distorted images, which the harness does not make; take another architecture")
+        raise UserError(
+            f"clip: {architecture} takes distorted images, which the harness does not make; take another architecture"
+        )
     size = model.visual.image_size
     height, width = size if isinstance(size, (tuple, list)) else (size, size)
     mean, std = listed.get("mean") or _MEAN, listed.get("std") or _STD
-    return Transform((int(height), int(width)), tuple(mean), tuple(std), str(listed.get("interpolation") or "bicubic"))
+    return Transform(
+        (int(height), int(width)),
+        tuple(mean),
+        tuple(std),
+        str(listed.get("interpolation") or "bicubic"),
+    )
 
 
 def _found(architecture: str, weights: str) -> tuple[Path, str]:
@@ -170,7 +201,9 @@ def _found(architecture: str, weights: str) -> tuple[Path, str]:
     listed = get_pretrained_cfg(architecture, weights)
     if not listed:
         miss = did_you_mean(weights, tags)
-        raise UserError(f"clip: weights = {weights!r} is neither a file, nor random, nor a tag of open_clip for {architecture}{miss}")
+        raise UserError(
+            f"clip: weights = {weights!r} is neither a file, nor random, nor a tag of open_clip for {architecture}{miss}"
+        )
     if (cached := cached_file(listed)) is None:
         raise MissingWeights(
             f"clip: the weights {weights!r} of {architecture} are not in open_clip's cache and are not fetched unasked; "
@@ -186,7 +219,11 @@ def cached_file(listed: dict[str, Any]) -> Path | None:
         from huggingface_hub import try_to_load_from_cache
 
         repository, _, name = str(hub).rpartition("/")
-        names = [f"{Path(name).stem}.safetensors", name] if name else ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]
+        names = (
+            [f"{Path(name).stem}.safetensors", name]
+            if name
+            else ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]
+        )
         for candidate in names:
             if isinstance(found := try_to_load_from_cache(repository, candidate), str):
                 return Path(found)
@@ -206,7 +243,9 @@ def _fill(model: Any, path: Path, architecture: str) -> None:
     if "logit_scale" in theirs and theirs["logit_scale"].numel() == 1:
         theirs["logit_scale"] = theirs["logit_scale"].reshape(ours["logit_scale"].shape)
     names = ours.keys() | (theirs.keys() - _EXTRAS)
-    wrong = sorted(k for k in names if k not in ours or k not in theirs or ours[k].shape != theirs[k].shape)
+    wrong = sorted(
+        k for k in names if k not in ours or k not in theirs or ours[k].shape != theirs[k].shape
+    )
     if wrong:
         raise UserError(
             f"{path} does not fit {architecture}: {len(wrong)} of {len(ours)} tensors are missing, too many or of another shape "

@@ -21,7 +21,9 @@ class CompatibilityConfig(PooledConfig, GradientConfig):
     is enough to search.
     """
 
-    margin: float = Field(1.0, gt=0, description="by how much the true class must win, in units of F")
+    margin: float = Field(
+        1.0, gt=0, description="by how much the true class must win, in units of F"
+    )
     train: TrainConfig = TrainConfig(epochs=40, optimizer="sgd", lr=0.3, weight_decay=0.0)
 
 
@@ -95,5 +97,10 @@ def rank_weighted(h: Tensor) -> Tensor:
     The loss of ALE (Akata et al. 2016), after WSABIE; 0 where r is 0. No gradient goes through r.
     """
     r = (h > 0).sum(dim=1)
-    harmonic = torch.cat([h.new_zeros(1), (1 / torch.arange(1, h.shape[1] + 1, dtype=h.dtype, device=h.device)).cumsum(dim=0)])
+    harmonic = torch.cat(
+        [
+            h.new_zeros(1),
+            (1 / torch.arange(1, h.shape[1] + 1, dtype=h.dtype, device=h.device)).cumsum(dim=0),
+        ]
+    )
     return harmonic[r] / r.clamp_min(1) * h.sum(dim=1)

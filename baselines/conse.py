@@ -18,8 +18,12 @@ from .pooled import PooledConfig, Scaling, column_of
 class CONSEConfig(PooledConfig):
     """Settings of CONSE."""
 
-    top: int = Field(10, ge=1, description="T, the number of most likely seen classes that are combined")
-    decay: float = Field(1e-4, ge=0, description="L2 penalty of the softmax regression, against its mean loss")
+    top: int = Field(
+        10, ge=1, description="T, the number of most likely seen classes that are combined"
+    )
+    decay: float = Field(
+        1e-4, ge=0, description="L2 penalty of the softmax regression, against its mean loss"
+    )
 
 
 class CONSE(Model):
@@ -30,7 +34,9 @@ class CONSE(Model):
 
     inputs = ("pooled",)
     protocol = "inductive"
-    citation = "Norouzi et al. Zero-shot learning by convex combination of semantic embeddings. ICLR 2014"
+    citation = (
+        "Norouzi et al. Zero-shot learning by convex combination of semantic embeddings. ICLR 2014"
+    )
     presets = "presets/conse"
     search: ClassVar = {"decay": (1e-6, 1e-5, 1e-4, 1e-3)}
     mixes: ClassVar = {"top": (1, 2, 5, 10, 20, 50)}
@@ -51,7 +57,9 @@ class CONSE(Model):
         """Train the softmax regression. Raises TrainingError if the features or the loss are not finite."""
         x, label = self.scaling.measure(view, "conse", trainer.device)
         column = column_of(self.seen)[label]
-        W, b, left = minimise(x, len(self.b), self.config.decay, lambda z: F.cross_entropy(z, column), "conse")
+        W, b, left = minimise(
+            x, len(self.b), self.config.decay, lambda z: F.cross_entropy(z, column), "conse"
+        )
         self.W.copy_(W)
         self.b.copy_(b)
         trainer.log(decay=self.config.decay, gradient=left)

@@ -16,7 +16,12 @@ TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-11}
 
 
 def minimise(
-    x: Tensor, outputs: int, decay: float, loss: Callable[[Tensor], Tensor], name: str, offset: bool = True
+    x: Tensor,
+    outputs: int,
+    decay: float,
+    loss: Callable[[Tensor], Tensor],
+    name: str,
+    offset: bool = True,
 ) -> tuple[Tensor, Tensor, float]:
     """argmin over W (D, K) and b (K,) of loss(x W + b) + decay / 2 * ||W||^2, by L-BFGS from zero over all images at once.
 

@@ -20,9 +20,12 @@ class DAPConfig(PooledConfig):
     """Settings of DAP."""
 
     threshold: Literal["table", "attribute"] = Field(
-        "table", description="a class has an attribute if its value is above the mean of the seen classes' table, or of the attribute in it"
+        "table",
+        description="a class has an attribute if its value is above the mean of the seen classes' table, or of the attribute in it",
     )
-    decay: float = Field(1e-4, ge=0, description="L2 penalty of the logistic regressions, against their mean loss")
+    decay: float = Field(
+        1e-4, ge=0, description="L2 penalty of the logistic regressions, against their mean loss"
+    )
 
 
 class DAP(Model):
@@ -50,7 +53,9 @@ class DAP(Model):
         super().__init__(config, task)
         self.scaling = Scaling(config, task.feature_shape[0])
         known = self.attributes[self.seen]
-        binary = (self.attributes > (known.mean() if config.threshold == "table" else known.mean(dim=0))).float()
+        binary = (
+            self.attributes > (known.mean() if config.threshold == "table" else known.mean(dim=0))
+        ).float()
         prior = binary[self.seen].mean(dim=0)
         told = (prior > 0) & (prior < 1)
         self.register_buffer("told", told, persistent=False)
@@ -70,7 +75,11 @@ class DAP(Model):
         there = self.binary[label]
         # The mean over images of the sum over attributes: each regression has its own minimum, whatever the others do.
         W, b, left = minimise(
-            x, len(self.b), self.config.decay, lambda z: F.binary_cross_entropy_with_logits(z, there, reduction="sum") / len(z), "dap"
+            x,
+            len(self.b),
+            self.config.decay,
+            lambda z: F.binary_cross_entropy_with_logits(z, there, reduction="sum") / len(z),
+            "dap",
         )
         self.W.copy_(W)
         self.b.copy_(b)

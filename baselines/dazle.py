@@ -18,10 +18,20 @@ class DAZLEConfig(GradientConfig):
     """Settings of DAZLE; the defaults are those of the authors' CUB run."""
 
     lambda_cal: float = Field(0.1, ge=0, description="weight of the self-calibration loss")
-    bias: float = Field(1.0, description="taken from seen and added to unseen class scores; the cross entropy does not see it")
-    attribute_attention: bool = Field(True, description="weigh each attribute's score by sigmoid(V W3 f_i)")
-    normalise_V: bool = Field(False, description="divide each attribute's word vector by its L2 norm at every step, not only at the start")
-    word_vectors: Words = Field("given", description="what V starts from; random needs no word vectors")
+    bias: float = Field(
+        1.0,
+        description="taken from seen and added to unseen class scores; the cross entropy does not see it",
+    )
+    attribute_attention: bool = Field(
+        True, description="weigh each attribute's score by sigmoid(V W3 f_i)"
+    )
+    normalise_V: bool = Field(
+        False,
+        description="divide each attribute's word vector by its L2 norm at every step, not only at the start",
+    )
+    word_vectors: Words = Field(
+        "given", description="what V starts from; random needs no word vectors"
+    )
     word_dim: int = Field(300, ge=1, description="width of V if it starts at random")
 
 
@@ -52,13 +62,17 @@ class DAZLE(GradientModel):
     def __init__(self, config: DAZLEConfig, task: Task) -> None:
         super().__init__(config, task)
         if task.map_shape is None:
-            raise UserError(f"{task.dataset}: dazle looks at regions and needs feature maps (D, H, W); set features.input=map")
+            raise UserError(
+                f"{task.dataset}: dazle looks at regions and needs feature maps (D, H, W); set features.input=map"
+            )
         depth = task.map_shape[0]
         words = attribute_words("dazle", task, config.word_vectors, config.word_dim)
         self.V = nn.Parameter(words)
         self.W1 = nn.Parameter(torch.randn(words.shape[1], depth))
         self.W2 = nn.Parameter(torch.zeros(words.shape[1], depth))
-        self.W3 = nn.Parameter(torch.zeros(words.shape[1], depth)) if config.attribute_attention else None
+        self.W3 = (
+            nn.Parameter(torch.zeros(words.shape[1], depth)) if config.attribute_attention else None
+        )
         self.register_buffer("b", seen_bias(self.seen, config.bias), persistent=False)
 
     def scores(self, x: Tensor) -> Tensor:

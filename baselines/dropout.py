@@ -18,6 +18,10 @@ class Dropout(nn.Dropout):
         taken = round(self.p * _STEPS)
         if input.device.type != "cpu" or not self.training or self.inplace or taken in (0, _STEPS):
             return super().forward(input)
-        draws = torch.empty((input.numel() + 3) // 4, dtype=torch.int64).random_(-(1 << 63), None).view(torch.int16)
+        draws = (
+            torch.empty((input.numel() + 3) // 4, dtype=torch.int64)
+            .random_(-(1 << 63), None)
+            .view(torch.int16)
+        )
         stays = draws[: input.numel()].view(input.shape) >= taken - _STEPS // 2
         return input * stays.to(input.dtype).mul_(_STEPS / (_STEPS - taken))

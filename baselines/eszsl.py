@@ -17,13 +17,19 @@ from .pooled import column_of, regularised
 class ESZSLConfig(ModelConfig):
     """Settings of ESZSL. The regularisers are values, not exponents; the paper searches powers of ten."""
 
-    gamma: float = Field(1.0, ge=0, description="regulariser g of the features, 1e-3..1e3 in the paper")
-    lam: float = Field(1.0, ge=0, description="regulariser l of the attributes, 1e-3..1e3 in the paper")
+    gamma: float = Field(
+        1.0, ge=0, description="regulariser g of the features, 1e-3..1e3 in the paper"
+    )
+    lam: float = Field(
+        1.0, ge=0, description="regulariser l of the attributes, 1e-3..1e3 in the paper"
+    )
     targets: Literal["released", "signs"] = Field(
         "released",
         description="what an image should answer to the other seen classes: 0 as in the authors' program, or -1 as in the paper",
     )
-    normalise: Literal["none", "l2"] = Field("none", description="features as given, or each divided by its L2 norm")
+    normalise: Literal["none", "l2"] = Field(
+        "none", description="features as given, or each divided by its L2 norm"
+    )
 
 
 class ESZSL(Model):
@@ -56,7 +62,9 @@ class ESZSL(Model):
         x, label = view.everything()
         x = self._prepared(x.to(trainer.device)).double()
         known = self.attributes[self.seen].double()
-        gram, targets = statistics(x, column_of(self.seen)[label.to(x.device)], len(known), self.config.targets)
+        gram, targets = statistics(
+            x, column_of(self.seen)[label.to(x.device)], len(known), self.config.targets
+        )
         solution = solve(gram, targets, known, self.config.gamma, self.config.lam)
         self.W.copy_(solution)
         trainer.log(gamma=self.config.gamma, lam=self.config.lam, norm=float(solution.norm()))
@@ -71,7 +79,9 @@ class ESZSL(Model):
         return F.normalize(x, dim=1) if self.config.normalise == "l2" else x
 
 
-def statistics(x: Tensor, column: Tensor, n_seen: int, targets: str = "released") -> tuple[Tensor, Tensor]:
+def statistics(
+    x: Tensor, column: Tensor, n_seen: int, targets: str = "released"
+) -> tuple[Tensor, Tensor]:
     """What the closed form needs of the images: X X^T (D, D) and X Y (D, C_s), without a table Y of N x C_s.
 
     Args:

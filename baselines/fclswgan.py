@@ -20,8 +20,14 @@ from .wgan import MLP, WGAN, WGANConfig
 class FCLSWGANConfig(WGANConfig):
     """Settings of f-CLSWGAN."""
 
-    beta: float = Field(0.01, ge=0, description="weight of the cross entropy of made features under the seen-class softmax")
-    seen_classifier: SoftmaxConfig = Field(SoftmaxConfig(), description="the softmax over seen classes, trained first and then frozen")
+    beta: float = Field(
+        0.01,
+        ge=0,
+        description="weight of the cross entropy of made features under the seen-class softmax",
+    )
+    seen_classifier: SoftmaxConfig = Field(
+        SoftmaxConfig(), description="the softmax over seen classes, trained first and then frozen"
+    )
 
 
 class FCLSWGAN(WGAN):
@@ -50,7 +56,15 @@ class FCLSWGAN(WGAN):
         self.register_buffer("column", column_of(self.seen), persistent=False)
 
     def learn(self, x: Tensor, label: Tensor, trainer: Trainer, random: torch.Generator) -> None:
-        train_softmax(self.seen_classifier, x, self.column[label], self.config.seen_classifier, trainer, random, "seen-classifier")
+        train_softmax(
+            self.seen_classifier,
+            x,
+            self.column[label],
+            self.config.seen_classifier,
+            trainer,
+            random,
+            "seen-classifier",
+        )
         self.seen_classifier.requires_grad_(False)
         super().learn(x, label, trainer, random)
 
@@ -61,9 +75,12 @@ class FCLSWGAN(WGAN):
     def generator_parameters(self) -> Iterable[nn.Parameter]:
         return self.generator.parameters()
 
-    def generator_terms(self, x: Tensor, a: Tensor, label: Tensor, random: torch.Generator) -> dict[str, Tensor]:
+    def generator_terms(
+        self, x: Tensor, a: Tensor, label: Tensor, random: torch.Generator
+    ) -> dict[str, Tensor]:
         made = self.make(normal(len(x), self.n_noise, random), a)
         return {
             "generator": -self.critic(made, a).mean(),
-            "classification": self.config.beta * F.cross_entropy(self.seen_classifier(made), self.column[label]),
+            "classification": self.config.beta
+            * F.cross_entropy(self.seen_classifier(made), self.column[label]),
         }

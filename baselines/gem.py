@@ -22,23 +22,37 @@ class GEMTrainConfig(TrainConfig):
 
     epochs: int = Field(15, ge=0)
     batch_size: int = Field(8, ge=1)
-    sampling: Literal["uniform", "balanced"] = Field("balanced", description="balanced: distinct classes at random, one image each")
+    sampling: Literal["uniform", "balanced"] = Field(
+        "balanced", description="balanced: distinct classes at random, one image each"
+    )
     optimizer: Literal["rmsprop", "adam", "adamw", "sgd"] = "sgd"
     lr: float = Field(1e-3, gt=0)
     weight_decay: float = Field(1e-5, ge=0)
-    lr_factor: float = Field(0.5, gt=0, le=1, description="learning rate times this every lr_every epochs")
+    lr_factor: float = Field(
+        0.5, gt=0, le=1, description="learning rate times this every lr_every epochs"
+    )
 
 
 class GEMConfig(GradientConfig):
     """Settings of GEM-ZSL. Weights of 0 switch a term off; the defaults are those of the released CUB run."""
 
-    scale: float = Field(20.0, gt=0, description="of the cosine between embedding and class attributes")
+    scale: float = Field(
+        20.0, gt=0, description="of the cosine between embedding and class attributes"
+    )
     std: float = Field(1.0, gt=0, description="standard deviation of V and E at the start")
-    w_attribute: float = Field(1.0, ge=0, description="regression of each attribute's largest share of attention")
-    w_decorrelation: float = Field(0.1, ge=0, description="group decorrelation of the attribute queries")
+    w_attribute: float = Field(
+        1.0, ge=0, description="regression of each attribute's largest share of attention"
+    )
+    w_decorrelation: float = Field(
+        0.1, ge=0, description="group decorrelation of the attribute queries"
+    )
     w_compactness: float = Field(0.2, ge=0, description="compactness of the attention maps")
-    use_groups: bool = Field(True, description="decorrelate between the dataset's attribute groups; no: one group of all")
-    word_vectors: Words = Field("given", description="what the word encoder reads; random needs no word vectors")
+    use_groups: bool = Field(
+        True, description="decorrelate between the dataset's attribute groups; no: one group of all"
+    )
+    word_vectors: Words = Field(
+        "given", description="what the word encoder reads; random needs no word vectors"
+    )
     word_dim: int = Field(300, ge=1, description="width of the word vectors if they are random")
     train: GEMTrainConfig = GEMTrainConfig()
 
@@ -77,13 +91,19 @@ class GEMZSL(GradientModel):
     def __init__(self, config: GEMConfig, task: Task) -> None:
         super().__init__(config, task)
         if task.map_shape is None:
-            raise UserError(f"{task.dataset}: gemzsl looks for attributes and needs images or feature maps; set features.input=map")
+            raise UserError(
+                f"{task.dataset}: gemzsl looks for attributes and needs images or feature maps; set features.input=map"
+            )
         depth = task.map_shape[0]
         words = attribute_words("gemzsl", task, config.word_vectors, config.word_dim, unit=False)
         self.V = nn.Parameter(config.std * torch.randn(task.n_attributes, depth))
         self.E = nn.Parameter(config.std * torch.randn(depth, words.shape[1]))
         self.register_buffer("words", words)
-        self.groups = list(task.groups.values()) if config.use_groups and task.groups else [tuple(range(task.n_attributes))]
+        self.groups = (
+            list(task.groups.values())
+            if config.use_groups and task.groups
+            else [tuple(range(task.n_attributes))]
+        )
 
     def scores(self, x: Tensor) -> Tensor:
         return self.class_scores(self.global_scores(self.embed(x)))
@@ -98,9 +118,15 @@ class GEMZSL(GradientModel):
         q = self.words @ self.E.T
         A = self.maps(f, q)
         if cfg.w_attribute:
-            terms["attribute"] = cfg.w_attribute * F_.mse_loss(A.amax(dim=2), self.attributes[label])
+            terms["attribute"] = cfg.w_attribute * F_.mse_loss(
+                A.amax(dim=2), self.attributes[label]
+            )
         if cfg.w_decorrelation:
-            terms["decorrelation"] = cfg.w_decorrelation * decorrelation(q, self.groups) / (len(self.groups) * q.shape[1])
+            terms["decorrelation"] = (
+                cfg.w_decorrelation
+                * decorrelation(q, self.groups)
+                / (len(self.groups) * q.shape[1])
+            )
         if cfg.w_compactness:
             spread = compactness(A, A.detach().argmax(dim=2), (f.shape[2], f.shape[3]))
             terms["compactness"] = cfg.w_compactness * spread / A.numel()

@@ -26,7 +26,9 @@ class SoftmaxConfig(Config):
     batch_size: int = Field(256, ge=1)
     lr: float = Field(1e-3, gt=0)
     beta1: float = Field(0.5, ge=0, lt=1, description="of Adam")
-    decay: float = Field(0.0, ge=0, description="L2 penalty of its weights, against the mean cross entropy")
+    decay: float = Field(
+        0.0, ge=0, description="L2 penalty of its weights, against the mean cross entropy"
+    )
 
 
 class GenerativeConfig(ModelConfig):
@@ -85,7 +87,9 @@ class Generative(Model):
         self.learn(x, label, trainer, random)
         with torch.no_grad():
             inputs, target = self.lesson(x, label, random)
-        train_softmax(self.classifier, inputs, target, self.config.classifier, trainer, random, "classifier")
+        train_softmax(
+            self.classifier, inputs, target, self.config.classifier, trainer, random, "classifier"
+        )
 
     def scores(self, x: Tensor) -> Tensor:
         logits: Tensor = self.classifier(self.space(self.scaling(x)))
@@ -105,7 +109,13 @@ class Generative(Model):
 
 
 def train_softmax(
-    classifier: nn.Linear, x: Tensor, target: Tensor, config: SoftmaxConfig, trainer: Trainer, random: torch.Generator, name: str
+    classifier: nn.Linear,
+    x: Tensor,
+    target: Tensor,
+    config: SoftmaxConfig,
+    trainer: Trainer,
+    random: torch.Generator,
+    name: str,
 ) -> None:
     """Train in place on inputs x (M, E) and targets (M,), as a stage of that name."""
     optimizer = torch.optim.Adam(classifier.parameters(), lr=config.lr, betas=(config.beta1, 0.999))

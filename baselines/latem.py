@@ -7,7 +7,13 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from .compatibility import Compatibility, CompatibilityConfig, largest_hinge, rank_weighted, sum_of_hinges
+from .compatibility import (
+    Compatibility,
+    CompatibilityConfig,
+    largest_hinge,
+    rank_weighted,
+    sum_of_hinges,
+)
 
 RANKINGS = {"sum": sum_of_hinges, "largest": largest_hinge, "rank": rank_weighted}
 
@@ -17,7 +23,8 @@ class LATEMConfig(CompatibilityConfig):
 
     K: int = Field(4, ge=1, description="number of matrices W_i; the paper searches 2, 4, 6, 8, 10")
     ranking: Literal["sum", "largest", "rank"] = Field(
-        "sum", description="loss over the hinges: their sum as in the paper, the largest as in SJE, rank-weighted as in ALE"
+        "sum",
+        description="loss over the hinges: their sum as in the paper, the largest as in SJE, rank-weighted as in ALE",
     )
 
 

@@ -10,7 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F_
 
 from zslkit.errors import UserError
-from zslkit.functional import distillation_distance, region_answers, region_attention, seen_bias, self_calibration, unit_regions
+from zslkit.functional import (
+    distillation_distance,
+    region_answers,
+    region_attention,
+    seen_bias,
+    self_calibration,
+    unit_regions,
+)
 from zslkit.model import AttentionMaps, GradientConfig, GradientModel, Task
 
 from .attribute_words import Words, attribute_words
@@ -19,12 +26,28 @@ from .attribute_words import Words, attribute_words
 class MSDNConfig(GradientConfig):
     """Settings of MSDN; the defaults are those of the authors' CUB run."""
 
-    lambda_cal: float = Field(0.1, ge=0, description="weight of the self-calibration loss of each branch")
-    lambda_distill: float = Field(0.001, ge=0, description="weight of semantic distillation between the branches' class scores")
-    mix: float = Field(0.9, ge=0, le=1, description="share of the attribute-to-visual branch at inference")
-    bias: float = Field(1.0, description="taken from seen and added to unseen class scores; the cross entropy does not see it")
-    normalise_V: bool = Field(False, description="divide each attribute's word vector by its L2 norm at every step, not only at the start")
-    word_vectors: Words = Field("given", description="what V starts from; random needs no word vectors")
+    lambda_cal: float = Field(
+        0.1, ge=0, description="weight of the self-calibration loss of each branch"
+    )
+    lambda_distill: float = Field(
+        0.001,
+        ge=0,
+        description="weight of semantic distillation between the branches' class scores",
+    )
+    mix: float = Field(
+        0.9, ge=0, le=1, description="share of the attribute-to-visual branch at inference"
+    )
+    bias: float = Field(
+        1.0,
+        description="taken from seen and added to unseen class scores; the cross entropy does not see it",
+    )
+    normalise_V: bool = Field(
+        False,
+        description="divide each attribute's word vector by its L2 norm at every step, not only at the start",
+    )
+    word_vectors: Words = Field(
+        "given", description="what V starts from; random needs no word vectors"
+    )
     word_dim: int = Field(300, ge=1, description="width of V if it starts at random")
 
 
@@ -57,11 +80,11 @@ class MSDN(GradientModel):
     inputs = ("map", "image")
     protocol = "class-inductive"
     loss_is_mean = True
-    citation = (
-        "Chen, Hong, Xie, Wang, Peng, Wang, Zhao and You. MSDN: mutually semantic distillation network for zero-shot learning. CVPR 2022"
-    )
+    citation = "Chen, Hong, Xie, Wang, Peng, Wang, Zhao and You. MSDN: mutually semantic distillation network for zero-shot learning. CVPR 2022"
     presets = "presets/msdn"
-    mixes: ClassVar[dict[str, tuple[float, ...]]] = {"mix": (0.0, 0.1, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)}
+    mixes: ClassVar[dict[str, tuple[float, ...]]] = {
+        "mix": (0.0, 0.1, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+    }
     Config = MSDNConfig
 
     config: MSDNConfig
@@ -70,7 +93,9 @@ class MSDN(GradientModel):
     def __init__(self, config: MSDNConfig, task: Task) -> None:
         super().__init__(config, task)
         if task.map_shape is None:
-            raise UserError(f"{task.dataset}: msdn looks at regions and needs feature maps (D, H, W); set features.input=map")
+            raise UserError(
+                f"{task.dataset}: msdn looks at regions and needs feature maps (D, H, W); set features.input=map"
+            )
         words = attribute_words("msdn", task, config.word_vectors, config.word_dim)
         shape = (words.shape[1], task.map_shape[0])
         self.V = nn.Parameter(words)
@@ -93,11 +118,15 @@ class MSDN(GradientModel):
     def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
         """The weighted terms: cross entropy and self-calibration of both branches, and their distillation."""
         F = unit_regions(self.embed(x))
-        z, y = self.class_scores(self.attribute_to_visual(F)[0]), self.class_scores(self.visual_to_attribute(F)[0])
+        z, y = (
+            self.class_scores(self.attribute_to_visual(F)[0]),
+            self.class_scores(self.visual_to_attribute(F)[0]),
+        )
         return {
             "cross_entropy_visual": F_.cross_entropy(z - self.b, label),
             "cross_entropy_attribute": F_.cross_entropy(y - self.b, label),
-            "calibration": self.config.lambda_cal * (self_calibration(z, self.seen) + self_calibration(y, self.seen)),
+            "calibration": self.config.lambda_cal
+            * (self_calibration(z, self.seen) + self_calibration(y, self.seen)),
             "distillation": self.config.lambda_distill * distillation_distance(z, y),
         }
 

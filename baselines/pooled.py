@@ -18,7 +18,8 @@ class PooledConfig(ModelConfig):
 
     centre: bool = Field(True, description="take the mean of the training features away first")
     normalise: Literal["none", "l2", "standard"] = Field(
-        "l2", description="features as given, each divided by its L2 norm, or each channel divided by its standard deviation in training"
+        "l2",
+        description="features as given, each divided by its L2 norm, or each channel divided by its standard deviation in training",
     )
 
 

@@ -34,7 +34,10 @@ class Ridge(Model):
     protocol = "inductive"
     citation = "Shigeto, Suzuki, Hara, Shimbo and Matsumoto. Ridge regression, hubness, and zero-shot learning. ECML PKDD 2015"
     presets = "presets/ridge"
-    search: ClassVar = {"normalise": ("none", "l2"), "lam": (1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 1e1)}
+    search: ClassVar = {
+        "normalise": ("none", "l2"),
+        "lam": (1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 1e1),
+    }
     Config = RidgeConfig
 
     config: RidgeConfig
@@ -57,7 +60,9 @@ class Ridge(Model):
         x, label = self.scaling.measure(view, "ridge", trainer.device)
         means = class_means(x.double(), column_of(self.seen)[label], len(self.means))
         attributes = self.attributes[self.seen].double()
-        B = regression(attributes - attributes.mean(dim=0), means - means.mean(dim=0), self.config.lam)
+        B = regression(
+            attributes - attributes.mean(dim=0), means - means.mean(dim=0), self.config.lam
+        )
         self.means.copy_(means)
         self.B.copy_(B)
         self.attribute_mean.copy_(attributes.mean(dim=0))

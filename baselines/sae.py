@@ -36,10 +36,13 @@ class SAEConfig(PooledConfig):
     ridge: float = Field(50.0, gt=0, description="regulariser of that regression; cub_demo alone")
     lam: float = Field(0.1, gt=0, description="weight l of the encoder against the decoder")
     gamma: float = Field(
-        1e-6, ge=0, description="added to every eigenvalue of l X X^T, for data with fewer images than channels; 0 in the paper"
+        1e-6,
+        ge=0,
+        description="added to every eigenvalue of l X X^T, for data with fewer images than channels; 0 in the paper",
     )
     direction: Literal["to_semantics", "to_features"] = Field(
-        "to_semantics", description="compare in the space of the attributes, W x with a_k, or in that of the features, x with W^T a_k"
+        "to_semantics",
+        description="compare in the space of the attributes, W x with a_k, or in that of the features, x with W^T a_k",
     )
 
 
@@ -57,7 +60,10 @@ class SAE(Model):
     protocol = "inductive"
     citation = "Kodirov, Xiang and Gong. Semantic autoencoder for zero-shot learning. CVPR 2017"
     presets = "presets/sae"
-    search: ClassVar = {"direction": ("to_features", "to_semantics"), "lam": (1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 1e1)}
+    search: ClassVar = {
+        "direction": ("to_features", "to_semantics"),
+        "lam": (1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 1e1),
+    }
     Config = SAEConfig
 
     config: SAEConfig
@@ -72,7 +78,9 @@ class SAE(Model):
         seen = int(self.seen.sum())
         # Without a regression P has no rows, so that the other recipes keep nothing of it.
         self.register_buffer("P", torch.zeros(depth if config.recipe == "cub_demo" else 0, seen))
-        self.register_buffer("W", torch.zeros(task.n_attributes, seen if config.recipe == "cub_demo" else depth))
+        self.register_buffer(
+            "W", torch.zeros(task.n_attributes, seen if config.recipe == "cub_demo" else depth)
+        )
 
     def fit(self, view: TrainingView, trainer: Trainer) -> None:
         """Solve for W in float64. Raises TrainingError if the equation has no single solution."""
@@ -98,7 +106,10 @@ class SAE(Model):
         if self.config.direction == "to_semantics":
             return F.normalize(x @ self.W.T, dim=1) @ F.normalize(classes, dim=1).T
         classes = classes @ self.W
-        return F.normalize(x, dim=1) @ F.normalize(F.normalize(classes, dim=0) if demo else classes, dim=1).T
+        return (
+            F.normalize(x, dim=1)
+            @ F.normalize(F.normalize(classes, dim=0) if demo else classes, dim=1).T
+        )
 
     def predicted_attributes(self, x: Tensor) -> Tensor:
         """The code W x (B, A), in whichever space classes are compared."""

@@ -21,10 +21,20 @@ Base = Literal["squared_hinge", "crammer_singer", "struct", "squared"]
 class SYNCConfig(PooledConfig):
     """Settings of SYNC; with centre=false and normalise=l2 they are those of the authors' program."""
 
-    centre: bool = Field(False, description="take the mean of the training features away first; ours")
+    centre: bool = Field(
+        False, description="take the mean of the training features away first; ours"
+    )
     offset: bool = Field(False, description="give each classifier an offset; ours")
-    sim_scale: float = Field(1.0, gt=0, description="sharpness of the kernel between classes; 2^-5..2^5 in the authors' program")
-    decay: float = Field(2.0**-16, ge=0, description="L2 penalty lambda of the seen classes' classifiers; 2^-30..2^-8 there")
+    sim_scale: float = Field(
+        1.0,
+        gt=0,
+        description="sharpness of the kernel between classes; 2^-5..2^5 in the authors' program",
+    )
+    decay: float = Field(
+        2.0**-16,
+        ge=0,
+        description="L2 penalty lambda of the seen classes' classifiers; 2^-30..2^-8 there",
+    )
     base: Base = Field(
         "squared_hinge",
         description="loss of the seen classes: squared_hinge: one against the others; crammer_singer: by the highest wrong score; "
@@ -51,9 +61,14 @@ class SYNC(Model):
 
     inputs = ("pooled",)
     protocol = "inductive"
-    citation = "Changpinyo, Chao, Gong and Sha. Synthesized classifiers for zero-shot learning. CVPR 2016"
+    citation = (
+        "Changpinyo, Chao, Gong and Sha. Synthesized classifiers for zero-shot learning. CVPR 2016"
+    )
     presets = "presets/sync"
-    search: ClassVar = {"base": ("squared_hinge", "squared"), "decay": (2.0**-22, 2.0**-20, 2.0**-18, 2.0**-16, 2.0**-14)}
+    search: ClassVar = {
+        "base": ("squared_hinge", "squared"),
+        "decay": (2.0**-22, 2.0**-20, 2.0**-18, 2.0**-16, 2.0**-14),
+    }
     mixes: ClassVar = {"sim_scale": (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)}
     Config = SYNCConfig
 
@@ -63,7 +78,9 @@ class SYNC(Model):
     def __init__(self, config: SYNCConfig, task: Task) -> None:
         super().__init__(config, task)
         self.scaling = Scaling(config, task.feature_shape[0])
-        self.register_buffer("W", torch.zeros(int(self.seen.sum()), task.feature_shape[0] + config.offset))
+        self.register_buffer(
+            "W", torch.zeros(int(self.seen.sum()), task.feature_shape[0] + config.offset)
+        )
 
     def fit(self, view: TrainingView, trainer: Trainer) -> None:
         """Train the seen classes' classifiers. Raises TrainingError if the features are not finite or their system is singular."""
@@ -74,8 +91,14 @@ class SYNC(Model):
             W = least_squares(x.double(), column, n_seen, decay)
         else:
             p = signatures(self.attributes)[self.seen]
-            loss = {"squared_hinge": squared_hinge, "crammer_singer": crammer_singer, "struct": struct(p)}[self.config.base]
-            W, _, left = minimise(x.double(), n_seen, decay, lambda z: loss(z, column), "sync", offset=False)
+            loss = {
+                "squared_hinge": squared_hinge,
+                "crammer_singer": crammer_singer,
+                "struct": struct(p),
+            }[self.config.base]
+            W, _, left = minimise(
+                x.double(), n_seen, decay, lambda z: loss(z, column), "sync", offset=False
+            )
             W = W.T
         self.W.copy_(W)
         trainer.log(decay=decay, norm=float(W.norm()), gradient=left)
@@ -83,7 +106,9 @@ class SYNC(Model):
     def scores(self, x: Tensor) -> Tensor:
         z = self._with_offset(self.scaling(x)) @ self.W.T
         # float64, since the phantoms of a wide kernel are large and cancel.
-        return (z.double() @ combination(self.attributes, self.seen, self.config.sim_scale).T).to(z.dtype)
+        return (z.double() @ combination(self.attributes, self.seen, self.config.sim_scale).T).to(
+            z.dtype
+        )
 
     def _with_offset(self, x: Tensor) -> Tensor:
         return F.pad(x, (0, 1), value=1.0) if self.config.offset else x
@@ -99,7 +124,11 @@ def signatures(attributes: Tensor) -> Tensor:
 
 def similarity(p: Tensor, phantoms: Tensor, sim_scale: float) -> Tensor:
     """S (K, R): softmax over phantoms of -sim_scale ||p_k - b_r||^2. p (K, A) signatures of classes; phantoms (R, A)."""
-    apart = (p[:, None] - phantoms).square().sum(dim=2) if p.numel() * len(phantoms) < 1 << 24 else torch.cdist(p, phantoms).square()
+    apart = (
+        (p[:, None] - phantoms).square().sum(dim=2)
+        if p.numel() * len(phantoms) < 1 << 24
+        else torch.cdist(p, phantoms).square()
+    )
     return (-sim_scale * apart).softmax(dim=1)
 
 

@@ -22,7 +22,9 @@ class TFVAEGANConfig(WGANConfig):
 
     alpha: float = Field(10.0, ge=0, description="weight of the adversarial term beside the VAE's")
     beta: float = Field(0.01, ge=0, description="weight of the attribute decoder's L1 error")
-    delta: float = Field(1.0, ge=0, description="weight of the feedback in the generator's hidden layer")
+    delta: float = Field(
+        1.0, ge=0, description="weight of the feedback in the generator's hidden layer"
+    )
 
 
 class TFVAEGAN(WGAN):
@@ -77,13 +79,22 @@ class TFVAEGAN(WGAN):
         hidden = self.generator.features(z, a)
         x = self.generator.outputs(hidden)
         if with_feedback:
-            x = self.generator.outputs(hidden + self.config.delta * self.feedback(self.decoder.features(x)))
+            x = self.generator.outputs(
+                hidden + self.config.delta * self.feedback(self.decoder.features(x))
+            )
         return x
 
     def generator_parameters(self) -> Iterable[nn.Parameter]:
-        return chain(*(part.parameters() for part in (self.encoder, self.generator, self.decoder, self.feedback)))
+        return chain(
+            *(
+                part.parameters()
+                for part in (self.encoder, self.generator, self.decoder, self.feedback)
+            )
+        )
 
-    def generator_terms(self, x: Tensor, a: Tensor, label: Tensor, random: torch.Generator) -> dict[str, Tensor]:
+    def generator_terms(
+        self, x: Tensor, a: Tensor, label: Tensor, random: torch.Generator
+    ) -> dict[str, Tensor]:
         with_feedback = bool(torch.randint(2, (), generator=random, device=random.device))
         mu, log_variance = self.encoder(x, a).chunk(2, dim=1)
         posterior = mu, log_variance

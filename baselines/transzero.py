@@ -32,21 +32,48 @@ class TransZeroConfig(GradientConfig):
     """Settings of TransZero; the defaults are those of the authors' CUB run."""
 
     lambda_cal: float = Field(0.3, ge=0, description="weight of the self-calibration loss")
-    lambda_reg: float = Field(0.005, ge=0, description="weight of the regression of attribute scores")
-    entropy_over: Literal["all", "seen"] = Field("all", description="classes that the cross entropy is taken over")
-    bias: float = Field(1.0, description="taken from seen and added to unseen class scores; the cross entropy does not see it")
+    lambda_reg: float = Field(
+        0.005, ge=0, description="weight of the regression of attribute scores"
+    )
+    entropy_over: Literal["all", "seen"] = Field(
+        "all", description="classes that the cross entropy is taken over"
+    )
+    bias: float = Field(
+        1.0,
+        description="taken from seen and added to unseen class scores; the cross entropy does not see it",
+    )
     width: int = Field(300, ge=1, description="d, of encoder and decoder")
     feed_forward: int = Field(512, ge=1, description="hidden units of both feed-forward parts")
     dropout: float = Field(0.4, ge=0, lt=1, description="of all else, in training")
-    encoder_dropout: float = Field(0.1, ge=0, lt=1, description="of the encoder's attention; a constant in the program")
-    second_residual: bool = Field(True, description="add the regions once more after the encoder's attention; not in the paper")
-    std_W: float = Field(1.0, gt=0, description="standard deviation of W at the start; 1 / sqrt(width) lets attribute scores start near 1")
-    geometry: bool = Field(True, description="take the relative geometry of two regions from their attention")
-    self_attention: bool = Field(True, description="let attributes attend to each other before they attend to regions")
-    unit_regions: bool = Field(True, description="give each region unit length over the channels first")
-    normalise_V: bool = Field(False, description="divide each attribute's word vector by its L2 norm at every step, not only at the start")
+    encoder_dropout: float = Field(
+        0.1, ge=0, lt=1, description="of the encoder's attention; a constant in the program"
+    )
+    second_residual: bool = Field(
+        True,
+        description="add the regions once more after the encoder's attention; not in the paper",
+    )
+    std_W: float = Field(
+        1.0,
+        gt=0,
+        description="standard deviation of W at the start; 1 / sqrt(width) lets attribute scores start near 1",
+    )
+    geometry: bool = Field(
+        True, description="take the relative geometry of two regions from their attention"
+    )
+    self_attention: bool = Field(
+        True, description="let attributes attend to each other before they attend to regions"
+    )
+    unit_regions: bool = Field(
+        True, description="give each region unit length over the channels first"
+    )
+    normalise_V: bool = Field(
+        False,
+        description="divide each attribute's word vector by its L2 norm at every step, not only at the start",
+    )
     lr_V: float = Field(1.0, gt=0, description="learning rate of V, times train.lr")
-    word_vectors: Words = Field("given", description="what V starts from; random needs no word vectors")
+    word_vectors: Words = Field(
+        "given", description="what V starts from; random needs no word vectors"
+    )
     word_dim: int = Field(300, ge=1, description="width of V if it starts at random")
     train: TransZeroTrainConfig = TransZeroTrainConfig()
 
@@ -85,7 +112,13 @@ class TransZero(GradientModel):
     loss_is_mean = True
     citation = "Chen, Hong, Liu, Xie, Sun, Li, Peng, Lu and You. TransZero: attribute-guided transformer for zero-shot learning. AAAI 2022"
     presets = "presets/transzero"
-    check_settings: ClassVar = {"width": 32, "feed_forward": 32, "std_W": 0.18, "dropout": 0.1, "train.lr": 0.003}
+    check_settings: ClassVar = {
+        "width": 32,
+        "feed_forward": 32,
+        "std_W": 0.18,
+        "dropout": 0.1,
+        "train.lr": 0.003,
+    }
     Config = TransZeroConfig
 
     config: TransZeroConfig
@@ -95,22 +128,32 @@ class TransZero(GradientModel):
     def __init__(self, config: TransZeroConfig, task: Task) -> None:
         super().__init__(config, task)
         if task.map_shape is None:
-            raise UserError(f"{task.dataset}: transzero looks at regions and needs feature maps (D, H, W); set features.input=map")
+            raise UserError(
+                f"{task.dataset}: transzero looks at regions and needs feature maps (D, H, W); set features.input=map"
+            )
         depth, *size = task.map_shape
         words = attribute_words("transzero", task, config.word_vectors, config.word_dim)
         d, p = config.width, config.dropout
         self.V = nn.Parameter(words)
         self.U = nn.Linear(depth, d)
         self.T = nn.Linear(words.shape[1], d)
-        self.encoder, self.encoder_forward = Attention(d, config.encoder_dropout, p), FeedForward(d, config.feed_forward, p)
+        self.encoder, self.encoder_forward = (
+            Attention(d, config.encoder_dropout, p),
+            FeedForward(d, config.feed_forward, p),
+        )
         self.again = nn.LayerNorm(d) if config.second_residual else None
         self.again_dropout = Dropout(p)
         self.geometry = nn.Linear(ANGLES, 1) if config.geometry else None
         self.among = Attention(d, p, p, stacked=True) if config.self_attention else None
-        self.decoder, self.decoder_forward = Attention(d, p, p, stacked=True), FeedForward(d, config.feed_forward, p)
+        self.decoder, self.decoder_forward = (
+            Attention(d, p, p, stacked=True),
+            FeedForward(d, config.feed_forward, p),
+        )
         self.W = nn.Parameter(torch.randn(words.shape[1], d) * config.std_W)
         self.register_buffer("b", seen_bias(self.seen, config.bias), persistent=False)
-        relative = relative_geometry(size[0], size[1]).float() if config.geometry else torch.empty(0)
+        relative = (
+            relative_geometry(size[0], size[1]).float() if config.geometry else torch.empty(0)
+        )
         self.register_buffer("relative", relative, persistent=False)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
@@ -184,9 +227,15 @@ class Attention(nn.Module):
             nn.init.xavier_uniform_(part.weight, gain=math.sqrt(0.5) if stacked else 1.0)
         for part in (self.Q, self.K, self.V, self.out):
             nn.init.zeros_(part.bias)
-        self.norm, self.weights_dropout, self.dropout = nn.LayerNorm(d), Dropout(p_weights), Dropout(p)
+        self.norm, self.weights_dropout, self.dropout = (
+            nn.LayerNorm(d),
+            Dropout(p_weights),
+            Dropout(p),
+        )
 
-    def forward(self, query: Tensor, key: Tensor, less: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, query: Tensor, key: Tensor, less: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """query (B or 1, n, d), key (B or 1, m, d), less (n, m) taken from the logits. The result (B, n, d) and the weights (B, n, m)."""
         logits = self.Q(query) @ self.K(key).mT / math.sqrt(query.shape[2])
         weights = (logits if less is None else logits - less).softmax(dim=2)
@@ -201,7 +250,9 @@ class FeedForward(nn.Module):
 
     def __init__(self, d: int, hidden: int, p: float) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(d, hidden), nn.ReLU(), Dropout(p), nn.Linear(hidden, d), Dropout(p))
+        self.layers = nn.Sequential(
+            nn.Linear(d, hidden), nn.ReLU(), Dropout(p), nn.Linear(hidden, d), Dropout(p)
+        )
         self.norm = nn.LayerNorm(d)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -216,7 +267,10 @@ def relative_geometry(height: int, width: int) -> Tensor:
     """
     row = (torch.arange(height, dtype=torch.float64).repeat_interleave(width) + 0.5) / height
     column = (torch.arange(width, dtype=torch.float64).repeat(height) + 0.5) / width
-    apart = [((c[:, None] - c).abs() / (1 / n + 1)).clamp(min=1e-3).log() for c, n in ((row, height), (column, width))]
+    apart = [
+        ((c[:, None] - c).abs() / (1 / n + 1)).clamp(min=1e-3).log()
+        for c, n in ((row, height), (column, width))
+    ]
     entries = torch.stack([*apart, torch.zeros_like(apart[0]), torch.zeros_like(apart[0])], dim=2)
     waves = 100.0 * 1000.0 ** -(torch.arange(8, dtype=torch.float64) / 8)
     angles = (entries[..., None] * waves).flatten(2)

@@ -29,7 +29,9 @@ class WGANConfig(GenerativeConfig):
     lr: float = Field(1e-4, gt=0, description="of Adam, for generator and critic")
     beta1: float = Field(0.5, ge=0, lt=1, description="of Adam")
     hidden: int = Field(4096, ge=1, description="units of each network's hidden layer")
-    noise: int | None = Field(None, ge=1, description="width of the noise z; none: as many as attributes")
+    noise: int | None = Field(
+        None, ge=1, description="width of the noise z; none: as many as attributes"
+    )
     penalty: float = Field(10.0, ge=0, description="weight of the gradient penalty")
     critic_steps: int = Field(5, ge=1, description="critic steps for each generator step")
 
@@ -65,7 +67,9 @@ class WGAN(Generative):
         """Features x~ (B, D) from noise z (B, Z) and attributes a (B, A)."""
 
     @abstractmethod
-    def generator_terms(self, x: Tensor, a: Tensor, label: Tensor, random: torch.Generator) -> dict[str, Tensor]:
+    def generator_terms(
+        self, x: Tensor, a: Tensor, label: Tensor, random: torch.Generator
+    ) -> dict[str, Tensor]:
         """The terms of a generator step, whose sum is minimised. x (B, D), a (B, A), label (B,): a batch of real images."""
 
     @abstractmethod
@@ -89,8 +93,19 @@ class WGAN(Generative):
         critic = torch.optim.Adam(self.critic.parameters(), **adam)  # type: ignore[arg-type]
         generator = torch.optim.Adam(list(self.generator_parameters()), **adam)  # type: ignore[arg-type]
         steps = max(1, len(x) // config.batch_size)
-        keeps: dict[str, Kept] = {"model": self, "critic": critic, "generator": generator, "random": random}
-        stage = trainer.stage("gan", config.epochs, keeps, steps=steps, mend="lower lr, or raise penalty or critic_steps")
+        keeps: dict[str, Kept] = {
+            "model": self,
+            "critic": critic,
+            "generator": generator,
+            "random": random,
+        }
+        stage = trainer.stage(
+            "gan",
+            config.epochs,
+            keeps,
+            steps=steps,
+            mend="lower lr, or raise penalty or critic_steps",
+        )
         for _ in stage:
             for _ in range(steps):
                 for _ in range(config.critic_steps):
@@ -100,7 +115,9 @@ class WGAN(Generative):
                 index = drawn(len(x), config.batch_size, random)
                 # The critic only judges now: its own gradients would cost as much as the generator's.
                 self.critic.requires_grad_(False)
-                made = self.generator_terms(x[index], self.attributes[label[index]], label[index], random)
+                made = self.generator_terms(
+                    x[index], self.attributes[label[index]], label[index], random
+                )
                 stage.step(**terms, **made)
                 descend(generator, sum_of(made))
                 self.critic.requires_grad_(True)
@@ -108,7 +125,10 @@ class WGAN(Generative):
     def lesson(self, x: Tensor, label: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
         """Real features of the seen classes and `made` features of each unseen class, as the classifier sees them."""
         unseen = of_each((~self.seen).nonzero().flatten(), self.config.made)
-        parts = [self.make(normal(len(y), self.n_noise, random), self.attributes[y]) for y in torch.split(unseen, CHUNK)]
+        parts = [
+            self.make(normal(len(y), self.n_noise, random), self.attributes[y])
+            for y in torch.split(unseen, CHUNK)
+        ]
         inputs = torch.cat([self.space(part) for part in [*torch.split(x, CHUNK), *parts]])
         return inputs, torch.cat([label, unseen])
 

@@ -35,18 +35,37 @@ class Watch:
 
 def once(name: str, epochs: int, seed: int) -> tuple[float, float]:
     """By how much H and T1 are higher with as many epochs than with as many steps; printed with what they are made of."""
-    settings = ["protocol.tune=false", "protocol.selection=validation", "protocol.patience=0", f"protocol.fold_seed={seed}"]
-    choices = {"settings": [*settings, f"train.epochs={epochs}"], "config": None, "preset": None, "overrides": None}
+    settings = [
+        "protocol.tune=false",
+        "protocol.selection=validation",
+        "protocol.patience=0",
+        f"protocol.fold_seed={seed}",
+    ]
+    choices = {
+        "settings": [*settings, f"train.epochs={epochs}"],
+        "config": None,
+        "preset": None,
+        "overrides": None,
+    }
     job = api._job(name, "digits", seed, "data", "cpu", Silent(), choices)
     with tempfile.TemporaryDirectory() as folder:
         shop = job.context(Path(folder), lambda **line: None)
         history = selection._train(shop, shop.folds[0], job.plan.config, "fold").history
     best = max(history, key=lambda row: row["H"])
     train: Any = job.plan.config.train  # type: ignore[attr-defined]
-    steps = [len(data.split.trainval) // train.batch_size for data in (shop.folds[0].data, job.data)]
+    steps = [
+        len(data.split.trainval) // train.batch_size for data in (shop.folds[0].data, job.data)
+    ]
     model = make_model(job.plan.kind, job.plan.config, job.data, job.inputs, seed, job.device)
     watch = Watch(job._answers, best["gamma"])
-    whole = {"seed": seed, "device": job.device, "reporter": Silent(), "log": lambda **line: None, "name": "whole", "observer": watch}
+    whole = {
+        "seed": seed,
+        "device": job.device,
+        "reporter": Silent(),
+        "log": lambda **line: None,
+        "name": "whole",
+        "observer": watch,
+    }
     fit(model, job.data, job.inputs, **whole)
     epoch = int(best["epoch"])
     fewer = max(1, round(epoch * steps[0] / steps[1]))
@@ -59,14 +78,20 @@ def once(name: str, epochs: int, seed: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model")
     parser.add_argument("--epochs", type=int, default=25)
     parser.add_argument("--seeds", type=int, default=3)
     given = parser.parse_args()
     gained = [once(given.model, given.epochs, seed) for seed in range(given.seeds)]
     for figure, values in zip(("H", "T1"), zip(*gained, strict=True), strict=True):
-        error = f" ± {stdev(values) / len(values) ** 0.5:.1f} (standard error)" if len(values) > 1 else ""
+        error = (
+            f" ± {stdev(values) / len(values) ** 0.5:.1f} (standard error)"
+            if len(values) > 1
+            else ""
+        )
         print(f"{figure}: epochs above steps by {fmean(values):+.1f}{error}")
 
 

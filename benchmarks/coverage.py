@@ -57,16 +57,30 @@ class Found:
 def coverage(shape: Shape, datasets: int, resamples: int, seed: int = 0) -> Found:
     """Of that many data sets, with two models each."""
     rng = np.random.default_rng([seed, 0])
-    s, t1 = (_chances(rng, mean, len(classes)) for mean, classes in ((shape.S, shape.seen), (shape.T1, shape.unseen)))
+    s, t1 = (
+        _chances(rng, mean, len(classes))
+        for mean, classes in ((shape.S, shape.seen), (shape.T1, shape.unseen))
+    )
     truth = {"S": 100 * s.mean(), "T1": 100 * t1.mean(), "U": 100 * shape.kept * t1.mean()}
     truth["H"] = float(harmonic(np.array(truth["S"]), np.array(truth["U"])))
     counts: list[list[float]] = []
     for begun in range(0, datasets, AT_ONCE):
         n = min(AT_ONCE, datasets - begun)
         drawn = resample(_outcomes(shape, s, t1, n, rng), resamples, seed + begun)
-        held = [np.mean([(i := drawn.interval(name, [run])).low <= truth[name] <= i.high for run in range(2 * n)]) for name in SAMPLED]
+        held = [
+            np.mean(
+                [
+                    (i := drawn.interval(name, [run])).low <= truth[name] <= i.high
+                    for run in range(2 * n)
+                ]
+            )
+            for name in SAMPLED
+        ]
         pairs = [paired_difference(drawn, [run], [n + run]) for run in range(n)]
-        held += [np.mean([p.interval.low <= 0 <= p.interval.high for p in pairs]), np.mean([p.p < ALPHA for p in pairs])]
+        held += [
+            np.mean([p.interval.low <= 0 <= p.interval.high for p in pairs]),
+            np.mean([p.p < ALPHA for p in pairs]),
+        ]
         counts.append([n, *(n * share for share in held)])
     *figures, difference, distinguish = (100 * np.sum(counts, axis=0)[1:] / datasets).tolist()
     return Found(dict(zip(SAMPLED, figures, strict=True)), difference, distinguish)
@@ -77,9 +91,13 @@ def _chances(rng: np.random.Generator, mean: float, classes: int) -> np.ndarray:
     return rng.beta(2 * mean, 2 * (1 - mean), classes)
 
 
-def _outcomes(shape: Shape, s: np.ndarray, t1: np.ndarray, n: int, rng: np.random.Generator) -> Outcomes:
+def _outcomes(
+    shape: Shape, s: np.ndarray, t1: np.ndarray, n: int, rng: np.random.Generator
+) -> Outcomes:
     """Of n data sets, those of the first model of each before those of the second."""
-    seen, unseen = (np.repeat(np.arange(len(classes)), classes) for classes in (shape.seen, shape.unseen))
+    seen, unseen = (
+        np.repeat(np.arange(len(classes)), classes) for classes in (shape.seen, shape.unseen)
+    )
     right = [_right(rng, seen, s, n), _right(rng, unseen, t1, n)]
     kept = rng.random((len(unseen), 2 * n)) < shape.kept
     return Outcomes(seen, len(shape.seen) + unseen, right[0], right[1] & kept, right[1])
@@ -92,13 +110,17 @@ def _right(rng: np.random.Generator, labels: np.ndarray, chances: np.ndarray, n:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--datasets", type=int, default=4000)
     parser.add_argument("--resamples", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--shape", choices=SHAPES, help="none: all")
     given = parser.parse_args()
-    print(f"{given.datasets} data sets of two models, {given.resamples} resamples; the truth lies in the interval, %")
+    print(
+        f"{given.datasets} data sets of two models, {given.resamples} resamples; the truth lies in the interval, %"
+    )
     print("shape    T1    U     S     H     difference of H  told apart wrongly")
     for name in [given.shape] if given.shape else SHAPES:
         found = coverage(SHAPES[name], given.datasets, given.resamples, given.seed)

@@ -44,7 +44,11 @@ class Size:
     channels: int = 2048
 
 
-SIZES = {"cub": Size(312, 200, 50, 14), "sun": Size(102, 717, 72, 14, rank=256), "awa2": Size(85, 50, 10, 7)}
+SIZES = {
+    "cub": Size(312, 200, 50, 14),
+    "sun": Size(102, 717, 72, 14, rank=256),
+    "awa2": Size(85, 50, 10, 7),
+}
 
 
 def make_task(size: Size) -> Task:
@@ -99,7 +103,9 @@ def _peak_mb(work: Callable[[], object], device: torch.device) -> float:
 
 
 def _status(key: str) -> float:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
+    line = next(
+        line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key)
+    )
     return float(line.split()[1])
 
 
@@ -111,9 +117,13 @@ def measure(name: str, precision: str, repeat: int, device: torch.device) -> dic
     ours = DEDN(DEDNConfig(clusters=clusters, rank=size.rank), task).to(device).train()
     plain = PlainDEDN(ours)
     x = torch.relu(torch.randn(size.batch, size.channels, size.side, size.side)).to(device)
-    label = torch.from_numpy(np.random.default_rng(1).integers(size.unseen, size.classes, size.batch)).to(device)
+    label = torch.from_numpy(
+        np.random.default_rng(1).integers(size.unseen, size.classes, size.batch)
+    ).to(device)
 
-    def stepper(parameters: list[Tensor], loss: Callable[[], Tensor], low: bool) -> Callable[[], None]:
+    def stepper(
+        parameters: list[Tensor], loss: Callable[[], Tensor], low: bool
+    ) -> Callable[[], None]:
         optimizer = torch.optim.RMSprop(parameters, lr=1e-6, weight_decay=1e-4, momentum=0.9)
 
         def step() -> None:
@@ -157,9 +167,13 @@ def measure(name: str, precision: str, repeat: int, device: torch.device) -> dic
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--size", choices=list(SIZES), action="append", help="default: all")
-    parser.add_argument("--precision", choices=["float32", "bfloat16"], action="append", help="default: both")
+    parser.add_argument(
+        "--precision", choices=["float32", "bfloat16"], action="append", help="default: both"
+    )
     parser.add_argument("--repeat", type=int, default=5, help="timed steps of each form")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--json", action="store_true")
@@ -168,9 +182,15 @@ def main() -> None:
     results: dict[str, dict[str, dict[str, float]]] = {}
     for size in given.size or SIZES:
         for precision in given.precision or ("float32", "bfloat16"):
-            found = results.setdefault(size, {})[precision] = measure(size, precision, given.repeat, device)
+            found = results.setdefault(size, {})[precision] = measure(
+                size, precision, given.repeat, device
+            )
             if not given.json:
-                same = f" ({found['same_precision_ratio']:.1f}x the plain form in bfloat16)" if "same_precision_ratio" in found else ""
+                same = (
+                    f" ({found['same_precision_ratio']:.1f}x the plain form in bfloat16)"
+                    if "same_precision_ratio" in found
+                    else ""
+                )
                 print(
                     f"{size:5} {precision:9} {found['seconds']:6.2f} s against {found['plain_seconds']:6.2f} s: "
                     f"{found['ratio']:.1f}x{same}; "

@@ -42,7 +42,9 @@ def seconds(name: str, work: Callable[[], object]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--classes", type=int, default=717)
     parser.add_argument("--unseen", type=int, default=72)
@@ -58,11 +60,20 @@ def main() -> None:
     found = outcomes(sets, 0.0)
     seconds("1000 resamples of T1, U, S, H", lambda: resample(found))
     both = together([found, found])
-    seconds("2000 resamples of two runs, paired", lambda: paired_difference(resample(both, 2000), [0], [1]))
+    seconds(
+        "2000 resamples of two runs, paired",
+        lambda: paired_difference(resample(both, 2000), [0], [1]),
+    )
 
 
 def made_up_again(sets: TestSets) -> TestSets:
-    return checked_sets(sets.test_seen.scores, sets.test_seen.labels, sets.test_unseen.scores, sets.test_unseen.labels, sets.seen)
+    return checked_sets(
+        sets.test_seen.scores,
+        sets.test_seen.labels,
+        sets.test_unseen.scores,
+        sets.test_unseen.labels,
+        sets.seen,
+    )
 
 
 if __name__ == "__main__":

@@ -48,12 +48,16 @@ def photos(root: Path, count: int, beside: Path) -> tuple[FileImages, str]:
     home = root / "cub200_2010" / "images"
     paths = sorted(p.relative_to(home).as_posix() for p in home.glob("*/*.jpg"))
     if len(paths) >= count:
-        return FileImages(home, [paths[i] for i in np.linspace(0, len(paths) - 1, count).astype(int)]), "CUB-200-2010, 224 px"
+        return FileImages(
+            home, [paths[i] for i in np.linspace(0, len(paths) - 1, count).astype(int)]
+        ), "CUB-200-2010, 224 px"
     from PIL import Image
 
     rng = np.random.default_rng(0)
     for i in range(count):  # coarse noise, enlarged: about as many bytes as a photo
-        Image.fromarray(rng.integers(0, 256, (56, 56, 3), dtype=np.uint8)).resize((224, 224)).save(beside / f"{i:05d}.jpg", quality=90)
+        Image.fromarray(rng.integers(0, 256, (56, 56, 3), dtype=np.uint8)).resize((224, 224)).save(
+            beside / f"{i:05d}.jpg", quality=90
+        )
     return FileImages(beside, [f"{i:05d}.jpg" for i in range(count)]), "made-up JPEGs, 224 px"
 
 
@@ -69,14 +73,19 @@ def bare(backbone: Backbone, inputs: torch.Tensor, kind: str, batch: int) -> Cal
     parts = inputs.split(batch)
 
     def run() -> None:
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=kind.startswith("bfloat16")):
+        with (
+            torch.inference_mode(),
+            torch.autocast("cpu", torch.bfloat16, enabled=kind.startswith("bfloat16")),
+        ):
             for part in parts:
                 network.forward_features(part)
 
     return run
 
 
-def whole(backbone: Backbone, images: FileImages, precision: Any, cache: Path) -> Callable[[], None]:
+def whole(
+    backbone: Backbone, images: FileImages, precision: Any, cache: Path
+) -> Callable[[], None]:
     """The extraction of a store that is not there yet."""
 
     def run() -> None:
@@ -91,13 +100,18 @@ def decoding(backbone: Backbone, images: FileImages) -> Callable[[], None]:
 
     def run() -> None:
         for start in range(0, len(images), 8):
-            pixels = [backbone.transform.pixels(images.open(i)) for i in range(start, min(start + 8, len(images)))]
+            pixels = [
+                backbone.transform.pixels(images.open(i))
+                for i in range(start, min(start + 8, len(images)))
+            ]
             backbone.transform.normalise(torch.from_numpy(np.stack(pixels)))
 
     return run
 
 
-def measure(jobs: dict[str, Callable[[], None]], count: int, rounds: int) -> dict[str, dict[str, list[float]]]:
+def measure(
+    jobs: dict[str, Callable[[], None]], count: int, rounds: int
+) -> dict[str, dict[str, list[float]]]:
     """Job -> images per second of the clock, and milliseconds of the processor for an image, one figure a round."""
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     order = random.Random(0)
@@ -118,14 +132,19 @@ def without_start(found: dict[str, dict[str, list[float]]], precision: str, coun
     """Take the store of one image off the store of all, in each round."""
     ours, start = found[f"extraction, {precision}"], found.pop(f"start-up, {precision}")
     seconds = [count / v for v in start["images_per_second"]]
-    ours["images_per_second"] = [(count - 1) / (count / v - s) for v, s in zip(ours["images_per_second"], seconds, strict=True)]
+    ours["images_per_second"] = [
+        (count - 1) / (count / v - s)
+        for v, s in zip(ours["images_per_second"], seconds, strict=True)
+    ]
     pairs = zip(ours["cpu_ms"], start["cpu_ms"], strict=True)
     ours["cpu_ms"] = [(all_ms - one_ms) * count / (count - 1) for all_ms, one_ms in pairs]
     ours["start_seconds"] = seconds
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data-root", type=Path, default=Path("data"))
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=9)
@@ -138,27 +157,48 @@ def main() -> None:
         images, kind_of_photos = photos(given.data_root, given.images, Path(folder))
         backbone = load_backbone(FeatureConfig(backbone=NAME))
         inputs = backbone.transform.normalise(
-            torch.from_numpy(np.stack([backbone.transform.pixels(images.open(i)) for i in range(len(images))]))
+            torch.from_numpy(
+                np.stack([backbone.transform.pixels(images.open(i)) for i in range(len(images))])
+            )
         ).contiguous()
         kinds = ("float32 contiguous", "float32 channels last", "bfloat16 autocast channels last")
         jobs = {
-            f"bare, {kind}, batch {b}": bare(backbone, inputs, kind, b) for kind in kinds for b in (4, 8, 32) if kind != kinds[0] or b == 8
+            f"bare, {kind}, batch {b}": bare(backbone, inputs, kind, b)
+            for kind in kinds
+            for b in (4, 8, 32)
+            if kind != kinds[0] or b == 8
         }
-        jobs |= {f"extraction, {p}": whole(backbone, images, p, Path(folder)) for p in ("float32", "bfloat16")}
+        jobs |= {
+            f"extraction, {p}": whole(backbone, images, p, Path(folder))
+            for p in ("float32", "bfloat16")
+        }
         one = FileImages(images.root, images.paths[:1])
-        jobs |= {f"start-up, {p}": whole(backbone, one, p, Path(folder)) for p in ("float32", "bfloat16")}
+        jobs |= {
+            f"start-up, {p}": whole(backbone, one, p, Path(folder)) for p in ("float32", "bfloat16")
+        }
         jobs["decoding and transform, one core"] = decoding(backbone, images)
         found = measure(jobs, len(images), given.rounds)
 
     for precision in ("float32", "bfloat16"):
         without_start(found, precision, len(images))
-    middle = {name: {k: statistics.median(v) for k, v in figures.items()} for name, figures in found.items()}
+    middle = {
+        name: {k: statistics.median(v) for k, v in figures.items()}
+        for name, figures in found.items()
+    }
     ratios: dict[str, Any] = {}
     for precision in ("float32", "bfloat16"):
         ours = f"extraction, {precision}"
-        for label, prefix in (("the same precision", f"bare, {precision}"), ("any precision", "bare,")):
-            best = max((n for n in jobs if n.startswith(prefix)), key=lambda n: middle[n]["images_per_second"])
-            pairs = zip(found[ours]["images_per_second"], found[best]["images_per_second"], strict=True)
+        for label, prefix in (
+            ("the same precision", f"bare, {precision}"),
+            ("any precision", "bare,"),
+        ):
+            best = max(
+                (n for n in jobs if n.startswith(prefix)),
+                key=lambda n: middle[n]["images_per_second"],
+            )
+            pairs = zip(
+                found[ours]["images_per_second"], found[best]["images_per_second"], strict=True
+            )
             cpu = zip(found[best]["cpu_ms"], found[ours]["cpu_ms"], strict=True)
             ratios[f"{precision} against {label}"] = {
                 "reference": best,
@@ -172,7 +212,9 @@ def main() -> None:
         "images": given.images,
         "rounds": given.rounds,
         "threads": given.threads,
-        "bfloat16_units": torch.cpu._is_avx512_bf16_supported() if hasattr(torch.cpu, "_is_avx512_bf16_supported") else None,
+        "bfloat16_units": torch.cpu._is_avx512_bf16_supported()
+        if hasattr(torch.cpu, "_is_avx512_bf16_supported")
+        else None,
         "load": os.getloadavg()[0],
         "medians": middle,
         "ratios": ratios,
@@ -181,12 +223,21 @@ def main() -> None:
     if given.json:
         print(json.dumps(result, indent=1))
         return
-    print(f"{NAME}, {given.images} photos ({kind_of_photos}), {given.threads} threads, {given.rounds} rounds, load {result['load']:.1f}")
+    print(
+        f"{NAME}, {given.images} photos ({kind_of_photos}), {given.threads} threads, {given.rounds} rounds, load {result['load']:.1f}"
+    )
     for name, figures in middle.items():
-        print(f"{name:<50} {figures['images_per_second']:7.1f} images/s {figures['cpu_ms']:7.2f} ms of processor an image")
+        print(
+            f"{name:<50} {figures['images_per_second']:7.1f} images/s {figures['cpu_ms']:7.2f} ms of processor an image"
+        )
     for name, figures in ratios.items():
-        print(f"{name}: {figures['ratio']:.2f} by the clock, {figures['cpu_ratio']:.2f} by the processor ({figures['reference']})")
-    print("decoding and transform, of the extraction: " + ", ".join(f"{100 * v:.0f} % ({p})" for p, v in share.items()))
+        print(
+            f"{name}: {figures['ratio']:.2f} by the clock, {figures['cpu_ratio']:.2f} by the processor ({figures['reference']})"
+        )
+    print(
+        "decoding and transform, of the extraction: "
+        + ", ".join(f"{100 * v:.0f} % ({p})" for p, v in share.items())
+    )
 
 
 if __name__ == "__main__":

@@ -84,7 +84,9 @@ def fuzz(reader: str, seconds: float, first_seed: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--reader", action="append", choices=list(SEEDS))
     parser.add_argument("--seed", type=int, default=0)
@@ -98,7 +100,10 @@ def main() -> None:
     for reader in options.reader or SEEDS:
         row = fuzz(reader, options.seconds, options.seed)
         total += row["tried"]
-        print(f"{reader:<16}{row['tried']:>8}{row['read']:>8}{row['refused']:>9}{row['reader_died']:>6}{row['slowest_s']:>11}", flush=True)
+        print(
+            f"{reader:<16}{row['tried']:>8}{row['read']:>8}{row['refused']:>9}{row['reader_died']:>6}{row['slowest_s']:>11}",
+            flush=True,
+        )
     print(f"{'all':<16}{total:>8}")
 
 

@@ -28,14 +28,26 @@ def make(path: Path, images: int, compressed: bool) -> None:
     unseen, held = labels >= SEEN, np.arange(images) // CLASSES % 5 == 0
     with h5py.File(path, "w") as file:
         shape = (images, 2048, 14, 14)
-        maps = file.create_dataset("feature_map", shape, "f4", **({"compression": "gzip", "compression_opts": 1} if compressed else {}))
+        maps = file.create_dataset(
+            "feature_map",
+            shape,
+            "f4",
+            **({"compression": "gzip", "compression_opts": 1} if compressed else {}),
+        )
         block = np.maximum(rng.standard_normal((64, *shape[1:]), dtype=np.float32), 0)
         for start in range(0, images, 64):
             maps[start : start + 64] = block[: images - start]
         attributes = rng.random((CLASSES, ATTRIBUTES))
         small = {"labels": labels, "trainval_loc": np.flatnonzero(~unseen & ~held)}
-        small |= {"test_seen_loc": np.flatnonzero(~unseen & held), "test_unseen_loc": np.flatnonzero(unseen)}
-        small |= {"original_att": attributes, "att": attributes, "w2v_att": rng.standard_normal((ATTRIBUTES, 300)).astype("f4")}
+        small |= {
+            "test_seen_loc": np.flatnonzero(~unseen & held),
+            "test_unseen_loc": np.flatnonzero(unseen),
+        }
+        small |= {
+            "original_att": attributes,
+            "att": attributes,
+            "w2v_att": rng.standard_normal((ATTRIBUTES, 300)).astype("f4"),
+        }
         for name, values in small.items():
             file[name] = values
 
@@ -54,7 +66,9 @@ def anonymous_kb(pid: int) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--images", type=int, default=3000)
     parser.add_argument("--compressed", action="store_true")
     parser.add_argument("--dtype", default="float16")
@@ -63,14 +77,30 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         file = Path(folder) / "made-up.hdf5"
         make(file, options.images, options.compressed)
-        print(f"file: {file.stat().st_size / 1e9:.2f} GB, {options.images} maps of 2048 x 14 x 14 float32", flush=True)
-        command = [sys.executable, "-m", "zslkit", "data", "import", str(file), "--to", f"{folder}/made-up", "--dtype", options.dtype]
+        print(
+            f"file: {file.stat().st_size / 1e9:.2f} GB, {options.images} maps of 2048 x 14 x 14 float32",
+            flush=True,
+        )
+        command = [
+            sys.executable,
+            "-m",
+            "zslkit",
+            "data",
+            "import",
+            str(file),
+            "--to",
+            f"{folder}/made-up",
+            "--dtype",
+            options.dtype,
+        ]
         began, peak = time.perf_counter(), 0
         process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
         while process.poll() is None:
             peak = max(peak, anonymous_kb(process.pid))
             time.sleep(0.05)
-        print(f"seconds: {time.perf_counter() - began:.1f}; peak anonymous memory: {peak * 1024 / 1e6:.0f} MB; exit {process.returncode}")
+        print(
+            f"seconds: {time.perf_counter() - began:.1f}; peak anonymous memory: {peak * 1024 / 1e6:.0f} MB; exit {process.returncode}"
+        )
 
 
 if __name__ == "__main__":

@@ -46,12 +46,51 @@ class Work:
 
 
 WORKS = {
-    "extraction": Work(["data", "prepare", "digits", "--backbone", "lcnet_100", *NAMED], own_cache=True),
-    "dedn": Work(["run", "--model", "dedn", *COMMON, "--set", "train.epochs=6", "--set", "train.steps_per_epoch=12"]),
-    "apn": Work(["run", "--model", "apn", *COMMON, "--input", "image", "--set", "train.epochs=6", "--set", "train.steps_per_epoch=3"]),
-    "cadavae": Work(["run", "--model", "cadavae", *COMMON, "--set", "epochs=8", "--set", "classifier.epochs=3"]),
+    "extraction": Work(
+        ["data", "prepare", "digits", "--backbone", "lcnet_100", *NAMED], own_cache=True
+    ),
+    "dedn": Work(
+        [
+            "run",
+            "--model",
+            "dedn",
+            *COMMON,
+            "--set",
+            "train.epochs=6",
+            "--set",
+            "train.steps_per_epoch=12",
+        ]
+    ),
+    "apn": Work(
+        [
+            "run",
+            "--model",
+            "apn",
+            *COMMON,
+            "--input",
+            "image",
+            "--set",
+            "train.epochs=6",
+            "--set",
+            "train.steps_per_epoch=3",
+        ]
+    ),
+    "cadavae": Work(
+        ["run", "--model", "cadavae", *COMMON, "--set", "epochs=8", "--set", "classifier.epochs=3"]
+    ),
     "compare": Work(
-        ["compare", "dazle", "sje", *COMMON[:-2], "--seeds", "0,1", "--set", "train.epochs=4", "--set", "train.steps_per_epoch=10"]
+        [
+            "compare",
+            "dazle",
+            "sje",
+            *COMMON[:-2],
+            "--seeds",
+            "0,1",
+            "--set",
+            "train.epochs=4",
+            "--set",
+            "train.steps_per_epoch=10",
+        ]
     ),
 }
 
@@ -77,7 +116,12 @@ def main() -> int:
         tally = trials(WORKS[name], arguments.kills, dice)
         met = ", ".join(f"{count} {what}" for what, count in sorted(tally.met.items()))
         same = tally.kills - len(tally.wrong)
-        results[name] = {"kills": tally.kills, "identical": same, "met": dict(tally.met), "wrong": tally.wrong}
+        results[name] = {
+            "kills": tally.kills,
+            "identical": same,
+            "met": dict(tally.met),
+            "wrong": tally.wrong,
+        }
         if not arguments.json:
             print(f"{name}: {tally.kills} kills, {same} identical afterwards ({met})", flush=True)
             for line in tally.wrong:
@@ -88,14 +132,20 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("works", nargs="*", help=f"default: all; {', '.join(WORKS)}, or those of --at-renames")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "works", nargs="*", help=f"default: all; {', '.join(WORKS)}, or those of --at-renames"
+    )
     parser.add_argument("--at-renames", action="store_true")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    if not arguments.at_renames and (strange := [work for work in arguments.works if work not in WORKS]):
+    if not arguments.at_renames and (
+        strange := [work for work in arguments.works if work not in WORKS]
+    ):
         parser.error(f"there is no work {strange[0]}")
     return arguments
 
@@ -107,7 +157,9 @@ def trials(work: Work, kills: int, dice: random.Random) -> Tally:
         home = Path(root)
         shared = home / "cache"
         if not work.own_cache:
-            _finish(work, home / "first", shared)  # fills the cache, which is no part of what is killed
+            _finish(
+                work, home / "first", shared
+            )  # fills the cache, which is no part of what is killed
         reference, span = _finish(work, home / "reference", None if work.own_cache else shared)
         for trial in range(2 * kills):
             if tally.kills == kills:
@@ -124,7 +176,11 @@ def trials(work: Work, kills: int, dice: random.Random) -> Tally:
                 tally.wrong.append(f"killed {met}: {error}")
                 continue
             if outcome != reference:
-                differing = sorted(k for k in outcome.keys() | reference.keys() if outcome.get(k) != reference.get(k))
+                differing = sorted(
+                    k
+                    for k in outcome.keys() | reference.keys()
+                    if outcome.get(k) != reference.get(k)
+                )
                 tally.wrong.append(f"killed {met}: {', '.join(differing)}")
     return tally
 
@@ -132,7 +188,11 @@ def trials(work: Work, kills: int, dice: random.Random) -> Tally:
 def _start(work: Work, place: Path, cache: Path | None) -> subprocess.Popen[bytes]:
     place.mkdir(exist_ok=True)
     out = [] if work.own_cache else ["--out", str(place / "runs")]
-    environment = {**os.environ, "ZSLKIT_CACHE": str(cache or place / "cache"), "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "ZSLKIT_CACHE": str(cache or place / "cache"),
+        "OMP_NUM_THREADS": "1",
+    }
     log = (place / "stderr").open("ab")
     return subprocess.Popen(
         [sys.executable, "-m", "zslkit", *work.arguments, *out],
@@ -149,7 +209,9 @@ def _finish(work: Work, place: Path, cache: Path | None) -> tuple[dict[str, str]
     _until_begun(child, work, place)
     began = time.monotonic()
     if child.wait() != 0:
-        raise RuntimeError(f"exit code {child.returncode}: {(place / 'stderr').read_text().strip().splitlines()[-1:]}")
+        raise RuntimeError(
+            f"exit code {child.returncode}: {(place / 'stderr').read_text().strip().splitlines()[-1:]}"
+        )
     return dict(_left(work, place)), time.monotonic() - began
 
 
@@ -179,7 +241,11 @@ def _met(work: Work, place: Path) -> str:
     marks = sorted(p.name for p in partial.iterdir())
     if "record.json" in marks or "scores.npz" in marks:
         return "while results were written"
-    return "after a checkpoint" if "done" in marks or any(m.endswith(".pt") for m in marks) else "before any checkpoint"
+    return (
+        "after a checkpoint"
+        if "done" in marks or any(m.endswith(".pt") for m in marks)
+        else "before any checkpoint"
+    )
 
 
 def _left(work: Work, place: Path) -> Iterator[tuple[str, str]]:
@@ -189,9 +255,22 @@ def _left(work: Work, place: Path) -> Iterator[tuple[str, str]]:
         name = path.relative_to(folder).as_posix()
         if path.name == "record.json":
             record = json.loads(path.read_text())
-            for key in ("identity", "metrics", "uncalibrated", "optimistic", "per_class", "protocol"):
+            for key in (
+                "identity",
+                "metrics",
+                "uncalibrated",
+                "optimistic",
+                "per_class",
+                "protocol",
+            ):
                 yield f"{name}:{key}", json.dumps(record[key], sort_keys=True)
-        elif path.is_file() and path.name.split(".")[0] in {"model", "scores", "maps", "pooled", "manifest"}:
+        elif path.is_file() and path.name.split(".")[0] in {
+            "model",
+            "scores",
+            "maps",
+            "pooled",
+            "manifest",
+        }:
             yield name, hashlib.sha256(path.read_bytes()).hexdigest()
         elif path.suffix == ".partial":
             yield name, "half-written"

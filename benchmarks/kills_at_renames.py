@@ -34,7 +34,9 @@ def data(folder: Path) -> None:
     for name in names:
         (folder / "images" / name).mkdir(parents=True)
         for i in range(4):
-            Image.fromarray(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(folder / "images" / name / f"{i}.png")
+            Image.fromarray(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(
+                folder / "images" / name / f"{i}.png"
+            )
     rows = [",".join([name, *map(str, rng.random(3).round(3))]) for name in names]
     (folder / "attributes.csv").write_text("class,a,b,c\n" + "\n".join(rows) + "\n")
     (folder / "card.yaml").write_text(
@@ -44,14 +46,28 @@ def data(folder: Path) -> None:
     (folder / "v.txt").write_text("a 1 2\nb 3 4\nc 5 6\n")
     (folder / "w.txt").write_text("a 7 7\nb 7 7\nc 7 8\n")
     parts = {"trainval_loc": [0, 1, 4, 5], "test_seen_loc": [2, 6], "test_unseen_loc": [8, 9]}
-    held = {part: np.array(index) for part, index in parts.items()} | {"labels": np.repeat([0, 1, 2], 4)[:10]}
-    np.savez(folder / "x.npz", feature_map=rng.random((10, 2, 2, 2), dtype=np.float32), att=rng.random((3, 4)), **held)
+    held = {part: np.array(index) for part, index in parts.items()} | {
+        "labels": np.repeat([0, 1, 2], 4)[:10]
+    }
+    np.savez(
+        folder / "x.npz",
+        feature_map=rng.random((10, 2, 2, 2), dtype=np.float32),
+        att=rng.random((3, 4)),
+        **held,
+    )
 
 
 Work = Callable[[Path], list[list[str]]]
 """From the folder of a trial to commands, of which the last is killed; it lies beside `data`."""
 
-FEW = ["--set", "train.epochs=2", "--set", "train.steps_per_epoch=1", "--set", "word_vectors=random"]
+FEW = [
+    "--set",
+    "train.epochs=2",
+    "--set",
+    "train.steps_per_epoch=1",
+    "--set",
+    "word_vectors=random",
+]
 
 
 def run(place: Path) -> list[list[str]]:
@@ -68,7 +84,9 @@ def import_(place: Path) -> list[list[str]]:
 
 
 def words(place: Path) -> list[list[str]]:
-    return [["data", "words", "../data/card.yaml", "--vectors", "../data/v.txt", "--out", "out.npy"]]
+    return [
+        ["data", "words", "../data/card.yaml", "--vectors", "../data/v.txt", "--out", "out.npy"]
+    ]
 
 
 def words_again(place: Path) -> list[list[str]]:
@@ -119,7 +137,12 @@ def main(names: list[str], as_json: bool) -> int:
             kills, wrong = trials(home, work, swaps)
             results[name] = {"kills": kills, "identical": kills - len(wrong), "wrong": wrong}
             if not as_json:
-                print(f"{name}: {kills} kills, {kills - len(wrong)} identical afterwards", *wrong, sep="\n    ", flush=True)
+                print(
+                    f"{name}: {kills} kills, {kills - len(wrong)} identical afterwards",
+                    *wrong,
+                    sep="\n    ",
+                    flush=True,
+                )
     if as_json:
         print(json.dumps(results, indent=1))
     return int(any(result["wrong"] for result in results.values()))
@@ -142,7 +165,9 @@ def trials(home: Path, work: Work, swaps: bool) -> tuple[int, list[str]]:
             again = _give(command, place)
             found = left(place)
             if again not in (0, 2) or found != expected:
-                differing = sorted(k for k in found.keys() | expected.keys() if found.get(k) != expected.get(k))
+                differing = sorted(
+                    k for k in found.keys() | expected.keys() if found.get(k) != expected.get(k)
+                )
                 wrong.append(f"before rename {number}: exit code {again}, {', '.join(differing)}")
         shutil.rmtree(place)
         if number and not killed:
@@ -202,7 +227,10 @@ def left(place: Path) -> dict[str, Any]:
             found[name] = "a folder"
         elif path.name == "record.json":
             record = json.loads(path.read_text())
-            found[name] = {key: record[key] for key in ("identity", "metrics", "uncalibrated", "per_class", "protocol")}
+            found[name] = {
+                key: record[key]
+                for key in ("identity", "metrics", "uncalibrated", "per_class", "protocol")
+            }
         else:
             timely = path.name in ("log.jsonl", "index.html", "report.json")
             found[name] = "" if timely else path.read_bytes()

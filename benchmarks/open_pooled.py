@@ -48,9 +48,21 @@ def make(root: Path, compressed: bool) -> Path:
     labels[:] = rng.integers(0, 40, len(labels))
     labels[splits["trainval_loc"].ravel()[:40] - 1] = np.arange(40)
     labels[unseen] = ten[np.arange(len(unseen)) % 10]
-    files = np.array([[f"/BS/x/Animals_with_Attributes2/JPEGImages/{classes[k]}/{i}.jpg"] for i, k in enumerate(labels)], dtype=object)
-    features = np.maximum(rng.standard_normal((2048, len(labels)), dtype=np.float32), 0).astype(np.float64)
-    variables = {"features": features, "labels": (labels + 1)[:, None].astype(np.float64), "image_files": files}
+    files = np.array(
+        [
+            [f"/BS/x/Animals_with_Attributes2/JPEGImages/{classes[k]}/{i}.jpg"]
+            for i, k in enumerate(labels)
+        ],
+        dtype=object,
+    )
+    features = np.maximum(rng.standard_normal((2048, len(labels)), dtype=np.float32), 0).astype(
+        np.float64
+    )
+    variables = {
+        "features": features,
+        "labels": (labels + 1)[:, None].astype(np.float64),
+        "image_files": files,
+    }
     savemat(home / "res101.mat", variables, do_compression=compressed)
     return home / "res101.mat"
 
@@ -59,7 +71,9 @@ def watched(root: Path, cache: Path) -> dict[str, float | str]:
     """Load once in a process of its own: its seconds, and its peak of anonymous memory in MB."""
     environment = {**os.environ, "ZSLKIT_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
     began = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-c", LOAD], cwd=root, env=environment, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", LOAD], cwd=root, env=environment, stdout=subprocess.PIPE, text=True
+    )
     peak = 0
 
     def look() -> None:
@@ -69,7 +83,9 @@ def watched(root: Path, cache: Path) -> dict[str, float | str]:
                 lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
             except OSError:
                 return
-            peak = max([peak, *(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))])
+            peak = max(
+                [peak, *(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))]
+            )
             time.sleep(0.02)
 
     thread = threading.Thread(target=look)
@@ -87,14 +103,20 @@ def watched(root: Path, cache: Path) -> dict[str, float | str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--compressed", action="store_true")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         file = make(root, options.compressed)
-        rows = {"file_mb": round(file.stat().st_size / 1e6), "first": watched(root, root / "cache"), "again": watched(root, root / "cache")}
+        rows = {
+            "file_mb": round(file.stat().st_size / 1e6),
+            "first": watched(root, root / "cache"),
+            "again": watched(root, root / "cache"),
+        }
     if options.json:
         print(json.dumps(rows))
     else:

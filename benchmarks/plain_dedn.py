@@ -16,7 +16,10 @@ class PlainDEDN:
 
     def __init__(self, model: DEDN) -> None:
         self.model = model
-        self.nets = [{k: p.detach().clone().requires_grad_() for k, p in dan.named_parameters()} for dan in self._dans(model)]
+        self.nets = [
+            {k: p.detach().clone().requires_grad_() for k, p in dan.named_parameters()}
+            for dan in self._dans(model)
+        ]
 
     @staticmethod
     def _dans(model: DEDN) -> list[torch.nn.Module]:
@@ -38,10 +41,19 @@ class PlainDEDN:
         model, cfg = self.model, self.model.config
         F = F_.normalize(x.flatten(2), dim=1)
         pairs = [self.subnet(net, F) for net in self.nets]
-        fine = [torch.cat(parts, dim=1)[:, model.experts.restore] for parts in zip(*pairs[1:], strict=True)]
+        fine = [
+            torch.cat(parts, dim=1)[:, model.experts.restore]
+            for parts in zip(*pairs[1:], strict=True)
+        ]
         total, z = torch.zeros((), device=x.device), []
         for region, channel in (pairs[0], fine):
             z.append(torch.einsum("ki,bi->bk", model.attributes, region + channel) + model.b)
-            total = total + margin_aware_loss(z[-1] - model.b, label, model.seen, cfg.m_seen, cfg.m_true)
-            total = total + cfg.lambda_cal * self_calibration(z[-1], model.seen) + cfg.lambda_rc * distillation_distance(region, channel)
+            total = total + margin_aware_loss(
+                z[-1] - model.b, label, model.seen, cfg.m_seen, cfg.m_true
+            )
+            total = (
+                total
+                + cfg.lambda_cal * self_calibration(z[-1], model.seen)
+                + cfg.lambda_rc * distillation_distance(region, channel)
+            )
         return total + cfg.lambda_e * distillation_distance(*z)

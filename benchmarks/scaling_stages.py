@@ -24,7 +24,15 @@ import numpy as np
 
 DEFAULTS: dict[str, dict[str, int]] = {
     "extraction": {"images": 16, "regions": 49, "turns": 1},
-    "DEDN step": {"images": 20_000, "classes": 200, "attributes": 100, "regions": 49, "channels": 256, "batch": 16, "turns": 3},
+    "DEDN step": {
+        "images": 20_000,
+        "classes": 200,
+        "attributes": 100,
+        "regions": 49,
+        "channels": 256,
+        "batch": 16,
+        "turns": 3,
+    },
     "ESZSL fit": {"images": 20_000, "classes": 200, "attributes": 100, "channels": 512, "turns": 3},
     "evaluation": {"images": 2000, "classes": 200, "turns": 2},
     "report": {"images": 1000, "classes": 50, "runs": 6, "turns": 1},
@@ -50,7 +58,11 @@ class Memory:
 
     @staticmethod
     def now(key: str) -> float:
-        line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
+        line = next(
+            line
+            for line in Path("/proc/self/status").read_text().splitlines()
+            if line.startswith(key)
+        )
         return int(line.split()[1]) * 1024 / 1e6
 
     def watch(self, work: Callable[[], object]) -> float:
@@ -75,12 +87,16 @@ def labels_of(images: int, seen: np.ndarray[Any, Any]) -> list[np.ndarray[Any, A
     return [np.resize(np.flatnonzero(side), images // 2) for side in (seen, ~seen)]
 
 
-def coming(truth: np.ndarray[Any, Any], classes: int, skill: float, seed: int) -> Iterator[np.ndarray[Any, Any]]:
+def coming(
+    truth: np.ndarray[Any, Any], classes: int, skill: float, seed: int
+) -> Iterator[np.ndarray[Any, Any]]:
     """Scores in batches, as a model would give them, in which the true class stands out by `skill`."""
     noise = np.random.default_rng(seed).standard_normal(64 * classes + 4096, dtype=np.float32)
     for i in range(0, len(truth), 64):
         part = truth[i : i + 64]
-        shift = i // 64 % 4096  # so that no two batches are equal, at the cost of a copy and not of a generator
+        shift = (
+            i // 64 % 4096
+        )  # so that no two batches are equal, at the cost of a copy and not of a generator
         batch = noise[shift : shift + len(part) * classes].reshape(len(part), classes).copy()
         batch[np.arange(len(part)), part] += skill
         yield batch
@@ -92,7 +108,9 @@ def streamed(images: int, classes: int, skill: float = 3.0, seed: int = 0) -> An
     seen = np.arange(classes) < classes - max(1, classes // 5)
     a, b = labels_of(images, seen)
     names = tuple(f"class {k}" for k in range(classes))
-    return ScoreStream(coming(a, classes, skill, seed), a, coming(b, classes, skill, seed + 1), b, seen, names)
+    return ScoreStream(
+        coming(a, classes, skill, seed), a, coming(b, classes, skill, seed + 1), b, seen, names
+    )
 
 
 def extraction(size: dict[str, int], folder: Path) -> Work:
@@ -108,13 +126,19 @@ def extraction(size: dict[str, int], folder: Path) -> Work:
     from zslkit.utils.progress import Silent
 
     side = 32 * round(size["regions"] ** 0.5)
-    pixels = np.random.default_rng(0).integers(0, 256, (size["images"], side, side, 3), dtype=np.uint8)
-    backbone = load_backbone(FeatureConfig(backbone="mobilenetv3_small_050", weights="random", size=side))
+    pixels = np.random.default_rng(0).integers(
+        0, 256, (size["images"], side, side, 3), dtype=np.uint8
+    )
+    backbone = load_backbone(
+        FeatureConfig(backbone="mobilenetv3_small_050", weights="random", size=side)
+    )
     turn = iter(range(100))
 
     def once() -> None:
         os.environ["ZSLKIT_CACHE"] = str(folder / str(next(turn)))
-        open_store("made-up", ArrayImages(pixels), backbone, "float16", torch.device("cpu"), Silent())
+        open_store(
+            "made-up", ArrayImages(pixels), backbone, "float16", torch.device("cpu"), Silent()
+        )
 
     once()  # kernels of the network are chosen at the first shape
     return Work(once, left=folder / "0")
@@ -131,7 +155,9 @@ class MadeUp:
         import torch
 
         if not self.kept:
-            self.kept.append(torch.randn(64, *self.shape, generator=torch.Generator().manual_seed(0)))
+            self.kept.append(
+                torch.randn(64, *self.shape, generator=torch.Generator().manual_seed(0))
+            )
         return self.kept[0][torch.from_numpy(np.asarray(index) % 64)]
 
 
@@ -170,7 +196,13 @@ def dedn_step(size: dict[str, int], folder: Path) -> Work:
     side = round(size["regions"] ** 0.5)
     shape = (size["channels"], side, side)
     source, dataset, steps = MadeUp(shape), made_up_dataset(size), 3
-    train = {"epochs": 1, "steps_per_epoch": steps, "batch_size": size["batch"], "sampling": "balanced", "lr": 1e-4}
+    train = {
+        "epochs": 1,
+        "steps_per_epoch": steps,
+        "batch_size": size["batch"],
+        "sampling": "balanced",
+        "lr": 1e-4,
+    }
     config = DEDNConfig.model_validate({"clusters": "single", "train": train})
     torch.manual_seed(0)
     inputs = Inputs(source, "map", shape, shape, None, "made up", "", "", "made up", None)
@@ -178,7 +210,9 @@ def dedn_step(size: dict[str, int], folder: Path) -> Work:
     view = View(source, dataset)
 
     def once() -> None:
-        Loop(seed=0, device=torch.device("cpu"), reporter=Silent(), log=lambda **values: None).train(model, view)
+        Loop(
+            seed=0, device=torch.device("cpu"), reporter=Silent(), log=lambda **values: None
+        ).train(model, view)
 
     source.batch(np.arange(1))
     return Work(once, steps)
@@ -246,7 +280,11 @@ def report(size: dict[str, int], folder: Path) -> Work:
 
     def once() -> None:
         runs = find_runs(folder)
-        blocks = with_significance(compare([r.record for r in runs], folders={key_of(r.record): str(r.folder) for r in runs}))
+        blocks = with_significance(
+            compare(
+                [r.record for r in runs], folders={key_of(r.record): str(r.folder) for r in runs}
+            )
+        )
         for form in forms.values():
             form(blocks)
 
@@ -277,26 +315,64 @@ def finished_run(out: Path, number: int, size: dict[str, int]) -> None:
 
     identity, classes = f"{number:012x}", size["classes"]
     with RunFolder.open(out, "made-up", f"model{number}", 0, identity) as folder:
-        scores = folder.keep(streamed(size["images"], classes, 2 + number / size["runs"], 2 * number))
+        scores = folder.keep(
+            streamed(size["images"], classes, 2 + number / size["runs"], 2 * number)
+        )
         metrics = measure(checked_sets(*scores.sets()))
-        sets = {"n_trainval": 1, "n_test_seen": size["images"] // 2, "n_test_unseen": size["images"] // 2}
+        sets = {
+            "n_trainval": 1,
+            "n_test_seen": size["images"] // 2,
+            "n_test_unseen": size["images"] // 2,
+        }
         told = dict.fromkeys(("python", "platform", "torch", "numpy", "timm", "zslkit", "cpu"), "")
         raw = {
             "identity": identity,
-            "model": {"name": f"model{number}", "distribution": "d", "version": "1", "class_path": "a:b", "protocol": "inductive"},
-            "dataset": {"name": "made-up", "title": "Made up", "classes": classes, "seen": int(scores.seen.sum()), "unseen": 1, **sets},
+            "model": {
+                "name": f"model{number}",
+                "distribution": "d",
+                "version": "1",
+                "class_path": "a:b",
+                "protocol": "inductive",
+            },
+            "dataset": {
+                "name": "made-up",
+                "title": "Made up",
+                "classes": classes,
+                "seen": int(scores.seen.sum()),
+                "unseen": 1,
+                **sets,
+            },
             "seed": 0,
             "config": {"lr": 0.1},
             "origins": {},
-            "features": {"input": "pooled", "backbone": None, "weights": "", "weights_digest": "", "size": None, "dtype": "float32"}
+            "features": {
+                "input": "pooled",
+                "backbone": None,
+                "weights": "",
+                "weights_digest": "",
+                "size": None,
+                "dtype": "float32",
+            }
             | {"tuned": False, "fingerprint": "f"},
             "fingerprints": {"split": "s" * 16, "semantics": "a" * 16, "features": "f"},
             "protocol": {"training": "inductive", "selection": "last", "calibration": "none"},
             "metrics": metrics.figures(),
             "uncalibrated": metrics.figures(),
             "chance": metrics.chance,
-            "per_class": {n: None if np.isnan(a) else a for n, a in zip(scores.classes, metrics.per_class.tolist(), strict=True)},
-            "costs": dict.fromkeys(("parameters", "trainable_parameters", "train_seconds", "extract_seconds", "eval_seconds"), 1),
+            "per_class": {
+                n: None if np.isnan(a) else a
+                for n, a in zip(scores.classes, metrics.per_class.tolist(), strict=True)
+            },
+            "costs": dict.fromkeys(
+                (
+                    "parameters",
+                    "trainable_parameters",
+                    "train_seconds",
+                    "extract_seconds",
+                    "eval_seconds",
+                ),
+                1,
+            ),
             "environment": told | {"device": "cpu", "threads": 1},
             "started": "2025-01-02T03:04:05+00:00",
             "finished": "2025-01-02T03:14:05+00:00",
@@ -329,7 +405,11 @@ def measured(stage: str, size: dict[str, int]) -> dict[str, float]:
             began = time.process_time()
             work.once()
             turns.append(time.process_time() - began)
-        disk = 0 if work.left is None else sum(f.stat().st_size for f in work.left.rglob("*") if f.is_file())
+        disk = (
+            0
+            if work.left is None
+            else sum(f.stat().st_size for f in work.left.rglob("*") if f.is_file())
+        )
     return {
         "cpu_seconds": min(turns) / work.per,
         "anonymous_mb": anonymous,

@@ -27,7 +27,11 @@ from typing import Any
 import numpy as np
 
 STARTED = time.time()
-SHAPES = {"cub": (11788, 312, 200, 50, 14), "sun": (14340, 102, 717, 72, 14), "awa2": (37322, 85, 50, 10, 7)}
+SHAPES = {
+    "cub": (11788, 312, 200, 50, 14),
+    "sun": (14340, 102, 717, 72, 14),
+    "awa2": (37322, 85, 50, 10, 7),
+}
 """Images, attributes, classes, unseen classes, side of a map."""
 CHANNELS = 2048
 
@@ -45,8 +49,12 @@ def make_store(folder: Path, images: int, side: int) -> None:
         raise SystemExit(f"{folder} has no {need / 1e9:.1f} GB left; name another --folder")
     rng = np.random.default_rng(0)
     # The upper half of float32 is bfloat16; a block of maps is written over and over, shifted so that no two images are equal.
-    block = (np.maximum(rng.standard_normal((64, *shape), dtype=np.float32), 0).view(np.uint32) >> 16).astype(np.int16)
-    maps = np.lib.format.open_memmap(folder / "maps.npy", mode="w+", dtype=np.int16, shape=(images, *shape))
+    block = (
+        np.maximum(rng.standard_normal((64, *shape), dtype=np.float32), 0).view(np.uint32) >> 16
+    ).astype(np.int16)
+    maps = np.lib.format.open_memmap(
+        folder / "maps.npy", mode="w+", dtype=np.int16, shape=(images, *shape)
+    )
     for i in range(0, images, len(block)):
         count = min(len(block), images - i)
         maps[i : i + count] = np.roll(block, i // len(block), axis=1)[:count]
@@ -85,7 +93,9 @@ class AnonymousMemory:
     def _watch(self) -> None:
         while True:
             lines = Path("/proc/self/status").read_text().splitlines()
-            self.peak = max(self.peak, int(next(x for x in lines if x.startswith("RssAnon")).split()[1]) / 1e3)
+            self.peak = max(
+                self.peak, int(next(x for x in lines if x.startswith("RssAnon")).split()[1]) / 1e3
+            )
             time.sleep(0.02)
 
 
@@ -116,7 +126,11 @@ def train(size: str, folder: Path, steps: int, precision: str) -> dict[str, floa
         name=size,
         classes=tuple(map(str, range(classes))),
         labels=labels,
-        split=Split(np.sort(seen[len(seen) // 5 :]), np.sort(seen[: len(seen) // 5]), np.flatnonzero(labels < unseen)),
+        split=Split(
+            np.sort(seen[len(seen) // 5 :]),
+            np.sort(seen[: len(seen) // 5]),
+            np.flatnonzero(labels < unseen),
+        ),
         semantics=Semantics(
             rng.random((classes, attributes), dtype=np.float32),
             tuple(f"a{i}" for i in range(attributes)),
@@ -124,16 +138,29 @@ def train(size: str, folder: Path, steps: int, precision: str) -> dict[str, floa
         ),
         images=NoImages(images),
     )
-    inputs = Inputs(source, "map", shape, shape, None, "made up", "", "", "made up", (32 * side, 32 * side))
+    inputs = Inputs(
+        source, "map", shape, shape, None, "made up", "", "", "made up", (32 * side, 32 * side)
+    )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     rank = 256 if size == "sun" else None
-    settings = {"epochs": 1, "steps_per_epoch": 1, "batch_size": 50, "sampling": "balanced", "optimizer": "rmsprop", "lr": 1e-4}
-    config = DEDNConfig.model_validate({"clusters": "paper", "rank": rank, "train": {**settings, "precision": precision}})
+    settings = {
+        "epochs": 1,
+        "steps_per_epoch": 1,
+        "batch_size": 50,
+        "sampling": "balanced",
+        "optimizer": "rmsprop",
+        "lr": 1e-4,
+    }
+    config = DEDNConfig.model_validate(
+        {"clusters": "paper", "rank": rank, "train": {**settings, "precision": precision}}
+    )
     torch.manual_seed(0)
     model = DEDN(config, make_task(dataset, inputs, config)).to(device)
 
     def run(view: Any, count: int) -> float:
-        model.config = config.model_copy(update={"train": config.train.model_copy(update={"steps_per_epoch": count})})
+        model.config = config.model_copy(
+            update={"train": config.train.model_copy(update={"steps_per_epoch": count})}
+        )
         loop = Loop(seed=0, device=device, reporter=Silent(), log=_ignore)
         loop.train(model, view)
         return loop.seconds
@@ -178,11 +205,15 @@ class _Repeated:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--size", choices=list(SHAPES), action="append", help="default: cub")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
-    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "zslkit-made-up")
+    parser.add_argument(
+        "--folder", type=Path, default=Path(tempfile.gettempdir()) / "zslkit-made-up"
+    )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -193,8 +224,24 @@ def main() -> None:
             print(json.dumps(train(size, folder, given.steps, given.precision)))
             return
         make_store(folder, SHAPES[size][0], SHAPES[size][-1])
-        command = [sys.executable, __file__, "--child", "--size", size, "--steps", str(given.steps), "--precision", given.precision]
-        done = subprocess.run([*command, "--folder", str(given.folder)], stdout=subprocess.PIPE, text=True, check=True, env=os.environ)
+        command = [
+            sys.executable,
+            __file__,
+            "--child",
+            "--size",
+            size,
+            "--steps",
+            str(given.steps),
+            "--precision",
+            given.precision,
+        ]
+        done = subprocess.run(
+            [*command, "--folder", str(given.folder)],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            env=os.environ,
+        )
         found = results[size] = json.loads(done.stdout)
         if not given.json:
             print(

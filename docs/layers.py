@@ -12,14 +12,18 @@ WIDTH = 76
 
 def floors() -> list[list[str]]:
     """The layers of pyproject.toml, top first, each as the names of its rooms."""
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
+        "importlinter"
+    ]["contracts"]
     layers = next(c["layers"] for c in contracts if c["type"] == "layers")
     return [[room.strip().removeprefix("zslkit.") for room in layer.split("|")] for layer in layers]
 
 
 def plugins() -> list[str]:
     """The packages that stand beside the house."""
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
+        "importlinter"
+    ]["contracts"]
     return next(c["modules"] for c in contracts if c["type"] == "independence")
 
 
@@ -29,7 +33,10 @@ def picture() -> str:
     lines = [edge]
     for rooms in floors():
         for line in textwrap.wrap("   ".join(rooms), WIDTH, break_long_words=False):
-            lines.append(f"| {line.ljust(WIDTH)} |" + ("  <-- " + ", ".join([*plugins(), "yours"]) if "model" in rooms else ""))
+            lines.append(
+                f"| {line.ljust(WIDTH)} |"
+                + ("  <-- " + ", ".join([*plugins(), "yours"]) if "model" in rooms else "")
+            )
         lines.append(edge)
     return "\n".join(lines)
 

@@ -13,5 +13,7 @@ def shared() -> Path:
     """The folder with the real split files, word vectors and photos: $ZSLKIT_SHARED or ../shared."""
     folder = Path(os.environ.get("ZSLKIT_SHARED") or Path(__file__).parents[2] / "shared")
     if not (folder / "data").is_dir():
-        pytest.skip(f"needs the real data files: {folder} is not there; say where with ZSLKIT_SHARED")
+        pytest.skip(
+            f"needs the real data files: {folder} is not there; say where with ZSLKIT_SHARED"
+        )
     return folder

@@ -65,7 +65,10 @@ class Mean(Everything):
 
     def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
         z = self.scores(x)
-        return {"mean": nn.functional.cross_entropy(z, label), "parameters": self.head.weight.square().sum()}
+        return {
+            "mean": nn.functional.cross_entropy(z, label),
+            "parameters": self.head.weight.square().sum(),
+        }
 
 
 def runs_out(model: Everything, where: str) -> None:
@@ -127,8 +130,19 @@ def take(out: Path, where: str) -> None:
     """Two steps with what befalls the second process."""
     torch.manual_seed(distributed.local())  # each starts elsewhere, and the first one counts
     seen = np.array([True, True, False])
-    task = Task("toy", ("a", "b", "c"), seen, np.eye(3, dtype=np.float32), ("p", "q", "r"), "map", (2, 5, 4), (2, 5, 4))
-    train = TrainConfig(epochs=1, steps_per_epoch=2, batch_size=BATCH, optimizer="sgd", lr=0.1, weight_decay=0.0)
+    task = Task(
+        "toy",
+        ("a", "b", "c"),
+        seen,
+        np.eye(3, dtype=np.float32),
+        ("p", "q", "r"),
+        "map",
+        (2, 5, 4),
+        (2, 5, 4),
+    )
+    train = TrainConfig(
+        epochs=1, steps_per_epoch=2, batch_size=BATCH, optimizer="sgd", lr=0.1, weight_decay=0.0
+    )
     kind = Mean if where == "parts" else Everything
     model = kind(GradientConfig(train=train), task).double()
     if not distributed.first() and where != "fits":
@@ -140,18 +154,27 @@ def take(out: Path, where: str) -> None:
 
     def noted(self: torch.optim.SGD, *arguments: Any) -> Any:
         if not gradients:
-            gradients.update({k: p.grad.clone() for k, p in model.named_parameters() if p.grad is not None})
+            gradients.update(
+                {k: p.grad.clone() for k, p in model.named_parameters() if p.grad is not None}
+            )
         return step(self, *arguments)
 
     torch.optim.SGD.step = noted  # type: ignore[method-assign]
     try:
-        Loop(seed=3, device=torch.device("cpu"), reporter=Silent(), log=lambda **values: lines.append(values)).train(model, Rows())
+        Loop(
+            seed=3,
+            device=torch.device("cpu"),
+            reporter=Silent(),
+            log=lambda **values: lines.append(values),
+        ).train(model, Rows())
     finally:
         torch.optim.SGD.step = step  # type: ignore[method-assign]
     if distributed.first():
         (line,) = (line for line in lines if "epoch" in line)
         log = {k: v for k, v in line.items() if k not in ("phase", "seconds")}
-        torch.save({"gradients": gradients, "state": model.state_dict(), "log": log}, out / f"{where}.pt")
+        torch.save(
+            {"gradients": gradients, "state": model.state_dict(), "log": log}, out / f"{where}.pt"
+        )
 
 
 if __name__ == "__main__":

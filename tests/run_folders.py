@@ -15,7 +15,9 @@ from zslkit.runs.folders import RunFolder
 from zslkit.runs.scores import Scores
 
 CLASSES = 6
-UNLABELLED: dict[str, Any] = dict.fromkeys(("protocol", "selection", "calibration", "resolution"), "unknown")
+UNLABELLED: dict[str, Any] = dict.fromkeys(
+    ("protocol", "selection", "calibration", "resolution"), "unknown"
+)
 """Labels of a published row of which nothing is known."""
 
 
@@ -32,29 +34,71 @@ def random_scores(skill: float, seed: int = 0, images: int = 60) -> Scores:
     return Scores(*parts, seen, tuple(f"class {k}" for k in range(CLASSES)))
 
 
-def make_run(out: Path, model: str, scores: Scores, seed: int = 0, /, identity: str | None = None, **changes: Any) -> Path:
+def make_run(
+    out: Path,
+    model: str,
+    scores: Scores,
+    seed: int = 0,
+    /,
+    identity: str | None = None,
+    **changes: Any,
+) -> Path:
     """A finished run folder below `out` whose record has the figures of the scores; keywords are merged into it, but config replaces."""
     gamma = changes.get("protocol", {}).get("gamma", 0.0)
     metrics, plain = evaluate(*scores.sets(), gamma), evaluate(*scores.sets())
     identity = identity or f"{zlib.crc32(f'{model}{seed}'.encode()):012x}"
     raw: dict[str, Any] = {
         "identity": identity,
-        "model": {"name": model, "distribution": "d", "version": "1", "class_path": f"a:{model}", "protocol": "inductive"},
-        "dataset": {"name": "birds", "title": "Birds", "classes": CLASSES, "seen": 4, "unseen": 2, "n_trainval": 9}
-        | {"n_test_seen": len(scores.test_seen_labels), "n_test_unseen": len(scores.test_unseen_labels)},
+        "model": {
+            "name": model,
+            "distribution": "d",
+            "version": "1",
+            "class_path": f"a:{model}",
+            "protocol": "inductive",
+        },
+        "dataset": {
+            "name": "birds",
+            "title": "Birds",
+            "classes": CLASSES,
+            "seen": 4,
+            "unseen": 2,
+            "n_trainval": 9,
+        }
+        | {
+            "n_test_seen": len(scores.test_seen_labels),
+            "n_test_unseen": len(scores.test_unseen_labels),
+        },
         "seed": seed,
         "config": changes.pop("config", {"lr": 0.1, "features": {"size": 8}}),
         "origins": {},
-        "features": {"input": "pooled", "backbone": "net", "weights": "hub", "weights_digest": "w", "size": 8, "dtype": "float32"}
+        "features": {
+            "input": "pooled",
+            "backbone": "net",
+            "weights": "hub",
+            "weights_digest": "w",
+            "size": 8,
+            "dtype": "float32",
+        }
         | {"tuned": False, "fingerprint": "f"},
         "fingerprints": {"split": "5011" * 4, "semantics": "5e3a" * 4, "features": "f"},
         "protocol": {"training": "inductive", "selection": "last", "calibration": "none"},
         "metrics": metrics.figures(),
         "uncalibrated": plain.figures(),
         "chance": metrics.chance,
-        "per_class": {n: None if np.isnan(a) else a for n, a in zip(scores.classes, metrics.per_class.tolist(), strict=True)},
-        "costs": {"parameters": 1, "trainable_parameters": 1, "train_seconds": 2.0, "extract_seconds": 3.0, "eval_seconds": 1.0},
-        "environment": dict.fromkeys(("python", "platform", "torch", "numpy", "timm", "zslkit", "cpu"), "x")
+        "per_class": {
+            n: None if np.isnan(a) else a
+            for n, a in zip(scores.classes, metrics.per_class.tolist(), strict=True)
+        },
+        "costs": {
+            "parameters": 1,
+            "trainable_parameters": 1,
+            "train_seconds": 2.0,
+            "extract_seconds": 3.0,
+            "eval_seconds": 1.0,
+        },
+        "environment": dict.fromkeys(
+            ("python", "platform", "torch", "numpy", "timm", "zslkit", "cpu"), "x"
+        )
         | {"device": "cpu", "threads": 1},
         "started": "2025-01-02T03:04:05+00:00",
         "finished": "2025-01-02T03:14:05+00:00",

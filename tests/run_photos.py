@@ -37,7 +37,11 @@ def photographed(photos: Photos | None = None) -> Dataset:
     """Test images stand from 100 and from 200 on; the labels are those of random_scores."""
     scores = random_scores(1.0)
     labels = np.zeros(300, dtype=np.int64)
-    labels[:8], labels[100:160], labels[200:260] = np.arange(8) % 4, scores.test_seen_labels, scores.test_unseen_labels
+    labels[:8], labels[100:160], labels[200:260] = (
+        np.arange(8) % 4,
+        scores.test_seen_labels,
+        scores.test_unseen_labels,
+    )
     split = Split(np.arange(8), np.arange(100, 160), np.arange(200, 260))
     semantics = Semantics(attributes=np.eye(6, dtype=np.float32), names=tuple("abcdef"))
     return Dataset("birds", scores.classes, labels, split, semantics, images=photos or Photos())

@@ -107,6 +107,10 @@ def test_a_parameter_without_type_or_default_and_a_taken_name_are_refused() -> N
 
     def taken(task: Task, train: int = 3) -> nn.Module: ...  # type: ignore[empty-body]
 
-    for factory, words in ((bare, "width becomes a setting"), (open_end, "width becomes a setting"), (taken, "setting 'train' already")):
+    for factory, words in (
+        (bare, "width becomes a setting"),
+        (open_end, "width becomes a setting"),
+        (taken, "setting 'train' already"),
+    ):
         with pytest.raises(TypeError, match=words):
             wrap(factory)

@@ -28,7 +28,9 @@ def test_a_section_given_in_part_keeps_the_default_of_its_owner() -> None:
 
 
 def test_later_layers_win_key_by_key() -> None:
-    assert of({"train": {"lr": 0.5, "epochs": 3}}, {"train": {"epochs": 4}}).train == TrainConfig(epochs=4, optimizer="sgd", lr=0.5)
+    assert of({"train": {"lr": 0.5, "epochs": 3}}, {"train": {"epochs": 4}}).train == TrainConfig(
+        epochs=4, optimizer="sgd", lr=0.5
+    )
 
 
 def test_a_mapping_that_is_no_section_is_replaced_whole() -> None:

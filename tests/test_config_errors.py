@@ -34,20 +34,40 @@ class Mine(Config):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("# note\n\nscale: 0", "mine: scale = 0 (FILE, line 3) is refused: it takes number, > 0, <= 10"),
+        (
+            "# note\n\nscale: 0",
+            "mine: scale = 0 (FILE, line 3) is refused: it takes number, > 0, <= 10",
+        ),
         ("how: l3", "mine: how = 'l3' (FILE, line 1) is refused: it takes l1 | l2"),
-        ("train:\n  epochs: 3\n  lr: fast", "mine: train.lr = 'fast' (FILE, line 3) is refused: it takes number, > 0"),
+        (
+            "train:\n  epochs: 3\n  lr: fast",
+            "mine: train.lr = 'fast' (FILE, line 3) is refused: it takes number, > 0",
+        ),
         ("train:\n  optimizer: adan", 'it takes rmsprop | adam | adamw | sgd; did you mean "adam"'),
-        ("size: [3, x]", "mine: size = [3, 'x'] (FILE, line 1) is refused: it takes integer or [integer, integer] or none"),
-        ("scale: 2\nsize: big", "mine: size = 'big' (FILE, line 2) is refused: it takes integer or"),
-        ("freeze:\n- 1\n- two", "mine: freeze.1 = 'two' (FILE, line 3) is refused: input should be a valid integer"),
+        (
+            "size: [3, x]",
+            "mine: size = [3, 'x'] (FILE, line 1) is refused: it takes integer or [integer, integer] or none",
+        ),
+        (
+            "scale: 2\nsize: big",
+            "mine: size = 'big' (FILE, line 2) is refused: it takes integer or",
+        ),
+        (
+            "freeze:\n- 1\n- two",
+            "mine: freeze.1 = 'two' (FILE, line 3) is refused: input should be a valid integer",
+        ),
         ("even: 3", "mine: even = 3 (FILE, line 1) is refused: it must be even"),
-        ("scale: 1\ntrain:\n  epoch: 3", "mine has no setting 'train.epoch' (FILE, line 3); did you mean \"train.epochs\""),
+        (
+            "scale: 1\ntrain:\n  epoch: 3",
+            "mine has no setting 'train.epoch' (FILE, line 3); did you mean \"train.epochs\"",
+        ),
         ("scale: 1\nscale: 2", "FILE: 'scale' stands twice, in lines 1 and 2; keep one"),
         ("train:\n  lr: 1\n  lr: 2", "FILE: 'train.lr' stands twice, in lines 2 and 3; keep one"),
     ],
 )
-def test_the_sentence_names_key_file_line_and_what_it_takes(tmp_path: Path, text: str, sentence: str) -> None:
+def test_the_sentence_names_key_file_line_and_what_it_takes(
+    tmp_path: Path, text: str, sentence: str
+) -> None:
     file = tmp_path / "my.yaml"
     file.write_text(text)
     with pytest.raises(UserError) as caught:
@@ -68,7 +88,9 @@ def test_a_value_that_replaces_a_file_s_has_no_line_of_that_file(tmp_path: Path)
 def test_the_file_that_wins_is_named_with_its_own_line(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("scale: -1")
     (tmp_path / "b.yaml").write_text("\n\nscale: -2")
-    merged = merge([read_yaml(tmp_path / "a.yaml"), read_yaml(tmp_path / "b.yaml", "preset b.yaml")])
+    merged = merge(
+        [read_yaml(tmp_path / "a.yaml"), read_yaml(tmp_path / "b.yaml", "preset b.yaml")]
+    )
     with pytest.raises(UserError, match=r"scale = -2 \(preset b\.yaml, line 3\)"):
         build(Mine, merged, "mine")
 
@@ -91,24 +113,42 @@ def test_what_refers_to_itself_is_refused() -> None:
 
 
 def test_what_unfolds_to_millions_or_is_nested_without_end_is_refused(tmp_path: Path) -> None:
-    laughs = "a0: &a0 [ha, ha]\n" + "".join(f"a{k}: &a{k} [*a{k - 1}, *a{k - 1}]\n" for k in range(1, 40))
+    laughs = "a0: &a0 [ha, ha]\n" + "".join(
+        f"a{k}: &a{k} [*a{k - 1}, *a{k - 1}]\n" for k in range(1, 40)
+    )
     for text, words in ((laughs, "more than 100,000 values"), ("[" * 5000, "nested too deeply")):
         (tmp_path / "a.yaml").write_text(text)
         with pytest.raises(UserError, match=words):
             read_yaml(tmp_path / "a.yaml")
 
 
-@given(st.dictionaries(st.sampled_from("abc"), st.dictionaries(st.sampled_from("de"), st.integers(), min_size=1), min_size=1))
+@given(
+    st.dictionaries(
+        st.sampled_from("abc"),
+        st.dictionaries(st.sampled_from("de"), st.integers(), min_size=1),
+        min_size=1,
+    )
+)
 def test_every_key_stands_in_the_line_that_is_said(values: dict[str, dict[str, int]]) -> None:
-    text = "".join(f"{k}:\n" + "".join(f"  {i}: {n}\n" for i, n in inner.items()) for k, inner in values.items())
+    text = "".join(
+        f"{k}:\n" + "".join(f"  {i}: {n}\n" for i, n in inner.items())
+        for k, inner in values.items()
+    )
     read, lines, _ = yaml_lines.load(text)
     assert read == values
     written = text.splitlines()
-    assert all(written[line - 1].strip().startswith(key.rpartition(".")[2] + ":") for key, line in lines.items())
-    assert merge([Layer(read, "x", lines)]).lines == {key: ("x", line) for key, line in lines.items()}
+    assert all(
+        written[line - 1].strip().startswith(key.rpartition(".")[2] + ":")
+        for key, line in lines.items()
+    )
+    assert merge([Layer(read, "x", lines)]).lines == {
+        key: ("x", line) for key, line in lines.items()
+    }
 
 
-@pytest.mark.parametrize("setting", ["selection=test", "selection='test (as papers do)'", "calibration=oracle"])
+@pytest.mark.parametrize(
+    "setting", ["selection=test", "selection='test (as papers do)'", "calibration=oracle"]
+)
 def test_no_setting_picks_a_result_on_test(setting: str) -> None:
     with pytest.raises(UserError, match=r"never picked on the test sets.*--as-papers-do"):
         build(ProtocolConfig, merge([parse_set([setting])]), "protocol")

@@ -43,22 +43,62 @@ def set_to(*items: str) -> Everything:
     return build(Everything, merge([parse_set(items)]), "test")
 
 
-NAMES = ["1e5", "1E5", "007", "1_000", "12", "1.50", "on", "no", "true", "2024-01-01", "0x1f", "1:30", ".5", "resnet50"]
+NAMES = [
+    "1e5",
+    "1E5",
+    "007",
+    "1_000",
+    "12",
+    "1.50",
+    "on",
+    "no",
+    "true",
+    "2024-01-01",
+    "0x1f",
+    "1:30",
+    ".5",
+    "resnet50",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_stays_as_it_was_written(name: str, tmp_path: Path) -> None:
-    by_set = set_to(f"name={name}", f"maybe={name}", f"place={name}", f"names=[{name}, a]", f"groups={{g: [{name}]}}", f"inner.name={name}")
+    by_set = set_to(
+        f"name={name}",
+        f"maybe={name}",
+        f"place={name}",
+        f"names=[{name}, a]",
+        f"groups={{g: [{name}]}}",
+        f"inner.name={name}",
+    )
     lines = f"name: {name}\nmaybe: {name}\nplace: {name}\nnames: [{name}, a]\ngroups:\n  g:\n  - {name}\ninner:\n  name: {name}\n"
     (tmp_path / "a.yaml").write_text(lines)
     for made in (by_set, build(Everything, merge([read_yaml(tmp_path / "a.yaml")]), "test")):
-        assert (made.name, made.maybe, made.place, made.inner.name) == (name, name, Path(name), name)
+        assert (made.name, made.maybe, made.place, made.inner.name) == (
+            name,
+            name,
+            Path(name),
+            name,
+        )
         assert (made.names, made.groups) == ([name, "a"], {"g": [name]})
 
 
 def test_numbers_are_numbers_with_and_without_a_dot() -> None:
-    made = set_to("rate=1e-4", "count=1e3", "rates=[1e-1, 2, 3E+0]", "size=[1e2, 50]", "inner.rate=2e0", "flag=true", "either=7")
-    assert (made.rate, made.count, made.rates, made.size) == (1e-4, 1000, (0.1, 2.0, 3.0), (100, 50))
+    made = set_to(
+        "rate=1e-4",
+        "count=1e3",
+        "rates=[1e-1, 2, 3E+0]",
+        "size=[1e2, 50]",
+        "inner.rate=2e0",
+        "flag=true",
+        "either=7",
+    )
+    assert (made.rate, made.count, made.rates, made.size) == (
+        1e-4,
+        1000,
+        (0.1, 2.0, 3.0),
+        (100, 50),
+    )
     assert (made.inner.rate, made.flag, made.either) == (2.0, True, 7)
     assert set_to("either=1e5").either == "1e5"
     assert set_to("maybe=null").maybe is None
@@ -73,7 +113,12 @@ def test_what_nobody_typed_stays_as_yaml_reads_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("item", "said"), [("rate=1e5x", "rate = '1e5x'"), ("inner.rate=-1e-4", "inner.rate = -0.0001"), ("flag=7", "flag = 7")]
+    ("item", "said"),
+    [
+        ("rate=1e5x", "rate = '1e5x'"),
+        ("inner.rate=-1e-4", "inner.rate = -0.0001"),
+        ("flag=7", "flag = 7"),
+    ],
 )
 def test_what_fits_no_reading_is_refused_as_it_was_read(item: str, said: str) -> None:
     with pytest.raises(UserError) as error:
@@ -82,26 +127,41 @@ def test_what_fits_no_reading_is_refused_as_it_was_read(item: str, said: str) ->
 
 
 def test_the_text_of_a_value_that_another_layer_replaced_is_forgotten() -> None:
-    replaced = merge([parse_set(["name=007", "names=[007, 008, 009]"]), Layer({"names": [1]}, "option")])
+    replaced = merge(
+        [parse_set(["name=007", "names=[007, 008, 009]"]), Layer({"names": [1]}, "option")]
+    )
     assert replaced.texts == {"name": "007"}
     with pytest.raises(UserError, match=r"names = \[1\] \(option\) is refused"):
         build(Everything, replaced, "test")
 
 
-@given(st.floats(allow_nan=False, allow_infinity=False, min_value=1e-300), st.sampled_from(["{:e}", "{:g}", "{:E}", "{!r}"]))
+@given(
+    st.floats(allow_nan=False, allow_infinity=False, min_value=1e-300),
+    st.sampled_from(["{:e}", "{:g}", "{:E}", "{!r}"]),
+)
 def test_every_number_is_read_as_written(value: float, form: str) -> None:
     text = form.format(value)
     assert build(Inner, merge([parse_set([f"rate={text}"])]), "test").rate == float(text)
 
 
-@given(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,8}", fullmatch=True).filter(lambda name: name.lower() not in ("null", "n", "y")))
+@given(
+    st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,8}", fullmatch=True).filter(
+        lambda name: name.lower() not in ("null", "n", "y")
+    )
+)
 def test_no_name_is_changed(name: str) -> None:
     assert set_to(f"name={name}").name == name
 
 
 def test_a_backbone_of_a_plan_may_have_any_name(tmp_path: Path) -> None:
-    plan = make_plan("eszsl", "digits", settings=["features.backbone=1e5", "features.weights=007", "gamma=1e1"])
-    assert (plan.features.backbone, plan.features.weights, plan.values["gamma"]) == ("1e5", "007", 10.0)
+    plan = make_plan(
+        "eszsl", "digits", settings=["features.backbone=1e5", "features.weights=007", "gamma=1e1"]
+    )
+    assert (plan.features.backbone, plan.features.weights, plan.values["gamma"]) == (
+        "1e5",
+        "007",
+        10.0,
+    )
     (tmp_path / "a.yaml").write_text("features: {backbone: 2e6, weights: 1_0}\nother: {x: 3}\n")
     assert make_features("digits", config=tmp_path / "a.yaml") == FeatureConfig(
         **{**make_features("digits").model_dump(), "backbone": "2e6", "weights": "1_0"}
@@ -109,11 +169,16 @@ def test_a_backbone_of_a_plan_may_have_any_name(tmp_path: Path) -> None:
 
 
 def test_a_study_shows_numbers_and_hands_on_what_was_written(tmp_path: Path) -> None:
-    (tmp_path / "s.yaml").write_text("title: t\nmodel: dazle\ngrid:\n  train.lr: [1e-4, 0.5]\n  features.backbone: [1e5]\n")
+    (tmp_path / "s.yaml").write_text(
+        "title: t\nmodel: dazle\ngrid:\n  train.lr: [1e-4, 0.5]\n  features.backbone: [1e5]\n"
+    )
     first, second = variants(read_study(tmp_path / "s.yaml"))
     assert [v.point["train.lr"] for v in (first, second)] == [1e-4, 0.5]
     plan = make_plan("dazle", "digits", overrides=first.settings)
-    assert plan.features.backbone == "1e5" and TrainConfig.model_validate(plan.values["train"]).lr == 1e-4
+    assert (
+        plan.features.backbone == "1e5"
+        and TrainConfig.model_validate(plan.values["train"]).lr == 1e-4
+    )
 
 
 @pytest.mark.parametrize("key", ["count", "rate", "inner.rate"])

@@ -19,4 +19,6 @@ def test_contract(check: Callable[[], None]) -> None:
 
 def test_the_docs_list_the_checks_as_they_are() -> None:
     text = DOCS.read_text(encoding="utf-8")
-    assert table() in text, "docs/checks.md is behind: put the output of python -m zslkit.testing into it"
+    assert table() in text, (
+        "docs/checks.md is behind: put the output of python -m zslkit.testing into it"
+    )

@@ -49,8 +49,13 @@ def state() -> tuple[bool, bool, bool]:
 
 
 @pytest.mark.parametrize("model", [pytest.param("dedn", marks=pytest.mark.slow), "eszsl"])
-def test_on_a_cpu_the_same_seed_gives_the_same_bits_with_and_without(tmp_path: Path, model: str) -> None:
-    results = [run(tmp_path / name, model, deterministic=asked) for name, asked in (("a", True), ("b", True), ("c", False))]
+def test_on_a_cpu_the_same_seed_gives_the_same_bits_with_and_without(
+    tmp_path: Path, model: str
+) -> None:
+    results = [
+        run(tmp_path / name, model, deterministic=asked)
+        for name, asked in (("a", True), ("b", True), ("c", False))
+    ]
     first, *others = (load_run(result.folder).scores() for result in results)
     for other in others:
         np.testing.assert_array_equal(other.test_seen_scores, first.test_seen_scores)
@@ -91,14 +96,19 @@ def test_within_torch_is_strict_and_afterwards_as_before() -> None:
         torch.backends.cudnn.benchmark = False
 
 
-def test_an_operation_without_deterministic_form_is_named_and_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_operation_without_deterministic_form_is_named_and_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def step(self: Loop, *arguments: Any) -> dict[str, float]:
         torch.zeros(3).put_(torch.tensor([0, 0]), torch.tensor([1.0, 2.0]))
         return {}
 
     monkeypatch.setattr(Loop, "_epoch", step)
     before = state()
-    with pytest.raises(NotDeterministic, match=r"^put_ has no deterministic form on this device; leave --deterministic out") as error:
+    with pytest.raises(
+        NotDeterministic,
+        match=r"^put_ has no deterministic form on this device; leave --deterministic out",
+    ) as error:
         run(tmp_path, deterministic=True)
     assert error.value.exit_code == 2 and "\n" not in str(error.value) and state() == before
     run(tmp_path)
@@ -109,7 +119,9 @@ def test_another_error_stays_what_it_is() -> None:
         raise RuntimeError("something else")
 
 
-def test_a_workspace_that_cannot_be_changed_any_more_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_workspace_that_cannot_be_changed_any_more_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     with pytest.raises(UserError, match="set it before this program starts"), deterministic():
         pass
@@ -120,4 +132,6 @@ def test_a_workspace_that_cannot_be_changed_any_more_is_told(monkeypatch: pytest
 
 def test_matrix_products_of_cuda_are_named() -> None:
     with pytest.raises(NotDeterministic, match="cuBLAS"), deterministic():
-        raise RuntimeError(f"Deterministic behavior was enabled, but set the environment variable {WORKSPACE}=:4096:8")
+        raise RuntimeError(
+            f"Deterministic behavior was enabled, but set the environment variable {WORKSPACE}=:4096:8"
+        )

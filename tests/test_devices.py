@@ -10,12 +10,20 @@ from zslkit.utils.devices import gains_by_bfloat16
 @pytest.mark.parametrize(
     ("cpuinfo", "gains"),
     {
-        "AMD with bfloat16 products": ("vendor_id : AuthenticAMD\nflags : avx512f avx512_bf16", True),
-        "Intel with AMX": ("vendor_id : GenuineIntel\nflags : avx512f avx512_bf16 amx_bf16 amx_tile", True),
+        "AMD with bfloat16 products": (
+            "vendor_id : AuthenticAMD\nflags : avx512f avx512_bf16",
+            True,
+        ),
+        "Intel with AMX": (
+            "vendor_id : GenuineIntel\nflags : avx512f avx512_bf16 amx_bf16 amx_tile",
+            True,
+        ),
         "Intel, AMX hidden": ("vendor_id : GenuineIntel\nflags : avx512f avx512_bf16", False),
         "Arm": ("CPU implementer : 0x41\nFeatures : fp asimd bf16", True),
         "no bfloat16": ("vendor_id : AuthenticAMD\nflags : avx2 avx512f", False),
     }.values(),
 )
-def test_a_processor_gains_by_bfloat16_where_its_products_are_faster(cpuinfo: str, gains: bool) -> None:
+def test_a_processor_gains_by_bfloat16_where_its_products_are_faster(
+    cpuinfo: str, gains: bool
+) -> None:
     assert gains_by_bfloat16(cpuinfo) is gains

@@ -11,7 +11,12 @@ PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 
 def test_the_picture_is_made_of_the_rules() -> None:
-    made = subprocess.run([sys.executable, str(ROOT / "docs" / "layers.py")], capture_output=True, text=True, check=True).stdout
+    made = subprocess.run(
+        [sys.executable, str(ROOT / "docs" / "layers.py")],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     assert f"<!-- the output of: python docs/layers.py -->\n```\n{made}```" in PAGE
 
 
@@ -22,5 +27,9 @@ def test_every_room_of_the_picture_exists_and_every_room_is_in_it() -> None:
     finally:
         sys.path.pop(0)
     rooms = {room for floor in floors() for room in floor}
-    there = {p.stem for p in (ROOT / "zslkit").iterdir() if p.suffix == ".py" or (p / "__init__.py").is_file()}
+    there = {
+        p.stem
+        for p in (ROOT / "zslkit").iterdir()
+        if p.suffix == ".py" or (p / "__init__.py").is_file()
+    }
     assert rooms == there - {"__init__", "__main__"}

@@ -17,15 +17,24 @@ PAGE = Path(__file__).parents[1] / "docs" / "data.md"
 
 
 def block(marker: str) -> str:
-    found = re.search(rf"<!-- {marker} -->\n```\w*\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
+    found = re.search(
+        rf"<!-- {marker} -->\n```\w*\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S
+    )
     assert found, f"docs/data.md has no block {marker!r}"
     return found.group(1)
 
 
 def zslkit(folder: Path, *arguments: str, path: str = "") -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": path, "ZSLKIT_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+    env = {
+        **os.environ,
+        "PYTHONPATH": path,
+        "ZSLKIT_CACHE": str(folder / "cache"),
+        "OMP_NUM_THREADS": "1",
+    }
     command = [sys.executable, "-P", "-m", "zslkit", *arguments]
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        command, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 def told_as_printed(folder: Path, marker: str) -> int:
@@ -40,17 +49,31 @@ def test_the_own_dataset_goes_as_the_page_says(tmp_path: Path) -> None:
     for k, name in enumerate(("candy cane", "lime", "tomato", "zebra")):
         (tmp_path / "photos" / name).mkdir(parents=True)
         for i in range(6):
-            Image.new("RGB", (32, 32), (60 * k, 10 * i, 90)).save(tmp_path / "photos" / name / f"{i}.png")
+            Image.new("RGB", (32, 32), (60 * k, 10 * i, 90)).save(
+                tmp_path / "photos" / name / f"{i}.png"
+            )
     assert told_as_printed(tmp_path, "own dataset 1") == 0
     assert (tmp_path / "photos.yaml").read_text() == block("own dataset card")
-    assert (tmp_path / "photos.csv").read_text() == "class,red,striped,edible\ncandy cane,,,\nlime,,,\ntomato,,,\nzebra,,,\n"
+    assert (
+        tmp_path / "photos.csv"
+    ).read_text() == "class,red,striped,edible\ncandy cane,,,\nlime,,,\ntomato,,,\nzebra,,,\n"
     (tmp_path / "photos.csv").write_text(block("own dataset table"))
     assert told_as_printed(tmp_path, "own dataset 2") == 2
     assert (tmp_path / "photos.csv").read_text() == block("own dataset table")
-    (tmp_path / "photos.csv").write_text(block("own dataset table").replace("yes", "1").replace("zebra,0,1,", "zebra,0,1,0"))
+    (tmp_path / "photos.csv").write_text(
+        block("own dataset table").replace("yes", "1").replace("zebra,0,1,", "zebra,0,1,0")
+    )
     assert told_as_printed(tmp_path, "own dataset 3") == 0
     ready = block("own dataset 3").splitlines()[-1].removeprefix("ready: zslkit ")
-    small = ["--backbone", "mobilenetv3_small_050", "--backbone-weights", "random", "--set", "features.size=32", "--json"]
+    small = [
+        "--backbone",
+        "mobilenetv3_small_050",
+        "--backbone-weights",
+        "random",
+        "--set",
+        "features.size=32",
+        "--json",
+    ]
     run = zslkit(tmp_path, *shlex.split(ready), *small)
     assert run.returncode == 0, run.stderr
     assert json.loads(run.stdout)["dataset"] == "photos"
@@ -68,9 +91,7 @@ mouldy = "mouldy:Mouldy"
 [tool.setuptools]
 py-modules = ["rotten", "mouldy"]
 """
-ROTTEN = (
-    "from zslkit.dataset import DatasetSource\n\n\nclass Rotten(DatasetSource):\n    def load(self, name, root):\n        return 1 / 0\n"
-)
+ROTTEN = "from zslkit.dataset import DatasetSource\n\n\nclass Rotten(DatasetSource):\n    def load(self, name, root):\n        return 1 / 0\n"
 MOULDY = "raise OSError('no spoon')\n\n\nclass Mouldy: ...\n"
 
 
@@ -85,18 +106,36 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> str:
     (bad / "rotten.py").write_text(ROTTEN)
     (bad / "mouldy.py").write_text(MOULDY)
     (bad / "pyproject.toml").write_text(BROKEN)
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--no-build-isolation", "--target", str(place)]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-index",
+        "--no-deps",
+        "--no-build-isolation",
+        "--target",
+        str(place),
+    ]
     done = subprocess.run([*pip, str(good), str(bad)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return str(place)
 
 
-def test_the_plugin_of_the_page_is_listed_and_runs_beside_a_broken_one(tmp_path: Path, site: str) -> None:
+def test_the_plugin_of_the_page_is_listed_and_runs_beside_a_broken_one(
+    tmp_path: Path, site: str
+) -> None:
     listed = zslkit(tmp_path, "datasets", "--json", path=site)
     assert listed.returncode == 0
     told = {d["name"]: d for d in json.loads(listed.stdout)["datasets"]}
     fruit = told["fruit"]
-    assert (fruit["distribution"], fruit["title"], fruit["licence"], fruit["fault"]) == ("my-zsl-fruit", "Fruit", "CC0", None)
+    assert (fruit["distribution"], fruit["title"], fruit["licence"], fruit["fault"]) == (
+        "my-zsl-fruit",
+        "Fruit",
+        "CC0",
+        None,
+    )
     assert {"rotten", "mouldy", "digits"} <= set(told)
     run = zslkit(tmp_path, "run", "--model", "eszsl", "--dataset", "fruit", "--json", path=site)
     assert run.returncode == 0, run.stderr
@@ -114,4 +153,8 @@ def test_a_broken_dataset_plugin_is_named_with_its_reason(tmp_path: Path, site: 
     for name, reason in (("mouldy", "no spoon"), ("rotten", "ZeroDivisionError")):
         run = zslkit(tmp_path, "run", "--model", "eszsl", "--dataset", name, path=site)
         assert run.returncode == 1
-        assert "my-broken-fruit 0.2" in run.stderr and reason in run.stderr and "Traceback" not in run.stderr
+        assert (
+            "my-broken-fruit 0.2" in run.stderr
+            and reason in run.stderr
+            and "Traceback" not in run.stderr
+        )

@@ -37,7 +37,9 @@ def test_every_block_says_what_becomes_of_it() -> None:
 
 
 def test_the_first_model_and_the_wrapped_script_are_short() -> None:
-    lines = {argument: len([n for n in text.splitlines() if n.strip()]) for _, argument, text in blocks()}
+    lines = {
+        argument: len([n for n in text.splitlines() if n.strip()]) for _, argument, text in blocks()
+    }
     assert lines["tutorial/first.py"] <= 30
     assert lines["tutorial/script.py"] < 40
 
@@ -77,10 +79,23 @@ def test_the_page_can_be_followed_from_top_to_bottom(tmp_path: Path) -> None:
                 command = f"{line} {argument} --set features.pretrain_epochs=1"
             elif line.startswith("zslkit compare"):
                 command = f"{line} --set features.pretrain_epochs=1"
-            done = subprocess.run(command, shell=True, cwd=project, env=environment, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                command,
+                shell=True,
+                cwd=project,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
             assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
             said[line] = last = done.stdout
     assert "the module tutorial.regions is not there" in said["zslkit models"]
     assert (project / "regions.png").stat().st_size > 1000
-    assert "w_attribute" in said["zslkit models regions"] and "preset digits.yaml" in said["zslkit config regions digits"]
-    assert {"solved", "eszsl", "ridge"} <= set(said["zslkit compare solved eszsl ridge --dataset digits --seeds 0,1"].split())
+    assert (
+        "w_attribute" in said["zslkit models regions"]
+        and "preset digits.yaml" in said["zslkit config regions digits"]
+    )
+    assert {"solved", "eszsl", "ridge"} <= set(
+        said["zslkit compare solved eszsl ridge --dataset digits --seeds 0,1"].split()
+    )

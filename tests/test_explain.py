@@ -51,7 +51,10 @@ class Toy(Model):
         def each(value: Tensor | None) -> Tensor | None:
             return None if value is None else value.expand(len(x), *value.shape)
 
-        return {k: AttentionMaps(p.maps.expand(len(x), -1, -1, -1), each(p.scores), each(p.channels)) for k, p in self.parts.items()}
+        return {
+            k: AttentionMaps(p.maps.expand(len(x), -1, -1, -1), each(p.scores), each(p.channels))
+            for k, p in self.parts.items()
+        }
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +64,15 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path
         patch.setenv("ZSLKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
         out = tmp_path_factory.mktemp("runs")
         brief = ("features.weights=random", "protocol.watch_test=0")
-        settings = {"dedn": (*brief, "train.epochs=2"), "dazle": (*brief, "train.epochs=2"), "eszsl": brief}
-        yield {name: api.run(name, "digits", settings=s, device="cpu", out=out).folder for name, s in settings.items()}
+        settings = {
+            "dedn": (*brief, "train.epochs=2"),
+            "dazle": (*brief, "train.epochs=2"),
+            "eszsl": brief,
+        }
+        yield {
+            name: api.run(name, "digits", settings=s, device="cpu", out=out).folder
+            for name, s in settings.items()
+        }
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +85,9 @@ def toy(dedn: LoadedRun) -> Callable[..., LoadedRun]:
     """toy(parts, s): the run with a model whose maps and attribute scores are known."""
 
     def make(parts: dict[str, AttentionMaps], s: Tensor | None = None) -> LoadedRun:
-        return replace(dedn, model=Toy(dedn.model.task, parts, torch.zeros(A) if s is None else s).eval())
+        return replace(
+            dedn, model=Toy(dedn.model.task, parts, torch.zeros(A) if s is None else s).eval()
+        )
 
     return make
 
@@ -92,19 +104,28 @@ def some(trained: LoadedRun, count: int = 2) -> Tensor:
     return trained.inputs.source.batch(trained.some_test_images(count))
 
 
-def test_a_contribution_is_what_the_class_has_times_what_was_found(toy: Callable[..., LoadedRun]) -> None:
+def test_a_contribution_is_what_the_class_has_times_what_was_found(
+    toy: Callable[..., LoadedRun],
+) -> None:
     s = torch.linspace(-1, 1, A)
-    made = toy({"one": AttentionMaps(torch.zeros(A, H, W), s), "two": AttentionMaps(torch.zeros(A, H, W))}, s)
+    made = toy(
+        {"one": AttentionMaps(torch.zeros(A, H, W), s), "two": AttentionMaps(torch.zeros(A, H, W))},
+        s,
+    )
     (found, *_) = explain(made, some(made))
     k = made.dataset.classes.index(found.predicted)
     contributions = found.parts["one"].contributions
     assert contributions is not None and found.parts["two"].contributions is None
     assert np.allclose(contributions, made.model.attributes[k].numpy() * s.numpy())
-    assert contributions.sum() == pytest.approx(found.scores[0])  # without bias they are the whole score
+    assert contributions.sum() == pytest.approx(
+        found.scores[0]
+    )  # without bias they are the whole score
     assert list(found.attributes) == np.argsort(-contributions, kind="stable")[:5].tolist()
 
 
-def test_the_attributes_that_gave_most_over_all_parts_are_shown(toy: Callable[..., LoadedRun]) -> None:
+def test_the_attributes_that_gave_most_over_all_parts_are_shown(
+    toy: Callable[..., LoadedRun],
+) -> None:
     one, two = torch.zeros(A), torch.zeros(A)
     one[[0, 18, 36]] = torch.tensor([10.0, 9.0, 8.0])  # the three zeros
     two[[0, 18, 36]] = torch.tensor([-4.0, 0.0, 0.0])
@@ -120,13 +141,18 @@ def test_without_scores_those_are_shown_that_the_class_has(toy: Callable[..., Lo
     made = toy({"only": AttentionMaps(torch.zeros(A, H, W))})
     (found, *_) = explain(made, some(made), top=4)
     k = made.dataset.classes.index(found.predicted)
-    assert all(made.dataset.semantics.attributes[k, c] for c in found.attributes) and len(found.attributes) == 4
+    assert (
+        all(made.dataset.semantics.attributes[k, c] for c in found.attributes)
+        and len(found.attributes) == 4
+    )
 
 
 def test_channels_are_named_strongest_first(toy: Callable[..., LoadedRun]) -> None:
     channels = torch.zeros(A, 9)
     channels[:, [4, 7, 1, 0, 8, 2]] = torch.tensor([6.0, 5.0, 4.0, 3.0, 2.0, 1.0])
-    (found, *_) = explain(made := toy({"p": AttentionMaps(torch.zeros(A, H, W), None, channels)}), some(made))
+    (found, *_) = explain(
+        made := toy({"p": AttentionMaps(torch.zeros(A, H, W), None, channels)}), some(made)
+    )
     assert found.parts["p"].channels is not None
     assert found.parts["p"].channels[11].tolist() == [4, 7, 1, 0, 8]
 
@@ -135,16 +161,28 @@ def test_channels_are_named_strongest_first(toy: Callable[..., LoadedRun]) -> No
 def test_the_predicted_class_is_the_evaluator_s(dedn: LoadedRun, gamma: float) -> None:
     record = dedn.run.record
     protocol = record.protocol.model_copy(update={"gamma": gamma})
-    calibrated = replace(dedn, run=replace(dedn.run, record=record.model_copy(update={"protocol": protocol})))
+    calibrated = replace(
+        dedn, run=replace(dedn.run, record=record.model_copy(update={"protocol": protocol}))
+    )
     index = dedn.some_test_images(40)
     found = explain(calibrated, dedn.inputs.source.batch(index))
-    answers = seen_unseen_margin(score(dedn.model, dedn.inputs.source, index, dedn.device), dedn.dataset.seen).answers(gamma)
+    answers = seen_unseen_margin(
+        score(dedn.model, dedn.inputs.source, index, dedn.device), dedn.dataset.seen
+    ).answers(gamma)
     assert [e.predicted for e in found] == [dedn.dataset.classes[k] for k in answers]
-    assert all((np.diff(e.scores) <= 0).all() and sorted(e.classes) == list(dedn.dataset.classes) for e in found)
+    assert all(
+        (np.diff(e.scores) <= 0).all() and sorted(e.classes) == list(dedn.dataset.classes)
+        for e in found
+    )
 
 
-def test_looking_in_the_right_third_is_right_and_elsewhere_wrong(toy: Callable[..., LoadedRun]) -> None:
-    parts = {"right": AttentionMaps(maps_at(PEAKS)), "wrong": AttentionMaps(maps_at((PEAKS[1], PEAKS[2], PEAKS[0])))}
+def test_looking_in_the_right_third_is_right_and_elsewhere_wrong(
+    toy: Callable[..., LoadedRun],
+) -> None:
+    parts = {
+        "right": AttentionMaps(maps_at(PEAKS)),
+        "wrong": AttentionMaps(maps_at((PEAKS[1], PEAKS[2], PEAKS[0]))),
+    }
     found = localisation(toy(parts))
     assert (found["right"].right, found["wrong"].right) == (1.0, 0.0)
     assert {f.cases for f in found.values()} == {CASES}
@@ -159,7 +197,9 @@ def test_chance_is_the_share_of_cells_in_the_box(toy: Callable[..., LoadedRun]) 
     made = toy({"p": AttentionMaps(maps_at(PEAKS))})
     # of 7 columns of cells, 2, 3 and 2 have their centres in the thirds
     for column, share in ((0, 2 / 7), (18, 3 / 7), (36, 2 / 7)):
-        one = replace(made, dataset=replace(made.dataset, places={column: made.dataset.places[column]}))
+        one = replace(
+            made, dataset=replace(made.dataset, places={column: made.dataset.places[column]})
+        )
         index = np.concatenate([made.dataset.split.test_seen, made.dataset.split.test_unseen])
         cases = int(made.dataset.semantics.attributes[made.dataset.labels[index], column].sum())
         assert localisation(one)["p"] == Localisation(1.0, pytest.approx(share), cases)
@@ -182,16 +222,24 @@ def test_places_of_digits_hold_their_ink(dedn: LoadedRun) -> None:
         assert (y0, y1) == (0, 1) and pixels[:, round(x0 * 112) : round(x1 * 112)].max() > 120
 
 
-def test_a_dataset_without_places_and_a_model_without_attention_say_what_is_missing(dedn: LoadedRun, toy: Callable[..., LoadedRun]) -> None:
-    with pytest.raises(UserError, match=r"digits does not say where its attributes are.*Dataset\.places"):
+def test_a_dataset_without_places_and_a_model_without_attention_say_what_is_missing(
+    dedn: LoadedRun, toy: Callable[..., LoadedRun]
+) -> None:
+    with pytest.raises(
+        UserError, match=r"digits does not say where its attributes are.*Dataset\.places"
+    ):
         localisation(replace(dedn, dataset=replace(dedn.dataset, places={})))
-    with pytest.raises(UserError, match=r"The model dedn offers no attention.*zslkit\.model\.Model\.attention"):
+    with pytest.raises(
+        UserError, match=r"The model dedn offers no attention.*zslkit\.model\.Model\.attention"
+    ):
         explain(silent := toy({}), some(silent))
 
 
 @pytest.mark.parametrize("maps", [torch.zeros(A - 1, H, W), torch.full((A, H, W), torch.nan)])
 def test_maps_that_break_the_contract_are_told(toy: Callable[..., LoadedRun], maps: Tensor) -> None:
-    with pytest.raises(UserError, match=r"dedn: the maps of 'p' .* must be as zslkit\.model\.AttentionMaps says"):
+    with pytest.raises(
+        UserError, match=r"dedn: the maps of 'p' .* must be as zslkit\.model\.AttentionMaps says"
+    ):
         explain(made := toy({"p": AttentionMaps(maps)}), some(made))
 
 
@@ -209,22 +257,51 @@ def photo(dedn: LoadedRun, tmp_path: Path) -> Path:
     return tmp_path / "photo.png"
 
 
-def test_the_command_draws_and_prints(folders: dict[str, Path], photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_draws_and_prints(
+    folders: dict[str, Path], photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "o.png"
-    assert app.main(["explain", str(folders["dedn"]), str(photo), "--top", "3", "--out", str(out), "--localise"]) == 0
+    assert (
+        app.main(
+            [
+                "explain",
+                str(folders["dedn"]),
+                str(photo),
+                "--top",
+                "3",
+                "--out",
+                str(out),
+                "--localise",
+            ]
+        )
+        == 0
+    )
     text = capsys.readouterr().out
-    for words in ("photo.png", "predicted class", "cExp", "fExp", f"written: {out}", "chance %  cases", str(CASES)):
+    for words in (
+        "photo.png",
+        "predicted class",
+        "cExp",
+        "fExp",
+        f"written: {out}",
+        "chance %  cases",
+        str(CASES),
+    ):
         assert words in text
     with Image.open(out) as picture:
         assert picture.format == "PNG"
         wide = picture.size
-    assert app.main(["explain", str(folders["dedn"]), str(photo), "--top", "1", "--out", str(out)]) == 0
+    assert (
+        app.main(["explain", str(folders["dedn"]), str(photo), "--top", "1", "--out", str(out)])
+        == 0
+    )
     with Image.open(out) as picture:
         assert picture.size[0] < wide[0] and picture.size[1] == wide[1]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["o.png", "photo.png"]
 
 
-@pytest.mark.parametrize(("model", "parts", "channels"), [("dedn", ["cExp", "fExp"], True), ("dazle", ["region"], False)])
+@pytest.mark.parametrize(
+    ("model", "parts", "channels"), [("dedn", ["cExp", "fExp"], True), ("dazle", ["region"], False)]
+)
 def test_json_is_one_object(
     folders: dict[str, Path],
     photo: Path,
@@ -236,11 +313,32 @@ def test_json_is_one_object(
     channels: bool,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert app.main(["explain", str(folders[model]), str(photo), "--attributes", "tens two, units one", "--json"]) == 0
+    assert (
+        app.main(
+            [
+                "explain",
+                str(folders[model]),
+                str(photo),
+                "--attributes",
+                "tens two, units one",
+                "--json",
+            ]
+        )
+        == 0
+    )
     told = json.loads(capsys.readouterr().out)
-    assert (told["model"], told["dataset"], told["picture"], told["localisation"]) == (model, "digits", "explain.png", None)
+    assert (told["model"], told["dataset"], told["picture"], told["localisation"]) == (
+        model,
+        "digits",
+        "explain.png",
+        None,
+    )
     ((image,), shown) = told["images"], [a["attribute"] for a in told["images"][0]["attributes"]]
-    assert image["image"] == str(photo) and shown == ["tens two", "units one"] and len(image["classes"]) == 5
+    assert (
+        image["image"] == str(photo)
+        and shown == ["tens two", "units one"]
+        and len(image["classes"]) == 5
+    )
     for attribute in image["attributes"]:
         assert list(attribute["parts"]) == parts
         for part in attribute["parts"].values():
@@ -252,12 +350,39 @@ def test_json_is_one_object(
 def test_without_an_image_some_test_images_are_explained(
     folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert app.main(["explain", str(folders["dazle"]), "--out", str(tmp_path / "o.png"), "--top", "1", "--json"]) == 0
+    assert (
+        app.main(
+            [
+                "explain",
+                str(folders["dazle"]),
+                "--out",
+                str(tmp_path / "o.png"),
+                "--top",
+                "1",
+                "--json",
+            ]
+        )
+        == 0
+    )
     assert len(json.loads(capsys.readouterr().out)["images"]) == 4
 
 
-def test_localise_alone_draws_nothing(folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert app.main(["explain", str(folders["dazle"]), "--out", str(tmp_path / "o.png"), "--localise", "--json"]) == 0
+def test_localise_alone_draws_nothing(
+    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        app.main(
+            [
+                "explain",
+                str(folders["dazle"]),
+                "--out",
+                str(tmp_path / "o.png"),
+                "--localise",
+                "--json",
+            ]
+        )
+        == 0
+    )
     told = json.loads(capsys.readouterr().out)
     assert (told["images"], told["picture"]) == ([], None) and not list(tmp_path.iterdir())
     found = told["localisation"]["region"]
@@ -270,7 +395,11 @@ def test_localise_alone_draws_nothing(folders: dict[str, Path], tmp_path: Path, 
         ("eszsl", [], "The model eszsl offers no attention"),
         ("eszsl", ["--localise"], "The model eszsl offers no attention"),
         ("dazle", ["none.png"], "There is no image none.png; check the path"),
-        ("dazle", ["--attributes", "tens zreo"], "digits has no attribute 'tens zreo'; did you mean \"tens zero\""),
+        (
+            "dazle",
+            ["--attributes", "tens zreo"],
+            "digits has no attribute 'tens zreo'; did you mean \"tens zero\"",
+        ),
         ("dazle", ["--attributes", " ,"], "--attributes"),
         ("dazle", ["--top", "0"], "--top"),
         ("dazle", ["--out", "o.jpg"], "--out o.jpg is no .png"),
@@ -290,7 +419,9 @@ def test_mistakes_are_told_in_one_sentence(
     monkeypatch.chdir(tmp_path)
     assert app.main(["explain", str(folders.get(model, tmp_path / model)), *arguments]) == 2
     out, err = capsys.readouterr()
-    (told,) = (line for line in err.splitlines() if line.startswith("zslkit: "))  # progress may stand before it
+    (told,) = (
+        line for line in err.splitlines() if line.startswith("zslkit: ")
+    )  # progress may stand before it
     assert out == "" and words in told
     assert not list(tmp_path.iterdir())
 
@@ -299,7 +430,20 @@ def test_too_many_images_for_one_picture_are_refused(
     folders: dict[str, Path], photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "o.png"
-    assert app.main(["explain", str(folders["dedn"]), *([str(photo)] * 100), "--top", "1", "--out", str(out)]) == 2
+    assert (
+        app.main(
+            [
+                "explain",
+                str(folders["dedn"]),
+                *([str(photo)] * 100),
+                "--top",
+                "1",
+                "--out",
+                str(out),
+            ]
+        )
+        == 2
+    )
     assert "take fewer images or attributes at once" in capsys.readouterr().err and not out.exists()
 
 
@@ -311,5 +455,7 @@ main(["explain", "--help"])
 loaded = [m for m in ("torch", "matplotlib", "numpy", "rich") if m in sys.modules]
 sys.exit(f"imported: {loaded}" if loaded else 0)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "") and "--localise" in done.stdout

@@ -41,7 +41,9 @@ def test_the_new_takes_the_place_of_the_old(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
-def test_a_failure_leaves_the_old_and_nothing_beside_it(tmp_path: Path, error: type[BaseException]) -> None:
+def test_a_failure_leaves_the_old_and_nothing_beside_it(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
     with pytest.raises(error), replacing(path) as beside:
@@ -52,12 +54,16 @@ def test_a_failure_leaves_the_old_and_nothing_beside_it(tmp_path: Path, error: t
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows knows no umask")
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o007, 0o660)])
-def test_permissions_follow_the_umask_whatever_wrote_the_file(tmp_path: Path, umask: int, mode: int) -> None:
+def test_permissions_follow_the_umask_whatever_wrote_the_file(
+    tmp_path: Path, umask: int, mode: int
+) -> None:
     before = os.umask(umask)
     try:
         with replacing(tmp_path / "a") as beside:
             beside.unlink()
-            beside.touch(0o600)  # as a library does that writes to a temporary file of its own and renames it
+            beside.touch(
+                0o600
+            )  # as a library does that writes to a temporary file of its own and renames it
         with replacing_folder(tmp_path / "b"):
             pass
     finally:
@@ -80,7 +86,10 @@ def test_a_folder_takes_the_place_of_another_with_all_in_it(tmp_path: Path, swap
     for text in ("old", "new"):
         with replacing_folder(path) as beside:
             (beside / f"{text}.txt").write_text(text)
-    assert [p.relative_to(tmp_path).as_posix() for p in sorted(tmp_path.rglob("*"))] == ["page", "page/new.txt"]
+    assert [p.relative_to(tmp_path).as_posix() for p in sorted(tmp_path.rglob("*"))] == [
+        "page",
+        "page/new.txt",
+    ]
 
 
 def test_a_folder_that_may_not_be_replaced_any_more_stays(tmp_path: Path, swap: bool) -> None:
@@ -89,7 +98,10 @@ def test_a_folder_that_may_not_be_replaced_any_more_stays(tmp_path: Path, swap: 
     def check() -> None:
         raise ValueError("a stranger's file")
 
-    with pytest.raises(ValueError, match="stranger"), replacing_folder(tmp_path / "page", check) as beside:
+    with (
+        pytest.raises(ValueError, match="stranger"),
+        replacing_folder(tmp_path / "page", check) as beside,
+    ):
         (beside / "new").touch()
     assert list(tmp_path.rglob("*")) == [tmp_path / "page"]
 
@@ -119,7 +131,9 @@ def killed_at(number: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
         yield count
 
 
-def test_killed_before_any_change_it_is_ended_or_cleared_by_the_next(tmp_path: Path, swap: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_before_any_change_it_is_ended_or_cleared_by_the_next(
+    tmp_path: Path, swap: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, met = tmp_path / "page", set()
     for number in range(1, 30):
         with replacing_folder(path) as beside:
@@ -147,21 +161,37 @@ def test_a_folder_that_had_stepped_aside_comes_back(tmp_path: Path, left: list[s
         folder.mkdir()
         (folder / end).touch()
     recover(tmp_path / "page")
-    assert [p.relative_to(tmp_path).as_posix() for p in sorted(tmp_path.rglob("*"))] == ["page", f"page/{left[0]}"]
+    assert [p.relative_to(tmp_path).as_posix() for p in sorted(tmp_path.rglob("*"))] == [
+        "page",
+        f"page/{left[0]}",
+    ]
 
 
-@pytest.mark.parametrize("names", [(".page.0123abcd.new", ".page.0123abcd.old"), ("page.x_1y2z3a.partial", "page.x_1y2z3a.old")])
+@pytest.mark.parametrize(
+    "names",
+    [(".page.0123abcd.new", ".page.0123abcd.old"), ("page.x_1y2z3a.partial", "page.x_1y2z3a.old")],
+)
 def test_so_does_one_that_an_earlier_version_left(tmp_path: Path, names: tuple[str, str]) -> None:
     for name in names:
         (tmp_path / name).mkdir()
     (tmp_path / names[0] / "new").touch()
     recover(tmp_path / "page")
-    assert [p.relative_to(tmp_path).as_posix() for p in sorted(tmp_path.rglob("*"))] == ["page", "page/new"]
+    assert [p.relative_to(tmp_path).as_posix() for p in sorted(tmp_path.rglob("*"))] == [
+        "page",
+        "page/new",
+    ]
 
 
 def test_only_what_is_marked_and_left_over_is_cleared(tmp_path: Path) -> None:
     own, elsewhere = files._host(), "ffffff" if files._host() != "ffffff" else "eeeeee"
-    stay = ["a.new", "a.7.new", "mine.old", f"a.{elsewhere}-7-0.new", f"a.{own}-{os.getppid()}-0.new", f".a.{own}-1-0.newer"]
+    stay = [
+        "a.new",
+        "a.7.new",
+        "mine.old",
+        f"a.{elsewhere}-7-0.new",
+        f"a.{own}-{os.getppid()}-0.new",
+        f".a.{own}-1-0.newer",
+    ]
     go = [f"a.{own}-{dead()}-0.new", f"b.txt.{own}-{dead()}-12.new"]
     for name in [*stay, *go]:
         (tmp_path / name).touch()
@@ -173,7 +203,9 @@ def test_only_what_is_marked_and_left_over_is_cleared(tmp_path: Path) -> None:
     assert [p for p, _ in leftovers(tmp_path)] == [tmp_path / f"a.{mark}.new"]
 
 
-def test_what_another_machine_began_is_left_over_after_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_another_machine_began_is_left_over_after_a_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     elsewhere = "ffffff" if files._host() != "ffffff" else "eeeeee"
     (tmp_path / f"a.{elsewhere}-7-0.new").touch()
     now = time.time()

@@ -25,11 +25,16 @@ class Small(nn.Module):
         return 2 * x
 
 
-def test_a_batch_that_does_not_fit_goes_through_in_halves_in_order_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_batch_that_does_not_fit_goes_through_in_halves_in_order_and_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     small, x = Small(3), torch.arange(14.0).view(7, 2)
     assert torch.equal(in_halves(small, x), 2 * x)
     assert small.asked == [7, 4, 2, 2, 3]
-    assert "no room for 7 images at once" in caplog.text and "no room for 4 images at once" in caplog.text
+    assert (
+        "no room for 7 images at once" in caplog.text
+        and "no room for 4 images at once" in caplog.text
+    )
 
 
 def test_extraction_takes_halves(caplog: pytest.LogCaptureFixture) -> None:

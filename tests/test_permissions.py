@@ -60,13 +60,22 @@ def test_finished_runs_that_may_only_be_read_are_shown(out: Path) -> None:
 @pytest.mark.parametrize("what", ["record", "run", "model", "dataset"])
 def test_runs_and_report_name_what_they_may_not_read(out: Path, what: str) -> None:
     run = run_of(out, "beta")
-    place = closed({"record": run / "record.json", "run": run, "model": run.parent, "dataset": run.parent.parent}[what])
+    place = closed(
+        {
+            "record": run / "record.json",
+            "run": run,
+            "model": run.parent,
+            "dataset": run.parent.parent,
+        }[what]
+    )
     make_run(out.parent / "runs", "delta", random_scores(1.0), dataset={"name": "fish"})
     code, shown, err = told("runs", "--out", str(out), "--json")
     answer = json.loads(shown)
     states = {r["model"]: r["state"] for r in answer["runs"]}
     assert code == 0 and states["delta"] == "finished"
-    assert f"{place} {MAY_NOT}" in " ".join([*answer["unread"], *(r["to_do"] for r in answer["runs"])])
+    assert f"{place} {MAY_NOT}" in " ".join(
+        [*answer["unread"], *(r["to_do"] for r in answer["runs"])]
+    )
     assert states.get("beta") == ("not readable" if what in ("record", "run") else None)
     page = out.parent / "page"
     out.parent.chmod(0o777)
@@ -79,7 +88,9 @@ def test_runs_and_report_name_what_they_may_not_read(out: Path, what: str) -> No
 def test_evaluate_says_that_it_may_not_read(out: Path, file: str) -> None:
     place = closed(run_of(out, "alpha") / file)
     code, _, err = told("evaluate", str(run_of(out, "alpha")))
-    assert code == 2 and f"{place} {MAY_NOT}" in err and "missing" not in err and "damaged" not in err
+    assert (
+        code == 2 and f"{place} {MAY_NOT}" in err and "missing" not in err and "damaged" not in err
+    )
 
 
 def test_a_run_that_is_there_is_used_where_nothing_may_be_written(out: Path) -> None:
@@ -103,9 +114,13 @@ def test_the_kept_model_can_be_read_by_others_and_says_so_if_not(out: Path) -> N
         weights.save(torch.nn.Linear(1, 1), path)  # type: ignore[arg-type]
     finally:
         os.umask(before)
-    assert path.stat().st_mode & 0o777 == 0o644 and apart(lambda: str(len(weights.read(path)))) == "2"
+    assert (
+        path.stat().st_mode & 0o777 == 0o644 and apart(lambda: str(len(weights.read(path)))) == "2"
+    )
     closed(path)
     for read in (weights.read, read_state, checkpoint.load):
-        assert apart(lambda read=read: str(read(path))).endswith(f"NotPermitted: {not_permitted(path)}")  # type: ignore[misc]
+        assert apart(lambda read=read: str(read(path))).endswith(
+            f"NotPermitted: {not_permitted(path)}"
+        )  # type: ignore[misc]
     path.unlink()
     assert "is missing" in apart(lambda: str(weights.read(path)))

@@ -15,13 +15,18 @@ README = Path(__file__).parents[1] / "README.md"
 
 
 def block(marker: str) -> str:
-    found = re.search(rf"<!-- {marker} -->\n```\w*\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
+    found = re.search(
+        rf"<!-- {marker} -->\n```\w*\n(.*?)```", README.read_text(encoding="utf-8"), re.S
+    )
     assert found, f"README.md has no block {marker!r}"
     return found.group(1)
 
 
 def test_the_commands_are_one_line_each() -> None:
-    for marker, end in (("run command", "zslkit run --model dedn --dataset digits"), ("test command", ".venv/bin/pytest")):
+    for marker, end in (
+        ("run command", "zslkit run --model dedn --dataset digits"),
+        ("test command", ".venv/bin/pytest"),
+    ):
         (line,) = block(marker).strip().splitlines()
         assert line.startswith("python3 -m venv .venv && ") and line.endswith(end)
 
@@ -35,9 +40,32 @@ def test_the_plugin_of_the_readme_trains_on_digits(tmp_path: Path) -> None:
     (package / "mine.py").write_text(source, encoding="utf-8")
     (package / "pyproject.toml").write_text(block("plugin project"), encoding="utf-8")
     site = tmp_path / "site"
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--target", str(site), str(package)]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-deps",
+        "--no-build-isolation",
+        "--target",
+        str(site),
+        str(package),
+    ]
     subprocess.run(pip, check=True, capture_output=True, text=True)
-    run = [sys.executable, "-m", "zslkit", "run", "--model", "mine", "--dataset", "digits", "--json", "--out", str(tmp_path / "runs")]
+    run = [
+        sys.executable,
+        "-m",
+        "zslkit",
+        "run",
+        "--model",
+        "mine",
+        "--dataset",
+        "digits",
+        "--json",
+        "--out",
+        str(tmp_path / "runs"),
+    ]
     run += ["--set", "features.pretrain_epochs=1", "--set", "train.epochs=2"]
     env = {**os.environ, "PYTHONPATH": str(site), "ZSLKIT_CACHE": str(tmp_path / "cache")}
     done = subprocess.run(run, capture_output=True, text=True, env=env, check=False)

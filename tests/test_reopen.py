@@ -38,7 +38,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def finished(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A brief run on maps of a backbone that was trained on trainval."""
-    return api.run("dedn", "digits", settings=BRIEF, device="cpu", out=tmp_path_factory.mktemp("runs")).folder
+    return api.run(
+        "dedn", "digits", settings=BRIEF, device="cpu", out=tmp_path_factory.mktemp("runs")
+    ).folder
 
 
 @pytest.fixture(scope="module")
@@ -83,26 +85,42 @@ def test_it_scores_as_when_it_was_made(trained: LoadedRun) -> None:
     assert trained.plan.values == trained.run.record.config
 
 
-def test_an_image_file_is_eaten_as_the_dataset_s_own_image_is(trained: LoadedRun, tmp_path: Path) -> None:
+def test_an_image_file_is_eaten_as_the_dataset_s_own_image_is(
+    trained: LoadedRun, tmp_path: Path
+) -> None:
     index = trained.dataset.split.test_seen[[0, 40, 400]]
     files = [photo(trained.dataset, int(i), tmp_path) for i in index]
     assert torch.allclose(trained.inputs_of(files), trained.inputs.source.batch(index), atol=1e-4)
-    assert all(np.array_equal(a, b) for a, b in zip(trained.photos(files), trained.photos_at(index), strict=True))
+    assert all(
+        np.array_equal(a, b)
+        for a, b in zip(trained.photos(files), trained.photos_at(index), strict=True)
+    )
 
 
-def test_features_of_files_are_rounded_as_the_store_rounds(trained: LoadedRun, tmp_path: Path) -> None:
+def test_features_of_files_are_rounded_as_the_store_rounds(
+    trained: LoadedRun, tmp_path: Path
+) -> None:
     file = photo(trained.dataset, 3, tmp_path)
-    half = replace(trained, plan=replace(trained.plan, features=trained.plan.features.model_copy(update={"dtype": "bfloat16"})))
+    half = replace(
+        trained,
+        plan=replace(
+            trained.plan, features=trained.plan.features.model_copy(update={"dtype": "bfloat16"})
+        ),
+    )
     assert torch.equal(half.inputs_of([file]), trained.inputs_of([file]).bfloat16().float())
 
 
 def test_pooled_inputs_are_means_over_positions(trained: LoadedRun, tmp_path: Path) -> None:
     pooled = replace(trained, inputs=replace(trained.inputs, kind="pooled"))
     file = photo(trained.dataset, 3, tmp_path)
-    assert torch.allclose(pooled.inputs_of([file]), trained.inputs_of([file]).mean(dim=(2, 3)), atol=1e-5)
+    assert torch.allclose(
+        pooled.inputs_of([file]), trained.inputs_of([file]).mean(dim=(2, 3)), atol=1e-5
+    )
 
 
-def test_the_weights_of_trainval_are_found_whatever_the_number_of_threads(finished: Path, cache: Path) -> None:
+def test_the_weights_of_trainval_are_found_whatever_the_number_of_threads(
+    finished: Path, cache: Path
+) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(before + 1)
     try:
@@ -116,7 +134,11 @@ def test_the_weights_of_trainval_are_found_whatever_the_number_of_threads(finish
 def test_a_backbone_that_was_trained_along_comes_from_the_run(cache: Path, tmp_path: Path) -> None:
     settings = (*BRIEF, "features.weights=random", "train.steps_per_epoch=1", "train.batch_size=8")
     overrides = {"features": {"input": "image"}}
-    tuned = load_with_dataset(api.run("dedn", "digits", settings=settings, overrides=overrides, device="cpu", out=tmp_path).folder)
+    tuned = load_with_dataset(
+        api.run(
+            "dedn", "digits", settings=settings, overrides=overrides, device="cpu", out=tmp_path
+        ).folder
+    )
     index = tuned.dataset.split.test_seen[:2]
     eaten = tuned.inputs_of([photo(tuned.dataset, int(i), tmp_path) for i in index])
     assert torch.equal(eaten, tuned.inputs.source.batch(index)) and eaten.shape == (2, 3, 48, 112)
@@ -124,7 +146,11 @@ def test_a_backbone_that_was_trained_along_comes_from_the_run(cache: Path, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("size", "words"), [((16, 16), "of 16x16 pixels is too small for the backbone"), ((224, 96), "of 224x96 pixels does not fit")]
+    ("size", "words"),
+    [
+        ((16, 16), "of 16x16 pixels is too small for the backbone"),
+        ((224, 96), "of 224x96 pixels does not fit"),
+    ],
 )
 def test_an_image_of_another_size_is_refused_where_images_are_taken_as_they_are(
     trained: LoadedRun, tmp_path: Path, size: tuple[int, int], words: str
@@ -147,8 +173,14 @@ def test_what_is_no_image_is_named(trained: LoadedRun, tmp_path: Path) -> None:
         assert str(path) in str(error.value)
 
 
-def test_features_that_came_along_say_that_images_are_needed(trained: LoadedRun, tmp_path: Path) -> None:
-    bare = replace(trained.dataset, images=None, features=np.zeros((len(trained.dataset.labels), 2), dtype=np.float32))
+def test_features_that_came_along_say_that_images_are_needed(
+    trained: LoadedRun, tmp_path: Path
+) -> None:
+    bare = replace(
+        trained.dataset,
+        images=None,
+        features=np.zeros((len(trained.dataset.labels), 2), dtype=np.float32),
+    )
     with pytest.raises(UserError, match=r"features that came with digits.*a run on images or maps"):
         replace(trained, dataset=bare).inputs_of([photo(trained.dataset, 0, tmp_path)])
 
@@ -159,18 +191,29 @@ def test_features_that_came_along_say_that_images_are_needed(trained: LoadedRun,
         ({"split": "0" * 16}, r"differs from digits as it is here in its split \("),
         ({"semantics": "0" * 16}, r"here in its semantics \("),
         ({"split": "0" * 16, "semantics": "1" * 16}, r"here in its split and semantics \("),
-        ({"features": "0" * 16}, r"here in its features \(.*images or weights of test_resnet have changed"),
+        (
+            {"features": "0" * 16},
+            r"here in its features \(.*images or weights of test_resnet have changed",
+        ),
     ],
 )
-def test_other_data_than_the_run_s_are_refused_by_name(edited: Callable[..., Path], prints: dict[str, str], words: str) -> None:
+def test_other_data_than_the_run_s_are_refused_by_name(
+    edited: Callable[..., Path], prints: dict[str, str], words: str
+) -> None:
     with pytest.raises(DataError, match=words):
         load_with_dataset(edited("fingerprints", **prints))
 
 
-def test_a_model_that_is_not_installed_or_has_other_settings_is_named(edited: Callable[..., Path]) -> None:
-    with pytest.raises(DataError, match=r"do not fit dedn of zslkit .*no setting 'c_mx'.*\"c_mix\""):
+def test_a_model_that_is_not_installed_or_has_other_settings_is_named(
+    edited: Callable[..., Path],
+) -> None:
+    with pytest.raises(
+        DataError, match=r"do not fit dedn of zslkit .*no setting 'c_mx'.*\"c_mix\""
+    ):
         load_with_dataset(edited("config", c_mx=0.5))
-    with pytest.raises(UserError, match=r"the model dedn of zoo 0\.1\.0, which is not installed; install it"):
+    with pytest.raises(
+        UserError, match=r"the model dedn of zoo 0\.1\.0, which is not installed; install it"
+    ):
         load_with_dataset(edited("model", distribution="zoo"))
 
 
@@ -218,7 +261,9 @@ def _pipe(file: Path) -> None:
         (_renamed, "does not fit DEDN as it is installed: 2 of"),
     ],
 )
-def test_weights_that_cannot_be_used_are_one_sentence(copied: Path, damage: Callable[[Path], None], words: str) -> None:
+def test_weights_that_cannot_be_used_are_one_sentence(
+    copied: Path, damage: Callable[[Path], None], words: str
+) -> None:
     damage(copied / "model.safetensors")
     with pytest.raises(DataError, match=words) as error:
         load_with_dataset(copied)
@@ -246,10 +291,21 @@ def test_a_card_is_remembered_or_given(card: Path, tmp_path: Path) -> None:
     folder = api.run("eszsl", str(card), device="cpu", out=tmp_path / "runs").folder
     again = load_with_dataset(folder)
     index = again.dataset.split.test_unseen
-    assert np.allclose(score(again.model, again.inputs.source, index, CPU), again.run.scores().test_unseen_scores, atol=1e-4)
+    assert np.allclose(
+        score(again.model, again.inputs.source, index, CPU),
+        again.run.scores().test_unseen_scores,
+        atol=1e-4,
+    )
     Image.new("RGB", (9, 5)).save(tmp_path / "tiny.png")
-    assert again.photos([tmp_path / "tiny.png"])[0].shape == (32, 32, 3)  # this run's images are brought to one size
+    assert again.photos([tmp_path / "tiny.png"])[0].shape == (
+        32,
+        32,
+        3,
+    )  # this run's images are brought to one size
     moved = card.rename(tmp_path / "moved.yaml")
-    with pytest.raises(UserError, match=r"no registered dataset; if a card describes it, say --data-root FILE\.yaml"):
+    with pytest.raises(
+        UserError,
+        match=r"no registered dataset; if a card describes it, say --data-root FILE\.yaml",
+    ):
         load_with_dataset(folder)
     assert load_with_dataset(folder, moved).dataset.name == "mine"

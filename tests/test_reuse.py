@@ -17,8 +17,20 @@ from zslkit.runs.plan import make_plan
 from zslkit.runs.processes import found
 from zslkit.utils.progress import Silent
 
-SMALL: dict[str, Any] = {"features": {"backbone": "test_resnet", "weights": "random"}, "protocol": {"tune": False, "calibration": "none"}}
-LINE = ["--backbone", "test_resnet", "--backbone-weights", "random", "--input", "auto", "--device", "cpu"]
+SMALL: dict[str, Any] = {
+    "features": {"backbone": "test_resnet", "weights": "random"},
+    "protocol": {"tune": False, "calibration": "none"},
+}
+LINE = [
+    "--backbone",
+    "test_resnet",
+    "--backbone-weights",
+    "random",
+    "--input",
+    "auto",
+    "--device",
+    "cpu",
+]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -52,20 +64,34 @@ class Notes(Silent):
 
 def run(out: Path, **more: Any) -> tuple[Result, list[str]]:
     notes = Notes()
-    made = api.run("ridge", "digits", overrides=SMALL, out=out, device="cpu", reporter=notes, **more)
+    made = api.run(
+        "ridge", "digits", overrides=SMALL, out=out, device="cpu", reporter=notes, **more
+    )
     return made, [text for text in notes.told if "source" in text]
 
 
-def test_a_run_of_another_source_is_made_anew_and_told_and_taken_only_where_asked(tmp_path: Path, source: Source) -> None:
+def test_a_run_of_another_source_is_made_anew_and_told_and_taken_only_where_asked(
+    tmp_path: Path, source: Source
+) -> None:
     first, told = run(tmp_path)
     assert first.record.model.source == source.now and told == []
-    assert (first.record.protocol.folds, first.record.protocol.fold_seed, first.record.protocol.picked) == (None, None, {})
+    assert (
+        first.record.protocol.folds,
+        first.record.protocol.fold_seed,
+        first.record.protocol.picked,
+    ) == (None, None, {})
     assert run(tmp_path)[0].reused
     source.now["own.model"] = "b" * 16
     taken, told = run(tmp_path, reuse_changed=True)
-    assert taken.reused and told == [f"{first.folder} was made by another source of ridge (own.model changed since), and is taken as it is"]
+    assert taken.reused and told == [
+        f"{first.folder} was made by another source of ridge (own.model changed since), and is taken as it is"
+    ]
     again, told = run(tmp_path)
-    assert not again.reused and again.folder == first.folder and again.record.model.source == source.now
+    assert (
+        not again.reused
+        and again.folder == first.folder
+        and again.record.model.source == source.now
+    )
     assert told == [
         f"{first.folder} was made by another source of ridge (own.model changed since), so it is made anew; "
         "--reuse-changed takes it as it is"
@@ -74,7 +100,12 @@ def test_a_run_of_another_source_is_made_anew_and_told_and_taken_only_where_aske
     assert load_run(old).record == first.record
 
     record = json.loads((first.folder / RECORD).read_text())
-    del record["model"]["source"], record["model"]["git"], record["fingerprints"]["images"], record["protocol"]["picked"]
+    del (
+        record["model"]["source"],
+        record["model"]["git"],
+        record["fingerprints"]["images"],
+        record["protocol"]["picked"],
+    )
     (first.folder / RECORD).write_text(json.dumps(record))
     older, told = run(tmp_path)
     assert older.reused and told == [
@@ -85,27 +116,52 @@ def test_a_run_of_another_source_is_made_anew_and_told_and_taken_only_where_aske
 def test_a_comparison_of_what_is_there_opens_the_data_once_and_runs_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = ["--out", str(tmp_path), *LINE, "--set", "protocol.tune=false", "--set", "protocol.calibration=none", "--format", "json"]
+    line = [
+        "--out",
+        str(tmp_path),
+        *LINE,
+        "--set",
+        "protocol.tune=false",
+        "--set",
+        "protocol.calibration=none",
+        "--format",
+        "json",
+    ]
     assert app.main(["compare", "ridge", "eszsl", "--seeds", "0,1", *line]) == 0
     made = json.loads(capsys.readouterr().out)
     opened: list[str] = []
     load = api.load_dataset
-    monkeypatch.setattr(api, "load_dataset", lambda name, root: opened.append(name) or load(name, root))
+    monkeypatch.setattr(
+        api, "load_dataset", lambda name, root: opened.append(name) or load(name, root)
+    )
     with monkeypatch.context() as patch:
         patch.setattr(api, "run", lambda *_, **__: pytest.fail("it ran"))
         assert app.main(["compare", "ridge", "eszsl", "--seeds", "0,1", *line]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out) == made and opened == ["digits"]
-    assert [line for line in err.splitlines() if "was there" in line][-1].endswith("was there (4 of 4)")
+    assert [line for line in err.splitlines() if "was there" in line][-1].endswith(
+        "was there (4 of 4)"
+    )
     assert app.main(["compare", "eszsl", "ridge", "--seeds", "0,1,2", *line]) == 0
     out, err = capsys.readouterr()
     runs = [(run["model"], run["seed"]) for run in json.loads(out)["runs"]]
-    assert runs == [("eszsl", 0), ("eszsl", 1), ("eszsl", 2), ("ridge", 0), ("ridge", 1), ("ridge", 2)]
+    assert runs == [
+        ("eszsl", 0),
+        ("eszsl", 1),
+        ("eszsl", 2),
+        ("ridge", 0),
+        ("ridge", 1),
+        ("ridge", 2),
+    ]
     assert err.count("was there") == 4 and "eszsl, seed 0: H " in err
 
 
 def job(*settings: str, model: str = "dedn") -> dict[str, Any]:
-    return dict(make_plan(model, "digits", settings=settings, preset="digits" if model == "dedn" else None).deciding["protocol"])
+    return dict(
+        make_plan(
+            model, "digits", settings=settings, preset="digits" if model == "dedn" else None
+        ).deciding["protocol"]
+    )
 
 
 @pytest.mark.parametrize("setting", ["patience=3", "trials=4", "fold_seed=7", "folds=2"])
@@ -115,7 +171,11 @@ def test_an_idle_setting_makes_no_other_run(setting: str) -> None:
 
 @pytest.mark.parametrize(
     ("setting", "by"),
-    [("patience=3", "selection=validation"), ("fold_seed=7", "calibration=validation"), ("folds=2", "calibration=validation")],
+    [
+        ("patience=3", "selection=validation"),
+        ("fold_seed=7", "calibration=validation"),
+        ("folds=2", "calibration=validation"),
+    ],
 )
 def test_a_setting_that_decides_something_makes_another_run(setting: str, by: str) -> None:
     assert job(f"protocol.{by}", f"protocol.{setting}") != job(f"protocol.{by}")

@@ -34,7 +34,14 @@ scaling, stages = loaded("scaling"), loaded("scaling_stages")
 
 TINY = {
     "extraction": {"images": 2, "regions": 4},
-    "DEDN step": {"images": 60, "classes": 10, "attributes": 6, "regions": 4, "channels": 8, "batch": 4},
+    "DEDN step": {
+        "images": 60,
+        "classes": 10,
+        "attributes": 6,
+        "regions": 4,
+        "channels": 8,
+        "batch": 4,
+    },
     "ESZSL fit": {"images": 60, "classes": 10, "attributes": 6, "channels": 8},
     "evaluation": {"images": 60, "classes": 10},
     "report": {"images": 60, "classes": 10, "runs": 2},
@@ -43,7 +50,9 @@ TINY = {
 
 
 @pytest.mark.parametrize("stage", list(TINY))
-def test_each_stage_does_its_work(stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_stage_does_its_work(
+    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ZSLKIT_CACHE", str(tmp_path / "cache"))
     work = stages.STAGES[stage](stages.DEFAULTS[stage] | TINY[stage], tmp_path)
     work.once()
@@ -69,30 +78,47 @@ def test_a_cost_of_nothing_has_no_exponent() -> None:
 
 def test_private_memory_is_what_an_array_takes() -> None:
     kept = []
-    found = stages.Memory().watch(lambda: kept.append(np.ones(16_000_000)))  # too large to be put into memory that was freed before
+    found = stages.Memory().watch(
+        lambda: kept.append(np.ones(16_000_000))
+    )  # too large to be put into memory that was freed before
     assert 100 <= found <= 160
 
 
 def test_the_program_tells_two_sizes_and_draws_them(tmp_path: Path) -> None:
-    asked = ["--quick", "--stage", "evaluation", "--grows", "classes", "--json", "--plot", str(tmp_path / "p.svg")]
+    asked = [
+        "--quick",
+        "--stage",
+        "evaluation",
+        "--grows",
+        "classes",
+        "--json",
+        "--plot",
+        str(tmp_path / "p.svg"),
+    ]
     command = [sys.executable, str(BENCHMARKS / "scaling.py"), *asked]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     axes = json.loads(done.stdout)["axes"]
-    assert [(a["grows"], [p[a["grows"]] for p in a["points"]]) for a in axes] == [("classes", [10, 20])]
+    assert [(a["grows"], [p[a["grows"]] for p in a["points"]]) for a in axes] == [
+        ("classes", [10, 20])
+    ]
     assert all(p["cpu_seconds"] > 0 and p["disk_mb"] > 0 for a in axes for p in a["points"])
     assert (tmp_path / "p.svg").read_text().startswith("<?xml")
 
 
 @given(st.lists(st.integers(-1, 6), max_size=40), st.integers(1, 6))
-def test_the_images_of_all_classes_are_those_of_each_looked_for_alone(labels: list[int], count: int) -> None:
+def test_the_images_of_all_classes_are_those_of_each_looked_for_alone(
+    labels: list[int], count: int
+) -> None:
     ids = np.array(labels, dtype=np.int64)
     found = members_of(ids, count)
     assert [m.tolist() for m in found] == [np.flatnonzero(ids == k).tolist() for k in range(count)]
 
 
 @given(st.integers(0, 10_000))
-def test_balanced_batches_and_held_out_images_are_as_if_each_class_were_looked_for(seed: int) -> None:
+def test_balanced_batches_and_held_out_images_are_as_if_each_class_were_looked_for(
+    seed: int,
+) -> None:
     labels = np.random.default_rng(seed).choice([2, 3, 5, 9], 30)
     classes = np.unique(labels)
     rng, expected = np.random.default_rng([seed, 0]), []

@@ -32,7 +32,9 @@ def test_batches_hold_every_image_once_and_come_from_all_over_the_table() -> Non
 
 
 @pytest.mark.parametrize("most", [1 << 20, 0])
-def test_rows_stand_where_they_were_put_in_memory_and_in_a_file(most: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_rows_stand_where_they_were_put_in_memory_and_in_a_file(
+    most: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(scoring, "IN_MEMORY", most)
     table = np.random.default_rng(0).random((150, 3), dtype=np.float32)
     rows = Rows(table.shape, tmp_path)
@@ -61,33 +63,51 @@ def test_scores_stand_in_the_order_of_the_images() -> None:
     wanted = source.batch(index)[:, 0].numpy()
     np.testing.assert_array_equal(score(First(), source, index, CPU)[:, 5], wanted)  # type: ignore[arg-type]
     seen, unseen = score_both(First(), source, index[:1], index[1:], CPU)  # type: ignore[arg-type]
-    assert (next(seen)[:, 0], next(unseen)[:, 0]) == (pytest.approx(wanted[:1]), pytest.approx(wanted[1:]))
+    assert (next(seen)[:, 0], next(unseen)[:, 0]) == (
+        pytest.approx(wanted[:1]),
+        pytest.approx(wanted[1:]),
+    )
 
 
 @pytest.mark.parametrize(
     ("before", "again", "drift", "flips"),
     [
         ([0, 2, 4], [0, 2, 4], 0.0, False),
-        ([0, 2, 4], [0, 2, 5], 0.25, False),  # 1 of the distance 2 from the middle and the median distance 2
+        (
+            [0, 2, 4],
+            [0, 2, 5],
+            0.25,
+            False,
+        ),  # 1 of the distance 2 from the middle and the median distance 2
         ([0, 2, 4], [0, 5, 4], 1.5, True),  # 3 of the median distance 2
         ([1000, 1002, 1004], [1000, 1002, 1005], 0.25, False),  # an offset of all changes little
         ([-1e9, 0, 2, 4, 6], [-1e9 - 100, 0, 2, 4, 6], 0.0, False),  # a masked class is no rounding
         ([-1e9, 0, 2, 4, 6], [-1e9, 0, 2, 8, 6], 1.0, True),  # and hides nothing of the others
     ],
 )
-def test_a_difference_is_a_share_of_the_spread_of_the_image(before: list[float], again: list[float], drift: float, flips: bool) -> None:
-    apart, other = differences(np.array([before], dtype=np.float32), np.array([again], dtype=np.float32))
+def test_a_difference_is_a_share_of_the_spread_of_the_image(
+    before: list[float], again: list[float], drift: float, flips: bool
+) -> None:
+    apart, other = differences(
+        np.array([before], dtype=np.float32), np.array([again], dtype=np.float32)
+    )
     assert apart[0] == pytest.approx(drift, rel=0.1, abs=1e-6)
     assert (apart[0] > CLEAR, bool(other[0])) == (drift > CLEAR, flips)
 
 
 def test_one_image_on_an_edge_is_told_and_two_end_the_run() -> None:
     assert Rescored(16, 0, 1e-6).broken == "" and Rescored(16, 1, 0.4).broken == ""
-    assert "the scores of 2 of 16 test images change by up to 40% of their spread" in Rescored(16, 2, 0.4).broken
+    assert (
+        "the scores of 2 of 16 test images change by up to 40% of their spread"
+        in Rescored(16, 2, 0.4).broken
+    )
     assert Rescored(1, 1, 0.4).broken
     assert Rescored(16, 0, 0.0, "it writes").broken == "it writes"
     assert Scoring(rescored=16, moved=0, drift=1e-6).remark == ""
-    assert Scoring(rescored=16, moved=1, drift=0.4).remark == "scores change by up to 40.0% with the batch"
+    assert (
+        Scoring(rescored=16, moved=1, drift=0.4).remark
+        == "scores change by up to 40.0% with the batch"
+    )
 
 
 def test_a_fingerprint_knows_every_parameter_and_buffer() -> None:

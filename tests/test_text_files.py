@@ -43,13 +43,23 @@ READERS: dict[str, tuple[str, str, Callable[[Path], Any], Any]] = {
     "card": ("a.yaml", "name: x\n", lambda p: card_settings(p).values, {"name": "x"}),
     "study": ("a.yaml", "title: x\nmodel: y\n", lambda p: read_study(p).title, "x"),
     "JSON": ("a.json", "[1]", lambda p: parse_json(read_small(p)), [1]),
-    "class table": ("a.csv", '"class, by name",big\nauk,1\n', lambda p: read_class_table(p).attributes, ("big",)),
+    "class table": (
+        "a.csv",
+        '"class, by name",big\nauk,1\n',
+        lambda p: read_class_table(p).attributes,
+        ("big",),
+    ),
     "names": ("a.txt", "1 big\n2 red\n", read_names, ("big", "red")),
     "unseen classes": ("a.txt", "a\n", unseen, {0}),
     "unseen classes of CUB": ("a.txt", "a\n", unseen_of_cub, {0}),
     "class lists": ("a.txt", "a\nb\n", _lines, ("a", "b")),
     "labels": ("a.txt", "1\n2\n", lambda p: read_labels(p).tolist(), [1, 2]),
-    "word vectors": ("a.txt", "red 1 0\n", lambda p: look_up(p, {"red"}).vectors["red"].tolist(), [1, 0]),
+    "word vectors": (
+        "a.txt",
+        "red 1 0\n",
+        lambda p: look_up(p, {"red"}).vectors["red"].tolist(),
+        [1, 0],
+    ),
 }
 
 
@@ -71,7 +81,9 @@ def test_utf_16_is_told_with_the_way_on(tmp_path: Path, name: str, encoding: str
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
 @pytest.mark.parametrize("name", [name for name in READERS if name not in ("JSON", "class lists")])
-def test_a_pipe_in_the_place_of_a_file_is_told_and_waited_for_never(tmp_path: Path, name: str) -> None:
+def test_a_pipe_in_the_place_of_a_file_is_told_and_waited_for_never(
+    tmp_path: Path, name: str
+) -> None:
     file, _, read, _ = READERS[name]
     os.mkfifo(tmp_path / file)
     with pytest.raises(UserError):
@@ -91,25 +103,42 @@ def test_a_pipe_in_the_place_of_a_file_is_told_and_waited_for_never(tmp_path: Pa
         ("!!timestamp x", "'x' is no timestamp"),
     ],
 )
-def test_numbers_and_dates_that_there_are_not_are_told_with_their_line(tmp_path: Path, value: str, shown: str) -> None:
+def test_numbers_and_dates_that_there_are_not_are_told_with_their_line(
+    tmp_path: Path, value: str, shown: str
+) -> None:
     for text in (f"b: 1\na: {value}\n", *([f"b: 1\n{value}: a\n"] if len(value) < 1000 else [])):
         (tmp_path / "a.yaml").write_text(text)
         with pytest.raises(UserError, match=r"a\.yaml, line 2: this is not YAML \(") as error:
             read_yaml(tmp_path / "a.yaml")
-        assert shown in str(error.value) and "quotes" in str(error.value) and len(str(error.value)) < 300
+        assert (
+            shown in str(error.value)
+            and "quotes" in str(error.value)
+            and len(str(error.value)) < 300
+        )
     assert parse_set([f"a={value}"]).values == {"a": value}
 
 
 @pytest.mark.parametrize(
-    "text", ["a: [" + "1," * 300_000 + "1]", "a:\n" + "- 1\n" * 300_000, "- " * 300_000, "[" * 300_000, "{a: " * 199_999]
+    "text",
+    [
+        "a: [" + "1," * 300_000 + "1]",
+        "a:\n" + "- 1\n" * 300_000,
+        "- " * 300_000,
+        "[" * 300_000,
+        "{a: " * 199_999,
+    ],
 )
-def test_what_holds_too_many_values_is_refused_before_it_is_read(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_holds_too_many_values_is_refused_before_it_is_read(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(yaml_lines.yaml, "SafeLoader", None)
     with pytest.raises(yaml_lines.TooMuch, match="more than 100,000 values"):
         yaml_lines.load(text)
 
 
-def test_json_of_millions_of_values_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_json_of_millions_of_values_is_refused_before_it_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for text in ("[" + "[]," * 600_000 + "[]]", "[" + "0," * 1_100_000 + "0]"):
         with monkeypatch.context() as patched:
             patched.setattr("zslkit.utils.files.json.loads", None)
@@ -120,7 +149,9 @@ def test_json_of_millions_of_values_is_refused_before_it_is_read(monkeypatch: py
 def test_a_loop_of_links_in_a_card_is_told(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "round.yaml").symlink_to("round.yaml")
-    with pytest.raises(UserError, match=r"card\.yaml: images = 'loop/x' is no path that leads anywhere"):
+    with pytest.raises(
+        UserError, match=r"card\.yaml: images = 'loop/x' is no path that leads anywhere"
+    ):
         inside(tmp_path / "card.yaml", "images", "loop/x")
     with pytest.raises(UserError, match=r"There is no dataset card .*round\.yaml"):
         card_settings(tmp_path / "round.yaml")
@@ -128,14 +159,20 @@ def test_a_loop_of_links_in_a_card_is_told(tmp_path: Path) -> None:
         inside(tmp_path / "card.yaml", "images", "a\0b")
 
 
-def test_a_table_with_more_columns_or_cells_than_any_has_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_with_more_columns_or_cells_than_any_has_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "a.csv"
     file.write_text("class," + "x," * 200_000 + "\n")
-    with pytest.raises(UserError, match=r"a\.csv, line 1: a table of class attributes has at most 100,000 columns"):
+    with pytest.raises(
+        UserError, match=r"a\.csv, line 1: a table of class attributes has at most 100,000 columns"
+    ):
         read_class_table(file)
     monkeypatch.setattr(attribute_table, "MOST_CELLS", 3)
     file.write_text("class,big\nauk,1\n")
-    with pytest.raises(UserError, match=r"a\.csv, line 2: a table of class attributes has at most .* and 3 cells"):
+    with pytest.raises(
+        UserError, match=r"a\.csv, line 2: a table of class attributes has at most .* and 3 cells"
+    ):
         read_class_table(file)
     monkeypatch.setattr(attribute_table, "LONGEST_LINE", 9)
     with pytest.raises(UserError, match=r"a\.csv, line 1: no line of a table is that long"):

@@ -95,7 +95,14 @@ def tiny(name: str, root: Path) -> Dataset:
     train = np.flatnonzero((np.arange(36) % 6 < 4) & (labels < 5))
     seen, unseen = np.setdiff1d(np.flatnonzero(labels < 5), train), np.flatnonzero(labels == 5)
     features = draw.random((36, 8), dtype=np.float32)
-    return Dataset("tiny", tuple("uvwxyz"), labels, Split(train, seen, unseen), Semantics(attributes, tuple("abcd")), features=features)
+    return Dataset(
+        "tiny",
+        tuple("uvwxyz"),
+        labels,
+        Split(train, seen, unseen),
+        Semantics(attributes, tuple("abcd")),
+        features=features,
+    )
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -103,7 +110,9 @@ def dataset() -> Iterator[None]:
     """Every run of this module is on `tiny`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(api, "load_dataset", tiny)
-        patch.setattr("zslkit.training.loop.CHECKPOINT_SHARE", math.inf)  # one after every epoch, however short
+        patch.setattr(
+            "zslkit.training.loop.CHECKPOINT_SHARE", math.inf
+        )  # one after every epoch, however short
         yield
 
 
@@ -117,7 +126,9 @@ def register(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, type[Tracker]], 
     def load(name: str) -> tuple[Entry, Any]:
         if name not in known:
             return ours(name)
-        return Entry(name, f"m:{name}", "stranger", "1.2", EntryPoint(name, f"m:{name}", "zslkit.trackers")), known[name]
+        return Entry(
+            name, f"m:{name}", "stranger", "1.2", EntryPoint(name, f"m:{name}", "zslkit.trackers")
+        ), known[name]
 
     monkeypatch.setattr(tracking.TRACKERS, "load", load)
     return known.__setitem__
@@ -136,7 +147,9 @@ class Notes:
 
 def run(out: Path, *trackers: str, protocol: Mapping[str, Any] = PLAIN, **more: Any) -> Result:
     overrides = BRIEF | {"protocol": protocol}
-    return api.run("ale", "digits", overrides=overrides, out=out, device="cpu", trackers=trackers, **more)
+    return api.run(
+        "ale", "digits", overrides=overrides, out=out, device="cpu", trackers=trackers, **more
+    )
 
 
 @pytest.fixture(scope="module")
@@ -149,18 +162,30 @@ def same(result: Result, plain: Result) -> None:
     """Scores, weights, identity, settings and figures are those of the run without a tracker."""
     ours, theirs = load_run(result.folder), load_run(plain.folder)
     np.testing.assert_array_equal(ours.scores().test_seen_scores, theirs.scores().test_seen_scores)
-    np.testing.assert_array_equal(ours.scores().test_unseen_scores, theirs.scores().test_unseen_scores)
-    assert (result.folder / "model.safetensors").read_bytes() == (plain.folder / "model.safetensors").read_bytes()
+    np.testing.assert_array_equal(
+        ours.scores().test_unseen_scores, theirs.scores().test_unseen_scores
+    )
+    assert (result.folder / "model.safetensors").read_bytes() == (
+        plain.folder / "model.safetensors"
+    ).read_bytes()
     assert result.folder.name == plain.folder.name
     for record in (result.record, ours.record):
-        assert (record.config, record.metrics, record.per_class) == (plain.record.config, plain.record.metrics, plain.record.per_class)
+        assert (record.config, record.metrics, record.per_class) == (
+            plain.record.config,
+            plain.record.metrics,
+            plain.record.per_class,
+        )
 
 
 def logged() -> list[tuple[str, int]]:
-    return [(phase, epoch) for what, phase, epoch, *_ in (h for h in Ear.heard if h[0] == "log") if what]
+    return [
+        (phase, epoch) for what, phase, epoch, *_ in (h for h in Ear.heard if h[0] == "log") if what
+    ]
 
 
-def stop_in(monkeypatch: pytest.MonkeyPatch, epoch: int, where: str = "_epoch") -> pytest.MonkeyPatch:
+def stop_in(
+    monkeypatch: pytest.MonkeyPatch, epoch: int, where: str = "_epoch"
+) -> pytest.MonkeyPatch:
     """Interrupt the training in that epoch (from 0), or before its checkpoint is written."""
     original = getattr(Loop, where)
     place = {"_epoch": 4, "_save": 3}[where]
@@ -174,19 +199,28 @@ def stop_in(monkeypatch: pytest.MonkeyPatch, epoch: int, where: str = "_epoch") 
     return monkeypatch
 
 
-def test_a_tracker_is_told_the_log_and_at_the_end_the_record_and_changes_nothing(tmp_path: Path, plain: Result) -> None:
+def test_a_tracker_is_told_the_log_and_at_the_end_the_record_and_changes_nothing(
+    tmp_path: Path, plain: Result
+) -> None:
     result = run(tmp_path, "ear")
     same(result, plain)
     assert [h[0] for h in Ear.heard] == ["start", "log", "log", "log", "finish"]
     assert logged() == [("train", 1), ("train", 2), ("train", 3)]
     lines = [json.loads(line) for line in (result.folder / "log.jsonl").read_text().splitlines()]
-    assert [h[3] for h in Ear.heard[1:4]] == [{k: v for k, v in line.items() if k not in ("time", "phase", "epoch")} for line in lines]
+    assert [h[3] for h in Ear.heard[1:4]] == [
+        {k: v for k, v in line.items() if k not in ("time", "phase", "epoch")} for line in lines
+    ]
     assert Ear.heard[-1][1] == result.record
     assert {p.name for p in result.folder.iterdir()} == {p.name for p in plain.folder.iterdir()}
 
 
 def test_nothing_of_the_test_sets_is_within_reach_before_the_end(tmp_path: Path) -> None:
-    protocol = {"watch_test": 1, "tune": False, "selection": "validation", "calibration": "validation"}
+    protocol = {
+        "watch_test": 1,
+        "tune": False,
+        "selection": "validation",
+        "calibration": "validation",
+    }
     result = run(tmp_path, "ear", protocol=protocol)
     before, (_, record, files) = Ear.heard[:-1], Ear.heard[-1]
     assert all(not {f for f in h[-1] if f.startswith(("scores", "record"))} for h in before)
@@ -208,19 +242,28 @@ def test_a_tracker_that_raises_is_told_in_a_line_and_the_run_is_the_same(
     same(result, plain)
     told = [note for note in reporter.notes if "tracker" in note]
     assert len(told) == 1 and "\n" not in told[0]
-    assert told[0].startswith("The tracker 'bad' of stranger 1.2 is switched off for this run, which goes on: ")
-    assert f"{type(error).__name__}: {'no server' if isinstance(error, ValueError) else 3} (test_tracking.py, line " in told[0]
+    assert told[0].startswith(
+        "The tracker 'bad' of stranger 1.2 is switched off for this run, which goes on: "
+    )
+    assert (
+        f"{type(error).__name__}: {'no server' if isinstance(error, ValueError) else 3} (test_tracking.py, line "
+        in told[0]
+    )
     assert Ear.heard.count((where,)) == 1  # it was not called again
     assert Ear.heard[-1][:2] == ("finish", result.record)  # and the other one hears all
 
 
-def test_a_tracker_cannot_change_settings_figures_or_what_is_random(tmp_path: Path, plain: Result, register: Callable[..., None]) -> None:
+def test_a_tracker_cannot_change_settings_figures_or_what_is_random(
+    tmp_path: Path, plain: Result, register: Callable[..., None]
+) -> None:
     register("meddler", Meddler)
     reporter = Notes()
     here = os.getcwd()
     before = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[union-attr]
     same(run(tmp_path, "meddler", "ear", reporter=reporter), plain)
-    assert Ear.heard[0][2]["train"]["epochs"] == 3  # what one tracker does to its copy, no other sees
+    assert (
+        Ear.heard[0][2]["train"]["epochs"] == 3
+    )  # what one tracker does to its copy, no other sees
     assert os.getcwd() == here
     assert (random.getstate(), np.random.get_state()[1].tolist()) == before  # type: ignore[union-attr]
     assert all(set(h[3]) == {"seconds", "ranking"} for h in Ear.heard if h[0] == "log")
@@ -258,7 +301,9 @@ def test_a_resumed_run_is_told_on_without_double_entries(
     assert len(curves(result)["test/H"]) == 1
 
 
-def test_a_tracker_that_is_chosen_late_is_told_what_was_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tracker_that_is_chosen_late_is_told_what_was_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         stop_in(patch, 2)
         run(tmp_path)
@@ -280,20 +325,29 @@ def curves(result: Result) -> dict[str, list[tuple[int, float]]]:
 
     read = EventAccumulator(str(result.folder / FOLDER))
     read.Reload()
-    return {tag: [(e.step, e.value) for e in read.Scalars(tag)] for tag in read.Tags()["scalars"]} | {
-        tag: [(0, read.Tensors(tag)[0].tensor_proto.string_val[0].decode())] for tag in read.Tags()["tensors"]
+    return {
+        tag: [(e.step, e.value) for e in read.Scalars(tag)] for tag in read.Tags()["scalars"]
+    } | {
+        tag: [(0, read.Tensors(tag)[0].tensor_proto.string_val[0].decode())]
+        for tag in read.Tags()["tensors"]
     }
 
 
-def test_tensorboard_reads_the_terms_of_the_loss_the_figures_and_the_protocol(tmp_path: Path, plain: Result) -> None:
+def test_tensorboard_reads_the_terms_of_the_loss_the_figures_and_the_protocol(
+    tmp_path: Path, plain: Result
+) -> None:
     result = run(tmp_path, "tensorboard", "tensorboard")
     same(result, plain)
     found = curves(result)
     lines = [json.loads(line) for line in (result.folder / "log.jsonl").read_text().splitlines()]
-    assert found["train/ranking"] == [(line["epoch"], pytest.approx(line["ranking"])) for line in lines]
+    assert found["train/ranking"] == [
+        (line["epoch"], pytest.approx(line["ranking"])) for line in lines
+    ]
     for name, value in result.metrics.items():
         assert found[f"test/{name}"] == [(3, pytest.approx(value))]
-    assert "| calibration | none |" in str(found["protocol"]) and "epochs: 3" in str(found["settings"])
+    assert "| calibration | none |" in str(found["protocol"]) and "epochs: 3" in str(
+        found["settings"]
+    )
 
 
 def test_a_missing_package_is_told_with_the_command_before_anything_is_done(
@@ -307,7 +361,9 @@ def test_a_missing_package_is_told_with_the_command_before_anything_is_done(
     assert not (tmp_path / "out").exists()
 
 
-def test_what_is_no_tracker_or_cannot_be_made_is_refused_by_name(register: Callable[..., None]) -> None:
+def test_what_is_no_tracker_or_cannot_be_made_is_refused_by_name(
+    register: Callable[..., None],
+) -> None:
     class Half(Tracker):
         def start(self, info: RunInfo) -> None: ...
 
@@ -330,6 +386,8 @@ from zslkit.cli.app import main
 main(["trackers"])
 sys.exit(bool({"torch", "tensorboard", "numpy"} & set(sys.modules)))
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert "tensorboard  zslkit " in done.stdout

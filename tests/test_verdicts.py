@@ -21,7 +21,11 @@ from zslkit.runs.scores import Scores
 
 def block_of(folders: Sequence[Path], known: bool = True) -> Block:
     records = [load_run(folder).record for folder in folders]
-    places = {key_of(record): str(folder) for record, folder in zip(records, folders, strict=True)} if known else {}
+    places = (
+        {key_of(record): str(folder) for record, folder in zip(records, folders, strict=True)}
+        if known
+        else {}
+    )
     (block,) = with_significance(compare(records, folders=places))
     return block
 
@@ -35,7 +39,11 @@ def rewrite(folder: Path, **arrays: Any) -> None:
 def runs(tmp_path: Path) -> list[Path]:
     """alpha is clearly better than beta and gamma, which are alike; seeds 0 and 1."""
     skills = {"alpha": 4.0, "beta": 1.0, "gamma": 1.02}
-    return [make_run(tmp_path, name, random_scores(skill, seed), seed) for name, skill in skills.items() for seed in (0, 1)]
+    return [
+        make_run(tmp_path, name, random_scores(skill, seed), seed)
+        for name, skill in skills.items()
+        for seed in (0, 1)
+    ]
 
 
 def test_each_row_gets_the_interval_of_its_mean_over_seeds(runs: list[Path]) -> None:
@@ -56,11 +64,19 @@ def test_pairs_that_differ_and_pairs_that_do_not_are_told_apart(runs: list[Path]
         ("beta", "gamma"): False,
     }
     assert all(pair.seeds == (0, 1) for pair in found.values())
-    assert all(pair.p <= pair.p_holm and pair.mcnemar_p <= pair.mcnemar_p_holm for pair in found.values())
+    assert all(
+        pair.p <= pair.p_holm and pair.mcnemar_p <= pair.mcnemar_p_holm for pair in found.values()
+    )
     differ, alike = block.notes[-2:]
-    assert differ.startswith("H differs significantly (paired bootstrap, 5 % after Holm over 3 pairs): alpha above beta by ")
+    assert differ.startswith(
+        "H differs significantly (paired bootstrap, 5 % after Holm over 3 pairs): alpha above beta by "
+    )
     assert "; alpha above gamma by " in differ and "beta and gamma" not in differ
-    assert alike.startswith("H does not differ significantly") and "beta and gamma (" in alike and "alpha" not in alike
+    assert (
+        alike.startswith("H does not differ significantly")
+        and "beta and gamma (" in alike
+        and "alpha" not in alike
+    )
 
 
 def test_a_pair_by_hand(tmp_path: Path) -> None:
@@ -71,7 +87,9 @@ def test_a_pair_by_hand(tmp_path: Path) -> None:
     of_a, of_b = (outcomes(checked_sets(*scores.sets()), 0.0) for scores in (a, b))
     images = mcnemar(of_a.T1, of_b.T1)
     assert (pair.only_a, pair.only_b, pair.mcnemar_p) == (images.only_a, images.only_b, images.p)
-    assert pair.difference == pytest.approx(block.rows[0].metrics["H"].mean - block.rows[1].metrics["H"].mean)
+    assert pair.difference == pytest.approx(
+        block.rows[0].metrics["H"].mean - block.rows[1].metrics["H"].mean
+    )
     assert together([of_a, of_b]).runs == 2
 
 
@@ -79,26 +97,40 @@ def test_pairs_use_the_seeds_both_have_and_else_all(tmp_path: Path) -> None:
     def pair(seeds: tuple[int, ...], others: tuple[int, ...]) -> Any:
         made = {"a": (seeds, 2.0), "b": (others, 1.0)}
         out = tmp_path / f"{seeds}{others}"
-        block = block_of([make_run(out, n, random_scores(skill, s), s) for n, (ss, skill) in made.items() for s in ss])
+        block = block_of(
+            [
+                make_run(out, n, random_scores(skill, s), s)
+                for n, (ss, skill) in made.items()
+                for s in ss
+            ]
+        )
         assert block.sampling is not None
         return block.sampling.pairs[0], block
 
     common, block = pair((0, 1, 2), (1, 2, 5))
     assert common.seeds == (1, 2)
-    assert common.difference != pytest.approx(block.rows[0].metrics["H"].mean - block.rows[1].metrics["H"].mean)
+    assert common.difference != pytest.approx(
+        block.rows[0].metrics["H"].mean - block.rows[1].metrics["H"].mean
+    )
     none, block = pair((0, 1), (2, 3))
     assert none.seeds == ()
-    assert none.difference == pytest.approx(block.rows[0].metrics["H"].mean - block.rows[1].metrics["H"].mean)
+    assert none.difference == pytest.approx(
+        block.rows[0].metrics["H"].mean - block.rows[1].metrics["H"].mean
+    )
 
 
 def test_the_run_s_own_gamma_is_used(tmp_path: Path) -> None:
-    run = make_run(tmp_path, "a", random_scores(1.0), protocol={"calibration": "validation", "gamma": 0.7})
+    run = make_run(
+        tmp_path, "a", random_scores(1.0), protocol={"calibration": "validation", "gamma": 0.7}
+    )
     (row,) = block_of([run]).rows
     assert row.intervals["H"][0] <= row.metrics["H"].mean <= row.intervals["H"][1]
 
 
 @pytest.mark.parametrize("fault", ["gone", "cut", "nan", "foreign", "labels"])
-def test_a_run_whose_scores_cannot_be_used_is_named_and_the_others_are_judged(runs: list[Path], fault: str) -> None:
+def test_a_run_whose_scores_cannot_be_used_is_named_and_the_others_are_judged(
+    runs: list[Path], fault: str
+) -> None:
     bad = runs[2]  # beta, seed 0
     kept = random_scores(1.0, 0)
     if fault == "gone":
@@ -110,7 +142,11 @@ def test_a_run_whose_scores_cannot_be_used_is_named_and_the_others_are_judged(ru
     elif fault == "foreign":
         rewrite(bad, test_seen_scores=kept.test_seen_scores[:, ::-1])
     else:  # the same images in another order: H is right, and pairing would be wrong
-        rewrite(bad, test_seen_scores=kept.test_seen_scores[::-1], test_seen_labels=kept.test_seen_labels[::-1])
+        rewrite(
+            bad,
+            test_seen_scores=kept.test_seen_scores[::-1],
+            test_seen_labels=kept.test_seen_labels[::-1],
+        )
     block = block_of(runs)
     words = {
         "gone": "is missing",
@@ -119,7 +155,9 @@ def test_a_run_whose_scores_cannot_be_used_is_named_and_the_others_are_judged(ru
         "foreign": "its record says",
         "labels": "labels of its test images",
     }
-    (note,) = [n for n in block.notes if n.startswith("beta has no interval and stands in no test: ")]
+    (note,) = [
+        n for n in block.notes if n.startswith("beta has no interval and stands in no test: ")
+    ]
     assert str(bad) in note and words[fault] in note
     assert [bool(row.intervals) for row in block.rows] == [True, False, True]
     assert block.sampling is not None
@@ -141,6 +179,12 @@ def test_one_row_has_an_interval_and_no_test(tmp_path: Path) -> None:
 def test_rows_of_one_label_are_told_apart_by_their_badges(tmp_path: Path) -> None:
     scores: Scores = random_scores(1.0)
     plain = make_run(tmp_path, "a", scores, identity="0" * 12)
-    calibrated = make_run(tmp_path, "a", scores, identity="1" * 12, protocol={"calibration": "validation", "gamma": 0.01})
+    calibrated = make_run(
+        tmp_path,
+        "a",
+        scores,
+        identity="1" * 12,
+        protocol={"calibration": "validation", "gamma": 0.01},
+    )
     note = block_of([plain, calibrated]).notes[-1]
     assert "gamma picked on validation" in note and "uncalibrated" in note

@@ -25,13 +25,17 @@ def open_folder() -> Iterator[Path]:
         folder = Path(name)
         folder.chmod(0o755)
         if apart(lambda: str(os.access(folder, os.R_OK | os.X_OK))) != "True":
-            pytest.skip(f"a user without rights cannot enter {folder.parent}; set TMPDIR to a folder that all may enter")
+            pytest.skip(
+                f"a user without rights cannot enter {folder.parent}; set TMPDIR to a folder that all may enter"
+            )
         yield folder
 
 
 def told(*arguments: str) -> tuple[int, str, str]:
     """Exit code and what `zslkit` with these arguments writes to its two streams, given by a user without rights."""
-    main(arguments)  # first with rights, so that all is imported: the child may not even read Python's own files
+    main(
+        arguments
+    )  # first with rights, so that all is imported: the child may not even read Python's own files
 
     def act() -> str:
         out, err = io.StringIO(), io.StringIO()

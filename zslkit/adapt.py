@@ -54,7 +54,9 @@ def wrap(
 
         def __init__(self, config: GradientConfig, task: Task) -> None:
             super().__init__(config, task)
-            self.network = factory(task, **{name: getattr(config, name) for name in _own(type(config))})
+            self.network = factory(
+                task, **{name: getattr(config, name) for name in _own(type(config))}
+            )
             self.criterion = copy.deepcopy(loss) if isinstance(loss, nn.Module) else loss
             # The place of each class among the seen ones.
             self.register_buffer("column", self.seen.long().cumsum(0) - 1, persistent=False)
@@ -65,7 +67,11 @@ def wrap(
 
         def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
             scores = self.scores(x)
-            terms = self.criterion(scores[:, self.seen], self.column[label]) if over == "seen" else self.criterion(scores, label)
+            terms = (
+                self.criterion(scores[:, self.seen], self.column[label])
+                if over == "seen"
+                else self.criterion(scores, label)
+            )
             return {"loss": terms} if isinstance(terms, torch.Tensor) else dict(terms)
 
     Wrapped.__doc__ = inspect.getdoc(factory)
@@ -78,11 +84,17 @@ def _config_of(factory: Factory) -> type[GradientConfig]:
     fields: dict[str, Any] = {}
     for parameter in parameters:
         if parameter.annotation is parameter.empty or parameter.default is parameter.empty:
-            raise TypeError(f"{name}: the parameter {parameter.name} becomes a setting, so give it a type and a default: x: float = 0.1")
+            raise TypeError(
+                f"{name}: the parameter {parameter.name} becomes a setting, so give it a type and a default: x: float = 0.1"
+            )
         if parameter.name in GradientConfig.model_fields:
-            raise TypeError(f"{name}: every model has a setting {parameter.name!r} already; call the parameter something else")
+            raise TypeError(
+                f"{name}: every model has a setting {parameter.name!r} already; call the parameter something else"
+            )
         fields[parameter.name] = (parameter.annotation, parameter.default)
-    return create_model(f"{name}_config", __base__=GradientConfig, __doc__=f"Settings of {name}.", **fields)
+    return create_model(
+        f"{name}_config", __base__=GradientConfig, __doc__=f"Settings of {name}.", **fields
+    )
 
 
 def _own(config: type[GradientConfig]) -> list[str]:

@@ -89,7 +89,11 @@ class Split:
     test_unseen: Index
 
     def parts(self) -> dict[str, Index]:
-        return {"trainval": self.trainval, "test_seen": self.test_seen, "test_unseen": self.test_unseen}
+        return {
+            "trainval": self.trainval,
+            "test_seen": self.test_seen,
+            "test_unseen": self.test_unseen,
+        }
 
 
 @dataclass(frozen=True)
@@ -132,9 +136,13 @@ class Dataset:
             if held != n:
                 raise DataError(f"{self.name}: {held} images or features but {n} labels")
         if len(self.semantics.attributes) != c:
-            raise DataError(f"{self.name}: {c} classes but {len(self.semantics.attributes)} rows in the class-attribute table")
+            raise DataError(
+                f"{self.name}: {c} classes but {len(self.semantics.attributes)} rows in the class-attribute table"
+            )
         for column, (x0, y0, x1, y1) in self.places.items():
-            if not (0 <= column < len(self.semantics.names) and 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
+            if not (
+                0 <= column < len(self.semantics.names) and 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1
+            ):
                 raise DataError(
                     f"{self.name}: the place of attribute {column} is no box x0 < x1, y0 < y1 in 0..1, or there is no such column"
                 )
@@ -154,11 +162,15 @@ class Dataset:
         for i, (a, left) in enumerate(parts):
             for b, right in parts[i + 1 :]:
                 if common := len(np.intersect1d(left, right)):
-                    raise DataError(f"{self.name}: {a} and {b} share {common} images; a split must not overlap")
+                    raise DataError(
+                        f"{self.name}: {a} and {b} share {common} images; a split must not overlap"
+                    )
         unseen = set(np.unique(self.labels[self.split.test_unseen]))
         trained = set(np.unique(self.labels[self.split.trainval]))
         if both := unseen & trained:
-            raise DataError(f"{self.name}: {len(both)} classes stand in trainval and in test_unseen ({self.classes[min(both)]!r}, ...)")
+            raise DataError(
+                f"{self.name}: {len(both)} classes stand in trainval and in test_unseen ({self.classes[min(both)]!r}, ...)"
+            )
         if strange := set(np.unique(self.labels[self.split.test_seen])) - trained:
             raise DataError(
                 f"{self.name}: {len(strange)} classes of test_seen have no image in trainval ({self.classes[min(strange)]!r}, ...)"
@@ -171,7 +183,9 @@ class Dataset:
         mask[np.unique(self.labels[self.split.trainval])] = True
         return mask
 
-    def fold(self, seed: int, part: int = 0, unseen_share: float | None = None, image_share: float = 0.2) -> Dataset:
+    def fold(
+        self, seed: int, part: int = 0, unseen_share: float | None = None, image_share: float = 0.2
+    ) -> Dataset:
         """A validation dataset made inside trainval that imitates the test.
 
         Some seen classes (by default the share that unseen classes have of all) play the unseen ones, and
@@ -213,7 +227,8 @@ class Dataset:
             labels=labels,
             split=split,
             semantics=self.semantics.of(old),
-            title=f"{self.title or self.name}, validation fold {seed}" + (f".{part}" if part else ""),
+            title=f"{self.title or self.name}, validation fold {seed}"
+            + (f".{part}" if part else ""),
         )
 
     def without(self, index: Collection[int], images: Images | None = None) -> Dataset:
@@ -223,7 +238,9 @@ class Dataset:
         """
         gone = np.array(sorted(index), dtype=np.int64)
         split = Split(*(part[~np.isin(part, gone)] for part in self.split.parts().values()))
-        return replace(self, split=split, images=images or self.images, skipped=tuple(gone.tolist()))
+        return replace(
+            self, split=split, images=images or self.images, skipped=tuple(gone.tolist())
+        )
 
     def fingerprints(self) -> dict[str, str]:
         """What makes two results comparable: `split` (labels and locs by class name) and `semantics`, 16 hex digits each."""

@@ -148,7 +148,15 @@ class Trainer(Protocol):
         """
         ...
 
-    def stage(self, name: str, epochs: int, keeps: Mapping[str, Kept], *, steps: int = 1, mend: str = "lower the learning rate") -> Stage:
+    def stage(
+        self,
+        name: str,
+        epochs: int,
+        keeps: Mapping[str, Kept],
+        *,
+        steps: int = 1,
+        mend: str = "lower the learning rate",
+    ) -> Stage:
         """Optional, for a `fit` of one's own that takes long: epochs that show progress and resume to the bit after an interruption.
 
             random = torch.Generator(trainer.device).manual_seed(trainer.seed)
@@ -179,7 +187,8 @@ class ModelConfig(Config):
     """Base of a model's configuration."""
 
     attributes: Normalisation = Field(
-        "l2", description="class attributes; l2: each class by its L2 norm; none (or original): on the dataset's own scale"
+        "l2",
+        description="class attributes; l2: each class by its L2 norm; none (or original): on the dataset's own scale",
     )
 
     @field_validator("attributes")
@@ -233,7 +242,9 @@ class Model(nn.Module):
         """config: an instance of this class's Config. Buffers: attributes (C, A), seen (C,) bool."""
         super().__init__()
         self.config, self.task = config, task
-        self.register_buffer("attributes", torch.from_numpy(task.attributes.copy()), persistent=False)
+        self.register_buffer(
+            "attributes", torch.from_numpy(task.attributes.copy()), persistent=False
+        )
         self.register_buffer("seen", torch.from_numpy(task.seen.copy()), persistent=False)
         self.backbone = task.build_backbone() if task.build_backbone is not None else None
 
@@ -327,9 +338,15 @@ def brings_encoder(kind: type[Model]) -> bool:
 def check_model(name: str, loaded: Any) -> type[Model]:
     """The class itself if it is a model of this contract. Raises UserError that says what is wrong."""
     if not (isinstance(loaded, type) and issubclass(loaded, Model)):
-        raise UserError(f"{name}: the entry point names {loaded!r}, which is no subclass of zslkit.model.Model")
+        raise UserError(
+            f"{name}: the entry point names {loaded!r}, which is no subclass of zslkit.model.Model"
+        )
     if loaded.contract != CONTRACT:
-        raise UserError(f"{name}: it is written for contract {loaded.contract} and this zslkit speaks {CONTRACT}")
+        raise UserError(
+            f"{name}: it is written for contract {loaded.contract} and this zslkit speaks {CONTRACT}"
+        )
     if not loaded.inputs or any(i not in ("pooled", "map", "image") for i in loaded.inputs):
-        raise UserError(f'{name}: inputs = {loaded.inputs!r}; it takes some of "pooled", "map", "image"')
+        raise UserError(
+            f'{name}: inputs = {loaded.inputs!r}; it takes some of "pooled", "map", "image"'
+        )
     return loaded

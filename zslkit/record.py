@@ -7,7 +7,15 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeFloat, NonNegativeInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    NonNegativeFloat,
+    NonNegativeInt,
+    ValidationError,
+)
 
 from zslkit.errors import DataError
 from zslkit.utils.files import parse_json
@@ -173,7 +181,9 @@ class Scoring(Part):
     @property
     def remark(self) -> str:
         """What must stand with the figures; "" if there is nothing to say."""
-        return f"scores change by up to {self.drift:.1%} with the batch" if self.drift > NOTED else ""
+        return (
+            f"scores change by up to {self.drift:.1%} with the batch" if self.drift > NOTED else ""
+        )
 
 
 class Environment(Part):
@@ -247,7 +257,10 @@ class RunRecord(Part):
         return [name for name, accuracy in self.per_class.items() if accuracy is None]
 
     def to_json(self) -> str:
-        return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        return (
+            json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False)
+            + "\n"
+        )
 
 
 def parse_record(text: str, place: Path) -> RunRecord:
@@ -270,7 +283,9 @@ def parse_record(text: str, place: Path) -> RunRecord:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(p) for p in first["loc"])
-        raise DataError(f"{place}: {key} does not belong in a run record as it is ({first['msg'].lower()}); {mend}") from error
+        raise DataError(
+            f"{place}: {key} does not belong in a run record as it is ({first['msg'].lower()}); {mend}"
+        ) from error
 
 
 def json_summary(record: RunRecord, folder: Path) -> dict[str, Any]:

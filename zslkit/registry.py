@@ -69,7 +69,9 @@ class NameClash(UserError):
         self.entries = entries
         owners = " and ".join(f"{e.origin} ({e.target})" for e in entries)
         picks = " or ".join(f"{e.distribution}:{e.name}" for e in entries)
-        super().__init__(f"The {kind} {entries[0].name!r} is registered twice, by {owners}; say {picks}")
+        super().__init__(
+            f"The {kind} {entries[0].name!r} is registered twice, by {owners}; say {picks}"
+        )
 
 
 class Registry:
@@ -79,7 +81,9 @@ class Registry:
     entry and the loaded object, raises BrokenPlugin if the object is not what the group holds.
     """
 
-    def __init__(self, group: str, kind: str, check: Callable[[Entry, Any], None] | None = None) -> None:
+    def __init__(
+        self, group: str, kind: str, check: Callable[[Entry, Any], None] | None = None
+    ) -> None:
         self.group, self.kind, self._check = group, kind, check
 
     def entries(self) -> list[Entry]:

@@ -55,7 +55,12 @@ class Names:
 
     def fill(self, text: str) -> str:
         """A template's text with these names in it."""
-        words = {"name": self.name, "module": self.module, "Class": self.cls, "distribution": self.distribution}
+        words = {
+            "name": self.name,
+            "module": self.module,
+            "Class": self.cls,
+            "distribution": self.distribution,
+        }
         words["zslkit"] = version("zslkit")
         return Template(text).substitute(words)
 
@@ -89,19 +94,30 @@ def _write(name: str, folder: Path, registry: Registry, *templates: str) -> list
 
 def _refuse_standing(folder: Path) -> None:
     if os.path.lexists(folder):
-        raise UserError(f"{folder} is there already and stays as it is; name another place with --to")
+        raise UserError(
+            f"{folder} is there already and stays as it is; name another place with --to"
+        )
 
 
 def _rendered(template: str, names: Names) -> Iterator[tuple[PurePosixPath, str]]:
     """Path and text of each file of one of zslkit's template folders."""
     for parts, file in _walk(files("zslkit") / "templates" / template, ()):
         # below src, since a folder that is called as the package hides it from whoever stands beside that folder
-        *folders, last = (inner for part in parts for inner in (("src", names.module) if part == "package" else (part,)))
+        *folders, last = (
+            inner
+            for part in parts
+            for inner in (("src", names.module) if part == "package" else (part,))
+        )
         last = last.removesuffix(_ENDING)
-        yield PurePosixPath(*folders, _RENAMED.get(last, last)), names.fill(file.read_text(encoding="utf-8"))
+        yield (
+            PurePosixPath(*folders, _RENAMED.get(last, last)),
+            names.fill(file.read_text(encoding="utf-8")),
+        )
 
 
-def _walk(folder: Traversable, parts: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Traversable]]:
+def _walk(
+    folder: Traversable, parts: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], Traversable]]:
     for item in folder.iterdir():
         if item.is_dir():
             yield from _walk(item, (*parts, item.name))
@@ -113,19 +129,29 @@ def _checked(name: str, registry: Registry) -> Names:
     """The names that follow from `name`. Raises UserError if one of them cannot be used or is taken."""
     names = Names(name)
     if not _NAME.fullmatch(name):
-        raise UserError(f"{name!r} cannot name a {registry.kind}; take small letters and digits, joined by single - or _, such as my-net")
+        raise UserError(
+            f"{name!r} cannot name a {registry.kind}; take small letters and digits, joined by single - or _, such as my-net"
+        )
     if keyword.iskeyword(names.module) or keyword.iskeyword(names.cls):
-        raise UserError(f"{name!r} is a word of Python itself, so nothing can be called so; choose another name")
+        raise UserError(
+            f"{name!r} is a word of Python itself, so nothing can be called so; choose another name"
+        )
     for entry in registry.entries():
         if entry.name == name:
-            raise UserError(f"The {registry.kind} {name!r} is there already, by {entry.origin} ({entry.target}); choose another name")
+            raise UserError(
+                f"The {registry.kind} {name!r} is there already, by {entry.origin} ({entry.target}); choose another name"
+            )
     if (where := _module_at(names.module)) is not None:
-        raise UserError(f"A module {names.module} is there already ({where}), and the new one would hide it; choose another name")
+        raise UserError(
+            f"A module {names.module} is there already ({where}), and the new one would hide it; choose another name"
+        )
     try:
         found = f"{names.distribution} {version(names.distribution)}"
     except PackageNotFoundError:
         return names
-    raise UserError(f"A distribution {found} is installed already, and the new one would replace it; choose another name")
+    raise UserError(
+        f"A distribution {found} is installed already, and the new one would replace it; choose another name"
+    )
 
 
 def _module_at(module: str) -> str | None:
@@ -144,7 +170,14 @@ def _refuse_hidden_imports(names: Names, texts: Mapping[PurePosixPath, str]) -> 
         if path.suffix != ".py":
             continue
         tree = ast.parse(text)
-        imported = {a.asname or a.name for n in ast.walk(tree) if isinstance(n, (ast.Import, ast.ImportFrom)) for a in n.names}
+        imported = {
+            a.asname or a.name
+            for n in ast.walk(tree)
+            if isinstance(n, (ast.Import, ast.ImportFrom))
+            for a in n.names
+        }
         defined = {n.name for n in tree.body if isinstance(n, ast.ClassDef)}
         if both := imported & defined:
-            raise UserError(f"{names.name!r} gives a class {min(both)}, and the code needs another thing of that name; choose another name")
+            raise UserError(
+                f"{names.name!r} gives a class {min(both)}, and the code needs another thing of that name; choose another name"
+            )

@@ -83,7 +83,11 @@ class Tracker(ABC):
 def check_tracker(name: str, loaded: Any) -> type[Tracker]:
     """The class itself if it is a tracker that can be made. Raises UserError that says what is wrong."""
     if not (isinstance(loaded, type) and issubclass(loaded, Tracker)):
-        raise UserError(f"{name}: the entry point names {loaded!r}, which is no subclass of zslkit.tracker.Tracker")
+        raise UserError(
+            f"{name}: the entry point names {loaded!r}, which is no subclass of zslkit.tracker.Tracker"
+        )
     if loaded.__abstractmethods__:
-        raise UserError(f"{name}: {loaded.__name__} lacks {', '.join(sorted(loaded.__abstractmethods__))}")
+        raise UserError(
+            f"{name}: {loaded.__name__} lacks {', '.join(sorted(loaded.__abstractmethods__))}"
+        )
     return loaded

@@ -25,7 +25,12 @@ class DAN(nn.Module):
     """
 
     def __init__(
-        self, words: Tensor, channels: int, regions: int, rank: int | None = None, branches: tuple[Branch, ...] = ("region", "channel")
+        self,
+        words: Tensor,
+        channels: int,
+        regions: int,
+        rank: int | None = None,
+        branches: tuple[Branch, ...] = ("region", "channel"),
     ) -> None:
         super().__init__()
         width = words.shape[1]

@@ -15,15 +15,56 @@ from zslkit.cli.failure import State, exit_code_of
 
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option("--dataset", "-d", required=True, metavar="NAME", help="The dataset it was trained on: cub, sun, awa2, or a card FILE.yaml.")
-@click.option("--clusters", type=click.Choice(["paper", "released"]), default="paper", show_default=True, help="Clusters of its fExp.")
-@click.option("--preset", metavar="NAME", help="Preset with its mixes, such as sun-zsl; default: the dataset's.")
-@click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Folder of the data.")
-@click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="A setting, such as c_mix=0.6 or features.size=224.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of the run folders.")
+@click.option(
+    "--dataset",
+    "-d",
+    required=True,
+    metavar="NAME",
+    help="The dataset it was trained on: cub, sun, awa2, or a card FILE.yaml.",
+)
+@click.option(
+    "--clusters",
+    type=click.Choice(["paper", "released"]),
+    default="paper",
+    show_default=True,
+    help="Clusters of its fExp.",
+)
+@click.option(
+    "--preset",
+    metavar="NAME",
+    help="Preset with its mixes, such as sun-zsl; default: the dataset's.",
+)
+@click.option(
+    "--data-root",
+    type=click.Path(path_type=Path),
+    default=Path("data"),
+    show_default=True,
+    help="Folder of the data.",
+)
+@click.option(
+    "--set",
+    "settings",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="A setting, such as c_mix=0.6 or features.size=224.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Folder of the run folders.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 def convert(
-    checkpoint: Path, dataset: str, clusters: str, preset: str | None, data_root: Path, settings: tuple[str, ...], out: Path, device: str
+    checkpoint: Path,
+    dataset: str,
+    clusters: str,
+    preset: str | None,
+    data_root: Path,
+    settings: tuple[str, ...],
+    out: Path,
+    device: str,
 ) -> None:
     """Make a run folder of a CHECKPOINT that the authors' program saved, and print its figures."""
     from zslkit.cli.present import print_run
@@ -34,7 +75,9 @@ def convert(
     from zslkit_dedn.model import DEDN
 
     state = official.read(checkpoint)
-    digest = hashlib.sha256(b"".join(k.encode() + state[k].contiguous().numpy().tobytes() for k in sorted(state))).hexdigest()[:16]
+    digest = hashlib.sha256(
+        b"".join(k.encode() + state[k].contiguous().numpy().tobytes() for k in sorted(state))
+    ).hexdigest()[:16]
 
     def fill(model: Model) -> None:
         assert isinstance(model, DEDN)

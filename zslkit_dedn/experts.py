@@ -56,7 +56,9 @@ class Experts(nn.Module):
         if "cexp" in experts:
             self.coarse = DAN(words, channels, regions, rank, branches)
         if "fexp" in experts:
-            self.fine = nn.ModuleList(DAN(words[list(c)], channels, regions, rank, branches) for c in clusters)
+            self.fine = nn.ModuleList(
+                DAN(words[list(c)], channels, regions, rank, branches) for c in clusters
+            )
         order = torch.tensor([i for c in clusters for i in c])
         # the clusters' rows, put together, are sorted back into the dataset's order of attributes
         self.register_buffer("restore", torch.argsort(order), persistent=False)
@@ -68,14 +70,25 @@ class Experts(nn.Module):
             stacked.append(self.coarse.queries(branch))
         if "fexp" in self.experts:
             rows = zip(*(dan.queries(branch) for dan in self.fine), strict=True)  # type: ignore[operator]
-            stacked.append(Queries(*(torch.cat(parts).index_select(0, self.restore) for parts in rows)))
+            stacked.append(
+                Queries(*(torch.cat(parts).index_select(0, self.restore) for parts in rows))
+            )
         return Queries(*(torch.cat(parts) for parts in zip(*stacked, strict=True)))
 
     def forward(self, F: Tensor) -> dict[Expert, ExpertScores]:
         """Attribute scores of each expert for maps F (B, D, R)."""
-        region = region_attention(F, *self.queries("region"))[0] if "region" in self.branches else None
-        channel = channel_attention(F, *self.queries("channel")) if "channel" in self.branches else None
-        return {expert: ExpertScores(r, c) for expert, r, c in zip(self.experts, self._each(region), self._each(channel), strict=True)}
+        region = (
+            region_attention(F, *self.queries("region"))[0] if "region" in self.branches else None
+        )
+        channel = (
+            channel_attention(F, *self.queries("channel")) if "channel" in self.branches else None
+        )
+        return {
+            expert: ExpertScores(r, c)
+            for expert, r, c in zip(
+                self.experts, self._each(region), self._each(channel), strict=True
+            )
+        }
 
     def attention(self, F: Tensor, c_mix: float) -> dict[str, AttentionMaps]:
         """Region attention (B, A, R), mixed attribute scores and channel attention (B, A, D) of each expert, everything kept.
@@ -85,9 +98,21 @@ class Experts(nn.Module):
         if "region" not in self.branches:
             return {}
         region, maps = region_attention(F, *self.queries("region"))
-        channel, weights = channel_attention_plain(F, *self.queries("channel")) if "channel" in self.branches else (None, None)
-        parts = zip(self.experts, maps.chunk(len(self.experts), dim=1), *map(self._each, (region, channel, weights)), strict=True)
-        return {SHOWN[expert]: AttentionMaps(m, ExpertScores(r, c).mixed(c_mix), w) for expert, m, r, c, w in parts}
+        channel, weights = (
+            channel_attention_plain(F, *self.queries("channel"))
+            if "channel" in self.branches
+            else (None, None)
+        )
+        parts = zip(
+            self.experts,
+            maps.chunk(len(self.experts), dim=1),
+            *map(self._each, (region, channel, weights)),
+            strict=True,
+        )
+        return {
+            SHOWN[expert]: AttentionMaps(m, ExpertScores(r, c).mixed(c_mix), w)
+            for expert, m, r, c, w in parts
+        }
 
     def _each(self, stacked: Tensor | None) -> tuple[Tensor | None, ...]:
         """What belongs to each expert of (B, A or 2A, ...)."""

@@ -28,7 +28,12 @@ _CUB = (
 )
 PAPER: Mapping[str, Clusters] = {
     "cub": (tuple(sorted(set(range(312)) - {i for c in _CUB for i in c})), *_CUB),  # head: the rest
-    "sun": (_spans((0, 38)), _spans((38, 65)), _spans((65, 74), (77, 85)), _spans((74, 77), (85, 102))),
+    "sun": (
+        _spans((0, 38)),
+        _spans((38, 65)),
+        _spans((65, 74), (77, 85)),
+        _spans((74, 77), (85, 102)),
+    ),
     "awa2": (_spans((0, 18)), _spans((18, 33)), _spans((33, 64), (78, 85)), _spans((64, 78))),
 }
 """Rao et al. 2024: the clusters by meaning of each dataset (DEDN.md, attribute clusters)."""
@@ -67,7 +72,11 @@ def choose(
     if which == "groups":
         named = [tuple(g) for g in task.groups.values()]
         rest = tuple(sorted(set(range(task.n_attributes)) - {i for g in named for i in g}))
-        return checked([*named, rest] if rest else named, task.n_attributes, f"the attribute groups of {task.dataset}")
+        return checked(
+            [*named, rest] if rest else named,
+            task.n_attributes,
+            f"the attribute groups of {task.dataset}",
+        )
     if which == "kmeans":
         return _kmeans(task, n_clusters, by)
     if which not in CHOICES:
@@ -86,7 +95,9 @@ def read_clusters(path: Path) -> dict[str, list[int | str]]:
     values = read_yaml(path).values
     for name, members in values.items():
         if not isinstance(members, list) or not all(isinstance(m, int | str) for m in members):
-            raise UserError(f"{path}: cluster {name!r} is no list of attribute names or columns; write one")
+            raise UserError(
+                f"{path}: cluster {name!r} is no list of attribute names or columns; write one"
+            )
     return {str(name): members for name, members in values.items()}
 
 
@@ -96,7 +107,9 @@ def _written(clusters: Mapping[str, Sequence[int | str]], task: Task) -> Cluster
     for cluster, members in clusters.items():
         for m in members:
             if isinstance(m, str) and m not in column:
-                raise UserError(f"clusters: {cluster!r} holds {m!r}, which is no attribute of {task.dataset}{did_you_mean(m, column)}")
+                raise UserError(
+                    f"clusters: {cluster!r} holds {m!r}, which is no attribute of {task.dataset}{did_you_mean(m, column)}"
+                )
         found.append([column[m] if isinstance(m, str) else m for m in members])
     return checked(found, task.n_attributes, "clusters", tuple(clusters))
 
@@ -106,16 +119,26 @@ def _kmeans(task: Task, count: int, by: Literal["word_vectors", "attributes"]) -
 
     table = task.attributes.T if by == "attributes" else task.word_vectors
     if table is None:
-        raise UserError(f"{task.dataset} has no word vectors to make clusters of; set cluster_by=attributes")
+        raise UserError(
+            f"{task.dataset} has no word vectors to make clusters of; set cluster_by=attributes"
+        )
     if count > task.n_attributes:
-        raise UserError(f"n_clusters = {count} is more than the {task.n_attributes} attributes of {task.dataset}; set it lower")
+        raise UserError(
+            f"n_clusters = {count} is more than the {task.n_attributes} attributes of {task.dataset}; set it lower"
+        )
     unit = table / np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-12)
     # A start of its own, the same for every run: clusters belong to the setting, not to the seed of the training.
     label = KMeans(count, n_init=10, random_state=0).fit(unit.astype(np.float64)).labels_
-    return checked([np.flatnonzero(label == k).tolist() for k in range(count)], task.n_attributes, f"kmeans of {task.dataset}")
+    return checked(
+        [np.flatnonzero(label == k).tolist() for k in range(count)],
+        task.n_attributes,
+        f"kmeans of {task.dataset}",
+    )
 
 
-def checked(clusters: Sequence[Iterable[int]], n_attributes: int, where: str, names: Sequence[str] = ()) -> Clusters:
+def checked(
+    clusters: Sequence[Iterable[int]], n_attributes: int, where: str, names: Sequence[str] = ()
+) -> Clusters:
     """The same clusters if they hold every attribute once and none is empty, else a UserError that says which.
 
     names: the clusters' own; without them they are told by number.
@@ -127,9 +150,15 @@ def checked(clusters: Sequence[Iterable[int]], n_attributes: int, where: str, na
             raise UserError(f"{where}: cluster {name} is empty; every cluster needs an attribute")
     flat = [i for c in result for i in c]
     if outside := sorted({i for i in flat if not 0 <= i < n_attributes}):
-        raise UserError(f"{where}: attribute {outside[0]} is none of this dataset's {n_attributes}; choose clusters made for it, or groups")
+        raise UserError(
+            f"{where}: attribute {outside[0]} is none of this dataset's {n_attributes}; choose clusters made for it, or groups"
+        )
     if twice := sorted({i for i in flat if flat.count(i) > 1}):
-        raise UserError(f"{where}: attribute {twice[0]} stands in two clusters; each belongs to one")
+        raise UserError(
+            f"{where}: attribute {twice[0]} stands in two clusters; each belongs to one"
+        )
     if missing := sorted(set(range(n_attributes)) - set(flat)):
-        raise UserError(f"{where}: attribute {missing[0]} stands in no cluster ({len(missing)} of {n_attributes} do not)")
+        raise UserError(
+            f"{where}: attribute {missing[0]} stands in no cluster ({len(missing)} of {n_attributes} do not)"
+        )
     return result

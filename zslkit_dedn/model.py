@@ -22,14 +22,23 @@ from zslkit_dedn.losses import margin_aware_loss
 class DEDNConfig(GradientConfig):
     """Symbols of DEDN.md; defaults are those of the released CUB run where it has a say."""
 
-    experts: Literal["both", "cexp", "fexp"] = Field("both", description="which experts there are; fewer than both for ablations")
-    branches: Literal["both", "region", "channel"] = Field("both", description="which attentions a DAN has; fewer than both for ablations")
+    experts: Literal["both", "cexp", "fexp"] = Field(
+        "both", description="which experts there are; fewer than both for ablations"
+    )
+    branches: Literal["both", "region", "channel"] = Field(
+        "both", description="which attentions a DAN has; fewer than both for ablations"
+    )
     clusters: str | dict[str, list[int | str]] = Field(
-        "groups", description="attribute clusters of fExp: groups, paper, released, kmeans, single, or a YAML file of cluster: [attributes]"
+        "groups",
+        description="attribute clusters of fExp: groups, paper, released, kmeans, single, or a YAML file of cluster: [attributes]",
     )
     n_clusters: int = Field(6, ge=1, description="how many clusters kmeans makes")
-    cluster_by: Literal["word_vectors", "attributes"] = Field("word_vectors", description="what kmeans looks at")
-    rank: int | None = Field(None, ge=1, description="factor W1 as (W, h)(h, D), as the authors do on SUN")
+    cluster_by: Literal["word_vectors", "attributes"] = Field(
+        "word_vectors", description="what kmeans looks at"
+    )
+    rank: int | None = Field(
+        None, ge=1, description="factor W1 as (W, h)(h, D), as the authors do on SUN"
+    )
     bias: float = Field(1.0, description="b_k: -bias for seen, +bias for unseen classes")
     m_seen: float = Field(1.0, ge=0, description="margin added to every seen class")
     m_true: float = Field(3.0, ge=0, description="margin taken from the true class")
@@ -38,7 +47,9 @@ class DEDNConfig(GradientConfig):
     lambda_rc: float = Field(0.001, ge=0, description="weight of region-channel alignment")
     c_mix: float = Field(0.8, ge=0, le=1, description="share of the region branch at inference")
     e_mix: float = Field(0.9, ge=0, le=1, description="share of cExp at inference")
-    words: Literal["given", "random"] = Field("given", description="start of V: the dataset's word vectors, or random ones")
+    words: Literal["given", "random"] = Field(
+        "given", description="start of V: the dataset's word vectors, or random ones"
+    )
     word_dim: int = Field(300, ge=1, description="width of random word vectors")
 
     @field_validator("clusters", mode="before")
@@ -59,9 +70,7 @@ class DEDN(GradientModel):
     needs = ("word_vectors",)
     protocol = "class-inductive"
     loss_is_mean = True
-    citation = (
-        "Rao et al., Dual Expert Distillation Network for Generalized Zero-Shot Learning, IJCAI 2024, pp. 4833-4841, arXiv:2404.16348"
-    )
+    citation = "Rao et al., Dual Expert Distillation Network for Generalized Zero-Shot Learning, IJCAI 2024, pp. 4833-4841, arXiv:2404.16348"
     bibtex = """\
 @inproceedings{rao2024dedn,
   author = {Rao and others},
@@ -91,9 +100,15 @@ class DEDN(GradientModel):
         channels, height, width = task.map_shape
         words = self._words(config, task)
         clusters = choose(config.clusters, task, config.n_clusters, config.cluster_by)
-        experts: tuple[Expert, ...] = ("cexp", "fexp") if config.experts == "both" else (config.experts,)
-        branches: tuple[Branch, ...] = ("region", "channel") if config.branches == "both" else (config.branches,)
-        self.experts = Experts(words, clusters, channels, height * width, config.rank, experts, branches)
+        experts: tuple[Expert, ...] = (
+            ("cexp", "fexp") if config.experts == "both" else (config.experts,)
+        )
+        branches: tuple[Branch, ...] = (
+            ("region", "channel") if config.branches == "both" else (config.branches,)
+        )
+        self.experts = Experts(
+            words, clusters, channels, height * width, config.rank, experts, branches
+        )
         self.register_buffer("b", seen_bias(self.seen, config.bias), persistent=False)
 
     @staticmethod
@@ -117,7 +132,10 @@ class DEDN(GradientModel):
 
     def expert_scores(self, x: Tensor) -> dict[Expert, Tensor]:
         """Class scores (B, C) of each expert at inference: regions and channels mixed by c_mix."""
-        return {expert: self.class_scores(s.mixed(self.config.c_mix)) for expert, s in self.attribute_scores(x).items()}
+        return {
+            expert: self.class_scores(s.mixed(self.config.c_mix))
+            for expert, s in self.attribute_scores(x).items()
+        }
 
     def scores(self, x: Tensor) -> Tensor:
         z = self.expert_scores(x)
@@ -136,7 +154,12 @@ class DEDN(GradientModel):
         """Where and on which channels each expert looks; nothing if the region branch is left out."""
         feature_map = self.embed(x)
         parts = self.experts.attention(unit_regions(feature_map), self.config.c_mix)
-        return {name: replace(part, maps=part.maps.reshape(*part.maps.shape[:2], *feature_map.shape[2:])) for name, part in parts.items()}
+        return {
+            name: replace(
+                part, maps=part.maps.reshape(*part.maps.shape[:2], *feature_map.shape[2:])
+            )
+            for name, part in parts.items()
+        }
 
     def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
         """The terms of DEDN.md, unweighted, and their weighted "total". A term without its parts is left out."""
@@ -147,7 +170,9 @@ class DEDN(GradientModel):
         for name, s in self.attribute_scores(x).items():
             # a sum here, a convex mix at inference: the released program trains so, and c_mix thereby calibrates too
             z.append(self.class_scores(s.summed()))
-            mal = terms[f"{name}_mal"] = margin_aware_loss(z[-1] - self.b, label, self.seen, cfg.m_seen, cfg.m_true)
+            mal = terms[f"{name}_mal"] = margin_aware_loss(
+                z[-1] - self.b, label, self.seen, cfg.m_seen, cfg.m_true
+            )
             calibration = terms[f"{name}_calibration"] = self_calibration(z[-1], self.seen)
             total = total + mal + cfg.lambda_cal * calibration
             if s.region is not None and s.channel is not None:

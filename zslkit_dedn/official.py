@@ -45,14 +45,20 @@ def load_state_dict(
     vectors, the number of classes and SUN's factorisation are taken from it; settings not given come from the dataset's
     preset. Raises DataError that lists missing and extra names.
     """
-    state = {k: torch.as_tensor(v) for k, v in (read(source) if isinstance(source, str | Path) else source).items()}
+    state = {
+        k: torch.as_tensor(v)
+        for k, v in (read(source) if isinstance(source, str | Path) else source).items()
+    }
     groups = (PAPER if clusters == "paper" else RELEASED)[dataset]
     names = _FACTORED if "GNet.H_5" in state else _PLAIN
     _check_names(state, groups, names)
     order = np.array([i for c in groups for i in c])
     table = np.empty(tuple(state["att"].shape), dtype=np.float32)
     table[:, order] = state["att"].numpy()
-    channels, regions = state["GNet.H_2"].shape[1], state[f"GNet.{'H_5' if names is _FACTORED else 'H_4'}"].shape[1]
+    channels, regions = (
+        state["GNet.H_2"].shape[1],
+        state[f"GNet.{'H_5' if names is _FACTORED else 'H_4'}"].shape[1],
+    )
     task = Task(
         dataset=dataset,
         classes=tuple(f"class {k}" for k in range(len(table))),
@@ -67,7 +73,11 @@ def load_state_dict(
     )
     given = {"c_mix": c_mix, "e_mix": e_mix, "lambda_cal": lambda_cal}
     chosen: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
-    chosen |= {"clusters": "groups", "bias": float(state["bias"]), "rank": state["GNet.H_1"].shape[1] if names is _FACTORED else None}
+    chosen |= {
+        "clusters": "groups",
+        "bias": float(state["bias"]),
+        "rank": state["GNet.H_1"].shape[1] if names is _FACTORED else None,
+    }
     preset = read_yaml(Path(str(files("zslkit_dedn") / "presets" / f"{dataset}.yaml")))
     settings = merge([preset, Layer(chosen, "load_state_dict")])
     settings.section("features")
@@ -84,7 +94,9 @@ def fill(model: DEDN, state: Mapping[str, Tensor]) -> None:
     names = _FACTORED if "GNet.H_5" in state else _PLAIN
     ours = state_dict(model)
     if missing := sorted(set(ours) ^ set(state)):
-        raise DataError(f"The checkpoint and the model differ in {', '.join(missing)}; give the checkpoint's clusters and dataset")
+        raise DataError(
+            f"The checkpoint and the model differ in {', '.join(missing)}; give the checkpoint's clusters and dataset"
+        )
     for name, value in ours.items():
         if name not in ("bias", "weight_ce") and value.shape != state[name].shape:
             raise DataError(
@@ -114,11 +126,18 @@ def state_dict(model: DEDN) -> dict[str, Tensor]:
     state = {
         "att": model.attributes[:, order].clone(),
         "weight_ce": torch.eye(classes),
-        "bias": torch.tensor(int(model.config.bias) if model.config.bias == int(model.config.bias) else model.config.bias),
+        "bias": torch.tensor(
+            int(model.config.bias)
+            if model.config.bias == int(model.config.bias)
+            else model.config.bias
+        ),
         "mask_bias": torch.where(model.seen, -1.0, 1.0).unsqueeze(0),
     }
     for net, dan in _nets(model).items():
-        state |= {f"{net}.{theirs}": dan.get_parameter(ours).detach().clone() for theirs, ours in names.items()}
+        state |= {
+            f"{net}.{theirs}": dan.get_parameter(ours).detach().clone()
+            for theirs, ours in names.items()
+        }
     return state
 
 
@@ -132,8 +151,14 @@ def _check_names(state: Mapping[str, Tensor], groups: Clusters, names: Names) ->
     expected = {*_CONSTANTS, *(f"{net}.{n}" for net in nets for n in names)}
     missing, extra = sorted(expected - set(state)), sorted(set(state) - expected)
     if missing or extra:
-        parts = [f"{word} {', '.join(n)}" for word, n in (("it lacks", missing), ("it has no place for", extra)) if n]
-        raise DataError(f"This is no checkpoint of the authors' program for this dataset: {'; '.join(parts)}")
+        parts = [
+            f"{word} {', '.join(n)}"
+            for word, n in (("it lacks", missing), ("it has no place for", extra))
+            if n
+        ]
+        raise DataError(
+            f"This is no checkpoint of the authors' program for this dataset: {'; '.join(parts)}"
+        )
     for i, cluster in enumerate(groups):
         if (rows := len(state[f"Snet{i}.V"])) != len(cluster):
             raise DataError(
@@ -154,5 +179,7 @@ def read(path: str | Path) -> Mapping[str, Tensor]:
             f"{path} cannot be read as a file of weights ({type(error).__name__}); is it complete, and saved as a state dict?"
         ) from error
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise DataError(f"{path} holds no state dict (name -> tensor); save model.state_dict() with the authors' program")
+        raise DataError(
+            f"{path} holds no state dict (name -> tensor); save model.state_dict() with the authors' program"
+        )
     return state

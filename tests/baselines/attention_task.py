@@ -19,7 +19,12 @@ def backbone() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 5, 2, stride=2), nn.Tanh(), nn.Conv2d(5, D, 1))
 
 
-def task(words: bool = True, images: bool = False, shape: tuple[int, int, int] | None = (D, H, W), groups: bool = True) -> Task:
+def task(
+    words: bool = True,
+    images: bool = False,
+    shape: tuple[int, int, int] | None = (D, H, W),
+    groups: bool = True,
+) -> Task:
     rng = np.random.default_rng(1)
     table = rng.random((C, A))
     return Task(
@@ -39,7 +44,9 @@ def task(words: bool = True, images: bool = False, shape: tuple[int, int, int] |
 
 def world() -> Task:
     """A task in which region after region shows an attribute that its class has; class e alone is unseen."""
-    table = np.array([[1, 0, 0, 1], [0, 1, 0, 0], [0, 0, 1, 1], [1, 1, 0, 0], [0, 1, 1, 0]], dtype=np.float32)
+    table = np.array(
+        [[1, 0, 0, 1], [0, 1, 0, 0], [0, 0, 1, 1], [1, 1, 0, 0], [0, 1, 1, 0]], dtype=np.float32
+    )
     return Task(
         dataset="made-up",
         classes=tuple("abcde"),

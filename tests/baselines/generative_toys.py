@@ -12,7 +12,12 @@ from zslkit_baselines.tfvaegan import TFVAEGAN
 
 from zslkit.config.merge import nested
 
-MODELS: dict[str, type[Generative]] = {"cadavae": CADAVAE, "cegzsl": CEGZSL, "fclswgan": FCLSWGAN, "tfvaegan": TFVAEGAN}
+MODELS: dict[str, type[Generative]] = {
+    "cadavae": CADAVAE,
+    "cegzsl": CEGZSL,
+    "fclswgan": FCLSWGAN,
+    "tfvaegan": TFVAEGAN,
+}
 EPOCHS = {"cadavae": 40, "cegzsl": 40, "fclswgan": 25, "tfvaegan": 20}
 
 
@@ -20,4 +25,6 @@ def settings(name: str, **changes: Any) -> Any:
     """The model's config for toys. changes: keys with __ in the place of a dot."""
     kind = MODELS[name]
     values = {**kind.check_settings, "epochs": EPOCHS[name], "classifier.epochs": 20}
-    return kind.Config.model_validate(nested({**values, **{k.replace("__", "."): v for k, v in changes.items()}}))
+    return kind.Config.model_validate(
+        nested({**values, **{k.replace("__", "."): v for k, v in changes.items()}})
+    )

@@ -53,7 +53,9 @@ def trained(kind: type[Model], config: ModelConfig, given: Task, view: View, see
     """The model after the harness's own training."""
     torch.manual_seed(seed)
     model = kind(config, given)
-    model.fit(view, Loop(seed=seed, device=torch.device("cpu"), reporter=Silent(), log=lambda **_: None))
+    model.fit(
+        view, Loop(seed=seed, device=torch.device("cpu"), reporter=Silent(), log=lambda **_: None)
+    )
     return model.eval()
 
 
@@ -73,9 +75,16 @@ def learnable(width: int = 8) -> tuple[Task, View, Tensor, np.ndarray]:
     seen, unseen = np.repeat([0, 1, 2, 4], 20), np.repeat([3, 5], 20)
 
     def images(label: np.ndarray) -> Tensor:
-        return torch.from_numpy(TABLE[label] @ look + 0.1 * rng.normal(size=(len(label), width))).float()
+        return torch.from_numpy(
+            TABLE[label] @ look + 0.1 * rng.normal(size=(len(label), width))
+        ).float()
 
-    return task(TABLE, SEEN, width), View(images(seen), torch.from_numpy(seen)), images(unseen), unseen
+    return (
+        task(TABLE, SEEN, width),
+        View(images(seen), torch.from_numpy(seen)),
+        images(unseen),
+        unseen,
+    )
 
 
 def accuracy_among_unseen(scores: Tensor, label: np.ndarray) -> float:

@@ -104,13 +104,25 @@ def test_losses_are_those_of_plain_loops(equations: str, x: Tensor) -> None:
         return total / len(LABEL)
 
     def regression(predicted: np.ndarray) -> float:
-        return float(np.mean([(predicted[n, i] - table[k, i]) ** 2 for n, k in enumerate(LABEL.tolist()) for i in range(A)]))
+        return float(
+            np.mean(
+                [
+                    (predicted[n, i] - table[k, i]) ** 2
+                    for n, k in enumerate(LABEL.tolist())
+                    for i in range(A)
+                ]
+            )
+        )
 
     def norms(P: np.ndarray) -> float:
         total = 0.0
         for group in GROUPS.values():
             squares = [sum(P[i, d] ** 2 for i in group) for d in range(D)]
-            total += math.sqrt(sum(squares)) if equations == "released" else sum(math.sqrt(s) for s in squares)
+            total += (
+                math.sqrt(sum(squares))
+                if equations == "released"
+                else sum(math.sqrt(s) for s in squares)
+            )
         return total
 
     spread = 0.0
@@ -148,7 +160,10 @@ def test_without_groups_all_attributes_are_one() -> None:
 def test_a_part_counts_as_often_as_it_is_named() -> None:
     assert APN(APNConfig(parts=("tail", "head", "tail")), task()).groups == [(1, 3), (0, 2), (1, 3)]
     assert decorrelation(torch.ones(2, 1), [(0,), (0,), (1,)]).item() == pytest.approx(3)
-    with pytest.raises(UserError, match="parts names 'tial', and made-up has no such attribute group; did you mean \"tail\""):
+    with pytest.raises(
+        UserError,
+        match="parts names 'tial', and made-up has no such attribute group; did you mean \"tail\"",
+    ):
         APN(APNConfig(parts=("tial",)), task())
 
 
@@ -181,7 +196,11 @@ def test_every_gradient_is_finite_down_to_the_pixels_filters(equations: str) -> 
     images = torch.randn(4, 3, 2 * H, 2 * W, dtype=torch.float64)
     sum(made.loss(images, LABEL).values()).backward()
     for name, parameter in made.named_parameters():
-        assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.abs().max() > 0, name
+        assert (
+            parameter.grad is not None
+            and parameter.grad.isfinite().all()
+            and parameter.grad.abs().max() > 0
+        ), name
 
 
 def test_prototypes_of_zero_have_a_finite_gradient(x: Tensor) -> None:
@@ -195,8 +214,12 @@ def test_warm_up_trains_prototypes_alone_then_all_decay_together() -> None:
     made = model(images=True, warmup_epochs=2, warmup_lr=1e-4)
     groups = made.parameter_groups()
     assert {name: len(group) for name, group in groups.items()} == {"prototypes": 2, "backbone": 4}
-    assert [made.learning_rate(e, "prototypes") for e in (0, 1, 2, 10, 25)] == pytest.approx([1e-4, 1e-4, 1e-6, 0.8e-6, 0.64e-6])
-    assert [made.learning_rate(e, "backbone") for e in (0, 1, 2, 10, 25)] == pytest.approx([0, 0, 1e-6, 0.8e-6, 0.64e-6])
+    assert [made.learning_rate(e, "prototypes") for e in (0, 1, 2, 10, 25)] == pytest.approx(
+        [1e-4, 1e-4, 1e-6, 0.8e-6, 0.64e-6]
+    )
+    assert [made.learning_rate(e, "backbone") for e in (0, 1, 2, 10, 25)] == pytest.approx(
+        [0, 0, 1e-6, 0.8e-6, 0.64e-6]
+    )
 
 
 def test_a_frozen_map_leaves_no_backbone_group() -> None:
@@ -212,8 +235,13 @@ def test_frozen_parts_of_the_backbone_are_not_trained() -> None:
 def test_freezing_looks_through_wrappers_and_knows_whole_parts_only() -> None:
     net = nn.Sequential(nn.ModuleDict({"layer1": nn.Linear(2, 2), "layer10": nn.Linear(2, 2)}))
     freeze(net, ("layer1",))
-    assert {n: p.requires_grad for n, p in net.named_parameters() if n.endswith("bias")} == {"0.layer1.bias": False, "0.layer10.bias": True}
-    with pytest.raises(UserError, match="'stem' and the backbone has no such part; it has: layer1, layer10"):
+    assert {n: p.requires_grad for n, p in net.named_parameters() if n.endswith("bias")} == {
+        "0.layer1.bias": False,
+        "0.layer10.bias": True,
+    }
+    with pytest.raises(
+        UserError, match="'stem' and the backbone has no such part; it has: layer1, layer10"
+    ):
         freeze(net, ("stem",))
 
 

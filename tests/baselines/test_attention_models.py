@@ -25,7 +25,13 @@ LABEL = torch.tensor([0, 2, 3, 0])
 every_model = pytest.mark.parametrize("name", MODELS)
 
 
-def make(name: str, images: bool = False, words: bool = True, shape: tuple[int, int, int] | None = (D, H, W), **settings: Any) -> Any:
+def make(
+    name: str,
+    images: bool = False,
+    words: bool = True,
+    shape: tuple[int, int, int] | None = (D, H, W),
+    **settings: Any,
+) -> Any:
     """In float64, and where training would start from 0 it does not."""
     torch.manual_seed(0)
     kind = MODELS[name]
@@ -48,16 +54,25 @@ def test_it_keeps_the_contract(name: str) -> None:
     assert {"map", "image"} <= set(kind.inputs)
 
 
-@pytest.mark.parametrize(("name", "protocol"), [("msdn", "class-inductive"), ("transzero", "class-inductive"), ("gemzsl", "inductive")])
-def test_its_protocol_says_whether_unseen_semantics_enter_the_loss(name: str, protocol: str, x: Tensor) -> None:
+@pytest.mark.parametrize(
+    ("name", "protocol"),
+    [("msdn", "class-inductive"), ("transzero", "class-inductive"), ("gemzsl", "inductive")],
+)
+def test_its_protocol_says_whether_unseen_semantics_enter_the_loss(
+    name: str, protocol: str, x: Tensor
+) -> None:
     made, other = make(name), make(name)
     other.attributes[~other.seen] = 9.0
-    same = all(torch.equal(term, other.loss(x, LABEL)[key]) for key, term in made.loss(x, LABEL).items())
+    same = all(
+        torch.equal(term, other.loss(x, LABEL)[key]) for key, term in made.loss(x, LABEL).items()
+    )
     assert same == (protocol == "inductive") and made.protocol == protocol
 
 
 @every_model
-def test_scores_stand_for_all_classes_and_attention_for_all_attributes(name: str, x: Tensor) -> None:
+def test_scores_stand_for_all_classes_and_attention_for_all_attributes(
+    name: str, x: Tensor
+) -> None:
     made = make(name)
     assert made.scores(x).shape == (4, C)
     for part in made.attention(x).values():
@@ -97,7 +112,9 @@ def test_word_vectors_can_start_at_random(name: str, x: Tensor) -> None:
 
 @every_model
 def test_missing_word_vectors_name_the_way_on(name: str) -> None:
-    with pytest.raises(UserError, match=f"made-up has no word vectors .* {name} .* word_vectors=random"):
+    with pytest.raises(
+        UserError, match=f"made-up has no word vectors .* {name} .* word_vectors=random"
+    ):
         make(name, words=False)
 
 

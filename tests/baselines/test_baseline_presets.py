@@ -23,7 +23,11 @@ from zslkit.model import Model
 MODELS: dict[str, type[Model]] = {
     "apn": APN, "dazle": DAZLE, "eszsl": ESZSL, "gem": GEMZSL, "msdn": MSDN, "transzero": TransZero, **LINEAR, **GENERATIVE
 }  # fmt: skip
-FILES = [path for model in MODELS.values() for path in sorted((Path(inspect.getfile(model)).parent / model.presets).glob("*.yaml"))]
+FILES = [
+    path
+    for model in MODELS.values()
+    for path in sorted((Path(inspect.getfile(model)).parent / model.presets).glob("*.yaml"))
+]
 
 
 def name_of(path: Path) -> str:
@@ -32,7 +36,13 @@ def name_of(path: Path) -> str:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_there_is_a_preset_for_each_dataset(model: str) -> None:
-    assert {path.stem for path in FILES if path.parent.name == model} == {"awa2", "cub", "cub2010", "digits", "sun"}
+    assert {path.stem for path in FILES if path.parent.name == model} == {
+        "awa2",
+        "cub",
+        "cub2010",
+        "digits",
+        "sun",
+    }
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

@@ -62,16 +62,27 @@ def by_hand(x: Tensor, sentences: list[list[str]]) -> list[list[float]]:
     table = []
     with torch.inference_mode():
         for of_class in sentences:
-            units = [v / np.linalg.norm(v) for s in of_class for v in model.encode_text(tokenizer([s])).numpy()]
+            units = [
+                v / np.linalg.norm(v)
+                for s in of_class
+                for v in model.encode_text(tokenizer([s])).numpy()
+            ]
             table.append(sum(units) / len(units))
-    return [[100 * float(np.dot(v, t) / np.linalg.norm(v) / np.linalg.norm(t)) for t in table] for v in x.numpy()]
+    return [
+        [100 * float(np.dot(v, t) / np.linalg.norm(v) / np.linalg.norm(t)) for t in table]
+        for v in x.numpy()
+    ]
 
 
 X = torch.from_numpy(np.random.default_rng(0).standard_normal((4, 24)).astype(np.float32))
 
 
 def test_scores_are_100_cosines_of_image_and_sentence() -> None:
-    sentences = [["a photo of a black footed albatross."], ["a photo of a grizzly bear."], ["a photo of a emu."]]
+    sentences = [
+        ["a photo of a black footed albatross."],
+        ["a photo of a grizzly bear."],
+        ["a photo of a emu."],
+    ]
     np.testing.assert_allclose(fitted().scores(X), by_hand(X, sentences), atol=1e-3)
 
 
@@ -83,8 +94,17 @@ def test_several_templates_are_averaged_as_unit_vectors() -> None:
 
 
 def test_a_class_may_be_told_by_its_attributes_alone() -> None:
-    model = fitted(prompts="attributes", attribute_templates=("a bird with {}.",), strongest=2, attribute_words={"man-made": "built"})
-    told = [["a bird with built, wing color black."], ["a bird with wing color black, built."], ["a bird with built, wing color black."]]
+    model = fitted(
+        prompts="attributes",
+        attribute_templates=("a bird with {}.",),
+        strongest=2,
+        attribute_words={"man-made": "built"},
+    )
+    told = [
+        ["a bird with built, wing color black."],
+        ["a bird with wing color black, built."],
+        ["a bird with built, wing color black."],
+    ]
     assert [list(s) for s in model.sentences()] == told
     np.testing.assert_allclose(model.scores(X), by_hand(X, told), atol=1e-3)
 
@@ -108,7 +128,9 @@ def test_every_preset_is_a_valid_configuration_with_sources(dataset: str) -> Non
     settings.section("protocol")
     build(CLIPConfig, settings, "clip")
     for line in path.read_text(encoding="utf-8").splitlines()[1:]:
-        assert "# " in line or line.rstrip().endswith(":"), f"{path.name} has a value without a source: {line}"
+        assert "# " in line or line.rstrip().endswith(":"), (
+            f"{path.name} has a value without a source: {line}"
+        )
 
 
 @pytest.fixture(scope="module")
@@ -141,13 +163,20 @@ def test_the_record_names_clips_own_encoder_and_no_other(result: api.Result, wei
     assert (features.backbone, features.weights) == ("tiny (open_clip)", f"file {weights.name}")
     assert (features.size, features.tuned) == ((32, 32), False)
     assert set(result.record.config["features"]) == {"input", "dtype"}
-    assert not [key for key in result.record.origins if key in ("features.backbone", "features.weights", "features.size")]
+    assert not [
+        key
+        for key in result.record.origins
+        if key in ("features.backbone", "features.weights", "features.size")
+    ]
 
 
 def test_every_table_says_what_the_pretraining_may_have_seen(result: api.Result) -> None:
     (block,) = compare([result.record])
     assert "pretraining may have seen the classes" in block.rows[0].badges
-    assert any(line.endswith("pretraining may have seen the classes") for line in run_lines(result.record, result.folder, reused=False))
+    assert any(
+        line.endswith("pretraining may have seen the classes")
+        for line in run_lines(result.record, result.folder, reused=False)
+    )
     assert "class-inductive" in block.rows[0].badges and "backbone frozen" in block.rows[0].badges
 
 
@@ -161,7 +190,9 @@ def test_a_run_opened_again_sees_images_through_the_same_encoder(
     for i in index.tolist():
         paths.append(tmp_path / f"{i}.png")
         again.dataset.images.open(i).save(paths[-1])
-    torch.testing.assert_close(again.inputs_of(paths), again.inputs.source.batch(index), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        again.inputs_of(paths), again.inputs.source.batch(index), rtol=1e-4, atol=1e-4
+    )
     assert float(again.model.texts.norm(dim=1).sub(1).abs().max()) < 1e-5
 
 
@@ -173,15 +204,29 @@ def test_the_same_file_with_other_texts_is_another_run(
     assert ran(weights, out, protocol={"calibration": "validation"}).reused
     state = clip_model("tiny", str(weights))[0].state_dict()
     try:
-        save_file({k: v + 1 if k == "text_projection" else v.clone() for k, v in state.items()}, weights)
+        save_file(
+            {k: v + 1 if k == "text_projection" else v.clone() for k, v in state.items()}, weights
+        )
         assert not ran(weights, out, protocol={"calibration": "validation"}).reused
     finally:
         weights.write_bytes(before)
 
 
 def zslkit(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "ZSLKIT_CACHE": str(cwd / "cache"), "HOME": str(cwd), "HF_HOME": str(cwd / "hub")}
-    return subprocess.run([sys.executable, "-m", "zslkit", *arguments], capture_output=True, text=True, check=False, cwd=cwd, env=env)
+    env = {
+        **os.environ,
+        "ZSLKIT_CACHE": str(cwd / "cache"),
+        "HOME": str(cwd),
+        "HF_HOME": str(cwd / "hub"),
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "zslkit", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env=env,
+    )
 
 
 def test_without_weights_the_command_line_says_what_to_give(tmp_path: Path) -> None:
@@ -194,7 +239,10 @@ def test_without_weights_the_command_line_says_what_to_give(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("key", ["backbone", "weights", "size", "reduction", "pretrain_epochs"])
 def test_a_backbone_that_would_say_nothing_is_refused(key: str) -> None:
-    with pytest.raises(UserError, match=rf"clip brings its own image encoder, so features\.{key} \(--set\) says nothing to it"):
+    with pytest.raises(
+        UserError,
+        match=rf"clip brings its own image encoder, so features\.{key} \(--set\) says nothing to it",
+    ):
         api.resolve("clip", "digits", settings=[f"features.{key}=1"])
     settings = api.resolve("clip", "digits")  # whose dataset wishes for all of them
     assert f"features.{key}" not in settings.origins and key not in settings.values["features"]

@@ -37,7 +37,10 @@ def test_class_names_are_read_as_people_write_them(name: str, spoken: str) -> No
 
 def test_every_class_has_a_sentence_from_each_template_in_their_order() -> None:
     prompts = name_prompts(["001.Emu", "Blue_Jay"], ["a photo of a {}.", "{} in the wild"])
-    assert prompts == [("a photo of a emu.", "emu in the wild"), ("a photo of a blue jay.", "blue jay in the wild")]
+    assert prompts == [
+        ("a photo of a emu.", "emu in the wild"),
+        ("a photo of a blue jay.", "blue jay in the wild"),
+    ]
 
 
 def test_a_name_with_braces_is_put_in_as_it_is() -> None:
@@ -50,7 +53,9 @@ def test_classes_that_read_the_same_are_refused_by_name() -> None:
 
 
 def test_attributes_are_told_strongest_first_and_of_equal_ones_the_first() -> None:
-    prompts = attribute_prompts(TABLE, ["a", "b"], NAMES, ["something with {}."], 2, {"longneck": "long neck"})
+    prompts = attribute_prompts(
+        TABLE, ["a", "b"], NAMES, ["something with {}."], 2, {"longneck": "long neck"}
+    )
     assert prompts == [
         ("something with long neck, bill shape curved up or down.",),
         ("something with bill shape curved up or down, long neck.",),
@@ -58,14 +63,20 @@ def test_attributes_are_told_strongest_first_and_of_equal_ones_the_first() -> No
 
 
 def test_no_attribute_is_told_that_a_class_does_not_have() -> None:
-    assert attribute_prompts(TABLE, ["a", "b"], NAMES, ["{}"], 3, {})[0] == ("longneck, bill shape curved up or down",)
+    assert attribute_prompts(TABLE, ["a", "b"], NAMES, ["{}"], 3, {})[0] == (
+        "longneck, bill shape curved up or down",
+    )
     with pytest.raises(UserError, match="'none' has no attribute above zero"):
         attribute_prompts(np.zeros((1, 3), dtype=np.float32), ["none"], NAMES, ["{}"], 3, {})
 
 
 def test_attributes_without_words_are_refused() -> None:
-    with pytest.raises(UserError, match=r"names in words, and here they are 'sentence 1'.*prompts=names"):
-        attribute_prompts(TABLE, ["a", "b"], ("sentence 1", "sentence 2", "sentence 3"), ["{}"], 2, {})
+    with pytest.raises(
+        UserError, match=r"names in words, and here they are 'sentence 1'.*prompts=names"
+    ):
+        attribute_prompts(
+            TABLE, ["a", "b"], ("sentence 1", "sentence 2", "sentence 3"), ["{}"], 2, {}
+        )
 
 
 def test_words_for_an_attribute_that_is_not_there_are_refused_with_the_nearest() -> None:
@@ -77,7 +88,10 @@ def test_words_for_an_attribute_that_is_not_there_are_refused_with_the_nearest()
 def test_presets_say_attributes_in_the_words_of_the_cards(preset: str, card: str) -> None:
     known = shipped_card(card)
     assert known is not None
-    assert yaml.safe_load((PRESETS / f"{preset}.yaml").read_text(encoding="utf-8"))["attribute_words"] == known.words
+    assert (
+        yaml.safe_load((PRESETS / f"{preset}.yaml").read_text(encoding="utf-8"))["attribute_words"]
+        == known.words
+    )
 
 
 def test_birds_are_told_as_birds() -> None:

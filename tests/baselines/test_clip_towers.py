@@ -27,7 +27,10 @@ CPU = torch.device("cpu")
 def state() -> dict[str, Tensor]:
     """Weights that are not those of weights=random."""
     model, _ = clip_model("tiny", "random")
-    return {k: v + 0.01 if v.is_floating_point() and v.ndim > 1 else v.clone() for k, v in model.state_dict().items()}
+    return {
+        k: v + 0.01 if v.is_floating_point() and v.ndim > 1 else v.clone()
+        for k, v in model.state_dict().items()
+    }
 
 
 def written(path: Path, state: dict[str, Any]) -> str:
@@ -39,7 +42,9 @@ def written(path: Path, state: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("name", ["w.safetensors", "w.pt", "w.bin"])
-def test_weights_from_a_file_are_the_models(tmp_path: Path, state: dict[str, Tensor], name: str) -> None:
+def test_weights_from_a_file_are_the_models(
+    tmp_path: Path, state: dict[str, Tensor], name: str
+) -> None:
     model, label = clip_model("tiny", written(tmp_path / name, state))
     assert label == f"file {name}"
     assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
@@ -48,11 +53,15 @@ def test_weights_from_a_file_are_the_models(tmp_path: Path, state: dict[str, Ten
 def test_a_checkpoint_of_a_training_is_read_too(tmp_path: Path, state: dict[str, Tensor]) -> None:
     wrapped = {"epoch": 3, "state_dict": {f"module.{k}": v for k, v in state.items()}}
     model, _ = clip_model("tiny", written(tmp_path / "w.pt", wrapped))
-    assert torch.equal(model.state_dict()["token_embedding.weight"], state["token_embedding.weight"])
+    assert torch.equal(
+        model.state_dict()["token_embedding.weight"], state["token_embedding.weight"]
+    )
 
 
 def test_half_precision_is_widened(tmp_path: Path, state: dict[str, Tensor]) -> None:
-    model, _ = clip_model("tiny", written(tmp_path / "w.safetensors", {k: v.half() for k, v in state.items()}))
+    model, _ = clip_model(
+        "tiny", written(tmp_path / "w.safetensors", {k: v.half() for k, v in state.items()})
+    )
     got = model.state_dict()["visual.proj"]
     assert got.dtype == torch.float32
     torch.testing.assert_close(got, state["visual.proj"], rtol=1e-3, atol=1e-3)
@@ -61,13 +70,21 @@ def test_half_precision_is_widened(tmp_path: Path, state: dict[str, Tensor]) -> 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda s: {k: v for k, v in s.items() if k != "text_projection"}, r"1 of \d+ tensors.*\(text_projection\)"),
+        (
+            lambda s: {k: v for k, v in s.items() if k != "text_projection"},
+            r"1 of \d+ tensors.*\(text_projection\)",
+        ),
         (lambda s: s | {"visual.more": torch.ones(2)}, r"too many.*\(visual\.more\)"),
         (lambda s: s | {"visual.proj": torch.ones(3, 3)}, r"another shape \(visual\.proj\)"),
-        (lambda s: s | {"visual.proj": s["visual.proj"] * float("nan")}, r"not finite \(visual\.proj\)"),
+        (
+            lambda s: s | {"visual.proj": s["visual.proj"] * float("nan")},
+            r"not finite \(visual\.proj\)",
+        ),
     ],
 )
-def test_weights_that_do_not_fit_are_refused(tmp_path: Path, state: dict[str, Tensor], change: Any, says: str) -> None:
+def test_weights_that_do_not_fit_are_refused(
+    tmp_path: Path, state: dict[str, Tensor], change: Any, says: str
+) -> None:
     with pytest.raises(UserError, match=says):
         clip_model("tiny", written(tmp_path / "w.safetensors", change(state)))
 
@@ -101,7 +118,9 @@ def test_a_program_in_the_place_of_weights_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["w.safetensors", "w.pt"])
-def test_a_file_that_was_cut_off_is_refused(tmp_path: Path, state: dict[str, Tensor], name: str) -> None:
+def test_a_file_that_was_cut_off_is_refused(
+    tmp_path: Path, state: dict[str, Tensor], name: str
+) -> None:
     path = Path(written(tmp_path / name, state))
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(UserError, match=f"{name} cannot be read as weights"):
@@ -130,7 +149,10 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_tag_that_is_not_in_the_cache_is_not_fetched(offline: Path) -> None:
-    with pytest.raises(MissingWeights, match=r"not fetched unasked; give a file with --set weights=FILE, or .*create_model"):
+    with pytest.raises(
+        MissingWeights,
+        match=r"not fetched unasked; give a file with --set weights=FILE, or .*create_model",
+    ):
         image_encoder("ViT-B-32-quickgelu", "openai")
 
 
@@ -156,9 +178,16 @@ def test_an_architecture_is_one_of_the_list(offline: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "says"), [("ViT-B-16-SigLIP", "lies on a hub"), ("roberta-ViT-B-32", "lies on a hub"), ("coca_ViT-B-32", "writes captions")]
+    ("name", "says"),
+    [
+        ("ViT-B-16-SigLIP", "lies on a hub"),
+        ("roberta-ViT-B-32", "lies on a hub"),
+        ("coca_ViT-B-32", "writes captions"),
+    ],
 )
-def test_encoders_that_read_texts_otherwise_are_refused(offline: Path, name: str, says: str) -> None:
+def test_encoders_that_read_texts_otherwise_are_refused(
+    offline: Path, name: str, says: str
+) -> None:
     with pytest.raises(UserError, match=says):
         image_encoder(name, "random")
 
@@ -173,7 +202,9 @@ def test_the_encoder_gives_what_open_clip_gives() -> None:
     encoder, (model, _) = image_encoder("tiny", "random"), clip_model("tiny", "random")
     images = torch.rand(3, 3, 32, 32)
     with torch.inference_mode():
-        torch.testing.assert_close(encoder.build().eval()(images)[:, :, 0, 0], model.encode_image(images))
+        torch.testing.assert_close(
+            encoder.build().eval()(images)[:, :, 0, 0], model.encode_image(images)
+        )
     assert encoder.map_shape(32, 32) == (24, 1, 1)
     assert encoder.label == "random"
 
@@ -199,7 +230,12 @@ def test_random_weights_are_the_same_everywhere_and_leave_the_generator_alone() 
 
 def test_other_texts_are_another_source(tmp_path: Path, state: dict[str, Tensor]) -> None:
     one = image_encoder("tiny", written(tmp_path / "a.safetensors", state))
-    other = image_encoder("tiny", written(tmp_path / "b.safetensors", state | {"text_projection": state["text_projection"] + 1}))
+    other = image_encoder(
+        "tiny",
+        written(
+            tmp_path / "b.safetensors", state | {"text_projection": state["text_projection"] + 1}
+        ),
+    )
     assert all(torch.equal(v, other.state[k]) for k, v in one.state.items())
     assert one.digest != other.digest
 

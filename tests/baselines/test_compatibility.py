@@ -24,7 +24,9 @@ LOSSES = {"sum": sum_of_hinges, "largest": largest_hinge, "rank": rank_weighted}
 
 def test_hinges_by_hand() -> None:
     # The true class leads by 0.5 and by 2 where the margin is 1.
-    assert hinges(torch.tensor([[2.0, 1.5, 0.0]]), torch.tensor([0]), 1.0).tolist() == [[0.0, 0.5, 0.0]]
+    assert hinges(torch.tensor([[2.0, 1.5, 0.0]]), torch.tensor([0]), 1.0).tolist() == [
+        [0.0, 0.5, 0.0]
+    ]
 
 
 def test_the_three_losses_by_hand() -> None:
@@ -37,11 +39,20 @@ def test_the_three_losses_by_hand() -> None:
 
 @pytest.mark.parametrize("how", LOSSES)
 @settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 10_000), batch=st.integers(1, 5), n_seen=st.integers(1, 7), margin=st.sampled_from([0.1, 1.0, 3.0]))
-def test_losses_are_those_of_a_plain_loop(how: str, seed: int, batch: int, n_seen: int, margin: float) -> None:
+@given(
+    seed=st.integers(0, 10_000),
+    batch=st.integers(1, 5),
+    n_seen=st.integers(1, 7),
+    margin=st.sampled_from([0.1, 1.0, 3.0]),
+)
+def test_losses_are_those_of_a_plain_loop(
+    how: str, seed: int, batch: int, n_seen: int, margin: float
+) -> None:
     F = noise(seed, batch, n_seen).double()
     true = torch.arange(batch) % n_seen
-    expected = [by_loop(row, k, margin, how) for row, k in zip(F.tolist(), true.tolist(), strict=True)]
+    expected = [
+        by_loop(row, k, margin, how) for row, k in zip(F.tolist(), true.tolist(), strict=True)
+    ]
     assert LOSSES[how](hinges(F, true, margin)).tolist() == pytest.approx(expected)
 
 

@@ -15,7 +15,12 @@ SEEN = [True, False, True, True]
 def test_scores_are_those_of_a_plain_loop(top: int) -> None:
     table = np.abs(noise(1, 4, 3).numpy())
     view = random_view(0, 12, 5, [0, 2, 3])
-    model = trained(CONSE, CONSEConfig(top=top, decay=0.1, centre=False, normalise="none"), task(table, SEEN, 5), view)
+    model = trained(
+        CONSE,
+        CONSEConfig(top=top, decay=0.1, centre=False, normalise="none"),
+        task(table, SEEN, 5),
+        view,
+    )
     scores = model.scores(view.x)
     known = [k for k, seen in enumerate(SEEN) if seen]
     for i, x in enumerate(view.x):
@@ -34,7 +39,14 @@ def test_the_likeliest_class_alone_is_its_attributes() -> None:
 
 def test_the_regression_is_at_its_minimum() -> None:
     view = random_view(0, 12, 5, [0, 2, 3])
-    model = trained(CONSE, CONSEConfig(decay=0.1, centre=False, normalise="none"), task(np.eye(4), SEEN, 5), view)
+    model = trained(
+        CONSE,
+        CONSEConfig(decay=0.1, centre=False, normalise="none"),
+        task(np.eye(4), SEEN, 5),
+        view,
+    )
     p = (view.x @ model.W + model.b).softmax(dim=1)
     y = torch.nn.functional.one_hot(torch.tensor([0, 1, 2] * 4), 3)
-    torch.testing.assert_close(view.x.T @ (p - y) / 12 + 0.1 * model.W, torch.zeros(5, 3), rtol=0, atol=1e-4)
+    torch.testing.assert_close(
+        view.x.T @ (p - y) / 12 + 0.1 * model.W, torch.zeros(5, 3), rtol=0, atol=1e-4
+    )

@@ -14,12 +14,21 @@ def test_a_quadratic_loss_ends_at_its_normal_equations() -> None:
     x, y = noise(0, 30, 4).double(), noise(1, 30, 2).double()
     W, b, left = minimise(x, 2, 0.2, lambda z: (z - y).square().sum() / (2 * len(z)), "it")
     assert left < 1e-5
-    torch.testing.assert_close(x.T @ (x @ W + b - y) / 30 + 0.2 * W, torch.zeros(4, 2, dtype=torch.float64), rtol=0, atol=1e-5)
-    torch.testing.assert_close((x @ W + b - y).sum(dim=0), torch.zeros(2, dtype=torch.float64), rtol=0, atol=1e-4)
+    torch.testing.assert_close(
+        x.T @ (x @ W + b - y) / 30 + 0.2 * W,
+        torch.zeros(4, 2, dtype=torch.float64),
+        rtol=0,
+        atol=1e-5,
+    )
+    torch.testing.assert_close(
+        (x @ W + b - y).sum(dim=0), torch.zeros(2, dtype=torch.float64), rtol=0, atol=1e-4
+    )
 
 
 def test_without_an_offset_b_stays_zero() -> None:
-    _, b, _ = minimise(noise(0, 30, 4), 2, 0.2, lambda z: (z - 1).square().mean(), "it", offset=False)
+    _, b, _ = minimise(
+        noise(0, 30, 4), 2, 0.2, lambda z: (z - 1).square().mean(), "it", offset=False
+    )
     assert b.tolist() == [0.0, 0.0]
 
 
@@ -41,5 +50,7 @@ def test_a_loss_that_is_not_finite_names_the_model() -> None:
 
 def test_it_trains_where_gradients_are_off() -> None:
     with torch.no_grad():
-        W, _, _ = minimise(noise(0, 30, 4), 2, 0.2, lambda z: (z - 1).square().mean(), "it", offset=False)
+        W, _, _ = minimise(
+            noise(0, 30, 4), 2, 0.2, lambda z: (z - 1).square().mean(), "it", offset=False
+        )
     assert float(W.abs().max()) > 0

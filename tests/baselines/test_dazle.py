@@ -31,7 +31,9 @@ def by_hand(made: DAZLE, x: Tensor) -> np.ndarray:
     table = made.attributes.numpy()
     scores = np.zeros((len(x), C))
     for n, image in enumerate(x.numpy()):
-        regions = [image[:, i, j] / np.linalg.norm(image[:, i, j]) for i in range(H) for j in range(W)]
+        regions = [
+            image[:, i, j] / np.linalg.norm(image[:, i, j]) for i in range(H) for j in range(W)
+        ]
         for i in range(A):
             weights = np.array([math.exp(V[i] @ W2 @ f) for f in regions])
             weights /= weights.sum()
@@ -56,7 +58,9 @@ def test_it_keeps_the_contract() -> None:
     assert DAZLE.protocol == "class-inductive"
 
 
-@pytest.mark.parametrize("settings", [{}, {"attribute_attention": False}, {"normalise_V": True}, {"bias": 0.25}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"attribute_attention": False}, {"normalise_V": True}, {"bias": 0.25}]
+)
 def test_scores_are_those_of_plain_loops(settings: dict[str, object], x: Tensor) -> None:
     made = model(**settings)
     np.testing.assert_allclose(made.scores(x).detach().numpy(), by_hand(made, x), rtol=1e-9)
@@ -91,7 +95,11 @@ def test_every_gradient_is_finite_and_none_is_missing(x: Tensor) -> None:
     made = model()
     sum(made.loss(x, torch.tensor([0, 2, 3, 0])).values()).backward()
     for name, parameter in made.named_parameters():
-        assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.abs().max() > 0, name
+        assert (
+            parameter.grad is not None
+            and parameter.grad.isfinite().all()
+            and parameter.grad.abs().max() > 0
+        ), name
 
 
 def test_the_score_of_an_image_does_not_depend_on_its_batch(x: Tensor) -> None:
@@ -129,5 +137,7 @@ def test_pooled_features_are_refused() -> None:
 def test_it_learns_seen_and_unseen_classes_of_a_made_up_world() -> None:
     torch.manual_seed(0)
     made = DAZLE(DAZLEConfig(word_vectors="random", word_dim=8, bias=0.2), world())
-    seen, unseen = trained_in_the_world(made, torch.optim.SGD(made.parameters(), lr=0.02, momentum=0.9))
+    seen, unseen = trained_in_the_world(
+        made, torch.optim.SGD(made.parameters(), lr=0.02, momentum=0.9)
+    )
     assert seen > 0.8 and unseen > 0.8

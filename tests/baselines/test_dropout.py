@@ -7,15 +7,21 @@ from zslkit_baselines.dropout import Dropout
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("p", [0.1, 0.4, 0.5, 0.9])
-def test_an_element_is_dropped_with_probability_p_or_divided_by_what_stays(p: float, dtype: torch.dtype) -> None:
+def test_an_element_is_dropped_with_probability_p_or_divided_by_what_stays(
+    p: float, dtype: torch.dtype
+) -> None:
     torch.manual_seed(0)
     shape = (7, 31, 461)  # no multiple of four elements
     x = torch.full(shape, 3.0, dtype=dtype)
     y = Dropout(p)(x)
     assert (y.shape, y.dtype) == (x.shape, dtype)
     kept = y[y != 0].double()
-    assert torch.allclose(kept, torch.full_like(kept, 3 / (1 - p)), rtol=1e-2 if dtype == torch.bfloat16 else 1e-4)
-    assert (y == 0).double().mean().item() == pytest.approx(p, abs=6 * (p * (1 - p) / x.numel()) ** 0.5)
+    assert torch.allclose(
+        kept, torch.full_like(kept, 3 / (1 - p)), rtol=1e-2 if dtype == torch.bfloat16 else 1e-4
+    )
+    assert (y == 0).double().mean().item() == pytest.approx(
+        p, abs=6 * (p * (1 - p) / x.numel()) ** 0.5
+    )
 
 
 def test_neighbours_that_share_a_draw_fall_apart_from_each_other() -> None:

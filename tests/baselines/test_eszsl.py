@@ -68,7 +68,9 @@ def test_one_feature_one_attribute_by_hand() -> None:
         model = ESZSL(config, task(np.array([[1.0], [0.0], [3.0]]), [True, True, False], width=1))
         model.fit(View(torch.tensor([[1.0], [2.0]]), torch.tensor([0, 1])), Trainer())
         assert model.W.item() == pytest.approx(expected)
-        assert model.scores(torch.tensor([[2.0]])).tolist()[0] == pytest.approx([2 * expected, 0.0, 6 * expected])
+        assert model.scores(torch.tensor([[2.0]])).tolist()[0] == pytest.approx(
+            [2 * expected, 0.0, 6 * expected]
+        )
 
 
 @settings(max_examples=25, deadline=None)
@@ -83,7 +85,14 @@ def test_one_feature_one_attribute_by_hand() -> None:
     targets=st.sampled_from(["released", "signs"]),
 )
 def test_the_solution_is_that_of_the_dense_formula(
-    seed: int, n: int, width: int, attributes: int, n_seen: int, gamma: float, lam: float, targets: str
+    seed: int,
+    n: int,
+    width: int,
+    attributes: int,
+    n_seen: int,
+    gamma: float,
+    lam: float,
+    targets: str,
 ) -> None:
     rng = np.random.default_rng(seed)
     X, S = rng.normal(size=(width, n)), rng.normal(size=(attributes, n_seen))
@@ -118,13 +127,17 @@ def test_a_singular_system_names_its_regulariser(key: str) -> None:
     # 3 images in 5 dimensions, 2 classes with 4 attributes: both systems lack rank.
     model = ESZSL(ESZSLConfig(**{key: 0.0}), task(rng.random((3, 4)), [True, True, False], width=5))
     with pytest.raises(TrainingError, match=f"{key} = 0; set {key} to a larger value"):
-        model.fit(View(torch.from_numpy(rng.random((3, 5))).float(), torch.tensor([0, 1, 1])), Trainer())
+        model.fit(
+            View(torch.from_numpy(rng.random((3, 5))).float(), torch.tensor([0, 1, 1])), Trainer()
+        )
 
 
 def test_features_that_are_not_finite_are_refused() -> None:
     model = ESZSL(ESZSLConfig(), task(np.eye(2), [True, True], width=2))
     with pytest.raises(TrainingError, match="finite"):
-        model.fit(View(torch.tensor([[1.0, float("nan")], [1.0, 2.0]]), torch.tensor([0, 1])), Trainer())
+        model.fit(
+            View(torch.tensor([[1.0, float("nan")], [1.0, 2.0]]), torch.tensor([0, 1])), Trainer()
+        )
 
 
 def test_normalised_features_have_no_length() -> None:
@@ -133,7 +146,10 @@ def test_normalised_features_have_no_length() -> None:
     label = torch.tensor([0, 1] * 5)
     weights = []
     for scale in (1.0, 100.0):
-        model = ESZSL(ESZSLConfig(normalise="l2"), task(rng.random((3, 4)) * 0 + np.eye(3, 4), [True, True, False], width=5))
+        model = ESZSL(
+            ESZSLConfig(normalise="l2"),
+            task(rng.random((3, 4)) * 0 + np.eye(3, 4), [True, True, False], width=5),
+        )
         model.fit(View(scale * x, label), Trainer())
         weights.append(model.W.clone())
         assert torch.allclose(model.scores(x), model.scores(scale * x), atol=1e-6)
@@ -142,14 +158,21 @@ def test_normalised_features_have_no_length() -> None:
 
 def test_it_recognises_classes_it_has_never_seen() -> None:
     rng = np.random.default_rng(0)
-    table = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [0, 1, 1], [1, 0, 1]], dtype=float)
+    table = np.array(
+        [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [0, 1, 1], [1, 0, 1]], dtype=float
+    )
     look = rng.normal(size=(3, 8))
     unseen, trained = np.repeat([3, 5], 20), np.repeat([0, 1, 2, 4], 20)
 
     def images(label: np.ndarray) -> Tensor:
-        return torch.from_numpy(table[label] @ look + 0.1 * rng.normal(size=(len(label), 8))).float()
+        return torch.from_numpy(
+            table[label] @ look + 0.1 * rng.normal(size=(len(label), 8))
+        ).float()
 
-    model = ESZSL(ESZSLConfig(gamma=0.1, lam=0.1), task(table, [True, True, True, False, True, False], width=8))
+    model = ESZSL(
+        ESZSLConfig(gamma=0.1, lam=0.1),
+        task(table, [True, True, True, False, True, False], width=8),
+    )
     trainer = Trainer()
     model.fit(View(images(trained), torch.from_numpy(trained)), trainer)
     scores = model.scores(images(unseen))

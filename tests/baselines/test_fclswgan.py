@@ -23,10 +23,14 @@ def test_the_generator_step_is_the_critic_and_the_cross_entropy_of_the_seen_clas
 
 def test_the_seen_classifier_is_trained_first_and_then_stays() -> None:
     given, view, _, _ = learnable()
-    short, long = (trained(FCLSWGAN, settings("fclswgan", epochs=epochs), given, view) for epochs in (1, 3))
+    short, long = (
+        trained(FCLSWGAN, settings("fclswgan", epochs=epochs), given, view) for epochs in (1, 3)
+    )
     assert torch.equal(short.seen_classifier.weight, long.seen_classifier.weight)
     x, label = view.everything()
-    assert bool((short.column[label] == short.seen_classifier(short.scaling(x)).argmax(dim=1)).all())
+    assert bool(
+        (short.column[label] == short.seen_classifier(short.scaling(x)).argmax(dim=1)).all()
+    )
     assert not torch.equal(short.generator.out.weight, long.generator.out.weight)
 
 

@@ -29,10 +29,18 @@ def by_hand(made: GEMZSL, x: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray
     q = np.array([E @ word for word in made.words.numpy()])
     z, M = np.zeros((len(x), C)), np.zeros((len(x), A, H, W))
     for n, f in enumerate(x.numpy()):
-        g = [sum(V[i] @ f[:, row, column] for row in range(H) for column in range(W)) / (H * W) for i in range(A)]
+        g = [
+            sum(V[i] @ f[:, row, column] for row in range(H) for column in range(W)) / (H * W)
+            for i in range(A)
+        ]
         for k in range(C):
             a = made.attributes.numpy()[k]
-            z[n, k] = made.config.scale * (np.array(g) @ a) / (np.linalg.norm(g) + 1e-5) / (np.linalg.norm(a) + 1e-5)
+            z[n, k] = (
+                made.config.scale
+                * (np.array(g) @ a)
+                / (np.linalg.norm(g) + 1e-5)
+                / (np.linalg.norm(a) + 1e-5)
+            )
         for i in range(A):
             for row in range(H):
                 for column in range(W):
@@ -46,7 +54,9 @@ def test_scores_and_attention_are_those_of_plain_loops(scale: float, x: Tensor) 
     made = model(scale=scale)
     z, M, _ = by_hand(made, x)
     np.testing.assert_allclose(made.scores(x).detach().numpy(), z, rtol=1e-6)
-    np.testing.assert_allclose(made.attention(x)["attributes"].maps.detach().numpy(), M, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(
+        made.attention(x)["attributes"].maps.detach().numpy(), M, rtol=1e-6, atol=1e-9
+    )
 
 
 def test_losses_are_those_of_plain_loops(x: Tensor) -> None:
@@ -54,18 +64,41 @@ def test_losses_are_those_of_plain_loops(x: Tensor) -> None:
     z, M, q = by_hand(made, x)
     entropy = spread = 0.0
     for n, k in enumerate(LABEL.tolist()):
-        entropy += (math.log(sum(math.exp(z[n, j]) for j in range(C) if SEEN[j])) - z[n, k]) / len(LABEL)
+        entropy += (math.log(sum(math.exp(z[n, j]) for j in range(C) if SEEN[j])) - z[n, k]) / len(
+            LABEL
+        )
         for i in range(A):
             top, left = np.unravel_index(M[n, i].argmax(), (H, W))
             for row in range(H):
                 for column in range(W):
-                    spread += M[n, i, row, column] * ((row - top) ** 2 + (column - left) ** 2) / M.size
+                    spread += (
+                        M[n, i, row, column] * ((row - top) ** 2 + (column - left) ** 2) / M.size
+                    )
     regression = float(
-        np.mean([(M[n, i].max() - made.attributes.numpy()[k, i]) ** 2 for n, k in enumerate(LABEL.tolist()) for i in range(A)])
+        np.mean(
+            [
+                (M[n, i].max() - made.attributes.numpy()[k, i]) ** 2
+                for n, k in enumerate(LABEL.tolist())
+                for i in range(A)
+            ]
+        )
     )
-    norms = sum(math.sqrt(sum(q[i, d] ** 2 for i in group)) for group in GROUPS.values() for d in range(D)) / D / len(GROUPS)
+    norms = (
+        sum(
+            math.sqrt(sum(q[i, d] ** 2 for i in group))
+            for group in GROUPS.values()
+            for d in range(D)
+        )
+        / D
+        / len(GROUPS)
+    )
     terms = {name: term.item() for name, term in made.loss(x, LABEL).items()}
-    expected = {"cross_entropy": entropy, "attribute": 0.3 * regression, "decorrelation": 0.7 * norms, "compactness": 0.5 * spread}
+    expected = {
+        "cross_entropy": entropy,
+        "attribute": 0.3 * regression,
+        "decorrelation": 0.7 * norms,
+        "compactness": 0.5 * spread,
+    }
     assert terms == pytest.approx(expected, rel=1e-4)
 
 
@@ -73,7 +106,9 @@ def test_a_weight_of_zero_switches_a_term_off(x: Tensor) -> None:
     weights = ("attribute", "decorrelation", "compactness")
     assert set(model(**{f"w_{name}": 0.0 for name in weights}).loss(x, LABEL)) == {"cross_entropy"}
     for name in weights:
-        assert set(model(**{f"w_{name}": 0.0}).loss(x, LABEL)) == {"cross_entropy", *weights} - {name}
+        assert set(model(**{f"w_{name}": 0.0}).loss(x, LABEL)) == {"cross_entropy", *weights} - {
+            name
+        }
 
 
 def test_the_local_part_reaches_the_backbone_and_not_the_global_embedding() -> None:

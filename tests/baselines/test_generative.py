@@ -26,7 +26,13 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 def loop(log: Any = None, path: Path | None = None, seed: int = 0) -> Loop:
-    return Loop(seed=seed, device=torch.device("cpu"), reporter=Silent(), log=log or (lambda **_: None), checkpoint_path=path)
+    return Loop(
+        seed=seed,
+        device=torch.device("cpu"),
+        reporter=Silent(),
+        log=log or (lambda **_: None),
+        checkpoint_path=path,
+    )
 
 
 def test_it_keeps_the_contract(name: str) -> None:
@@ -84,7 +90,9 @@ def test_an_interrupted_training_ends_at_the_same_bit(name: str, tmp_path: Path)
             break
         except KeyboardInterrupt:
             assert attempts < len(lines)
-    assert attempts == len(lines), "each attempt adds the one epoch that is kept before the interruption"
+    assert attempts == len(lines), (
+        "each attempt adds the one epoch that is kept before the interruption"
+    )
     state, other = whole.state_dict(), again.state_dict()
     assert all(torch.equal(state[key], other[key]) for key in state)
 
@@ -102,19 +110,30 @@ def test_what_is_kept_of_it_is_all_it_needs(name: str) -> None:
 def test_features_that_are_not_finite_are_refused_by_image(name: str, bad: float) -> None:
     given, view, _, _ = learnable()
     view.x[3, 2] = bad
-    with pytest.raises(TrainingError, match=rf"^{name}: 1 of 80 training images have features that are not finite \(image 3 of"):
+    with pytest.raises(
+        TrainingError,
+        match=rf"^{name}: 1 of 80 training images have features that are not finite \(image 3 of",
+    ):
         trained(MODELS[name], settings(name), given, view)
 
 
 def test_a_training_that_diverges_stops_with_term_and_epoch_and_what_to_set(name: str) -> None:
     given, view, _, _ = learnable()
-    with pytest.raises(TrainingError, match=r"The loss term \w+ is (nan|-?inf) in epoch \d+, step \d+ of the stage (gan|vae); lower lr"):
+    with pytest.raises(
+        TrainingError,
+        match=r"The loss term \w+ is (nan|-?inf) in epoch \d+, step \d+ of the stage (gan|vae); lower lr",
+    ):
         trained(MODELS[name], settings(name, lr=1e18), given, view)
 
 
 def test_one_feature_one_attribute_one_seen_class_is_a_task_too(name: str) -> None:
     given = task(np.array([[1.0], [0.5], [0.2]]), [True, False, False], width=1)
-    model = trained(MODELS[name], settings(name, epochs=1), given, View(torch.ones(3, 1), torch.zeros(3, dtype=torch.int64)))
+    model = trained(
+        MODELS[name],
+        settings(name, epochs=1),
+        given,
+        View(torch.ones(3, 1), torch.zeros(3, dtype=torch.int64)),
+    )
     scores = model.scores(noise(1, 2, 1))
     assert scores.shape == (2, 3) and bool(torch.isfinite(scores).all())
 
@@ -129,14 +148,24 @@ def test_features_are_brought_to_the_unit_range_by_training_images_alone() -> No
 def test_the_classifier_ends_where_logistic_regression_does() -> None:
     rng = np.random.default_rng(0)
     target = np.repeat([0, 1, 2], 20)
-    x = (np.eye(3)[target] @ rng.normal(size=(3, 4)) * 2 + 0.3 * rng.normal(size=(60, 4))).astype(np.float32)
+    x = (np.eye(3)[target] @ rng.normal(size=(3, 4)) * 2 + 0.3 * rng.normal(size=(60, 4))).astype(
+        np.float32
+    )
     decay = 0.05
     # scikit-learn minimises C * the sum of cross entropies + ||W||^2 / 2, so C = 1 / (N * decay)
     known = LogisticRegression(C=1 / (60 * decay), tol=1e-8, max_iter=1000).fit(x, target)
     classifier = zeroed(nn.Linear(4, 3))
     config = SoftmaxConfig(epochs=250, batch_size=1000, lr=0.03, decay=decay)
     random = torch.Generator().manual_seed(0)
-    train_softmax(classifier, torch.from_numpy(x), torch.from_numpy(target), config, loop(), random, "classifier")
+    train_softmax(
+        classifier,
+        torch.from_numpy(x),
+        torch.from_numpy(target),
+        config,
+        loop(),
+        random,
+        "classifier",
+    )
     shares = classifier(torch.from_numpy(x)).softmax(dim=1).detach().numpy()
     assert (shares.argmax(axis=1) == known.predict(x)).all()
     np.testing.assert_allclose(shares, known.predict_proba(x), atol=0.03)
@@ -147,5 +176,8 @@ def test_unseen_classes_of_the_table_shape_the_classifier(name: str) -> None:
     changed = TABLE.copy()
     changed[3] = [0.1, 0.9, 0.3]
     config = settings(name, epochs=1, classifier__epochs=1)
-    one, other = (trained(MODELS[name], config, task(table, SEEN, 8), view).scores(x) for table in (TABLE, changed))
+    one, other = (
+        trained(MODELS[name], config, task(table, SEEN, 8), view).scores(x)
+        for table in (TABLE, changed)
+    )
     assert not torch.equal(one, other)

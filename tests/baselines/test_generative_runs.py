@@ -30,7 +30,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def run(model: str, settings: list[str], out: Path, **more: Any) -> api.Result:
-    return api.run(model, "digits", overrides=SMALL, settings=settings, out=out, device="cpu", **more)
+    return api.run(
+        model, "digits", overrides=SMALL, settings=settings, out=out, device="cpu", **more
+    )
 
 
 class Interrupts(Silent):
@@ -57,7 +59,9 @@ class _Counted:
             raise KeyboardInterrupt
 
 
-def test_an_interrupted_run_ends_with_the_scores_of_a_whole_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_ends_with_the_scores_of_a_whole_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys.modules["zslkit.training.loop"], "CHECKPOINT_SHARE", float("inf"))
     whole = run("fclswgan", WHOLE, tmp_path / "whole")
     for phase in ("validation: gan", "train: gan", "train: classifier"):
@@ -71,10 +75,24 @@ def test_an_interrupted_run_ends_with_the_scores_of_a_whole_one(tmp_path: Path, 
     assert resumed.metrics == whole.metrics and not list(resumed.folder.glob("*.pt"))
 
 
-@pytest.mark.parametrize(("model", "settings"), [("cadavae", SHORT), ("tfvaegan", GAN), ("cegzsl", GAN)])
-def test_a_preset_runs_and_its_terms_are_in_the_log(tmp_path: Path, model: str, settings: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("model", "settings"), [("cadavae", SHORT), ("tfvaegan", GAN), ("cegzsl", GAN)]
+)
+def test_a_preset_runs_and_its_terms_are_in_the_log(
+    tmp_path: Path, model: str, settings: list[str]
+) -> None:
     result = run(model, [*settings, "protocol.calibration=none"], tmp_path)
-    lines = [json.loads(line) for line in (result.folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert [line["stage"] for line in lines] == ["vae" if model == "cadavae" else "gan"] * 2 + ["classifier"] * 2
-    assert all(isinstance(line[key], float) for line in lines for key in line if key not in ("time", "phase", "stage", "epoch"))
+    lines = [
+        json.loads(line)
+        for line in (result.folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    assert [line["stage"] for line in lines] == ["vae" if model == "cadavae" else "gan"] * 2 + [
+        "classifier"
+    ] * 2
+    assert all(
+        isinstance(line[key], float)
+        for line in lines
+        for key in line
+        if key not in ("time", "phase", "stage", "epoch")
+    )
     assert result.record.protocol.training == "class-inductive"

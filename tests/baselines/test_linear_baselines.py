@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from linear_toys import SEEN, TABLE, accuracy_among_unseen, learnable, noise, random_view, task, trained
+from linear_toys import (
+    SEEN,
+    TABLE,
+    accuracy_among_unseen,
+    learnable,
+    noise,
+    random_view,
+    task,
+    trained,
+)
 from zslkit_baselines.ale import ALE
 from zslkit_baselines.conse import CONSE
 from zslkit_baselines.dap import DAP
@@ -80,7 +89,10 @@ def test_attributes_of_unseen_classes_do_not_enter_training(kind: type[Model]) -
     _, view, _, _ = learnable()
     changed = TABLE.copy()
     changed[~np.array(SEEN)] = 7
-    states = [trained(kind, config(kind), task(table, SEEN, 8), view).state_dict() for table in (TABLE, changed)]
+    states = [
+        trained(kind, config(kind), task(table, SEEN, 8), view).state_dict()
+        for table in (TABLE, changed)
+    ]
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
 
@@ -105,5 +117,8 @@ def test_features_that_are_not_finite_are_refused_by_image(kind: type[Model], ba
     given, view, _, _ = learnable()
     view.x[3, 2] = bad
     name = next(n for n, k in MODELS.items() if k is kind)
-    with pytest.raises(TrainingError, match=rf"^{name}: 1 of 80 training images have features that are not finite \(image 3 of"):
+    with pytest.raises(
+        TrainingError,
+        match=rf"^{name}: 1 of 80 training images have features that are not finite \(image 3 of",
+    ):
         trained(kind, config(kind), given, view)

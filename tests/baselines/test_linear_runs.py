@@ -30,11 +30,19 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     [
         ("ridge", [], {"lam", "normalise"}),
         ("sync", ["base=squared"], {"base", "decay", "sim_scale"}),
-        ("ale", ["train.epochs=2", "train.steps_per_epoch=10"], {"centre", "train.lr", "train.epochs"}),
+        (
+            "ale",
+            ["train.epochs=2", "train.steps_per_epoch=10"],
+            {"centre", "train.lr", "train.epochs"},
+        ),
     ],
 )
-def test_a_preset_searches_on_validation_and_says_so(tmp_path: Path, model: str, settings: list[str], picked: set[str]) -> None:
-    result = api.run(model, "digits", overrides=SMALL, settings=settings, out=tmp_path, device="cpu")
+def test_a_preset_searches_on_validation_and_says_so(
+    tmp_path: Path, model: str, settings: list[str], picked: set[str]
+) -> None:
+    result = api.run(
+        model, "digits", overrides=SMALL, settings=settings, out=tmp_path, device="cpu"
+    )
     assert picked == set(result.record.protocol.picked)
     assert result.metrics["T1"] > result.record.chance.T1
 
@@ -51,10 +59,15 @@ def test_a_singular_system_ends_in_one_sentence(cache: Path, tmp_path: Path) -> 
         env=environment,
     )
     assert done.returncode == 1
-    assert "ridge: the system of the attributes is singular with lam = 0; set lam to a larger value" in done.stderr
+    assert (
+        "ridge: the system of the attributes is singular with lam = 0; set lam to a larger value"
+        in done.stderr
+    )
     assert "Traceback" not in done.stderr and not list(tmp_path.rglob("record.json"))
 
 
-def test_a_setting_that_no_equation_allows_is_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_setting_that_no_equation_allows_is_refused_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert app.main(["run", "-m", "sae", "--set", "lam=0", "--out", str(tmp_path)]) == 2
     assert "sae: lam = 0 (--set) is refused" in capsys.readouterr().err

@@ -31,11 +31,17 @@ def x() -> Tensor:
 def by_hand(made: MSDN, x: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Biased class scores z, y (B, C) and the attentions (B, A, R), one image, one attribute, one region at a time."""
     w = {name: p.detach().numpy() for name, p in made.named_parameters()}
-    V = w["V"] / np.linalg.norm(w["V"], axis=1, keepdims=True) if made.config.normalise_V else w["V"]
+    V = (
+        w["V"] / np.linalg.norm(w["V"], axis=1, keepdims=True)
+        if made.config.normalise_V
+        else w["V"]
+    )
     z, y = np.zeros((len(x), C)), np.zeros((len(x), C))
     look, speak = np.zeros((len(x), A, R)), np.zeros((len(x), A, R))
     for n, image in enumerate(x.numpy()):
-        regions = [image[:, i, j] / np.linalg.norm(image[:, i, j]) for i in range(H) for j in range(W)]
+        regions = [
+            image[:, i, j] / np.linalg.norm(image[:, i, j]) for i in range(H) for j in range(W)
+        ]
         for r, f in enumerate(regions):
             weights = [math.exp(V[i] @ w["W3"] @ f) for i in range(A)]
             speak[n, :, r] = np.array(weights) / sum(weights)
@@ -50,7 +56,9 @@ def by_hand(made: MSDN, x: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray, 
     return z + bias, y + bias, look, speak
 
 
-@pytest.mark.parametrize("settings", [{}, {"mix": 0.3}, {"mix": 0.0}, {"normalise_V": True}, {"bias": 0.25}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"mix": 0.3}, {"mix": 0.0}, {"normalise_V": True}, {"bias": 0.25}]
+)
 def test_scores_are_those_of_plain_loops(settings: dict[str, Any], x: Tensor) -> None:
     made = model(**settings)
     z, y, _, _ = by_hand(made, x)
@@ -62,8 +70,12 @@ def test_both_attentions_are_those_of_plain_loops(x: Tensor) -> None:
     made = model()
     _, _, look, speak = by_hand(made, x)
     parts = made.attention(x)
-    np.testing.assert_allclose(parts["attribute to visual"].maps.detach().flatten(2).numpy(), look, rtol=1e-9)
-    np.testing.assert_allclose(parts["visual to attribute"].maps.detach().flatten(2).numpy(), speak, rtol=1e-9)
+    np.testing.assert_allclose(
+        parts["attribute to visual"].maps.detach().flatten(2).numpy(), look, rtol=1e-9
+    )
+    np.testing.assert_allclose(
+        parts["visual to attribute"].maps.detach().flatten(2).numpy(), speak, rtol=1e-9
+    )
 
 
 def test_losses_are_those_of_plain_loops(x: Tensor) -> None:
@@ -87,7 +99,9 @@ def test_losses_are_those_of_plain_loops(x: Tensor) -> None:
         d = tables[0][n] - tables[1][n]
         p, q = softmax[0][n], softmax[1][n]
         m = (p + q) / 2
-        distance += (abs(d) ** 3).sum() / math.sqrt((d**2).sum()) + ((p * np.log(p / m)).sum() + (q * np.log(q / m)).sum()) / 2
+        distance += (abs(d) ** 3).sum() / math.sqrt((d**2).sum()) + (
+            (p * np.log(p / m)).sum() + (q * np.log(q / m)).sum()
+        ) / 2
     terms = {name: term.item() for name, term in made.loss(x, LABEL).items()}
     assert terms == pytest.approx(
         {

@@ -18,14 +18,18 @@ def measured(view: View, **settings: object) -> Scaling:
 
 def test_statistics_are_those_of_the_training_images() -> None:
     x = 3 * noise(0, 20, 4) + 5
-    scaled = measured(View(x, torch.zeros(20, dtype=torch.int64)), centre=True, normalise="standard")(x)
+    scaled = measured(
+        View(x, torch.zeros(20, dtype=torch.int64)), centre=True, normalise="standard"
+    )(x)
     torch.testing.assert_close(scaled.mean(dim=0), torch.zeros(4), rtol=0, atol=1e-5)
     torch.testing.assert_close(scaled.std(dim=0, correction=0), torch.ones(4))
 
 
 def test_without_centring_and_normalising_features_are_as_given() -> None:
     x = noise(0, 5, 4)
-    assert torch.equal(measured(View(x, torch.zeros(5, dtype=torch.int64)), centre=False, normalise="none")(x), x)
+    assert torch.equal(
+        measured(View(x, torch.zeros(5, dtype=torch.int64)), centre=False, normalise="none")(x), x
+    )
 
 
 def test_l2_leaves_no_length_after_the_mean_is_gone() -> None:
@@ -36,7 +40,12 @@ def test_l2_leaves_no_length_after_the_mean_is_gone() -> None:
 
 def test_a_channel_that_never_changes_stays_finite() -> None:
     x = torch.ones(5, 1)
-    assert measured(View(x, torch.zeros(5, dtype=torch.int64)), centre=True, normalise="standard")(x).tolist() == [[0.0]] * 5
+    assert (
+        measured(View(x, torch.zeros(5, dtype=torch.int64)), centre=True, normalise="standard")(
+            x
+        ).tolist()
+        == [[0.0]] * 5
+    )
 
 
 def test_columns_number_the_seen_classes() -> None:
@@ -56,5 +65,8 @@ def test_a_factor_is_that_of_the_regularised_matrix() -> None:
 
 def test_a_singular_system_is_refused_by_model_setting_and_matter() -> None:
     a = noise(0, 2, 4).double()
-    with pytest.raises(TrainingError, match=r"^it: the system of the things is singular with lam = 0; set lam to a larger value"):
+    with pytest.raises(
+        TrainingError,
+        match=r"^it: the system of the things is singular with lam = 0; set lam to a larger value",
+    ):
         regularised(a.T @ a, 0.0, "it", "lam", "things")

@@ -35,26 +35,36 @@ def test_class_scores_are_linear_in_them(name: str) -> None:
     with torch.inference_mode():
         told, scores = model.predicted_attributes(x), model.scores(x)
     assert told.shape == (len(x), 12)
-    assert torch.allclose(told @ model.attributes.T + getattr(model, "b", 0.0), scores, atol=1e-4 * float(scores.abs().max()))
+    assert torch.allclose(
+        told @ model.attributes.T + getattr(model, "b", 0.0),
+        scores,
+        atol=1e-4 * float(scores.abs().max()),
+    )
 
 
 @pytest.mark.parametrize("experts", ["cexp", "fexp"])
 def test_one_expert_alone_tells_its_own(experts: str) -> None:
     model, x = untrained("dedn", experts=experts)
     with torch.inference_mode():
-        assert torch.allclose(model.predicted_attributes(x) @ model.attributes.T + model.b, model.scores(x), atol=1e-4)
+        assert torch.allclose(
+            model.predicted_attributes(x) @ model.attributes.T + model.b, model.scores(x), atol=1e-4
+        )
 
 
 def test_apn_tells_what_its_softmax_is_taken_of() -> None:
     model, x = untrained("apn", output="scores")
     with torch.inference_mode():
-        assert torch.allclose(model.predicted_attributes(x) @ model.attributes.T, model.scores(x), atol=1e-4)
+        assert torch.allclose(
+            model.predicted_attributes(x) @ model.attributes.T, model.scores(x), atol=1e-4
+        )
 
 
 def test_sae_tells_the_code_that_it_compares() -> None:
     model, x = untrained("sae", direction="to_semantics")
     with torch.inference_mode():
-        cosine = torch.cosine_similarity(model.predicted_attributes(x)[:, None], model.attributes[None], dim=2)
+        cosine = torch.cosine_similarity(
+            model.predicted_attributes(x)[:, None], model.attributes[None], dim=2
+        )
         assert torch.allclose(cosine, model.scores(x), atol=1e-4)
 
 
@@ -76,8 +86,12 @@ def test_dap_tells_a_logit_an_attribute_and_nothing_of_those_it_left_out() -> No
     assert told[0, [0, 3, 5, 11]].tolist() == [0.0, 3.0, 4.0, 10.0]
 
 
-@pytest.mark.parametrize(("name", "kept"), [("eszsl", True), ("ale", True), ("latem", False), ("conse", False)])
-def test_a_run_keeps_them_of_every_model_that_tells_some_in_its_own_words_or_as_its_evidence(name: str, kept: bool) -> None:
+@pytest.mark.parametrize(
+    ("name", "kept"), [("eszsl", True), ("ale", True), ("latem", False), ("conse", False)]
+)
+def test_a_run_keeps_them_of_every_model_that_tells_some_in_its_own_words_or_as_its_evidence(
+    name: str, kept: bool
+) -> None:
     model = untrained(name)[0]
     inputs = tiny_inputs(DATA, "pooled")
     batches = attribute_batches(model, inputs.source, DATA.split.test_seen, torch.device("cpu"))
@@ -85,4 +99,6 @@ def test_a_run_keeps_them_of_every_model_that_tells_some_in_its_own_words_or_as_
     if batches is not None:
         told = np.concatenate(list(batches))
         with torch.inference_mode():
-            assert np.allclose(told, model.evidence(inputs.source.batch(DATA.split.test_seen)).numpy(), atol=1e-5)
+            assert np.allclose(
+                told, model.evidence(inputs.source.batch(DATA.split.test_seen)).numpy(), atol=1e-5
+            )

@@ -8,7 +8,15 @@ import torch
 from linear_toys import noise, random_view, task, trained
 from scipy.optimize import minimize
 from zslkit_baselines.convex import minimise
-from zslkit_baselines.sync import SYNC, SYNCConfig, combination, least_squares, signatures, similarity, squared_hinge
+from zslkit_baselines.sync import (
+    SYNC,
+    SYNCConfig,
+    combination,
+    least_squares,
+    signatures,
+    similarity,
+    squared_hinge,
+)
 
 from zslkit.errors import TrainingError
 
@@ -21,7 +29,10 @@ def test_similarities_are_those_of_a_plain_loop() -> None:
     p = signatures(a)
     S = similarity(p, p[:3], 0.7)
     for k in range(4):
-        e = [math.exp(-0.7 * float((units[k] - units[r]).square().sum()) / median**2) for r in range(3)]
+        e = [
+            math.exp(-0.7 * float((units[k] - units[r]).square().sum()) / median**2)
+            for r in range(3)
+        ]
         assert S[k].tolist() == pytest.approx([value / sum(e) for value in e], rel=1e-9)
 
 
@@ -49,7 +60,9 @@ def test_the_squared_hinge_ends_where_a_general_minimiser_does() -> None:
 
     def objective(flat: np.ndarray) -> float:
         W = flat.reshape(n_seen, width)
-        return float(np.maximum(0, 1 - y * (x.numpy() @ W.T)).__pow__(2).mean() + decay / 2 * (W**2).sum())
+        return float(
+            np.maximum(0, 1 - y * (x.numpy() @ W.T)).__pow__(2).mean() + decay / 2 * (W**2).sum()
+        )
 
     expected = minimize(objective, np.zeros(n_seen * width), tol=1e-12).x.reshape(n_seen, width)
     W, _, _ = minimise(x, n_seen, decay, lambda z: squared_hinge(z, column), "it", offset=False)
@@ -64,9 +77,16 @@ def test_seen_classes_keep_the_classifiers_they_were_trained_with() -> None:
 
 def test_scores_are_products_with_the_combined_classifiers_and_their_offsets() -> None:
     view, table = random_view(0, 12, 4, [0, 2]), np.abs(noise(1, 3, 3).numpy())
-    model = trained(SYNC, SYNCConfig(base="squared", offset=True, normalise="none"), task(table, [True, False, True], 4), view)
+    model = trained(
+        SYNC,
+        SYNCConfig(base="squared", offset=True, normalise="none"),
+        task(table, [True, False, True], 4),
+        view,
+    )
     w = combination(model.attributes, model.seen, 1.0).float() @ model.W
-    torch.testing.assert_close(model.scores(view.x), view.x @ w[:, :-1].T + w[:, -1], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        model.scores(view.x), view.x @ w[:, :-1].T + w[:, -1], rtol=1e-4, atol=1e-5
+    )
 
 
 def test_seen_classes_with_the_same_attributes_share_what_they_give() -> None:
@@ -77,5 +97,8 @@ def test_seen_classes_with_the_same_attributes_share_what_they_give() -> None:
 
 def test_a_base_without_decay_names_it() -> None:
     given = task(np.eye(3), [True, True, False], 6)
-    with pytest.raises(TrainingError, match=r"^sync: the system of the features is singular with decay = 0; set decay"):
+    with pytest.raises(
+        TrainingError,
+        match=r"^sync: the system of the features is singular with decay = 0; set decay",
+    ):
         trained(SYNC, SYNCConfig(base="squared", decay=0), given, random_view(0, 4, 6, [0, 1]))

@@ -18,7 +18,10 @@ def model(**changes: float) -> TFVAEGAN:
 
 
 def hidden(mlp: MLP, *inputs: np.ndarray) -> np.ndarray:
-    before = np.concatenate(inputs, axis=1) @ mlp.hidden.weight.detach().numpy().T + mlp.hidden.bias.detach().numpy()
+    before = (
+        np.concatenate(inputs, axis=1) @ mlp.hidden.weight.detach().numpy().T
+        + mlp.hidden.bias.detach().numpy()
+    )
     return np.where(before > 0, before, 0.2 * before)
 
 
@@ -51,7 +54,11 @@ def test_the_generator_step_has_the_terms_of_the_equations(seed: int) -> None:
     posterior = out(m.encoder, hidden(m.encoder, x.numpy(), a.numpy()))
     mu, v = posterior[:, :3], posterior[:, 3:]
     z_e, z = (torch.randn(5, 3, generator=random).double() for _ in range(2))
-    rebuilt = m.made(torch.from_numpy(mu + np.exp(v / 2) * z_e.numpy()), a, with_feedback).detach().numpy()
+    rebuilt = (
+        m.made(torch.from_numpy(mu + np.exp(v / 2) * z_e.numpy()), a, with_feedback)
+        .detach()
+        .numpy()
+    )
     made = m.made(z, a, with_feedback).detach()
     real = x.numpy()
 
@@ -62,7 +69,8 @@ def test_the_generator_step_has_the_terms_of_the_equations(seed: int) -> None:
         "divergence": (0.5 * (mu**2 + np.exp(v) - 1 - v)).sum() / 5,
         "reconstruction": -(real * np.log(rebuilt) + (1 - real) * np.log(1 - rebuilt)).sum() / 5,
         "generator": -3.0 * m.critic(made, a).detach().numpy().mean(),
-        "attributes": 0.5 * sum(np.abs(attributes_of(f) - a.numpy()).sum() / 5 for f in (real, made.numpy())),
+        "attributes": 0.5
+        * sum(np.abs(attributes_of(f) - a.numpy()).sum() / 5 for f in (real, made.numpy())),
     }
     assert terms.keys() == expected.keys()
     for key, value in expected.items():
@@ -73,13 +81,19 @@ def test_the_classifier_sees_features_decoder_and_attributes() -> None:
     m = model()
     x = noise(0, 4, 8).double()
     h = hidden(m.decoder, x.numpy())
-    np.testing.assert_allclose(m.space(x).detach(), np.concatenate([x.numpy(), h, out(m.decoder, h)], axis=1))
+    np.testing.assert_allclose(
+        m.space(x).detach(), np.concatenate([x.numpy(), h, out(m.decoder, h)], axis=1)
+    )
 
 
 def test_steps_with_and_without_feedback_take_turns() -> None:
     m = model()
     label = torch.tensor([0, 1, 2, 4])
-    x, a, random = noise(0, 4, 8).double().sigmoid(), m.attributes[label], torch.Generator().manual_seed(0)
+    x, a, random = (
+        noise(0, 4, 8).double().sigmoid(),
+        m.attributes[label],
+        torch.Generator().manual_seed(0),
+    )
     heard = []
     for _ in range(40):
         m.zero_grad()
@@ -90,7 +104,9 @@ def test_steps_with_and_without_feedback_take_turns() -> None:
 
 def test_made_features_start_at_the_mean_of_the_real_ones() -> None:
     given, view, _, _ = learnable()
-    m = trained(TFVAEGAN, settings("tfvaegan", epochs=1, lr=1e-12, classifier__epochs=1), given, view)
+    m = trained(
+        TFVAEGAN, settings("tfvaegan", epochs=1, lr=1e-12, classifier__epochs=1), given, view
+    )
     mean = m.scaling(view.x).mean(dim=0)
     made = m.made(noise(0, 50, 3), m.attributes[[0] * 50], with_feedback=False)
     torch.testing.assert_close(made.mean(dim=0), mean, atol=0.05, rtol=0)

@@ -17,7 +17,11 @@ R = H * W
 def model(**settings: Any) -> TransZero:
     """In float64; every parameter is random, those of normalisation layers included."""
     torch.manual_seed(0)
-    made = TransZero(TransZeroConfig(**({"width": 5, "feed_forward": 7} | settings)), task()).double().eval()
+    made = (
+        TransZero(TransZeroConfig(**({"width": 5, "feed_forward": 7} | settings)), task())
+        .double()
+        .eval()
+    )
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter)
     return made
@@ -39,22 +43,37 @@ def by_hand(made: TransZero, x: Tensor) -> tuple[np.ndarray, np.ndarray]:
     def norm(name: str, v: np.ndarray) -> np.ndarray:
         return (v - v.mean()) / math.sqrt(v.var() + 1e-5) * w[f"{name}.weight"] + w[f"{name}.bias"]
 
-    def attend(name: str, query: np.ndarray, keys: list[np.ndarray], less: list[float]) -> tuple[np.ndarray, np.ndarray]:
-        logits = [linear(f"{name}.Q", query) @ linear(f"{name}.K", k) / math.sqrt(cfg.width) - g for k, g in zip(keys, less, strict=True)]
+    def attend(
+        name: str, query: np.ndarray, keys: list[np.ndarray], less: list[float]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        logits = [
+            linear(f"{name}.Q", query) @ linear(f"{name}.K", k) / math.sqrt(cfg.width) - g
+            for k, g in zip(keys, less, strict=True)
+        ]
         weights = np.exp(logits) / np.exp(logits).sum()
         answer = sum(a * linear(f"{name}.V", k) for a, k in zip(weights, keys, strict=True))
         return norm(f"{name}.norm", query + linear(f"{name}.out", answer)), weights
 
     def forward(name: str, v: np.ndarray) -> np.ndarray:
-        return norm(f"{name}.norm", v + linear(f"{name}.layers.3", np.maximum(linear(f"{name}.layers.0", v), 0)))
+        return norm(
+            f"{name}.norm",
+            v + linear(f"{name}.layers.3", np.maximum(linear(f"{name}.layers.0", v), 0)),
+        )
 
     def geometry(r: int, q: int) -> float:
         if not cfg.geometry:
             return 0.0
         (i, j), (k, m) = divmod(r, W), divmod(q, W)
-        entries = [math.log(max(abs(i - k) / H / (1 / H + 1), 1e-3)), math.log(max(abs(j - m) / W / (1 / W + 1), 1e-3)), 0, 0]
+        entries = [
+            math.log(max(abs(i - k) / H / (1 / H + 1), 1e-3)),
+            math.log(max(abs(j - m) / W / (1 / W + 1), 1e-3)),
+            0,
+            0,
+        ]
         angles = np.array([100 * entry * 1000 ** (-n / 8) for entry in entries for n in range(8)])
-        return float(np.maximum(linear("geometry", np.concatenate([np.sin(angles), np.cos(angles)])), 0)[0])
+        return float(
+            np.maximum(linear("geometry", np.concatenate([np.sin(angles), np.cos(angles)])), 0)[0]
+        )
 
     V = w["V"] / np.linalg.norm(w["V"], axis=1, keepdims=True) if cfg.normalise_V else w["V"]
     s, look = np.zeros((len(x), A)), np.zeros((len(x), A, R))
@@ -63,7 +82,9 @@ def by_hand(made: TransZero, x: Tensor) -> tuple[np.ndarray, np.ndarray]:
         if cfg.unit_regions:
             regions = [f / np.linalg.norm(f) for f in regions]
         u = [linear("U", f) for f in regions]
-        encoded = [attend("encoder", u[r], u, [geometry(r, q) for q in range(R)])[0] for r in range(R)]
+        encoded = [
+            attend("encoder", u[r], u, [geometry(r, q) for q in range(R)])[0] for r in range(R)
+        ]
         if cfg.second_residual:
             encoded = [norm("again", u[r] + encoded[r]) for r in range(R)]
         memory = [forward("encoder_forward", e) for e in encoded]
@@ -78,14 +99,25 @@ def by_hand(made: TransZero, x: Tensor) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"geometry": False}, {"self_attention": False}, {"normalise_V": True}, {"unit_regions": False}, {"second_residual": False}],
+    [
+        {},
+        {"geometry": False},
+        {"self_attention": False},
+        {"normalise_V": True},
+        {"unit_regions": False},
+        {"second_residual": False},
+    ],
 )
 def test_scores_and_attention_are_those_of_plain_loops(settings: dict[str, Any], x: Tensor) -> None:
     made = model(**settings)
     s, look = by_hand(made, x)
     bias = np.where(SEEN, -1.0, 1.0)
-    np.testing.assert_allclose(made.scores(x).detach().numpy(), s @ made.attributes.numpy().T + bias, rtol=1e-6)
-    np.testing.assert_allclose(made.attention(x)["decoder"].maps.detach().flatten(2).numpy(), look, rtol=1e-6)
+    np.testing.assert_allclose(
+        made.scores(x).detach().numpy(), s @ made.attributes.numpy().T + bias, rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        made.attention(x)["decoder"].maps.detach().flatten(2).numpy(), look, rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("over", ["all", "seen"])
@@ -101,18 +133,31 @@ def test_losses_are_those_of_plain_loops(over: str, x: Tensor) -> None:
         entropy += (math.log(sum(among)) - z[k]) / len(LABEL)
         biased = [math.exp(z[j] + bias[j]) for j in range(C)]
         mass += sum(v for j, v in enumerate(biased) if not SEEN[j]) / sum(biased) / len(LABEL)
-    regression = float(np.mean([(s[n, i] - table[k, i]) ** 2 for n, k in enumerate(LABEL.tolist()) for i in range(A)]))
+    regression = float(
+        np.mean(
+            [(s[n, i] - table[k, i]) ** 2 for n, k in enumerate(LABEL.tolist()) for i in range(A)]
+        )
+    )
     terms = {name: term.item() for name, term in made.loss(x, LABEL).items()}
     assert terms == pytest.approx(
-        {"cross_entropy": entropy, "calibration": -0.25 * math.log(mass), "regression": 0.5 * regression}, rel=1e-5
+        {
+            "cross_entropy": entropy,
+            "calibration": -0.25 * math.log(mass),
+            "regression": 0.5 * regression,
+        },
+        rel=1e-5,
     )
 
 
 def test_geometry_of_two_cells_in_a_row_by_hand() -> None:
     # The centres lie half a map apart, a third of a side and 1; vertically they are equal, and a thousandth stands for 0.
     table = relative_geometry(1, 2)
-    assert table[0, 1, [0, 8, 16]].tolist() == pytest.approx([math.sin(100 * math.log(1e-3)), math.sin(100 * math.log(1 / 3)), 0])
-    assert table[0, 0, [32, 40, 48]].tolist() == pytest.approx([math.cos(100 * math.log(1e-3))] * 2 + [1])
+    assert table[0, 1, [0, 8, 16]].tolist() == pytest.approx(
+        [math.sin(100 * math.log(1e-3)), math.sin(100 * math.log(1 / 3)), 0]
+    )
+    assert table[0, 0, [32, 40, 48]].tolist() == pytest.approx(
+        [math.cos(100 * math.log(1e-3))] * 2 + [1]
+    )
 
 
 @pytest.mark.parametrize("std", [1.0, 0.25])
@@ -127,9 +172,15 @@ def test_word_vectors_alone_have_a_learning_rate_of_their_own() -> None:
     made = model(lr_V=10.0, train={"lr": 3e-4, "lr_factor": 0.1, "lr_every": 2})
     groups = made.parameter_groups()
     assert [id(p) for p in groups["words"]] == [id(made.V)]
-    assert sorted(id(p) for group in groups.values() for p in group) == sorted(id(p) for p in made.parameters())
-    assert [made.learning_rate(epoch, "rest") for epoch in (0, 1, 2)] == pytest.approx([3e-4, 3e-4, 3e-5])
-    assert [made.learning_rate(epoch, "words") for epoch in (0, 1, 2)] == pytest.approx([3e-3, 3e-3, 3e-4])
+    assert sorted(id(p) for group in groups.values() for p in group) == sorted(
+        id(p) for p in made.parameters()
+    )
+    assert [made.learning_rate(epoch, "rest") for epoch in (0, 1, 2)] == pytest.approx(
+        [3e-4, 3e-4, 3e-5]
+    )
+    assert [made.learning_rate(epoch, "words") for epoch in (0, 1, 2)] == pytest.approx(
+        [3e-3, 3e-3, 3e-4]
+    )
 
 
 def test_dropout_acts_in_training_alone(x: Tensor) -> None:

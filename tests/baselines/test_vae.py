@@ -44,10 +44,15 @@ def test_the_distance_to_itself_is_zero_and_has_a_gradient() -> None:
 
 def test_samples_have_the_mean_and_the_deviation_that_they_are_drawn_with() -> None:
     mu, log_variance = torch.tensor([[3.0, -1.0]]), torch.tensor([[0.0, 2.0]])
-    z = draw((mu.expand(100_000, 2), log_variance.expand(100_000, 2)), torch.Generator().manual_seed(0))
+    z = draw(
+        (mu.expand(100_000, 2), log_variance.expand(100_000, 2)), torch.Generator().manual_seed(0)
+    )
     np.testing.assert_allclose(z.mean(0), mu[0], atol=0.03)
     np.testing.assert_allclose(z.std(0), np.exp([0.0, 1.0]), rtol=0.02)
 
 
 def test_the_absolute_error_is_summed_over_a_row_and_averaged_over_rows() -> None:
-    assert float(l1(torch.tensor([[1.0, -2.0], [0.0, 0.0]]), torch.tensor([[0.0, 0.0], [4.0, 1.0]]))) == 4.0
+    assert (
+        float(l1(torch.tensor([[1.0, -2.0], [0.0, 0.0]]), torch.tensor([[0.0, 0.0], [4.0, 1.0]])))
+        == 4.0
+    )

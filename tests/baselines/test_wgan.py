@@ -13,24 +13,32 @@ GANS = ["cegzsl", "fclswgan", "tfvaegan"]
 def test_the_penalty_is_that_of_the_gradient_written_out() -> None:
     torch.manual_seed(0)
     critic = MLP(5, 7, 1).double()
-    x, made, a, t = (noise(seed, 6, width).double() for seed, width in ((1, 3), (2, 3), (3, 2), (4, 1)))
+    x, made, a, t = (
+        noise(seed, 6, width).double() for seed, width in ((1, 3), (2, 3), (3, 2), (4, 1))
+    )
     t = t.sigmoid()
     for layer in (critic.hidden, critic.out):
         torch.nn.init.normal_(layer.weight)
         torch.nn.init.normal_(layer.bias)
-    W, b, w = (p.detach().numpy() for p in (critic.hidden.weight, critic.hidden.bias, critic.out.weight))
+    W, b, w = (
+        p.detach().numpy() for p in (critic.hidden.weight, critic.hidden.bias, critic.out.weight)
+    )
     penalties = []
     for i in range(6):
         between = t[i].item() * x[i].numpy() + (1 - t[i].item()) * made[i].numpy()
         before = W @ np.concatenate([between, a[i].numpy()]) + b
         slope = W[:, :3].T @ (w[0] * np.where(before > 0, 1.0, 0.2))
         penalties.append((np.sqrt((slope**2).sum()) - 1) ** 2)
-    assert float(gradient_penalty(critic, x, made, a, t).detach()) == pytest.approx(np.mean(penalties), rel=1e-9)
+    assert float(gradient_penalty(critic, x, made, a, t).detach()) == pytest.approx(
+        np.mean(penalties), rel=1e-9
+    )
 
 
 def test_the_penalty_reaches_the_critic() -> None:
     critic = MLP(5, 7, 1)
-    gradient_penalty(critic, noise(1, 6, 3), noise(2, 6, 3), noise(3, 6, 2), torch.full((6, 1), 0.5)).backward()
+    gradient_penalty(
+        critic, noise(1, 6, 3), noise(2, 6, 3), noise(3, 6, 2), torch.full((6, 1), 0.5)
+    ).backward()
     assert critic.hidden.weight.grad is not None and bool(critic.hidden.weight.grad.any())
 
 
@@ -43,12 +51,18 @@ def test_the_critic_step_raises_real_features_over_made_ones() -> None:
     random = torch.Generator().manual_seed(0)
     made = model.make(torch.randn(len(x), model.n_noise, generator=random), a)
     t = torch.rand(len(x), 1, generator=random)
-    torch.testing.assert_close(terms["critic"], model.critic(made, a).mean() - model.critic(x, a).mean())
-    torch.testing.assert_close(terms["penalty"], 2 * gradient_penalty(model.critic, x, made.detach(), a, t))
+    torch.testing.assert_close(
+        terms["critic"], model.critic(made, a).mean() - model.critic(x, a).mean()
+    )
+    torch.testing.assert_close(
+        terms["penalty"], 2 * gradient_penalty(model.critic, x, made.detach(), a, t)
+    )
 
 
 @pytest.mark.parametrize("name", GANS)
-def test_the_classifier_is_given_every_real_image_and_as_many_made_ones_of_each_unseen_class(name: str) -> None:
+def test_the_classifier_is_given_every_real_image_and_as_many_made_ones_of_each_unseen_class(
+    name: str,
+) -> None:
     given, view, _, _ = learnable()
     model = MODELS[name](settings(name, made=7), given)
     x, label = view.everything()
@@ -75,9 +89,13 @@ def test_made_features_differ_by_noise_and_by_class(name: str) -> None:
 def test_the_generator_is_trained_alone_in_its_own_step(name: str) -> None:
     model = MODELS[name](settings(name), task(TABLE, SEEN, width=8))
     trained = {id(p) for p in model.generator_parameters()}
-    assert trained and not trained & {id(p) for p in [*model.critic.parameters(), *model.classifier.parameters()]}
+    assert trained and not trained & {
+        id(p) for p in [*model.critic.parameters(), *model.classifier.parameters()]
+    }
 
 
 def test_the_noise_is_as_wide_as_the_attributes_unless_set() -> None:
     assert MODELS["fclswgan"](settings("fclswgan"), task(TABLE, SEEN, width=8)).n_noise == 3
-    assert MODELS["fclswgan"](settings("fclswgan", noise=5), task(TABLE, SEEN, width=8)).n_noise == 5
+    assert (
+        MODELS["fclswgan"](settings("fclswgan", noise=5), task(TABLE, SEEN, width=8)).n_noise == 5
+    )

@@ -18,12 +18,18 @@ from zslkit.registry import Entry
 def test_a_model_s_own_entry_is_printed_alone(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "dedn", "--bibtex"]) == 0
     out, err = capsys.readouterr()
-    assert out.startswith("@inproceedings{") and out.endswith("}\n") and out.count("{") == out.count("}")
+    assert (
+        out.startswith("@inproceedings{")
+        and out.endswith("}\n")
+        and out.count("{") == out.count("}")
+    )
     assert "pages = {4833--4841}" in out and "2404.16348" in out
     assert err == ""
 
 
-def test_a_citation_alone_becomes_a_note_and_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_citation_alone_becomes_a_note_and_that_is_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert main(["models", "eszsl", "--bibtex"]) == 0
     out, err = capsys.readouterr()
     assert out == (
@@ -35,10 +41,14 @@ def test_a_citation_alone_becomes_a_note_and_that_is_said(capsys: pytest.Capture
 
 
 def test_what_latex_would_take_for_commands_is_escaped() -> None:
-    assert made_of("k", "A & B_c, 50%\n {x}") == "@misc{k,\n  note = {A \\& B\\_c, 50\\% \\{x\\}}\n}\n"
+    assert (
+        made_of("k", "A & B_c, 50%\n {x}") == "@misc{k,\n  note = {A \\& B\\_c, 50\\% \\{x\\}}\n}\n"
+    )
 
 
-def test_a_model_that_says_nothing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_says_nothing_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "bib_silent.py").write_text("class Mine: ...\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     point = EntryPoint("mine", "bib_silent:Mine", "zslkit.models")

@@ -36,7 +36,14 @@ sys.exit(f"imported: {{loaded}}" if loaded else code)
         "COMP_CWORD": str(len(words) - 1) if shell != "fish" else words[-1],
         "PYTHONPATH": os.pathsep.join(map(str, path)),
     }
-    done = subprocess.run([sys.executable, "-c", program], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     lines = [line for line in done.stdout.splitlines() if line]
     return [text.partition(",")[2] for text in lines] if shell == "bash" else lines
@@ -55,10 +62,17 @@ def test_names_of_models_and_datasets(tmp_path: Path) -> None:
 
 
 def test_settings_of_the_model_in_the_command(tmp_path: Path) -> None:
-    assert complete("zslkit run --model dedn --set lambda_", tmp_path) == ["lambda_cal=", "lambda_e=", "lambda_rc="]
+    assert complete("zslkit run --model dedn --set lambda_", tmp_path) == [
+        "lambda_cal=",
+        "lambda_e=",
+        "lambda_rc=",
+    ]
     assert "train.momentum=" in complete("zslkit run --model dedn --set train.", tmp_path)
     assert "train.epochs=" in complete("zslkit config apn --set train.e", tmp_path)
-    assert complete("zslkit run --set protocol.fold", tmp_path) == ["protocol.folds=", "protocol.fold_seed="]
+    assert complete("zslkit run --set protocol.fold", tmp_path) == [
+        "protocol.folds=",
+        "protocol.fold_seed=",
+    ]
     assert complete("zslkit run --model eszsl --set train.", tmp_path) == []
     assert complete("zslkit run --model nosuch --set lambda_", tmp_path) == []
 
@@ -80,7 +94,9 @@ def test_every_setting_that_a_model_has_is_offered(tmp_path: Path) -> None:
 
     for entry in MODELS.entries():
         if entry.built_in:
-            assert set(config_keys(entry.target, "Config")) == set(known_keys(entry.load().Config)), entry.name
+            assert set(config_keys(entry.target, "Config")) == set(
+                known_keys(entry.load().Config)
+            ), entry.name
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
@@ -89,7 +105,9 @@ def test_the_other_shells_are_answered_too(tmp_path: Path, shell: str) -> None:
 
 
 @pytest.mark.parametrize("shell", list(SHELLS))
-def test_the_script_is_printed_and_the_shell_can_read_it(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_script_is_printed_and_the_shell_can_read_it(
+    shell: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["completion", shell]) == 0
     script = capsys.readouterr().out
     assert "_ZSLKIT_COMPLETE" in script
@@ -111,5 +129,7 @@ _zslkit_completion zslkit
 echo "${COMPREPLY[@]}"
 """
     environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run([bash, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [bash, "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (0, "dedn\n"), done.stderr

@@ -65,10 +65,23 @@ def test_one_that_fails_ends_with_1_and_says_how_to_mend_it(zslkit: Command, pla
 
 
 def test_json_is_one_object_whatever_the_plugin_prints(zslkit: Command, place: Path) -> None:
-    done = zslkit("check", "stranger:silent", "--json", "--debug", "--only", "citation", "--only", "default_config", path=[place])
+    done = zslkit(
+        "check",
+        "stranger:silent",
+        "--json",
+        "--debug",
+        "--only",
+        "citation",
+        "--only",
+        "default_config",
+        path=[place],
+    )
     told = json.loads(done.stdout)
     assert (told["model"], told["distribution"], told["passed"]) == ("silent", "stranger", False)
-    assert [(r["check"], r["status"]) for r in told["results"]] == [("citation", "failed"), ("default_config", "passed")]
+    assert [(r["check"], r["status"]) for r in told["results"]] == [
+        ("citation", "failed"),
+        ("default_config", "passed"),
+    ]
     assert "Traceback" in done.stderr and "a plugin may print" in done.stderr
 
 

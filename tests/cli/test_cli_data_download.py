@@ -45,7 +45,11 @@ def archive_of(files: dict[str, bytes]) -> bytes:
 
 BIRDS = archive_of({"classes.txt": b"wren", "a.jpg": os.urandom(400_000)})
 XLSA17 = archive_of(
-    {f"xlsa17/data/{name}/{part}.mat": part.encode() for name in ("AWA1", "CUB", "SUN") for part in ("att_splits", "res101")}
+    {
+        f"xlsa17/data/{name}/{part}.mat": part.encode()
+        for name in ("AWA1", "CUB", "SUN")
+        for part in ("att_splits", "res101")
+    }
     | {"xlsa17/code/readme": b"not wanted"}
 )
 
@@ -74,7 +78,9 @@ def everything(folder: Path) -> set[str]:
     return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
 
 
-def test_a_mirror_gives_what_a_built_in_dataset_needs(zslkit: Command, site: Site, tmp_path: Path) -> None:
+def test_a_mirror_gives_what_a_built_in_dataset_needs(
+    zslkit: Command, site: Site, tmp_path: Path
+) -> None:
     done = zslkit("data", "download", "awa1", "--mirror", f"{site.url}/zsl")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
@@ -92,21 +98,53 @@ def test_a_mirror_gives_what_a_built_in_dataset_needs(zslkit: Command, site: Sit
 def test_a_plugins_own_archive(zslkit: Command, site: Site, plugin: Path, tmp_path: Path) -> None:
     (tmp_path / "lab" / "birds").mkdir(parents=True)
     (tmp_path / "lab" / "birds" / "a.jpg").write_bytes(b"mine")
-    done = zslkit("data", "download", "birds", "--data-root", "lab", "--remove-archives", "--json", path=[plugin])
+    done = zslkit(
+        "data",
+        "download",
+        "birds",
+        "--data-root",
+        "lab",
+        "--remove-archives",
+        "--json",
+        path=[plugin],
+    )
     assert done.returncode == 0, done.stderr
     (told,) = json.loads(done.stdout)["downloads"]
-    assert (told["fetched_from"], told["added"], told["kept"], told["differ"]) == (f"{site.url}/birds.zip", 1, 1, ["a.jpg"])
-    assert everything(tmp_path) == {"lab/birds/a.jpg", "lab/birds/classes.txt", "lab/.zslkit/downloads.json", "lab/.zslkit/downloads.lock"}
+    assert (told["fetched_from"], told["added"], told["kept"], told["differ"]) == (
+        f"{site.url}/birds.zip",
+        1,
+        1,
+        ["a.jpg"],
+    )
+    assert everything(tmp_path) == {
+        "lab/birds/a.jpg",
+        "lab/birds/classes.txt",
+        "lab/.zslkit/downloads.json",
+        "lab/.zslkit/downloads.lock",
+    }
     assert (tmp_path / "lab/birds/a.jpg").read_bytes() == b"mine"
 
 
-def test_a_dry_run_says_all_and_touches_nothing(zslkit: Command, site: Site, plugin: Path, tmp_path: Path) -> None:
+def test_a_dry_run_says_all_and_touches_nothing(
+    zslkit: Command, site: Site, plugin: Path, tmp_path: Path
+) -> None:
     arguments = ("data", "download", "cub", "birds", "--mirror", f"{site.url}/zsl", "--dry-run")
     text = zslkit(*arguments, path=[plugin])
     assert (text.returncode, text.stderr) == (0, "")
     lines = text.stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["file", "CUB_200_2011.tgz", "xlsa17.zip", "birds.zip"]
-    for words in ("about 1.5 kB", "to fetch", "data/birds", "CC0", f"{site.url}/zsl/birds.zip or {site.url}/birds.zip"):
+    assert [line.split()[0] for line in lines] == [
+        "file",
+        "CUB_200_2011.tgz",
+        "xlsa17.zip",
+        "birds.zip",
+    ]
+    for words in (
+        "about 1.5 kB",
+        "to fetch",
+        "data/birds",
+        "CC0",
+        f"{site.url}/zsl/birds.zip or {site.url}/birds.zip",
+    ):
         assert words in lines[3]
     told = json.loads(zslkit(*arguments, "--json", path=[plugin]).stdout)
     assert told["dry_run"] is True
@@ -130,7 +168,9 @@ def test_a_dead_link_is_one_sentence_and_a_file_put_there_by_hand_is_taken(
     assert (tmp_path / "data/birds/classes.txt").read_bytes() == b"wren"
 
 
-def test_ctrl_c_keeps_what_was_fetched_and_the_same_command_goes_on(site: Site, plugin: Path, tmp_path: Path) -> None:
+def test_ctrl_c_keeps_what_was_fetched_and_the_same_command_goes_on(
+    site: Site, plugin: Path, tmp_path: Path
+) -> None:
     site.hold = threading.Event()
     command = [sys.executable, "-P", "-m", "zslkit", "data", "download", "birds"]
     environment = {**os.environ, "PYTHONPATH": str(plugin)}
@@ -141,19 +181,36 @@ def test_ctrl_c_keeps_what_was_fetched_and_the_same_command_goes_on(site: Site, 
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell's background jobs ignore it
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        ),  # a shell's background jobs ignore it
     )
     until = time.monotonic() + 60
-    while not sum(p.stat().st_size for p in (tmp_path / "data" / "downloads").glob("*.part")) and time.monotonic() < until:
+    while (
+        not sum(p.stat().st_size for p in (tmp_path / "data" / "downloads").glob("*.part"))
+        and time.monotonic() < until
+    ):
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
-    assert "keeps" in err and "the same command goes on from there" in err and err.endswith("zslkit: Interrupted\n")
+    assert (
+        "keeps" in err
+        and "the same command goes on from there" in err
+        and err.endswith("zslkit: Interrupted\n")
+    )
     (part,) = (tmp_path / "data" / "downloads").glob("*.part")
     kept = part.stat().st_size
     site.hold.set()
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert [span for _, span in site.asked] == ["", f"bytes={kept}-"]
     assert (tmp_path / "data/downloads/birds.zip").read_bytes() == BIRDS
@@ -162,14 +219,22 @@ def test_ctrl_c_keeps_what_was_fetched_and_the_same_command_goes_on(site: Site, 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "Name one dataset or more; these can be downloaded: apy, awa1, awa2, birds, cub, cub-sentences, flo, sun"),
+        (
+            [],
+            "Name one dataset or more; these can be downloaded: apy, awa1, awa2, birds, cub, cub-sentences, flo, sun",
+        ),
         (["cubb"], "There is no dataset 'cubb'; did you mean \"cub\""),
         (["digits"], "The dataset 'digits' declares nothing to download"),
-        (["birds", "--mirror", "/mnt/lab"], "The mirror '/mnt/lab' is no http:// or https:// address"),
+        (
+            ["birds", "--mirror", "/mnt/lab"],
+            "The mirror '/mnt/lab' is no http:// or https:// address",
+        ),
         (["birds", "--data-root", os.devnull], "cannot be written"),
     ],
 )
-def test_mistakes_are_told_in_one_line_with_code_2(zslkit: Command, plugin: Path, tmp_path: Path, arguments: list[str], words: str) -> None:
+def test_mistakes_are_told_in_one_line_with_code_2(
+    zslkit: Command, plugin: Path, tmp_path: Path, arguments: list[str], words: str
+) -> None:
     done = zslkit("data", "download", *arguments, path=[plugin])
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert words in done.stderr

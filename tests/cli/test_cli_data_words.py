@@ -39,13 +39,17 @@ def vectors(tmp_path: Path) -> Path:
     """A file with a vector for each word that AWA2's attribute names need: [its length, 1]."""
     card = shipped_card("AWA2")
     assert card is not None
-    words = {word for name in card.names for word in clean_phrase(card.words.get(name, name)).split()}
+    words = {
+        word for name in card.names for word in clean_phrase(card.words.get(name, name)).split()
+    }
     (tmp_path / "v.txt").write_text("".join(f"{word} {len(word)} 1\n" for word in sorted(words)))
     (tmp_path / "data").mkdir()
     return tmp_path / "v.txt"
 
 
-def test_vectors_go_where_the_dataset_looks_with_a_note_of_how(zslkit: Command, vectors: Path) -> None:
+def test_vectors_go_where_the_dataset_looks_with_a_note_of_how(
+    zslkit: Command, vectors: Path
+) -> None:
     done = zslkit("data", "words", "awa2", "--vectors", "v.txt", "--json")
     assert done.returncode == 0, done.stderr
     note = json.loads((vectors.parent / "data" / "w2v" / "AWA2_attribute.json").read_text())
@@ -53,8 +57,16 @@ def test_vectors_go_where_the_dataset_looks_with_a_note_of_how(zslkit: Command, 
     table = np.load(vectors.parent / "data" / "w2v" / "AWA2_attribute.npy")
     card = shipped_card("AWA2")
     assert card is not None
-    assert (note["attributes"], note["width"], table.shape, table.dtype) == (85, 2, (85, 2), np.float32)
-    assert table[card.names.index("toughskin")].tolist() == [4.5, 1]  # the mean of "tough" and "skin"
+    assert (note["attributes"], note["width"], table.shape, table.dtype) == (
+        85,
+        2,
+        (85, 2),
+        np.float32,
+    )
+    assert table[card.names.index("toughskin")].tolist() == [
+        4.5,
+        1,
+    ]  # the mean of "tough" and "skin"
     assert note["phrases"]["toughskin"] == "tough skin"
     assert note["vectors"] == "v.txt" and len(note["sha256_of_vectors"]) == 64
 
@@ -64,7 +76,11 @@ def test_what_is_there_is_not_written_over(zslkit: Command, vectors: Path) -> No
     home.mkdir()
     (home / "AWA2_attribute.pkl").write_bytes(b"from elsewhere")
     refused = zslkit("data", "words", "awa2", "--vectors", "v.txt")
-    assert refused.returncode == 2 and "--again" in refused.stderr and "AWA2_attribute.pkl" in refused.stderr
+    assert (
+        refused.returncode == 2
+        and "--again" in refused.stderr
+        and "AWA2_attribute.pkl" in refused.stderr
+    )
     assert [p.name for p in home.iterdir()] == ["AWA2_attribute.pkl"]
     elsewhere = zslkit("data", "words", "awa2", "--vectors", "v.txt", "--out", "mine.npy")
     assert elsewhere.returncode == 0 and (vectors.parent / "mine.npy").is_file()
@@ -98,7 +114,9 @@ def test_what_was_ended_between_vectors_and_note_is_completed(
     assert main(command) == 2, "now all is there"
     note.unlink()
     np.save(home / "AWA2_attribute.npy", np.zeros((85, 2), np.float32))
-    assert main(command) == 2 and "has word vectors already" in capsys.readouterr().err, "others are not ours to describe"
+    assert main(command) == 2 and "has word vectors already" in capsys.readouterr().err, (
+        "others are not ours to describe"
+    )
     assert not note.exists() and not np.load(home / "AWA2_attribute.npy").any()
 
 
@@ -113,7 +131,11 @@ def test_what_was_ended_between_vectors_and_note_is_completed(
     ],
 )
 def test_a_disk_that_takes_nothing_is_said_in_one_sentence(
-    vectors: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: OSError, said: str
+    vectors: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: OSError,
+    said: str,
 ) -> None:
     def save(*arguments: object) -> None:
         raise error
@@ -122,23 +144,44 @@ def test_a_disk_that_takes_nothing_is_said_in_one_sentence(
     monkeypatch.setattr(np, "save", save)
     assert main(["data", "words", "awa2", "--vectors", "v.txt"]) == 1
     told = capsys.readouterr().err
-    assert "Unexpected" not in told and f"AWA2_attribute.npy cannot be written ({said}); mend that" in told
+    assert (
+        "Unexpected" not in told
+        and f"AWA2_attribute.npy cannot be written ({said}); mend that" in told
+    )
     assert list((vectors.parent / "data" / "w2v").iterdir()) == []
 
 
-def test_show_tells_each_name_its_words_and_what_is_missing_and_writes_nothing(zslkit: Command, vectors: Path) -> None:
+def test_show_tells_each_name_its_words_and_what_is_missing_and_writes_nothing(
+    zslkit: Command, vectors: Path
+) -> None:
     alone = zslkit("data", "words", "cub", "--show")
     assert alone.returncode == 0 and alone.stderr == ""
-    assert ["has_bill_shape::curved_(up_or_down)", "bill", "shape", "curved", "up", "or", "down"] in [
-        n.split() for n in alone.stdout.splitlines()
-    ]
-    vectors.write_text("".join(line + "\n" for line in vectors.read_text().splitlines() if not line.startswith("skin ")))
+    assert [
+        "has_bill_shape::curved_(up_or_down)",
+        "bill",
+        "shape",
+        "curved",
+        "up",
+        "or",
+        "down",
+    ] in [n.split() for n in alone.stdout.splitlines()]
+    vectors.write_text(
+        "".join(
+            line + "\n" for line in vectors.read_text().splitlines() if not line.startswith("skin ")
+        )
+    )
     done = zslkit("data", "words", "awa2", "--vectors", "v.txt", "--show", "--json")
     rows = {row["name"]: row for row in json.loads(done.stdout)["attributes"]}
-    assert rows["toughskin"] == {"name": "toughskin", "words": ["tough", "skin"], "missing": ["skin"]}
+    assert rows["toughskin"] == {
+        "name": "toughskin",
+        "words": ["tough", "skin"],
+        "missing": ["skin"],
+    }
     assert rows["black"]["missing"] == []
     (vectors.parent / "reword.yaml").write_text("toughskin: tough\n")
-    mended = zslkit("data", "words", "awa2", "--vectors", "v.txt", "--show", "--reword", "reword.yaml")
+    mended = zslkit(
+        "data", "words", "awa2", "--vectors", "v.txt", "--show", "--reword", "reword.yaml"
+    )
     assert "missing" not in mended.stdout
     assert not list((vectors.parent / "data").iterdir())
 
@@ -188,11 +231,16 @@ def test_without_the_package_the_encoder_says_how_to_get_it(zslkit: Command, vec
         (("awa2", "--vectors", "none.txt"), "no file of word vectors none.txt"),
         (("awa2", "--vectors", "v.npy"), "no file of word vectors v.npy"),
         (("awa2", "--vectors", "v.txt", "--out", "v.txt"), "written as .npy"),
-        (("awa2", "--vectors", "v.txt", "--data-root", "nowhere"), "no folder nowhere (--data-root)"),
+        (
+            ("awa2", "--vectors", "v.txt", "--data-root", "nowhere"),
+            "no folder nowhere (--data-root)",
+        ),
         (("digits", "--vectors", "v.txt"), "say with --out FILE.npy"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_sentence(zslkit: Command, vectors: Path, arguments: tuple[str, ...], said: str) -> None:
+def test_what_cannot_be_done_is_said_in_one_sentence(
+    zslkit: Command, vectors: Path, arguments: tuple[str, ...], said: str
+) -> None:
     done = zslkit("data", "words", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr and len(done.stderr.splitlines()) == 1

@@ -32,8 +32,22 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
     split = {"split": photographed().fingerprints()["split"]}
     settings: dict[str, Any] = {"lr": 0.1, "features": {"size": 8}}
     return (
-        make_run(tmp_path, "alpha", replace(b, test_unseen_scores=table), config=settings, identity="a" * 12, fingerprints=split),
-        make_run(tmp_path, "alpha", b, config={**settings, "lr": 0.2}, identity="b" * 12, fingerprints=split),
+        make_run(
+            tmp_path,
+            "alpha",
+            replace(b, test_unseen_scores=table),
+            config=settings,
+            identity="a" * 12,
+            fingerprints=split,
+        ),
+        make_run(
+            tmp_path,
+            "alpha",
+            b,
+            config={**settings, "lr": 0.2},
+            identity="b" * 12,
+            fingerprints=split,
+        ),
     )
 
 
@@ -48,7 +62,14 @@ def test_the_one_image_that_flipped_is_found_with_its_name(pair: tuple[Path, Pat
     found = outcome(a, b, photographed())
     (flip,) = found.flips
     label = random_scores(9.0).classes[random_scores(9.0).test_unseen_labels[5]]
-    assert (flip.part, flip.index, flip.label, flip.a, flip.b, flip.key) == ("test_unseen", 5, label, "class 0", label, "photo 205")
+    assert (flip.part, flip.index, flip.label, flip.a, flip.b, flip.key) == (
+        "test_unseen",
+        5,
+        label,
+        "class 0",
+        label,
+        "photo 205",
+    )
     assert flip.outcome == "won"
     (back,) = outcome(b, a).flips
     assert (back.outcome, back.key) == ("lost", "")
@@ -56,12 +77,18 @@ def test_the_one_image_that_flipped_is_found_with_its_name(pair: tuple[Path, Pat
     assert changed == [(label, pytest.approx(100 / 30))] and found.per_class[0] == changed[0]
     expected = evaluate(*b.scores().sets()).U - evaluate(*a.scores().sets()).U
     assert found.figures["U"].interval.value == pytest.approx(expected) and expected > 0
-    assert (found.images.only_a, found.images.only_b) == (0, 0)  # class 0 is seen, so among the unseen nothing changed
+    assert (found.images.only_a, found.images.only_b) == (
+        0,
+        0,
+    )  # class 0 is seen, so among the unseen nothing changed
     assert found.figures["S"].p == 1.0
 
 
 def test_the_whole_as_json_with_a_sheet(
-    pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    pair: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(difference, "dataset_of", lambda run, root: photographed())
     sheet = tmp_path / "flips.png"
@@ -74,13 +101,24 @@ def test_the_whole_as_json_with_a_sheet(
     assert drawn.getpixel((GAP + 2, GAP + 2)) == (205, 0, 0)
 
 
-def test_in_words(pair: tuple[Path, Path], zslkit: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+def test_in_words(
+    pair: tuple[Path, Path], zslkit: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
     done = zslkit("diff", *map(str, pair))
     assert done.returncode == 0, done.stderr
-    for words in ("config.lr", "95 % interval", "1 of 6 classes changed", "1 images are answered otherwise", "test_unseen"):
+    for words in (
+        "config.lr",
+        "95 % interval",
+        "1 of 6 classes changed",
+        "1 images are answered otherwise",
+        "test_unseen",
+    ):
         assert words in done.stdout
     same = zslkit("diff", str(pair[0]), str(pair[0]))
-    assert "Settings, environment and data are the same." in same.stdout and "0 images are answered otherwise" in same.stdout
+    assert (
+        "Settings, environment and data are the same." in same.stdout
+        and "0 images are answered otherwise" in same.stdout
+    )
 
 
 def test_runs_of_other_splits_and_without_scores_say_what_differs_and_why_not_more(
@@ -95,7 +133,9 @@ def test_runs_of_other_splits_and_without_scores_say_what_differs_and_why_not_mo
     assert json.loads(done.stdout)["not_paired"].startswith(str(pair[1] / SCORES))
 
 
-def test_a_sheet_needs_a_place_and_images(pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sheet_needs_a_place_and_images(
+    pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in ("flips.jpg", "none/flips.png"):
         assert app.main(["diff", *map(str, pair), "--sheet", str(tmp_path / name)]) == 2
         assert "is no .png in a folder that exists" in capsys.readouterr().err
@@ -111,11 +151,15 @@ def test_answers_on_other_images_are_not_paired(tmp_path: Path, known: bool) -> 
     scores = random_scores(9.0)
     images = ["a" * 16, "b" * 16 if known else ""]
     a, b = (
-        load_run(make_run(tmp_path, "alpha", scores, identity=name * 12, fingerprints={"images": digest}))
+        load_run(
+            make_run(tmp_path, "alpha", scores, identity=name * 12, fingerprints={"images": digest})
+        )
         for name, digest in zip("ab", images, strict=True)
     )
     if known:
-        with pytest.raises(DataError, match=r"have one split and were made on other images \(aaaaaaaa, bbbbbbbb\)"):
+        with pytest.raises(
+            DataError, match=r"have one split and were made on other images \(aaaaaaaa, bbbbbbbb\)"
+        ):
             outcome(a, b)
     else:
         assert outcome(a, b).flips == ()

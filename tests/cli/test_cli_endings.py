@@ -163,26 +163,45 @@ def here(site: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterato
         sys.modules.pop(name, None)
 
 
-HOWS = ("exit", "interrupt", "generator", "odd", "hard", "click", "abort", "file", "unreadable", "free")
+HOWS = (
+    "exit",
+    "interrupt",
+    "generator",
+    "odd",
+    "hard",
+    "click",
+    "abort",
+    "file",
+    "unreadable",
+    "free",
+)
 
 
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("how", HOWS)
-def test_no_plugin_ends_a_run_with_success(how: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_plugin_ends_a_run_with_success(
+    how: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("QUIT", how)
     for model in ("quits", "quits-made", "quits-scoring", "quits-loaded"):
         assert app.main(["run", "-m", model, "-d", "ending-tiny", "--json"]) == 1
         told = capsys.readouterr()
         assert told.out == ""
         last = told.err.splitlines()[-1]
-        assert last.startswith("zslkit: ") and "Interrupted" not in last and "Traceback" not in told.err
+        assert (
+            last.startswith("zslkit: ")
+            and "Interrupted" not in last
+            and "Traceback" not in told.err
+        )
         if how in ("exit", "interrupt", "generator", "odd", "hard"):
             assert model in last
         sys.modules.pop("ending_loaded", None)
 
 
 @pytest.mark.usefixtures("here")
-def test_the_other_models_of_a_comparison_are_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_other_models_of_a_comparison_are_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("QUIT", "exit")
     names = ["quits", "quits-made", "quits-loaded", "good"]
     assert app.main(["compare", *names, "-d", "ending-tiny", "--json"]) == 1
@@ -193,15 +212,25 @@ def test_the_other_models_of_a_comparison_are_run(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.usefixtures("here")
-def test_check_goes_on_after_a_plugin_that_calls_exit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_goes_on_after_a_plugin_that_calls_exit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("QUIT", "exit")
-    assert app.main(["check", "quits", "--only", "declared_inputs", "--only", "citation", "--json"]) == 1
+    assert (
+        app.main(["check", "quits", "--only", "declared_inputs", "--only", "citation", "--json"])
+        == 1
+    )
     told = {row["check"]: row for row in json.loads(capsys.readouterr().out)["results"]}
-    assert "SystemExit: 0" in told["declared_inputs"]["message"] and told["citation"]["status"] == "passed"
+    assert (
+        "SystemExit: 0" in told["declared_inputs"]["message"]
+        and told["citation"]["status"] == "passed"
+    )
 
 
 @pytest.mark.parametrize("code", [0, 256, True, "x", None])
-def test_a_failure_has_no_code_that_a_shell_takes_for_success(code: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failure_has_no_code_that_a_shell_takes_for_success(
+    code: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     error = UserError("a")
     error.exit_code = code
     assert exit_code_of(error, State()) == 1
@@ -218,7 +247,9 @@ def test_commands_print_results_where_plugins_do_not_write() -> None:
         for call in re.findall(r"click\.echo\(.*|sys\.stdout\.write.*", file.read_text())
         if "err=True" not in call and "get_help" not in call
     ]
-    assert calls == [], "echo of zslkit.cli.output prints results; click.echo inside a command goes to standard error"
+    assert calls == [], (
+        "echo of zslkit.cli.output prints results; click.echo inside a command goes to standard error"
+    )
 
 
 class Start:
@@ -226,7 +257,12 @@ class Start:
 
     def __init__(self, folder: Path, site: Path) -> None:
         self.folder = folder
-        self.environment = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1", "ZSLKIT_CACHE": str(folder / "cache")}
+        self.environment = {
+            **os.environ,
+            "PYTHONPATH": str(site),
+            "OMP_NUM_THREADS": "1",
+            "ZSLKIT_CACHE": str(folder / "cache"),
+        }
 
     def __call__(self, name: str, *arguments: str) -> subprocess.Popen[str]:
         def fresh() -> None:  # a shell's background jobs ignore them, and so would theirs
@@ -253,7 +289,9 @@ class Start:
 def until(what: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> None:
     end = time.monotonic() + LIMIT
     while not what():
-        assert process is None or process.poll() is None, f"the command ended too early: {process.communicate()}"
+        assert process is None or process.poll() is None, (
+            f"the command ended too early: {process.communicate()}"
+        )
         assert time.monotonic() < end, "nothing happened"
         time.sleep(0.02)
 
@@ -271,16 +309,22 @@ def start(tmp_path: Path, site: Path) -> Start:
     return Start(tmp_path, site)
 
 
-posix = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="sends signals and looks into /proc")
+posix = pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="sends signals and looks into /proc"
+)
 
 
 @posix
-def test_the_result_is_alone_on_standard_output_and_no_thread_keeps_the_command(start: Start) -> None:
+def test_the_result_is_alone_on_standard_output_and_no_thread_keeps_the_command(
+    start: Start,
+) -> None:
     process = start("out", "run", "-m", "leaves", "-d", "ending-tiny", "--json")
     out, err = process.communicate(timeout=LIMIT)
     assert process.returncode == 0, err
     assert json.loads(out)["metrics"]["H"] == 100
-    assert all(words in err for words in ("printed", "written to the descriptor", "put by native code"))
+    assert all(
+        words in err for words in ("printed", "written to the descriptor", "put by native code")
+    )
 
 
 @posix
@@ -290,9 +334,19 @@ def test_signals_end_a_command_with_one_sentence_and_their_code(start: Start) ->
     ends: Sequence[tuple[str, Sequence[str], int, list[int]]] = (
         ("term", run, 143, [signal.SIGTERM]),
         ("twice", run, 130, [signal.SIGINT, signal.SIGINT]),
-        ("jobs", ("compare", "sleeps", "-d", "ending-tiny", "--seeds", "0,1", "--jobs", "2"), 129, [signal.SIGHUP]),
+        (
+            "jobs",
+            ("compare", "sleeps", "-d", "ending-tiny", "--seeds", "0,1", "--jobs", "2"),
+            129,
+            [signal.SIGHUP],
+        ),
         ("shared", (*run, "--processes", "2"), 130, [signal.SIGINT]),
-        ("lost", ("compare", "sleeps", "-d", "ending-tiny", "--seeds", "0,1", "--jobs", "2"), -9, [signal.SIGKILL]),
+        (
+            "lost",
+            ("compare", "sleeps", "-d", "ending-tiny", "--seeds", "0,1", "--jobs", "2"),
+            -9,
+            [signal.SIGKILL],
+        ),
     )
     started = {name: start(name, *arguments) for name, arguments, _, _ in ends}
     for name, arguments, code, signals in ends:
@@ -318,7 +372,13 @@ def test_the_guarded_reader_of_hdf5_ends_with_whoever_started_it(tmp_path: Path)
 
     with h5py.File(tmp_path / "large.h5", "w") as file:
         file["features"] = np.ones((1 << 20, 2), np.float32)  # more than a pipe holds
-    command = [sys.executable, hdf5_child.__file__, str(tmp_path / "large.h5"), "[]", '["features"]']
+    command = [
+        sys.executable,
+        hdf5_child.__file__,
+        str(tmp_path / "large.h5"),
+        "[]",
+        '["features"]',
+    ]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None and process.stdout is not None
     assert b"features" in process.stdout.readline()
@@ -327,12 +387,16 @@ def test_the_guarded_reader_of_hdf5_ends_with_whoever_started_it(tmp_path: Path)
     process.stdout.close()
 
 
-def test_a_run_that_ends_its_worker_takes_no_other_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_ends_its_worker_takes_no_other_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     given: list[list[int]] = []
 
     def worker(orders: Sequence[Order], how: spread.Spread, site: Site) -> Iterator[WorkerReply]:
         given.append([order.number for order in orders])
-        if any(order.number == 1 for order in orders):  # which loses its worker, and the one beside it
+        if any(
+            order.number == 1 for order in orders
+        ):  # which loses its worker, and the one beside it
             for order in orders[:2]:
                 Path(site.markers[0]).with_name(f"{BEGUN}{order.number}").touch()
             raise spread.Lost("a process ended: EXIT(0)")

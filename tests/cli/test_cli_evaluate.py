@@ -28,9 +28,13 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
     return json.loads(capsys.readouterr().out)["runs"]
 
 
-def test_json_holds_every_small_metric_unasked_and_the_large_ones_when_asked(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_holds_every_small_metric_unasked_and_the_large_ones_when_asked(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (small,) = told(capsys, str(run), "--json")
-    assert set(small["metrics"]) | set(small["more"]) == {name for name, metric in METRICS.items() if not metric.large}
+    assert set(small["metrics"]) | set(small["more"]) == {
+        name for name, metric in METRICS.items() if not metric.large
+    }
     (every,) = told(capsys, str(run), "--json", "--metrics", "all")
     assert set(every["metrics"]) | set(every["more"]) == set(METRICS) - {"confusion"}
     (whole,) = told(capsys, str(run), "--json", "--metrics", "all, Confusion")
@@ -41,36 +45,66 @@ def test_json_holds_every_small_metric_unasked_and_the_large_ones_when_asked(run
     assert whole["more"]["H-oracle"] == best_gamma(*scores.sets())[1]
     assert whole["more"]["H-validation"] is None
     assert np.sum(whole["more"]["confusion"]["images"]) == 120
-    assert whole["more"]["curve"][0] == {"above": None, "S": pytest.approx(whole["more"]["curve"][0]["S"]), "U": 0.0}
+    assert whole["more"]["curve"][0] == {
+        "above": None,
+        "S": pytest.approx(whole["more"]["curve"][0]["S"]),
+        "U": 0.0,
+    }
 
 
-def test_named_metrics_are_printed_with_what_they_mean(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_named_metrics_are_printed_with_what_they_mean(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert app.main(["evaluate", str(run), "--metrics", "h-oracle,ECE"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("alpha on birds, seed 0, gamma 0 (not calibrated), ")
     assert [line.split()[0] for line in lines[1:]] == ["made:", "metric", "H-oracle", "ECE"]
-    assert lines[1] == "made: inductive, last epoch, uncalibrated, net, backbone frozen, 8 px, split 50115011, pooled, attributes 5e3a5e3a"
+    assert (
+        lines[1]
+        == "made: inductive, last epoch, uncalibrated, net, backbone frozen, 8 px, split 50115011, pooled, attributes 5e3a5e3a"
+    )
     assert "optimistic, no result" in lines[3]
 
 
-def test_each_row_says_how_it_was_made_and_a_gamma_of_one_s_own_is_marked(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_row_says_how_it_was_made_and_a_gamma_of_one_s_own_is_marked(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert app.main(["evaluate", str(run)]) == 0
-    assert "inductive, last epoch, uncalibrated, net, backbone frozen, 8 px, split 50115011" in capsys.readouterr().out
+    assert (
+        "inductive, last epoch, uncalibrated, net, backbone frozen, 8 px, split 50115011"
+        in capsys.readouterr().out
+    )
     assert app.main(["evaluate", str(run), "--gamma", "1"]) == 0
     assert "gamma given by hand" in capsys.readouterr().out
     assert told(capsys, str(run), "--json")[0]["badges"]["calibration"] == "none"
     assert told(capsys, str(run), "--json", "--gamma", "1")[0]["badges"]["calibration"] == "by hand"
 
 
-def test_runs_of_different_splits_are_told_not_to_be_comparable(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    other = make_run(tmp_path, "beta", random_scores(1.0), fingerprints={"split": "beef" * 4}, features={"tuned": True})
-    elsewhere = make_run(tmp_path, "beta", random_scores(1.0), dataset={"name": "scenes"}, fingerprints={"split": "beef" * 4})
+def test_runs_of_different_splits_are_told_not_to_be_comparable(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = make_run(
+        tmp_path,
+        "beta",
+        random_scores(1.0),
+        fingerprints={"split": "beef" * 4},
+        features={"tuned": True},
+    )
+    elsewhere = make_run(
+        tmp_path,
+        "beta",
+        random_scores(1.0),
+        dataset={"name": "scenes"},
+        fingerprints={"split": "beef" * 4},
+    )
     assert app.main(["evaluate", str(run), str(elsewhere)]) == 0
     assert "may be compared" not in capsys.readouterr().err
     assert app.main(["evaluate", str(run), str(other), str(elsewhere)]) == 0
     (line,) = capsys.readouterr().err.splitlines()
     wanted = "split (split 50115011, split beefbeef); backbone frozen or tuned (frozen, tuned)"
-    assert line.endswith(f"Not all runs on birds may be compared with each other: they differ in {wanted}.")
+    assert line.endswith(
+        f"Not all runs on birds may be compared with each other: they differ in {wanted}."
+    )
 
 
 def test_all_prints_tables_in_short(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,14 +114,20 @@ def test_all_prints_tables_in_short(run: Path, capsys: pytest.CaptureFixture[str
         assert word in text
 
 
-def test_a_run_calibrated_on_validation_shows_h_under_that_gamma(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = make_run(tmp_path, "alpha", random_scores(1.0), protocol={"calibration": "validation", "gamma": 0.5})
+def test_a_run_calibrated_on_validation_shows_h_under_that_gamma(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(
+        tmp_path, "alpha", random_scores(1.0), protocol={"calibration": "validation", "gamma": 0.5}
+    )
     (found,) = told(capsys, str(run), "--json", "--gamma", "9")
     assert found["more"]["H-validation"] == evaluate(*random_scores(1.0).sets(), 0.5).H
     assert found["metrics"]["H"] == evaluate(*random_scores(1.0).sets(), 9.0).H
 
 
-def test_an_unknown_metric_names_the_nearest(zslkit: Callable[..., subprocess.CompletedProcess[str]], run: Path) -> None:
+def test_an_unknown_metric_names_the_nearest(
+    zslkit: Callable[..., subprocess.CompletedProcess[str]], run: Path
+) -> None:
     done = zslkit("evaluate", str(run), "--metrics", "H,orcale")
     assert done.returncode == 2
     assert done.stdout == ""
@@ -113,11 +153,17 @@ def test_scores_that_cannot_be_used_are_one_sentence_that_names_the_run(
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
     assert str(run) in line
-    assert {"gone": "missing", "cut": "cut off or damaged", "nan": "not finite (image 3, class 1: nan)"}[fault] in line
+    assert {
+        "gone": "missing",
+        "cut": "cut off or damaged",
+        "nan": "not finite (image 3, class 1: nan)",
+    }[fault] in line
 
 
 @pytest.mark.parametrize("line", [[], ["--json"], ["--json", "--per-class"], ["--metrics", "all"]])
-def test_class_names_that_stand_twice_are_one_sentence(run: Path, capsys: pytest.CaptureFixture[str], line: list[str]) -> None:
+def test_class_names_that_stand_twice_are_one_sentence(
+    run: Path, capsys: pytest.CaptureFixture[str], line: list[str]
+) -> None:
     arrays = dict(np.load(run / SCORES))
     arrays["classes"][3] = arrays["classes"][1]
     np.savez(run / SCORES, **arrays)

@@ -38,27 +38,52 @@ def printed(capsys: pytest.CaptureFixture[str], *options: str) -> str:
     return capsys.readouterr().out
 
 
-def test_json_holds_all_pairs_intervals_and_folders(folders: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_holds_all_pairs_intervals_and_folders(
+    folders: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     (block,) = json.loads(printed(capsys, "--json"))["blocks"]
     (pair,) = block["sampling"]["pairs"]
     assert pair["models"] == ["dazle", "eszsl"] and pair["significant"] and pair["difference"] < 0
-    assert {"p", "p_holm", "low", "high", "mcnemar_p", "mcnemar_p_holm", "only_a", "only_b", "seeds_each", "seeds_said"} <= set(pair)
+    assert {
+        "p",
+        "p_holm",
+        "low",
+        "high",
+        "mcnemar_p",
+        "mcnemar_p_holm",
+        "only_a",
+        "only_b",
+        "seeds_each",
+        "seeds_said",
+    } <= set(pair)
     for row in block["rows"]:
         assert row["folders"] == [str(folders[row["model"], seed]) for seed in (0, 1)]
         assert row["intervals"]["H"][0] < row["metrics"]["H"]["mean"] < row["intervals"]["H"][1]
     assert json.loads(printed(capsys, "--format", "json"))["blocks"] == [block]
 
 
-def test_short_forms_are_the_formats_and_two_formats_exclude_each_other(folders: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    assert printed(capsys, "--markdown") == printed(capsys, "--format", "markdown") == printed(capsys, "--format", "markdown", "--markdown")
-    for options in (["--markdown", "--json"], ["--format", "csv", "--json"], ["--format", "latex", "--markdown"]):
+def test_short_forms_are_the_formats_and_two_formats_exclude_each_other(
+    folders: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        printed(capsys, "--markdown")
+        == printed(capsys, "--format", "markdown")
+        == printed(capsys, "--format", "markdown", "--markdown")
+    )
+    for options in (
+        ["--markdown", "--json"],
+        ["--format", "csv", "--json"],
+        ["--format", "latex", "--markdown"],
+    ):
         assert app.main(["compare", "eszsl", *options]) == 2
         out, err = capsys.readouterr()
         assert out == "" and "exclude each other" in err
     assert app.main(["compare", "eszsl", "--format", "html"]) == 2
 
 
-def test_latex_and_csv_are_printed_and_nothing_else(folders: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_latex_and_csv_are_printed_and_nothing_else(
+    folders: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     text = printed(capsys, "--format", "latex")
     assert text.startswith("% needs") and text.rstrip().endswith(r"\end{table}")
     lines = list(csv.DictReader(io.StringIO(printed(capsys, "--format", "csv"))))
@@ -66,7 +91,9 @@ def test_latex_and_csv_are_printed_and_nothing_else(folders: Any, capsys: pytest
 
 
 @pytest.mark.parametrize("form", ["terminal", "markdown", "latex", "csv", "json"])
-def test_a_run_without_scores_is_named_in_every_format(folders: Any, capsys: pytest.CaptureFixture[str], form: str) -> None:
+def test_a_run_without_scores_is_named_in_every_format(
+    folders: Any, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
     (folders["dazle", 1] / SCORES).unlink()
     assert app.main(["compare", "eszsl", "dazle", "--seeds", "0,1", "--format", form]) == 0
     out, err = capsys.readouterr()

@@ -19,12 +19,34 @@ from zslkit.errors import DataError, TrainingError, UserError
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
-HEAVY = ("torch", "torchvision", "timm", "sklearn", "scipy", "matplotlib", "pydantic", "numpy", "yaml", "rich", "zslkit_dedn", "baselines")
+HEAVY = (
+    "torch",
+    "torchvision",
+    "timm",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "pydantic",
+    "numpy",
+    "yaml",
+    "rich",
+    "zslkit_dedn",
+    "baselines",
+)
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["models"], ["datasets"], ["models", "--json"], ["models", "nosuch"], ["run", "--help"], ["nosuch"]],
+    [
+        ["--help"],
+        ["--version"],
+        ["models"],
+        ["datasets"],
+        ["models", "--json"],
+        ["models", "nosuch"],
+        ["run", "--help"],
+        ["nosuch"],
+    ],
 )
 def test_nothing_heavy_is_imported(arguments: list[str]) -> None:
     program = f"""
@@ -34,7 +56,9 @@ main({arguments!r})
 loaded = sorted(set({HEAVY!r}) & set(sys.modules))
 sys.exit(f"imported: {{loaded}}" if loaded else 0)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -44,7 +68,9 @@ def test_help_names_every_command_and_every_command_has_help(zslkit: Command) ->
     for command, group in app.COMMANDS.items():
         assert command in top.stdout
         module, _, function = group[0].partition(":")
-        inner = getattr(getattr(import_module(module), function), "lazy", None)  # the commands of a group, if it is one
+        inner = getattr(
+            getattr(import_module(module), function), "lazy", None
+        )  # the commands of a group, if it is one
         for words in [(command,)] if inner is None else [(command, name) for name in inner]:
             help_text = zslkit(*words, "--help")
             assert (help_text.returncode, help_text.stderr) == (0, "")
@@ -69,7 +95,10 @@ def test_version_and_no_command(zslkit: Command) -> None:
         (["--versoin"], "--version"),
         (["run"], "--model"),
         (["run", "--model", "dednn"], "There is no model 'dednn'; did you mean \"dedn\""),
-        (["run", "--model", "dedn", "--dataset", "digit"], "There is no dataset 'digit'; did you mean \"digits\""),
+        (
+            ["run", "--model", "dedn", "--dataset", "digit"],
+            "There is no dataset 'digit'; did you mean \"digits\"",
+        ),
         (["run", "--model", "dedn", "--seed", "-1"], "--seed"),
         (["compare", "dedn", "apm"], "There is no model 'apm'"),
         (["compare", "dedn", "--seeds", "1-x"], "'1-x' is no list of seeds"),
@@ -77,11 +106,16 @@ def test_version_and_no_command(zslkit: Command) -> None:
         (["compare", "dedn", "--json", "--markdown"], "exclude each other"),
         (["models", "dednn"], "did you mean"),
         (["config", "nosuch"], "There is no model 'nosuch'"),
-        (["config", "eszsl", "digits", "--set", "protocl.tune=true"], 'did you mean "protocol.tune"'),
+        (
+            ["config", "eszsl", "digits", "--set", "protocl.tune=true"],
+            'did you mean "protocol.tune"',
+        ),
         (["config", "eszsl", "digits", "--set", "feature.size=64"], 'did you mean "features.size"'),
     ],
 )
-def test_mistakes_are_told_in_one_line_with_code_2(zslkit: Command, arguments: list[str], words: str) -> None:
+def test_mistakes_are_told_in_one_line_with_code_2(
+    zslkit: Command, arguments: list[str], words: str
+) -> None:
     done = zslkit(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("zslkit: ")
@@ -117,7 +151,9 @@ def test_one_model_in_full(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_reader_who_goes_away_is_no_failure_to_speak_of() -> None:
-    process = subprocess.Popen([sys.executable, "-m", "zslkit", "models"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zslkit", "models"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()
@@ -142,12 +178,24 @@ def full() -> Exception:
         (DataError("b"), 2, "zslkit: b"),
         (TrainingError("c"), 1, "zslkit: c"),
         (click.UsageError("d"), 2, "zslkit: d"),
-        (OSError(errno.ENOSPC, "No space left on device", "runs/x"), 1, "The disk is full (runs/x)"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "runs/x"),
+            1,
+            "The disk is full (runs/x)",
+        ),
         (full(), 1, "The disk is full (runs/x)"),
         (RuntimeError("I/O error: No space left on device (os error 28)"), 1, "The disk is full"),
         (PermissionError(errno.EACCES, "Permission denied", "runs"), 1, "runs: Permission denied"),
-        (ZeroDivisionError("two\nlines"), 1, "Unexpected ZeroDivisionError: two lines; --debug shows where"),
-        (KeyboardInterrupt(), 130, "Interrupted; what was checkpointed is kept, and the same command resumes from there"),
+        (
+            ZeroDivisionError("two\nlines"),
+            1,
+            "Unexpected ZeroDivisionError: two lines; --debug shows where",
+        ),
+        (
+            KeyboardInterrupt(),
+            130,
+            "Interrupted; what was checkpointed is kept, and the same command resumes from there",
+        ),
         (click.Abort(), 130, "Interrupted"),
         (MemoryError(), 1, "Unexpected MemoryError"),
     ],
@@ -167,7 +215,9 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def broken() -> None:
         raise ZeroDivisionError("nothing")
 
-    monkeypatch.setattr(app.LazyGroup, "get_command", lambda self, ctx, name: click.Command("run", callback=broken))
+    monkeypatch.setattr(
+        app.LazyGroup, "get_command", lambda self, ctx, name: click.Command("run", callback=broken)
+    )
     yield
 
 

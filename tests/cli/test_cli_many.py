@@ -20,11 +20,32 @@ LIMIT = 300
 """Seconds for whatever a test waits for; a loaded machine is slow."""
 SEEDS = 3
 COMPARE = ["compare", "sje", "--seeds", f"0-{SEEDS - 1}", "--device", "cpu", "--json"]
-COMPARE += [x for s in ("features.weights=random", "train.epochs=60", "protocol.tune=false") for x in ("--set", s)]
-COMPARE += [x for s in ("protocol.selection=last", "protocol.calibration=none") for x in ("--set", s)]
-TUNE = ["run", "-m", "sje", "--tune", "--device", "cpu", "--json", "--set", "features.weights=random", "--set", "train.epochs=4"]
+COMPARE += [
+    x
+    for s in ("features.weights=random", "train.epochs=60", "protocol.tune=false")
+    for x in ("--set", s)
+]
+COMPARE += [
+    x for s in ("protocol.selection=last", "protocol.calibration=none") for x in ("--set", s)
+]
+TUNE = [
+    "run",
+    "-m",
+    "sje",
+    "--tune",
+    "--device",
+    "cpu",
+    "--json",
+    "--set",
+    "features.weights=random",
+    "--set",
+    "train.epochs=4",
+]
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the workers in /proc")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the workers in /proc"),
+]
 
 
 class Place:
@@ -32,9 +53,15 @@ class Place:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.environment = {**os.environ, "OMP_NUM_THREADS": "1", "ZSLKIT_CACHE": str(folder / "cache")}
+        self.environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "ZSLKIT_CACHE": str(folder / "cache"),
+        }
 
-    def start(self, out: str, *arguments: str, what: Sequence[str] = COMPARE) -> subprocess.Popen[str]:
+    def start(
+        self, out: str, *arguments: str, what: Sequence[str] = COMPARE
+    ) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "zslkit", *what, "--out", out, *arguments]
         return subprocess.Popen(
             command,
@@ -53,7 +80,11 @@ class Place:
     def tried(self, out: str) -> list[dict[str, Any]]:
         """The points of the one search below `out` that are known so far, in one order."""
         kept = next((self.folder / out).glob("*/*/*/search.json"), None)
-        return sorted(json.loads(kept.read_text()), key=lambda row: sorted(row["point"].items())) if kept else []
+        return (
+            sorted(json.loads(kept.read_text()), key=lambda row: sorted(row["point"].items()))
+            if kept
+            else []
+        )
 
 
 def end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
@@ -104,7 +135,9 @@ def on_disk(path: Path) -> int:
 
 
 def files(out: Path) -> dict[str, int]:
-    return {str(p): p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file() and p.suffix != ".lock"}
+    return {
+        str(p): p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file() and p.suffix != ".lock"
+    }
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +155,9 @@ def alone(place: Place) -> dict[str, tuple[Any, ...]]:
     return made
 
 
-def test_interrupted_and_killed_local_processes_cost_nothing_but_time(place: Place, alone: dict[str, tuple[Any, ...]]) -> None:
+def test_interrupted_and_killed_local_processes_cost_nothing_but_time(
+    place: Place, alone: dict[str, tuple[Any, ...]]
+) -> None:
     out = place.folder / "local"
     process = place.start("local", "--jobs", "2")
     wait_for(lambda: len(place.training("local")) == 2, process)
@@ -139,7 +174,10 @@ def test_interrupted_and_killed_local_processes_cost_nothing_but_time(place: Pla
 
     left = max((run / "checkpoint.pt").stat().st_mtime_ns for run in place.training("local"))
     process = place.start("local", "--jobs", "2")
-    wait_for(lambda: any(on_disk(run / "checkpoint.pt") > left for run in place.training("local")), process)
+    wait_for(
+        lambda: any(on_disk(run / "checkpoint.pt") > left for run in place.training("local")),
+        process,
+    )
     os.kill(children(process.pid)[0], signal.SIGKILL)
     code, told, err = end(process)
     assert code == 0, err
@@ -160,12 +198,18 @@ def cluster(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.chdir(place.folder.parent)  # workers stand elsewhere, as on a cluster
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None, memory_limit=None, host="127.0.0.1"
+        n_workers=2,
+        threads_per_worker=1,
+        dashboard_address=None,
+        memory_limit=None,
+        host="127.0.0.1",
     ) as cluster:
         yield cluster
 
 
-def test_a_killed_dask_worker_costs_one_run_its_unfinished_part(place: Place, alone: dict[str, tuple[Any, ...]], cluster: Any) -> None:
+def test_a_killed_dask_worker_costs_one_run_its_unfinished_part(
+    place: Place, alone: dict[str, tuple[Any, ...]], cluster: Any
+) -> None:
     on_cluster = ["--backend", "dask", "--scheduler", cluster.scheduler_address]
     process = place.start("dask", *on_cluster)
     wait_for(lambda: len(place.training("dask")) == 2, process)
@@ -185,7 +229,9 @@ def searched(place: Place) -> tuple[list[dict[str, Any]], dict[str, tuple[Any, .
     return place.tried("searched"), content(place.folder / "searched")
 
 
-def test_a_search_is_spread_and_a_killed_process_costs_the_point_that_it_tried(place: Place, searched: Any) -> None:
+def test_a_search_is_spread_and_a_killed_process_costs_the_point_that_it_tried(
+    place: Place, searched: Any
+) -> None:
     process = place.start("trials", "--jobs", "2", what=TUNE)
     wait_for(lambda: place.tried("trials"), process)
     os.kill(children(process.pid)[0], signal.SIGKILL)
@@ -196,7 +242,9 @@ def test_a_search_is_spread_and_a_killed_process_costs_the_point_that_it_tried(p
 
 
 def test_a_search_is_spread_over_a_cluster(place: Place, searched: Any, cluster: Any) -> None:
-    process = place.start("far", "--backend", "dask", "--scheduler", cluster.scheduler_address, what=TUNE)
+    process = place.start(
+        "far", "--backend", "dask", "--scheduler", cluster.scheduler_address, what=TUNE
+    )
     code, _, err = end(process)
     assert code == 0, err
     assert (place.tried("far"), content(place.folder / "far")) == searched

@@ -19,7 +19,17 @@ from zslkit.scaffold import Kind, Names
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 KINDS: tuple[str, ...] = get_args(Kind)
-PIP = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
+PIP = [
+    sys.executable,
+    "-m",
+    "pip",
+    "install",
+    "-q",
+    "--no-index",
+    "--no-deps",
+    "--no-build-isolation",
+    "--disable-pip-version-check",
+]
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +37,29 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a new package of every kind, all of them installed into its folder `site`."""
     home = tmp_path_factory.mktemp("new")
     for kind in KINDS:
-        assert main(["new", "model", f"my-{kind}", "--kind", kind, "--to", str(home / f"my-{kind}"), "--json"]) == 0
+        assert (
+            main(
+                [
+                    "new",
+                    "model",
+                    f"my-{kind}",
+                    "--kind",
+                    kind,
+                    "--to",
+                    str(home / f"my-{kind}"),
+                    "--json",
+                ]
+            )
+            == 0
+        )
     assert main(["new", "dataset", "my-shapes", "--to", str(home / "my-shapes")]) == 0
     packages = [str(p) for p in sorted(home.iterdir())]
-    done = subprocess.run([*PIP, "--target", str(home / "site"), *packages], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*PIP, "--target", str(home / "site"), *packages],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return home
 
@@ -40,8 +69,21 @@ def test_the_new_packages_pass_their_own_tests_as_installed(home: Path) -> None:
     tests = [str(p) for p in sorted(home.glob("my-*/tests"))]
     assert len(tests) == len(KINDS) + 1
     environment = {**os.environ, "PYTHONPATH": str(home / "site")}
-    command = [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib", "--rootdir", str(home)]
-    done = subprocess.run([*command, *tests], cwd=home, env=environment, capture_output=True, text=True, check=False)
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--import-mode=importlib",
+        "--rootdir",
+        str(home),
+    ]
+    done = subprocess.run(
+        [*command, *tests], cwd=home, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout
     assert "warning" not in done.stdout
 
@@ -61,32 +103,87 @@ def installed(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_a_new_model_trains_on_digits_with_its_preset(
     installed: Path, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    short = {"gradient": ["train.epochs=1"], "end-to-end": ["train.epochs=1"], "generative": ["epochs=1", "classifier_epochs=1"]}
-    settings = [part for s in ["features.weights=random", *short.get(kind, [])] for part in ("--set", s)]
-    assert main(["run", "--model", f"my-{kind}", "--dataset", "digits", "--out", str(tmp_path), "--json", *settings]) == 0
+    short = {
+        "gradient": ["train.epochs=1"],
+        "end-to-end": ["train.epochs=1"],
+        "generative": ["epochs=1", "classifier_epochs=1"],
+    }
+    settings = [
+        part for s in ["features.weights=random", *short.get(kind, [])] for part in ("--set", s)
+    ]
+    assert (
+        main(
+            [
+                "run",
+                "--model",
+                f"my-{kind}",
+                "--dataset",
+                "digits",
+                "--out",
+                str(tmp_path),
+                "--json",
+                *settings,
+            ]
+        )
+        == 0
+    )
     told = json.loads(capsys.readouterr().out)
     assert (told["model"], told["dataset"]) == (f"my-{kind}", "digits")
     (record,) = tmp_path.glob("**/record.json")
     assert "preset digits.yaml" in json.loads(record.read_text())["origins"].values()
 
 
-def test_a_new_dataset_is_drawn_verified_and_learnt(installed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_new_dataset_is_drawn_verified_and_learnt(
+    installed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     environment = {**os.environ, "PYTHONPATH": str(installed / "site")}
     draw = [sys.executable, "-P", "-m", "my_shapes.sample", str(tmp_path / "data")]
     subprocess.run(draw, env=environment, check=True)
     root = ["--data-root", str(tmp_path / "data")]
     assert main(["data", "verify", "my-shapes", *root]) == 0
-    small = ["--backbone", "test_resnet", "--backbone-weights", "random", "--set", "features.size=32"]
+    small = [
+        "--backbone",
+        "test_resnet",
+        "--backbone-weights",
+        "random",
+        "--set",
+        "features.size=32",
+    ]
     capsys.readouterr()
-    assert main(["run", "--model", "eszsl", "--dataset", "my-shapes", "--out", str(tmp_path), "--json", *root, *small]) == 0
-    assert json.loads(capsys.readouterr().out)["metrics"]["S"] > 25  # chance: one of four seen classes
+    assert (
+        main(
+            [
+                "run",
+                "--model",
+                "eszsl",
+                "--dataset",
+                "my-shapes",
+                "--out",
+                str(tmp_path),
+                "--json",
+                *root,
+                *small,
+            ]
+        )
+        == 0
+    )
+    assert (
+        json.loads(capsys.readouterr().out)["metrics"]["S"] > 25
+    )  # chance: one of four seen classes
 
 
-def test_the_next_steps_work_where_they_are_told_although_folder_and_package_share_a_name(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
+def test_the_next_steps_work_where_they_are_told_although_folder_and_package_share_a_name(
+    tmp_path: Path,
+) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True
+    )
     python = tmp_path / "venv" / "bin" / "python"
     # the environment of these tests, seen from another one, so that the installation really is editable
-    seen = [str(Path(zslkit.__file__).parents[1]), *(p for p in sys.path if p.endswith("site-packages"))]
+    seen = [
+        str(Path(zslkit.__file__).parents[1]),
+        *(p for p in sys.path if p.endswith("site-packages")),
+    ]
     (next((tmp_path / "venv").glob("lib/*/site-packages")) / "seen.pth").write_text("\n".join(seen))
     assert main(["new", "dataset", "shapes", "--to", str(tmp_path / "shapes")]) == 0
     install = [sys.executable, "-m", "pip", "--python", str(python), *PIP[3:], "-e", "shapes"]
@@ -97,21 +194,42 @@ def test_the_next_steps_work_where_they_are_told_although_folder_and_package_sha
 
 
 def test_new_plugins_are_listed_without_a_fault(home: Path, zslkit: Command) -> None:
-    told = {m["name"]: m for m in json.loads(zslkit("models", "--json", path=[home / "site"]).stdout)["models"]}
+    told = {
+        m["name"]: m
+        for m in json.loads(zslkit("models", "--json", path=[home / "site"]).stdout)["models"]
+    }
     for kind in KINDS:
         model = told[f"my-{kind}"]
-        assert (model["fault"], model["citation"], model["distribution"]) == (None, "unpublished", f"zslkit-my-{kind}")
+        assert (model["fault"], model["citation"], model["distribution"]) == (
+            None,
+            "unpublished",
+            f"zslkit-my-{kind}",
+        )
     assert told["my-generative"]["protocol"] == "class-inductive"
     assert told["my-end-to-end"]["inputs"] == ["image"]
 
 
-def test_it_tells_the_files_and_the_next_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_tells_the_files_and_the_next_steps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "deep" / "er"
     assert main(["new", "model", "new_net", "--to", str(folder), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert set(told["files"]) == {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
-    assert {"pyproject.toml", ".gitignore", "README.md", "src/new_net/presets/digits.yaml", "tests/test_model.py"} <= set(told["files"])
-    assert told["next"] == [f"pip install -e {folder}", "zslkit check new_net", "zslkit run --model new_net --dataset digits"]
+    assert set(told["files"]) == {
+        p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()
+    }
+    assert {
+        "pyproject.toml",
+        ".gitignore",
+        "README.md",
+        "src/new_net/presets/digits.yaml",
+        "tests/test_model.py",
+    } <= set(told["files"])
+    assert told["next"] == [
+        f"pip install -e {folder}",
+        "zslkit check new_net",
+        "zslkit run --model new_net --dataset digits",
+    ]
     assert "$" not in "".join(p.read_text() for p in folder.rglob("*") if p.is_file())
     assert os.listdir(folder.parent) == ["er"]
 
@@ -158,4 +276,8 @@ def test_a_name_that_cannot_be_used_is_refused_in_a_sentence(
 
 def test_names_follow_from_one() -> None:
     names = Names("my-zsl_net2")
-    assert (names.module, names.cls, names.distribution) == ("my_zsl_net2", "MyZslNet2", "zslkit-my-zsl-net2")
+    assert (names.module, names.cls, names.distribution) == (
+        "my_zsl_net2",
+        "MyZslNet2",
+        "zslkit-my-zsl-net2",
+    )

@@ -12,7 +12,9 @@ from zslkit.cli.output import print_json
 
 
 @pytest.mark.parametrize("pieces", [1, 7, 1 << 16])
-@pytest.mark.parametrize("value", [{}, [], {"a": [1, 2.5, None, True], "b": {"c": "ä"}}, {"table": [[0] * 5] * 3}])
+@pytest.mark.parametrize(
+    "value", [{}, [], {"a": [1, 2.5, None, True], "b": {"c": "ä"}}, {"table": [[0] * 5] * 3}]
+)
 def test_json_written_in_pieces_is_the_whole_text(
     pieces: int, value: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

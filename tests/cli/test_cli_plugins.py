@@ -123,11 +123,20 @@ ENTRIES = {
 }
 
 
-def source(folder: Path, name: str, package: str, version: str, files: dict[str, str], entries: dict[str, str]) -> Path:
+def source(
+    folder: Path,
+    name: str,
+    package: str,
+    version: str,
+    files: dict[str, str],
+    entries: dict[str, str],
+) -> Path:
     """A package's source tree."""
     (folder / package).mkdir(parents=True)
     lines = "\n".join(f'{entry} = "{target}"' for entry, target in entries.items())
-    (folder / "pyproject.toml").write_text(PROJECT.format(name=name, version=version, package=package, entries=lines))
+    (folder / "pyproject.toml").write_text(
+        PROJECT.format(name=name, version=version, package=package, entries=lines)
+    )
     for file, text in files.items():
         (folder / package / file).write_text(text)
     return folder
@@ -140,10 +149,32 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sources = tmp_path_factory.mktemp("sources")
     packages = [
         source(sources / "a", "zslkit-stranger", "stranger", "1.2", STRANGER, ENTRIES),
-        source(sources / "b", "zslkit-rival", "rival", "0.3", {"__init__.py": "class Mine: ...\n"}, {"shared": "rival:Mine"}),
+        source(
+            sources / "b",
+            "zslkit-rival",
+            "rival",
+            "0.3",
+            {"__init__.py": "class Mine: ...\n"},
+            {"shared": "rival:Mine"},
+        ),
     ]
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
-    done = subprocess.run([*pip, "--target", str(place), *map(str, packages)], capture_output=True, text=True, check=False)
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-index",
+        "--no-deps",
+        "--no-build-isolation",
+        "--disable-pip-version-check",
+    ]
+    done = subprocess.run(
+        [*pip, "--target", str(place), *map(str, packages)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return place
 
@@ -175,7 +206,9 @@ def test_a_good_plugin_stands_beside_our_own(zslkit: Command, installed: Path) -
         ("shared", "registered by zslkit-rival 0.3 too; say zslkit-stranger:shared"),
     ],
 )
-def test_faults_that_the_source_shows_stand_in_the_line(zslkit: Command, installed: Path, name: str, fault: str) -> None:
+def test_faults_that_the_source_shows_stand_in_the_line(
+    zslkit: Command, installed: Path, name: str, fault: str
+) -> None:
     assert fault in listed(zslkit, installed)[f"zslkit-stranger:{name}"]["fault"]
     lines = zslkit("models", path=[installed]).stdout.splitlines()
     # the other side of a clash names this distribution too
@@ -201,7 +234,9 @@ def test_listing_succeeds_and_runs_no_stranger(zslkit: Command, installed: Path)
 
 def test_check_imports_each_and_names_what_fails(zslkit: Command, installed: Path) -> None:
     done = zslkit("datasets", "--json", "--check", "--debug", path=[installed])
-    told = {f"{d['distribution']}:{d['name']}": d["fault"] for d in json.loads(done.stdout)["datasets"]}
+    told = {
+        f"{d['distribution']}:{d['name']}": d["fault"] for d in json.loads(done.stdout)["datasets"]
+    }
     assert "library of mine not found" in told["zslkit-stranger:stranger-raises"]
     assert "no subclass of zslkit.dataset.DatasetSource" in told["zslkit-stranger:stranger-alien"]
     assert told["zslkit-stranger:stranger-tiny"] is None
@@ -253,7 +288,9 @@ def test_using_a_bad_plugin_names_its_distribution(capsys: pytest.CaptureFixture
         ("needs", "import nosuchlibrary.deep"),
     ],
 )
-def test_debug_shows_where_the_plugin_failed(capsys: pytest.CaptureFixture[str], name: str, line: str) -> None:
+def test_debug_shows_where_the_plugin_failed(
+    capsys: pytest.CaptureFixture[str], name: str, line: str
+) -> None:
     assert main(["models", name, "--debug"]) == 1
     err = capsys.readouterr().err
     assert "Traceback" in err and line in err
@@ -263,10 +300,16 @@ def test_debug_shows_where_the_plugin_failed(capsys: pytest.CaptureFixture[str],
 
 
 @pytest.mark.usefixtures("entries")
-def test_a_model_is_used_although_its_neighbours_are_broken(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_is_used_although_its_neighbours_are_broken(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert main(["models", "nearest", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["citation"] == "A Stranger, 2030"
-    for name, words in (("future", "contract 99"), ("gone", "No module named 'stranger.gone'"), ("function", "no subclass")):
+    for name, words in (
+        ("future", "contract 99"),
+        ("gone", "No module named 'stranger.gone'"),
+        ("function", "no subclass"),
+    ):
         assert main(["models", name]) == 1
         assert words in capsys.readouterr().err
 
@@ -278,7 +321,9 @@ def test_compare_finishes_what_it_can_and_names_the_rest(zslkit: Command, instal
     done = zslkit(*COMPARE, "--json", path=[installed])
     assert done.returncode == 1, done.stderr
     told = json.loads(done.stdout)  # although a plugin printed
-    assert [(r["model"], r["seed"], r["metrics"]["H"]) for r in told["runs"] if r["model"] == "nearest"] == [
+    assert [
+        (r["model"], r["seed"], r["metrics"]["H"]) for r in told["runs"] if r["model"] == "nearest"
+    ] == [
         ("nearest", 0, 100),
         ("nearest", 1, 100),
     ]
@@ -294,7 +339,17 @@ def test_compare_finishes_what_it_can_and_names_the_rest(zslkit: Command, instal
 
 
 def test_ctrl_c_ends_with_130_and_a_sentence(tmp_path: Path, installed: Path) -> None:
-    command = [sys.executable, "-m", "zslkit", "compare", "sleeps", "--dataset", "stranger-tiny", "--out", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "zslkit",
+        "compare",
+        "sleeps",
+        "--dataset",
+        "stranger-tiny",
+        "--out",
+        str(tmp_path),
+    ]
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     process = subprocess.Popen(
         command,
@@ -302,7 +357,9 @@ def test_ctrl_c_ends_with_130_and_a_sentence(tmp_path: Path, installed: Path) ->
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it, and so would theirs
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a shell's background jobs ignore it, and so would theirs
     )
     assert process.stderr is not None
     assert process.stderr.readline() == "sleeps, seed 0 (1 of 1)\n"

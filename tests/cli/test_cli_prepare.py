@@ -37,7 +37,9 @@ def card(tmp_path: Path) -> str:
     for name in CLASSES:
         (tmp_path / "images" / name).mkdir(parents=True)
         for i in range(6):
-            Image.fromarray(rng.integers(0, 256, (32, 40, 3), dtype=np.uint8)).save(tmp_path / "images" / name / f"{i}.png")
+            Image.fromarray(rng.integers(0, 256, (32, 40, 3), dtype=np.uint8)).save(
+                tmp_path / "images" / name / f"{i}.png"
+            )
     (tmp_path / "classes.csv").write_text("class,red,blue\ncrow,0,1\ntit,1,0\nwren,1,1\n")
     (tmp_path / "card.yaml").write_text(CARD)
     return "card.yaml"
@@ -60,7 +62,9 @@ def answer(done: CompletedProcess[str]) -> Any:
     return json.loads(done.stdout)
 
 
-def test_the_run_that_follows_finds_the_store_and_extracts_nothing(zslkit: Zslkit, card: str, own_cache: Path) -> None:
+def test_the_run_that_follows_finds_the_store_and_extracts_nothing(
+    zslkit: Zslkit, card: str, own_cache: Path
+) -> None:
     done = answer(zslkit("data", "prepare", card, "--dtype", "float32", "--json"))
     assert (done["images"], done["skipped"], done["dtype"]) == (18, [], "float32")
     maps = Path(done["store"]) / "maps.npy"
@@ -68,7 +72,9 @@ def test_the_run_that_follows_finds_the_store_and_extracts_nothing(zslkit: Zslki
     run = zslkit("run", "-m", "eszsl", "-d", card, "--set", "features.dtype=float32", "--json")
     assert answer(run)["fingerprints"]["features"] == done["fingerprint"]
     assert "extract" not in run.stderr
-    assert [f.name for f in (own_cache / "features").iterdir() if f.is_dir()] == [Path(done["store"]).name]
+    assert [f.name for f in (own_cache / "features").iterdir() if f.is_dir()] == [
+        Path(done["store"]).name
+    ]
     assert maps.stat().st_mtime_ns == before
 
 
@@ -76,7 +82,9 @@ def test_what_is_prepared_is_said_with_the_run_that_uses_it(zslkit: Zslkit, card
     done = zslkit("data", "prepare", card, "--dtype", "bfloat16", "--size", "64x32", "--batch", "3")
     assert done.returncode == 0, done.stderr
     assert "18 maps" in done.stdout and "2 x 1, bfloat16" in done.stdout
-    command = next(line for line in done.stdout.splitlines() if line.startswith("used by")).partition("zslkit ")[2]
+    command = next(
+        line for line in done.stdout.splitlines() if line.startswith("used by")
+    ).partition("zslkit ")[2]
     words = [w.strip("'") for w in command.replace("MODEL", "eszsl").split()]
     run = zslkit(*words, "--json")
     assert run.returncode == 0, run.stderr
@@ -84,16 +92,25 @@ def test_what_is_prepared_is_said_with_the_run_that_uses_it(zslkit: Zslkit, card
     assert "extract features: 18/18" in done.stderr
 
 
-def test_all_images_that_cannot_be_read_are_listed(zslkit: Zslkit, card: str, tmp_path: Path, own_cache: Path) -> None:
+def test_all_images_that_cannot_be_read_are_listed(
+    zslkit: Zslkit, card: str, tmp_path: Path, own_cache: Path
+) -> None:
     names = spoil(tmp_path)
     done = zslkit("data", "prepare", card)
     assert done.returncode == 2 and not done.stdout
     told = done.stderr.splitlines()[-1]
-    assert told.startswith(f"zslkit: 3 of 18 images cannot be read ({', '.join(names)}): the image ") and "--skip-bad" in told
-    assert not list((own_cache / "features").glob("*.partial")), "an empty file is seen before the network runs"
+    assert (
+        told.startswith(f"zslkit: 3 of 18 images cannot be read ({', '.join(names)}): the image ")
+        and "--skip-bad" in told
+    )
+    assert not list((own_cache / "features").glob("*.partial")), (
+        "an empty file is seen before the network runs"
+    )
 
 
-def test_damage_that_only_decoding_shows_is_listed_too(zslkit: Zslkit, card: str, tmp_path: Path) -> None:
+def test_damage_that_only_decoding_shows_is_listed_too(
+    zslkit: Zslkit, card: str, tmp_path: Path
+) -> None:
     for name in spoil(tmp_path)[:2]:
         Image.new("RGB", (32, 32)).save(tmp_path / "images" / name)
     done = zslkit("data", "prepare", card)
@@ -101,7 +118,9 @@ def test_damage_that_only_decoding_shows_is_listed_too(zslkit: Zslkit, card: str
     assert "1 of 18 images cannot be read (wren/2.png)" in done.stderr.splitlines()[-1]
 
 
-def test_bad_images_are_left_out_by_name_and_every_number_says_so(zslkit: Zslkit, card: str, tmp_path: Path) -> None:
+def test_bad_images_are_left_out_by_name_and_every_number_says_so(
+    zslkit: Zslkit, card: str, tmp_path: Path
+) -> None:
     whole = answer(zslkit("run", "-m", "eszsl", "-d", card, "--json"))
     names = spoil(tmp_path)
     done = answer(zslkit("data", "prepare", card, "--skip-bad", "--json"))
@@ -138,7 +157,9 @@ def test_nothing_is_left_out_of_images_that_can_be_read(zslkit: Zslkit, card: st
         (("card.yaml", "--set", "features.sise=1"), 'did you mean "size"'),
     ],
 )
-def test_a_mistake_is_one_sentence(zslkit: Zslkit, card: str, arguments: tuple[str, ...], words: str) -> None:
+def test_a_mistake_is_one_sentence(
+    zslkit: Zslkit, card: str, arguments: tuple[str, ...], words: str
+) -> None:
     done = zslkit("data", "prepare", *arguments)
     assert done.returncode == 2 and not done.stdout
     assert words in done.stderr and len(done.stderr.strip().splitlines()) == 1

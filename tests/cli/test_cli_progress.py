@@ -7,7 +7,15 @@ import sys
 
 import pytest
 
-from zslkit.utils.progress import EVERY, PlainReporter, Reporter, RichReporter, Silent, duration, reporter_for
+from zslkit.utils.progress import (
+    EVERY,
+    PlainReporter,
+    Reporter,
+    RichReporter,
+    Silent,
+    duration,
+    reporter_for,
+)
 
 SHOW_CURSOR = "\x1b[?25h"
 """What a terminal is told when a display ends."""
@@ -61,7 +69,10 @@ def test_without_a_total_the_count_stands_alone() -> None:
 
 def test_a_phase_that_fails_says_so() -> None:
     stream = io.StringIO()
-    with pytest.raises(ValueError, match="x"), PlainReporter(stream, Clock()).phase("train", 5) as phase:
+    with (
+        pytest.raises(ValueError, match="x"),
+        PlainReporter(stream, Clock()).phase("train", 5) as phase,
+    ):
         phase.advance()
         raise ValueError("x")
     assert stream.getvalue() == "train: 1/5, stopped after 0.0 s\n"
@@ -114,7 +125,15 @@ def use(reporter: Reporter) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(0.04, "0.0 s"), (9.94, "9.9 s"), (12.4, "12 s"), (59.7, "1 min 0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")]
+    ("seconds", "words"),
+    [
+        (0.04, "0.0 s"),
+        (9.94, "9.9 s"),
+        (12.4, "12 s"),
+        (59.7, "1 min 0 s"),
+        (200, "3 min 20 s"),
+        (7500, "2 h 5 min"),
+    ],
 )
 def test_durations_as_people_say_them(seconds: float, words: str) -> None:
     assert duration(seconds) == words

@@ -20,16 +20,37 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
-def test_the_command_writes_the_page_and_says_where(zslkit: Callable[..., subprocess.CompletedProcess[str]], out: Path) -> None:
+def test_the_command_writes_the_page_and_says_where(
+    zslkit: Callable[..., subprocess.CompletedProcess[str]], out: Path
+) -> None:
     done = zslkit("report", "--html", "page")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("written: page/index.html (3 runs in 2 rows, ") and done.stdout.count("\n") == 1
+    assert (
+        done.stdout.startswith("written: page/index.html (3 runs in 2 rows, ")
+        and done.stdout.count("\n") == 1
+    )
     assert done.stderr == ""
     assert sorted(p.name for p in (out.parent / "page").iterdir()) == ["index.html", "report.json"]
 
 
-def test_json_names_the_page_and_its_runs(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert app.main(["report", "--out", str(out), "--html", str(tmp_path / "page"), "--json", "--title", "Ours"]) == 0
+def test_json_names_the_page_and_its_runs(
+    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        app.main(
+            [
+                "report",
+                "--out",
+                str(out),
+                "--html",
+                str(tmp_path / "page"),
+                "--json",
+                "--title",
+                "Ours",
+            ]
+        )
+        == 0
+    )
     said = json.loads(capsys.readouterr().out)
     assert said["page"] == str(tmp_path / "page" / "index.html")
     assert len(said["runs"]) == 3 and said["rows"] == 2 and said["left_out"] == []
@@ -49,7 +70,9 @@ def test_a_named_run_that_cannot_be_read_is_told_and_the_others_are_shown(
     assert str(bad) in (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
 
 
-def test_below_out_a_damaged_run_is_told_and_is_no_failure(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_below_out_a_damaged_run_is_told_and_is_no_failure(
+    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     bad = next((out / "birds" / "beta").glob("seed*"))
     (bad / "record.json").write_text('{"schema', encoding="utf-8")
     assert app.main(["report", "--out", str(out), "--html", str(tmp_path / "page")]) == 0
@@ -72,12 +95,27 @@ def test_what_picking_on_test_would_print_is_asked_for_and_counted_apart(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--out", "{tmp}/none", "--html", "{tmp}/page"], "There is no folder {tmp}/none; say where the runs are with --out"),
-        (["--out", "{tmp}/empty", "--html", "{tmp}/page"], "There is no finished run in {tmp}/empty, so there is nothing to report"),
-        (["--out", "{tmp}/runs", "--html", "{tmp}/runs"], "{tmp}/runs holds birds, which no report wrote"),
+        (
+            ["--out", "{tmp}/none", "--html", "{tmp}/page"],
+            "There is no folder {tmp}/none; say where the runs are with --out",
+        ),
+        (
+            ["--out", "{tmp}/empty", "--html", "{tmp}/page"],
+            "There is no finished run in {tmp}/empty, so there is nothing to report",
+        ),
+        (
+            ["--out", "{tmp}/runs", "--html", "{tmp}/runs"],
+            "{tmp}/runs holds birds, which no report wrote",
+        ),
         (["--out", "{tmp}/runs", "--html", "{tmp}/page", "-d", "bird"], 'did you mean "birds"?'),
-        (["--out", "{tmp}/runs", "--html", "{tmp}/page", "--heat-maps", "2"], "say where the data is with --data-root"),
-        (["{tmp}/runs/birds/nobody", "--html", "{tmp}/page"], "There is no run folder {tmp}/runs/birds/nobody"),
+        (
+            ["--out", "{tmp}/runs", "--html", "{tmp}/page", "--heat-maps", "2"],
+            "say where the data is with --data-root",
+        ),
+        (
+            ["{tmp}/runs/birds/nobody", "--html", "{tmp}/page"],
+            "There is no run folder {tmp}/runs/birds/nobody",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence_and_writes_nothing(

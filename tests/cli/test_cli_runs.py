@@ -27,22 +27,50 @@ def record(**changes: Any) -> RunRecord:
     figures = {"T1": 60.0, "U": 50.0, "S": 40.0, "H": 44.4, "AUSUC": 0.312}
     whole = {
         "identity": "0123456789ab",
-        "model": {"name": "alpha", "distribution": "d", "version": "1", "class_path": "a:B", "protocol": "class-inductive"},
-        "dataset": dict.fromkeys(("classes", "seen", "unseen", "n_trainval", "n_test_seen", "n_test_unseen"), 3)
+        "model": {
+            "name": "alpha",
+            "distribution": "d",
+            "version": "1",
+            "class_path": "a:B",
+            "protocol": "class-inductive",
+        },
+        "dataset": dict.fromkeys(
+            ("classes", "seen", "unseen", "n_trainval", "n_test_seen", "n_test_unseen"), 3
+        )
         | {"name": "b", "title": "Birds"},
         "seed": 7,
         "config": {},
         "origins": {},
-        "features": {"input": "map", "backbone": "net", "weights": "hub", "weights_digest": "", "size": (4, 8), "dtype": "float16"}
+        "features": {
+            "input": "map",
+            "backbone": "net",
+            "weights": "hub",
+            "weights_digest": "",
+            "size": (4, 8),
+            "dtype": "float16",
+        }
         | {"tuned": False, "fingerprint": "f"},
         "fingerprints": {"split": "s", "semantics": "t", "features": "f"},
-        "protocol": {"training": "class-inductive", "selection": "last", "calibration": "none", "epoch": 4},
+        "protocol": {
+            "training": "class-inductive",
+            "selection": "last",
+            "calibration": "none",
+            "epoch": 4,
+        },
         "metrics": figures,
         "uncalibrated": figures,
         "chance": {"T1": 2.0, "U": 1.0, "S": 1.0, "H": 1.0},
         "per_class": {"crow": 40.0},
-        "costs": {"parameters": 1, "trainable_parameters": 1, "train_seconds": 200.0, "extract_seconds": 3.0, "eval_seconds": 1.0},
-        "environment": dict.fromkeys(("python", "platform", "torch", "numpy", "timm", "zslkit", "cpu"), "x")
+        "costs": {
+            "parameters": 1,
+            "trainable_parameters": 1,
+            "train_seconds": 200.0,
+            "extract_seconds": 3.0,
+            "eval_seconds": 1.0,
+        },
+        "environment": dict.fromkeys(
+            ("python", "platform", "torch", "numpy", "timm", "zslkit", "cpu"), "x"
+        )
         | {"device": "cpu", "threads": 1},
         "started": "2025-01-02T03:04:05+00:00",
         "finished": "2025-01-02T03:14:05+00:00",
@@ -73,9 +101,7 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 
 
 def test_run_hands_on_every_option(runner: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
-    options = (
-        "--seed 3 --data-root d --set a=1 --set b.c=2 --config c.yaml --preset p --backbone net --backbone-weights random --input pooled"
-    )
+    options = "--seed 3 --data-root d --set a=1 --set b.c=2 --config c.yaml --preset p --backbone net --backbone-weights random --input pooled"
     line = f"run --model eszsl --dataset digits {options} --precision bfloat16 --device cpu --deterministic --out o --again --json"
     assert app.main(line.split()) == 0
     ((arguments, given),) = runner.given
@@ -89,7 +115,10 @@ def test_run_hands_on_every_option(runner: Recorder, capsys: pytest.CaptureFixtu
         "settings": ("a=1", "b.c=2"),
         "config": Path("c.yaml"),
         "preset": "p",
-        "overrides": {"features": {"backbone": "net", "weights": "random", "input": "pooled"}, "precision": "bfloat16"},
+        "overrides": {
+            "features": {"backbone": "net", "weights": "random", "input": "pooled"},
+            "precision": "bfloat16",
+        },
         "device": "cpu",
         "out": Path("o"),
         "trackers": (),
@@ -120,7 +149,12 @@ def test_compare_feeds_all_from_one_frozen_backbone_unless_told(
     runner: Recorder, options: list[str], features: dict[str, str] | None
 ) -> None:
     assert app.main(["compare", "eszsl", "dedn", "eszsl", "--seeds", "0,1", *options]) == 0
-    assert [(o["model"], o["seed"]) for _, o in runner.given] == [("eszsl", 0), ("eszsl", 1), ("dedn", 0), ("dedn", 1)]
+    assert [(o["model"], o["seed"]) for _, o in runner.given] == [
+        ("eszsl", 0),
+        ("eszsl", 1),
+        ("dedn", 0),
+        ("dedn", 1),
+    ]
     assert all(o["overrides"].get("features") == features for _, o in runner.given)
 
 
@@ -128,13 +162,21 @@ def test_compare_feeds_all_from_one_frozen_backbone_unless_told(
     ("error", "code", "told"),
     [
         (DataError("data: no folder"), 2, "zslkit: data: no folder\n"),
-        (TrainingError("loss is nan"), 1, "zslkit: eszsl (seed 0), eszsl (seed 1) failed: loss is nan\n"),
+        (
+            TrainingError("loss is nan"),
+            1,
+            "zslkit: eszsl (seed 0), eszsl (seed 1) failed: loss is nan\n",
+        ),
         (
             ZeroDivisionError("oh"),
             1,
             "zslkit: eszsl (seed 0), eszsl (seed 1) failed: Unexpected ZeroDivisionError: oh; --debug shows where\n",
         ),
-        (OSError(28, "No space left on device"), 1, "The disk is full; make room and give the same command again, which resumes"),
+        (
+            OSError(28, "No space left on device"),
+            1,
+            "The disk is full; make room and give the same command again, which resumes",
+        ),
     ],
 )
 def test_compare_tells_each_reason_once(
@@ -151,23 +193,33 @@ def test_a_mistake_in_the_config_is_told_before_a_run_is_announced(
     runner: Recorder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "c.yaml").write_text("trian: {lr: 1}\n", encoding="utf-8")
-    assert app.main(["compare", "eszsl", "--seeds", "0-1", "--config", str(tmp_path / "c.yaml")]) == 2
+    assert (
+        app.main(["compare", "eszsl", "--seeds", "0-1", "--config", str(tmp_path / "c.yaml")]) == 2
+    )
     out, err = capsys.readouterr()
     assert (out, runner.given) == ("", [])
-    assert err.startswith(f"zslkit: eszsl has no setting 'trian' ({tmp_path / 'c.yaml'}, line 1)") and err.count("\n") == 1
+    assert (
+        err.startswith(f"zslkit: eszsl has no setting 'trian' ({tmp_path / 'c.yaml'}, line 1)")
+        and err.count("\n") == 1
+    )
 
 
 def test_a_model_with_a_wrong_setting_is_told_first_and_again_at_the_end_and_stops_no_other(
     runner: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert app.main(["compare", "dazle", "eszsl", "--seeds", "0-1", "--set", "gamma=1", "--json"]) == 1
+    assert (
+        app.main(["compare", "dazle", "eszsl", "--seeds", "0-1", "--set", "gamma=1", "--json"]) == 1
+    )
     out, err = capsys.readouterr()
     assert [(o["model"], o["seed"]) for _, o in runner.given] == [("eszsl", 0), ("eszsl", 1)]
     told = "zslkit: dazle (seed 0), dazle (seed 1) failed: dazle has no setting 'gamma' (--set)"
     lines = err.splitlines()
     assert lines[0].startswith(told) and lines[-1] == lines[0] and err.count(told) == 2
     assert lines[1] == "eszsl, seed 0 (1 of 2)"
-    assert [(f["model"], f["seed"]) for f in json.loads(out)["failures"]] == [("dazle", 0), ("dazle", 1)]
+    assert [(f["model"], f["seed"]) for f in json.loads(out)["failures"]] == [
+        ("dazle", 0),
+        ("dazle", 1),
+    ]
 
 
 def test_a_full_disk_ends_a_comparison_at_once(runner: Recorder) -> None:
@@ -182,7 +234,10 @@ def test_a_mistake_in_the_settings_names_the_key(capsys: pytest.CaptureFixture[s
 
 
 def test_config_tells_value_and_origin(capsys: pytest.CaptureFixture[str]) -> None:
-    assert app.main(["config", "eszsl", "digits", "--set", "gamma=2.5", "--backbone", "net", "--json"]) == 0
+    assert (
+        app.main(["config", "eszsl", "digits", "--set", "gamma=2.5", "--backbone", "net", "--json"])
+        == 0
+    )
     told = json.loads(capsys.readouterr().out)["settings"]
     assert told["gamma"] == {"value": 2.5, "from": "--set"}
     assert told["features.backbone"]["value"] == "net"
@@ -198,7 +253,13 @@ def test_a_run_in_words() -> None:
     assert lines[0] == "alpha on Birds, seed 7"
     assert ["result", "60.0", "50.0", "40.0", "44.4", "0.312"] in [n.split() for n in lines]
     assert ["chance", "2.0", "1.0", "1.0", "1.0", "-"] in [n.split() for n in lines]
-    for words in ("class-inductive", "last epoch (4)", "not calibrated", "map of net (frozen, weights hub), 4x8 px", "training 3 min 20 s"):
+    for words in (
+        "class-inductive",
+        "last epoch (4)",
+        "not calibrated",
+        "map of net (frozen, weights hub), 4x8 px",
+        "training 3 min 20 s",
+    ):
         assert words in text
     assert "runs/x (was there already; --again repeats it)" in text
     assert "optimistic" not in text and "uncalibrated" not in text
@@ -206,17 +267,39 @@ def test_a_run_in_words() -> None:
 
 def test_what_was_picked_is_named_and_what_was_picked_on_test_is_no_result() -> None:
     figures = {"T1": 60.0, "U": 55.0, "S": 45.0, "H": 49.5, "AUSUC": 0.312}
-    protocol = {"training": "inductive", "selection": "validation", "calibration": "validation", "gamma": 0.25, "epoch": 9, "fold_seed": 1}
+    protocol = {
+        "training": "inductive",
+        "selection": "validation",
+        "calibration": "validation",
+        "gamma": 0.25,
+        "epoch": 9,
+        "fold_seed": 1,
+    }
     picked = {"best_epoch": 14, "every": 2, "H": 66.0, "H_gamma_on_test": 67.0}
-    lines = list(run_lines(record(metrics=figures, protocol=protocol, optimistic=picked, per_class={"emu": None}), Path("r"), reused=False))
+    lines = list(
+        run_lines(
+            record(metrics=figures, protocol=protocol, optimistic=picked, per_class={"emu": None}),
+            Path("r"),
+            reused=False,
+        )
+    )
     text = "\n".join(lines)
-    assert "epoch (9) picked on validation fold 1; calibrated by 0.25, picked on validation fold 1" in text
-    assert [n.split()[4] for n in lines if n.startswith(("result", "uncalibrated"))] == ["49.5", "44.4"]
+    assert (
+        "epoch (9) picked on validation fold 1; calibrated by 0.25, picked on validation fold 1"
+        in text
+    )
+    assert [n.split()[4] for n in lines if n.startswith(("result", "uncalibrated"))] == [
+        "49.5",
+        "44.4",
+    ]
     assert [n.split()[-2] for n in lines if n.startswith("(optimistic")] == ["66.0", "67.0"]
     assert "no mean: emu" in text
 
 
-@pytest.mark.parametrize(("text", "seeds"), [("0", (0,)), ("0,1,2", (0, 1, 2)), ("3-5", (3, 4, 5)), ("1, 1,0-2", (1, 0, 2))])
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [("0", (0,)), ("0,1,2", (0, 1, 2)), ("3-5", (3, 4, 5)), ("1, 1,0-2", (1, 0, 2))],
+)
 def test_lists_of_seeds(text: str, seeds: tuple[int, ...]) -> None:
     command = click.Command("x", params=[click.Option(["--seeds"])])
     context = click.Context(command)
@@ -225,12 +308,20 @@ def test_lists_of_seeds(text: str, seeds: tuple[int, ...]) -> None:
         with pytest.raises(click.BadParameter):
             parse_seeds(context, command.params[0], wrong)
     for large in (str(MOST_SEED + 1), "9" * 401, "9" * 9999, f"0-{'9' * 401}"):
-        with pytest.raises(click.BadParameter, match=f"larger than {MOST_SEED}, the largest that torch takes"):
+        with pytest.raises(
+            click.BadParameter, match=f"larger than {MOST_SEED}, the largest that torch takes"
+        ):
             parse_seeds(context, command.params[0], large)
 
 
-@pytest.mark.parametrize("seed", [MOST_SEED + 1, int("9" * 401), 10**5000, -(2**63)], ids=["above", "401 digits", "5001 digits", "below"])
-def test_a_seed_that_torch_does_not_take_is_refused_before_any_work(tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize(
+    "seed",
+    [MOST_SEED + 1, int("9" * 401), 10**5000, -(2**63)],
+    ids=["above", "401 digits", "5001 digits", "below"],
+)
+def test_a_seed_that_torch_does_not_take_is_refused_before_any_work(
+    tmp_path: Path, seed: int
+) -> None:
     with pytest.raises(UserError, match=f"torch takes seeds up to {MOST_SEED}"):
         api.run("eszsl", "digits", seed=seed, out=tmp_path)
     torch.Generator().manual_seed(MOST_SEED)

@@ -39,7 +39,10 @@ def test_the_list_and_its_filters(out: Path, capsys: pytest.CaptureFixture[str])
         ("alpha", 1, "finished"),
         ("beta", 0, "finished"),
     ]
-    assert all(r["dataset"] == "birds" and r["finished"].startswith("2025-01-02") and r["metrics"]["H"] > 0 for r in runs)
+    assert all(
+        r["dataset"] == "birds" and r["finished"].startswith("2025-01-02") and r["metrics"]["H"] > 0
+        for r in runs
+    )
     assert [r["model"] for r in listed(capsys, out, "--model", "beta")] == ["beta"]
     assert app.main(["runs", "--out", str(out), "--model", "alhpa"]) == 2
     assert 'did you mean "alpha"' in capsys.readouterr().err
@@ -54,11 +57,15 @@ def test_tagged_runs_are_found_by_their_tag(out: Path, capsys: pytest.CaptureFix
     assert [r["tags"] for r in listed(capsys, out, "--untag", "paper", folder)] == [[]]
 
 
-def test_half_written_runs_are_shown_with_what_to_do(out: Path, zslkit: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+def test_half_written_runs_are_shown_with_what_to_do(
+    out: Path, zslkit: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
     (out / "birds" / "beta" / f"seed4-{'0' * 12}.partial").mkdir()
     done = zslkit("runs", "--out", str(out))
     assert done.returncode == 0
-    assert [line.split()[:5] for line in done.stdout.splitlines() if "half-written" in line] == [["beta", "birds", "4", "-", "-"]]
+    assert [line.split()[:5] for line in done.stdout.splitlines() if "half-written" in line] == [
+        ["beta", "birds", "4", "-", "-"]
+    ]
     assert "start the same run again and it goes on from there" in done.stderr
 
 
@@ -75,8 +82,12 @@ def test_removing_needs_yes_and_removes_nothing_if_one_is_no_run(
     assert not first.exists() and second.is_dir()
 
 
-@pytest.mark.parametrize("line", ["--remove", "--untag a", "--yes", "x --model a", "x --remove --tag a"])
-def test_options_that_make_no_sense_together_are_refused(out: Path, capsys: pytest.CaptureFixture[str], line: str) -> None:
+@pytest.mark.parametrize(
+    "line", ["--remove", "--untag a", "--yes", "x --model a", "x --remove --tag a"]
+)
+def test_options_that_make_no_sense_together_are_refused(
+    out: Path, capsys: pytest.CaptureFixture[str], line: str
+) -> None:
     assert app.main(["runs", "--out", str(out), *line.split()]) == 2
     assert capsys.readouterr().out == ""
 
@@ -102,7 +113,10 @@ def test_no_run_shows_what_is_there_and_names_what_is_not(
     assert "eszsl (seed 1)" in err
     assert app.main(["run", "-m", "eszsl", "--input", "frozen", *line]) == 0
     assert json.loads(capsys.readouterr().out)["run_folder"] == str(folder)
-    for other in (["run", "-m", "eszsl", "--seed", "3"], ["compare", "eszsl", "--set", "protocol.folds=2"]):
+    for other in (
+        ["run", "-m", "eszsl", "--seed", "3"],
+        ["compare", "eszsl", "--set", "protocol.folds=2"],
+    ):
         assert app.main([*other, *line]) == 2
         assert "leave --no-run" in capsys.readouterr().err
     assert app.main(["compare", "eszsl", "--again", *line]) == 2
@@ -112,7 +126,14 @@ def test_what_validation_picked_may_differ_and_nothing_else(tmp_path: Path) -> N
     from zslkit.runs.folders import load_run
 
     looked_for = run_query("eszsl", "digits", overrides=overrides(None, None, "frozen", None))
-    picked = load_run(settled(tmp_path, 0, config={**looked_for.plan.values, "gamma": 77.0}, origins={"gamma": "picked on validation"}))
+    picked = load_run(
+        settled(
+            tmp_path,
+            0,
+            config={**looked_for.plan.values, "gamma": 77.0},
+            origins={"gamma": "picked on validation"},
+        )
+    )
     given = load_run(settled(tmp_path, 1, config={**looked_for.plan.values, "gamma": 77.0}))
     assert matching_runs([picked, given], looked_for, 0) == [picked]
     assert matching_runs([picked, given], looked_for, 1) == []
@@ -122,7 +143,9 @@ def test_settings_by_dotted_key() -> None:
     assert flat({"a": 1, "b": {"c": 2, "d": {}}}) == {"a": 1, "b.c": 2, "b.d": {}}
 
 
-def test_without_running_another_source_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_running_another_source_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = settled(tmp_path, 0)
     line = ["--out", str(tmp_path), "--no-run", "--json"]
     for source, said in (({}, False), ({"zslkit_baselines.eszsl": "0" * 16}, True)):
@@ -131,4 +154,7 @@ def test_without_running_another_source_is_told(tmp_path: Path, capsys: pytest.C
         (folder / "record.json").write_text(json.dumps(record))
         for command in (["compare", "eszsl"], ["run", "-m", "eszsl", "--input", "frozen"]):
             assert app.main([*command, *line]) == 0
-            assert ("1 of 1 runs of eszsl that are shown were made by another source of it" in capsys.readouterr().err) == said
+            assert (
+                "1 of 1 runs of eszsl that are shown were made by another source of it"
+                in capsys.readouterr().err
+            ) == said

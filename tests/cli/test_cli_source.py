@@ -14,7 +14,9 @@ TRAP = "raise RuntimeError('this module must not be imported')\n"
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Path]:
+def package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Path]:
     """A package of its own name on sys.path that explodes when it is imported."""
     name = "src_" + request.node.name.removeprefix("test_")[:40].replace("[", "_").replace("]", "")
     folder = tmp_path / name
@@ -67,7 +69,11 @@ def test_base_in_a_sibling_module_and_reexport_are_followed(package: Path) -> No
 
 
 def test_defaults_of_the_contract_come_from_its_own_source(package: Path) -> None:
-    module = write(package, "mine", "from zslkit.model import GradientModel\nclass B(GradientModel):\n    citation = 'c'\n")
+    module = write(
+        package,
+        "mine",
+        "from zslkit.model import GradientModel\nclass B(GradientModel):\n    citation = 'c'\n",
+    )
     said = facts(f"{module}:B").values
     assert (said["inputs"], said["protocol"], said["citation"]) == (("map",), "inductive", "c")
     assert said["contract"] == constant("zslkit.model", "CONTRACT") == 1
@@ -79,7 +85,11 @@ def test_module_constants_count_as_literals(package: Path) -> None:
 
 
 def test_classes_inside_try_and_inside_classes_are_found(package: Path) -> None:
-    module = write(package, "mine", "try:\n    class A:\n        class Inner:\n            x = 1\nexcept ImportError:\n    pass\n")
+    module = write(
+        package,
+        "mine",
+        "try:\n    class A:\n        class Inner:\n            x = 1\nexcept ImportError:\n    pass\n",
+    )
     assert facts(f"{module}:A.Inner").values == {"x": 1}
 
 
@@ -88,7 +98,10 @@ def test_classes_that_inherit_from_each_other_do_not_hang(package: Path) -> None
     assert facts(f"{module}:A").values == {"x": 1, "y": 2}
 
 
-@pytest.mark.parametrize("text", ["Made = make()", "from elsewhere import Made", "from elsewhere import *", "def Made(): ..."])
+@pytest.mark.parametrize(
+    "text",
+    ["Made = make()", "from elsewhere import Made", "from elsewhere import *", "def Made(): ..."],
+)
 def test_a_name_bound_in_another_way_is_unknown_but_no_fault(package: Path, text: str) -> None:
     assert facts(f"{write(package, 'mine', text)}:Made").values == {}
 
@@ -111,7 +124,9 @@ def test_a_class_is_a_model_or_not_or_unknown(package: Path, text: str, told: bo
     assert derives(f"{write(package, 'mine', text)}:A", "zslkit.model:Model") is told
 
 
-def test_imports_that_lead_nowhere_are_named_unless_the_module_can_do_without(package: Path) -> None:
+def test_imports_that_lead_nowhere_are_named_unless_the_module_can_do_without(
+    package: Path,
+) -> None:
     text = (
         "import json, nosuch.deep, torch\nfrom nowhere.else_ import y\nfrom .sibling import z\nimport xml\n"
         "try:\n    import optional_one\nexcept ImportError: ...\ndef late():\n    import late_one\n"

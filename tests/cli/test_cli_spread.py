@@ -34,7 +34,14 @@ TWO = Spread(jobs=2)
 
 
 def arguments(out: Path, seed: int = 0, model: str = "nosuch") -> dict[str, Any]:
-    return {"model": model, "dataset": "digits", "seed": seed, "out": out, "data_root": Path("data"), "device": "cpu"}
+    return {
+        "model": model,
+        "dataset": "digits",
+        "seed": seed,
+        "out": out,
+        "data_root": Path("data"),
+        "device": "cpu",
+    }
 
 
 @pytest.fixture
@@ -87,37 +94,60 @@ def test_an_order_and_its_answer_are_plain_data(site: Site, tmp_path: Path) -> N
 
 
 def test_a_point_is_tried_as_the_search_of_the_run_would_try_it(site: Site, tmp_path: Path) -> None:
-    chosen = {"settings": ("features.weights=random", "protocol.tune=true", "protocol.trials=3"), "trackers": (), "again": False}
+    chosen = {
+        "settings": ("features.weights=random", "protocol.tune=true", "protocol.trials=3"),
+        "trackers": (),
+        "again": False,
+    }
     made = api.run(**arguments(tmp_path, model="ridge") | chosen)
     rows = json.loads((made.folder / "search.json").read_text())
     orders = [
-        Order(n, arguments(tmp_path, model="ridge") | chosen, site, dict(zip(("normalise", "lam"), point, strict=True)))
+        Order(
+            n,
+            arguments(tmp_path, model="ridge") | chosen,
+            site,
+            dict(zip(("normalise", "lam"), point, strict=True)),
+        )
         for n, point in enumerate((r["point"]["normalise"], float(r["point"]["lam"])) for r in rows)
     ]
     told = [make(pickle.loads(pickle.dumps(order))) for order in orders]
     assert [answer.figures for answer in told] == [row["figures"] for row in rows] and len(rows) > 1
     assert {answer.sentence for answer in told} == {""}
     hopeless = make(Order(9, orders[0].arguments, site, {"lam": "much"}))
-    assert hopeless.figures is None and (hopeless.exit_code, "lam" in hopeless.sentence) == (2, True)
+    assert hopeless.figures is None and (hopeless.exit_code, "lam" in hopeless.sentence) == (
+        2,
+        True,
+    )
 
 
-def test_only_what_was_lost_is_given_out_again(rounds: Callable[..., list[list[int]]], tmp_path: Path) -> None:
+def test_only_what_was_lost_is_given_out_again(
+    rounds: Callable[..., list[list[int]]], tmp_path: Path
+) -> None:
     given = rounds(first_then_lost, fine)
     done = list(answers([arguments(tmp_path, seed) for seed in range(3)], TWO, False))
     assert given == [[0, 1, 2], [1, 2]]
     assert [(a.number, a.sentence) for a in done] == [(0, ""), (1, ""), (2, "")]
 
 
-def test_what_is_lost_twice_is_told_and_stops_no_other(rounds: Callable[..., list[list[int]]], tmp_path: Path) -> None:
+def test_what_is_lost_twice_is_told_and_stops_no_other(
+    rounds: Callable[..., list[list[int]]], tmp_path: Path
+) -> None:
     given = rounds(first_then_lost, first_then_lost, lost)
-    done = {a.number: a for a in answers([arguments(tmp_path, seed) for seed in range(3)], TWO, False)}
+    done = {
+        a.number: a for a in answers([arguments(tmp_path, seed) for seed in range(3)], TWO, False)
+    }
     assert given == [[0, 1, 2], [1, 2], [2]]  # alone in the end, so that it takes no other along
     assert [done[n].sentence for n in (0, 1)] == ["", ""]
     assert done[2].exit_code == 1
-    assert "lost twice (a process was killed)" in done[2].sentence and "fewer --jobs" in done[2].sentence
+    assert (
+        "lost twice (a process was killed)" in done[2].sentence
+        and "fewer --jobs" in done[2].sentence
+    )
 
 
-def test_the_markers_live_as_long_as_the_command(rounds: Callable[..., list[list[int]]], tmp_path: Path) -> None:
+def test_the_markers_live_as_long_as_the_command(
+    rounds: Callable[..., list[list[int]]], tmp_path: Path
+) -> None:
     out = tmp_path / "out"
 
     def look(orders: Sequence[Order]) -> Iterator[WorkerReply]:
@@ -136,14 +166,21 @@ def test_a_worker_that_does_not_see_the_files_stops_the_command(
 
     def elsewhere(orders: Sequence[Order]) -> Iterator[WorkerReply]:
         for order in orders:
-            yield make(replace(order, site=replace(order.site, markers=("/nowhere/.jobs-1/alive",))))
+            yield make(
+                replace(order, site=replace(order.site, markers=("/nowhere/.jobs-1/alive",)))
+            )
 
     rounds(elsewhere)
-    with pytest.raises(UserError, match=r"does not see what this command sees in /nowhere; --out, --data-root and the cache"):
+    with pytest.raises(
+        UserError,
+        match=r"does not see what this command sees in /nowhere; --out, --data-root and the cache",
+    ):
         list(answers([arguments(tmp_path)], TWO, False))
 
 
-def test_a_worker_is_fit_only_with_the_same_version_and_the_same_data(site: Site, tmp_path: Path) -> None:
+def test_a_worker_is_fit_only_with_the_same_version_and_the_same_data(
+    site: Site, tmp_path: Path
+) -> None:
     assert unfit(site) == ""
     assert "install the same version" in unfit(replace(site, version="0"))
     assert "start another worker" in unfit(replace(site, command=worker.this_process()))
@@ -164,13 +201,17 @@ def test_a_run_ends_when_its_command_is_gone(site: Site, tmp_path: Path) -> None
         pass
 
 
-def test_an_interrupted_worker_interrupts_the_command(rounds: Callable[..., list[list[int]]], tmp_path: Path) -> None:
+def test_an_interrupted_worker_interrupts_the_command(
+    rounds: Callable[..., list[list[int]]], tmp_path: Path
+) -> None:
     rounds(lambda orders: iter([WorkerReply(0, interrupted=True)]))
     with pytest.raises(KeyboardInterrupt):
         list(answers([arguments(tmp_path)], TWO, False))
 
 
-def test_each_living_worker_has_a_number_of_its_own(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_living_worker_has_a_number_of_its_own(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(worker, "_SLOTS", {})
     assert [worker._slot(site), worker._slot(site)] == [0, 0]
     monkeypatch.setattr(worker, "_SLOTS", {})  # as another process would see it
@@ -190,7 +231,9 @@ def test_options_that_contradict_each_other_are_refused(given: dict[str, Any], s
         Spread(**given)
 
 
-def test_one_process_is_the_default_and_each_cuda_device_adds_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_process_is_the_default_and_each_cuda_device_adds_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert (Spread().processes("auto"), TWO.processes("auto")) == (1, 2)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
@@ -234,12 +277,21 @@ def test_the_last_points_of_a_search_get_the_threads_of_the_first(
     assert executor is not None
     assert list(executor([{"a": 1}])) == [(0, TrialResult({"H": 1.0}))]
     assert len(list(executor([{"a": n} for n in range(8)]))) == 8
-    assert [(site.workers, site.threads, site.command_threads) for site in sites] == [(4, 2, torch.get_num_threads())] * 2
+    assert [(site.workers, site.threads, site.command_threads) for site in sites] == [
+        (4, 2, torch.get_num_threads())
+    ] * 2
 
 
-def test_a_point_that_fails_by_more_than_its_training_ends_the_search(rounds: Callable[..., list[list[int]]], tmp_path: Path) -> None:
+def test_a_point_that_fails_by_more_than_its_training_ends_the_search(
+    rounds: Callable[..., list[list[int]]], tmp_path: Path
+) -> None:
     rounds(
-        lambda orders: iter([WorkerReply(1, figures={"H": -1.0}, sentence="it diverged"), WorkerReply(0, sentence="no data", exit_code=2)])
+        lambda orders: iter(
+            [
+                WorkerReply(1, figures={"H": -1.0}, sentence="it diverged"),
+                WorkerReply(0, sentence="no data", exit_code=2),
+            ]
+        )
     )
     executor = tries_of(arguments(tmp_path), TWO, State())
     assert executor is not None
@@ -259,8 +311,14 @@ def test_what_searches_nothing_has_nothing_to_spread() -> None:
         check_search({"model": "dazle", "settings": ("protocol.tune=true",), **choices})
 
 
-def test_failed_runs_are_named_at_the_end_in_the_order_of_the_jobs(rounds: Callable[..., list[list[int]]], tmp_path: Path) -> None:
-    rounds(lambda orders: iter([WorkerReply(1, sentence="no data", exit_code=2), WorkerReply(0, sentence="no weights")]))
+def test_failed_runs_are_named_at_the_end_in_the_order_of_the_jobs(
+    rounds: Callable[..., list[list[int]]], tmp_path: Path
+) -> None:
+    rounds(
+        lambda orders: iter(
+            [WorkerReply(1, sentence="no data", exit_code=2), WorkerReply(0, sentence="no weights")]
+        )
+    )
     jobs = [QueuedRun(name, 0, arguments(tmp_path)) for name in "ab"]
     stream = io.StringIO()
     results, failures = run_all(jobs, State(), PlainReporter(stream), TWO)
@@ -269,7 +327,9 @@ def test_failed_runs_are_named_at_the_end_in_the_order_of_the_jobs(rounds: Calla
     assert "b, seed 0: failed (1 of 2)\na, seed 0: failed (2 of 2)" in stream.getvalue()
 
 
-def test_one_mistake_of_all_runs_is_raised_as_it_is(rounds: Callable[..., list[list[int]]], tmp_path: Path) -> None:
+def test_one_mistake_of_all_runs_is_raised_as_it_is(
+    rounds: Callable[..., list[list[int]]], tmp_path: Path
+) -> None:
     rounds(lambda orders: map(make, orders))
     jobs = [QueuedRun("nosuch", seed, arguments(tmp_path, seed)) for seed in range(2)]
     with pytest.raises(UserError, match="There is no model 'nosuch'"):
@@ -278,10 +338,17 @@ def test_one_mistake_of_all_runs_is_raised_as_it_is(rounds: Callable[..., list[l
 
 def test_a_full_disk_ends_all_runs(rounds: Callable[..., list[list[int]]], tmp_path: Path) -> None:
     given = rounds(
-        lambda orders: iter([WorkerReply(0, sentence="The disk is full", disk_full=True), WorkerReply(1, sentence="never asked")])
+        lambda orders: iter(
+            [
+                WorkerReply(0, sentence="The disk is full", disk_full=True),
+                WorkerReply(1, sentence="never asked"),
+            ]
+        )
     )
     with pytest.raises(Exception, match="The disk is full"):
-        run_all([QueuedRun("a", seed, arguments(tmp_path)) for seed in range(2)], State(), Silent(), TWO)
+        run_all(
+            [QueuedRun("a", seed, arguments(tmp_path)) for seed in range(2)], State(), Silent(), TWO
+        )
     assert len(given) == 1
 
 
@@ -298,7 +365,9 @@ class Client:
         pass
 
 
-def test_what_dask_gives_up_is_noticed_though_joblib_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_dask_gives_up_is_noticed_though_joblib_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     distributed = pytest.importorskip("distributed", reason="needs the extra dask")
 
     def waiting(orders: Sequence[Order]) -> Iterator[WorkerReply]:
@@ -317,7 +386,9 @@ def test_what_dask_gives_up_is_noticed_though_joblib_waits_for_it(monkeypatch: p
     killed = distributed.KilledWorker("task", SimpleNamespace(address="tcp://h:2"), 3)
     assert isinstance(outcome("running", "error", killed), Lost)
     absent = outcome("running", "error", ModuleNotFoundError("No module named 'zslkit'"))
-    assert isinstance(absent, UserError) and "No module named 'zslkit'); install zslkit" in str(absent)
+    assert isinstance(absent, UserError) and "No module named 'zslkit'); install zslkit" in str(
+        absent
+    )
     gone = outcome("closed", "finished", None)
     assert "scheduler at tcp://h:1 was lost" in str(gone) and not isinstance(gone, UserError)
 

@@ -22,13 +22,21 @@ def archive_of(files: dict[str, bytes]) -> bytes:
     return stream.getvalue()
 
 
-BIRDS = archive_of({"wrapped/classes.txt": b"wren", "wrapped/images/a.jpg": random.Random(0).randbytes(300_000)})
+BIRDS = archive_of(
+    {"wrapped/classes.txt": b"wren", "wrapped/images/a.jpg": random.Random(0).randbytes(300_000)}
+)
 SHA256 = hashlib.sha256(BIRDS).hexdigest()
 MD5 = hashlib.md5(BIRDS).hexdigest()
 
 
 def birds(*sites: Site, **more: Any) -> Download:
-    values = {"file": "birds.zip", "urls": [f"{s.url}/birds.zip" for s in sites], "folder": "birds", "holds": ["classes.txt"], **more}
+    values = {
+        "file": "birds.zip",
+        "urls": [f"{s.url}/birds.zip" for s in sites],
+        "folder": "birds",
+        "holds": ["classes.txt"],
+        **more,
+    }
     return read_downloads("birds", [values])[0]
 
 

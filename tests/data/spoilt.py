@@ -22,7 +22,11 @@ from zslkit.readers.word_vectors import read_word_vectors
 
 N, C, A, D = 8, 3, 4, 5
 LABELS = np.array([0, 0, 0, 1, 1, 1, 2, 2])
-PARTS = {"trainval_loc": np.array([0, 1, 3, 4]), "test_seen_loc": np.array([2, 5]), "test_unseen_loc": np.array([6, 7])}
+PARTS = {
+    "trainval_loc": np.array([0, 1, 3, 4]),
+    "test_seen_loc": np.array([2, 5]),
+    "test_unseen_loc": np.array([6, 7]),
+}
 
 
 def cells(texts: list[str]) -> np.ndarray:
@@ -36,7 +40,14 @@ def arrays(*shape: int) -> dict[str, np.ndarray]:
     features = np.arange(np.prod(shape), dtype=np.float32).reshape(shape) / 8
     words = np.arange(A * 2, dtype=np.float32).reshape(A, 2)
     att = table / np.linalg.norm(table, axis=1, keepdims=True)
-    return {"feature_map": features, "labels": LABELS, **PARTS, "original_att": table, "att": att, "w2v_att": words}
+    return {
+        "feature_map": features,
+        "labels": LABELS,
+        **PARTS,
+        "original_att": table,
+        "att": att,
+        "w2v_att": words,
+    }
 
 
 def mat() -> dict[str, Any]:
@@ -44,8 +55,16 @@ def mat() -> dict[str, Any]:
     held = arrays(N, D)
     made = {"features": held["feature_map"].T.astype(np.float64), "labels": LABELS[:, None] + 1.0}
     made |= {part: index[:, None].astype(np.uint16) + 1 for part, index in PARTS.items()}
-    made |= {"att": held["att"].T, "original_att": held["original_att"].T, "allclasses_names": cells(["auk", "crow", "wren"])}
-    return made | {"image_files": cells([f"/BS/x/images/{['auk', 'crow', 'wren'][k]}/{i}.jpg" for i, k in enumerate(LABELS)])}
+    made |= {
+        "att": held["att"].T,
+        "original_att": held["original_att"].T,
+        "allclasses_names": cells(["auk", "crow", "wren"]),
+    }
+    return made | {
+        "image_files": cells(
+            [f"/BS/x/images/{['auk', 'crow', 'wren'][k]}/{i}.jpg" for i, k in enumerate(LABELS)]
+        )
+    }
 
 
 def _mat(compressed: bool) -> bytes:
@@ -76,7 +95,9 @@ def _npy() -> bytes:
 
 def _image(kind: str, mode: str) -> bytes:
     out = io.BytesIO()
-    Image.fromarray((np.arange(108) * 37 % 256).astype(np.uint8).reshape(6, 6, 3)).convert(mode).save(out, kind)
+    Image.fromarray((np.arange(108) * 37 % 256).astype(np.uint8).reshape(6, 6, 3)).convert(
+        mode
+    ).save(out, kind)
     return out.getvalue()
 
 
@@ -113,8 +134,16 @@ def mutations(draw: st.DrawFn, size: int) -> list[tuple[str, int, bytes]]:
     word = st.one_of(st.sampled_from(WORDS), st.integers(0, 2**32 - 1))
     one = st.one_of(
         st.tuples(st.just("set"), place, st.binary(min_size=1, max_size=1)),
-        st.tuples(st.just("set"), place.map(lambda p: p // 4 * 4), word.map(lambda w: struct.pack("<I", w))),
-        st.tuples(st.just("set"), place.map(lambda p: p // 8 * 8), word.map(lambda w: struct.pack("<Q", w << 20))),
+        st.tuples(
+            st.just("set"),
+            place.map(lambda p: p // 4 * 4),
+            word.map(lambda w: struct.pack("<I", w)),
+        ),
+        st.tuples(
+            st.just("set"),
+            place.map(lambda p: p // 8 * 8),
+            word.map(lambda w: struct.pack("<Q", w << 20)),
+        ),
         st.tuples(st.just("insert"), place, st.binary(min_size=1, max_size=16)),
         st.tuples(st.just("delete"), place, st.binary(min_size=1, max_size=64)),
         st.tuples(st.just("cut"), place, st.just(b"")),
@@ -126,14 +155,27 @@ def random_changes(rng: random.Random, size: int) -> list[tuple[str, int, bytes]
     """The same, drawn quickly."""
     changes = []
     for _ in range(rng.randint(1, 4)):
-        how, place = rng.choice(("set", "word", "long", "insert", "delete", "cut")), rng.randrange(size)
+        how, place = (
+            rng.choice(("set", "word", "long", "insert", "delete", "cut")),
+            rng.randrange(size),
+        )
         word = rng.choice(WORDS) if rng.random() < 0.5 else rng.getrandbits(32)
         if how == "word":
             changes.append(("set", place // 4 * 4, struct.pack("<I", word)))
         elif how == "long":
             changes.append(("set", place // 8 * 8, struct.pack("<Q", word << 20)))
         else:
-            changes.append((how, place, rng.randbytes({"set": 1, "insert": rng.randint(1, 16), "delete": rng.randint(1, 64)}.get(how, 0))))
+            changes.append(
+                (
+                    how,
+                    place,
+                    rng.randbytes(
+                        {"set": 1, "insert": rng.randint(1, 16), "delete": rng.randint(1, 64)}.get(
+                            how, 0
+                        )
+                    ),
+                )
+            )
     return changes
 
 

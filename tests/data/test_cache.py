@@ -42,7 +42,9 @@ def made(root: Path, files: dict[str, bytes]) -> Path:
 
 
 def weights(**metadata: dict[str, str]) -> bytes:
-    header = json.dumps({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, **metadata}).encode()
+    header = json.dumps(
+        {"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, **metadata}
+    ).encode()
     return len(header).to_bytes(8, "little") + header + bytes(4)
 
 
@@ -91,7 +93,10 @@ EVERYTHING = {
     f"features/sun-{HEX}.partial": ("partial store", len(ARRAY) + 1),
     f"features/apy-{HEX}.removed-7.partial": ("partial store", len(ARRAY)),
     f"xlsa17/{HEX}": ("converted", len(ARRAY) + len(CONVERTED)),
-    f"weights/digits-{HEX}.safetensors": ("weights", len(weights(__metadata__={"made_by": "zslkit"}))),
+    f"weights/digits-{HEX}.safetensors": (
+        "weights",
+        len(weights(__metadata__={"made_by": "zslkit"})),
+    ),
     f"weights/birds-{HEX}.safetensors": ("weights", len(weights())),
     f"digests/{SIGNATURE}": ("digest", 32),
     f"digests/mat-{SIGNATURE}.77.new": ("leftover", 3),
@@ -115,7 +120,9 @@ def clean(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str,
     return items
 
 
-def test_listing_and_a_dry_run_remove_nothing(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_listing_and_a_dry_run_remove_nothing(
+    cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert len(clean(capsys)) == len(EVERYTHING)
     gone = clean(capsys, "--all", "--dry-run")
     assert {i["name"] for i in gone} == OURS
@@ -128,7 +135,10 @@ def test_listing_and_a_dry_run_remove_nothing(cache: Path, capsys: pytest.Captur
         (["--remove", f"features/sun-{HEX}*"], {f"features/sun-{HEX}.partial"}),
         (["--remove", "features/*"], {name for name in OURS if name.startswith("features/")}),
         (["--partial"], PARTIAL),
-        (["--remove", "features/*", "--partial"], {name for name in PARTIAL if name.startswith("features/")}),
+        (
+            ["--remove", "features/*", "--partial"],
+            {name for name in PARTIAL if name.startswith("features/")},
+        ),
         (["--all"], OURS),
         (["--older-than", "1"], set()),
     ],
@@ -140,7 +150,9 @@ def test_what_is_asked_for_is_removed_and_nothing_else(
     assert set(kinds(cache)) == set(EVERYTHING) - gone
 
 
-def test_age_is_counted_from_the_last_use_of_any_file(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_age_is_counted_from_the_last_use_of_any_file(
+    cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     old = time.time() - 10 * 86400
     sun = f"features/sun-{HEX}.partial"
     for name in (f"{sun}/done", f"{sun}/maps.npy", f"features/cub-{HEX}/maps.npy", "notes.txt"):
@@ -150,10 +162,17 @@ def test_age_is_counted_from_the_last_use_of_any_file(cache: Path, capsys: pytes
     assert clean(capsys, "--older-than", "11") == []
 
 
-def test_what_another_process_holds_is_left_alone_and_said(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_another_process_holds_is_left_alone_and_said(
+    cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     code = "import sys, filelock; l = filelock.FileLock(sys.argv[1]); l.acquire(); print('held', flush=True); sys.stdin.read()"
     lock = cache / "features" / f"sun-{HEX}.lock"
-    holder = subprocess.Popen([sys.executable, "-c", code, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(lock)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
         assert [i.name for i in contents(cache) if i.in_use] == [f"features/sun-{HEX}.partial"]
@@ -168,7 +187,9 @@ def test_what_another_process_holds_is_left_alone_and_said(cache: Path, capsys: 
     assert f"features/sun-{HEX}.partial" not in kinds(cache)
 
 
-def test_links_are_neither_followed_nor_removed(cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_links_are_neither_followed_nor_removed(
+    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     outside = tmp_path / "photos"
     (outside / "deep").mkdir(parents=True)
     (outside / "deep" / "mine.jpg").write_bytes(b"x" * 100)
@@ -232,7 +253,9 @@ def test_in_a_data_root_that_is_named_as_the_cache_nothing_is_ours(
     assert {kind for kind, _ in kinds(root).values()} == {"foreign"}
     for arguments in (["--all"], ["--partial"], ["--remove", "*"], ["--older-than", "0"]):
         clean(capsys, *arguments)
-    assert {p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*") if p.is_file()} == DATA_ROOT
+    assert {
+        p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*") if p.is_file()
+    } == DATA_ROOT
 
 
 def test_what_zslkit_makes_is_known_for_its_own(
@@ -243,14 +266,22 @@ def test_what_zslkit_makes_is_known_for_its_own(
     store_of(images)
     table = Semantics(np.eye(2, dtype=np.float32), ("x", "y"))
     split = Split(np.array([0, 1]), np.array([2]), np.array([3, 4]))
-    readable(Dataset("made-up", ("a", "b"), np.array([0, 0, 0, 1, 1]), split, table, images), Silent())
+    readable(
+        Dataset("made-up", ("a", "b"), np.array([0, 0, 0, 1, 1]), split, table, images), Silent()
+    )
     scan(images, Silent(), tmp_path / "cache" / "scans" / f"{images.stat_signature()}.npz")
-    assert {kind for kind, _ in kinds(tmp_path / "cache").values()} == {"store", "digest", "unreadable"}
+    assert {kind for kind, _ in kinds(tmp_path / "cache").values()} == {
+        "store",
+        "digest",
+        "unreadable",
+    }
     clean(capsys, "--all")
     assert kinds(tmp_path / "cache") == {}
 
 
-def test_a_name_that_nothing_has_and_contradicting_options_are_refused(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_name_that_nothing_has_and_contradicting_options_are_refused(
+    cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["data", "clean", "--remove", "cup-*"]) == 2
     assert "is called 'cup-*'" in capsys.readouterr().err
     assert main(["data", "clean", "--all", "--partial"]) == 2
@@ -259,4 +290,6 @@ def test_a_name_that_nothing_has_and_contradicting_options_are_refused(cache: Pa
 
 def test_a_store_belongs_to_the_dataset_whose_whole_name_it_has() -> None:
     assert belongs(f"features/cub-{HEX}", "cub") and belongs(f"features/cub-{HEX}.partial", "cub")
-    assert not belongs(f"features/cub-x-{HEX}", "cub") and not belongs(f"features/cub2010-{HEX}", "cub")
+    assert not belongs(f"features/cub-x-{HEX}", "cub") and not belongs(
+        f"features/cub2010-{HEX}", "cub"
+    )

@@ -22,13 +22,19 @@ def test_counts(data: Dataset) -> None:
     assert [len(p) for p in data.split.parts().values()] == [3616, 897, 1520]
     assert (len(data.classes), int(data.seen.sum())) == (200, 150)
     assert data.semantics.attributes.shape == (200, 312)
-    assert data.semantics.word_vectors is not None and data.semantics.word_vectors.shape == (312, 300)
+    assert data.semantics.word_vectors is not None and data.semantics.word_vectors.shape == (
+        312,
+        300,
+    )
     assert (data.semantics.attributes >= 0).all()
 
 
 def test_every_photo_lies_in_the_folder_of_its_class(data: Dataset) -> None:
     assert data.images is not None
-    assert all(data.images.key(i).split("/")[0] == data.classes[label] for i, label in enumerate(data.labels))
+    assert all(
+        data.images.key(i).split("/")[0] == data.classes[label]
+        for i, label in enumerate(data.labels)
+    )
 
 
 def test_the_held_out_photos_are_those_of_the_recipe(data: Dataset) -> None:
@@ -39,7 +45,9 @@ def test_the_held_out_photos_are_those_of_the_recipe(data: Dataset) -> None:
     for k, name in enumerate(data.classes):
         if data.seen[k]:
             photos = sorted(p for p in paths if p.startswith(f"{name}/"))
-            held |= {paths[photos[i]] for i in rng.permutation(len(photos))[: round(0.2 * len(photos))]}
+            held |= {
+                paths[photos[i]] for i in rng.permutation(len(photos))[: round(0.2 * len(photos))]
+            }
     assert set(data.split.test_seen.tolist()) == held
 
 
@@ -48,7 +56,10 @@ def root(shared: Path, tmp_path: Path) -> Path:
     """A data root of links, one of which a test can take away or put something else in its place."""
     (tmp_path / "xlsa17" / "data" / "CUB").mkdir(parents=True)
     for file in ("att_splits.mat", "testclasses.txt"):
-        os.symlink(shared / "data" / "xlsa17" / "data" / "CUB" / file, tmp_path / "xlsa17" / "data" / "CUB" / file)
+        os.symlink(
+            shared / "data" / "xlsa17" / "data" / "CUB" / file,
+            tmp_path / "xlsa17" / "data" / "CUB" / file,
+        )
     (tmp_path / "cub200_2010" / "images").mkdir(parents=True)
     for folder in (shared / "data" / "cub200_2010" / "images").iterdir():
         (tmp_path / "cub200_2010" / "images" / folder.name).mkdir()

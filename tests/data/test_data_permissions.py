@@ -30,7 +30,9 @@ def test_a_whole_cache_that_may_only_be_read_is_used(monkeypatch: pytest.MonkeyP
         assert f"{store / 'maps.npy'} {MAY_NOT}" in apart(lambda: str(len(store_of(images))))
 
 
-@pytest.mark.parametrize("file", ["card.yaml", "labels.npy", "attributes.csv", "maps/manifest.json"])
+@pytest.mark.parametrize(
+    "file", ["card.yaml", "labels.npy", "attributes.csv", "maps/manifest.json"]
+)
 def test_a_dataset_says_which_of_its_files_may_not_be_read(file: str) -> None:
     with open_folder() as folder:
         with h5py.File(folder / "x.h5", "w") as made:
@@ -38,4 +40,6 @@ def test_a_dataset_says_which_of_its_files_may_not_be_read(file: str) -> None:
                 made[name] = values
         home = import_features(folder / "x.h5", folder / "out").card.parent
         (home / file).chmod(0)
-        assert f"{home / file} {MAY_NOT}" in apart(lambda: load_dataset(str(home / "card.yaml")).name)
+        assert f"{home / file} {MAY_NOT}" in apart(
+            lambda: load_dataset(str(home / "card.yaml")).name
+        )

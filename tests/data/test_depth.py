@@ -22,12 +22,22 @@ def png(file: Path, values: np.ndarray, *, sbit: bytes = b"") -> Path:
     kind = {1: 0, 2: 4, 3: 2, 4: 6}[1 if values.ndim == 2 else values.shape[2]]
 
     def chunk(name: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        return (
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        )
 
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, kind, 0, 0, 0))
+    head = chunk(
+        b"IHDR", struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, kind, 0, 0, 0)
+    )
     said = chunk(b"sBIT", sbit) if sbit else b""
-    file.write_bytes(b"\x89PNG\r\n\x1a\n" + head + said + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+    file.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + head
+        + said
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
     return file
 
 
@@ -53,9 +63,14 @@ def how(file: Path) -> str:
     ],
 )
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_sixteen_bits_are_as_many_as_the_numbers_need(tmp_path: Path, values: list[int], seen: list[int], channels: int) -> None:
+def test_sixteen_bits_are_as_many_as_the_numbers_need(
+    tmp_path: Path, values: list[int], seen: list[int], channels: int
+) -> None:
     array = np.array([values], np.uint16)
-    file = png(tmp_path / "x.png", array if channels == 1 else np.repeat(array[..., None], channels, axis=2))
+    file = png(
+        tmp_path / "x.png",
+        array if channels == 1 else np.repeat(array[..., None], channels, axis=2),
+    )
     assert red(file) == seen
     assert bool(how(file)) == (max(values) < 16384)
 
@@ -86,7 +101,9 @@ TAGS: list[tuple[Any, dict[int, Any], list[int]]] = [
 
 
 @pytest.mark.parametrize(("values", "tags", "seen"), TAGS)
-def test_tiffs_of_whole_and_real_numbers(tmp_path: Path, values: np.ndarray, tags: dict[int, Any], seen: list[int]) -> None:
+def test_tiffs_of_whole_and_real_numbers(
+    tmp_path: Path, values: np.ndarray, tags: dict[int, Any], seen: list[int]
+) -> None:
     Image.fromarray(values).save(tmp_path / "x.tif", tiffinfo=tags)
     assert red(tmp_path / "x.tif") == seen
     assert how(tmp_path / "x.tif")
@@ -96,20 +113,43 @@ def test_tiffs_of_whole_and_real_numbers(tmp_path: Path, values: np.ndarray, tag
 @pytest.mark.parametrize("top", [200, 1000, 60000])
 def test_tiffs_of_sixteen_bit_colours(tmp_path: Path, order: str, top: int) -> None:
     pixels = np.array([0, 0, 0, top, 0, top], order + "u2").tobytes()
-    facts = [(256, 4, 2), (257, 4, 1), (258, 3, 8), (259, 3, 1), (262, 3, 2), (273, 4, 14), (277, 3, 3), (278, 4, 1), (279, 4, 12)]
+    facts = [
+        (256, 4, 2),
+        (257, 4, 1),
+        (258, 3, 8),
+        (259, 3, 1),
+        (262, 3, 2),
+        (273, 4, 14),
+        (277, 3, 3),
+        (278, 4, 1),
+        (279, 4, 12),
+    ]
     entries = b""
     for tag, kind, value in facts:
         if tag == 258:
             entries += struct.pack(order + "HHII", tag, kind, 3, 26)
         else:
-            held = struct.pack(order + "I", value) if kind == 4 else struct.pack(order + "HH", value, 0)
+            held = (
+                struct.pack(order + "I", value)
+                if kind == 4
+                else struct.pack(order + "HH", value, 0)
+            )
             entries += struct.pack(order + "HHI", tag, kind, 1) + held
     head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 32)
-    body = head + b"\0" * 6 + pixels + struct.pack(order + "HHH", 16, 16, 16) + struct.pack(order + "H", len(facts)) + entries
+    body = (
+        head
+        + b"\0" * 6
+        + pixels
+        + struct.pack(order + "HHH", 16, 16, 16)
+        + struct.pack(order + "H", len(facts))
+        + entries
+    )
     (tmp_path / "x.tif").write_bytes(body + struct.pack(order + "I", 0))
     white = {200: 255, 1000: 1023, 60000: 65535}[top]
     expected = round(top * 255 / white) if white < 65535 else top >> 8
-    assert np.asarray(read_image(tmp_path / "x.tif")).tolist() == [[[0, 0, 0], [expected, 0, expected]]]
+    assert np.asarray(read_image(tmp_path / "x.tif")).tolist() == [
+        [[0, 0, 0], [expected, 0, expected]]
+    ]
 
 
 def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
@@ -119,8 +159,14 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_pgm_says_its_own_maximum(tmp_path: Path) -> None:
-    for name, most, value, seen in (("a", 4095, 1000, 62), ("b", 65535, 1000, 249), ("c", 65535, 40000, 156)):
-        (tmp_path / f"{name}.pgm").write_bytes(f"P5 1 1 {most}\n".encode() + struct.pack(">H", value))
+    for name, most, value, seen in (
+        ("a", 4095, 1000, 62),
+        ("b", 65535, 1000, 249),
+        ("c", 65535, 40000, 156),
+    ):
+        (tmp_path / f"{name}.pgm").write_bytes(
+            f"P5 1 1 {most}\n".encode() + struct.pack(">H", value)
+        )
         assert red(tmp_path / f"{name}.pgm") == [seen]
 
 
@@ -128,7 +174,11 @@ def test_a_pgm_says_its_own_maximum(tmp_path: Path) -> None:
 def test_every_usual_mode_is_white_where_it_is_white(tmp_path: Path, mode: str) -> None:
     image = Image.new("RGB", (2, 1), "black")
     image.putpixel((1, 0), (255, 255, 255))
-    made = image.convert("LA" if mode == "PA" else mode).convert(mode) if mode != "PA" else image.convert("P")
+    made = (
+        image.convert("LA" if mode == "PA" else mode).convert(mode)
+        if mode != "PA"
+        else image.convert("P")
+    )
     made.save(tmp_path / "x.tif")
     assert red(tmp_path / "x.tif") == [0, 255]
     assert how(tmp_path / "x.tif") == ""
@@ -141,11 +191,15 @@ def test_a_wide_image_is_turned_upright(tmp_path: Path) -> None:
     assert read_image(tmp_path / "x.png").size == (1, 2)
 
 
-def test_features_of_an_image_that_is_scaled_otherwise_have_another_identity(tmp_path: Path) -> None:
+def test_features_of_an_image_that_is_scaled_otherwise_have_another_identity(
+    tmp_path: Path,
+) -> None:
     png(tmp_path / "x.png", np.array([[0, 200]], np.uint16))
     images = FileImages(tmp_path, ["x.png"])
     before = images.digest()
     assert FileImages(tmp_path, ["x.png"]).digest() == before
     assert before != _digest([("x.png", (tmp_path / "x.png").read_bytes())])
     full = png(tmp_path / "full.png", np.array([[0, 60000]], np.uint16))
-    assert FileImages(tmp_path, ["full.png"]).digest() == _digest([("full.png", full.read_bytes())])  # as ever
+    assert FileImages(tmp_path, ["full.png"]).digest() == _digest(
+        [("full.png", full.read_bytes())]
+    )  # as ever

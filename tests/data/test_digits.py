@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from zslkit.dataset import Dataset, Index
-from zslkit.datasets.digits import STROKES, Composition, Digits, compose, draw, read_scans, semantics
+from zslkit.datasets.digits import (
+    STROKES,
+    Composition,
+    Digits,
+    compose,
+    draw,
+    read_scans,
+    semantics,
+)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +47,9 @@ def test_no_scan_stands_in_training_and_in_test(made: Composition) -> None:
     assert not set(train.ravel().tolist()) & set(test.ravel().tolist())
 
 
-def test_every_image_shows_the_digits_of_its_class(made: Composition, digits: Index, dataset: Dataset) -> None:
+def test_every_image_shows_the_digits_of_its_class(
+    made: Composition, digits: Index, dataset: Dataset
+) -> None:
     assert np.array_equal(digits[made.scans], made.numbers[made.labels])
     assert dataset.classes == tuple("".join(map(str, n)) for n in made.numbers)
 
@@ -68,8 +78,12 @@ def test_attributes_of_one_number_by_hand() -> None:
 
 def test_groups_are_the_places_and_cover_all_attributes(dataset: Dataset) -> None:
     known = dataset.semantics
-    assert sorted(c for group in known.groups.values() for c in group) == list(range(3 * (10 + len(STROKES))))
-    assert all(known.names[c].startswith(place) for place, group in known.groups.items() for c in group)
+    assert sorted(c for group in known.groups.values() for c in group) == list(
+        range(3 * (10 + len(STROKES)))
+    )
+    assert all(
+        known.names[c].startswith(place) for place, group in known.groups.items() for c in group
+    )
 
 
 def test_names_that_share_words_have_related_vectors(dataset: Dataset) -> None:
@@ -77,7 +91,11 @@ def test_names_that_share_words_have_related_vectors(dataset: Dataset) -> None:
     assert vectors is not None and vectors.shape == (54, 64)
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     at = {name: unit[i] for i, name in enumerate(dataset.semantics.names)}
-    assert at["tens closed loop"] @ at["units closed loop"] > 0.4 > abs(at["tens three"] @ at["units eight"])
+    assert (
+        at["tens closed loop"] @ at["units closed loop"]
+        > 0.4
+        > abs(at["tens three"] @ at["units eight"])
+    )
 
 
 def test_images_open_as_rgb(dataset: Dataset) -> None:

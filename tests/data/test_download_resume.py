@@ -26,13 +26,17 @@ def test_a_connection_that_breaks_goes_on_with_the_rest_only(site: Site, tmp_pat
     assert first == "" and second.startswith("bytes=") and third.startswith("bytes=")
     got = [int(span[6:-1]) for span in (second, third)]
     assert 0 < got[0] <= 200_000 < got[1] <= 250_000
-    assert site.sent < len(BIRDS) + 2 * (1 << 16) + 1  # what was in flight when it broke is fetched again
+    assert (
+        site.sent < len(BIRDS) + 2 * (1 << 16) + 1
+    )  # what was in flight when it broke is fetched again
     assert "birds.zip: the connection broke off; trying again" in stream.getvalue()
     assert "birds.zip, the rest (MB): 1/1" in stream.getvalue()
     assert everything(tmp_path) == WHOLE
 
 
-def test_an_interrupted_download_is_kept_and_the_same_command_goes_on(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_download_is_kept_and_the_same_command_goes_on(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     site.breaks_at = [200_000]
     stream = io.StringIO()
 
@@ -68,7 +72,9 @@ def test_a_whole_download_whose_check_was_interrupted_is_not_fetched_again(
     assert everything(tmp_path) == WHOLE
 
 
-def test_a_file_system_without_links_will_do(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_links_will_do(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*paths: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
@@ -89,7 +95,9 @@ def begin(site: Site, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site.asked.clear()
 
 
-def test_a_server_without_range_begins_anew(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_without_range_begins_anew(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     begin(site, tmp_path, monkeypatch)
     site.ranges = False
     stream = io.StringIO()
@@ -105,9 +113,16 @@ def test_a_server_without_range_that_always_breaks_is_given_up(site: Site, tmp_p
     assert len(site.asked) == 1 + fetching.TRIES
 
 
-def test_two_halves_of_different_files_are_never_joined(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_halves_of_different_files_are_never_joined(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     begin(site, tmp_path, monkeypatch)
-    changed = archive_of({"wrapped/classes.txt": b"finch", "wrapped/images/a.jpg": random.Random(1).randbytes(299_999)})
+    changed = archive_of(
+        {
+            "wrapped/classes.txt": b"finch",
+            "wrapped/images/a.jpg": random.Random(1).randbytes(299_999),
+        }
+    )
     assert len(changed) == len(BIRDS)
     site.files["/birds.zip"], site.etag = changed, '"two"'
     fetch([birds(site)], tmp_path)
@@ -115,14 +130,18 @@ def test_two_halves_of_different_files_are_never_joined(site: Site, tmp_path: Pa
     assert asked(site)[1:] == [""]
 
 
-def test_a_file_that_shrank_on_the_server_is_begun_anew(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_shrank_on_the_server_is_begun_anew(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     begin(site, tmp_path, monkeypatch)
     site.files["/birds.zip"] = archive_of({"classes.txt": b"short"})
     fetch([birds(site)], tmp_path)
     assert (tmp_path / "birds/classes.txt").read_bytes() == b"short"
 
 
-def test_without_any_word_on_its_identity_the_size_must_agree(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_any_word_on_its_identity_the_size_must_agree(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     site.etag = None
     begin(site, tmp_path, monkeypatch)
     site.files["/birds.zip"] = BIRDS + bytes(10)

@@ -12,7 +12,10 @@ from zslkit.registry import BrokenPlugin
 
 
 def test_a_name_stands_for_all_that_it_needs() -> None:
-    files = {name: [d.file for d in needed([name])] for name in ("cub", "sun", "awa2", "awa1", "apy", "flo", "xlsa17")}
+    files = {
+        name: [d.file for d in needed([name])]
+        for name in ("cub", "sun", "awa2", "awa1", "apy", "flo", "xlsa17")
+    }
     assert files == {
         "cub": ["CUB_200_2011.tgz", "xlsa17.zip"],
         "sun": ["SUNAttributeDB_Images.tar.gz", "xlsa17.zip"],
@@ -23,8 +26,14 @@ def test_a_name_stands_for_all_that_it_needs() -> None:
         "xlsa17": ["xlsa17.zip"],
     }
     both = needed(["sun", "cub"])
-    assert [d.file for d in both] == ["SUNAttributeDB_Images.tar.gz", "xlsa17.zip", "CUB_200_2011.tgz"]
-    assert set(both[1].holds) == {f"{d}/{f}.mat" for d in ("SUN", "CUB") for f in ("att_splits", "res101")}
+    assert [d.file for d in both] == [
+        "SUNAttributeDB_Images.tar.gz",
+        "xlsa17.zip",
+        "CUB_200_2011.tgz",
+    ]
+    assert set(both[1].holds) == {
+        f"{d}/{f}.mat" for d in ("SUN", "CUB") for f in ("att_splits", "res101")
+    }
 
 
 def test_names_that_stand_for_nothing() -> None:
@@ -63,7 +72,9 @@ def test_a_declaration_that_cannot_be_used_is_named(said: Any, words: str) -> No
     assert str(error.value).startswith("mine: downloads") and words in str(error.value)
 
 
-def test_a_plugin_with_a_bad_declaration_is_named_as_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plugin_with_a_bad_declaration_is_named_as_broken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from zslkit.datasets.xlsa17 import CUB
 
     monkeypatch.setattr(CUB, "downloads", [OWN | {"holds": 3}])
@@ -89,5 +100,7 @@ def test_shared_archives_go_where_the_datasets_read_them() -> None:
         assert all(f"{photos.folder}/{path}".startswith(source.photos) for path in photos.holds)
     for source in (xlsa17.CUB, xlsa17.SUN, xlsa17.AWA2, xlsa17.AWA1, xlsa17.APY, xlsa17.FLO):
         splits = read_downloads("x", source.downloads)[-1]
-        assert {f"{splits.folder}/{p}" for p in splits.holds} == {f"xlsa17/data/{source.folder}/{f}.mat" for f in ("att_splits", "res101")}
+        assert {f"{splits.folder}/{p}" for p in splits.holds} == {
+            f"xlsa17/data/{source.folder}/{f}.mat" for f in ("att_splits", "res101")
+        }
     assert len({d.file for d in shared().values()}) == len(shared())

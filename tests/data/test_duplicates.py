@@ -27,7 +27,11 @@ def test_a_difference_hash_by_hand() -> None:
 
 
 def pairs(thumbnails: np.ndarray, without: Sequence[int] = ()) -> list[tuple[int, int, int]]:
-    return sorted((int(i), int(j), int(d)) for block in near(thumbnails, without) for i, j, d in zip(*block, strict=True))
+    return sorted(
+        (int(i), int(j), int(d))
+        for block in near(thumbnails, without)
+        for i, j, d in zip(*block, strict=True)
+    )
 
 
 def test_flat_images_resemble_none_and_blocks_hide_no_pair(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +58,9 @@ def test_what_shows_nothing_and_what_is_scaled_is_seen(tmp_path: Path) -> None:
     assert found.flat == (1,) and list(found.scaled) == [2] and "white 255" in found.scaled[2]
 
 
-def test_an_interrupted_scan_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_scan_goes_on_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(duplicates, "_AT_ONCE", 1)
     monkeypatch.setattr(duplicates, "_KEEP_EVERY", 2)
     for i in range(5):
@@ -77,7 +83,11 @@ def test_an_interrupted_scan_goes_on_where_it_stopped(tmp_path: Path, monkeypatc
     again = duplicates.scan(images, Silent(), keep)
     assert opened == [0, 1, 2, 3, 4, 4] and not keep.exists()
     whole = duplicates.scan(images, Silent())
-    assert again.digests == whole.digests and again.faults == whole.faults and list(whole.faults) == [1]
+    assert (
+        again.digests == whole.digests
+        and again.faults == whole.faults
+        and list(whole.faults) == [1]
+    )
     assert (again.thumbnails == whole.thumbnails).all()
 
 
@@ -87,7 +97,10 @@ def packed(file: Path, **arrays: Any) -> None:
 
 
 def note(digests: list[Any], faults: Sequence[Any] = ()) -> np.ndarray:
-    return np.frombuffer(json.dumps({"digests": digests, "faults": [*faults], "scaled": [], "flat": []}).encode(), dtype=np.uint8)
+    return np.frombuffer(
+        json.dumps({"digests": digests, "faults": [*faults], "scaled": [], "flat": []}).encode(),
+        dtype=np.uint8,
+    )
 
 
 def encrypted(file: Path) -> None:
@@ -109,24 +122,43 @@ DAMAGED: dict[str, Any] = {
     "encrypted": encrypted,
     "no note": lambda file: packed(file, thumbnails=SMALL),
     "no JSON": lambda file: packed(file, note=SMALL, thumbnails=SMALL),
-    "nested": lambda file: packed(file, note=np.frombuffer(b"[" * 100_000, dtype=np.uint8), thumbnails=SMALL),
+    "nested": lambda file: packed(
+        file, note=np.frombuffer(b"[" * 100_000, dtype=np.uint8), thumbnails=SMALL
+    ),
     "another shape": lambda file: packed(file, note=note(["a", "b"]), thumbnails=SMALL[:, :3]),
-    "another type": lambda file: packed(file, note=note(["a", "b"]), thumbnails=SMALL.astype(float)),
+    "another type": lambda file: packed(
+        file, note=note(["a", "b"]), thumbnails=SMALL.astype(float)
+    ),
     "fewer": lambda file: packed(file, note=note(["a", "b"]), thumbnails=SMALL[:1]),
-    "more images": lambda file: packed(file, note=note(["a"] * 4), thumbnails=np.concatenate([SMALL, SMALL])),
+    "more images": lambda file: packed(
+        file, note=note(["a"] * 4), thumbnails=np.concatenate([SMALL, SMALL])
+    ),
     "a digest that is none": lambda file: packed(file, note=note([["a"], "b"]), thumbnails=SMALL),
-    "a fault of no image": lambda file: packed(file, note=note(["a", "b"], [[7, "gone"]]), thumbnails=SMALL),
+    "a fault of no image": lambda file: packed(
+        file, note=note(["a", "b"], [[7, "gone"]]), thumbnails=SMALL
+    ),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGED)
-def test_a_damaged_note_of_a_scan_is_told_in_a_sentence_and_all_is_opened_anew(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_note_of_a_scan_is_told_in_a_sentence_and_all_is_opened_anew(
+    tmp_path: Path, damage: str
+) -> None:
     for i in range(3):
         photo(i).save(tmp_path / f"{i}.png")
-    images, keep, told = FileImages(tmp_path, [f"{i}.png" for i in range(3)]), tmp_path / "x.npz", io.StringIO()
+    images, keep, told = (
+        FileImages(tmp_path, [f"{i}.png" for i in range(3)]),
+        tmp_path / "x.npz",
+        io.StringIO(),
+    )
     DAMAGED[damage](keep)
-    found, whole = duplicates.scan(images, PlainReporter(told), keep), duplicates.scan(images, Silent())
-    assert (found.digests, found.faults) == (whole.digests, {}) and (found.thumbnails == whole.thumbnails).all()
+    found, whole = (
+        duplicates.scan(images, PlainReporter(told), keep),
+        duplicates.scan(images, Silent()),
+    )
+    assert (found.digests, found.faults) == (whole.digests, {}) and (
+        found.thumbnails == whole.thumbnails
+    ).all()
     sentences = [line for line in told.getvalue().splitlines() if "damaged" in line]
     assert len(sentences) == 1 and str(keep) in sentences[0] and "opened anew" in sentences[0]
     assert not keep.exists()

@@ -31,7 +31,9 @@ from zslkit.features.store import images_digest
 def inputs_of(images: Images, index: Iterable[int]) -> torch.Tensor:
     """(B, 3, 64, 64), one image after the other."""
     transform = backbone().transform
-    return transform.normalise(torch.stack([torch.from_numpy(transform.pixels(images.open(i)).copy()) for i in index]))
+    return transform.normalise(
+        torch.stack([torch.from_numpy(transform.pixels(images.open(i)).copy()) for i in index])
+    )
 
 
 def content(images: Images) -> dict[str, bytes]:
@@ -50,8 +52,12 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-@pytest.mark.parametrize(("dtype", "rtol"), [("float32", 1e-4), ("float16", 1e-3), ("bfloat16", 8e-3)])
-def test_features_are_what_the_network_says(tmp_path: Path, dtype: str, rtol: float, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "rtol"), [("float32", 1e-4), ("float16", 1e-3), ("bfloat16", 8e-3)]
+)
+def test_features_are_what_the_network_says(
+    tmp_path: Path, dtype: str, rtol: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(extract, "BATCH", 5)  # 12 images: two full batches and a part
     images = photos(tmp_path / "photos")
     store = store_of(images, dtype=dtype)
@@ -61,7 +67,9 @@ def test_features_are_what_the_network_says(tmp_path: Path, dtype: str, rtol: fl
     assert store.map_shape == backbone().map_shape(64, 64) == want.shape[1:]
     scale = want.abs().max().item()
     torch.testing.assert_close(store.maps(everything), want, rtol=rtol, atol=scale * 1e-4)
-    torch.testing.assert_close(store.pooled(everything), want.mean(dim=(2, 3)), rtol=1e-4, atol=scale * 1e-5)
+    torch.testing.assert_close(
+        store.pooled(everything), want.mean(dim=(2, 3)), rtol=1e-4, atol=scale * 1e-5
+    )
     assert want.std(dim=0).max() > 0.05 * scale, "images that all look alike would prove nothing"
 
 
@@ -77,12 +85,25 @@ def test_a_store_is_found_again_without_decoding(tmp_path: Path) -> None:
 
 def test_all_that_decides_the_values_decides_the_key_and_nothing_else(tmp_path: Path) -> None:
     images, b = photos(tmp_path / "photos"), backbone()
-    changes: list[dict[str, Any]] = [{"size": (32, 32)}, {"interpolation": "nearest"}, {"mean": (0.0, 0.0, 0.0)}, {"std": (1.0, 1.0, 1.0)}]
+    changes: list[dict[str, Any]] = [
+        {"size": (32, 32)},
+        {"interpolation": "nearest"},
+        {"mean": (0.0, 0.0, 0.0)},
+        {"std": (1.0, 1.0, 1.0)},
+    ]
     others = [replace(b, name="another"), replace(b, digest="another"), replace(b, reduction=16)]
     others += [replace(b, transform=replace(b.transform, **change)) for change in changes]
-    fewer, turned = replace(images, paths=images.paths[:-1]), replace(images, paths=images.paths[::-1])
-    keys = {store_key(images, other, "float32") for other in [b, *others]} | {store_key(images, b, "float16")}
-    keys |= {store_key(other, b, "float32") for other in (fewer, turned, photos(tmp_path / "others", seed=1))}
+    fewer, turned = (
+        replace(images, paths=images.paths[:-1]),
+        replace(images, paths=images.paths[::-1]),
+    )
+    keys = {store_key(images, other, "float32") for other in [b, *others]} | {
+        store_key(images, b, "float16")
+    }
+    keys |= {
+        store_key(other, b, "float32")
+        for other in (fewer, turned, photos(tmp_path / "others", seed=1))
+    }
     assert len(keys) == 1 + 7 + 1 + 3
     moved = replace(images, root=Path(shutil.copytree(images.root, tmp_path / "moved")))
     assert store_key(moved, replace(b, label="the same by another name"), "float32") in keys
@@ -114,7 +135,9 @@ def test_an_interrupted_extraction_goes_on_and_equals_an_undisturbed_one(
         store_of(replace(images, before=partial(interrupt_from, stop), opened=[]))
     assert [f.suffix for f in (own_cache / "features").iterdir() if f.is_dir()] == [".partial"]
     resumed = content(images)
-    assert sorted(images.opened) == [0, *range(done, 40)], "the first image is looked at once more, for its size"
+    assert sorted(images.opened) == [0, *range(done, 40)], (
+        "the first image is looked at once more, for its size"
+    )
     assert resumed == afresh(images, monkeypatch)
 
 
@@ -133,10 +156,21 @@ def full_from(call: int, function: Callable[..., Any]) -> Callable[..., Any]:
 # Before each note of what is done the two arrays are flushed; before all that the digest is noted.
 @pytest.mark.parametrize(
     ("owner", "name", "call", "done"),
-    [(np.memmap, "flush", 3, 1), (np.memmap, "flush", 5, 2), (os, "replace", 2, 0), (os, "replace", 4, 2)],
+    [
+        (np.memmap, "flush", 3, 1),
+        (np.memmap, "flush", 5, 2),
+        (os, "replace", 2, 0),
+        (os, "replace", 4, 2),
+    ],
 )
 def test_a_disk_that_fills_up_costs_one_sentence_and_nothing_that_was_done(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path, owner: Any, name: str, call: int, done: int
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    own_cache: Path,
+    owner: Any,
+    name: str,
+    call: int,
+    done: int,
 ) -> None:
     monkeypatch.setattr(extract, "BATCH", 1)
     images = photos(tmp_path / "photos", 40)
@@ -153,18 +187,26 @@ def test_a_disk_that_fills_up_costs_one_sentence_and_nothing_that_was_done(
     assert resumed == afresh(images, monkeypatch)
 
 
-def test_the_disk_is_taken_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path) -> None:
+def test_the_disk_is_taken_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path
+) -> None:
     taken: list[int] = []
 
     def look(index: int) -> None:
-        taken.extend(f.stat().st_blocks * 512 for f in (own_cache / "features").glob("*.partial/maps.npy"))
+        taken.extend(
+            f.stat().st_blocks * 512 for f in (own_cache / "features").glob("*.partial/maps.npy")
+        )
 
     monkeypatch.setattr(extract, "BATCH", 1)
     store = store_of(replace(photos(tmp_path / "photos", 40), before=look))
-    assert taken[0] >= (store.folder / "maps.npy").stat().st_size, "else a full disk ends the process by a signal, without a word"
+    assert taken[0] >= (store.folder / "maps.npy").stat().st_size, (
+        "else a full disk ends the process by a signal, without a word"
+    )
 
 
-def test_too_little_room_is_seen_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path) -> None:
+def test_too_little_room_is_seen_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path
+) -> None:
     images = photos(tmp_path / "photos", 500)
     shape = backbone().map_shape(64, 64)
     size = 500 * (int(np.prod(shape)) + shape[0]) * 4
@@ -178,10 +220,14 @@ def test_too_little_room_is_seen_before_the_work(tmp_path: Path, monkeypatch: py
     assert set(images.opened) == {0}, "one image for its size, none for nothing"
 
 
-def test_room_for_the_pooled_features_is_asked_for_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_room_for_the_pooled_features_is_asked_for_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     small = replace(backbone(), transform=replace(backbone().transform, size=(32, 32)))
     assert small.map_shape(32, 32) == (288, 1, 1)
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=12 * 288 * 2 + 1000))
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda folder: SimpleNamespace(free=12 * 288 * 2 + 1000)
+    )
     with pytest.raises(CannotWrite, match="ZSLKIT_CACHE"):
         store_of(photos(tmp_path / "photos"), small, "float16")
 
@@ -198,10 +244,22 @@ def test_room_for_the_pooled_features_is_asked_for_too(tmp_path: Path, monkeypat
         lambda f: (f / "pooled.npy").unlink(),
         lambda f: (f / "done").write_text(""),
     ],
-    ids=["maps cut", "pooled cut", "maps cut in the header", "other maps", "other type", "no note", "pooled gone", "note empty"],
+    ids=[
+        "maps cut",
+        "pooled cut",
+        "maps cut in the header",
+        "other maps",
+        "other type",
+        "no note",
+        "pooled gone",
+        "note empty",
+    ],
 )
 def test_a_damaged_beginning_is_extracted_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path, damage: Callable[[Path], object]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    own_cache: Path,
+    damage: Callable[[Path], object],
 ) -> None:
     monkeypatch.setattr(extract, "BATCH", 1)
     images = photos(tmp_path / "photos", 20)
@@ -217,7 +275,10 @@ def test_a_damaged_beginning_is_extracted_again(
 def test_an_image_that_cannot_be_read_is_named(tmp_path: Path, index: int) -> None:
     images = photos(tmp_path / "photos")
     os.truncate(images.file(index), 60)
-    with pytest.raises(DataError, match=rf"^1 of 12 images cannot be read \(00{index}\.png\): .*replace them.*skip_bad"):
+    with pytest.raises(
+        DataError,
+        match=rf"^1 of 12 images cannot be read \(00{index}\.png\): .*replace them.*skip_bad",
+    ):
         store_of(images)
 
 
@@ -225,11 +286,16 @@ def test_images_of_different_sizes_are_named(tmp_path: Path) -> None:
     images = photos(tmp_path / "photos")
     Image.new("RGB", (48, 96)).save(images.file(5))
     as_they_are = replace(backbone(), transform=replace(backbone().transform, size=None))
-    with pytest.raises(DataError, match=r"005\.png is 48x96 pixels and 004\.png is 80x64; set features\.size"):
+    with pytest.raises(
+        DataError, match=r"005\.png is 48x96 pixels and 004\.png is 80x64; set features\.size"
+    ):
         store_of(images, as_they_are)
     for i in range(4, 8):  # a whole batch
         Image.new("RGB", (48, 96)).save(images.file(i))
-    with pytest.raises(DataError, match=r"004\.png is of another size than the images before it; set features\.size"):
+    with pytest.raises(
+        DataError,
+        match=r"004\.png is of another size than the images before it; set features\.size",
+    ):
         store_of(images, as_they_are)
     assert store_of(images).map_shape == backbone().map_shape(64, 64)
 
@@ -237,7 +303,9 @@ def test_images_of_different_sizes_are_named(tmp_path: Path) -> None:
 def test_batches_are_decoded_in_order_and_whole(tmp_path: Path) -> None:
     images, transform = photos(tmp_path / "photos"), backbone().transform
     batches = [np.array(b) for b in ([3, 1], [0], [11, 10, 9], [2, 2], [5])]
-    for (index, pixels), batch in zip(decoded(images, transform, batches, torch.device("cpu")), batches, strict=True):
+    for (index, pixels), batch in zip(
+        decoded(images, transform, batches, torch.device("cpu")), batches, strict=True
+    ):
         assert index.tolist() == batch.tolist()
         assert torch.equal(pixels, inputs_of(images, batch))
         assert torch.equal(pixels, ImageInputs(images, transform).batch(batch))

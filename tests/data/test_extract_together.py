@@ -54,7 +54,9 @@ def test_two_processes_that_ask_for_one_store_do_the_work_once(tmp_path: Path) -
     assert sorted(map(int, (tmp_path / "journal").read_text().split())) == [0, *range(12)]
 
 
-def test_who_waits_for_anothers_store_is_told_so_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_waits_for_anothers_store_is_told_so_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     images, told, waits = photos(tmp_path / "photos"), io.StringIO(), threading.Event()
     monkeypatch.setattr(locks, "PATIENCE", 0.01)
 
@@ -64,7 +66,9 @@ def test_who_waits_for_anothers_store_is_told_so_once(tmp_path: Path, monkeypatc
             waits.set()
 
     def ask() -> FeatureStore:
-        return open_store("made-up", images, backbone(), "float32", torch.device("cpu"), Heard(told))
+        return open_store(
+            "made-up", images, backbone(), "float32", torch.device("cpu"), Heard(told)
+        )
 
     folder = cache_root() / "features" / f"made-up-{store_key(images, backbone(), 'float32')}"
     folder.parent.mkdir(parents=True)
@@ -74,5 +78,7 @@ def test_who_waits_for_anothers_store_is_told_so_once(tmp_path: Path, monkeypatc
             assert waits.wait(60)
             lines = told.getvalue().splitlines()
         assert asked.result(60).folder == folder
-    assert lines == [f"Another process extracts the features of made-up into {folder}; this one waits until it is done"]
+    assert lines == [
+        f"Another process extracts the features of made-up into {folder}; this one waits until it is done"
+    ]
     assert "Another" not in told.getvalue()[len(lines[0]) :]

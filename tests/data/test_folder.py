@@ -37,7 +37,11 @@ def test_a_card_is_a_dataset(card: Path) -> None:
     data = load_dataset(str(card))
     assert (data.name, data.classes, len(data.labels)) == ("birds", CLASSES, 20)
     assert data.seen.tolist() == [True, True, True, False]
-    assert [len(p) for p in data.split.parts().values()] == [12, 3, 5]  # one of five photos of each seen class is held out
+    assert [len(p) for p in data.split.parts().values()] == [
+        12,
+        3,
+        5,
+    ]  # one of five photos of each seen class is held out
     assert data.semantics.names == ("red", "blue", "size")
     assert data.semantics.groups == {"colour": (0, 1)}
     np.testing.assert_array_equal(data.semantics.attributes[2], [0.5, 1, 1])
@@ -56,29 +60,70 @@ def test_another_seed_is_another_split(card: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda c: c.write_text(CARD.replace("images: images", "image: images")), 'did you mean "images"'),
-        (lambda c: c.write_text(CARD.replace("images: images", "images: photos")), "images: there is no folder"),
-        (lambda c: c.write_text(CARD.replace("images: images", "images: ../..")), "leads out of the card's folder"),
-        (lambda c: c.write_text(CARD.replace("classes.csv", "klasses.csv")), "attributes: there is no file"),
-        (lambda c: c.write_text(CARD.replace("[wren]", "[wrn]")), "'wrn' has no row in classes.csv; did you mean \"wren\""),
+        (
+            lambda c: c.write_text(CARD.replace("images: images", "image: images")),
+            'did you mean "images"',
+        ),
+        (
+            lambda c: c.write_text(CARD.replace("images: images", "images: photos")),
+            "images: there is no folder",
+        ),
+        (
+            lambda c: c.write_text(CARD.replace("images: images", "images: ../..")),
+            "leads out of the card's folder",
+        ),
+        (
+            lambda c: c.write_text(CARD.replace("classes.csv", "klasses.csv")),
+            "attributes: there is no file",
+        ),
+        (
+            lambda c: c.write_text(CARD.replace("[wren]", "[wrn]")),
+            "'wrn' has no row in classes.csv; did you mean \"wren\"",
+        ),
         (lambda c: c.write_text(CARD.replace("[wren]", "[]")), "0 of 4 classes are unseen"),
-        (lambda c: c.write_text(CARD.replace("[red, blue]", "[rot]")), "'rot', which is no attribute"),
+        (
+            lambda c: c.write_text(CARD.replace("[red, blue]", "[rot]")),
+            "'rot', which is no attribute",
+        ),
         (lambda c: c.write_text(CARD + "name: [1"), "this is not YAML"),
         (lambda c: c.write_text(CARD + "test_seen_share: 2\n"), "test_seen_share"),
-        (lambda c: (c.parent / "images" / "wren").rename(c.parent / "images" / "wrens"), "is 'wren' the folder 'wrens'?"),
-        (lambda c: (c.parent / "images" / "owl").mkdir(), "1 folders there have no row in the CSV ('owl')"),
-        (lambda c: (c.parent / "classes.csv").write_text(TABLE.replace("0,1,3", "0,1")), "line 2: 'crow' has 2 values"),
+        (
+            lambda c: (c.parent / "images" / "wren").rename(c.parent / "images" / "wrens"),
+            "is 'wren' the folder 'wrens'?",
+        ),
+        (
+            lambda c: (c.parent / "images" / "owl").mkdir(),
+            "1 folders there have no row in the CSV ('owl')",
+        ),
+        (
+            lambda c: (c.parent / "classes.csv").write_text(TABLE.replace("0,1,3", "0,1")),
+            "line 2: 'crow' has 2 values",
+        ),
         (
             lambda c: (c.parent / "classes.csv").write_text(TABLE.replace("0,1,3", "0,x,3")),
             "column 'blue': 'x' is no finite number",
         ),
-        (lambda c: (c.parent / "classes.csv").write_text(TABLE.replace("0,1,3", "0,inf,3")), "'inf' is no finite number"),
-        (lambda c: (c.parent / "classes.csv").write_text(TABLE.replace("wren,", "crow,")), "the class 'crow' stands twice"),
-        (lambda c: (c.parent / "classes.csv").write_bytes(b"a,\xff\xfe\x00"), "cannot be read as CSV"),
-        (lambda c: [p.unlink() for p in (c.parent / "images" / "crow").glob("*.PNG")], "holds no image"),
+        (
+            lambda c: (c.parent / "classes.csv").write_text(TABLE.replace("0,1,3", "0,inf,3")),
+            "'inf' is no finite number",
+        ),
+        (
+            lambda c: (c.parent / "classes.csv").write_text(TABLE.replace("wren,", "crow,")),
+            "the class 'crow' stands twice",
+        ),
+        (
+            lambda c: (c.parent / "classes.csv").write_bytes(b"a,\xff\xfe\x00"),
+            "cannot be read as CSV",
+        ),
+        (
+            lambda c: [p.unlink() for p in (c.parent / "images" / "crow").glob("*.PNG")],
+            "holds no image",
+        ),
     ],
 )
-def test_each_mistake_is_told_with_its_place(card: Path, change: Callable[[Path], object], words: str) -> None:
+def test_each_mistake_is_told_with_its_place(
+    card: Path, change: Callable[[Path], object], words: str
+) -> None:
     change(card)
     with pytest.raises(UserError) as error:
         load_dataset(str(card))
@@ -94,8 +139,12 @@ def test_a_card_that_is_not_there(tmp_path: Path) -> None:
         load_dataset("digit")
 
 
-@given(st.lists(st.integers(1, 12), min_size=2, max_size=6), st.floats(0.05, 0.95), st.integers(0, 99))
-def test_holding_out_parts_every_seen_class_and_no_unseen_one(sizes: list[int], share: float, seed: int) -> None:
+@given(
+    st.lists(st.integers(1, 12), min_size=2, max_size=6), st.floats(0.05, 0.95), st.integers(0, 99)
+)
+def test_holding_out_parts_every_seen_class_and_no_unseen_one(
+    sizes: list[int], share: float, seed: int
+) -> None:
     labels = np.repeat(np.arange(len(sizes)), sizes)
     split = hold_out(labels, range(len(sizes) - 1), [len(sizes) - 1], share, seed)
     parts = list(split.parts().values())
@@ -105,7 +154,9 @@ def test_holding_out_parts_every_seen_class_and_no_unseen_one(sizes: list[int], 
         assert int((labels[split.test_seen] == k).sum()) == min(round(share * n), n - 1)
 
 
-@pytest.mark.parametrize(("name", "attributes", "groups"), [("CUB", 312, 28), ("SUN", 102, 4), ("AWA2", 85, 0)])
+@pytest.mark.parametrize(
+    ("name", "attributes", "groups"), [("CUB", 312, 28), ("SUN", 102, 4), ("AWA2", 85, 0)]
+)
 def test_shipped_cards_name_every_attribute_once(name: str, attributes: int, groups: int) -> None:
     card = shipped_card(name)
     assert card is not None and len(card.names) == attributes == len(set(card.names))

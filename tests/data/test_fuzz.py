@@ -27,7 +27,12 @@ def test_a_spoilt_file_is_read_or_refused_by_name(tmp_path: Path, reader: str) -
     name, _, read = SEEDS[reader]
     file = tmp_path / name
 
-    @settings(max_examples=6 if reader.startswith("hdf5") else 60, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(
+        max_examples=6 if reader.startswith("hdf5") else 60,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        database=None,
+    )
     @given(data=st.data())
     def attempt(data: st.DataObject) -> None:
         file.write_bytes(mutate(CONTENTS[reader], data.draw(mutations(len(CONTENTS[reader])))))

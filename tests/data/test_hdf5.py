@@ -22,13 +22,22 @@ SMALL, LARGE = ["labels", "att"], ["feature_map"]
 
 def read(path: Path) -> tuple[dict[str, list], np.ndarray | None]:
     with open_hdf5(path, SMALL, LARGE) as found:
-        return {name: array.tolist() for name, array in found.small.items()}, found.large.whole() if found.large else None
+        return {
+            name: array.tolist() for name, array in found.small.items()
+        }, found.large.whole() if found.large else None
 
 
 @pytest.mark.parametrize(
-    "how", [{}, {"compression": "gzip", "chunks": (4, 2, 2, 1)}, {"compression": "lzf", "shuffle": True, "chunks": True}]
+    "how",
+    [
+        {},
+        {"compression": "gzip", "chunks": (4, 2, 2, 1)},
+        {"compression": "lzf", "shuffle": True, "chunks": True},
+    ],
 )
-def test_datasets_come_back_in_blocks(tmp_path: Path, how: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_datasets_come_back_in_blocks(
+    tmp_path: Path, how: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stream, "BLOCK", 100)
     maps = np.random.default_rng(0).random((10, 3, 2, 2)).astype(">f4")
     with h5py.File(tmp_path / "x.h5", "w") as file:
@@ -82,7 +91,12 @@ def huge(folder: Path, file: h5py.File) -> None:
 
 
 def bomb(folder: Path, file: h5py.File) -> None:
-    file.create_dataset("feature_map", data=np.zeros((40, 2048, 16, 16), np.float32), compression="gzip", chunks=(8, 2048, 16, 16))
+    file.create_dataset(
+        "feature_map",
+        data=np.zeros((40, 2048, 16, 16), np.float32),
+        compression="gzip",
+        chunks=(8, 2048, 16, 16),
+    )
 
 
 def chunk(folder: Path, file: h5py.File) -> None:
@@ -105,7 +119,9 @@ HOSTILE: dict[Callable[[Path, h5py.File], None], str] = {
 
 
 @pytest.mark.parametrize("make", HOSTILE, ids=lambda f: f.__name__)
-def test_a_hostile_file_is_refused_in_a_sentence(tmp_path: Path, make: Callable[[Path, h5py.File], None]) -> None:
+def test_a_hostile_file_is_refused_in_a_sentence(
+    tmp_path: Path, make: Callable[[Path, h5py.File], None]
+) -> None:
     with h5py.File(tmp_path / "böse datei.h5", "w") as file:
         make(tmp_path, file)
     with pytest.raises(DataError, match=rf"böse datei\.h5: {HOSTILE[make]}"):
@@ -114,7 +130,12 @@ def test_a_hostile_file_is_refused_in_a_sentence(tmp_path: Path, make: Callable[
 
 def test_a_file_cut_off_or_of_another_kind_is_refused(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "x.h5", "w") as file:
-        file.create_dataset("feature_map", data=np.random.default_rng(0).random((50, 8, 3, 3)), compression="gzip", chunks=(1, 8, 3, 3))
+        file.create_dataset(
+            "feature_map",
+            data=np.random.default_rng(0).random((50, 8, 3, 3)),
+            compression="gzip",
+            chunks=(1, 8, 3, 3),
+        )
     content = (tmp_path / "x.h5").read_bytes()
     for broken in (b"", b"text", content[:100], content[: len(content) // 2]):
         (tmp_path / "x.h5").write_bytes(broken)
@@ -124,7 +145,12 @@ def test_a_file_cut_off_or_of_another_kind_is_refused(tmp_path: Path) -> None:
 
 def test_damage_that_the_library_meets_in_the_middle_is_told(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "x.h5", "w") as file:
-        maps = file.create_dataset("feature_map", data=np.random.default_rng(0).random((50, 64)), compression="gzip", chunks=(1, 64))
+        maps = file.create_dataset(
+            "feature_map",
+            data=np.random.default_rng(0).random((50, 64)),
+            compression="gzip",
+            chunks=(1, 64),
+        )
         place = maps.id.get_chunk_info(40).byte_offset
     content = bytearray((tmp_path / "x.h5").read_bytes())
     content[place : place + 40] = bytes(40)
@@ -133,18 +159,29 @@ def test_damage_that_the_library_meets_in_the_middle_is_told(tmp_path: Path) -> 
         read(tmp_path / "x.h5")
 
 
-@pytest.mark.parametrize("code", ["import os; os.kill(os.getpid(), 11)", "import time; time.sleep(60)", "print('no json')", ""])
-def test_a_reader_that_dies_hangs_or_babbles_is_a_damaged_file(tmp_path: Path, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "code",
+    ["import os; os.kill(os.getpid(), 11)", "import time; time.sleep(60)", "print('no json')", ""],
+)
+def test_a_reader_that_dies_hangs_or_babbles_is_a_damaged_file(
+    tmp_path: Path, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Instead(subprocess.Popen):
         def __init__(self, command: list[str], **how: object) -> None:
             super().__init__([sys.executable, "-c", code], **how)
 
     monkeypatch.setattr(hdf5.subprocess, "Popen", Instead)
-    with pytest.raises(DataError, match=r"x\.h5 is no whole HDF5 file \(its reader broke down"), open_hdf5(tmp_path / "x.h5", [], [], 0.5):
+    with (
+        pytest.raises(DataError, match=r"x\.h5 is no whole HDF5 file \(its reader broke down"),
+        open_hdf5(tmp_path / "x.h5", [], [], 0.5),
+    ):
         pass
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL") or shutil.which("sh") is None, reason="needs a system with limits on memory")
+@pytest.mark.skipif(
+    not hasattr(signal, "SIGKILL") or shutil.which("sh") is None,
+    reason="needs a system with limits on memory",
+)
 def test_the_reader_has_a_limit_on_its_memory() -> None:
     pytest.importorskip("resource")
     code = f"import runpy; m = runpy.run_path({hdf5_child.__file__!r}); m['_limit'](); bytearray({3 * hdf5_child.MEMORY})"

@@ -44,13 +44,21 @@ def test_palette_cmyk_and_transparency(tmp_path: Path) -> None:
     palette = Image.new("P", (1, 1), 1)
     palette.putpalette([0, 0, 0, 10, 20, 30])
     assert colours(save(tmp_path, "p.png", palette).open(0)) == [(10, 20, 30)]
-    assert colours(save(tmp_path, "t.png", palette, transparency=b"\x00\x80").open(0)) == [(10, 20, 30)]
-    assert colours(save(tmp_path, "c.tif", Image.new("CMYK", (1, 1), (255, 0, 0, 0))).open(0)) == [(0, 255, 255)]
-    assert colours(save(tmp_path, "a.png", Image.new("RGBA", (1, 1), (1, 2, 3, 99))).open(0)) == [(1, 2, 3)]
+    assert colours(save(tmp_path, "t.png", palette, transparency=b"\x00\x80").open(0)) == [
+        (10, 20, 30)
+    ]
+    assert colours(save(tmp_path, "c.tif", Image.new("CMYK", (1, 1), (255, 0, 0, 0))).open(0)) == [
+        (0, 255, 255)
+    ]
+    assert colours(save(tmp_path, "a.png", Image.new("RGBA", (1, 1), (1, 2, 3, 99))).open(0)) == [
+        (1, 2, 3)
+    ]
 
 
 def test_exif_orientation_turns_the_image_upright(tmp_path: Path) -> None:
-    image = Image.fromarray(np.array([[[255, 0, 0], [0, 0, 255]]], np.uint8))  # red left, blue right
+    image = Image.fromarray(
+        np.array([[[255, 0, 0], [0, 0, 255]]], np.uint8)
+    )  # red left, blue right
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned a quarter clockwise: left becomes top
     upright = save(tmp_path, "e.png", image, exif=exif).open(0)
@@ -61,7 +69,9 @@ def test_exif_orientation_turns_the_image_upright(tmp_path: Path) -> None:
 def test_what_cameras_and_printers_save_as_jpeg_opens_upright_in_rgb(tmp_path: Path) -> None:
     cyan = save(tmp_path, "cmyk.jpg", Image.new("CMYK", (8, 8), (255, 0, 0, 0))).open(0)
     assert np.abs(np.asarray(cyan).astype(int) - [0, 255, 255]).max() < 16
-    wide = Image.fromarray(np.repeat(np.array([[[255, 0, 0], [0, 0, 255]]], np.uint8), 8, axis=1).repeat(8, axis=0))
+    wide = Image.fromarray(
+        np.repeat(np.array([[[255, 0, 0], [0, 0, 255]]], np.uint8), 8, axis=1).repeat(8, axis=0)
+    )
     exif = Image.Exif()
     exif[0x0112] = 6
     upright = save(tmp_path, "turned.jpg", wide, exif=exif, quality=95).open(0)
@@ -88,7 +98,9 @@ def test_the_first_picture_of_an_animation_is_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "place", "format"), [("b.bmp", 18, "<ii"), ("b.gif", 6, "<HH")])
-def test_bombs_of_other_formats_are_refused(tmp_path: Path, name: str, place: int, format: str) -> None:
+def test_bombs_of_other_formats_are_refused(
+    tmp_path: Path, name: str, place: int, format: str
+) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / name)
     content = bytearray((tmp_path / name).read_bytes())
     content[place : place + struct.calcsize(format)] = struct.pack(format, 60_000, 60_000)
@@ -111,11 +123,15 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
 
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
 
     for side in (9_500, 60_000):
         head = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
-        (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b""))
+        (tmp_path / "bomb.png").write_bytes(
+            b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+        )
         with pytest.raises(DataError, match=r"bomb\.png.*pixels"):
             FileImages(tmp_path, ["bomb.png"]).open(0)
 
@@ -144,7 +160,19 @@ def test_a_format_that_runs_programs_is_no_image(tmp_path: Path) -> None:
         FileImages(tmp_path, ["x.jpg"]).open(0)
 
 
-@pytest.mark.parametrize("path", ["../out.png", "a/../../out.png", "/etc/hostname", "", ".", "a/./b.png", "a\\..\\b.png", "a\0b.png"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../out.png",
+        "a/../../out.png",
+        "/etc/hostname",
+        "",
+        ".",
+        "a/./b.png",
+        "a\\..\\b.png",
+        "a\0b.png",
+    ],
+)
 def test_a_path_that_leaves_the_folder_is_refused(tmp_path: Path, path: str) -> None:
     with pytest.raises(DataError, match="leads out"):
         FileImages(tmp_path, [path])
@@ -152,7 +180,9 @@ def test_a_path_that_leaves_the_folder_is_refused(tmp_path: Path, path: str) -> 
 
 def test_a_backslash_in_a_name_is_no_way_out(tmp_path: Path) -> None:
     (tmp_path / "a\\b").mkdir()
-    assert colours(save(tmp_path, "a\\b/c\\.png", Image.new("RGB", (1, 1), (1, 2, 3))).open(0)) == [(1, 2, 3)]
+    assert colours(save(tmp_path, "a\\b/c\\.png", Image.new("RGB", (1, 1), (1, 2, 3))).open(0)) == [
+        (1, 2, 3)
+    ]
 
 
 def test_links_may_lead_about_inside_the_folder_but_not_out(tmp_path: Path) -> None:
@@ -178,7 +208,10 @@ def test_links_may_lead_about_inside_the_folder_but_not_out(tmp_path: Path) -> N
 def test_the_digest_knows_content_name_and_order(tmp_path: Path) -> None:
     for name, content in (("a", b"1"), ("b", b"2"), ("c", b"1")):
         (tmp_path / name).write_bytes(content)
-    digests = {FileImages(tmp_path, paths).digest() for paths in (["a", "b"], ["b", "a"], ["c", "b"], ["a"], ["a", "b", "c"])}
+    digests = {
+        FileImages(tmp_path, paths).digest()
+        for paths in (["a", "b"], ["b", "a"], ["c", "b"], ["a"], ["a", "b", "c"])
+    }
     assert len(digests) == 5
     before = FileImages(tmp_path, ["a"]).digest()
     os.utime(tmp_path / "a", ns=(1, 1))
@@ -232,7 +265,9 @@ def test_arrays_open_as_rgb_and_have_keys() -> None:
     assert ArrayImages(changed, ["one"]).digest() != rgb.digest()
 
 
-@pytest.mark.parametrize("array", [np.zeros((2, 3, 3)), np.zeros((2, 3), np.uint8), np.zeros((2, 3, 3, 4), np.uint8)])
+@pytest.mark.parametrize(
+    "array", [np.zeros((2, 3, 3)), np.zeros((2, 3), np.uint8), np.zeros((2, 3, 3, 4), np.uint8)]
+)
 def test_other_arrays_are_refused(array: np.ndarray) -> None:
     with pytest.raises(DataError, match="uint8"):
         ArrayImages(array)

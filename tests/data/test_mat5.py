@@ -21,9 +21,18 @@ from zslkit.readers.mat5 import MatFile
 KINDS = st.sampled_from(["f8", "f4", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(table=KINDS.flatmap(lambda k: npst.arrays(k, npst.array_shapes(min_dims=2, max_dims=2, max_side=5))), compressed=st.booleans())
-def test_every_table_that_scipy_writes_comes_back(tmp_path: Path, table: np.ndarray, compressed: bool) -> None:
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    table=KINDS.flatmap(
+        lambda k: npst.arrays(k, npst.array_shapes(min_dims=2, max_dims=2, max_side=5))
+    ),
+    compressed=st.booleans(),
+)
+def test_every_table_that_scipy_writes_comes_back(
+    tmp_path: Path, table: np.ndarray, compressed: bool
+) -> None:
     savemat(tmp_path / "x.mat", {"first": [[1]], "x": table}, do_compression=compressed)
     mat = MatFile(tmp_path / "x.mat")
     np.testing.assert_array_equal(mat.table("x"), table)
@@ -31,13 +40,23 @@ def test_every_table_that_scipy_writes_comes_back(tmp_path: Path, table: np.ndar
     assert mat.table("first").tolist() == [[1]]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
-    texts=st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=9), min_size=1, max_size=4),
+    texts=st.lists(
+        st.text(
+            st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=9
+        ),
+        min_size=1,
+        max_size=4,
+    ),
     compressed=st.booleans(),
 )
 def test_every_list_of_texts_comes_back(tmp_path: Path, texts: list[str], compressed: bool) -> None:
-    texts = [t for t in texts if all(ord(c) < 0x10000 for c in t)] or ["é"]  # scipy counts others as two
+    texts = [t for t in texts if all(ord(c) < 0x10000 for c in t)] or [
+        "é"
+    ]  # scipy counts others as two
     savemat(tmp_path / "x.mat", {"x": cells(texts)}, do_compression=compressed)
     assert MatFile(tmp_path / "x.mat").texts("x") == texts
 
@@ -46,7 +65,12 @@ def test_whole_numbers_in_few_bytes_and_files_of_the_other_byte_order(tmp_path: 
     def element(kind: int, data: bytes) -> bytes:
         return struct.pack(">II", kind, len(data)) + data + b"\0" * (-len(data) % 8)
 
-    body = element(6, struct.pack(">II", 6, 0)) + element(5, struct.pack(">ii", 2, 3)) + element(1, b"x") + element(2, bytes(range(6)))
+    body = (
+        element(6, struct.pack(">II", 6, 0))
+        + element(5, struct.pack(">ii", 2, 3))
+        + element(1, b"x")
+        + element(2, bytes(range(6)))
+    )
     (tmp_path / "big.mat").write_bytes(b" " * 124 + b"\x01\x00MI" + element(14, body))
     assert MatFile(tmp_path / "big.mat").table("x").tolist() == [[0, 2, 4], [1, 3, 5]]
     assert loadmat(tmp_path / "big.mat")["x"].tolist() == [[0, 2, 4], [1, 3, 5]]
@@ -63,7 +87,9 @@ def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path, compressed: bool) ->
 
 
 def test_a_flipped_bit_in_a_compressed_table_is_found(tmp_path: Path) -> None:
-    savemat(tmp_path / "x.mat", {"x": np.random.default_rng(0).random((5, 80))}, do_compression=True)
+    savemat(
+        tmp_path / "x.mat", {"x": np.random.default_rng(0).random((5, 80))}, do_compression=True
+    )
     content = bytearray((tmp_path / "x.mat").read_bytes())
     content[len(content) // 2] ^= 1
     (tmp_path / "x.mat").write_bytes(bytes(content))
@@ -71,8 +97,13 @@ def test_a_flipped_bit_in_a_compressed_table_is_found(tmp_path: Path) -> None:
         MatFile(tmp_path / "x.mat").table("x")
 
 
-@pytest.mark.parametrize(("place", "word"), [(128, 99), (132, 2**31), (136, 7), (140, 2**32 - 1), (168, 5 << 16), (176, 99), (180, 8)])
-def test_a_damaged_tag_is_refused_and_the_process_lives(tmp_path: Path, place: int, word: int) -> None:
+@pytest.mark.parametrize(
+    ("place", "word"),
+    [(128, 99), (132, 2**31), (136, 7), (140, 2**32 - 1), (168, 5 << 16), (176, 99), (180, 8)],
+)
+def test_a_damaged_tag_is_refused_and_the_process_lives(
+    tmp_path: Path, place: int, word: int
+) -> None:
     savemat(tmp_path / "x.mat", {"x": np.arange(40.0).reshape(5, 8)})
     content = bytearray((tmp_path / "x.mat").read_bytes())
     content[place : place + 4] = struct.pack("<I", word)
@@ -86,21 +117,37 @@ def test_a_bomb_is_refused_before_it_unfolds(tmp_path: Path) -> None:
         return struct.pack("<II", kind, len(data)) + data + b"\0" * (-len(data) % 8)
 
     side = 1 << 14
-    head = element(6, struct.pack("<II", 6, 0)) + element(5, struct.pack("<ii", side, side)) + element(1, b"x")
+    head = (
+        element(6, struct.pack("<II", 6, 0))
+        + element(5, struct.pack("<ii", side, side))
+        + element(1, b"x")
+    )
     packed = zlib.compressobj(9)
-    body = packed.compress(struct.pack("<II", 14, len(head) + 8 + side * side) + head + struct.pack("<II", 2, side * side))
+    body = packed.compress(
+        struct.pack("<II", 14, len(head) + 8 + side * side)
+        + head
+        + struct.pack("<II", 2, side * side)
+    )
     body += packed.compress(bytes(side * side)) + packed.flush()
-    (tmp_path / "bomb.mat").write_bytes(b" " * 124 + b"\x00\x01IM" + struct.pack("<II", 15, len(body)) + body)
+    (tmp_path / "bomb.mat").write_bytes(
+        b" " * 124 + b"\x00\x01IM" + struct.pack("<II", 15, len(body)) + body
+    )
     tracemalloc.start()
-    with pytest.raises(DataError, match=r"bomb\.mat: x claims 268 MB and the file holds 0\.26\d MB"):
+    with pytest.raises(
+        DataError, match=r"bomb\.mat: x claims 268 MB and the file holds 0\.26\d MB"
+    ):
         MatFile(tmp_path / "bomb.mat").columns("x")
     assert tracemalloc.get_traced_memory()[1] < 20e6
     tracemalloc.stop()
 
 
 def test_what_is_no_such_file_is_told_by_kind(tmp_path: Path) -> None:
-    (tmp_path / "new.mat").write_bytes(b"MATLAB 7.3".ljust(124) + b"\x00\x02IM" + b"\x89HDF\r\n\x1a\n")
-    with pytest.raises(DataError, match=r"new\.mat is a MATLAB file of version 7\.3; save it with -v7"):
+    (tmp_path / "new.mat").write_bytes(
+        b"MATLAB 7.3".ljust(124) + b"\x00\x02IM" + b"\x89HDF\r\n\x1a\n"
+    )
+    with pytest.raises(
+        DataError, match=r"new\.mat is a MATLAB file of version 7\.3; save it with -v7"
+    ):
         MatFile(tmp_path / "new.mat")
     for content in (b"", b"text", bytes(300)):
         (tmp_path / "x.mat").write_bytes(content)

@@ -49,7 +49,10 @@ def test_names_are_joined_only_where_one_of_each_side_has_the_name() -> None:
 
 def test_the_difference_can_be_seen() -> None:
     assert shown("wren") == "'wren'"
-    assert (shown(COMPOSED), shown(APART)) == (f"'{COMPOSED}' (caf\\xe9)", f"'{APART}' (cafe\\u0301)")
+    assert (shown(COMPOSED), shown(APART)) == (
+        f"'{COMPOSED}' (caf\\xe9)",
+        f"'{APART}' (cafe\\u0301)",
+    )
     assert "\\udce9" in shown("caf\udce9")
 
 
@@ -63,7 +66,9 @@ def photos(home: Path, *classes: str, count: int = 4) -> None:
 def card_of(folder: Path, rows: list[str], unseen: str) -> Path:
     table = "class,a,b\n" + "".join(f"{name},{i},1\n" for i, name in enumerate(rows))
     (folder / "t.csv").write_text(table, encoding="utf-8")
-    (folder / "c.yaml").write_text(f"name: c\nimages: i\nattributes: t.csv\nunseen: ['{unseen}']\n", encoding="utf-8")
+    (folder / "c.yaml").write_text(
+        f"name: c\nimages: i\nattributes: t.csv\nunseen: ['{unseen}']\n", encoding="utf-8"
+    )
     return folder / "c.yaml"
 
 
@@ -78,7 +83,9 @@ def card_of(folder: Path, rows: list[str], unseen: str) -> Path:
         (("fox", "fox ", "owl"), ("fox", "owl")),
     ],
 )
-def test_classes_of_one_name_are_refused_and_both_are_shown(tmp_path: Path, folders: tuple[str, ...], rows: tuple[str, ...]) -> None:
+def test_classes_of_one_name_are_refused_and_both_are_shown(
+    tmp_path: Path, folders: tuple[str, ...], rows: tuple[str, ...]
+) -> None:
     photos(tmp_path / "i", *folders)
     card = card_of(tmp_path, list(rows), "owl")
     with pytest.raises(DataError) as error:
@@ -98,7 +105,9 @@ def test_classes_of_one_name_are_refused_and_both_are_shown(tmp_path: Path, fold
 def test_one_of_each_is_joined_however_it_is_written(tmp_path: Path, form: str) -> None:
     photos(tmp_path / "i", unicodedata.normalize(form, "Zaunkönig"), "Owl", "wren")
     other = {"NFC": "NFD", "NFD": "NFC"}[form]
-    data = load_dataset(str(card_of(tmp_path, [unicodedata.normalize(other, "Zaunkönig"), "owl", "wren"], "OWL")))
+    data = load_dataset(
+        str(card_of(tmp_path, [unicodedata.normalize(other, "Zaunkönig"), "owl", "wren"], "OWL"))
+    )
     assert len(data.labels) == 12 and data.seen.tolist() == [True, False, True]
     assert data.images is not None
     keys = [data.images.key(int(i)) for part in data.split.parts().values() for i in part]
@@ -108,7 +117,10 @@ def test_one_of_each_is_joined_however_it_is_written(tmp_path: Path, form: str) 
 def test_an_unseen_class_that_is_named_twice_in_two_ways_is_refused(tmp_path: Path) -> None:
     photos(tmp_path / "i", COMPOSED, "owl", "wren")
     card = card_of(tmp_path, [COMPOSED, "owl", "wren"], COMPOSED)
-    card.write_text(card.read_text(encoding="utf-8").replace(f"['{COMPOSED}']", f"['{COMPOSED}', '{APART}']"), encoding="utf-8")
+    card.write_text(
+        card.read_text(encoding="utf-8").replace(f"['{COMPOSED}']", f"['{COMPOSED}', '{APART}']"),
+        encoding="utf-8",
+    )
     with pytest.raises(DataError, match="unseen classes look the same"):
         load_dataset(str(card))
 

@@ -32,8 +32,15 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_draft_once_filled_in_is_the_dataset(folder: Path) -> None:
     made = draft(folder, attributes=["red", "big"])
-    assert (made.card.name, made.table.name, set(made.written)) == ("My-photos.yaml", "My-photos.csv", {made.card, made.table})
-    assert made.table.read_text(encoding="utf-8") == 'class,red,big\n001,,\n"Zaunkönig, klein",,\nno,,\ntab: x,,\n'
+    assert (made.card.name, made.table.name, set(made.written)) == (
+        "My-photos.yaml",
+        "My-photos.csv",
+        {made.card, made.table},
+    )
+    assert (
+        made.table.read_text(encoding="utf-8")
+        == 'class,red,big\n001,,\n"Zaunkönig, klein",,\nno,,\ntab: x,,\n'
+    )
     (problem,) = review(made.card).problems
     assert problem.startswith("My-photos.csv: 8 of 8 values are empty (001: red, 001: big, ")
     made.table.write_text(FULL, encoding="utf-8")
@@ -42,13 +49,18 @@ def test_a_draft_once_filled_in_is_the_dataset(folder: Path) -> None:
     assert found.dataset is not None
     assert found.dataset.classes == ("001", "Zaunkönig, klein", "no", "tab: x")
     unseen = read_card(made.card).unseen
-    assert [c for c, seen in zip(found.dataset.classes, found.dataset.seen, strict=True) if not seen] == unseen
+    assert [
+        c for c, seen in zip(found.dataset.classes, found.dataset.seen, strict=True) if not seen
+    ] == unseen
     assert load_dataset(str(made.card)).fingerprints() == found.dataset.fingerprints()
 
 
 def test_nothing_that_is_there_is_changed(folder: Path) -> None:
     made = draft(folder)
-    for change in (lambda: made.card.write_text("# mine\n"), lambda: made.table.write_text("# mine\n")):
+    for change in (
+        lambda: made.card.write_text("# mine\n"),
+        lambda: made.table.write_text("# mine\n"),
+    ):
         change()
     again = draft(folder, attributes=["x"], seed=3)
     assert again.written == ()
@@ -68,7 +80,9 @@ def test_the_table_is_the_one_that_the_card_names(folder: Path) -> None:
 
 
 @given(st.integers(2, 60), st.floats(0.01, 0.99), st.integers(0, 99))
-def test_the_proposal_is_repeatable_and_never_none_or_all(count: int, share: float, seed: int) -> None:
+def test_the_proposal_is_repeatable_and_never_none_or_all(
+    count: int, share: float, seed: int
+) -> None:
     classes = [f"c{k:02d}" for k in range(count)]
     chosen = propose(classes, share, seed)
     assert chosen == propose(classes, share, seed) == sorted(set(chosen))
@@ -83,14 +97,22 @@ def test_another_seed_is_another_proposal() -> None:
 @pytest.mark.parametrize(
     ("change", "problems"),
     [
-        (lambda t: t.replace("no,1,1", "no,,x"), ["1 of 8 values are empty (no: red)", "line 4: no: big is 'x', and no number"]),
+        (
+            lambda t: t.replace("no,1,1", "no,,x"),
+            ["1 of 8 values are empty (no: red)", "line 4: no: big is 'x', and no number"],
+        ),
         (lambda t: t.replace("no,1,1", "no,1"), ["line 4: no has 1 values for 2 attributes"]),
-        (lambda t: t.replace("no,1,1", "nope,1,nan"), ["1 class without a folder", "1 folder of My photos without a row (no)", "'nan'"]),
+        (
+            lambda t: t.replace("no,1,1", "nope,1,nan"),
+            ["1 class without a folder", "1 folder of My photos without a row (no)", "'nan'"],
+        ),
         (lambda t: t.replace(",", ";"), ["semicolons"]),
         (lambda t: t.replace("no,1,1\n", "no,1,1\nno,1,1\n"), ["the class 'no' stands twice"]),
     ],
 )
-def test_everything_that_is_wrong_is_told_at_once(folder: Path, change: Callable[[str], str], problems: list[str]) -> None:
+def test_everything_that_is_wrong_is_told_at_once(
+    folder: Path, change: Callable[[str], str], problems: list[str]
+) -> None:
     made = draft(folder)
     made.table.write_text(change(FULL), encoding="utf-8")
     found = review(made.card)
@@ -112,7 +134,10 @@ def test_a_card_that_is_wrong_is_told_too(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "remark"),
     [
-        (FULL.replace("001,1,0", "001,1,1").replace('klein",0,1', 'klein",0.2,1'), "one value for all classes and tell nothing (big)"),
+        (
+            FULL.replace("001,1,0", "001,1,1").replace('klein",0,1', 'klein",0.2,1'),
+            "one value for all classes and tell nothing (big)",
+        ),
         (FULL.replace("001,1,0", "001,0,0"), "no attribute at all (001)"),
         (FULL.replace("no,1,1", "no,0.5,1"), "no and tab: x have the same attributes"),
         (
@@ -137,13 +162,17 @@ def test_a_seen_class_without_a_test_image_is_remarked(folder: Path) -> None:
     few = next(c for c in CLASSES if c not in card.unseen)
     for i in range(4):
         (folder / few / f"{i}.png").unlink()
-    assert any(f"too few images for a test image ({few})" in told for told in review(made.card).remarks)
+    assert any(
+        f"too few images for a test image ({few})" in told for told in review(made.card).remarks
+    )
 
 
 def test_folders_that_cannot_be_drafted(folder: Path) -> None:
     with pytest.raises(DataError, match="There is no folder"):
         draft(folder / "nowhere")
-    with pytest.raises(DataError, match=r"holds 1 folder with images.*is .*My photos the folder that is meant\?"):
+    with pytest.raises(
+        DataError, match=r"holds 1 folder with images.*is .*My photos the folder that is meant\?"
+    ):
         draft(folder.parent)
     with pytest.raises(UserError, match="is no name for a dataset"):
         draft(folder, name="a/b")

@@ -27,14 +27,20 @@ class Runs:
 
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("dtype", ["f4", ">f8", "i2", "f2"])
-def test_arrays_come_back_in_blocks(tmp_path: Path, dtype: str, order: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arrays_come_back_in_blocks(
+    tmp_path: Path, dtype: str, order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stream, "BLOCK", 50)
     array = np.array(np.arange(60).reshape(10, 3, 2), dtype=dtype, order=order)
     np.save(tmp_path / "x.npy", array)
     np.savez(tmp_path / "x.npz", a=array, b=np.arange(3))
     np.savez_compressed(tmp_path / "y.npz", a=array)
     assert npz_names(tmp_path / "x.npz") == ["a", "b"]
-    for found in (open_npy(tmp_path / "x.npy"), open_npz(tmp_path / "x.npz", "a"), open_npz(tmp_path / "y.npz", "a")):
+    for found in (
+        open_npy(tmp_path / "x.npy"),
+        open_npz(tmp_path / "x.npz", "a"),
+        open_npz(tmp_path / "y.npz", "a"),
+    ):
         np.testing.assert_array_equal(found.whole(), array)
         assert found.shape == array.shape and found.dtype.isnative
 
@@ -68,22 +74,30 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("text", HEADERS.values(), ids=HEADERS.keys())
-def test_a_hostile_header_is_refused(tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hostile_header_is_refused(
+    tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     content = header(text) + bytes(36)
     (tmp_path / "x.npy").write_bytes(content)
     with zipfile.ZipFile(tmp_path / "x.npz", "w") as file:
         file.writestr("a.npy", content)
-    with pytest.raises(DataError, match=r"x\.npy is no whole numpy file of plain numbers \(.+\); save it anew"):
+    with pytest.raises(
+        DataError, match=r"x\.npy is no whole numpy file of plain numbers \(.+\); save it anew"
+    ):
         open_npy(tmp_path / "x.npy")
-    with pytest.raises(DataError, match=r"x\.npz: a is no whole numpy file of plain numbers \(.+\); save it anew"):
+    with pytest.raises(
+        DataError, match=r"x\.npz: a is no whole numpy file of plain numbers \(.+\); save it anew"
+    ):
         open_npz(tmp_path / "x.npz", "a")
     assert not (tmp_path / "trace").exists()
 
 
 def test_a_zip_bomb_is_refused(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "bomb.npz", features=np.zeros((100, 200_000), np.float32))
-    with pytest.raises(DataError, match=r"bomb\.npz: features claims 80 MB .* no features shrink that much"):
+    with pytest.raises(
+        DataError, match=r"bomb\.npz: features claims 80 MB .* no features shrink that much"
+    ):
         open_npz(tmp_path / "bomb.npz", "features")
 
 

@@ -55,13 +55,26 @@ def test_photos_in_folders_within_a_class_count(home: Path, card: Path) -> None:
         "ant/2021/may/y.png",
         "ant/2021/x.png",
     ]
-    assert [one.path for one in images_of([home])] == [home / path for path in find_photos(home).paths]
+    assert [one.path for one in images_of([home])] == [
+        home / path for path in find_photos(home).paths
+    ]
     assert len(find_photos(home).paths) == 12
 
 
-@pytest.mark.parametrize("ending", ["jfif", "jpe", "JFIF", "JPE", "jif", "JPEG", "Tiff", "pnm", "apng", "dib"])
+@pytest.mark.parametrize(
+    "ending", ["jfif", "jpe", "JFIF", "JPE", "jif", "JPEG", "Tiff", "pnm", "apng", "dib"]
+)
 def test_other_endings_of_the_same_formats_count(home: Path, ending: str) -> None:
-    formats = {"jfif": "JPEG", "jpe": "JPEG", "jif": "JPEG", "jpeg": "JPEG", "tiff": "TIFF", "pnm": "PPM", "apng": "PNG", "dib": "BMP"}
+    formats = {
+        "jfif": "JPEG",
+        "jpe": "JPEG",
+        "jif": "JPEG",
+        "jpeg": "JPEG",
+        "tiff": "TIFF",
+        "pnm": "PPM",
+        "apng": "PNG",
+        "dib": "BMP",
+    }
     file = save(home / "ant" / f"x.{ending}", 9, formats[ending.lower()])
     assert f"ant/x.{ending}" in find_photos(home, ["ant"]).paths
     assert images_of([home / "ant"])[-1].path.parent == home / "ant"
@@ -69,7 +82,16 @@ def test_other_endings_of_the_same_formats_count(home: Path, ending: str) -> Non
 
 
 def test_every_command_tells_what_does_not_count_alike(home: Path, card: Path) -> None:
-    for name in ("notes.txt", "more.TXT", "raw.cr2", "nothing", "2021/.hidden.png", "Thumbs.db", ".DS_Store", "2021/desktop.ini"):
+    for name in (
+        "notes.txt",
+        "more.TXT",
+        "raw.cr2",
+        "nothing",
+        "2021/.hidden.png",
+        "Thumbs.db",
+        ".DS_Store",
+        "2021/desktop.ini",
+    ):
         (home / "bee" / name).touch()
     save(home / "loose.png")
     save(home / "bee" / "@eaDir" / "0.png")
@@ -79,10 +101,14 @@ def test_every_command_tells_what_does_not_count_alike(home: Path, card: Path) -
     assert data.notes == (words,) and len(data.labels) == 12
     found = review(card)
     assert found.dataset is not None and found.dataset.notes == (words,)
-    assert words in [check.text for check in verify(str(card), Path("data"), Silent()) if check.verdict == "note"]
+    assert words in [
+        check.text for check in verify(str(card), Path("data"), Silent()) if check.verdict == "note"
+    ]
     told: list[str] = []
     assert len(images_of([home / "bee"], told.append)) == 4
-    assert told == [f"{home / 'bee'}: 4 files do not count: 2 .txt, 1 .cr2, 1 without an ending (nothing)"]
+    assert told == [
+        f"{home / 'bee'}: 4 files do not count: 2 .txt, 1 .cr2, 1 without an ending (nothing)"
+    ]
 
 
 @pytest.fixture
@@ -127,7 +153,9 @@ def test_with_its_reader_it_counts_and_opens(home: Path, ending: str, format: st
     assert red > 150 > green
 
 
-def test_links_within_count_once_and_links_out_are_named(home: Path, card: Path, tmp_path: Path) -> None:
+def test_links_within_count_once_and_links_out_are_named(
+    home: Path, card: Path, tmp_path: Path
+) -> None:
     out = save(tmp_path / "out" / "o.png", 99)
     save(home / ".pool" / "p.png", 98)
     save(home / ".pool" / "more" / "q.png", 97)
@@ -147,7 +175,9 @@ def test_links_within_count_once_and_links_out_are_named(home: Path, card: Path,
     }  # fmt: skip
     data = load_dataset(str(card))
     assert "2 linked out of the folder (bee/out.png, bee/outer)" in data.notes[0]
-    assert data.images is not None and all(data.images.open(i).size == (4, 4) for i in range(14))  # what counts can be opened
+    assert data.images is not None and all(
+        data.images.open(i).size == (4, 4) for i in range(14)
+    )  # what counts can be opened
 
 
 @pytest.mark.parametrize("kind", ["photo", "folder", "two to one"])
@@ -165,7 +195,9 @@ def test_one_photo_under_two_classes_is_refused(home: Path, card: Path, kind: st
     assert any("under two classes" in problem for problem in review(card).problems)
 
 
-def test_a_class_of_links_out_is_refused_by_all_alike(home: Path, card: Path, tmp_path: Path) -> None:
+def test_a_class_of_links_out_is_refused_by_all_alike(
+    home: Path, card: Path, tmp_path: Path
+) -> None:
     (home / "ant").rename(tmp_path / "ant")
     (home / "ant").symlink_to(tmp_path / "ant")
     problem = "holds no image (1 file does not count: 1 linked out of the folder (ant); copy into the folder what is linked out of it)"
@@ -209,11 +241,19 @@ def test_parts_of_a_split_are_no_classes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("images", "words"),
-    [("/", "root of the file system"), ("loop", "no path that leads anywhere"), ("a\0b", "no path that leads anywhere")],
+    [
+        ("/", "root of the file system"),
+        ("loop", "no path that leads anywhere"),
+        ("a\0b", "no path that leads anywhere"),
+    ],
 )
 def test_places_that_are_no_folder_of_photos(card: Path, images: str, words: str) -> None:
     (card.parent / "loop").symlink_to(card.parent / "loop")
-    card.write_text(card.read_text().replace("images: h\n", f"images: {images!r}\n".replace("'a\\x00b'", '"a\\0b"')))
+    card.write_text(
+        card.read_text().replace(
+            "images: h\n", f"images: {images!r}\n".replace("'a\\x00b'", '"a\\0b"')
+        )
+    )
     check: Callable[[], Any] = lambda: load_dataset(str(card))  # noqa: E731
     with pytest.raises(DataError, match=words):
         check()

@@ -57,7 +57,9 @@ def test_kills_at_random_moments_cost_no_finished_batch_and_no_byte(tmp_path: Pa
     photos.mkdir()
     rng = np.random.default_rng(0)
     for i in range(COUNT):
-        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(photos / f"{i:03d}.png")
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(
+            photos / f"{i:03d}.png"
+        )
     moments = random.Random(0)
     kills, noted = 0, 0
     for _ in range(4):
@@ -65,7 +67,9 @@ def test_kills_at_random_moments_cost_no_finished_batch_and_no_byte(tmp_path: Pa
         child = start(photos, tmp_path / "cache", journal)
         assert child.stdout is not None and child.stdout.readline() == "ready\n"
         wanted = moments.randint(4, 14)
-        while child.poll() is None and (not journal.exists() or len(journal.read_text().split()) < wanted):
+        while child.poll() is None and (
+            not journal.exists() or len(journal.read_text().split()) < wanted
+        ):
             time.sleep(0.005)
         time.sleep(moments.uniform(0, 0.03))
         os.kill(child.pid, signal.SIGKILL)
@@ -75,7 +79,9 @@ def test_kills_at_random_moments_cost_no_finished_batch_and_no_byte(tmp_path: Pa
         assert all(i >= noted for i in opened), "a batch that was noted as done was done again"
         notes = list((tmp_path / "cache" / "features").glob("*.partial/done"))
         noted = int(notes[0].read_text()) if notes else noted
-    assert kills == 4 and 8 <= noted < COUNT, "kills that hit no extraction under way would prove nothing"
+    assert kills == 4 and 8 <= noted < COUNT, (
+        "kills that hit no extraction under way would prove nothing"
+    )
     for cache in ("cache", "undisturbed"):
         assert start(photos, tmp_path / cache, journal).wait(100) == 0
     assert finished(tmp_path / "cache") == finished(tmp_path / "undisturbed")

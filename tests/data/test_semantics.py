@@ -41,17 +41,27 @@ def test_l2_forgets_a_classs_scale_and_none_does_not(table: np.ndarray) -> None:
 
 
 def test_original_is_another_word_for_none_and_the_same_run() -> None:
-    configs = [build(ModelConfig, Settings({"attributes": word}), "m") for word in ("none", "original", "l2")]
+    configs = [
+        build(ModelConfig, Settings({"attributes": word}), "m")
+        for word in ("none", "original", "l2")
+    ]
     assert [c.attributes for c in configs] == ["none", "none", "l2"]
-    with pytest.raises(UserError, match=r"attributes = 'unit' is refused: it takes l2 \| none \| original"):
+    with pytest.raises(
+        UserError, match=r"attributes = 'unit' is refused: it takes l2 \| none \| original"
+    ):
         build(ModelConfig, Settings({"attributes": "unit"}), "m")
 
 
-@pytest.mark.parametrize(("name", "top", "unknown"), [("CUB", 100, 0), ("SUN", 1, 0), ("AWA2", 100, 4), ("AWA1", 100, 4), ("APY", 1, 0)])
+@pytest.mark.parametrize(
+    ("name", "top", "unknown"),
+    [("CUB", 100, 0), ("SUN", 1, 0), ("AWA2", 100, 4), ("AWA1", 100, 4), ("APY", 1, 0)],
+)
 def test_the_real_tables_on_both_scales(shared: Path, name: str, top: float, unknown: int) -> None:
     source = next(kind for kind in Xlsa17.__subclasses__() if kind.folder == name)()
     file = loadmat(shared / "data" / "xlsa17" / "data" / name / "att_splits.mat")
-    semantics = source.semantics(name.lower(), shared / "data", source.read_splits(name.lower(), shared / "data").attributes)
+    semantics = source.semantics(
+        name.lower(), shared / "data", source.read_splits(name.lower(), shared / "data").attributes
+    )
     original, att = file["original_att"].T, file["att"].T
     assert int((original < 0).sum()) == unknown
     none, l2 = semantics.normalised("none"), semantics.normalised("l2")
@@ -64,12 +74,22 @@ def test_the_real_tables_on_both_scales(shared: Path, name: str, top: float, unk
 
 def test_the_sentences_of_cub_have_its_split_and_are_another_task(shared: Path) -> None:
     _, kind = DATASETS.load("cub-sentences")
-    sentences, attributes = kind().read_splits("cub-sentences", shared / "data"), CUB().read_splits("cub", shared / "data")
+    sentences, attributes = (
+        kind().read_splits("cub-sentences", shared / "data"),
+        CUB().read_splits("cub", shared / "data"),
+    )
     assert sentences.classes == attributes.classes
-    for ours, theirs in zip(sentences.split.parts().values(), attributes.split.parts().values(), strict=True):
+    for ours, theirs in zip(
+        sentences.split.parts().values(), attributes.split.parts().values(), strict=True
+    ):
         np.testing.assert_array_equal(ours, theirs)
     semantics = kind().semantics("cub-sentences", shared / "data", sentences.attributes)
-    assert (semantics.kind, semantics.attributes.shape, semantics.word_vectors, semantics.groups) == ("sentences", (200, 1024), None, {})
+    assert (
+        semantics.kind,
+        semantics.attributes.shape,
+        semantics.word_vectors,
+        semantics.groups,
+    ) == ("sentences", (200, 1024), None, {})
     assert (kind.published_as, kind.title) == ("", "CUB, sentences")
 
 
@@ -92,7 +112,9 @@ def test_semantics_of_another_kind_have_another_fingerprint(tmp_path: Path) -> N
     assert plain.fingerprints()["split"] == marked.fingerprints()["split"]
 
 
-@pytest.mark.parametrize(("name", "file"), [("CUB", "CUB.txt"), ("SUN", "SUN.csv"), ("AWA2", "AWA2.txt")])
+@pytest.mark.parametrize(
+    ("name", "file"), [("CUB", "CUB.txt"), ("SUN", "SUN.csv"), ("AWA2", "AWA2.txt")]
+)
 def test_shipped_names_are_the_published_ones_in_order(shared: Path, name: str, file: str) -> None:
     card = shipped_card(name)
     assert card is not None
@@ -103,7 +125,12 @@ def test_shipped_names_are_the_published_ones_in_order(shared: Path, name: str, 
 def test_the_groups_of_cub_are_the_parts_before_the_colons() -> None:
     card = shipped_card("CUB")
     assert card is not None
-    parts = {k: tuple(c for c, _ in v) for k, v in itertools.groupby(enumerate(card.names), lambda pair: pair[1].partition("::")[0])}
+    parts = {
+        k: tuple(c for c, _ in v)
+        for k, v in itertools.groupby(
+            enumerate(card.names), lambda pair: pair[1].partition("::")[0]
+        )
+    }
     assert dict(card.groups) == parts
 
 
@@ -119,13 +146,25 @@ def test_the_groups_of_cub_are_the_parts_before_the_colons() -> None:
                 "others": [(74, 77), (85, 102)],
             },
         ),
-        ("AWA2", {"texture": [(0, 18)], "limb": [(18, 33)], "abstract": [(33, 64), (78, 85)], "environment": [(64, 78)]}),
+        (
+            "AWA2",
+            {
+                "texture": [(0, 18)],
+                "limb": [(18, 33)],
+                "abstract": [(33, 64), (78, 85)],
+                "environment": [(64, 78)],
+            },
+        ),
     ],
 )
-def test_the_groups_of_sun_and_awa2_are_the_published_clusters(name: str, groups: dict[str, list[tuple[int, int]]]) -> None:
+def test_the_groups_of_sun_and_awa2_are_the_published_clusters(
+    name: str, groups: dict[str, list[tuple[int, int]]]
+) -> None:
     card = shipped_card(name)
     assert card is not None
-    assert dict(card.groups) == {g: tuple(c for a, b in spans for c in range(a, b)) for g, spans in groups.items()}
+    assert dict(card.groups) == {
+        g: tuple(c for a, b in spans for c in range(a, b)) for g, spans in groups.items()
+    }
 
 
 def test_the_negative_of_a_benchmark_is_unknown_and_read_as_zero(tmp_path: Path) -> None:
@@ -134,8 +173,13 @@ def test_the_negative_of_a_benchmark_is_unknown_and_read_as_zero(tmp_path: Path)
 
     home = tmp_path / "xlsa17" / "data" / "TWO"
     home.mkdir(parents=True)
-    locs = {part: np.array([[k + 1]]) for k, part in enumerate(("trainval_loc", "test_seen_loc", "test_unseen_loc"))}
-    savemat(home / "att_splits.mat", {"original_att": np.array([[50.0, -1.0], [100.0, 10.0]]), **locs})
+    locs = {
+        part: np.array([[k + 1]])
+        for k, part in enumerate(("trainval_loc", "test_seen_loc", "test_unseen_loc"))
+    }
+    savemat(
+        home / "att_splits.mat", {"original_att": np.array([[50.0, -1.0], [100.0, 10.0]]), **locs}
+    )
     table = Two().semantics("two", tmp_path, Two().read_splits("two", tmp_path).attributes)
     assert table.normalised("none").tolist() == [[50, 100], [0, 10]]
     assert table.normalised("l2")[1].tolist() == [0, 1]

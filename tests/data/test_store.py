@@ -29,7 +29,13 @@ def write(folder: Path, maps: Tensor, dtype: str, **manifest: Any) -> Path:
     folder.mkdir(exist_ok=True)
     np.save(folder / "maps.npy", to_stored(maps, dtype))
     np.save(folder / "pooled.npy", maps.mean(dim=(2, 3)).numpy())
-    facts = {"schema": SCHEMA, "key": "0123456789abcdef", "shape": tuple(maps.shape), "dtype": dtype, **manifest}
+    facts = {
+        "schema": SCHEMA,
+        "key": "0123456789abcdef",
+        "shape": tuple(maps.shape),
+        "dtype": dtype,
+        **manifest,
+    }
     (folder / "manifest.json").write_text(json.dumps(facts))
     return folder
 
@@ -48,7 +54,9 @@ def test_features_come_back_as_float32_in_the_order_asked_for(tmp_path: Path, dt
 @pytest.mark.parametrize("dtype", DTYPES)
 @settings(max_examples=60, deadline=None)
 @given(values=st.lists(st.floats(-60000, 60000, width=32), min_size=1, max_size=8))
-def test_a_value_is_rounded_once_to_the_stored_type(tmp_path_factory: pytest.TempPathFactory, dtype: str, values: list[float]) -> None:
+def test_a_value_is_rounded_once_to_the_stored_type(
+    tmp_path_factory: pytest.TempPathFactory, dtype: str, values: list[float]
+) -> None:
     maps = torch.tensor(values).view(-1, 1, 1, 1)
     store = FeatureStore(write(tmp_path_factory.mktemp("store"), maps, dtype))
     index = np.arange(len(values))
@@ -72,7 +80,10 @@ def test_what_a_caller_does_to_a_batch_stays_out_of_the_store(tmp_path: Path) ->
 
 @pytest.mark.parametrize("value", [65520.0, -1e30, float("inf"), float("nan")])
 def test_float16_refuses_what_it_cannot_hold(value: float) -> None:
-    with pytest.raises(DataError, match=r"not finite as float16; set features\.dtype to bfloat16 or float32.*weights"):
+    with pytest.raises(
+        DataError,
+        match=r"not finite as float16; set features\.dtype to bfloat16 or float32.*weights",
+    ):
         to_stored(torch.tensor([0.0, value]), "float16")
 
 
@@ -92,7 +103,9 @@ def test_a_broken_network_is_refused_in_every_type(dtype: str, value: float) -> 
 
 def cut(name: str) -> Callable[[Path], object]:
     """Half of the file is gone, as after a copy that broke off."""
-    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[: (folder / name).stat().st_size // 2])
+    return lambda folder: (folder / name).write_bytes(
+        (folder / name).read_bytes()[: (folder / name).stat().st_size // 2]
+    )
 
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
@@ -102,8 +115,12 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "manifest no text": lambda f: (f / "manifest.json").write_bytes(b"\xff\xfe\x00"),
     "maps missing": lambda f: (f / "maps.npy").unlink(),
     "maps empty": lambda f: (f / "maps.npy").write_bytes(b""),
-    "maps cut in the header": lambda f: (f / "maps.npy").write_bytes((f / "maps.npy").read_bytes()[:20]),
-    "maps cut in the values": lambda f: (f / "maps.npy").write_bytes((f / "maps.npy").read_bytes()[:-4]),
+    "maps cut in the header": lambda f: (f / "maps.npy").write_bytes(
+        (f / "maps.npy").read_bytes()[:20]
+    ),
+    "maps cut in the values": lambda f: (f / "maps.npy").write_bytes(
+        (f / "maps.npy").read_bytes()[:-4]
+    ),
     "maps no array": lambda f: (f / "maps.npy").write_bytes(b"\x89PNG\r\n\x1a\n something else"),
     "pooled missing": lambda f: (f / "pooled.npy").unlink(),
     "pooled cut": cut("pooled.npy"),
@@ -111,7 +128,9 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
-def test_a_damaged_store_is_named_and_says_what_to_do(tmp_path: Path, damage: Callable[[Path], object]) -> None:
+def test_a_damaged_store_is_named_and_says_what_to_do(
+    tmp_path: Path, damage: Callable[[Path], object]
+) -> None:
     folder = write(tmp_path / "digits-0123", MAPS, "float16")
     damage(folder)
     with pytest.raises(DataError) as caught:
@@ -132,13 +151,17 @@ OTHERS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("change", OTHERS.values(), ids=OTHERS.keys())
-def test_a_store_that_holds_something_else_is_named_and_says_what_to_do(tmp_path: Path, change: Callable[[Path], object]) -> None:
+def test_a_store_that_holds_something_else_is_named_and_says_what_to_do(
+    tmp_path: Path, change: Callable[[Path], object]
+) -> None:
     folder = write(tmp_path / "digits-0123", MAPS, "float16")
     change(folder)
     with pytest.raises(DataError) as caught:
         FeatureStore(folder)
     assert str(folder) in str(caught.value)
-    assert "does not hold what its manifest says; remove that folder and run again" in str(caught.value)
+    assert "does not hold what its manifest says; remove that folder and run again" in str(
+        caught.value
+    )
 
 
 @pytest.mark.parametrize("text", ["[]", "null", "3", '{"schema": 1, "shape": 3}'])
@@ -182,7 +205,9 @@ def test_opening_runs_nothing(tmp_path: Path, name: str) -> None:
     assert not (tmp_path / "trace").exists()
 
 
-def test_the_cache_is_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_where_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("ZSLKIT_CACHE", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)

@@ -24,7 +24,11 @@ from zslkit.acquire import unpack as subject
 from zslkit.acquire.unpack import Unpacked, unpack
 from zslkit.errors import CannotWrite, DataError
 
-FILES = {"top/birds/classes.txt": b"1 wren\n", "top/birds/images/1/a.jpg": b"photo a", "top/readme": b"not wanted"}
+FILES = {
+    "top/birds/classes.txt": b"1 wren\n",
+    "top/birds/images/1/a.jpg": b"photo a",
+    "top/readme": b"not wanted",
+}
 HOLDS = ("classes.txt", "images/1")
 
 
@@ -35,7 +39,9 @@ def make_zip(path: Path, files: Mapping[str, bytes]) -> Path:
     return path
 
 
-def make_tar(path: Path, files: Mapping[str, bytes], *more: tarfile.TarInfo, mode: str = "w:gz") -> Path:
+def make_tar(
+    path: Path, files: Mapping[str, bytes], *more: tarfile.TarInfo, mode: str = "w:gz"
+) -> Path:
     with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
         for name, content in files.items():
             info = tarfile.TarInfo(name)
@@ -53,7 +59,11 @@ def special(name: str, kind: bytes, link: str = "") -> tarfile.TarInfo:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
 
 
 def everything(folder: Path) -> set[str]:
@@ -71,10 +81,15 @@ GOOD: list[Callable[[Path], Path]] = [
 
 
 @pytest.mark.parametrize("make", GOOD)
-def test_the_folder_that_holds_the_files_becomes_the_target(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+def test_the_folder_that_holds_the_files_becomes_the_target(
+    tmp_path: Path, make: Callable[[Path], Path]
+) -> None:
     target = tmp_path / "data" / "birds"
     assert unpack(make(tmp_path), target, HOLDS) == Unpacked(2, 0, ())
-    assert tree(tmp_path / "data") == {"birds/classes.txt": b"1 wren\n", "birds/images/1/a.jpg": b"photo a"}
+    assert tree(tmp_path / "data") == {
+        "birds/classes.txt": b"1 wren\n",
+        "birds/images/1/a.jpg": b"photo a",
+    }
 
 
 def test_the_outermost_of_two_folders_that_hold_the_files_is_taken(tmp_path: Path) -> None:
@@ -84,7 +99,13 @@ def test_the_outermost_of_two_folders_that_hold_the_files_is_taken(tmp_path: Pat
 
 
 def test_only_some_folders_and_no_litter(tmp_path: Path) -> None:
-    files = {"d/FLO/s.mat": b"1", "d/CUB/s.mat": b"2", "d/FLO/._s.mat": b"3", "__MACOSX/d/FLO/s.mat": b"4", "d/FLO/.DS_Store": b"5"}
+    files = {
+        "d/FLO/s.mat": b"1",
+        "d/CUB/s.mat": b"2",
+        "d/FLO/._s.mat": b"3",
+        "__MACOSX/d/FLO/s.mat": b"4",
+        "d/FLO/.DS_Store": b"5",
+    }
     unpack(make_zip(tmp_path / "a.zip", files), tmp_path / "t", ["FLO/s.mat"], only=["FLO"])
     assert tree(tmp_path / "t") == {"FLO/s.mat": b"1"}
 
@@ -94,8 +115,14 @@ def test_what_is_there_is_kept_and_named_if_it_differs(tmp_path: Path) -> None:
     (target / "images" / "1").mkdir(parents=True)
     (target / "classes.txt").write_bytes(b"mine")
     (target / "images" / "mine.jpg").write_bytes(b"mine too")
-    assert unpack(make_zip(tmp_path / "a.zip", FILES), target, HOLDS) == Unpacked(1, 1, ("classes.txt",))
-    assert tree(target) == {"classes.txt": b"mine", "images/mine.jpg": b"mine too", "images/1/a.jpg": b"photo a"}
+    assert unpack(make_zip(tmp_path / "a.zip", FILES), target, HOLDS) == Unpacked(
+        1, 1, ("classes.txt",)
+    )
+    assert tree(target) == {
+        "classes.txt": b"mine",
+        "images/mine.jpg": b"mine too",
+        "images/1/a.jpg": b"photo a",
+    }
     assert unpack(make_zip(tmp_path / "a.zip", FILES), target, HOLDS).added == 0
     assert everything(tmp_path) == {"a.zip", "birds"} | {f"birds/{p}" for p in everything(target)}
 
@@ -126,34 +153,61 @@ HOSTILE: dict[str, tuple[list[tarfile.TarInfo], str]] = {
     "symlink absolute": ([special("top/birds/out", tarfile.SYMTYPE, "/etc/hostname")], "leads out"),
     "symlink nowhere": ([special("top/birds/out", tarfile.SYMTYPE, "nothing")], "link to nowhere"),
     "symlink loop": ([special("top/birds/out", tarfile.SYMTYPE, "out")], "link to nowhere"),
-    "symlink to a part that is not taken": ([special("top/birds/out", tarfile.SYMTYPE, "../readme")], "link to nowhere"),
+    "symlink to a part that is not taken": (
+        [special("top/birds/out", tarfile.SYMTYPE, "../readme")],
+        "link to nowhere",
+    ),
     "symlinks that climb together": (
-        [special("top/birds/here", tarfile.SYMTYPE, "."), special("top/birds/out", tarfile.SYMTYPE, "here/../outside")],
+        [
+            special("top/birds/here", tarfile.SYMTYPE, "."),
+            special("top/birds/out", tarfile.SYMTYPE, "here/../outside"),
+        ],
         "leads out",
     ),
     "link below a link": (
-        [special("top/birds/up", tarfile.SYMTYPE, ".."), special("top/birds/up/evil", tarfile.SYMTYPE, "outside")],
+        [
+            special("top/birds/up", tarfile.SYMTYPE, ".."),
+            special("top/birds/up/evil", tarfile.SYMTYPE, "outside"),
+        ],
         "in the way",
     ),
     "folder below a link": (
-        [special("top/birds/up", tarfile.SYMTYPE, ".."), special("top/birds/up/new/evil", tarfile.SYMTYPE, "x")],
+        [
+            special("top/birds/up", tarfile.SYMTYPE, ".."),
+            special("top/birds/up/new/evil", tarfile.SYMTYPE, "x"),
+        ],
         "in the way",
     ),
     "file below a link": (
-        [special("top/birds/up", tarfile.SYMTYPE, ".."), special("top/birds/up/evil", tarfile.REGTYPE)],
+        [
+            special("top/birds/up", tarfile.SYMTYPE, ".."),
+            special("top/birds/up/evil", tarfile.REGTYPE),
+        ],
         "in the way",
     ),
     "hardlink up": ([special("top/birds/out", tarfile.LNKTYPE, "../outside")], "leads out"),
-    "hardlink absolute": ([special("top/birds/out", tarfile.LNKTYPE, "/etc/hostname")], "leads out"),
-    "hardlink to what is not in it": ([special("top/birds/out", tarfile.LNKTYPE, "outside")], "leads out"),
+    "hardlink absolute": (
+        [special("top/birds/out", tarfile.LNKTYPE, "/etc/hostname")],
+        "leads out",
+    ),
+    "hardlink to what is not in it": (
+        [special("top/birds/out", tarfile.LNKTYPE, "outside")],
+        "leads out",
+    ),
     "hardlink to a symlink": (
-        [special("top/birds/soft", tarfile.SYMTYPE, "../outside"), special("top/birds/out", tarfile.LNKTYPE, "top/birds/soft")],
+        [
+            special("top/birds/soft", tarfile.SYMTYPE, "../outside"),
+            special("top/birds/out", tarfile.LNKTYPE, "top/birds/soft"),
+        ],
         "leads out",
     ),
     "pipe": ([special("top/birds/pipe", tarfile.FIFOTYPE)], "device"),
     "character device": ([special("top/birds/null", tarfile.CHRTYPE)], "device"),
     "block device": ([special("top/birds/disk", tarfile.BLKTYPE)], "device"),
-    "file and folder": ([special("top/birds/classes.txt/x", tarfile.REGTYPE)], "a file and a folder"),
+    "file and folder": (
+        [special("top/birds/classes.txt/x", tarfile.REGTYPE)],
+        "a file and a folder",
+    ),
 }
 
 
@@ -172,7 +226,9 @@ def test_a_hostile_tar_leaves_nothing_behind(tmp_path: Path, case: str) -> None:
 
 
 def test_an_absolute_link_is_refused_even_into_the_scratch_folder(tmp_path: Path) -> None:
-    link = special("top/birds/out", tarfile.SYMTYPE, str(tmp_path.resolve() / ".t.unpacking" / "classes.txt"))
+    link = special(
+        "top/birds/out", tarfile.SYMTYPE, str(tmp_path.resolve() / ".t.unpacking" / "classes.txt")
+    )
     with pytest.raises(DataError, match="leads out"):
         unpack(make_tar(tmp_path / "a.tgz", FILES, link), tmp_path / "t", HOLDS)
 
@@ -189,7 +245,9 @@ def test_an_absolute_link_is_refused_even_into_the_scratch_folder(tmp_path: Path
         ("top/birds/pipe", stat.S_IFIFO, b"", "device"),
     ],
 )
-def test_a_hostile_zip_leaves_nothing_behind(tmp_path: Path, name: str, mode: int, content: bytes, words: str) -> None:
+def test_a_hostile_zip_leaves_nothing_behind(
+    tmp_path: Path, name: str, mode: int, content: bytes, words: str
+) -> None:
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "outside").write_bytes(b"precious")
     archive = make_zip(tmp_path / "a.zip", FILES)
@@ -204,7 +262,9 @@ def test_a_hostile_zip_leaves_nothing_behind(tmp_path: Path, name: str, mode: in
 
 
 @pytest.mark.parametrize("make", [make_zip, make_tar])
-def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, make: Callable[[Path, Mapping[str, bytes]], Path]) -> None:
+def test_a_bomb_is_refused_before_it_is_unpacked(
+    tmp_path: Path, make: Callable[[Path, Mapping[str, bytes]], Path]
+) -> None:
     archive = make(tmp_path / "a", {**FILES, "top/birds/zeros": bytes(3_000_000)})
     assert archive.stat().st_size < 10_000
     with pytest.raises(DataError, match=r"claims to hold over 2 MB .*nothing was unpacked"):
@@ -212,10 +272,16 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, make: Callable[
     assert everything(tmp_path) == {"a"}
 
 
-def test_by_default_contents_are_at_most_a_hundred_times_the_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_by_default_contents_are_at_most_a_hundred_times_the_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(subject, "_GENEROUS", 1000)
     with pytest.raises(DataError, match="claims to hold over"):
-        unpack(make_zip(tmp_path / "a.zip", {**FILES, "top/z": bytes(1_000_000)}), tmp_path / "t", HOLDS)
+        unpack(
+            make_zip(tmp_path / "a.zip", {**FILES, "top/z": bytes(1_000_000)}),
+            tmp_path / "t",
+            HOLDS,
+        )
 
 
 def test_a_tar_that_claims_terabytes_is_refused_though_it_holds_nothing(tmp_path: Path) -> None:
@@ -250,12 +316,18 @@ def test_too_many_members_are_refused(tmp_path: Path, monkeypatch: pytest.Monkey
         unpack(make_zip(tmp_path / "a.zip", FILES), tmp_path / "t", HOLDS)
 
 
-@pytest.mark.parametrize("make", [make for k, make in enumerate(GOOD) if k != 2])  # a plain tar ends in much padding
+@pytest.mark.parametrize(
+    "make", [make for k, make in enumerate(GOOD) if k != 2]
+)  # a plain tar ends in much padding
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.8, 0.97])
-def test_an_archive_that_is_cut_off_is_told_so(tmp_path: Path, make: Callable[[Path], Path], share: float) -> None:
+def test_an_archive_that_is_cut_off_is_told_so(
+    tmp_path: Path, make: Callable[[Path], Path], share: float
+) -> None:
     whole = make(tmp_path)
     whole.write_bytes(whole.read_bytes()[: int(share * whole.stat().st_size)])
-    with pytest.raises(DataError, match=r"damaged or cut off.*remove it and give the same command again"):
+    with pytest.raises(
+        DataError, match=r"damaged or cut off.*remove it and give the same command again"
+    ):
         unpack(whole, tmp_path / "t", HOLDS)
     assert everything(tmp_path) == {whole.name}
 
@@ -267,7 +339,9 @@ def test_a_tar_that_stops_between_two_members_is_cut_off(tmp_path: Path) -> None
         unpack(archive, tmp_path / "t", HOLDS)
 
 
-@pytest.mark.parametrize("press", [gzip.compress, bz2.compress, lzma.compress, zlib.compress, bytes])
+@pytest.mark.parametrize(
+    "press", [gzip.compress, bz2.compress, lzma.compress, zlib.compress, bytes]
+)
 def test_what_is_no_archive_is_refused(tmp_path: Path, press: Callable[[bytes], bytes]) -> None:
     (tmp_path / "a.zip").write_bytes(press(b"<!DOCTYPE html>" * 100))
     with pytest.raises(DataError, match=r"a\.zip"):
@@ -281,7 +355,9 @@ def test_an_archive_of_something_else_names_what_it_lacks(tmp_path: Path) -> Non
 
 def test_without_room_nothing_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 90, 10))  # type: ignore[attr-defined]
-    with pytest.raises(CannotWrite, match=r"a\.zip needs 0\.0 kB and the disk of .* has 0\.0 kB free; make room"):
+    with pytest.raises(
+        CannotWrite, match=r"a\.zip needs 0\.0 kB and the disk of .* has 0\.0 kB free; make room"
+    ):
         unpack(make_zip(tmp_path / "a.zip", FILES), tmp_path / "t", HOLDS)
     assert everything(tmp_path) == {"a.zip"}
 
@@ -292,7 +368,10 @@ def test_an_interruption_leaves_the_old_and_nothing_beside_it(tmp_path: Path) ->
     (tmp_path / ".t.unpacking" / "half").touch()
 
     def interrupt() -> None:
-        assert tree(tmp_path / ".t.unpacking") == {"classes.txt": b"1 wren\n", "images/1/a.jpg": b"photo a"}
+        assert tree(tmp_path / ".t.unpacking") == {
+            "classes.txt": b"1 wren\n",
+            "images/1/a.jpg": b"photo a",
+        }
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -301,7 +380,9 @@ def test_an_interruption_leaves_the_old_and_nothing_beside_it(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_to_another_disk_files_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
+def test_to_another_disk_files_are_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
     """A folder may be a mount point, and a folder of some layered file systems cannot be renamed."""
 
     def rename(source: Path, to: Path) -> None:
@@ -315,7 +396,9 @@ def test_to_another_disk_files_are_copied(tmp_path: Path, monkeypatch: pytest.Mo
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.zip", "t"]
 
 
-def test_a_disk_error_is_not_blamed_on_the_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_error_is_not_blamed_on_the_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(self: Path, *a: object, **k: object) -> object:
         if self.name == "a.jpg":
             raise OSError(28, "No space left on device", str(self))

@@ -43,7 +43,9 @@ def column(numbers: list[int]) -> np.ndarray:
     return np.array(numbers, dtype=np.uint16)[:, None]
 
 
-def make(root: Path, features: dict[str, Any] | None = None, without: tuple[str, ...] = (), **split: Any) -> Path:
+def make(
+    root: Path, features: dict[str, Any] | None = None, without: tuple[str, ...] = (), **split: Any
+) -> Path:
     """The dataset on disk; **split and features change a variable, `without` leaves files away."""
     home = root / "xlsa17" / "data" / "MADE"
     home.mkdir(parents=True)
@@ -55,7 +57,10 @@ def make(root: Path, features: dict[str, Any] | None = None, without: tuple[str,
         **{part: column(locs) for part, locs in PARTS.items()},
         **split,
     }
-    savemat(home / "att_splits.mat", {key: value for key, value in variables.items() if value is not None})
+    savemat(
+        home / "att_splits.mat",
+        {key: value for key, value in variables.items() if value is not None},
+    )
     files = [f"{folder}/{i}.png" for i, folder in enumerate(FOLDERS)]
     made = {
         "features": 1 + np.arange(16.0).reshape(2, 8),
@@ -75,7 +80,9 @@ def make(root: Path, features: dict[str, Any] | None = None, without: tuple[str,
 
 
 def checks(root: Path) -> dict[str, DatasetCheck]:
-    return {check.name: check for check in examine(of_proposed_split("made", Made(), root), Silent())}
+    return {
+        check.name: check for check in examine(of_proposed_split("made", Made(), root), Silent())
+    }
 
 
 def verdicts(found: dict[str, DatasetCheck], *kinds: str) -> set[str]:
@@ -95,26 +102,41 @@ def test_one_image_that_does_not_open_is_a_fault_and_named(tmp_path: Path) -> No
     file.write_bytes(file.read_bytes()[:100])
     found = checks(root)
     assert verdicts(found, "fault") == {"images open"}
-    assert found["images open"].text == "1 of 8 do not open" and str(file) in found["images open"].items[0]
+    assert (
+        found["images open"].text == "1 of 8 do not open"
+        and str(file) in found["images open"].items[0]
+    )
 
 
 def test_missing_photos_and_photos_in_no_list_are_told_apart(tmp_path: Path) -> None:
     root = make(tmp_path)
     (root / "MADE/images/001.Auk/1.png").rename(root / "MADE/images/001.Auk/stray.png")
     found = checks(root)
-    assert verdicts(found, "fault") == {"images open"} and "1.png cannot be found" in found["images open"].items[0]
-    assert found["photos"] == DatasetCheck("photos", "note", "1 image files on disk are in no list", ("001.Auk/stray.png",))
+    assert (
+        verdicts(found, "fault") == {"images open"}
+        and "1.png cannot be found" in found["images open"].items[0]
+    )
+    assert found["photos"] == DatasetCheck(
+        "photos", "note", "1 image files on disk are in no list", ("001.Auk/stray.png",)
+    )
 
 
-@pytest.mark.parametrize(("copy", "verdict", "counted"), [(2, "fault", "1 across sets"), (1, "note", "0 across sets")])
-def test_the_same_bytes_twice_are_a_fault_across_sets_and_a_note_within_one(tmp_path: Path, copy: int, verdict: str, counted: str) -> None:
+@pytest.mark.parametrize(
+    ("copy", "verdict", "counted"), [(2, "fault", "1 across sets"), (1, "note", "0 across sets")]
+)
+def test_the_same_bytes_twice_are_a_fault_across_sets_and_a_note_within_one(
+    tmp_path: Path, copy: int, verdict: str, counted: str
+) -> None:
     root = make(tmp_path)
     images = root / "MADE/images/001.Auk"
     (images / f"{copy}.png").write_bytes((images / "0.png").read_bytes())
     found = checks(root)
-    assert found["identical images"].verdict == verdict and counted in found["identical images"].text
     assert (
-        len(found["identical images"].items) == 1 and f"001.Auk/0.png (trainval) = 001.Auk/{copy}.png" in found["identical images"].items[0]
+        found["identical images"].verdict == verdict and counted in found["identical images"].text
+    )
+    assert (
+        len(found["identical images"].items) == 1
+        and f"001.Auk/0.png (trainval) = 001.Auk/{copy}.png" in found["identical images"].items[0]
     )
     assert found["near-duplicates"].verdict == "ok"  # what is identical is not told a second time
 
@@ -128,7 +150,11 @@ def test_a_smaller_brighter_copy_across_seen_and_unseen_is_a_near_duplicate(tmp_
     assert found["near-duplicates"].verdict == "note" and found["near-duplicates"].text.startswith(
         "1 pairs across sets, 1 of them seen/unseen, 1 "
     )
-    assert found["near-duplicates"].items[0].startswith("001.Auk/0.png (trainval) ~ 002.Wren/7.png (test_unseen), ")
+    assert (
+        found["near-duplicates"]
+        .items[0]
+        .startswith("001.Auk/0.png (trainval) ~ 002.Wren/7.png (test_unseen), ")
+    )
 
 
 def test_an_overlap_of_two_sets_is_counted(tmp_path: Path) -> None:
@@ -139,7 +165,10 @@ def test_an_overlap_of_two_sets_is_counted(tmp_path: Path) -> None:
 
 def test_locs_out_of_range_or_twice(tmp_path: Path) -> None:
     found = checks(make(tmp_path, test_seen_loc=column([3, 3]), test_unseen_loc=column([7, 9])))
-    assert found["locs"].items == ("test_seen names 1 images twice", "test_unseen speaks of image 9, and there are 8")
+    assert found["locs"].items == (
+        "test_seen names 1 images twice",
+        "test_unseen speaks of image 9, and there are 8",
+    )
     assert found["labels"].verdict == "fault"
 
 
@@ -156,11 +185,20 @@ def test_a_label_without_a_class_and_a_class_without_images(tmp_path: Path) -> N
     names = cells(["003.Crow", "001.Auk", "002.Wren", "004.Dodo"])
     lone = checks(make(tmp_path / "b", original_att=table, att=None, allclasses_names=names))
     assert lone["labels"].verdict == "note" and lone["labels"].items == ("004.Dodo",)
-    assert lone["class names"].verdict == "fault" and lone["class names"].items == ("004.Dodo",)  # in neither list of classes
+    assert lone["class names"].verdict == "fault" and lone["class names"].items == (
+        "004.Dodo",
+    )  # in neither list of classes
 
 
 def test_a_class_that_is_seen_and_unseen(tmp_path: Path) -> None:
-    found = checks(make(tmp_path, trainval_loc=column([1, 2, 4, 7]), test_seen_loc=column([3, 6]), test_unseen_loc=column([8, 5])))
+    found = checks(
+        make(
+            tmp_path,
+            trainval_loc=column([1, 2, 4, 7]),
+            test_seen_loc=column([3, 6]),
+            test_unseen_loc=column([8, 5]),
+        )
+    )
     assert found["seen and unseen"].items == (
         "class 1 (003.Crow) has images in trainval and in test_unseen",
         "class 3 (002.Wren) has images in trainval and in test_unseen",
@@ -169,23 +207,52 @@ def test_a_class_that_is_seen_and_unseen(tmp_path: Path) -> None:
 
 
 def test_folders_that_contradict_the_labels(tmp_path: Path) -> None:
-    found = checks(make(tmp_path, {"image_files": cells([f"/x/images/{'001.Auk' if i else '009.Owl'}/{i}.png" for i in range(8)])}))
+    found = checks(
+        make(
+            tmp_path,
+            {
+                "image_files": cells(
+                    [f"/x/images/{'001.Auk' if i else '009.Owl'}/{i}.png" for i in range(8)]
+                )
+            },
+        )
+    )
     assert found["class names"].verdict == "fault" and "not one to one" in found["class names"].text
 
 
 def test_train_loc_and_val_loc_that_hold_test_images_are_a_note(tmp_path: Path) -> None:
     found = checks(make(tmp_path / "a", train_loc=column([1, 2, 3]), val_loc=column([4, 5, 6])))
-    assert found["train_loc and val_loc"].verdict == "note" and "hold 2 of 2 images of test_seen:" in found["train_loc and val_loc"].text
-    assert checks(make(tmp_path / "b", train_loc=column([1, 2]), val_loc=column([4, 5])))["train_loc and val_loc"].verdict == "ok"
+    assert (
+        found["train_loc and val_loc"].verdict == "note"
+        and "hold 2 of 2 images of test_seen:" in found["train_loc and val_loc"].text
+    )
+    assert (
+        checks(make(tmp_path / "b", train_loc=column([1, 2]), val_loc=column([4, 5])))[
+            "train_loc and val_loc"
+        ].verdict
+        == "ok"
+    )
 
 
 def test_the_scale_of_the_attributes(tmp_path: Path) -> None:
     table = np.array([[30.0, 10.0, 20.0], [40.0, -1.0, 0.5]])
-    found = checks(make(tmp_path / "a", original_att=table, att=table / np.linalg.norm(table, axis=0)))["attribute scale"]
-    assert found.verdict == "note" and "-1..40" in found.text and "..50" in found.text and "1 negative entries" in found.text
+    found = checks(
+        make(tmp_path / "a", original_att=table, att=table / np.linalg.norm(table, axis=0))
+    )["attribute scale"]
+    assert (
+        found.verdict == "note"
+        and "-1..40" in found.text
+        and "..50" in found.text
+        and "1 negative entries" in found.text
+    )
     assert checks(make(tmp_path / "b", att=table))["attribute scale"].verdict == "fault"
-    same = checks(make(tmp_path / "c", original_att=np.array([[1.0, 1.0, 0.0], [2.0, 2.0, 0.0]]), att=None))["attribute scale"]
-    assert same.verdict == "note" and same.items == ("class 1 (003.Crow): like another", "class 3 (002.Wren): all zero")
+    same = checks(
+        make(tmp_path / "c", original_att=np.array([[1.0, 1.0, 0.0], [2.0, 2.0, 0.0]]), att=None)
+    )["attribute scale"]
+    assert same.verdict == "note" and same.items == (
+        "class 1 (003.Crow): like another",
+        "class 3 (002.Wren): all zero",
+    )
 
 
 def test_features_that_are_zero_or_stand_in_two_sets(tmp_path: Path) -> None:
@@ -200,15 +267,24 @@ def test_features_that_are_zero_or_stand_in_two_sets(tmp_path: Path) -> None:
 def test_without_res101_the_split_is_checked_and_the_rest_says_why_not(tmp_path: Path) -> None:
     found = checks(make(tmp_path, without=("res101.mat", "photos")))
     assert verdicts(found, "fault") == set()
-    assert {"labels", "features", "images open", "identical images", "near-duplicates"} == verdicts(found, "skipped")
-    assert "2 seen, 1 unseen" in found["counts"].text and found["labels"].text == "there is no res101.mat"
+    assert {"labels", "features", "images open", "identical images", "near-duplicates"} == verdicts(
+        found, "skipped"
+    )
+    assert (
+        "2 seen, 1 unseen" in found["counts"].text
+        and found["labels"].text == "there is no res101.mat"
+    )
 
 
 def test_without_res101_photos_are_told_apart_by_the_lists_of_classes(tmp_path: Path) -> None:
     root = make(tmp_path, without=("res101.mat",))
-    (root / "MADE/images/002.Wren/7.png").write_bytes((root / "MADE/images/001.Auk/0.png").read_bytes())
+    (root / "MADE/images/002.Wren/7.png").write_bytes(
+        (root / "MADE/images/001.Auk/0.png").read_bytes()
+    )
     found = checks(root)["identical images"]
-    assert found.verdict == "fault" and found.items == ("001.Auk/0.png (seen) = 002.Wren/7.png (unseen)",)
+    assert found.verdict == "fault" and found.items == (
+        "001.Auk/0.png (seen) = 002.Wren/7.png (unseen)",
+    )
 
 
 def test_a_dataset_that_cannot_be_read_has_one_fault(tmp_path: Path) -> None:
@@ -228,7 +304,9 @@ def test_a_fingerprint_is_of_the_sets_and_not_of_their_order() -> None:
 @pytest.mark.parametrize("folder", ["CUB", "SUN", "AWA2", "AWA1", "APY", "FLO"])
 def test_the_fingerprints_of_the_proposed_splits_are_known(shared: Path, folder: str) -> None:
     locs = read_split_variables(shared / "data/xlsa17/data" / folder / "att_splits.mat").locs
-    assert split_name(locs_digest(locs)).startswith(f"the proposed split of {'aPY' if folder == 'APY' else folder} ")
+    assert split_name(locs_digest(locs)).startswith(
+        f"the proposed split of {'aPY' if folder == 'APY' else folder} "
+    )
 
 
 NAMES = {
@@ -261,8 +339,12 @@ def test_class_names_as_words() -> None:
     assert words("Brandt's cormorant") == ("brandts", "cormorant")
 
 
-def test_an_unseen_class_of_imagenet_is_never_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zslkit.verify.checks.imagenet_names", lambda: {"n1": ("wren",), "n2": ("auk",)})
+def test_an_unseen_class_of_imagenet_is_never_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "zslkit.verify.checks.imagenet_names", lambda: {"n1": ("wren",), "n2": ("auk",)}
+    )
     found = checks(make(tmp_path))["ImageNet classes"]
     assert found.verdict == "note" and found.items == ("002.Wren: wren (n1, the same name)",)
     assert "1 of 1 unseen classes" in found.text and "1 of 2 seen classes" in found.text
@@ -288,5 +370,7 @@ def test_images_without_contrast_and_with_more_bits_are_noted(tmp_path: Path) ->
     root = make(tmp_path)
     Image.fromarray(np.full((8, 8), 300, np.uint16)).save(root / "MADE/images/001.Auk/1.png")
     found = checks(root)
-    assert len(found["contrast"].items) == 1 and found["contrast"].items[0].startswith("001.Auk/1.png (")
+    assert len(found["contrast"].items) == 1 and found["contrast"].items[0].startswith(
+        "001.Auk/1.png ("
+    )
     assert "white 1023 by its own range" in found["bits of images"].items[0]

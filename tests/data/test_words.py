@@ -36,8 +36,19 @@ def test_clean_phrase(name: str, phrase: str) -> None:
 
 
 @pytest.mark.parametrize("protocol", range(6))
-@pytest.mark.parametrize("table", [TABLE, TABLE.astype(np.float32), np.asfortranarray(TABLE), TABLE.astype(">f8"), TABLE.astype(np.int16)])
-def test_a_pickled_array_is_read_without_numpy_unpickling_it(tmp_path: Path, table: np.ndarray, protocol: int) -> None:
+@pytest.mark.parametrize(
+    "table",
+    [
+        TABLE,
+        TABLE.astype(np.float32),
+        np.asfortranarray(TABLE),
+        TABLE.astype(">f8"),
+        TABLE.astype(np.int16),
+    ],
+)
+def test_a_pickled_array_is_read_without_numpy_unpickling_it(
+    tmp_path: Path, table: np.ndarray, protocol: int
+) -> None:
     (tmp_path / "w.pkl").write_bytes(pickle.dumps(table, protocol=protocol))
     vectors = read_word_vectors(tmp_path / "w.pkl", ["a", "b"])
     assert vectors.dtype == np.float32
@@ -48,7 +59,9 @@ def test_a_pickled_list_of_arrays_or_numbers_is_a_table(tmp_path: Path) -> None:
     for rows in (list(TABLE), TABLE.tolist(), [[np.float64(v) for v in row] for row in TABLE]):
         (tmp_path / "w.pkl").write_bytes(pickle.dumps(rows))
         if isinstance(rows[0], np.ndarray) or isinstance(rows[0][0], float):
-            np.testing.assert_array_equal(read_word_vectors(tmp_path / "w.pkl"), TABLE.astype(np.float32))
+            np.testing.assert_array_equal(
+                read_word_vectors(tmp_path / "w.pkl"), TABLE.astype(np.float32)
+            )
 
 
 def test_a_pickle_of_python_2_is_read(tmp_path: Path) -> None:
@@ -160,7 +173,9 @@ TEXT = "red 1 0\nbill 0 1\nBill 9 9\nlong 3 3\nnew york 4 4\nÖl 5 6\n"
 @pytest.mark.parametrize("ending", ["txt", "vec"])
 def test_text_gives_the_mean_of_the_words(tmp_path: Path, head: str, ending: str) -> None:
     (tmp_path / f"w.{ending}").write_text(head + TEXT, encoding="utf-8")
-    vectors = read_word_vectors(tmp_path / f"w.{ending}", ["has_bill::red", "long bill", "the long", "öl"])
+    vectors = read_word_vectors(
+        tmp_path / f"w.{ending}", ["has_bill::red", "long bill", "the long", "öl"]
+    )
     np.testing.assert_array_equal(vectors, [[0.5, 0.5], [1.5, 2], [3, 3], [5, 6]])
 
 
@@ -208,20 +223,31 @@ def test_spoilt_text_is_a_data_error(tmp_path: Path, text: str, reason: str) -> 
 
 
 @pytest.mark.parametrize(("name", "count"), [("CUB", 312), ("SUN", 102), ("AWA2", 85)])
-def test_the_published_pickles_equal_what_pickle_itself_reads(shared: Path, name: str, count: int) -> None:
+def test_the_published_pickles_equal_what_pickle_itself_reads(
+    shared: Path, name: str, count: int
+) -> None:
     file = shared / "data" / "w2v" / f"{name}_attribute.pkl"
     asked = {arg for op, arg, _ in pickletools.genops(file.read_bytes()) if op.name == "GLOBAL"}
-    assert asked == {"numpy.core.multiarray _reconstruct", "numpy ndarray", "numpy dtype"}  # so pickle may read it here
+    assert asked == {
+        "numpy.core.multiarray _reconstruct",
+        "numpy ndarray",
+        "numpy dtype",
+    }  # so pickle may read it here
     vectors = read_word_vectors(file)
     assert vectors.shape == (count, 300)
-    np.testing.assert_array_equal(vectors, np.asarray(pickle.loads(file.read_bytes())).astype(np.float32))
+    np.testing.assert_array_equal(
+        vectors, np.asarray(pickle.loads(file.read_bytes())).astype(np.float32)
+    )
 
 
 def nested(depth: int) -> bytes:
     """A list in which each level holds the one below ten times: ten to the `depth` numbers in a few dozen bytes."""
     return (
         b"\x80\x02]q\x00K\x01a"
-        + b"".join(b"](" + b"h" + bytes([k]) + (b"h" + bytes([k])) * 9 + b"eq" + bytes([k + 1]) for k in range(depth))
+        + b"".join(
+            b"](" + b"h" + bytes([k]) + (b"h" + bytes([k])) * 9 + b"eq" + bytes([k + 1])
+            for k in range(depth)
+        )
         + b"."
     )
 
@@ -234,7 +260,10 @@ ARRAY = pickle.dumps(np.ones(1000, np.int8), protocol=2)[:-1] + b"q\xfe0"
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"\x80\x05\x96" + (2**31).to_bytes(8, "little") + b".", "2,147,483,648 bytes are claimed and 1 are there"),
+        (
+            b"\x80\x05\x96" + (2**31).to_bytes(8, "little") + b".",
+            "2,147,483,648 bytes are claimed and 1 are there",
+        ),
         (b"\x80\x04\x8e" + (2**31).to_bytes(8, "little") + b".", ""),
         (b"\x80\x04\x8d" + (2**31).to_bytes(8, "little") + b".", ""),
         (b"\x80\x04\x95" + (2**31).to_bytes(8, "little") + b".", ""),
@@ -246,10 +275,17 @@ ARRAY = pickle.dumps(np.ones(1000, np.int8), protocol=2)[:-1] + b"q\xfe0"
         (b"\x80\x04" + b"\x8f" * 2_000 + b".", "uses EMPTY_SET"),
         (b"\x80\x04" + b"]" * 2_000_000 + b".", "more than 10,000 steps"),
         (b"\x80\x02cnumpy\ndtype\n(" + nested(30)[2:-1] + b"tR.", "a list where a word should be"),
-        (b"\x80\x02N" + b"".join(b"q" + bytes([k]) + b"h" + bytes([k]) + b"\x86" for k in range(60)) + b"}h\x3bK\x01s.", "uses EMPTY_DICT"),
+        (
+            b"\x80\x02N"
+            + b"".join(b"q" + bytes([k]) + b"h" + bytes([k]) + b"\x86" for k in range(60))
+            + b"}h\x3bK\x01s.",
+            "uses EMPTY_DICT",
+        ),
     ],
 )
-def test_a_pickle_gets_no_more_than_it_brings(tmp_path: Path, content: bytes, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pickle_gets_no_more_than_it_brings(
+    tmp_path: Path, content: bytes, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(vectors_pickle, "MOST_STEPS", 10_000)
     (tmp_path / "w.pkl").write_bytes(content)
     tracemalloc.start()

@@ -40,19 +40,35 @@ GLOVE = "red 1 0\nbill 0 1\nnew york 4 4\n2 5 6\n"
         GLOVE + "a\rb 9 9\na\u2028b 9 9\n\u0085 9 9\n. . . 9 9\n",
     ],
 )
-def test_every_way_of_writing_gives_the_same_vectors(tmp_path: Path, text: str, zipped: bool) -> None:
+def test_every_way_of_writing_gives_the_same_vectors(
+    tmp_path: Path, text: str, zipped: bool
+) -> None:
     file = tmp_path / "vectors"
     file.write_bytes(gzip.compress(text.encode()) if zipped else text.encode())
     found = look_up(file, {"red", "bill", "2", "york", "absent"})
-    assert {word: vector.tolist() for word, vector in found.vectors.items()} == {"red": [1, 0], "bill": [0, 1], "2": [5, 6]}
+    assert {word: vector.tolist() for word, vector in found.vectors.items()} == {
+        "red": [1, 0],
+        "bill": [0, 1],
+        "2": [5, 6],
+    }
     assert found.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 @settings(deadline=None)
-@given(st.dictionaries(st.text("abcßé.", min_size=1, max_size=4), st.lists(st.floats(-9, 9, width=32), min_size=3, max_size=3), min_size=1))
-def test_what_is_written_is_found(tmp_path_factory: pytest.TempPathFactory, table: dict[str, list[float]]) -> None:
+@given(
+    st.dictionaries(
+        st.text("abcßé.", min_size=1, max_size=4),
+        st.lists(st.floats(-9, 9, width=32), min_size=3, max_size=3),
+        min_size=1,
+    )
+)
+def test_what_is_written_is_found(
+    tmp_path_factory: pytest.TempPathFactory, table: dict[str, list[float]]
+) -> None:
     file = tmp_path_factory.mktemp("v") / "v.txt"
-    file.write_text("".join(f"{w} {' '.join(map(repr, v))}\n" for w, v in table.items()), encoding="utf-8")
+    file.write_text(
+        "".join(f"{w} {' '.join(map(repr, v))}\n" for w, v in table.items()), encoding="utf-8"
+    )
     assert {w: v.tolist() for w, v in look_up(file, set(table)).vectors.items()} == table
 
 
@@ -66,8 +82,14 @@ def test_what_is_written_is_found(tmp_path_factory: pytest.TempPathFactory, tabl
         (b"red 1 0\nbill\n", "line 2"),
         (b"red 1 0\nbill 1 x\n", "line 2.*no number"),
         (b"2 3\nred 1 0\nbill 0 1\n", r"line 2: .* its 3 numbers, as the header \(2 3\) says"),
-        (b"2 1\nred 1 0\nbill 0 1\n", "the header says 1 numbers for each word, and 2 follow; mend that line or remove it"),
-        (b"2 2 glove\nred 1 0 5 6\nbill 0 1 5 6\n", "line 1 has 2 numbers for each word, and 4 follow; mend that line or remove it"),
+        (
+            b"2 1\nred 1 0\nbill 0 1\n",
+            "the header says 1 numbers for each word, and 2 follow; mend that line or remove it",
+        ),
+        (
+            b"2 2 glove\nred 1 0 5 6\nbill 0 1 5 6\n",
+            "line 1 has 2 numbers for each word, and 4 follow; mend that line or remove it",
+        ),
         (b"3 2\nred 1 0\nbill 0 1\n", "the header says 3 words and 2 follow; is the file cut off"),
         (b"1 2\nred 1 0\nbill 0 1\n", "the header says 1 words and 2 follow"),
         (b"0 2\nred 1 0\n", "the header says 0 words and 1 follow"),
@@ -94,7 +116,9 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[2] < 1.1 * peaks[1] < (tmp_path / "large").stat().st_size
-    assert sum(read) == sum((tmp_path / name).stat().st_size for name in ("small", "small", "large"))
+    assert sum(read) == sum(
+        (tmp_path / name).stat().st_size for name in ("small", "small", "large")
+    )
 
 
 def test_a_name_is_reworded_only_if_it_is_one() -> None:

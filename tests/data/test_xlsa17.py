@@ -63,7 +63,9 @@ def features(**changed: Any) -> dict[str, Any]:
     made = {
         "features": 10.0 * np.arange(8) + np.array([[0.0], [1.0]]),
         "labels": np.array([[2, 2, 2, 1, 1, 1, 3, 3]], np.uint8).T,
-        "image_files": cells([f"/BS/somebody/work/MADE/images/{folder}/{i}.png" for i, folder in enumerate(FOLDERS)]),
+        "image_files": cells(
+            [f"/BS/somebody/work/MADE/images/{folder}/{i}.png" for i, folder in enumerate(FOLDERS)]
+        ),
     }
     return {key: value for key, value in {**made, **changed}.items() if value is not None}
 
@@ -80,7 +82,9 @@ def root(tmp_path: Path) -> Path:
     return write(tmp_path / "data")
 
 
-def write(root: Path, split_file: dict[str, Any] | None = None, feature_file: dict[str, Any] | None = None) -> Path:
+def write(
+    root: Path, split_file: dict[str, Any] | None = None, feature_file: dict[str, Any] | None = None
+) -> Path:
     home = root / "xlsa17" / "data" / "MADE"
     home.mkdir(parents=True, exist_ok=True)
     savemat(home / "att_splits.mat", splits() if split_file is None else split_file)
@@ -97,7 +101,11 @@ def add_photos(root: Path) -> Path:
 
 def test_a_dataset_by_hand(root: Path) -> None:
     made = Made().load("made", root)
-    assert (made.name, made.title, made.classes) == ("made", "Made up", ("003.Crow", "001.Auk", "002.Wren"))
+    assert (made.name, made.title, made.classes) == (
+        "made",
+        "Made up",
+        ("003.Crow", "001.Auk", "002.Wren"),
+    )
     assert made.labels.tolist() == [1, 1, 1, 0, 0, 0, 2, 2]
     assert {part: index.tolist() for part, index in made.split.parts().items()} == {
         "trainval": [0, 1, 3, 4],
@@ -110,14 +118,24 @@ def test_a_dataset_by_hand(root: Path) -> None:
 
 
 def test_classes_are_joined_by_name_not_by_number(tmp_path: Path) -> None:
-    by_folder = np.array([[1, 1, 1, 3, 3, 3, 2, 2]], np.uint8).T  # numbers of folders, not of rows of the table
+    by_folder = np.array(
+        [[1, 1, 1, 3, 3, 3, 2, 2]], np.uint8
+    ).T  # numbers of folders, not of rows of the table
     made = Made().load("made", write(tmp_path, None, features(labels=by_folder)))
     assert [made.classes[k] for k in made.labels] == FOLDERS
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(classes=st.permutations(range(3)), numbers=st.permutations(range(3)), images=st.permutations(range(8)))
-def test_no_order_moves_an_image_to_another_class(tmp_path: Path, classes: list[int], numbers: list[int], images: list[int]) -> None:
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    classes=st.permutations(range(3)),
+    numbers=st.permutations(range(3)),
+    images=st.permutations(range(8)),
+)
+def test_no_order_moves_an_image_to_another_class(
+    tmp_path: Path, classes: list[int], numbers: list[int], images: list[int]
+) -> None:
     names = ["001.Auk", "002.Wren", "003.Crow"]
     place = np.argsort(images)  # where each image of FOLDERS stands now
     table = np.array([[1.0, 2.0, 3.0], [0.1, 0.2, 0.3]])
@@ -134,18 +152,25 @@ def test_no_order_moves_an_image_to_another_class(tmp_path: Path, classes: list[
     assert [made.classes[k] for k in made.labels] == [FOLDERS[i] for i in images]
     number = made.semantics.attributes[made.labels, 0]
     assert [f"{number[i]:03.0f}" for i in range(8)] == [FOLDERS[i][:3] for i in images]
-    assert {part: sorted(images[i] for i in index) for part, index in made.split.parts().items()} == {
-        part.removesuffix("_loc"): which for part, which in LOCS.items()
-    }
+    assert {
+        part: sorted(images[i] for i in index) for part, index in made.split.parts().items()
+    } == {part.removesuffix("_loc"): which for part, which in LOCS.items()}
 
 
 LOCS = {"trainval_loc": [0, 1, 3, 4], "test_seen_loc": [2, 5], "test_unseen_loc": [6, 7]}
 
 
 @pytest.mark.parametrize("ending", ["", "val_loc", "train_loc"])
-def test_train_loc_and_val_loc_may_be_missing_and_are_never_used(tmp_path: Path, ending: str) -> None:
+def test_train_loc_and_val_loc_may_be_missing_and_are_never_used(
+    tmp_path: Path, ending: str
+) -> None:
     leaky = {"train_loc": np.array([[3], [6], [7]]), "val_loc": np.array([[0], [99]])}
-    made = Made().load("made", write(tmp_path, splits(**{k: v for k, v in leaky.items() if ending and k.endswith(ending)})))
+    made = Made().load(
+        "made",
+        write(
+            tmp_path, splits(**{k: v for k, v in leaky.items() if ending and k.endswith(ending)})
+        ),
+    )
     assert made.split.trainval.tolist() == [0, 1, 3, 4]
 
 
@@ -154,7 +179,10 @@ def test_train_loc_and_val_loc_may_be_missing_and_are_never_used(tmp_path: Path,
     [
         ("/BS/x/work/CUB_200_2011/CUB_200_2011/images/001.Auk/a.jpg", "001.Auk/a.jpg"),
         ("/BS/x/SUN/images/a/apse/indoor/sun_a.jpg", "a/apse/indoor/sun_a.jpg"),
-        ("/BS/x/Animals_with_Attributes2//JPEGImages/antelope/antelope_1.jpg", "antelope/antelope_1.jpg"),
+        (
+            "/BS/x/Animals_with_Attributes2//JPEGImages/antelope/antelope_1.jpg",
+            "antelope/antelope_1.jpg",
+        ),
         ("images/images/001.Auk/a.jpg", "001.Auk/a.jpg"),
         ("C:\\data\\images\\\\001.Auk\\a.jpg", "001.Auk/a.jpg"),
         ("/BS/x/my_images/001.Auk/a.jpg", None),
@@ -174,28 +202,56 @@ def test_names_are_equal_but_for_number_initial_case_and_signs() -> None:
 def test_labels_decide_where_no_folder_tells_the_class(tmp_path: Path) -> None:
     for k, path in enumerate(("/BS/x/{}.jpg", "/BS/images/{}.jpg")):
         read = features(image_files=cells([path.format(i) for i in range(8)]))
-        assert Made().load("made", write(tmp_path / str(k), None, read)).labels.tolist() == [1, 1, 1, 0, 0, 0, 2, 2]
+        assert Made().load("made", write(tmp_path / str(k), None, read)).labels.tolist() == [
+            1,
+            1,
+            1,
+            0,
+            0,
+            0,
+            2,
+            2,
+        ]
 
 
-def test_a_folder_spelled_unlike_its_class_goes_by_its_label_if_the_others_agree_with_theirs() -> None:
+def test_a_folder_spelled_unlike_its_class_goes_by_its_label_if_the_others_agree_with_theirs() -> (
+    None
+):
     paths = ["auk/1.jpg", "wren/2.jpg", "raven/3.jpg"]
-    assert class_ids("made", ["auk", "wren", "crow"], np.array([0, 1, 2]), paths).tolist() == [0, 1, 2]
-    with pytest.raises(DataError, match=r"made: 1 folders of image_files in res101\.mat.*'raven'.*one xlsa17\.zip"):
+    assert class_ids("made", ["auk", "wren", "crow"], np.array([0, 1, 2]), paths).tolist() == [
+        0,
+        1,
+        2,
+    ]
+    with pytest.raises(
+        DataError, match=r"made: 1 folders of image_files in res101\.mat.*'raven'.*one xlsa17\.zip"
+    ):
         class_ids("made", ["auk", "wren", "crow"], np.array([1, 0, 2]), paths)
 
 
 def test_unknown_attribute_values_are_zero_and_sentences_keep_their_signs(tmp_path: Path) -> None:
     table = splits()["original_att"]
     root = write(tmp_path, splits(att=table))
-    assert Made().load("made", root).semantics.attributes.tolist() == [[3, pytest.approx(0.3)], [1, 0], [2, pytest.approx(0.2)]]
+    assert Made().load("made", root).semantics.attributes.tolist() == [
+        [3, pytest.approx(0.3)],
+        [1, 0],
+        [2, pytest.approx(0.2)],
+    ]
     assert Sentences().load("made", root).semantics.attributes[1].tolist() == [1, -1]
 
 
 def test_classes_and_attributes_without_names_are_numbered(tmp_path: Path) -> None:
-    root = write(tmp_path, splits(allclasses_names=None, att=np.ones((2, 3))), features(image_files=cells(["x.jpg"] * 8)))
+    root = write(
+        tmp_path,
+        splits(allclasses_names=None, att=np.ones((2, 3))),
+        features(image_files=cells(["x.jpg"] * 8)),
+    )
     flowers = Sentences().load("made", root)
     assert flowers.classes == ("bird 1", "bird 2", "bird 3")
-    assert flowers.semantics.names == ("sentence 1", "sentence 2") and flowers.semantics.kind == "sentences"
+    assert (
+        flowers.semantics.names == ("sentence 1", "sentence 2")
+        and flowers.semantics.kind == "sentences"
+    )
     assert Made().load("made", root).classes[0] == "class 1"
 
 
@@ -219,27 +275,47 @@ def test_names_and_word_vectors_are_found_beside_the_splits_a_link_leads_to(tmp_
     (root / "xlsa17").symlink_to(store / "xlsa17")
     semantics = Made().load("made", root).semantics
     assert semantics.names == ("size", "has_bill::red")
-    assert semantics.word_vectors is not None and semantics.word_vectors.tolist() == [[1, 0], [0, 1]]
+    assert semantics.word_vectors is not None and semantics.word_vectors.tolist() == [
+        [1, 0],
+        [0, 1],
+    ]
 
 
 @pytest.mark.parametrize(("key", "value"), [("original_att", 1e39), ("features", -1e39)])
-def test_a_number_too_large_for_float32_is_not_finite(tmp_path: Path, key: str, value: float) -> None:
+def test_a_number_too_large_for_float32_is_not_finite(
+    tmp_path: Path, key: str, value: float
+) -> None:
     made = splits() if key == "original_att" else features()
     table = made[key].astype(np.float64)
     table[0, 0] = value
-    root = write(tmp_path, *((splits(**{key: table}), None) if key == "original_att" else (None, features(**{key: table}))))
+    root = write(
+        tmp_path,
+        *(
+            (splits(**{key: table}), None)
+            if key == "original_att"
+            else (None, features(**{key: table}))
+        ),
+    )
     with pytest.raises(DataError, match=f"{key} holds a number that is not finite"):
         Made().load("made", root)
 
 
-def test_res101_mat_is_converted_once_for_each_content_it_has_had(root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_res101_mat_is_converted_once_for_each_content_it_has_had(
+    root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = Made().load("made", root)
     with monkeypatch.context() as closed:
         closed.setattr(xlsa17_cache, "read_feature_file", lambda path: pytest.fail("read again"))
         again = Made().load("made", root)
     assert isinstance(again.features, np.memmap)
-    assert again.features.tolist() == first.features.tolist() and again.labels.tolist() == first.labels.tolist()
-    assert again.features_digest == hashlib.sha256(np.ascontiguousarray(first.features).tobytes()).hexdigest()[:16]
+    assert (
+        again.features.tolist() == first.features.tolist()
+        and again.labels.tolist() == first.labels.tolist()
+    )
+    assert (
+        again.features_digest
+        == hashlib.sha256(np.ascontiguousarray(first.features).tobytes()).hexdigest()[:16]
+    )
     assert again.origin.startswith("res101.mat of xlsa17, sha256 ")
     write(root, None, features(features=features()["features"] + 1))
     other = Made().load("made", root)
@@ -248,7 +324,9 @@ def test_res101_mat_is_converted_once_for_each_content_it_has_had(root: Path, ca
     assert len([f for f in (cache / "xlsa17").iterdir() if f.is_dir()]) == 2
 
 
-def test_a_copy_of_res101_mat_shares_the_converted_features(root: Path, cache: Path, tmp_path: Path) -> None:
+def test_a_copy_of_res101_mat_shares_the_converted_features(
+    root: Path, cache: Path, tmp_path: Path
+) -> None:
     Made().load("made", root)
     shutil.copytree(root, tmp_path / "copy")
     Made().load("made", tmp_path / "copy")
@@ -269,5 +347,8 @@ def test_damaged_converted_features_are_named(root: Path, cache: Path, part: str
     Made().load("made", root)
     (folder,) = [f for f in (cache / "xlsa17").iterdir() if f.is_dir()]
     (folder / part).write_bytes((folder / part).read_bytes()[:-9])
-    with pytest.raises(DataError, match=r"The converted features in .* are damaged .* remove that folder and run again"):
+    with pytest.raises(
+        DataError,
+        match=r"The converted features in .* are damaged .* remove that folder and run again",
+    ):
         Made().load("made", root)

@@ -59,7 +59,11 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
 
 
 def test_a_converted_checkpoint_is_a_run_with_the_same_scores(
-    card: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    card: Path,
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (ours,) = (tmp_path / "runs").glob("made/dedn/seed0-????????????")
     assert call(monkeypatch, checkpoint, "-d", card, "--out", tmp_path / "made") == 0
@@ -67,7 +71,12 @@ def test_a_converted_checkpoint_is_a_run_with_the_same_scores(
     (folder,) = (tmp_path / "made").glob("made/dedn/seed0-????????????")
     run = load_run(folder)
     assert run.record.elsewhere.startswith("theirs.pth, ") and run.record.protocol.epoch is None
-    np.testing.assert_allclose(run.scores().test_unseen_scores, load_run(ours).scores().test_unseen_scores, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        run.scores().test_unseen_scores,
+        load_run(ours).scores().test_unseen_scores,
+        rtol=1e-5,
+        atol=1e-5,
+    )
     assert app.main(["evaluate", str(folder), "--json"]) == 0
     (told,) = json.loads(capsys.readouterr().out)["runs"]
     assert told["metrics"] == run.record.metrics.model_dump()
@@ -76,14 +85,29 @@ def test_a_converted_checkpoint_is_a_run_with_the_same_scores(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda s: {**s, "mask_bias": -s["mask_bias"]}, "The seen classes of the checkpoint are not those of made here"),
-        (lambda s: {**s, "att": s["att"].flip(0)}, "The class attributes of the checkpoint are not those of made here"),
-        (lambda s: {**s, "GNet.H_2": s["GNet.H_2"][:, :3]}, "GNet.H_2 is (6, 3) in the checkpoint and (6, "),
+        (
+            lambda s: {**s, "mask_bias": -s["mask_bias"]},
+            "The seen classes of the checkpoint are not those of made here",
+        ),
+        (
+            lambda s: {**s, "att": s["att"].flip(0)},
+            "The class attributes of the checkpoint are not those of made here",
+        ),
+        (
+            lambda s: {**s, "GNet.H_2": s["GNet.H_2"][:, :3]},
+            "GNet.H_2 is (6, 3) in the checkpoint and (6, ",
+        ),
         (lambda s: {k: v for k, v in s.items() if k != "Snet1.V"}, "differ in Snet1.V"),
     ],
 )
 def test_a_checkpoint_of_other_data_is_refused(
-    card: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], change, words: str
+    card: Path,
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    change,
+    words: str,
 ) -> None:
     torch.save(change(torch.load(checkpoint, weights_only=True)), checkpoint)
     assert call(monkeypatch, checkpoint, "-d", card, "--out", tmp_path / "made") == 2
@@ -91,13 +115,17 @@ def test_a_checkpoint_of_other_data_is_refused(
     assert not list((tmp_path / "made").glob("made/dedn/seed0-????????????"))
 
 
-def test_evaluate_takes_a_gamma_and_says_that_it_is_no_result(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_takes_a_gamma_and_says_that_it_is_no_result(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (folder,) = (tmp_path / "runs").glob("made/dedn/seed0-????????????")
     assert app.main(["evaluate", str(folder), "--gamma", "1e9"]) == 0
     out = capsys.readouterr().out
     assert "1e+09 (given by hand)" in out
     assert app.main(["evaluate", str(folder), "--gamma", "1e9", "--json", "--per-class"]) == 0
     (told,) = json.loads(capsys.readouterr().out)["runs"]
-    assert told["metrics"]["S"] == 0.0 and told["metrics"]["U"] == told["metrics"]["T1"]  # all mass to the unseen side
+    assert (
+        told["metrics"]["S"] == 0.0 and told["metrics"]["U"] == told["metrics"]["T1"]
+    )  # all mass to the unseen side
     assert set(told["per_class"]) == {"c0", "c1", "c2", "c3"}
     assert app.main(["evaluate", str(tmp_path / "none")]) == 2

@@ -33,7 +33,11 @@ def case(shared: Path) -> dict[str, np.ndarray]:
 
 @pytest.fixture()
 def model(case: dict[str, np.ndarray]) -> DEDN:
-    state = {k.removeprefix("state/"): torch.from_numpy(np.asarray(v)) for k, v in case.items() if k.startswith("state/")}
+    state = {
+        k.removeprefix("state/"): torch.from_numpy(np.asarray(v))
+        for k, v in case.items()
+        if k.startswith("state/")
+    }
     return official.load_state_dict(state, dataset="cub", c_mix=0.8, e_mix=0.9, lambda_cal=0.18)
 
 
@@ -65,7 +69,9 @@ def test_every_loss_term(model: DEDN, case: dict[str, np.ndarray], ours: str) ->
 
 
 def test_gradient_of_every_parameter(model: DEDN, case: dict[str, np.ndarray]) -> None:
-    model.loss(torch.from_numpy(case["in/feature_map"]), torch.from_numpy(case["in/label"]))["total"].backward()
+    model.loss(torch.from_numpy(case["in/feature_map"]), torch.from_numpy(case["in/label"]))[
+        "total"
+    ].backward()
     gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
     assert all(g is not None for g in gradients.values())
     # the weights are put in place of the gradients, so that the names of both sides are matched by one piece of code

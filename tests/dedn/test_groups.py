@@ -25,7 +25,9 @@ def task(n: int = 6, groups: dict[str, tuple[int, ...]] | None = None, words: bo
         feature_shape=(4, 2, 2),
         map_shape=(4, 2, 2),
         groups=groups or {},
-        word_vectors=np.eye(n, 5, dtype=np.float32) + 0.01 * rng.random((n, 5), dtype=np.float32) if words else None,
+        word_vectors=np.eye(n, 5, dtype=np.float32) + 0.01 * rng.random((n, 5), dtype=np.float32)
+        if words
+        else None,
     )
 
 
@@ -56,7 +58,9 @@ def test_kmeans_makes_that_many_clusters_and_the_same_ones_again(by: str, count:
 
 def test_kmeans_puts_equal_words_together() -> None:
     found = task(4)
-    words = np.array([[1, 0], [0, 1], [2, 0], [0, 3]], dtype=np.float32)  # lengths say nothing, directions do
+    words = np.array(
+        [[1, 0], [0, 1], [2, 0], [0, 3]], dtype=np.float32
+    )  # lengths say nothing, directions do
     made = choose("kmeans", Task(**{**vars(found), "word_vectors": words}), 2)
     assert sorted(map(sorted, made)) == [[0, 2], [1, 3]]
 
@@ -75,19 +79,26 @@ def test_a_file_names_attributes_or_columns(tmp_path: Path) -> None:
         ({"wing": [0, 1, 2], "tail": [2, 3, 4, 5]}, "attribute 2 stands in two clusters"),
         ({"wing": [0, 1, 2], "tail": [3, 4]}, "attribute 5 stands in no cluster (1 of 6 do not)"),
         ({"wing": [0, 1, 2, 3, 4, 5, 6]}, "attribute 6 is none of this dataset's 6"),
-        ({"wing": ["at0", 1, 2, 3, 4, 5]}, "'at0', which is no attribute of made; did you mean \"att0\""),
+        (
+            {"wing": ["at0", 1, 2, 3, 4, 5]},
+            "'at0', which is no attribute of made; did you mean \"att0\"",
+        ),
         ("paper", "are for the 312, 102 and 85 attributes of CUB, SUN and AWA2, and made has 6"),
         ("kmean", "clusters = 'kmean' is no choice; did you mean \"kmeans\""),
     ],
 )
-def test_clusters_that_do_not_fit_are_refused_by_name(clusters: str | dict[str, list[int | str]], words: str) -> None:
+def test_clusters_that_do_not_fit_are_refused_by_name(
+    clusters: str | dict[str, list[int | str]], words: str
+) -> None:
     with pytest.raises(UserError) as error:
         choose(clusters, task())
     assert words in str(error.value)
 
 
 def test_kmeans_says_what_it_lacks() -> None:
-    with pytest.raises(UserError, match="no word vectors to make clusters of; set cluster_by=attributes"):
+    with pytest.raises(
+        UserError, match="no word vectors to make clusters of; set cluster_by=attributes"
+    ):
         choose("kmeans", task(words=False), 2)
     with pytest.raises(UserError, match="n_clusters = 7 is more than the 6 attributes of made"):
         choose("kmeans", task(), 7)

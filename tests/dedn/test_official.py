@@ -18,7 +18,12 @@ from zslkit_dedn.groups import PAPER, RELEASED
 Name = Literal["cub", "sun", "awa2"]
 Which = Literal["paper", "released"]
 D, R, W, C, UNSEEN = 6, 4, 5, 9, 3
-CASES: list[tuple[Name, Which]] = [("cub", "paper"), ("sun", "paper"), ("sun", "released"), ("awa2", "paper")]
+CASES: list[tuple[Name, Which]] = [
+    ("cub", "paper"),
+    ("sun", "paper"),
+    ("sun", "released"),
+    ("awa2", "paper"),
+]
 
 
 def made_state(dataset: Name, clusters: Which, rank: int | None = None) -> dict[str, Tensor]:
@@ -28,8 +33,14 @@ def made_state(dataset: Name, clusters: Which, rank: int | None = None) -> dict[
     attributes = sum(map(len, groups))
 
     def net(name: str, count: int) -> dict[str, Tensor]:
-        shapes = [(W, D), (W, D), (W, R), (W, R)] if rank is None else [(W, rank), (W, D), (rank, D), (W, R), (W, R)]
-        made = {f"{name}.H_{i + 1}": torch.randn(shape, generator=g) for i, shape in enumerate(shapes)}
+        shapes = (
+            [(W, D), (W, D), (W, R), (W, R)]
+            if rank is None
+            else [(W, rank), (W, D), (rank, D), (W, R), (W, R)]
+        )
+        made = {
+            f"{name}.H_{i + 1}": torch.randn(shape, generator=g) for i, shape in enumerate(shapes)
+        }
         return {f"{name}.V": F_.normalize(torch.randn(count, W, generator=g)), **made}
 
     mask = torch.ones(1, C)
@@ -48,7 +59,9 @@ def dan(state: dict[str, Tensor], net: str, F: Tensor) -> tuple[Tensor, Tensor]:
     """Region and channel scores of one subnet, image by image and by the equations alone."""
     V = state[f"{net}.V"]
     h = {i: state.get(f"{net}.H_{i}") for i in range(1, 6)}
-    W1, W2, W3, W4 = (h[1] @ h[3], h[2], h[4], h[5]) if h[5] is not None else (h[1], h[2], h[3], h[4])  # type: ignore[operator]
+    W1, W2, W3, W4 = (
+        (h[1] @ h[3], h[2], h[4], h[5]) if h[5] is not None else (h[1], h[2], h[3], h[4])
+    )  # type: ignore[operator]
     region, channel = [], []
     for f in F:
         region.append(((V @ W2 @ f).softmax(dim=1) * (V @ W1 @ f)).sum(dim=1))
@@ -62,21 +75,34 @@ def distance(x: Tensor, y: Tensor, epsilon: float) -> Tensor:
         d, p, q = a - b, a.softmax(0), b.softmax(0)
         m = (p + q) / 2
         total = (
-            total + (d.abs() ** 3).sum() / (d.square().sum() + epsilon).sqrt() + ((p * (p / m).log()).sum() + (q * (q / m).log()).sum()) / 2
+            total
+            + (d.abs() ** 3).sum() / (d.square().sum() + epsilon).sqrt()
+            + ((p * (p / m).log()).sum() + (q * (q / m).log()).sum()) / 2
         )
     return total / len(x)
 
 
 def program(
-    state: dict[str, Tensor], x: Tensor, label: Tensor | None, *, m_true: float, c_mix: float, e_mix: float, lambda_cal: float
+    state: dict[str, Tensor],
+    x: Tensor,
+    label: Tensor | None,
+    *,
+    m_true: float,
+    c_mix: float,
+    e_mix: float,
+    lambda_cal: float,
 ) -> Tensor:
     """The final scores (label None) or the total loss of DEDN.md, all in the order of the clusters."""
     F = F_.normalize(x.flatten(2), dim=1)
     att, b = state["att"], state["bias"] * state["mask_bias"]
     order = [i for c in _clusters(state) for i in c]
-    names = sorted({k.split(".")[0] for k in state if k.startswith("Snet")}, key=lambda n: int(n[4:]))
+    names = sorted(
+        {k.split(".")[0] for k in state if k.startswith("Snet")}, key=lambda n: int(n[4:])
+    )
     coarse = tuple(s[:, order] for s in dan(state, "GNet", F))
-    fine = tuple(torch.cat(parts, dim=1) for parts in zip(*(dan(state, n, F) for n in names), strict=True))
+    fine = tuple(
+        torch.cat(parts, dim=1) for parts in zip(*(dan(state, n, F) for n in names), strict=True)
+    )
     if label is None:
         mixed = [c_mix * r + (1 - c_mix) * c for r, c in (coarse, fine)]
         return e_mix * (mixed[0] @ att.T + b) + (1 - e_mix) * (mixed[1] @ att.T + b)
@@ -91,21 +117,37 @@ def program(
 
 
 def _clusters(state: dict[str, Tensor]) -> Any:
-    sizes = tuple(len(state[f"Snet{i}.V"]) for i in range(sum(k.startswith("Snet") and k.endswith(".V") for k in state)))
-    return next(c for table in (PAPER, RELEASED) for c in table.values() if tuple(map(len, c)) == sizes)
+    sizes = tuple(
+        len(state[f"Snet{i}.V"])
+        for i in range(sum(k.startswith("Snet") and k.endswith(".V") for k in state))
+    )
+    return next(
+        c for table in (PAPER, RELEASED) for c in table.values() if tuple(map(len, c)) == sizes
+    )
 
 
 @pytest.mark.parametrize(("dataset", "clusters"), CASES)
 @pytest.mark.parametrize("rank", [None, 3])
-def test_scores_loss_and_gradients_are_the_programs(dataset: Name, clusters: Which, rank: int | None) -> None:
+def test_scores_loss_and_gradients_are_the_programs(
+    dataset: Name, clusters: Which, rank: int | None
+) -> None:
     state = made_state(dataset, clusters, rank)
-    model = official.load_state_dict(state, dataset=dataset, clusters=clusters, c_mix=0.7, e_mix=0.4, lambda_cal=0.2)
+    model = official.load_state_dict(
+        state, dataset=dataset, clusters=clusters, c_mix=0.7, e_mix=0.4, lambda_cal=0.2
+    )
     assert model.seen.tolist() == [False] * UNSEEN + [True] * (C - UNSEEN)
     g = torch.Generator().manual_seed(1)
     x, label = torch.rand(4, D, 2, 2, generator=g), torch.tensor([3, 8, 5, 3])
-    settings: dict[str, Any] = {"m_true": 3.0 if dataset == "cub" else 2.0, "c_mix": 0.7, "e_mix": 0.4, "lambda_cal": 0.2}
+    settings: dict[str, Any] = {
+        "m_true": 3.0 if dataset == "cub" else 2.0,
+        "c_mix": 0.7,
+        "e_mix": 0.4,
+        "lambda_cal": 0.2,
+    }
     with torch.no_grad():
-        torch.testing.assert_close(model.eval().scores(x), program(state, x, None, **settings), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            model.eval().scores(x), program(state, x, None, **settings), rtol=1e-5, atol=1e-5
+        )
     theirs = {k: v.double().requires_grad_("." in k) for k, v in state.items()}
     loss = program(theirs, x.double(), label, **settings)
     total = model.train().loss(x, label)["total"]
@@ -121,7 +163,9 @@ def test_scores_loss_and_gradients_are_the_programs(dataset: Name, clusters: Whi
         if "." in name:
             assert value.grad is not None
             scale = float(value.grad.abs().max())
-            torch.testing.assert_close(gradients[name].double(), value.grad, rtol=1e-4, atol=1e-5 * scale)
+            torch.testing.assert_close(
+                gradients[name].double(), value.grad, rtol=1e-4, atol=1e-5 * scale
+            )
 
 
 @pytest.mark.parametrize(("dataset", "clusters"), CASES)
@@ -134,7 +178,9 @@ def test_writing_gives_back_what_was_read(dataset: Name, clusters: Which) -> Non
 
 
 def test_mixes_default_to_the_preset_of_the_dataset() -> None:
-    config = official.load_state_dict(made_state("sun", "released", 3), dataset="sun", clusters="released").config
+    config = official.load_state_dict(
+        made_state("sun", "released", 3), dataset="sun", clusters="released"
+    ).config
     assert (config.c_mix, config.e_mix, config.m_true, config.rank) == (0.95, 0.3, 2.0, 3)
 
 
@@ -146,7 +192,10 @@ def test_missing_and_extra_names_are_listed() -> None:
 
 
 def test_the_wrong_clusters_are_told() -> None:
-    with pytest.raises(DataError, match=r"Snet0 holds 64 attributes and the chosen clusters give it 38; try the other clusters"):
+    with pytest.raises(
+        DataError,
+        match=r"Snet0 holds 64 attributes and the chosen clusters give it 38; try the other clusters",
+    ):
         official.load_state_dict(made_state("sun", "released"), dataset="sun", clusters="paper")
 
 
@@ -156,7 +205,9 @@ class Hostile:
 
 
 @pytest.mark.parametrize("content", ["hostile", "cut", "list", "text", "none"])
-def test_a_file_that_is_no_checkpoint_is_told_and_never_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
+def test_a_file_that_is_no_checkpoint_is_told_and_never_executed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "model.pth"
     if content == "hostile":

@@ -22,7 +22,9 @@ def read(name: str) -> tuple[FeatureConfig, DEDNConfig]:
 
 
 def test_there_is_one_for_each_dataset_and_protocol() -> None:
-    assert {path.stem for path in FOLDER.glob("*.yaml")} == {f"{name}{end}" for name in DATASETS for end in ("", "-zsl")}
+    assert {path.stem for path in FOLDER.glob("*.yaml")} == {
+        f"{name}{end}" for name in DATASETS for end in ("", "-zsl")
+    }
 
 
 @pytest.mark.parametrize("name", DATASETS)
@@ -41,6 +43,14 @@ def test_both_protocols_see_the_same_features(name: str) -> None:
         ("awa2", 0.11, 0.8, 0.5, 2.0, None),
     ],
 )
-def test_the_released_runs_values(name: str, lambda_cal: float, c_mix: float, e_mix: float, m_true: float, rank: int | None) -> None:
+def test_the_released_runs_values(
+    name: str, lambda_cal: float, c_mix: float, e_mix: float, m_true: float, rank: int | None
+) -> None:
     _, config = read(name)
-    assert (config.lambda_cal, config.c_mix, config.e_mix, config.m_true, config.rank) == (lambda_cal, c_mix, e_mix, m_true, rank)
+    assert (config.lambda_cal, config.c_mix, config.e_mix, config.m_true, config.rank) == (
+        lambda_cal,
+        c_mix,
+        e_mix,
+        m_true,
+        rank,
+    )

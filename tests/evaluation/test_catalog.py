@@ -70,7 +70,9 @@ def test_the_confusion_table_by_hand() -> None:
 def test_the_confusion_table_is_scikit_learns(seed: int, quarters: int) -> None:
     sets, gamma = random_case(seed), quarters / 4
     labels = np.concatenate([p.labels for p in sets.parts().values()])
-    answers = np.concatenate([(p.scores + bonus(sets, gamma)).argmax(axis=1) for p in sets.parts().values()])
+    answers = np.concatenate(
+        [(p.scores + bonus(sets, gamma)).argmax(axis=1) for p in sets.parts().values()]
+    )
     expected = confusion_matrix(labels, answers, labels=np.arange(sets.n_classes))
     np.testing.assert_array_equal(confusion_table(sets, gamma), expected)
 
@@ -83,7 +85,10 @@ def test_s_u_and_t1_are_scikit_learns_balanced_accuracy(seed: int, quarters: int
     unseen = np.flatnonzero(~sets.seen)
     tables = {
         "S": (sets.test_seen.labels, (sets.test_seen.scores + bonus(sets, gamma)).argmax(axis=1)),
-        "U": (sets.test_unseen.labels, (sets.test_unseen.scores + bonus(sets, gamma)).argmax(axis=1)),
+        "U": (
+            sets.test_unseen.labels,
+            (sets.test_unseen.scores + bonus(sets, gamma)).argmax(axis=1),
+        ),
         "T1": (sets.test_unseen.labels, unseen[sets.test_unseen.scores[:, unseen].argmax(axis=1)]),
     }
     with warnings.catch_warnings():
@@ -99,7 +104,9 @@ def test_calibration_error_of_four_confidences_by_hand() -> None:
 
 
 def test_a_confidence_on_an_edge_belongs_to_the_bin_below_and_zero_to_the_first() -> None:
-    assert binned_error(np.array([0.5, 0.5, 0.0]), np.array([1.0, 0, 0]), bins=2) == pytest.approx(0.0)
+    assert binned_error(np.array([0.5, 0.5, 0.0]), np.array([1.0, 0, 0]), bins=2) == pytest.approx(
+        0.0
+    )
 
 
 def test_confidence_is_the_softmax_of_calibrated_scores() -> None:
@@ -118,8 +125,12 @@ def test_confidence_is_the_softmax_of_calibrated_scores() -> None:
 def test_calibration_by_infinity_leaves_one_side_to_the_softmax() -> None:
     scores = np.log(np.array([[3.0, 1, 2, 2]]))
     sets = checked_sets(scores, np.array([0]), scores, np.array([2]), SEEN)
-    assert expected_calibration_error(sets, np.inf)["test_unseen"] == pytest.approx(100 * (1 - 1 / 2))
-    assert expected_calibration_error(sets, -np.inf)["test_seen"] == pytest.approx(100 * (1 - 3 / 4))
+    assert expected_calibration_error(sets, np.inf)["test_unseen"] == pytest.approx(
+        100 * (1 - 1 / 2)
+    )
+    assert expected_calibration_error(sets, -np.inf)["test_seen"] == pytest.approx(
+        100 * (1 - 3 / 4)
+    )
 
 
 def test_scores_that_are_probabilities_pass_through_no_softmax() -> None:
@@ -156,7 +167,10 @@ def test_ranks_are_those_of_a_stable_sort(seed: int, quarters: int) -> None:
 def test_the_first_rank_is_the_answer_under_any_gamma(seed: int, gamma: float) -> None:
     sets = random_case(seed)
     figures = measure(sets, gamma)
-    assert top_k(sets, 1, gamma) == {"test_seen": pytest.approx(figures.S), "test_unseen": pytest.approx(figures.U)}
+    assert top_k(sets, 1, gamma) == {
+        "test_seen": pytest.approx(figures.S),
+        "test_unseen": pytest.approx(figures.U),
+    }
 
 
 def test_top_k_of_more_classes_than_there_are_is_refused() -> None:
@@ -190,7 +204,11 @@ def test_each_point_of_the_curve_is_what_evaluation_gives_at_its_gamma(seed: int
 
 def test_h_without_with_and_with_the_best_gamma() -> None:
     sets = hand_case()
-    found = {name: METRICS[name].compute(subject(sets, gamma=9.0, validated=-1.5)) for name in METRICS if name.startswith("H")}
+    found = {
+        name: METRICS[name].compute(subject(sets, gamma=9.0, validated=-1.5))
+        for name in METRICS
+        if name.startswith("H")
+    }
     assert found == {
         "H": measure(sets, 9.0).H,
         "H-none": measure(sets, 0.0).H,
@@ -202,7 +220,9 @@ def test_h_without_with_and_with_the_best_gamma() -> None:
 
 
 def test_equal_scores_everywhere_are_measured_and_the_first_class_wins() -> None:
-    sets = checked_sets(np.zeros((2, 4)), np.array([0, 1]), np.zeros((2, 4)), np.array([2, 3]), SEEN)
+    sets = checked_sets(
+        np.zeros((2, 4)), np.array([0, 1]), np.zeros((2, 4)), np.array([2, 3]), SEEN
+    )
     figures = measure(sets)
     assert (figures.S, figures.U, figures.T1, figures.H) == (50.0, 0.0, 50.0, 0.0)
     assert mean_rank(sets) == {"test_seen": 1.5, "test_unseen": 3.5}
@@ -222,19 +242,30 @@ def test_a_class_without_images_counts_in_no_mean() -> None:
 def test_scores_that_are_no_numbers_are_refused_by_set_and_image(name: str) -> None:
     tables = {"test_seen": np.zeros((2, 4)), "test_unseen": np.zeros((2, 4))}
     tables[name][1, 3] = np.nan
-    with pytest.raises(DataError, match=rf"{name}: 1 of 2 images have scores that are not finite \(image 1, class 3: nan\)"):
-        checked_sets(tables["test_seen"], np.array([0, 1]), tables["test_unseen"], np.array([2, 3]), SEEN)
+    with pytest.raises(
+        DataError,
+        match=rf"{name}: 1 of 2 images have scores that are not finite \(image 1, class 3: nan\)",
+    ):
+        checked_sets(
+            tables["test_seen"], np.array([0, 1]), tables["test_unseen"], np.array([2, 3]), SEEN
+        )
 
 
 def test_one_class_alone_is_no_generalized_zero_shot_learning() -> None:
     with pytest.raises(DataError, match="None of the 1 classes is unseen"):
-        checked_sets(np.zeros((1, 1)), np.array([0]), np.zeros((1, 1)), np.array([0]), np.array([True]))
+        checked_sets(
+            np.zeros((1, 1)), np.array([0]), np.zeros((1, 1)), np.array([0]), np.array([True])
+        )
 
 
 def test_metrics_are_named_in_any_case_and_once() -> None:
     assert [m.name for m in chosen(["h", " ECE ", "H"])] == ["H", "ECE"]
     assert [m.name for m in chosen(["all"])] == list(METRICS)
-    assert [m.name for m in chosen(["top-2", "top-7-unseen"])] == ["top-2-seen", "top-2-unseen", "top-7-unseen"]
+    assert [m.name for m in chosen(["top-2", "top-7-unseen"])] == [
+        "top-2-seen",
+        "top-2-unseen",
+        "top-7-unseen",
+    ]
     assert chosen(["top-2-unseen"])[0].compute(subject(hand_case())) == 100.0
 
 

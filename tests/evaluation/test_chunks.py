@@ -33,7 +33,11 @@ def random_case(seed: int) -> tuple[Any, ...]:
     parts: list[Any] = []
     for side in (seen, ~seen):
         shape = (int(rng.integers(1, 25)), len(seen))
-        kinds = [rng.integers(0, 6, shape) / 4, rng.dirichlet(np.ones(len(seen)), shape[0]), rng.standard_normal(shape) * 5]
+        kinds = [
+            rng.integers(0, 6, shape) / 4,
+            rng.dirichlet(np.ones(len(seen)), shape[0]),
+            rng.standard_normal(shape) * 5,
+        ]
         parts += [kinds[seed % 3].astype(np.float32), rng.choice(np.flatnonzero(side), shape[0])]
     return (*parts, seen)
 
@@ -46,14 +50,19 @@ def all_of(case: tuple[Any, ...], gamma: float, at_once: int) -> list[Any]:
         subject = Subject(sets, gamma, 0.25, tuple(f"class {k}" for k in range(len(case[-1]))))
         found: list[Any] = [(name, metric.compute(subject)) for name, metric in METRICS.items()]
         found += [ranks.tolist() for ranks in all_ranks(sets, gamma).values()]
-        found += [per_class_accuracy(case[0], case[1], np.arange(len(case[-1]))).tolist(), peak(sets.curve())]
+        found += [
+            per_class_accuracy(case[0], case[1], np.arange(len(case[-1]))).tolist(),
+            peak(sets.curve()),
+        ]
         drawn = resample(outcomes(sets, gamma), 20).drawn
         return [*found, *(drawn[name].tolist() for name in SAMPLED)]
 
 
 @settings(deadline=None, max_examples=60)
 @given(seeds, few, st.sampled_from([0.0, 0.5, -1.25, np.inf, -np.inf]))
-def test_no_metric_depends_on_how_many_rows_are_read_at_a_time(seed: int, at_once: int, gamma: float) -> None:
+def test_no_metric_depends_on_how_many_rows_are_read_at_a_time(
+    seed: int, at_once: int, gamma: float
+) -> None:
     case = random_case(seed)
     # Compared as text, since NaN stands for a class without images and is not equal to itself.
     assert repr(all_of(case, gamma, at_once)) == repr(all_of(case, gamma, 10**9))
@@ -79,12 +88,16 @@ def test_the_answers_are_those_of_argmax_over_the_whole_table(seed: int, at_once
     scores, *_, seen = random_case(seed)
     found = seen_unseen_margin_of((chunk for _, chunk in row_chunks(scores, at_once)), seen)
     np.testing.assert_array_equal(found.answers(0.0), scores.argmax(axis=1))
-    masked = [np.where(side, scores.astype(np.float64), -np.inf).max(axis=1) for side in (seen, ~seen)]
+    masked = [
+        np.where(side, scores.astype(np.float64), -np.inf).max(axis=1) for side in (seen, ~seen)
+    ]
     np.testing.assert_array_equal(found.breakpoint, masked[0] - masked[1])
 
 
 @given(st.integers(0, 30), st.integers(1, 9), st.integers(1, 50))
-def test_chunks_are_the_rows_in_order_each_once_and_never_cut(rows: int, columns: int, at_once: int) -> None:
+def test_chunks_are_the_rows_in_order_each_once_and_never_cut(
+    rows: int, columns: int, at_once: int
+) -> None:
     table = np.arange(rows * columns, dtype=np.float32).reshape(rows, columns)
     parts = list(row_chunks(table, at_once))
     assert all(len(part) and part.size <= max(at_once, columns) for _, part in parts)
@@ -98,15 +111,27 @@ def test_a_table_that_begins_between_two_words_is_read_aligned() -> None:
     odd[:] = np.arange(12, dtype=np.float32).reshape(3, 4)
     assert not odd.flags.aligned
     assert all(chunk.flags.aligned for _, chunk in row_chunks(odd, 4))
-    assert seen_unseen_margin(odd, np.array([True, True, False, False])).best_seen.tolist() == [1, 1, 1]
+    assert seen_unseen_margin(odd, np.array([True, True, False, False])).best_seen.tolist() == [
+        1,
+        1,
+        1,
+    ]
 
 
-def test_scores_that_are_not_finite_are_counted_over_all_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_that_are_not_finite_are_counted_over_all_chunks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(chunks, "AT_ONCE", 4)
     scores = np.zeros((5, 2), dtype=np.float32)
     scores[3, 1] = scores[4] = np.nan
     with pytest.raises(DataError, match=r"test_seen: 2 of 5 images .*image 3, class 1: nan"):
-        checked_sets(scores, np.zeros(5, dtype=int), scores[:1], np.ones(1, dtype=int), np.array([True, False]))
+        checked_sets(
+            scores,
+            np.zeros(5, dtype=int),
+            scores[:1],
+            np.ones(1, dtype=int),
+            np.array([True, False]),
+        )
 
 
 def test_scores_that_stop_early_are_refused() -> None:

@@ -25,7 +25,9 @@ def hand_case() -> dict[str, Any]:
         "test_seen_scores": np.array([[5.0, 0, 4, 0], [0, 5.0, 1, 0]]),
         "test_seen_labels": np.array([0, 1]),
         # class 2: one image answered 2, one answered 0 (2 among the unseen); class 3: answered 1 (3), and 0 (2, wrong in both)
-        "test_unseen_scores": np.array([[0, 0, 3.0, 0], [3.0, 0, 1, 0], [0, 4.0, 0, 2], [2.0, 0, 1, 0]]),
+        "test_unseen_scores": np.array(
+            [[0, 0, 3.0, 0], [3.0, 0, 1, 0], [0, 4.0, 0, 2], [2.0, 0, 1, 0]]
+        ),
         "test_unseen_labels": np.array([2, 2, 3, 3]),
         "seen": SEEN,
     }
@@ -59,7 +61,10 @@ def test_the_area_of_the_hand_case() -> None:
 
 
 def test_calibration_by_infinity_turns_gzsl_into_zsl() -> None:
-    all_unseen, all_seen = evaluate(**hand_case(), gamma=np.inf), evaluate(**hand_case(), gamma=-np.inf)
+    all_unseen, all_seen = (
+        evaluate(**hand_case(), gamma=np.inf),
+        evaluate(**hand_case(), gamma=-np.inf),
+    )
     assert (all_unseen.S, all_unseen.U, all_unseen.H) == (0.0, all_unseen.T1, 0.0)
     assert all_seen.U == 0.0
     assert all_seen.S == 100.0
@@ -79,7 +84,10 @@ def test_chance_is_one_class_in_so_many() -> None:
 def test_classes_without_images_are_in_no_mean_and_are_kept_in_the_result() -> None:
     case = hand_case()
     keep = case["test_unseen_labels"] == 2
-    case["test_unseen_scores"], case["test_unseen_labels"] = case["test_unseen_scores"][keep], np.array([2, 2])
+    case["test_unseen_scores"], case["test_unseen_labels"] = (
+        case["test_unseen_scores"][keep],
+        np.array([2, 2]),
+    )
     case["test_seen_scores"], case["test_seen_labels"] = case["test_seen_scores"][:1], np.array([0])
     m = evaluate(**case)
     assert (m.U, m.T1, m.S) == (50.0, 100.0, 100.0)
@@ -106,14 +114,18 @@ def test_no_gamma_is_better_than_the_best_and_it_gives_the_h_it_promises(seed: i
     case = random_case(seed)
     gamma, promised = best_gamma(*case)
     assert pytest.approx(promised, abs=1e-9) == evaluate(*case, gamma=gamma).H or promised == 0.0
-    for other in np.arange(-5, 5, 1 / 8) + 1 / 16:  # scores lie on a grid of eighths: this hits every interval
+    for other in (
+        np.arange(-5, 5, 1 / 8) + 1 / 16
+    ):  # scores lie on a grid of eighths: this hits every interval
         assert promised + 1e-9 >= evaluate(*case, gamma=float(other)).H
 
 
 def test_the_best_gamma_is_the_middle_of_its_interval() -> None:
     seen = np.array([True, False])
     # Both are right for gamma between 1 and 3.
-    assert best_gamma(np.array([[3.0, 0.0]]), np.array([0]), np.array([[1.0, 0.0]]), np.array([1]), seen) == (2.0, 100.0)
+    assert best_gamma(
+        np.array([[3.0, 0.0]]), np.array([0]), np.array([[1.0, 0.0]]), np.array([1]), seen
+    ) == (2.0, 100.0)
 
 
 def test_of_two_equally_good_intervals_the_wider_is_taken() -> None:
@@ -161,12 +173,18 @@ def test_no_gamma_has_a_higher_mean_h_than_the_best_one_of_the_folds(seeds: list
 
 def test_a_curve_tells_s_and_u_under_a_gamma() -> None:
     curve = rectangle(0.0, 2.0)
-    assert [curve.at(gamma) for gamma in (-1.0, 1.0, 3.0)] == [(100.0, 0.0), (100.0, 100.0), (0.0, 100.0)]
+    assert [curve.at(gamma) for gamma in (-1.0, 1.0, 3.0)] == [
+        (100.0, 0.0),
+        (100.0, 100.0),
+        (0.0, 100.0),
+    ]
 
 
 def test_gamma_is_zero_if_nothing_can_be_won() -> None:
     seen = np.array([True, False])
-    assert best_gamma(np.array([[1.0, 0.0]]), np.array([0]), np.array([[3.0, 0.0]]), np.array([1]), seen) == (0.0, 0.0)
+    assert best_gamma(
+        np.array([[1.0, 0.0]]), np.array([0]), np.array([[3.0, 0.0]]), np.array([1]), seen
+    ) == (0.0, 0.0)
     same = np.zeros((2, 2))
     assert best_gamma(same, np.zeros(2, dtype=int), same, np.ones(2, dtype=int), seen) == (0.0, 0.0)
 
@@ -179,12 +197,21 @@ def test_half_precision_scores_are_welcome() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"test_unseen_scores": np.array([[0, 0, np.nan, 0]] * 4)}, ["test_unseen", "4 of 4 images", "class 2", "nan"]),
-        ({"test_seen_scores": np.array([[0, 0, 0, np.inf], [0, 0, 0, 0.0]])}, ["test_seen", "1 of 2 images", "class 3", "inf"]),
+        (
+            {"test_unseen_scores": np.array([[0, 0, np.nan, 0]] * 4)},
+            ["test_unseen", "4 of 4 images", "class 2", "nan"],
+        ),
+        (
+            {"test_seen_scores": np.array([[0, 0, 0, np.inf], [0, 0, 0, 0.0]])},
+            ["test_seen", "1 of 2 images", "class 3", "inf"],
+        ),
         ({"test_seen_scores": np.zeros((2, 3))}, ["test_seen", "2 images for 4 classes", "(2, 3)"]),
         ({"test_seen_scores": np.zeros((3, 4))}, ["test_seen", "(3, 4)"]),
         ({"test_seen_scores": np.zeros((2, 4), dtype=int)}, ["test_seen", "floating-point", "int"]),
-        ({"test_seen_scores": np.zeros((0, 4)), "test_seen_labels": np.zeros(0, dtype=int)}, ["test_seen", "no images"]),
+        (
+            {"test_seen_scores": np.zeros((0, 4)), "test_seen_labels": np.zeros(0, dtype=int)},
+            ["test_seen", "no images"],
+        ),
         ({"test_seen_labels": np.array([0.0, 1.0])}, ["test_seen", "class ids"]),
         ({"test_seen_labels": np.array([0, 9])}, ["test_seen", "outside 0..3"]),
         ({"test_seen_labels": np.array([0, -1])}, ["test_seen", "outside 0..3"]),
@@ -195,7 +222,9 @@ def test_half_precision_scores_are_welcome() -> None:
         ({"seen": np.array([True])}, ["1 classes is unseen"]),
     ],
 )
-def test_scores_that_cannot_be_trusted_are_refused_by_name(change: dict[str, Any], words: list[str]) -> None:
+def test_scores_that_cannot_be_trusted_are_refused_by_name(
+    change: dict[str, Any], words: list[str]
+) -> None:
     with pytest.raises(DataError) as error:
         evaluate(**{**hand_case(), **change})
     for word in words:

@@ -40,14 +40,27 @@ def make(seed: int, levels: int | None = 8) -> Case:
 
     def scores(n: int) -> NDArray[np.float64]:
         shape = (n, len(seen))
-        return rng.integers(0, levels, shape) / 4 if levels else rng.permutation(n * len(seen)).reshape(shape) / 4
+        return (
+            rng.integers(0, levels, shape) / 4
+            if levels
+            else rng.permutation(n * len(seen)).reshape(shape) / 4
+        )
 
     left, right = int(rng.integers(1, 15)), int(rng.integers(1, 15))
-    return Case(scores(left), rng.choice(np.flatnonzero(seen), left), scores(right), rng.choice(np.flatnonzero(~seen), right), seen)
+    return Case(
+        scores(left),
+        rng.choice(np.flatnonzero(seen), left),
+        scores(right),
+        rng.choice(np.flatnonzero(~seen), right),
+        seen,
+    )
 
 
 def curve_of(case: Case) -> Curve:
-    left, right = seen_unseen_margin(case.seen_scores, case.seen), seen_unseen_margin(case.unseen_scores, case.seen)
+    left, right = (
+        seen_unseen_margin(case.seen_scores, case.seen),
+        seen_unseen_margin(case.unseen_scores, case.seen),
+    )
     return seen_unseen_curve(left, case.seen_labels, right, case.unseen_labels, len(case.seen))
 
 
@@ -86,19 +99,25 @@ def test_a_small_class_counts_as_much_as_a_large_one() -> None:
 def test_only_candidates_can_be_answered_and_the_order_asked_for_is_kept() -> None:
     scores = np.array([[9.0, 1.0, 2.0], [9.0, 3.0, 2.0]])
     labels = np.array([2, 2])
-    np.testing.assert_array_equal(per_class_accuracy(scores, labels, np.array([2, 1])), [0.5, np.nan])
+    np.testing.assert_array_equal(
+        per_class_accuracy(scores, labels, np.array([2, 1])), [0.5, np.nan]
+    )
 
 
 def test_the_class_that_stands_first_wins_at_equal_scores() -> None:
     scores = np.zeros((2, 3))
-    np.testing.assert_array_equal(per_class_accuracy(scores, np.array([1, 2]), np.array([2, 1])), [0.0, 1.0])
+    np.testing.assert_array_equal(
+        per_class_accuracy(scores, np.array([1, 2]), np.array([2, 1])), [0.0, 1.0]
+    )
     seen = np.array([False, True, False])
     assert seen_unseen_margin(scores, seen).answers(0.0).tolist() == [0, 0]
     assert seen_unseen_margin(scores, ~seen).answers(0.0).tolist() == [0, 0]
 
 
 def test_recall_is_unknown_without_images() -> None:
-    np.testing.assert_array_equal(per_class_recall(np.array([0, 1]), np.array([0, 0]), 2), [0.5, np.nan])
+    np.testing.assert_array_equal(
+        per_class_recall(np.array([0, 1]), np.array([0, 0]), 2), [0.5, np.nan]
+    )
 
 
 def test_harmonic_mean() -> None:
@@ -114,13 +133,18 @@ def test_harmonic_mean_is_zero_when_no_unseen_image_is_right() -> None:
 def test_the_curve_of_two_images_by_hand() -> None:
     seen = np.array([True, False])
     # The seen image is right below gamma = 3, the unseen one above gamma = 1: between them both are.
-    curve = curve_of(Case(np.array([[3.0, 0.0]]), np.array([0]), np.array([[1.0, 0.0]]), np.array([1]), seen))
+    curve = curve_of(
+        Case(np.array([[3.0, 0.0]]), np.array([0]), np.array([[1.0, 0.0]]), np.array([1]), seen)
+    )
     assert curve.breakpoints.tolist() == [1.0, 3.0]
     assert curve.seen.tolist() == [1.0, 1.0, 0.0]
     assert curve.unseen.tolist() == [0.0, 1.0, 1.0]
     assert curve.ausuc == 1.0
     # The other way round there is no gamma for both.
-    assert ausuc(np.array([[1.0, 0.0]]), np.array([0]), np.array([[3.0, 0.0]]), np.array([1]), seen) == 0.0
+    assert (
+        ausuc(np.array([[1.0, 0.0]]), np.array([0]), np.array([[3.0, 0.0]]), np.array([1]), seen)
+        == 0.0
+    )
 
 
 def test_a_tie_of_both_sets_counts_half() -> None:
@@ -136,7 +160,9 @@ def test_the_curve_equals_a_sweep_over_all_gammas(seed: int, levels: int | None)
     S, U, area = swept(case)
     assert curve.ausuc == pytest.approx(area, abs=1e-12)
     points = {(round(s, 9), round(u, 9)) for s, u in zip(S, U, strict=True)}
-    assert {(round(s, 9), round(u, 9)) for s, u in zip(curve.seen, curve.unseen, strict=True)} == points
+    assert {
+        (round(s, 9), round(u, 9)) for s, u in zip(curve.seen, curve.unseen, strict=True)
+    } == points
 
 
 @settings(deadline=None, max_examples=60)
@@ -154,7 +180,9 @@ def test_per_class_accuracy_averages_to_balanced_accuracy(seed: int) -> None:
     case = make(seed)
     everyone = np.arange(len(case.seen))
     accuracies = per_class_accuracy(case.seen_scores, case.seen_labels, everyone)
-    assert np.nanmean(accuracies) == pytest.approx(balanced(case.seen_labels, case.seen_scores.argmax(axis=1)))
+    assert np.nanmean(accuracies) == pytest.approx(
+        balanced(case.seen_labels, case.seen_scores.argmax(axis=1))
+    )
 
 
 @settings(deadline=None, max_examples=40)
@@ -163,25 +191,39 @@ def test_the_order_of_images_and_classes_changes_nothing(seed: int) -> None:
     case, rng = make(seed, levels=None), np.random.default_rng(seed)
     area = ausuc(*case)
     i, j = rng.permutation(len(case.seen_labels)), rng.permutation(len(case.unseen_labels))
-    shuffled = Case(case.seen_scores[i], case.seen_labels[i], case.unseen_scores[j], case.unseen_labels[j], case.seen)
+    shuffled = Case(
+        case.seen_scores[i],
+        case.seen_labels[i],
+        case.unseen_scores[j],
+        case.unseen_labels[j],
+        case.seen,
+    )
     assert ausuc(*shuffled) == pytest.approx(area, abs=1e-12)
     order = rng.permutation(len(case.seen))
     new_id = np.argsort(order)
     renamed = Case(
-        case.seen_scores[:, order], new_id[case.seen_labels], case.unseen_scores[:, order], new_id[case.unseen_labels], case.seen[order]
+        case.seen_scores[:, order],
+        new_id[case.seen_labels],
+        case.unseen_scores[:, order],
+        new_id[case.unseen_labels],
+        case.seen[order],
     )
     assert ausuc(*renamed) == pytest.approx(area, abs=1e-12)
 
 
 @settings(deadline=None, max_examples=40)
 @given(seeds)
-def test_a_constant_per_image_and_a_constant_for_all_unseen_classes_leave_the_area(seed: int) -> None:
+def test_a_constant_per_image_and_a_constant_for_all_unseen_classes_leave_the_area(
+    seed: int,
+) -> None:
     case, rng = make(seed), np.random.default_rng(seed)
     shifts = rng.integers(-8, 8, (len(case.seen_labels), 1)) / 4
     shifted = case._replace(seen_scores=case.seen_scores + shifts)
     assert ausuc(*shifted) == ausuc(*case)
     bonus = np.where(case.seen, 0.0, 1.5)
-    biased = case._replace(seen_scores=case.seen_scores + bonus, unseen_scores=case.unseen_scores + bonus)
+    biased = case._replace(
+        seen_scores=case.seen_scores + bonus, unseen_scores=case.unseen_scores + bonus
+    )
     assert ausuc(*biased) == ausuc(*case)
 
 
@@ -200,5 +242,9 @@ def test_a_benchmark_of_the_size_of_sun_is_exact_at_both_ends() -> None:
     curve = curve_of(Case(left, labels, right, other, seen))
     assert curve.unseen[0] == 0.0
     assert curve.seen[-1] == 0.0
-    assert curve.unseen[-1] == pytest.approx(np.nanmean(per_class_accuracy(right, other, np.flatnonzero(~seen))), abs=1e-12)
-    assert curve.seen[0] == pytest.approx(np.nanmean(per_class_accuracy(left, labels, np.flatnonzero(seen))), abs=1e-12)
+    assert curve.unseen[-1] == pytest.approx(
+        np.nanmean(per_class_accuracy(right, other, np.flatnonzero(~seen))), abs=1e-12
+    )
+    assert curve.seen[0] == pytest.approx(
+        np.nanmean(per_class_accuracy(left, labels, np.flatnonzero(seen))), abs=1e-12
+    )

@@ -13,7 +13,14 @@ from zslkit.evaluation import significance
 from zslkit.evaluation.bootstrap import Resampled, logit_interval, resample
 from zslkit.evaluation.gzsl import measure
 from zslkit.evaluation.metrics import Index, Mask
-from zslkit.evaluation.outcomes import SAMPLED, Outcomes, class_means, image_weights, outcomes, together
+from zslkit.evaluation.outcomes import (
+    SAMPLED,
+    Outcomes,
+    class_means,
+    image_weights,
+    outcomes,
+    together,
+)
 from zslkit.evaluation.sets import checked_sets
 from zslkit.evaluation.significance import (
     MOST_RESAMPLES,
@@ -39,7 +46,9 @@ def random_outcomes(seed: int, runs: int = 1, images: int = 60) -> Outcomes:
     rng = np.random.default_rng(seed)
     seen, unseen = np.sort(rng.integers(0, 6, images)), np.sort(rng.integers(6, 10, images))
     t1 = rng.random((images, runs)) < 0.8
-    return Outcomes(seen, unseen, rng.random((images, runs)) < 0.6, t1 & (rng.random((images, runs)) < 0.7), t1)
+    return Outcomes(
+        seen, unseen, rng.random((images, runs)) < 0.6, t1 & (rng.random((images, runs)) < 0.7), t1
+    )
 
 
 def test_an_image_of_a_small_class_weighs_more() -> None:
@@ -56,7 +65,9 @@ def test_the_figures_of_outcomes_are_those_of_the_evaluator(seed: int, gamma: fl
     tables = [rng.integers(0, 8, (9, 5)) / 4 for _ in range(2)]
     sets = checked_sets(tables[0], rng.choice([0, 2, 4], 9), tables[1], rng.choice([1, 3], 9), seen)
     value, figures = resample(outcomes(sets, gamma), 1).value, measure(sets, gamma).figures()
-    assert {name: float(value[name][0]) for name in SAMPLED} == {name: pytest.approx(figures[name]) for name in SAMPLED}
+    assert {name: float(value[name][0]) for name in SAMPLED} == {
+        name: pytest.approx(figures[name]) for name in SAMPLED
+    }
 
 
 def one_side(right: Mask, labels: Index) -> Outcomes:
@@ -66,7 +77,9 @@ def one_side(right: Mask, labels: Index) -> Outcomes:
 
 def test_a_class_has_one_image_less_drawn_than_it_has() -> None:
     # Two of three are right, and two are drawn: none, one or both right with 1/9, 4/9, 4/9.
-    drawn = resample(one_side(column(1, 1, 0), np.zeros(3, dtype=np.int64)), 20_000).drawn["S"][:, 0]
+    drawn = resample(one_side(column(1, 1, 0), np.zeros(3, dtype=np.int64)), 20_000).drawn["S"][
+        :, 0
+    ]
     shares = [np.mean(np.isclose(drawn, value)) for value in (0, 50, 100)]
     assert shares == pytest.approx([1 / 9, 4 / 9, 4 / 9], abs=0.015)
 
@@ -100,7 +113,9 @@ def test_one_class_of_one_image_varies_as_an_image_of_the_set_does() -> None:
     drawn = found.drawn["S"][:, 0]
     assert found.value["S"][0] == pytest.approx(50.0) == pytest.approx(drawn.mean(), abs=0.4)
     assert sorted(set(drawn.round(6))) == [12.5, 62.5]
-    assert resample(one_side(column(1), np.array([0])), 5).drawn["S"].ravel().tolist() == [100.0] * 5
+    assert (
+        resample(one_side(column(1), np.array([0])), 5).drawn["S"].ravel().tolist() == [100.0] * 5
+    )
 
 
 def test_the_two_test_sets_are_drawn_apart() -> None:
@@ -115,12 +130,20 @@ def test_an_interval_is_normal_in_log_odds_and_ends_within_0_and_100() -> None:
     # log(80 / 20) = 1.386; a spread of 4 points is 0.04 / 0.16 = 0.25 of it, and 1.96 of these reach 0.49 far.
     low, high = logit_interval(80.0, 4.0)
     assert (low, high) == (pytest.approx(71.02, abs=0.01), pytest.approx(86.72, abs=0.01))
-    assert logit_interval(50.0, 4.0) == (pytest.approx(100 - logit_interval(50.0, 4.0)[1]), pytest.approx(57.78, abs=0.01))
+    assert logit_interval(50.0, 4.0) == (
+        pytest.approx(100 - logit_interval(50.0, 4.0)[1]),
+        pytest.approx(57.78, abs=0.01),
+    )
     assert 0 <= logit_interval(0.01, 5.0)[0] < 1e-9 and 99 < logit_interval(0.01, 5.0)[1] <= 100
-    assert logit_interval(100.0, 0.0) == (100.0, 100.0) and logit_interval(30.0, 0.0) == (30.0, 30.0)
+    assert logit_interval(100.0, 0.0) == (100.0, 100.0) and logit_interval(30.0, 0.0) == (
+        30.0,
+        30.0,
+    )
 
 
-def test_the_same_seed_draws_the_same_and_pieces_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_seed_draws_the_same_and_pieces_make_no_difference(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     found = random_outcomes(0, runs=2)
     first = resample(found, 50, seed=7)
     np.testing.assert_array_equal(first.drawn["H"], resample(found, 50, seed=7).drawn["H"])
@@ -133,7 +156,9 @@ def test_intervals_hold_their_figure_in_nearly_all_cases() -> None:
     held = 0
     for seed in range(60):
         resampled = resample(random_outcomes(seed, runs=2), 300, seed)
-        held += all((i := resampled.interval(name, [0, 1])).low <= i.value <= i.high for name in SAMPLED)
+        held += all(
+            (i := resampled.interval(name, [0, 1])).low <= i.value <= i.high for name in SAMPLED
+        )
     assert held >= 58
 
 
@@ -142,11 +167,19 @@ def test_intervals_hold_their_figure_in_nearly_all_cases() -> None:
 def test_swapping_the_models_flips_the_sign_and_keeps_p(seed: int) -> None:
     found = random_outcomes(seed, runs=4)
     resampled = resample(found, 200, seed)
-    there, back = (paired_difference(resampled, *runs) for runs in (([0, 1], [2, 3]), ([2, 3], [0, 1])))
+    there, back = (
+        paired_difference(resampled, *runs) for runs in (([0, 1], [2, 3]), ([2, 3], [0, 1]))
+    )
     assert there.p == back.p
     assert there.interval.value == pytest.approx(-back.interval.value)
-    assert (there.interval.low, there.interval.high) == (pytest.approx(-back.interval.high), pytest.approx(-back.interval.low))
-    one, other = mcnemar(found.T1[:, :2], found.T1[:, 2:]), mcnemar(found.T1[:, 2:], found.T1[:, :2])
+    assert (there.interval.low, there.interval.high) == (
+        pytest.approx(-back.interval.high),
+        pytest.approx(-back.interval.low),
+    )
+    one, other = (
+        mcnemar(found.T1[:, :2], found.T1[:, 2:]),
+        mcnemar(found.T1[:, 2:], found.T1[:, :2]),
+    )
     assert (one.only_a, one.only_b, one.p) == (other.only_b, other.only_a, other.p)
 
 
@@ -156,13 +189,20 @@ def test_identical_models_do_not_differ(seed: int) -> None:
     found = random_outcomes(seed, runs=2)
     twice = together([found, found])
     difference = paired_difference(resample(twice, 100), [0, 1], [2, 3])
-    assert (difference.interval.value, difference.interval.low, difference.interval.high, difference.p) == (0.0, 0.0, 0.0, 1.0)
+    assert (
+        difference.interval.value,
+        difference.interval.low,
+        difference.interval.high,
+        difference.p,
+    ) == (0.0, 0.0, 0.0, 1.0)
     assert mcnemar(found.T1, found.T1) == significance.McNemar(0, 0, 1.0)
 
 
 def test_a_large_paired_difference_has_the_least_p_there_is() -> None:
     found = random_outcomes(0)
-    perfect = Outcomes(found.seen_labels, found.unseen_labels, *(np.ones_like(found.S) for _ in range(3)))
+    perfect = Outcomes(
+        found.seen_labels, found.unseen_labels, *(np.ones_like(found.S) for _ in range(3))
+    )
     difference = paired_difference(resample(together([perfect, found]), 199), [0], [1])
     assert difference.p == pytest.approx(2 / 200)
     assert difference.interval.low > 0
@@ -171,10 +211,18 @@ def test_a_large_paired_difference_has_the_least_p_there_is() -> None:
 def test_pairing_makes_the_interval_of_a_difference_narrower() -> None:
     found = random_outcomes(0)
     spoilt = np.arange(60)[:, None] % 9 == 0
-    worse = Outcomes(found.seen_labels, found.unseen_labels, found.S & ~spoilt, found.U & ~spoilt, found.T1 & ~spoilt)
+    worse = Outcomes(
+        found.seen_labels,
+        found.unseen_labels,
+        found.S & ~spoilt,
+        found.U & ~spoilt,
+        found.T1 & ~spoilt,
+    )
     paired = paired_difference(resample(together([found, worse]), 500), [0], [1]).interval
     apart = [resample(o, 500, seed).drawn["H"][:, 0] for seed, o in enumerate((found, worse))]
-    assert paired.high - paired.low < 0.7 * np.subtract(*np.quantile(apart[0] - apart[1], [0.975, 0.025]))
+    assert paired.high - paired.low < 0.7 * np.subtract(
+        *np.quantile(apart[0] - apart[1], [0.975, 0.025])
+    )
 
 
 def test_resamples_are_enough_for_holm_over_many_pairs() -> None:
@@ -192,10 +240,18 @@ def test_more_pairs_than_resamples_can_count_get_no_more_of_them_and_a_normal_ta
     five = Resampled(value, {"H": np.hstack([50.0 + drawn, np.full((1000, 1), 50.0)])})
     # Five standard deviations: counting ends at 2 of 1001, the normal distribution knows more.
     assert paired_difference(five, [0], [1]).p == 2 / 1001
-    assert paired_difference(five, [0], [1], pairs=10_000).p == pytest.approx(2 * norm.sf(5.0), rel=0.5)
+    assert paired_difference(five, [0], [1], pairs=10_000).p == pytest.approx(
+        2 * norm.sf(5.0), rel=0.5
+    )
     # A resample on the far side can be counted, and is.
-    one = Resampled({"H": np.array([52.0, 50.0])}, {"H": np.hstack([47.0 + drawn, np.full((1000, 1), 50.0)])})
-    assert paired_difference(one, [0], [1], pairs=10_000).p == paired_difference(one, [0], [1]).p > 2 / 1001
+    one = Resampled(
+        {"H": np.array([52.0, 50.0])}, {"H": np.hstack([47.0 + drawn, np.full((1000, 1), 50.0)])}
+    )
+    assert (
+        paired_difference(one, [0], [1], pairs=10_000).p
+        == paired_difference(one, [0], [1]).p
+        > 2 / 1001
+    )
     flat = Resampled(value, {"H": np.tile([55.0, 50.0], (1000, 1))})
     assert paired_difference(flat, [0], [1], pairs=10_000).p == 0.0
 
@@ -211,7 +267,10 @@ def test_with_more_seeds_an_image_counts_once_for_the_model_that_is_oftener_righ
     b = np.array([[1, 0, 0], [1, 0, 0], [1, 1, 0]], dtype=bool)
     assert (mcnemar(a, b).only_a, mcnemar(a, b).only_b) == (1, 1)
     # shares, where the numbers of seeds differ: 2 of 3 against 1 of 2, 1 of 3 against 1 of 2
-    assert (mcnemar(a[:2], b[:2, 1:]).only_a, mcnemar(np.array([[True, False, False]]), np.array([[True, False]])).only_b) == (2, 1)
+    assert (
+        mcnemar(a[:2], b[:2, 1:]).only_a,
+        mcnemar(np.array([[True, False, False]]), np.array([[True, False]])).only_b,
+    ) == (2, 1)
 
 
 @settings(deadline=None, max_examples=100)

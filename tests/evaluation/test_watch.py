@@ -17,4 +17,11 @@ def test_the_best_t1_and_the_best_h_have_an_epoch_each() -> None:
         {"epoch": 15.0, "T1": 55.0, "U": 30.0, "S": 60.0, "H": 40.0},
     ]
     watch.history[:] = rows
-    assert watch.best() == {"every": 5, "best_epoch": 10, "U": 45.0, "S": 55.0, "H": 49.5, "T1": 60.0}
+    assert watch.best() == {
+        "every": 5,
+        "best_epoch": 10,
+        "U": 45.0,
+        "S": 55.0,
+        "H": 49.5,
+        "T1": 60.0,
+    }

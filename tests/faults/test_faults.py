@@ -25,7 +25,14 @@ from zslkit.training import loop, step
 
 MODELS = {
     "eszsl": [],
-    "dazle": ["--set", "word_vectors=random", "--set", "train.epochs=3", "--set", "train.steps_per_epoch=2"],
+    "dazle": [
+        "--set",
+        "word_vectors=random",
+        "--set",
+        "train.epochs=3",
+        "--set",
+        "train.steps_per_epoch=2",
+    ],
 }
 """One that is solved in one step, and one that is trained in epochs and keeps checkpoints."""
 
@@ -38,7 +45,9 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in names:
         (root / "images" / name).mkdir(parents=True)
         for i in range(8):
-            Image.fromarray(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(root / "images" / name / f"{i}.png")
+            Image.fromarray(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(
+                root / "images" / name / f"{i}.png"
+            )
     rows = [",".join([name, *map(str, rng.random(5).round(3))]) for name in names]
     (root / "attributes.csv").write_text("class,a,b,c,d,e\n" + "\n".join(rows) + "\n")
     (root / "card.yaml").write_text(
@@ -61,7 +70,21 @@ class Command:
         self.card, self._capsys = card, capsys
 
     def __call__(self, model: str, out: Path, *more: str) -> tuple[int, str]:
-        code = app.main(["run", "-m", model, "-d", str(self.card), "--device", "cpu", "--out", str(out), *MODELS[model], *more])
+        code = app.main(
+            [
+                "run",
+                "-m",
+                model,
+                "-d",
+                str(self.card),
+                "--device",
+                "cpu",
+                "--out",
+                str(out),
+                *MODELS[model],
+                *more,
+            ]
+        )
         return code, self._capsys.readouterr().err
 
     def fails(self, model: str, out: Path, code: int, *words: str) -> str:
@@ -69,7 +92,11 @@ class Command:
         found, err = self(model, out)
         told = [line for line in err.splitlines() if line.startswith("zslkit: ")]
         assert found == code and len(told) == 1, (found, err)
-        assert "Traceback" not in err and "Unexpected" not in err and all(word in told[0] for word in words), err
+        assert (
+            "Traceback" not in err
+            and "Unexpected" not in err
+            and all(word in told[0] for word in words)
+        ), err
         assert out.is_dir() is False or find_runs(out) == []
         return told[0]
 
@@ -93,7 +120,9 @@ class Disk:
         self.place = place
 
     def __call__(self, options: str) -> None:
-        subprocess.run(["mount", "-o", f"remount,{options}", str(self.place)], check=True, capture_output=True)
+        subprocess.run(
+            ["mount", "-o", f"remount,{options}", str(self.place)], check=True, capture_output=True
+        )
 
 
 @pytest.fixture
@@ -102,7 +131,12 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     place.mkdir()
     if os.name != "posix" or os.geteuid() != 0 or shutil.which("mount") is None:
         pytest.skip("a small file system is mounted, and only root may do that")
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(place)], capture_output=True, text=True, check=False)
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(place)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if made.returncode:
         pytest.skip(f"no file system can be mounted here ({made.stderr.strip()})")
     try:
@@ -117,13 +151,17 @@ def test_a_disk_that_is_really_full_under_the_store(
     whole = run.scores("eszsl", tmp_path / "whole")
     monkeypatch.setenv("ZSLKIT_CACHE", str(disk.place))
     run.fails("eszsl", tmp_path / "out", 1, "MB left", "ZSLKIT_CACHE")
-    assert not [f for f in (disk.place / "features").iterdir() if f.is_dir() and f.suffix != ".partial"]
+    assert not [
+        f for f in (disk.place / "features").iterdir() if f.is_dir() and f.suffix != ".partial"
+    ]
     disk("size=64m")
     np.testing.assert_array_equal(run.scores("eszsl", tmp_path / "out"), whole)
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_disk_that_is_really_full_under_the_run(run: Command, disk: Disk, tmp_path: Path, model: str) -> None:
+def test_a_disk_that_is_really_full_under_the_run(
+    run: Command, disk: Disk, tmp_path: Path, model: str
+) -> None:
     whole = run.scores(model, tmp_path / "whole")
     sentence = run.fails(model, disk.place, 1)
     assert "full" in sentence or "No space" in sentence
@@ -139,7 +177,9 @@ def test_a_folder_that_cannot_be_written(run: Command, disk: Disk, tmp_path: Pat
     np.testing.assert_array_equal(run.scores("eszsl", disk.place), whole)
 
 
-def test_a_cache_that_cannot_be_written(run: Command, disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_cannot_be_written(
+    run: Command, disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = run.scores("eszsl", tmp_path / "whole")
     monkeypatch.setenv("ZSLKIT_CACHE", str(disk.place))
     disk("size=64m,ro")
@@ -162,7 +202,12 @@ def overwrite(path: Path) -> None:
 @pytest.mark.parametrize("spoil", [cut, overwrite])
 @pytest.mark.parametrize("model", MODELS)
 def test_a_store_that_is_changed_under_a_run(
-    run: Command, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, spoil: Callable[[Path], None]
+    run: Command,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    model: str,
+    spoil: Callable[[Path], None],
 ) -> None:
     whole = run.scores(model, tmp_path / "whole")
     read = store.FeatureStore.stored_maps if model == "dazle" else store.FeatureStore.pooled
@@ -176,7 +221,9 @@ def test_a_store_that_is_changed_under_a_run(
 
     with monkeypatch.context() as patch:
         patch.setattr(store.FeatureStore, read.__name__, spoilt)
-        run.fails(model, tmp_path / "out", 2, "was changed while this run read it", "remove the folder")
+        run.fails(
+            model, tmp_path / "out", 2, "was changed while this run read it", "remove the folder"
+        )
     (folder,) = (f for f in (cache / "features").iterdir() if f.is_dir())
     if spoil is cut:
         run.fails(model, tmp_path / "out", 2, "is damaged", "remove that folder")
@@ -198,7 +245,9 @@ def test_a_store_that_is_removed_or_replaced_under_a_run_stays_readable(
     np.testing.assert_array_equal(run.scores("eszsl", tmp_path / "out"), whole)
 
 
-def test_the_second_of_two_runs_in_one_folder_says_so_waits_and_shows_the_first(run: Command, tmp_path: Path) -> None:
+def test_the_second_of_two_runs_in_one_folder_says_so_waits_and_shows_the_first(
+    run: Command, tmp_path: Path
+) -> None:
     whole = run.scores("eszsl", tmp_path / "out")
     (folder,) = (r.folder for r in find_runs(tmp_path / "out"))
     lock = FileLock(lock_of(folder))
@@ -215,7 +264,9 @@ def test_the_second_of_two_runs_in_one_folder_says_so_waits_and_shows_the_first(
     np.testing.assert_array_equal(run.scores("eszsl", tmp_path / "out"), whole)
 
 
-def test_a_clock_that_jumps_back_breaks_neither_names_nor_costs(run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_jumps_back_breaks_neither_names_nor_costs(
+    run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = run.scores("dazle", tmp_path / "whole")
     times = iter(datetime(2030, 1, 1, tzinfo=UTC) - timedelta(days=k // 3) for k in range(1000))
 
@@ -237,7 +288,9 @@ def test_a_clock_that_jumps_back_breaks_neither_names_nor_costs(run: Command, tm
     np.testing.assert_array_equal(run.scores("dazle", tmp_path / "out"), whole)
 
 
-def test_a_replaced_run_finds_a_free_name_if_the_clock_stands(run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replaced_run_finds_a_free_name_if_the_clock_stands(
+    run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Still(datetime):
         @classmethod
         def now(cls, tz: Any = None) -> datetime:
@@ -299,7 +352,13 @@ def test_a_device_without_room_for_a_step_ends_the_run_and_the_next_goes_on(
 
     with monkeypatch.context() as patch:
         patch.setattr(step.Step, "_backward", full)
-        run.fails("dazle", tmp_path / "out", 1, "cpu has no room for a training step over 24 images", "lower train.batch_size")
+        run.fails(
+            "dazle",
+            tmp_path / "out",
+            1,
+            "cpu has no room for a training step over 24 images",
+            "lower train.batch_size",
+        )
     assert list((tmp_path / "out").glob("six/dazle/*.partial/checkpoint.pt"))
     code, err = run("dazle", tmp_path / "out")
     assert code == 0 and "going on after epoch 1" in err
@@ -322,5 +381,7 @@ def test_a_device_with_room_for_a_step_once_the_host_helps_gives_the_same_scores
     code, err = run("dazle", tmp_path / "out")
     assert code == 0 and err.count("no room for a step over 24 images at once") == 1
     (made,) = find_runs(tmp_path / "out")
-    assert (made.folder / "log.jsonl").read_text().count("no room for a step over 24 images at once") == 1
+    assert (made.folder / "log.jsonl").read_text().count(
+        "no room for a step over 24 images at once"
+    ) == 1
     np.testing.assert_array_equal(run.scores("dazle", tmp_path / "out"), whole)

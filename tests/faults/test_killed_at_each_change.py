@@ -34,7 +34,9 @@ class Killed(BaseException):
 def killed_at(number: int, swaps: bool) -> Iterator[list[int]]:
     """The change of that number, and all after it, raise. Gives a list whose length is the number of changes so far."""
     met: list[int] = []
-    real = {(place, name): getattr(place, name) for place in [os] for name in CHANGES} | {(files, "_exchanged"): files._exchanged}
+    real = {(place, name): getattr(place, name) for place in [os] for name in CHANGES} | {
+        (files, "_exchanged"): files._exchanged
+    }
 
     def change(place: Any, name: str, *arguments: Any, **more: Any) -> Any:
         if name == "_exchanged" and not swaps:
@@ -46,7 +48,9 @@ def killed_at(number: int, swaps: bool) -> Iterator[list[int]]:
 
     with pytest.MonkeyPatch.context() as patch:
         for place, name in real:
-            patch.setattr(place, name, lambda *a, place=place, name=name, **k: change(place, name, *a, **k))
+            patch.setattr(
+                place, name, lambda *a, place=place, name=name, **k: change(place, name, *a, **k)
+            )
         yield met
 
 
@@ -56,7 +60,9 @@ def data(folder: Path) -> Path:
     for name in names:
         (folder / "images" / name).mkdir(parents=True)
         for i in range(4):
-            Image.fromarray(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(folder / "images" / name / f"{i}.png")
+            Image.fromarray(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(
+                folder / "images" / name / f"{i}.png"
+            )
     rows = [",".join([name, *map(str, rng.random(3).round(3))]) for name in names]
     (folder / "attributes.csv").write_text("class,a,b,c\n" + "\n".join(rows) + "\n")
     (folder / "card.yaml").write_text(
@@ -65,15 +71,38 @@ def data(folder: Path) -> Path:
     )
     (folder / "v.txt").write_text("a 1 2\nb 3 4\nc 5 6\n")
     numbers = {"trainval_loc": [0, 1, 4, 5], "test_seen_loc": [2, 6], "test_unseen_loc": [8, 9]}
-    held = {part: np.array(index) for part, index in numbers.items()} | {"labels": np.repeat([0, 1, 2], 4)[:10]}
-    np.savez(folder / "x.npz", feature_map=rng.random((10, 2, 2, 2), dtype=np.float32), att=rng.random((3, 4)), **held)
+    held = {part: np.array(index) for part, index in numbers.items()} | {
+        "labels": np.repeat([0, 1, 2], 4)[:10]
+    }
+    np.savez(
+        folder / "x.npz",
+        feature_map=rng.random((10, 2, 2, 2), dtype=np.float32),
+        att=rng.random((3, 4)),
+        **held,
+    )
     return folder / "card.yaml"
 
 
 def run(place: Path) -> list[str]:
     shutil.copytree(place.parent / "cache", place / "cache")
-    few = ["--set", "train.epochs=2", "--set", "train.steps_per_epoch=1", "--set", "word_vectors=random"]
-    return ["run", "--model", "dazle", "--dataset", str(place.parent / "data" / "card.yaml"), "--out", str(place / "out"), *few]
+    few = [
+        "--set",
+        "train.epochs=2",
+        "--set",
+        "train.steps_per_epoch=1",
+        "--set",
+        "word_vectors=random",
+    ]
+    return [
+        "run",
+        "--model",
+        "dazle",
+        "--dataset",
+        str(place.parent / "data" / "card.yaml"),
+        "--out",
+        str(place / "out"),
+        *few,
+    ]
 
 
 def prepare(place: Path) -> list[str]:
@@ -138,7 +167,10 @@ def left(place: Path) -> dict[str, Any]:
             found[name.partition(".lock")[0]] = None
         elif path.name == "record.json":
             record = json.loads(path.read_text())
-            found[name] = {key: record[key] for key in ("identity", "metrics", "uncalibrated", "per_class", "protocol")}
+            found[name] = {
+                key: record[key]
+                for key in ("identity", "metrics", "uncalibrated", "per_class", "protocol")
+            }
         elif path.name in ("log.jsonl", "index.html", "report.json"):
             found[name] = "told apart by their times"
         else:
@@ -159,7 +191,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.mark.parametrize("swaps", [True, False], ids=["exchange", "two renames"])
 @pytest.mark.parametrize("command", COMMANDS)
 def test_it_ends_as_if_nothing_had_been(
-    home: Path, command: Callable[[Path], list[str]], swaps: bool, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    home: Path,
+    command: Callable[[Path], list[str]],
+    swaps: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     if not swaps and command not in (imported_again, report_again):
         pytest.skip("it replaces no folder")

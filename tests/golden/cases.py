@@ -30,7 +30,9 @@ class Case(dict[str, np.ndarray]):
 
     def below(self, prefix: str) -> dict[str, np.ndarray]:
         """The keys that begin with prefix/, without it."""
-        return {k.removeprefix(f"{prefix}/"): v for k, v in self.items() if k.startswith(f"{prefix}/")}
+        return {
+            k.removeprefix(f"{prefix}/"): v for k, v in self.items() if k.startswith(f"{prefix}/")
+        }
 
     @property
     def seen(self) -> np.ndarray:
@@ -47,7 +49,11 @@ def task_of(case: Case, **changes: Any) -> Task:
     """The task of the case's sizes; its attributes are float32, so that a test in float64 puts the exact ones into the model."""
     attributes = case["in/att"]
     shape = case["in/feature_map"].shape[1:] if "in/feature_map" in case else None
-    width = case["in/features"].shape[1:] if "in/features" in case else case.get("in/train_features", np.empty((0, 1))).shape[1:]
+    width = (
+        case["in/features"].shape[1:]
+        if "in/features" in case
+        else case.get("in/train_features", np.empty((0, 1))).shape[1:]
+    )
     words = case.get("in/w2v")
     told: dict[str, Any] = {
         "dataset": "made-up",
@@ -73,9 +79,18 @@ def fill(model: nn.Module, values: Mapping[str, np.ndarray | Tensor]) -> None:
             named[name].data = value.to(named[name].dtype)
 
 
-def close(ours: Tensor | np.ndarray | float, theirs: np.ndarray, relative: float = FLOAT64, absolute: float = 1e-12) -> None:
+def close(
+    ours: Tensor | np.ndarray | float,
+    theirs: np.ndarray,
+    relative: float = FLOAT64,
+    absolute: float = 1e-12,
+) -> None:
     """The largest difference is at most `relative` of the largest value; `absolute` is for what is zero by an invariance."""
-    found = ours.detach().double().numpy() if isinstance(ours, Tensor) else np.asarray(ours, dtype=np.float64)
+    found = (
+        ours.detach().double().numpy()
+        if isinstance(ours, Tensor)
+        else np.asarray(ours, dtype=np.float64)
+    )
     assert found.shape == theirs.shape
     assert np.abs(found - theirs).max() <= relative * np.abs(theirs).max() + absolute
 

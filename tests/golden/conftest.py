@@ -18,7 +18,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "path_of_case" in metafunc.fixturenames:
         name = Path(str(metafunc.definition.path)).stem.removeprefix("test_golden_")
         files = sorted(folder().glob(f"{name}*.npz"))
-        metafunc.parametrize("path_of_case", files or [None], ids=[f.stem for f in files] or ["none"], scope="module")
+        metafunc.parametrize(
+            "path_of_case", files or [None], ids=[f.stem for f in files] or ["none"], scope="module"
+        )
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,10 @@ COUNTED = 7
 
 def model(case: Case, variant: str, dtype: torch.dtype) -> APN:
     given = case.below(f"in/{variant}")
-    groups = {n: tuple(ids.tolist()) for n, ids in case.below("in/groups_sun" if variant == "sun" else "in/groups_cub").items()}
+    groups = {
+        n: tuple(ids.tolist())
+        for n, ids in case.below("in/groups_sun" if variant == "sun" else "in/groups_cub").items()
+    }
     counted = case["in/parts_cub_as_index_of_sorted_group_names"][:COUNTED]
     grouped = bool(given["use_group"])
     weights = {ours: float(given[theirs]) for ours, theirs in WEIGHTS.items()}
@@ -51,8 +54,12 @@ def model(case: Case, variant: str, dtype: torch.dtype) -> APN:
 
 
 @pytest.mark.parametrize("variant", ["cub", "sun", "awa2", "heavy"])
-@pytest.mark.parametrize(("dtype", "relative"), [(torch.float64, FLOAT64), (torch.float32, FLOAT32)])
-def test_losses_and_gradients(case: Case, variant: str, dtype: torch.dtype, relative: float) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "relative"), [(torch.float64, FLOAT64), (torch.float32, FLOAT32)]
+)
+def test_losses_and_gradients(
+    case: Case, variant: str, dtype: torch.dtype, relative: float
+) -> None:
     made, train = model(case, variant, dtype), case.below(f"train/{variant}")
     terms = made.loss(case.tensor("in/feature_map", dtype), case.tensor("in/label"))
     for ours, theirs in TERMS.items():
@@ -67,9 +74,15 @@ def test_losses_and_gradients(case: Case, variant: str, dtype: torch.dtype, rela
 
 
 @pytest.mark.parametrize("variant", ["cub", "sun"])
-@pytest.mark.parametrize(("dtype", "relative"), [(torch.float64, FLOAT64), (torch.float32, FLOAT32)])
+@pytest.mark.parametrize(
+    ("dtype", "relative"), [(torch.float64, FLOAT64), (torch.float32, FLOAT32)]
+)
 def test_answers(case: Case, variant: str, dtype: torch.dtype, relative: float) -> None:
-    made, answers, x = model(case, variant, dtype), case.below(f"eval/{variant}"), case.tensor("in/feature_map", dtype)
+    made, answers, x = (
+        model(case, variant, dtype),
+        case.below(f"eval/{variant}"),
+        case.tensor("in/feature_map", dtype),
+    )
     maps = made.attention(x)["prototypes"]
     close(maps.maps, answers["attention"], relative)
     close(maps.scores, answers["global_attr_scores"], relative)
@@ -79,6 +92,14 @@ def test_answers(case: Case, variant: str, dtype: torch.dtype, relative: float) 
     gamma = case.number(f"in/{variant}/calibrated_stacking")
     close(p - gamma * made.seen.double(), answers["calibrated_probs_over_all"], relative)
     for name, chosen in (("seen", made.seen), ("unseen", ~made.seen)):
-        close((maps.scores @ made.attributes[chosen].T).softmax(dim=1), answers[f"class_probs_over_{name}"], relative)
+        close(
+            (maps.scores @ made.attributes[chosen].T).softmax(dim=1),
+            answers[f"class_probs_over_{name}"],
+            relative,
+        )
         local = maps.maps.flatten(2).amax(dim=2)
-        close((local @ made.attributes[chosen].T).softmax(dim=1), answers[f"class_probs_layer_over_{name}"], relative)
+        close(
+            (local @ made.attributes[chosen].T).softmax(dim=1),
+            answers[f"class_probs_layer_over_{name}"],
+            relative,
+        )

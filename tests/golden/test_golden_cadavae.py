@@ -28,10 +28,15 @@ BOTH = [(torch.float64, FLOAT64), (torch.float32, FLOAT32)]
 
 
 def model(case: Case, dtype: torch.dtype) -> CADAVAE:
-    width = {ours: len(case[f"state/{NAMES[ours]}.bias"]) for ours in ("encode_x.hidden", "decode_x.0", "encode_a.hidden", "decode_a.0")}
+    width = {
+        ours: len(case[f"state/{NAMES[ours]}.bias"])
+        for ours in ("encode_x.hidden", "decode_x.0", "encode_a.hidden", "decode_a.0")
+    }
     warm_ups = {
         name: dict(zip(("factor", "start", "end"), row, strict=True))
-        for name, row in zip(("beta", "cross", "alignment"), case["in/warmup"].tolist(), strict=True)
+        for name, row in zip(
+            ("beta", "cross", "alignment"), case["in/warmup"].tolist(), strict=True
+        )
     }
     settings: dict[str, Any] = {
         "latent": int(case["in/latent_size"]),
@@ -41,7 +46,14 @@ def model(case: Case, dtype: torch.dtype) -> CADAVAE:
         "attribute_decoder": width["decode_a.0"],
     }
     made = CADAVAE(CADAVAEConfig.model_validate(settings | warm_ups), task_of(case)).to(dtype)
-    fill(made, {f"{ours}.{what}": case[f"state/{theirs}.{what}"] for ours, theirs in NAMES.items() for what in ("weight", "bias")})
+    fill(
+        made,
+        {
+            f"{ours}.{what}": case[f"state/{theirs}.{what}"]
+            for ours, theirs in NAMES.items()
+            for what in ("weight", "bias")
+        },
+    )
     fill(made, {"attributes": case["in/att"]})
     return made
 
@@ -75,12 +87,19 @@ def test_terms_totals_and_gradients(case: Case, dtype: torch.dtype, relative: fl
         for ours, theirs in NAMES.items():
             if ours != "classifier":
                 for what in ("weight", "bias"):
-                    close(made.get_parameter(f"{ours}.{what}").grad, case[f"grad/epoch{epoch}/{theirs}.{what}"], relative)
+                    close(
+                        made.get_parameter(f"{ours}.{what}").grad,
+                        case[f"grad/epoch{epoch}/{theirs}.{what}"],
+                        relative,
+                    )
 
 
 def test_the_warm_up_of_a_hundred_epochs(case: Case) -> None:
     warm_ups = model(case, torch.float64).warm_ups
-    table = [[warm_ups[name].at(epoch) for name in ("divergence", "cross", "alignment")] for epoch in range(100)]
+    table = [
+        [warm_ups[name].at(epoch) for name in ("divergence", "cross", "alignment")]
+        for epoch in range(100)
+    ]
     close(np.array(table), case["train/factors_beta_cross_distance_epoch_0_to_99"])
 
 
@@ -104,4 +123,7 @@ def test_the_start_is_the_programs(case: Case) -> None:
     for part in made.modules():
         if isinstance(part, torch.nn.Linear):
             bound = 0.5 * (6 / (part.in_features + part.out_features)) ** 0.5
-            assert not part.bias.any() and 0.8 * bound < float(part.weight.detach().abs().max()) <= bound
+            assert (
+                not part.bias.any()
+                and 0.8 * bound < float(part.weight.detach().abs().max()) <= bound
+            )

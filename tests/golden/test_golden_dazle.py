@@ -14,8 +14,12 @@ SWITCHES = {"cub": {}, "sun": {"attribute_attention": False}, "awa2": {"normalis
 
 
 @pytest.mark.parametrize("dataset", list(SWITCHES))
-@pytest.mark.parametrize(("dtype", "relative"), [(torch.float64, FLOAT64), (torch.float32, FLOAT32)])
-def test_scores_losses_and_gradients(case: Case, dataset: str, dtype: torch.dtype, relative: float) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "relative"), [(torch.float64, FLOAT64), (torch.float32, FLOAT32)]
+)
+def test_scores_losses_and_gradients(
+    case: Case, dataset: str, dtype: torch.dtype, relative: float
+) -> None:
     made = DAZLE(DAZLEConfig(lambda_cal=0.1, **SWITCHES[dataset]), task_of(case)).to(dtype)
     names = {ours: theirs for ours, theirs in NAMES.items() if ours != "W3" or made.W3 is not None}
     fill(made, {ours: case[f"state/{theirs}"] for ours, theirs in names.items()})

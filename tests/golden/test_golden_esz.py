@@ -28,7 +28,9 @@ def test_every_pair_of_regularisers(case: Case) -> None:
 
 def test_the_papers_targets_give_another_answer(case: Case) -> None:
     alpha, gamma = case["in/alpha_gamma_exponents"][0]
-    model = ESZSL(ESZSLConfig(gamma=10.0**alpha, lam=10.0**gamma, targets="signs"), task_of(case)).double()
+    model = ESZSL(
+        ESZSLConfig(gamma=10.0**alpha, lam=10.0**gamma, targets="signs"), task_of(case)
+    ).double()
     fill(model, {"attributes": case["in/att"]})
     fitted(model, case)
     ours, theirs = model.W.numpy(), case[f"train/alpha{alpha}_gamma{gamma}/W"]

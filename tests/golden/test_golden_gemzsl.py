@@ -11,14 +11,32 @@ from zslkit_baselines.gem import GEMZSL, GEMConfig
 
 
 def model(case: Case, dtype: torch.dtype) -> GEMZSL:
-    settings: dict[str, Any] = dict(zip(("w_attribute", "w_decorrelation", "w_compactness"), case["in/lambda"].tolist(), strict=True))
+    settings: dict[str, Any] = dict(
+        zip(
+            ("w_attribute", "w_decorrelation", "w_compactness"),
+            case["in/lambda"].tolist(),
+            strict=True,
+        )
+    )
     groups = {name: tuple(ids.tolist()) for name, ids in case.below("in/groups").items()}
-    made = GEMZSL(GEMConfig(scale=case.number("in/scale"), **settings), task_of(case, groups=groups)).to(dtype)
-    fill(made, {"V": case["state/V"].T, "E": case["state/W"].T, "words": case["in/w2v"], "attributes": case["in/att"]})
+    made = GEMZSL(
+        GEMConfig(scale=case.number("in/scale"), **settings), task_of(case, groups=groups)
+    ).to(dtype)
+    fill(
+        made,
+        {
+            "V": case["state/V"].T,
+            "E": case["state/W"].T,
+            "words": case["in/w2v"],
+            "attributes": case["in/att"],
+        },
+    )
     return made
 
 
-@pytest.mark.parametrize(("dtype", "relative"), [(torch.float64, FLOAT64), (torch.float32, FLOAT32)])
+@pytest.mark.parametrize(
+    ("dtype", "relative"), [(torch.float64, FLOAT64), (torch.float32, FLOAT32)]
+)
 def test_scores_losses_and_gradients(case: Case, dtype: torch.dtype, relative: float) -> None:
     made, x = model(case, dtype), case.tensor("in/feature_map", dtype)
     close(made.words @ made.E.T, case["eval/query"], relative)
@@ -28,8 +46,15 @@ def test_scores_losses_and_gradients(case: Case, dtype: torch.dtype, relative: f
     scores = made.scores(x)
     close(scores, case["eval/class_scores"], relative)
     order = torch.cat([torch.from_numpy(case["in/seen"]), torch.from_numpy(case["in/unseen"])])
-    close((scores - case.number("in/gamma_test") * made.seen.to(dtype))[:, order], case["eval/scores_calibrated"], relative)
-    terms, (attribute, decorrelation, compactness) = made.loss(x, case.tensor("in/label")), case["in/lambda"]
+    close(
+        (scores - case.number("in/gamma_test") * made.seen.to(dtype))[:, order],
+        case["eval/scores_calibrated"],
+        relative,
+    )
+    terms, (attribute, decorrelation, compactness) = (
+        made.loss(x, case.tensor("in/label")),
+        case["in/lambda"],
+    )
     close(terms["cross_entropy"], case["train/Cls_loss"], relative)
     close(terms["attribute"], attribute * case["train/Reg_loss"], relative)
     close(terms["decorrelation"], decorrelation * case["train/AD_loss"], relative)

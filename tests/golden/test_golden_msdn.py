@@ -27,8 +27,12 @@ def model(case: Case, dataset: str, dtype: torch.dtype) -> MSDN:
 
 
 @pytest.mark.parametrize("dataset", ["cub", "sun", "awa2"])
-@pytest.mark.parametrize(("dtype", "relative"), [(torch.float64, FLOAT64), (torch.float32, FLOAT32)])
-def test_scores_losses_and_gradients(case: Case, dataset: str, dtype: torch.dtype, relative: float) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "relative"), [(torch.float64, FLOAT64), (torch.float32, FLOAT32)]
+)
+def test_scores_losses_and_gradients(
+    case: Case, dataset: str, dtype: torch.dtype, relative: float
+) -> None:
     made, x = model(case, dataset, dtype), case.tensor("in/feature_map", dtype)
     parts = made.attention(x)
     for part, name in (("attribute to visual", "a2v"), ("visual to attribute", "v2a")):

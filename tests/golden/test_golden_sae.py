@@ -16,7 +16,9 @@ ILL_CONDITIONED = 1e-6
 
 
 def model(case: Case, dtype: torch.dtype = torch.float64, **settings: Any) -> SAE:
-    made = SAE(SAEConfig(gamma=0, centre=False, normalise="l2", **settings), task_of(case)).to(dtype)
+    made = SAE(SAEConfig(gamma=0, centre=False, normalise="l2", **settings), task_of(case)).to(
+        dtype
+    )
     fill(made, {"attributes": case["in/att"]})
     return fitted(made, case, dtype)
 
@@ -31,12 +33,19 @@ def test_the_port(case: Case, direction: str) -> None:
         scores = made.scores(x)
         close(scores, answers[f"class_scores_{direction}"])
         assert (scores.argmax(1).numpy() == answers[f"prediction_gzsl_{direction}"]).all()
-        assert (unseen[scores[:, unseen].argmax(1).numpy()] == answers[f"prediction_zsl_{direction}"]).all()
+        assert (
+            unseen[scores[:, unseen].argmax(1).numpy()] == answers[f"prediction_zsl_{direction}"]
+        ).all()
 
 
 @pytest.mark.parametrize("direction", list(DIRECTIONS))
 def test_the_demo_for_awa(case: Case, direction: str) -> None:
-    made = model(case, recipe="awa_demo", lam=case.number("in/lambda_awa_demo"), direction=DIRECTIONS[direction])
+    made = model(
+        case,
+        recipe="awa_demo",
+        lam=case.number("in/lambda_awa_demo"),
+        direction=DIRECTIONS[direction],
+    )
     theirs = case["train/awa_demo/W"]
     close(made.W, theirs / np.linalg.norm(theirs, axis=1, keepdims=True), ILL_CONDITIONED)
     x = case.tensor("in/test_features")[case["eval/demo_test_rows"]]
@@ -45,7 +54,11 @@ def test_the_demo_for_awa(case: Case, direction: str) -> None:
 
 
 def test_the_demo_for_cub_up_to_what_it_standardises_over_test_images(case: Case) -> None:
-    settings = {"recipe": "cub_demo", "lam": case.number("in/lambda_cub_demo"), "ridge": case.number("in/ridge_cub_demo")}
+    settings = {
+        "recipe": "cub_demo",
+        "lam": case.number("in/lambda_cub_demo"),
+        "ridge": case.number("in/ridge_cub_demo"),
+    }
     made = model(case, **settings)
     close(made.W.T, case["train/cub_demo/W"])
     x = case.tensor("in/test_features")[case["eval/demo_test_rows"]]
@@ -65,4 +78,8 @@ def test_the_demo_for_cub_up_to_what_it_standardises_over_test_images(case: Case
 def test_float32(case: Case) -> None:
     weight = float(case["in/lambda_port"][0])
     made = model(case, torch.float32, lam=weight)
-    close(made.scores(case.tensor("in/test_features", torch.float32)), case[f"eval/port/lambda{weight:g}/class_scores_F2S"], FLOAT32)
+    close(
+        made.scores(case.tensor("in/test_features", torch.float32)),
+        case[f"eval/port/lambda{weight:g}/class_scores_F2S"],
+        FLOAT32,
+    )

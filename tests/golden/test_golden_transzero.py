@@ -7,7 +7,10 @@ import torch
 from cases import FLOAT32, FLOAT64, Case, close, fill, task_of, unit_rows
 from zslkit_baselines.transzero import TransZero, TransZeroConfig, relative_geometry
 
-ENCODER, DECODER = "transformer.transformer_encoder.layers.0", "transformer.transformer_decoder.layers.0"
+ENCODER, DECODER = (
+    "transformer.transformer_encoder.layers.0",
+    "transformer.transformer_decoder.layers.0",
+)
 NAMES = {
     "V": "V",
     "W": "W_1",
@@ -31,7 +34,10 @@ NAMES = {
     "decoder_forward.layers.3": f"{DECODER}.linear2",
     "decoder_forward.norm": f"{DECODER}.norm3",
 }
-STACKED = {"among": f"{DECODER}.self_attn.in_proj_", "decoder": f"{DECODER}.multihead_attn.in_proj_"}
+STACKED = {
+    "among": f"{DECODER}.self_attn.in_proj_",
+    "decoder": f"{DECODER}.multihead_attn.in_proj_",
+}
 
 
 def theirs(case: Case, kind: str, name: str) -> torch.Tensor:
@@ -57,7 +63,10 @@ def model(case: Case, dataset: str, dtype: torch.dtype) -> TransZero:
     made = TransZero(config, task_of(case)).to(dtype).eval()  # eval: no dropout
     fill(made, {name: theirs(case, "state", name) for name, _ in made.named_parameters()})
     height, width = case["in/feature_map"].shape[2:]
-    fill(made, {"attributes": unit_rows(case["in/att"]), "relative": relative_geometry(height, width)})
+    fill(
+        made,
+        {"attributes": unit_rows(case["in/att"]), "relative": relative_geometry(height, width)},
+    )
     return made
 
 
@@ -69,8 +78,12 @@ def test_geometry(case: Case) -> None:
 
 
 @pytest.mark.parametrize("dataset", ["cub", "sun", "awa2"])
-@pytest.mark.parametrize(("dtype", "relative"), [(torch.float64, FLOAT64), (torch.float32, FLOAT32)])
-def test_scores_losses_and_gradients(case: Case, dataset: str, dtype: torch.dtype, relative: float) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "relative"), [(torch.float64, FLOAT64), (torch.float32, FLOAT32)]
+)
+def test_scores_losses_and_gradients(
+    case: Case, dataset: str, dtype: torch.dtype, relative: float
+) -> None:
     made, x = model(case, dataset, dtype), case.tensor("in/feature_map", dtype)
     s, attention = made.attribute_scores(x)
     close(s, case[f"eval/{dataset}/attr_scores"], relative)
@@ -98,7 +111,11 @@ def test_the_start_is_the_programs(case: Case) -> None:
     torch.manual_seed(0)
     made = TransZero(TransZeroConfig(width=120, feed_forward=12), task_of(case))
     assert made.among is not None
-    for part, bound in ((made.encoder.Q, (6 / 240) ** 0.5), (made.encoder.out, (6 / 240) ** 0.5), (made.among.Q, (6 / 480) ** 0.5)):
+    for part, bound in (
+        (made.encoder.Q, (6 / 240) ** 0.5),
+        (made.encoder.out, (6 / 240) ** 0.5),
+        (made.among.Q, (6 / 480) ** 0.5),
+    ):
         assert not part.bias.any()
         assert 0.97 * bound < float(part.weight.detach().abs().max()) <= bound
     assert not made.decoder.out.bias.any()

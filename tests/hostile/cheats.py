@@ -33,20 +33,38 @@ class Sorted(DatasetSource):
         rng = np.random.default_rng(5)
         attributes = rng.random((SEEN + UNSEEN, 12)).astype(np.float32)
         labels = np.concatenate(
-            [np.repeat(np.arange(SEEN), EACH), np.repeat(np.arange(SEEN), EACH // 2), np.repeat(np.arange(SEEN, 24), EACH)]
+            [
+                np.repeat(np.arange(SEEN), EACH),
+                np.repeat(np.arange(SEEN), EACH // 2),
+                np.repeat(np.arange(SEEN, 24), EACH),
+            ]
         )
         labels = self.order[labels]
-        features = attributes[labels] @ rng.standard_normal((12, WIDTH)) + 0.8 * rng.standard_normal((len(labels), WIDTH))
+        features = attributes[labels] @ rng.standard_normal(
+            (12, WIDTH)
+        ) + 0.8 * rng.standard_normal((len(labels), WIDTH))
         edges = np.cumsum([SEEN * EACH, SEEN * EACH // 2])
         split = Split(*(part.astype(np.int64) for part in np.split(np.arange(len(labels)), edges)))
         semantics = Semantics(attributes, tuple(f"attribute {i}" for i in range(12)))
         classes = tuple(f"class {k}" for k in range(24))
-        return Dataset(name, classes, labels, split, semantics, features=features.astype(np.float32), title=self.title)
+        return Dataset(
+            name,
+            classes,
+            labels,
+            split,
+            semantics,
+            features=features.astype(np.float32),
+            title=self.title,
+        )
 
 
 def found() -> Dataset:
     """The dataset of the run at hand, by looking through all objects of the process."""
-    return next(thing for thing in gc.get_objects() if type(thing) is Dataset and thing.title == Sorted.title)
+    return next(
+        thing
+        for thing in gc.get_objects()
+        if type(thing) is Dataset and thing.title == Sorted.title
+    )
 
 
 class Honest(Model):
@@ -185,7 +203,10 @@ class Reads(Honest):
     def scores(self, x: Tensor) -> Tensor:
         data = found()
         known = data.labels[data.split.test_unseen]
-        return super().scores(x) + (100.0 if len(known) and known.min() >= 0 else 0.0) * torch.eye(24)[0]
+        return (
+            super().scores(x)
+            + (100.0 if len(known) and known.min() >= 0 else 0.0) * torch.eye(24)[0]
+        )
 
 
 class Looks(Honest):
@@ -206,14 +227,18 @@ class Looks(Honest):
         if where in self.looked:
             return
         self.looked.add(where)
-        truth = [k for k in Sorted.order[SEEN:].tolist() for _ in range(EACH)]  # no array, which it would find
+        truth = [
+            k for k in Sorted.order[SEEN:].tolist() for _ in range(EACH)
+        ]  # no array, which it would find
         met: set[int] = set()
         for thing in [*gc.get_objects(), *(f for f in sys._current_frames().values())]:
             for held in gc.get_referents(thing):
                 if isinstance(held, (np.ndarray, Tensor)) and id(held) not in met:
                     met.add(id(held))
                     values = np.asarray(held.detach() if isinstance(held, Tensor) else held)
-                    flat = values.dtype.kind == "i" and values.ndim == 1 and len(values) >= len(truth)
+                    flat = (
+                        values.dtype.kind == "i" and values.ndim == 1 and len(values) >= len(truth)
+                    )
                     if flat and values[-len(truth) :].tolist() == truth:
                         self.kept.append(f"{where}: {type(thing).__name__}")
 

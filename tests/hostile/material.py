@@ -65,7 +65,10 @@ def object_array(path: Path, marker: Path) -> Path:
 
 def torch_file(path: Path, marker: Path) -> Path:
     """A checkpoint in torch's format with a trap among its values."""
-    torch.save({"epoch": 1, "seconds": 0.0, "history": [], "model": Trap(str(marker)), "optimizer": {}}, path)
+    torch.save(
+        {"epoch": 1, "seconds": 0.0, "history": [], "model": Trap(str(marker)), "optimizer": {}},
+        path,
+    )
     return path
 
 
@@ -79,7 +82,12 @@ def claiming_png(path: Path, side: int = 60_000) -> Path:
     """A small PNG that says it is side x side pixels."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        return (
+            struct.pack(">I", len(content))
+            + kind
+            + content
+            + struct.pack(">I", zlib.crc32(kind + content))
+        )
 
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
@@ -92,10 +100,18 @@ def bomb(path: Path, megabytes: int = 512) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         with archive.open("test_seen_scores.npy", "w", force_zip64=True) as member:
             shape = (megabytes << 10, 256)
-            np.lib.format.write_array_header_1_0(member, {"descr": "<f4", "fortran_order": False, "shape": shape})
+            np.lib.format.write_array_header_1_0(
+                member, {"descr": "<f4", "fortran_order": False, "shape": shape}
+            )
             for _ in range(megabytes):
                 member.write(bytes(1 << 20))
-        for name in ("test_seen_labels", "test_unseen_scores", "test_unseen_labels", "seen", "classes"):
+        for name in (
+            "test_seen_labels",
+            "test_unseen_scores",
+            "test_unseen_labels",
+            "seen",
+            "classes",
+        ):
             with archive.open(f"{name}.npy", "w") as member:
                 np.lib.format.write_array(member, np.zeros(0), allow_pickle=False)
     return path
@@ -125,7 +141,13 @@ def named_run(out: Path, seed: int, **changes: Any) -> Path:
     scores = replace(random_scores(2.0, seed), classes=NAMES[:6])
     hostile = NAMES[seed % len(NAMES)]
     made: dict[str, Any] = {
-        "model": {"name": hostile, "distribution": hostile, "version": hostile, "citation": hostile, "pretraining_note": hostile},
+        "model": {
+            "name": hostile,
+            "distribution": hostile,
+            "version": hostile,
+            "citation": hostile,
+            "pretraining_note": hostile,
+        },
         "dataset": {"name": hostile, "title": hostile, "published_as": hostile},
         "features": {"backbone": hostile, "weights": hostile},
         "environment": {"cpu": hostile, "platform": hostile, "device": hostile},
@@ -139,7 +161,11 @@ def named_run(out: Path, seed: int, **changes: Any) -> Path:
         record[part] = {**record[part], **values} if part not in ("config", "origins") else values
     record["per_class"] = dict(zip(scores.classes, record["per_class"].values(), strict=True))
     (folder / "record.json").write_text(json.dumps(record))
-    (folder / "log.jsonl").write_text("".join(json.dumps({"phase": "train", "epoch": k, hostile: 1.0 / k}) + "\n" for k in (1, 2, 3)))
+    (folder / "log.jsonl").write_text(
+        "".join(
+            json.dumps({"phase": "train", "epoch": k, hostile: 1.0 / k}) + "\n" for k in (1, 2, 3)
+        )
+    )
     target = out / "birds" / f"model{seed}" / folder.name
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(folder, target)

@@ -27,7 +27,11 @@ from zslkit.runs.api import Result
 from zslkit.testing import check_model
 from zslkit.utils.library_state import State
 
-TOYS = {name: value for name, value in vars(cheats).items() if isinstance(value, type) and issubclass(value, cheats.Honest)}
+TOYS = {
+    name: value
+    for name, value in vars(cheats).items()
+    if isinstance(value, type) and issubclass(value, cheats.Honest)
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -38,7 +42,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     facts.mkdir()
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: cheats-zslkit\nVersion: 1\n")
     models = "\n".join(f"{name.lower()} = cheats:{name}" for name in TOYS)
-    (facts / "entry_points.txt").write_text(f"[zslkit.models]\n{models}\nmoves = moves:Moves\n[zslkit.datasets]\nsorted = cheats:Sorted\n")
+    (facts / "entry_points.txt").write_text(
+        f"[zslkit.models]\n{models}\nmoves = moves:Moves\n[zslkit.datasets]\nsorted = cheats:Sorted\n"
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(place))
         rescan()
@@ -70,7 +76,10 @@ def test_an_honest_model_is_scored_twice_and_its_record_says_so(honest: Result) 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("averages", "change by up to .* of their spread when the images are scored alone or beside others"),
+        (
+            "averages",
+            "change by up to .* of their spread when the images are scored alone or beside others",
+        ),
         ("counts", "keep no count"),
         ("draws", "draw nothing at random"),
         ("inplace", "changes its inputs in place"),
@@ -79,13 +88,17 @@ def test_an_honest_model_is_scored_twice_and_its_record_says_so(honest: Result) 
         ("stays", "leaves the model in training mode"),
     ],
 )
-def test_scores_that_do_not_come_from_the_image_alone_end_the_run(name: str, words: str, tmp_path: Path) -> None:
+def test_scores_that_do_not_come_from_the_image_alone_end_the_run(
+    name: str, words: str, tmp_path: Path
+) -> None:
     with pytest.raises(ModelFault, match=f"^{name}: .*{words}"):
         run(name, tmp_path)
     assert not list(tmp_path.glob("**/record.json"))
 
 
-@pytest.mark.parametrize("name", ["Averages", "Counts", "Draws", "InPlace", "Adapts", "Normalises", "Stays"])
+@pytest.mark.parametrize(
+    "name", ["Averages", "Counts", "Draws", "InPlace", "Adapts", "Normalises", "Stays"]
+)
 def test_and_the_checks_find_them_too(name: str) -> None:
     only = ["scores_of_each_image", "scoring_leaves_no_trace"]
     assert any(result.failed for result in check_model(TOYS[name], only=only, raise_=False))
@@ -93,17 +106,23 @@ def test_and_the_checks_find_them_too(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["searches", "climbs", "behind", "quiet"])
-def test_a_model_that_goes_for_the_test_images_is_named_or_gains_nothing(name: str, honest: Result, tmp_path: Path) -> None:
+def test_a_model_that_goes_for_the_test_images_is_named_or_gains_nothing(
+    name: str, honest: Result, tmp_path: Path
+) -> None:
     try:
         result = run(name, tmp_path)
     except ZslkitError as error:
-        assert str(error).startswith(f"{name}: training asked for images that are not in its training set")
+        assert str(error).startswith(
+            f"{name}: training asked for images that are not in its training set"
+        )
         assert not list(tmp_path.glob("**/record.json"))
     else:
         assert result.metrics == honest.metrics
 
 
-def test_labels_of_test_images_are_in_no_object_while_a_model_trains_and_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_labels_of_test_images_are_in_no_object_while_a_model_trains_and_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     order = np.random.default_rng(1).permutation(cheats.SEEN + cheats.UNSEEN)
     monkeypatch.setattr(cheats.Sorted, "order", order)
     cheats.Looks.kept.clear()
@@ -118,7 +137,9 @@ def test_labels_looked_for_while_scoring_are_not_found(honest: Result, tmp_path:
 
 
 def double_code() -> None:
-    torch.manual_seed.__code__ = (lambda seed: torch.default_generator.manual_seed(int(seed) + 1)).__code__
+    torch.manual_seed.__code__ = (
+        lambda seed: torch.default_generator.manual_seed(int(seed) + 1)
+    ).__code__
 
 
 def everywhere() -> None:
@@ -128,8 +149,14 @@ def everywhere() -> None:
 DEEDS: dict[str, tuple[Callable[[], object], str]] = {
     "type": (lambda: torch.set_default_dtype(torch.float64), "torch's default type, which"),
     "gradients": (lambda: torch.set_grad_enabled(False), "whether torch records gradients"),
-    "threads": (lambda: torch.set_num_threads(torch.get_num_threads() + 1), "torch's number of threads"),
-    "deterministic": (lambda: torch.use_deterministic_algorithms(True), "whether torch is deterministic"),
+    "threads": (
+        lambda: torch.set_num_threads(torch.get_num_threads() + 1),
+        "torch's number of threads",
+    ),
+    "deterministic": (
+        lambda: torch.use_deterministic_algorithms(True),
+        "whether torch is deterministic",
+    ),
     "precision": (lambda: torch.set_float32_matmul_precision("medium"), "products of matrices"),
     "denormal": (lambda: torch.set_flush_denormal(True), "denormal numbers"),
     "autocast": (lambda: torch.set_autocast_enabled("cpu", True), "autocast of cpu"),
@@ -140,12 +167,21 @@ DEEDS: dict[str, tuple[Callable[[], object], str]] = {
     "code": (double_code, "manual_seed"),
     "numpy seed": (lambda: cheats.counted(np.random, "seed"), "numpy.random.seed"),
     "python seed": (lambda: cheats.counted(random, "seed"), "random.seed"),
-    "method": (lambda: setattr(torch.Tensor, "argmax", lambda self, dim=None: self.argmin(dim)), "Tensor.argmax"),
-    "built-in": (lambda: setattr(zslkit.evaluation.metrics, "len", lambda table: 1), "zslkit.evaluation.metrics.len"),
+    "method": (
+        lambda: setattr(torch.Tensor, "argmax", lambda self, dim=None: self.argmin(dim)),
+        "Tensor.argmax",
+    ),
+    "built-in": (
+        lambda: setattr(zslkit.evaluation.metrics, "len", lambda table: 1),
+        "zslkit.evaluation.metrics.len",
+    ),
     "numpy": (lambda: np.seterr(all="raise"), "NumPy's error handling"),
     "warnings": (lambda: warnings.simplefilter("error"), "warnings that are raised as errors"),
     "logging": (lambda: logging.disable(logging.CRITICAL), "logging is silenced"),
-    "evaluator": (lambda: cheats.counted(zslkit.runs.execute, "measure"), "zslkit.runs.execute.measure"),
+    "evaluator": (
+        lambda: cheats.counted(zslkit.runs.execute, "measure"),
+        "zslkit.runs.execute.measure",
+    ),
     "metric": (
         lambda: (
             setattr(zslkit.evaluation.metrics.Curve, "__post_init__", lambda self: None)
@@ -154,10 +190,15 @@ DEEDS: dict[str, tuple[Callable[[], object], str]] = {
         "zslkit.evaluation.metrics.duel_of",
     ),
     "evaluator's code": (
-        lambda: setattr(zslkit.evaluation.gzsl.measure, "__code__", (lambda sets, gamma=0.0: None).__code__),
+        lambda: setattr(
+            zslkit.evaluation.gzsl.measure, "__code__", (lambda sets, gamma=0.0: None).__code__
+        ),
         "zslkit.evaluation.gzsl.measure",
     ),
-    "tolerance": (lambda: setattr(zslkit.training.rescoring, "CLEAR", 10.0), "zslkit.training.rescoring.CLEAR"),
+    "tolerance": (
+        lambda: setattr(zslkit.training.rescoring, "CLEAR", 10.0),
+        "zslkit.training.rescoring.CLEAR",
+    ),
 }
 
 
@@ -175,18 +216,24 @@ def test_what_all_models_share_is_put_back_and_who_changes_it_is_named(
 
 
 def test_a_dataset_may_change_as_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cheats.Sorted, "deed", staticmethod(lambda: torch.set_default_dtype(torch.float64)))
+    monkeypatch.setattr(
+        cheats.Sorted, "deed", staticmethod(lambda: torch.set_default_dtype(torch.float64))
+    )
     with pytest.raises(ModelFault, match=r"^sorted: it changes torch's default type"):
         run("honest", tmp_path)
     assert torch.get_default_dtype() == torch.float32
 
 
 @pytest.mark.parametrize("deed", ["precision", "seed", "evaluator"])
-def test_the_checks_find_a_model_that_changes_what_is_shared(deed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_checks_find_a_model_that_changes_what_is_shared(
+    deed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     do, words = DEEDS[deed]
     monkeypatch.setattr(cheats.Meddles, "deed", staticmethod(do))
     before = State()
-    (result,) = [r for r in check_model(cheats.Meddles, only=["no_global_state"], raise_=False) if r.failed]
+    (result,) = [
+        r for r in check_model(cheats.Meddles, only=["no_global_state"], raise_=False) if r.failed
+    ]
     assert (result.check, words in result.message, before.moved()) == ("no_global_state", True, [])
 
 
@@ -216,7 +263,9 @@ def test_a_run_begins_with_the_settings_that_zslkit_found(honest: Result, tmp_pa
 def test_a_plugin_that_changes_what_is_shared_when_it_is_imported_is_broken(
     deed: str, words: str, installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "moves.py").write_text(f"import torch\nfrom cheats import Honest\n{deed}\nclass Moves(Honest): ...\n")
+    (tmp_path / "moves.py").write_text(
+        f"import torch\nfrom cheats import Honest\n{deed}\nclass Moves(Honest): ...\n"
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "moves", raising=False)
     monkeypatch.setattr(registry, "_SPOILT", {})

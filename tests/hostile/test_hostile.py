@@ -51,14 +51,31 @@ class Room:
         """What each command answers, after the promises that hold for all of them were looked at."""
         before = self._outside()
         lines = [[str(part) for part in command] for command in commands]
-        environment = os.environ | {"ZSLKIT_CACHE": str(self.work / "cache"), "PYTHONPATH": "", "OMP_NUM_THREADS": "1"}
-        how: Any = {"env": environment, "cwd": self.work, "capture_output": True, "text": True, "timeout": 300}
-        done = subprocess.run([sys.executable, str(GUARDED)], input=json.dumps(lines), check=False, **how)
+        environment = os.environ | {
+            "ZSLKIT_CACHE": str(self.work / "cache"),
+            "PYTHONPATH": "",
+            "OMP_NUM_THREADS": "1",
+        }
+        how: Any = {
+            "env": environment,
+            "cwd": self.work,
+            "capture_output": True,
+            "text": True,
+            "timeout": 300,
+        }
+        done = subprocess.run(
+            [sys.executable, str(GUARDED)], input=json.dumps(lines), check=False, **how
+        )
         assert done.returncode == 0, done.stderr[-3000:]
-        answers = [Answer(" ".join(line)[:200], **said) for line, said in zip(lines, json.loads(done.stdout), strict=True)]
+        answers = [
+            Answer(" ".join(line)[:200], **said)
+            for line, said in zip(lines, json.loads(done.stdout), strict=True)
+        ]
         assert not self.marker.exists(), "a payload was run"
         assert self._outside() == before, "something was written outside"
-        broken = [f"{fault}: {answer}"[:1500] for answer in answers for fault in self._broken(answer)]
+        broken = [
+            f"{fault}: {answer}"[:1500] for answer in answers for fault in self._broken(answer)
+        ]
         assert not broken, "\n".join(broken)
         return answers
 
@@ -113,7 +130,9 @@ def test_runs_whose_names_want_to_be_more_are_listed_judged_and_drawn(room: Room
         ["report", "--html", room.work / "page", "--out", out],
         ["compare", "eszsl", "--no-run", "--out", out, "--dataset", "digits"],
     )
-    assert [a.code for a in answers] == [0, 0, 0, 2, 2, 0, 0, 0, 0, 0, 2, 0, 2], [(a.command, a.code, a.err) for a in answers]
+    assert [a.code for a in answers] == [0, 0, 0, 2, 2, 0, 0, 0, 0, 0, 2, 0, 2], [
+        (a.command, a.code, a.err) for a in answers
+    ]
     page = (room.work / "page" / "index.html").read_text(encoding="utf-8")
     for evil in ("<script>alert", "<img src=x", "\x1b", "\u202e"):
         assert evil not in page
@@ -124,22 +143,39 @@ def whole_runs(room: Room, count: int) -> list[Path]:
 
 
 SPOILT: dict[str, Callable[[Path, Path], Any]] = {
-    "a record nested without end": lambda run, marker: (run / "record.json").write_text(material.NESTED),
+    "a record nested without end": lambda run, marker: (run / "record.json").write_text(
+        material.NESTED
+    ),
     "a record of a gigabyte": lambda run, marker: material.sparse(run / "record.json"),
-    "a record that is a pipe": lambda run, marker: ((run / "record.json").unlink(), os.mkfifo(run / "record.json")),
+    "a record that is a pipe": lambda run, marker: (
+        (run / "record.json").unlink(),
+        os.mkfifo(run / "record.json"),
+    ),
     "a record elsewhere": lambda run, marker: link(run / "record.json", Path("/etc/passwd")),
     "scores with a pickle": lambda run, marker: np.savez(
-        (run / "scores.npz").open("wb"), test_seen_scores=np.array([material.Trap(str(marker))], dtype=object)
+        (run / "scores.npz").open("wb"),
+        test_seen_scores=np.array([material.Trap(str(marker))], dtype=object),
     ),
     "scores that unfold": lambda run, marker: material.bomb(run / "scores.npz"),
-    "scores that are a pipe": lambda run, marker: ((run / "scores.npz").unlink(), os.mkfifo(run / "scores.npz")),
-    "a log nested without end": lambda run, marker: (run / "log.jsonl").write_text(material.NESTED + "\n"),
+    "scores that are a pipe": lambda run, marker: (
+        (run / "scores.npz").unlink(),
+        os.mkfifo(run / "scores.npz"),
+    ),
+    "a log nested without end": lambda run, marker: (run / "log.jsonl").write_text(
+        material.NESTED + "\n"
+    ),
     "a log of a gigabyte": lambda run, marker: material.sparse(run / "log.jsonl"),
     "tags nested without end": lambda run, marker: (run / "tags.json").write_text(material.NESTED),
     "tags of a gigabyte": lambda run, marker: material.sparse(run / "tags.json"),
-    "tags that command a terminal": lambda run, marker: (run / "tags.json").write_text(json.dumps(["\x1b[2J"])),
-    "weights with a header without end": lambda run, marker: material.huge_header(run / "model.safetensors"),
-    "weights that are a pickle": lambda run, marker: (run / "model.safetensors").write_bytes(material.pickled(marker)),
+    "tags that command a terminal": lambda run, marker: (run / "tags.json").write_text(
+        json.dumps(["\x1b[2J"])
+    ),
+    "weights with a header without end": lambda run, marker: material.huge_header(
+        run / "model.safetensors"
+    ),
+    "weights that are a pickle": lambda run, marker: (run / "model.safetensors").write_bytes(
+        material.pickled(marker)
+    ),
 }
 
 
@@ -155,13 +191,22 @@ def test_spoilt_run_folders_are_told_one_by_one_and_the_whole_ones_are_shown(roo
         spoil(runs[case], room.marker)
     out = room.work / "runs"
     all_of_them = [["runs", "--out", out], ["report", "--html", room.work / "page", "--out", out]]
-    each = [[*command, folder] for folder in runs.values() for command in (["evaluate"], ["diff", whole], ["explain"])]
+    each = [
+        [*command, folder]
+        for folder in runs.values()
+        for command in (["evaluate"], ["diff", whole], ["explain"])
+    ]
     shelf, page, *answers = room.run(*all_of_them, *each)
     assert shelf.code == page.code == 0 and "whole" in shelf.out
-    for case, (evaluated, compared, explained) in zip(runs, zip(*[iter(answers)] * 3, strict=True), strict=True):
+    for case, (evaluated, compared, explained) in zip(
+        runs, zip(*[iter(answers)] * 3, strict=True), strict=True
+    ):
         bad_numbers = case.startswith(("a record", "scores"))
         assert evaluated.code == (2 if bad_numbers else 0), (case, evaluated)
-        assert compared.code == (2 if case.startswith("a record") else compared.code), (case, compared)
+        assert compared.code == (2 if case.startswith("a record") else compared.code), (
+            case,
+            compared,
+        )
         assert explained.code == 2, (case, explained)
         for answer in (evaluated, compared, explained):
             assert answer.err.count("\n") <= 1, (case, answer)
@@ -172,12 +217,28 @@ def test_a_folder_of_images_with_such_names_is_a_dataset_like_any_other(room: Ro
     run = ["run", "--model", "eszsl", "--dataset", card, "--device", "cpu"]
     prepared = ["data", "prepare", card, "--device", "cpu"]
     answers = room.run(
-        ["data", "info", card], ["data", "verify", card], prepared, run, [*run, "--json"], ["runs"], ["report", "--html", "page"]
+        ["data", "info", card],
+        ["data", "verify", card],
+        prepared,
+        run,
+        [*run, "--json"],
+        ["runs"],
+        ["report", "--html", "page"],
     )
-    assert [a.code for a in answers] == [0, 0, 0, 0, 0, 0, 0], [(a.command, a.code, a.err) for a in answers]
-    assert "<script" not in (room.work / "page" / "index.html").read_text(encoding="utf-8").replace("<script>", "", 9) or True
+    assert [a.code for a in answers] == [0, 0, 0, 0, 0, 0, 0], [
+        (a.command, a.code, a.err) for a in answers
+    ]
+    assert (
+        "<script"
+        not in (room.work / "page" / "index.html")
+        .read_text(encoding="utf-8")
+        .replace("<script>", "", 9)
+        or True
+    )
     (folder,) = (room.work / "runs" / "trap" / "eszsl").glob("seed0-*")
-    assert json.loads((folder / "record.json").read_text())["per_class"].keys() == set(material.FOLDER_NAMES)
+    assert json.loads((folder / "record.json").read_text())["per_class"].keys() == set(
+        material.FOLDER_NAMES
+    )
 
 
 def card_with(room: Room, name: str, changes: dict[str, Any]) -> Path:
@@ -200,15 +261,23 @@ def test_cards_and_their_files_are_data(room: Room) -> None:
 
     of("tag")
     cards["tag"].write_text(material.python_yaml(room.marker))
-    for case, text in (("laughs", material.LAUGHS), ("nested", material.NESTED), ("itself", "a: &a [*a]\n")):
+    for case, text in (
+        ("laughs", material.LAUGHS),
+        ("nested", material.NESTED),
+        ("itself", "a: &a [*a]\n"),
+    ):
         of(case)
         cards[case].write_text(text)
     of("gigabyte")
     material.sparse(cards["gigabyte"])
     of("upwards", images="../..")
     of("absolute name", name="/etc/x")
-    for k, names in enumerate((("../../up",), ("/etc/passwd",), ("x" * 10_000,), ("a\0b",), ("\x1b[2J",))):
-        material.write_table(of(f"class{k}") / "attributes.csv", ("ant", "bee", "cat", "dog", *names))
+    for k, names in enumerate(
+        (("../../up",), ("/etc/passwd",), ("x" * 10_000,), ("a\0b",), ("\x1b[2J",))
+    ):
+        material.write_table(
+            of(f"class{k}") / "attributes.csv", ("ant", "bee", "cat", "dog", *names)
+        )
     elsewhere = of("link") / "images" / "ant"
     shutil.rmtree(elsewhere)
     elsewhere.mkdir()
@@ -223,46 +292,116 @@ def test_cards_and_their_files_are_data(room: Room) -> None:
     (room.work / "old.pt").write_bytes(material.pickled(room.marker))
     commands: list[list[str | Path]] = []
     for card in cards.values():
-        commands += [["data", "info", card], ["data", "verify", card], ["data", "prepare", card, "--device", "cpu"]]
-        commands += [["run", "--model", "eszsl", "--dataset", card, "--device", "cpu"], ["config", "--model", "eszsl", "--dataset", card]]
+        commands += [
+            ["data", "info", card],
+            ["data", "verify", card],
+            ["data", "prepare", card, "--device", "cpu"],
+        ]
+        commands += [
+            ["run", "--model", "eszsl", "--dataset", card, "--device", "cpu"],
+            ["config", "--model", "eszsl", "--dataset", card],
+        ]
     answers = room.run(
         *commands,
         *(
-            ["run", "-m", "eszsl", "-d", plain, "--backbone-weights", room.work / name, "--device", "cpu"]
+            [
+                "run",
+                "-m",
+                "eszsl",
+                "-d",
+                plain,
+                "--backbone-weights",
+                room.work / name,
+                "--device",
+                "cpu",
+            ]
             for name in ("weights.pt", "old.pt")
         ),
     )
-    wrong = [(a.command, a.code, a.err) for a in answers if a.command.startswith("run") and a.code != 2]
+    wrong = [
+        (a.command, a.code, a.err) for a in answers if a.command.startswith("run") and a.code != 2
+    ]
     assert not wrong, wrong
     for answer in answers:
-        assert answer.command.startswith(("data info", "data verify", "config")) or answer.err.count("zslkit: ") == 1, answer
+        assert (
+            answer.command.startswith(("data info", "data verify", "config"))
+            or answer.err.count("zslkit: ") == 1
+        ), answer
 
 
 def test_settings_studies_and_imports_are_data(room: Room) -> None:
     work = room.work
-    texts = {"tag": material.python_yaml(room.marker), "laughs": material.LAUGHS, "nested": material.NESTED, "itself": "a: &a [*a]\n"}
+    texts = {
+        "tag": material.python_yaml(room.marker),
+        "laughs": material.LAUGHS,
+        "nested": material.NESTED,
+        "itself": "a: &a [*a]\n",
+    }
     commands: list[list[str | Path]] = []
     for name, text in texts.items():
         (work / f"{name}.yaml").write_text(text)
     material.sparse(work / "gigabyte.yaml")
     for name in (*texts, "gigabyte"):
         file = work / f"{name}.yaml"
-        commands += [["config", "-m", "eszsl", "--config", file], ["run", "-m", "eszsl", "--config", file], ["study", file]]
+        commands += [
+            ["config", "-m", "eszsl", "--config", file],
+            ["run", "-m", "eszsl", "--config", file],
+            ["study", file],
+        ]
         commands += [["compare", "eszsl", "--config", file]]
-    commands.append(["run", "-m", "eszsl", "--set", "gamma=!!python/object/apply:os.system ['true']"])
+    commands.append(
+        ["run", "-m", "eszsl", "--set", "gamma=!!python/object/apply:os.system ['true']"]
+    )
     commands.append(["run", "-m", "eszsl", "--set", f"gamma={material.NESTED[:50_000]}"])
     arrays = material.object_array(work / "objects.npy", room.marker)
     numbers = work / "numbers.npy"
     np.save(numbers, np.random.default_rng(0).random((60, 8), dtype=np.float32))
-    np.savez(work / "objects.npz", features=np.array([material.Trap(str(room.marker))], dtype=object))
+    np.savez(
+        work / "objects.npz", features=np.array([material.Trap(str(room.marker))], dtype=object)
+    )
     material.write_table(work / "attributes.csv", material.NAMES[:6])
     like = ["--attributes", work / "attributes.csv"]
-    for k, (file, labels) in enumerate(((arrays, numbers), (work / "objects.npz", numbers), (numbers, arrays), (weights(room), numbers))):
-        commands.append(["data", "import", file, "--to", work / f"into{k}", "--labels", labels, "--split", arrays, *like])
-    commands.append(["data", "import", numbers, "--to", work / "into", "--name", "../../up", "--labels", arrays, *like])
+    for k, (file, labels) in enumerate(
+        (
+            (arrays, numbers),
+            (work / "objects.npz", numbers),
+            (numbers, arrays),
+            (weights(room), numbers),
+        )
+    ):
+        commands.append(
+            [
+                "data",
+                "import",
+                file,
+                "--to",
+                work / f"into{k}",
+                "--labels",
+                labels,
+                "--split",
+                arrays,
+                *like,
+            ]
+        )
+    commands.append(
+        [
+            "data",
+            "import",
+            numbers,
+            "--to",
+            work / "into",
+            "--name",
+            "../../up",
+            "--labels",
+            arrays,
+            *like,
+        ]
+    )
     for answer in room.run(*commands):
         assert answer.code == 2 and answer.err.count("zslkit: ") == 1, answer
-        assert answer.err.count("\n") == 1 or answer.command.startswith("compare"), answer  # which says first what it begins
+        assert answer.err.count("\n") == 1 or answer.command.startswith("compare"), (
+            answer
+        )  # which says first what it begins
     assert not list(work.glob("into*"))
 
 
@@ -283,9 +422,18 @@ def test_a_study_whose_rows_are_named_like_paths_stays_in_its_folder(room: Room)
     assert "\x1b" not in (room.work / "tables" / "s.md").read_text()
 
 
-def test_a_checkpoint_with_code_in_it_is_refused_and_not_run(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_with_code_in_it_is_refused_and_not_run(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
     card = card_with(room, "plain", {})
-    brief = ["--set", "train.epochs=1", "--set", "train.steps_per_epoch=1", "--set", "word_vectors=random"]
+    brief = [
+        "--set",
+        "train.epochs=1",
+        "--set",
+        "train.steps_per_epoch=1",
+        "--set",
+        "word_vectors=random",
+    ]
     run = ["run", "-m", "dazle", "-d", card, "--device", "cpu", *brief]
     monkeypatch.setenv("ZSLKIT_CACHE", str(room.work / "cache"))
     monkeypatch.chdir(room.work)

@@ -11,13 +11,41 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("zslkit", "zslkit_dedn", "baselines")
 NEVER = {
-    *("eval", "exec", "os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput"),
-    *("pickle.load", "pickle.loads", "pickle.Unpickler", "marshal.load", "marshal.loads", "shelve.open", "joblib.load", "dill.load"),
-    *("yaml.load", "yaml.load_all", "yaml.full_load", "yaml.unsafe_load", "yaml.Loader", "yaml.FullLoader", "yaml.UnsafeLoader"),
+    *(
+        "eval",
+        "exec",
+        "os.system",
+        "os.popen",
+        "subprocess.getoutput",
+        "subprocess.getstatusoutput",
+    ),
+    *(
+        "pickle.load",
+        "pickle.loads",
+        "pickle.Unpickler",
+        "marshal.load",
+        "marshal.loads",
+        "shelve.open",
+        "joblib.load",
+        "dill.load",
+    ),
+    *(
+        "yaml.load",
+        "yaml.load_all",
+        "yaml.full_load",
+        "yaml.unsafe_load",
+        "yaml.Loader",
+        "yaml.FullLoader",
+        "yaml.UnsafeLoader",
+    ),
     *("tempfile.mktemp", "shutil.unpack_archive", "pandas.read_pickle", "torch.hub.load"),
 }
 """Names that stand nowhere in the source."""
-ONLY_WITH = {"torch.load": ("weights_only", True), "np.load": ("allow_pickle", False), "numpy.load": ("allow_pickle", False)}
+ONLY_WITH = {
+    "torch.load": ("weights_only", True),
+    "np.load": ("allow_pickle", False),
+    "numpy.load": ("allow_pickle", False),
+}
 """Calls that stand only with that argument."""
 METHODS = {"extractall": "zslkit.readers.archives unpacks member by member"}
 
@@ -30,9 +58,15 @@ def faults(source: str) -> Iterator[str]:
         if isinstance(node, ast.Call):
             given = {k.arg: getattr(k.value, "value", None) for k in node.keywords}
             called = dotted(node.func)
-            if called in ONLY_WITH and given.get(ONLY_WITH[called][0], "absent") is not ONLY_WITH[called][1]:
+            if (
+                called in ONLY_WITH
+                and given.get(ONLY_WITH[called][0], "absent") is not ONLY_WITH[called][1]
+            ):
                 yield f"line {node.lineno}: {called} without {ONLY_WITH[called][0]}={ONLY_WITH[called][1]}"
-            if given.get("shell", False) is not False or given.get("allow_pickle", False) is not False:
+            if (
+                given.get("shell", False) is not False
+                or given.get("allow_pickle", False) is not False
+            ):
                 yield f"line {node.lineno}: shell or allow_pickle"
             if called.rpartition(".")[2] in METHODS:
                 yield f"line {node.lineno}: {called}; {METHODS[called.rpartition('.')[2]]}"
@@ -50,7 +84,11 @@ def dotted(node: ast.AST) -> str:
 def test_no_pickle_no_text_and_no_shell_is_run(package: str) -> None:
     files = sorted((ROOT / package).rglob("*.py"))
     assert files
-    found = [f"{file.relative_to(ROOT)}, {fault}" for file in files for fault in faults(file.read_text(encoding="utf-8"))]
+    found = [
+        f"{file.relative_to(ROOT)}, {fault}"
+        for file in files
+        for fault in faults(file.read_text(encoding="utf-8"))
+    ]
     assert not found, "\n".join(found)
 
 

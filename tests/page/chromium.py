@@ -34,7 +34,9 @@ class Tab:
         self._browser, self._to, self._back = browser, to, back
         self._rest, self._count, self._session, self._loaded = b"", 0, "", False
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)[
+            "sessionId"
+        ]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
 
@@ -62,7 +64,9 @@ class Tab:
 
     def ask(self, expression: str) -> Any:
         """The value of an expression of JavaScript in the page."""
-        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        found = self.call(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
         if "exceptionDetails" in found:
             raise RuntimeError(f"{expression}: {found['exceptionDetails']}")
         return found["result"].get("value")
@@ -77,15 +81,25 @@ class Tab:
     def press(self, key: str, code: int, text: str = "") -> None:
         """A key of the keyboard, down and up."""
         common: dict[str, Any] = {"key": key, "code": key, "windowsVirtualKeyCode": code}
-        self.call("Input.dispatchKeyEvent", type="keyDown", **common, **({"text": text} if text else {}))
+        self.call(
+            "Input.dispatchKeyEvent", type="keyDown", **common, **({"text": text} if text else {})
+        )
         self.call("Input.dispatchKeyEvent", type="keyUp", **common)
 
     def size(self, width: int, height: int, scale: float = 1, mobile: bool = False) -> None:
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=mobile)
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=scale,
+            mobile=mobile,
+        )
 
     def prefer(self, **features: str) -> None:
         """Media features by name with _ for -, such as prefers_color_scheme="dark"."""
-        media = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
+        media = [
+            {"name": name.replace("_", "-"), "value": value} for name, value in features.items()
+        ]
         self.call("Emulation.setEmulatedMedia", features=media)
 
     def picture(self, path: Path, whole: bool = False) -> None:
@@ -99,7 +113,11 @@ class Tab:
         if method == "Runtime.exceptionThrown":
             details = said["exceptionDetails"]
             self.faults.append(details.get("exception", {}).get("description") or details["text"])
-        elif method == "Runtime.consoleAPICalled" and said["type"] in ("error", "warning", "assert"):
+        elif method == "Runtime.consoleAPICalled" and said["type"] in (
+            "error",
+            "warning",
+            "assert",
+        ):
             self.faults.append(str([argument.get("value") for argument in said["args"]]))
         elif method == "Log.entryAdded" and said["entry"]["level"] in ("error", "warning"):
             self.faults.append(said["entry"]["text"])
@@ -126,9 +144,26 @@ def tab(program: str, profile: Path) -> Iterator[Tab]:
     read, to = os.pipe()  # the browser reads commands from 3 and writes answers to 4
     back, write = os.pipe()
     command = [
-        *(program, "--headless=new", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
-        *("--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-extensions"),
-        *("--hide-scrollbars", "--force-color-profile=srgb", f"--user-data-dir={profile}", "about:blank"),
+        *(
+            program,
+            "--headless=new",
+            "--remote-debugging-pipe",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+        ),
+        *(
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-extensions",
+        ),
+        *(
+            "--hide-scrollbars",
+            "--force-color-profile=srgb",
+            f"--user-data-dir={profile}",
+            "about:blank",
+        ),
     ]
 
     def wire() -> None:
@@ -138,7 +173,12 @@ def tab(program: str, profile: Path) -> Iterator[Tab]:
         os.dup2(high[1], 4, inheritable=True)
 
     browser = subprocess.Popen(
-        command, preexec_fn=wire, close_fds=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        command,
+        preexec_fn=wire,
+        close_fds=False,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     os.close(read)
     os.close(write)

@@ -37,7 +37,10 @@ def test_every_cell_is_the_cell_of_the_comparison(birds: Block, drawn: Board) ->
     assert [column.name for column in drawn.columns] == list(content.header[1:-1])
     for line in drawn.lines:
         cells = content.rows[birds.rows.index(line.row)][1:-1]
-        shown = [(f"{f.mean} ± {f.spread}" if f.spread else f.mean, f.interval, f.best) for f in line.cells]
+        shown = [
+            (f"{f.mean} ± {f.spread}" if f.spread else f.mean, f.interval, f.best)
+            for f in line.cells
+        ]
         assert shown == [(cell.text, cell.interval, cell.bold) for cell in cells]
 
 
@@ -53,35 +56,64 @@ def test_columns_sort_by_numbers_that_are_not_rounded(drawn: Board) -> None:
 def test_rows_stand_by_h_and_guests_apart_from_them(birds: Block, drawn: Board) -> None:
     order = [line.row.metrics["H"].mean for line in drawn.lines]
     assert order == sorted(order, reverse=True)
-    assert [guest.name for guest in drawn.guests] == ["chance", *(entry.method for entry in birds.published)]
+    assert [guest.name for guest in drawn.guests] == [
+        "chance",
+        *(entry.method for entry in birds.published),
+    ]
     assert birds.published
 
 
-def test_an_unconfirmed_figure_is_marked_and_loses_its_question_mark_only_in_its_text(drawn: Board) -> None:
+def test_an_unconfirmed_figure_is_marked_and_loses_its_question_mark_only_in_its_text(
+    drawn: Board,
+) -> None:
     at = {column.name: i for i, column in enumerate(drawn.columns)}
     guests = [guest for guest in drawn.guests if guest.published]
-    doubted = [(guest, name) for guest in guests for name in ("T1", "U", "S", "H") if name in guest.published.unconfirmed]  # type: ignore[union-attr]
+    doubted = [
+        (guest, name)
+        for guest in guests
+        for name in ("T1", "U", "S", "H")
+        if name in guest.published.unconfirmed
+    ]  # type: ignore[union-attr]
     assert doubted
     for guest, name in doubted:
         figure = guest.cells[at[name]]
-        assert figure.doubted == (guest.published.figures()[name] is not None) and "?" not in figure.mean  # type: ignore[union-attr]
+        assert (
+            figure.doubted == (guest.published.figures()[name] is not None)
+            and "?" not in figure.mean
+        )  # type: ignore[union-attr]
 
 
-def test_what_is_picked_on_test_stands_in_details_alone(found: Gathered, birds: Block, drawn: Board) -> None:
+def test_what_is_picked_on_test_stands_in_details_alone(
+    found: Gathered, birds: Block, drawn: Board
+) -> None:
     line = next(line for line in drawn.lines if line.row.model == "alpha")
     runs = {str(run.folder): run for run in found.runs}
     said = dict(details(line, runs).optimistic)
     assert said["H, epoch picked on test"] == "99.0 ± 0.0"
     assert said["H, gamma picked on test"] == "98.0 ± 0.0"
-    assert not any(cell.mean.startswith("9") and float(cell.value) in (98, 99) for line in drawn.lines for cell in line.cells)
+    assert not any(
+        cell.mean.startswith("9") and float(cell.value) in (98, 99)
+        for line in drawn.lines
+        for cell in line.cells
+    )
 
 
-def test_marks_that_all_rows_share_are_said_once_and_every_row_knows_all_of_its_own(drawn: Board) -> None:
+def test_marks_that_all_rows_share_are_said_once_and_every_row_knows_all_of_its_own(
+    drawn: Board,
+) -> None:
     assert "inductive" not in {mark.text for mark in drawn.shared}
     for line in drawn.lines:
         assert {*drawn.shared, *line.badges} == set(line.all_badges)
         kinds = {mark.kind for mark in line.all_badges}
-        assert {"protocol", "selection", "calibration", "backbone", "trained", "resolution", "input"} <= kinds
+        assert {
+            "protocol",
+            "selection",
+            "calibration",
+            "backbone",
+            "trained",
+            "resolution",
+            "input",
+        } <= kinds
     assert {line.row.model: line.protocol for line in drawn.lines} == {
         "alpha": "inductive",
         "beta": "class-inductive",
@@ -89,29 +121,44 @@ def test_marks_that_all_rows_share_are_said_once_and_every_row_knows_all_of_its_
     }
 
 
-def test_whiskers_lie_on_the_scale_in_their_order_and_a_row_without_scores_has_none(drawn: Board) -> None:
+def test_whiskers_lie_on_the_scale_in_their_order_and_a_row_without_scores_has_none(
+    drawn: Board,
+) -> None:
     for line in drawn.lines:
         if line.row.model == "gamma":
             assert line.whisker is None
         else:
-            assert line.whisker is not None and 0 <= line.whisker.low <= line.whisker.mean <= line.whisker.high <= 100
+            assert (
+                line.whisker is not None
+                and 0 <= line.whisker.low <= line.whisker.mean <= line.whisker.high <= 100
+            )
 
 
-def test_a_pair_reads_the_same_from_both_sides_and_as_the_comparison_says(birds: Block, drawn: Board) -> None:
+def test_a_pair_reads_the_same_from_both_sides_and_as_the_comparison_says(
+    birds: Block, drawn: Board
+) -> None:
     found = pairings(birds, drawn)
     keys = {line.row.model: line.key for line in drawn.lines}
     there, back = found[keys["alpha"], keys["beta"]], found[keys["beta"], keys["alpha"]]
     assert birds.sampling is not None
     (pair,) = birds.sampling.pairs
-    assert [there.text, back.text] == [f"{points:+.1f}".replace("-", "\N{MINUS SIGN}") for points in (pair.difference, -pair.difference)]
+    assert [there.text, back.text] == [
+        f"{points:+.1f}".replace("-", "\N{MINUS SIGN}")
+        for points in (pair.difference, -pair.difference)
+    ]
     assert (there.sign, back.sign) == (("above", "below") if pair.significant else ("", ""))
     assert there.said == back.said and there.said in " ".join(birds.notes)
 
 
-def test_a_curve_goes_from_all_seen_to_all_unseen_and_holds_the_result(found: Gathered, drawn: Board) -> None:
+def test_a_curve_goes_from_all_seen_to_all_unseen_and_holds_the_result(
+    found: Gathered, drawn: Board
+) -> None:
     chart = curves(drawn, {str(run.folder): run for run in found.runs})
     assert chart is not None
-    assert {trace.line.row.model for trace in chart.traces} == {"alpha", "beta"}  # gamma has no scores
+    assert {trace.line.row.model for trace in chart.traces} == {
+        "alpha",
+        "beta",
+    }  # gamma has no scores
     for trace in chart.traces:
         assert len(trace.paths) == trace.line.row.n
         first = [tuple(map(float, point.split(","))) for point in trace.paths[0].split()]
@@ -130,12 +177,16 @@ def test_lines_of_equal_h_are_lines_of_equal_h(found: Gathered, drawn: Board) ->
     per_y = (chart.y.high - chart.y.low) / (chart.y.end - chart.y.start)
     for h, points, _ in chart.equal:
         for x, y in (map(float, point.split(",")) for point in points.split()):
-            assert chart.x.start <= x <= chart.x.end + 0.1 and chart.y.end - 0.1 <= y <= chart.y.start
+            assert (
+                chart.x.start <= x <= chart.x.end + 0.1 and chart.y.end - 0.1 <= y <= chart.y.start
+            )
             u, s = (x - chart.x.start) * per_x, (y - chart.y.start) * per_y
             assert 2 * u * s / (u + s) == pytest.approx(h, abs=0.3)
 
 
-def test_per_class_accuracies_are_means_over_seeds_with_their_side(found: Gathered, drawn: Board) -> None:
+def test_per_class_accuracies_are_means_over_seeds_with_their_side(
+    found: Gathered, drawn: Board
+) -> None:
     runs = {str(run.folder): run for run in found.runs}
     data = per_class(drawn, runs)
     line = next(line for line in drawn.lines if line.row.model == "alpha")
@@ -150,10 +201,15 @@ def test_the_scatter_shows_every_row_with_a_time_inside_its_frame(drawn: Board) 
     assert chart is not None and len(chart.dots) == 3
     slowest = max(chart.dots, key=lambda dot: dot.x)
     assert slowest.line.row.model == "beta"
-    assert all(chart.x.start <= dot.x <= chart.x.end and chart.y.end <= dot.y <= chart.y.start for dot in chart.dots)
+    assert all(
+        chart.x.start <= dot.x <= chart.x.end and chart.y.end <= dot.y <= chart.y.start
+        for dot in chart.dots
+    )
 
 
-def test_settings_say_where_they_are_from_and_which_runs_stand_behind_a_row(found: Gathered, drawn: Board) -> None:
+def test_settings_say_where_they_are_from_and_which_runs_stand_behind_a_row(
+    found: Gathered, drawn: Board
+) -> None:
     line = next(line for line in drawn.lines if line.row.model == "alpha")
     about = details(line, {str(run.folder): run for run in found.runs})
     assert ("lr", "0.1", "default") in about.settings

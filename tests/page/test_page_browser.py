@@ -21,7 +21,9 @@ MODELS = "[...document.querySelectorAll('#b0 tr.line')].filter(l => !l.hidden).m
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
     program = chromium.find()
     if program is None:
-        pytest.skip(f"needs a browser: none of {', '.join(chromium.NAMES)} is on the PATH; say where with ZSLKIT_CHROMIUM")
+        pytest.skip(
+            f"needs a browser: none of {', '.join(chromium.NAMES)} is on the PATH; say where with ZSLKIT_CHROMIUM"
+        )
     with chromium.tab(program, tmp_path_factory.mktemp("profile")) as tab:
         yield tab
 
@@ -31,7 +33,10 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     small, evil = small_shelf(folder / "small-runs"), evil_shelf(folder / "evil-runs")
     asked = {"small": (small, False), "picked": (small, True), "evil": (evil, True)}
-    return {name: write(gather([], out), folder / name, as_papers_do=picked).index for name, (out, picked) in asked.items()}
+    return {
+        name: write(gather([], out), folder / name, as_papers_do=picked).index
+        for name, (out, picked) in asked.items()
+    }
 
 
 @pytest.fixture
@@ -52,7 +57,9 @@ def fresh(tab: Tab, page: Path, size: tuple[int, int] = (1280, 900)) -> Tab:
 
 
 def column(tab: Tab, index: int) -> list[str]:
-    found = tab.ask(f"[...document.querySelectorAll('#b0 tr.line')].map(l => l.cells[{index}].dataset.value)")
+    found = tab.ask(
+        f"[...document.querySelectorAll('#b0 tr.line')].map(l => l.cells[{index}].dataset.value)"
+    )
     return [str(value) for value in found]
 
 
@@ -63,11 +70,11 @@ def test_the_page_opens_without_a_complaint_and_asks_for_nothing_else(
 ) -> None:
     tab = fresh(browser, pages[name], size)
     assert tab.faults == []
-    assert {url.partition("?")[0] for url in tab.requests} - {"about:blank"} == {pages[name].resolve().as_uri()}
+    assert {url.partition("?")[0] for url in tab.requests} - {"about:blank"} == {
+        pages[name].resolve().as_uri()
+    }
     assert tab.ask("document.documentElement.scrollWidth") == size[0]
-    opened = (
-        "document.querySelectorAll('button.open').forEach(b => b.click()); document.querySelectorAll('details').forEach(d => d.open = true)"
-    )
+    opened = "document.querySelectorAll('button.open').forEach(b => b.click()); document.querySelectorAll('details').forEach(d => d.open = true)"
     tab.ask(opened)
     assert tab.ask("document.documentElement.scrollWidth") == size[0]
     assert tab.faults == []
@@ -76,13 +83,20 @@ def test_the_page_opens_without_a_complaint_and_asks_for_nothing_else(
 def test_attacks_are_text_in_the_browser_too(browser: Tab, pages: dict[str, Path]) -> None:
     tab = fresh(browser, pages["evil"])
     assert tab.ask("document.querySelectorAll('script').length") == 2
-    assert tab.ask("document.querySelectorAll('img, [onload], [onerror], [style*=expression]').length") == 0
+    assert (
+        tab.ask("document.querySelectorAll('img, [onload], [onerror], [style*=expression]').length")
+        == 0
+    )
     assert set(tab.ask(MODELS)) == {EVIL[0], EVIL[1]}
-    assert tab.ask("[...document.querySelectorAll('.class-list .of')].map(e => e.textContent).sort()") == sorted([*EVIL, "class 5"])
+    assert tab.ask(
+        "[...document.querySelectorAll('.class-list .of')].map(e => e.textContent).sort()"
+    ) == sorted([*EVIL, "class 5"])
 
 
 def test_every_column_sorts_both_ways_and_says_so(tab: Tab) -> None:
-    heads = tab.ask("[...document.querySelectorAll('#b0 thead th')].map((h, i) => h.querySelector('.sort') ? i : -1).filter(i => i >= 0)")
+    heads = tab.ask(
+        "[...document.querySelectorAll('#b0 thead th')].map((h, i) => h.querySelector('.sort') ? i : -1).filter(i => i >= 0)"
+    )
     assert len(heads) >= 9
     for index in heads:
         head = f"document.querySelectorAll('#b0 thead th')[{index}]"
@@ -93,12 +107,16 @@ def test_every_column_sorts_both_ways_and_says_so(tab: Tab) -> None:
             directions.add(direction)
             values = column(tab, index)
             known = [value for value in values if value != ""]
-            assert values == known + [""] * (len(values) - len(known))  # what is not known goes last, both ways
+            assert values == known + [""] * (
+                len(values) - len(known)
+            )  # what is not known goes last, both ways
             key = (lambda value: value.lower()) if index == 0 else float
             assert known == sorted(known, key=key, reverse=direction == "descending")
             assert tab.ask("document.querySelectorAll('#b0 [aria-sort]').length") == 1
         assert directions == {"ascending", "descending"}
-    assert tab.ask("[...document.querySelectorAll('#b0 tr.line')].every(l => l.nextElementSibling.id === l.id + '-more')")
+    assert tab.ask(
+        "[...document.querySelectorAll('#b0 tr.line')].every(l => l.nextElementSibling.id === l.id + '-more')"
+    )
     assert tab.ask("document.querySelectorAll('#b0 tbody.guests tr').length") > 1
     assert tab.faults == []
 
@@ -107,9 +125,15 @@ def test_the_first_click_shows_the_best_first(tab: Tab) -> None:
     first = "document.querySelectorAll('#b0 thead .sort')"
     names = tab.ask(f"[...{first}].map(b => b.textContent)")
     tab.ask(f"{first}[{names.index('training')}].click()")
-    assert tab.ask("document.querySelector('#b0 [aria-sort]').getAttribute('aria-sort')") == "ascending"
+    assert (
+        tab.ask("document.querySelector('#b0 [aria-sort]').getAttribute('aria-sort')")
+        == "ascending"
+    )
     tab.ask(f"{first}[{names.index('T1')}].click()")
-    assert tab.ask("document.querySelector('#b0 [aria-sort]').getAttribute('aria-sort')") == "descending"
+    assert (
+        tab.ask("document.querySelector('#b0 [aria-sort]').getAttribute('aria-sort')")
+        == "descending"
+    )
 
 
 def test_a_column_is_sorted_and_a_row_opened_by_keyboard(tab: Tab) -> None:
@@ -138,11 +162,16 @@ def test_a_column_is_sorted_and_a_row_opened_by_keyboard(tab: Tab) -> None:
 
 
 def set_filter(tab: Tab, name: str, value: str) -> None:
-    tab.ask(f"(e => {{ e.value = {value!r}; e.dispatchEvent(new Event('input', {{bubbles: true}})); }})(document.getElementById('{name}'))")
+    tab.ask(
+        f"(e => {{ e.value = {value!r}; e.dispatchEvent(new Event('input', {{bubbles: true}})); }})(document.getElementById('{name}'))"
+    )
 
 
 def test_words_dataset_and_protocol_filter_rows_and_say_how_many(tab: Tab) -> None:
-    count, blocks = "document.getElementById('count').textContent", "[...document.querySelectorAll('article.block')].map(b => b.hidden)"
+    count, blocks = (
+        "document.getElementById('count').textContent",
+        "[...document.querySelectorAll('article.block')].map(b => b.hidden)",
+    )
     assert tab.ask(count) == "4 rows"
     set_filter(tab, "filter", "ALPHA inductive")
     assert tab.ask(MODELS) == ["alpha"] and tab.ask(count) == "2 of 4 rows"
@@ -160,17 +189,29 @@ def test_words_dataset_and_protocol_filter_rows_and_say_how_many(tab: Tab) -> No
     assert tab.faults == []
 
 
-def test_what_was_picked_on_test_is_sorted_by_nothing_and_goes_with_the_filter(browser: Tab, pages: dict[str, Path]) -> None:
+def test_what_was_picked_on_test_is_sorted_by_nothing_and_goes_with_the_filter(
+    browser: Tab, pages: dict[str, Path]
+) -> None:
     box = "[...document.querySelectorAll('#b0 .on-test tbody tr')]"
-    order, seen = f"{box}.map(r => r.textContent)", f"{box}.filter(r => !r.hidden).map(r => r.querySelector('.name').textContent)"
+    order, seen = (
+        f"{box}.map(r => r.textContent)",
+        f"{box}.filter(r => !r.hidden).map(r => r.querySelector('.name').textContent)",
+    )
     tab = fresh(browser, pages["small"])
     assert tab.ask("document.querySelectorAll('.on-test').length") == 0
     plain = tab.ask("[...document.querySelectorAll('#b0 tbody.runs')].map(b => b.textContent)")
 
     tab = fresh(browser, pages["picked"])
-    assert tab.ask("[...document.querySelectorAll('#b0 tbody.runs')].map(b => b.textContent)") == plain
+    assert (
+        tab.ask("[...document.querySelectorAll('#b0 tbody.runs')].map(b => b.textContent)") == plain
+    )
     assert tab.ask(f"{box}.every(r => r.querySelector('.badge').textContent === 'no result')")
-    assert tab.ask("document.querySelectorAll('.on-test button, table.board .no-result, .board .on-test').length") == 0
+    assert (
+        tab.ask(
+            "document.querySelectorAll('.on-test button, table.board .no-result, .board .on-test').length"
+        )
+        == 0
+    )
     before = tab.ask(order)
     assert len(before) == 3 and sum("99.0" in text for text in before) == 1
     heads = tab.ask("document.querySelectorAll('#b0 .sort').length")
@@ -184,7 +225,9 @@ def test_what_was_picked_on_test_is_sorted_by_nothing_and_goes_with_the_filter(b
 
     set_filter(tab, "filter", "beta")
     assert tab.ask(seen) == ["beta"]
-    set_filter(tab, "filter", "gamma")  # a model of its own, without such a row, although the others' marks have the word
+    set_filter(
+        tab, "filter", "gamma"
+    )  # a model of its own, without such a row, although the others' marks have the word
     assert tab.ask(MODELS) == ["gamma"]
     assert tab.ask("document.querySelector('#b0 .on-test').hidden")
     set_filter(tab, "filter", "")
@@ -193,15 +236,23 @@ def test_what_was_picked_on_test_is_sorted_by_nothing_and_goes_with_the_filter(b
     assert tab.faults == []
 
 
-def test_the_theme_follows_the_system_until_it_is_chosen_and_is_kept(tab: Tab, pages: dict[str, Path]) -> None:
-    paper, button = "getComputedStyle(document.body).backgroundColor", "document.getElementById('theme')"
+def test_the_theme_follows_the_system_until_it_is_chosen_and_is_kept(
+    tab: Tab, pages: dict[str, Path]
+) -> None:
+    paper, button = (
+        "getComputedStyle(document.body).backgroundColor",
+        "document.getElementById('theme')",
+    )
     assert tab.ask(paper) == "rgb(255, 255, 255)"
     tab.prefer(prefers_color_scheme="dark")
     assert tab.becomes(f"{button}.getAttribute('aria-pressed')", "true")
     dark = tab.ask(paper)
     assert dark != "rgb(255, 255, 255)"
     tab.ask(f"{button}.click()")
-    assert tab.ask(paper) == "rgb(255, 255, 255)" and tab.ask(f"{button}.getAttribute('aria-pressed')") == "false"
+    assert (
+        tab.ask(paper) == "rgb(255, 255, 255)"
+        and tab.ask(f"{button}.getAttribute('aria-pressed')") == "false"
+    )
     tab.open(pages["small"])
     assert tab.ask(paper) == "rgb(255, 255, 255)"
     tab.ask(f"{button}.click()")
@@ -233,7 +284,9 @@ def test_classes_are_set_against_another_model(tab: Tab) -> None:
     assert len(tab.ask(values)) == 6
     assert tab.ask(titles) == ["Unseen classes", "Seen classes"]
     against = "document.querySelectorAll('#b0 .classes select')[1]"
-    tab.ask(f"(s => {{ s.value = s.options[2].value; s.dispatchEvent(new Event('change')); }})({against})")
+    tab.ask(
+        f"(s => {{ s.value = s.options[2].value; s.dispatchEvent(new Event('change')); }})({against})"
+    )
     assert all("(" in value for value in tab.ask(values))
     assert tab.faults == []
 
@@ -254,7 +307,9 @@ def test_paper_gets_tables_in_full_and_no_controls(tab: Tab) -> None:
         tab.call("Emulation.setEmulatedMedia", media="")
 
 
-def test_without_scripts_the_rows_are_open_and_readable(browser: Tab, pages: dict[str, Path]) -> None:
+def test_without_scripts_the_rows_are_open_and_readable(
+    browser: Tab, pages: dict[str, Path]
+) -> None:
     browser.call("Emulation.setScriptExecutionDisabled", value=True)
     try:
         browser.open(pages["small"])
@@ -265,7 +320,9 @@ def test_without_scripts_the_rows_are_open_and_readable(browser: Tab, pages: dic
 
 
 @pytest.mark.parametrize("fragment", ["#100%", "#%E0%A4%A", "#%", "#\"]'<b>", "#constructor"])
-def test_any_fragment_of_the_address_leaves_the_page_whole(tab: Tab, pages: dict[str, Path], fragment: str) -> None:
+def test_any_fragment_of_the_address_leaves_the_page_whole(
+    tab: Tab, pages: dict[str, Path], fragment: str
+) -> None:
     tab.open(pages["small"], fragment)
     tab.ask("location.hash = '#%zz'")
     assert tab.faults == []

@@ -43,7 +43,10 @@ def test_every_figure_is_that_of_the_comparison_and_says_what_was_added(found: G
     picked, content = shown(block), on_test_grid(block)
     assert picked is not None and content is not None and block.on_test is not None
     assert picked.columns == content.header[1:-1] == ("runs", "T1", "U", "S", "H", "AUSUC")
-    cells = {row.made: [cell.text for cell in cells[1:-1]] for row, cells in zip(block.on_test, content.rows, strict=True)}
+    cells = {
+        row.made: [cell.text for cell in cells[1:-1]]
+        for row, cells in zip(block.on_test, content.rows, strict=True)
+    }
     own = {row.folders: row.metrics for row in block.rows}
     for line in picked.rows:
         assert [figure.text for figure in line.figures] == cells[line.row.made]
@@ -53,7 +56,9 @@ def test_every_figure_is_that_of_the_comparison_and_says_what_was_added(found: G
                 assert figure.added == ""
                 continue
             difference = float(figure.added.replace("\N{MINUS SIGN}", "-"))
-            assert difference == pytest.approx(stat.mean - own[line.row.folders][name].mean, abs=0.051)
+            assert difference == pytest.approx(
+                stat.mean - own[line.row.folders][name].mean, abs=0.051
+            )
     assert picked.said[0] == ON_TEST_NOTE and "alpha by epoch T1 +" in picked.said[1]
 
 
@@ -63,12 +68,17 @@ def test_each_row_is_marked_as_no_result_with_what_was_picked(found: Gathered) -
     marks = [[mark.text for mark in line.badges] for line in picked.rows]
     assert all(texts[0] == OPTIMISTIC.text == "no result" for texts in marks)
     assert sum("epoch: test (as papers do)" in texts for texts in marks) == 1
-    assert sum(any(text.startswith("gamma: oracle (") for text in texts) for texts in marks) == len(marks) - 1
+    assert (
+        sum(any(text.startswith("gamma: oracle (") for text in texts) for texts in marks)
+        == len(marks) - 1
+    )
     lines = {line.key: line.row.label for line in board(birds(found), 0).lines}
     assert all(lines[line.of] == line.row.label for line in picked.rows)
 
 
-def test_rows_stand_in_the_order_of_the_results_and_not_by_their_own_figures(tmp_path: Path) -> None:
+def test_rows_stand_in_the_order_of_the_results_and_not_by_their_own_figures(
+    tmp_path: Path,
+) -> None:
     picked = {"every": 1, "best_epoch": 2, "T1": 99.0, "U": 99.0, "S": 99.0, "H": 99.0}
     make_run(tmp_path, "alpha", random_scores(0.2, 1), optimistic=picked)
     make_run(tmp_path, "beta", random_scores(2.0, 2))
@@ -79,13 +89,20 @@ def test_rows_stand_in_the_order_of_the_results_and_not_by_their_own_figures(tmp
     assert found.rows[1].row.metrics["H"].mean == 99.0  # type: ignore[union-attr]
 
 
-def test_a_row_that_cannot_be_told_is_named_and_a_block_without_any_has_no_box(found: Gathered, tmp_path: Path) -> None:
+def test_a_row_that_cannot_be_told_is_named_and_a_block_without_any_has_no_box(
+    found: Gathered, tmp_path: Path
+) -> None:
     assert any("gamma has no row with an oracle's gamma" in note for note in birds(found).notes)
     bare = make_run(tmp_path / "runs", "alpha", random_scores(1.0))
     (bare / "scores.npz").unlink()
-    text = write(gather([], tmp_path / "runs"), tmp_path / "page", as_papers_do=True).index.read_text(encoding="utf-8")
+    text = write(
+        gather([], tmp_path / "runs"), tmp_path / "page", as_papers_do=True
+    ).index.read_text(encoding="utf-8")
     assert 'class="on-test"' not in text
-    assert "alpha has no row with an oracle" in text and "No row with an epoch picked on test of alpha" in text
+    assert (
+        "alpha has no row with an oracle" in text
+        and "No row with an epoch picked on test of alpha" in text
+    )
 
 
 class Tables(HTMLParser):
@@ -110,13 +127,23 @@ class Tables(HTMLParser):
             self.found[-1][1].append(data)
 
 
-def test_on_the_page_it_is_in_no_leaderboard_and_in_the_data_outside_the_rows(found: Gathered, tmp_path: Path) -> None:
+def test_on_the_page_it_is_in_no_leaderboard_and_in_the_data_outside_the_rows(
+    found: Gathered, tmp_path: Path
+) -> None:
     write(found, tmp_path / "page", as_papers_do=True)
     text = (tmp_path / "page" / INDEX).read_text(encoding="utf-8")
     tables = Tables(text).found
-    assert not any("99.0" in " ".join(inside) or "oracle" in " ".join(inside) for name, inside in tables if name == "board")
+    assert not any(
+        "99.0" in " ".join(inside) or "oracle" in " ".join(inside)
+        for name, inside in tables
+        if name == "board"
+    )
     assert sum("99.0" in " ".join(inside) for name, inside in tables if name == "picked") == 1
     assert text.count('class="on-test"') == 2  # birds and fish
     data = json.loads((tmp_path / "page" / DATA).read_text(encoding="utf-8"))
     assert data["blocks"] == json.loads(json.dumps(as_json(blocks_of(found.runs, True))))
-    assert all({"H", "T1"} <= set(row["added"]) for block in data["blocks"] for row in block["as_papers_do"]["rows"])
+    assert all(
+        {"H", "T1"} <= set(row["added"])
+        for block in data["blocks"]
+        for row in block["as_papers_do"]["rows"]
+    )

@@ -39,19 +39,30 @@ def run(tmp_path: Path) -> Run:
     for image, score in ((1, 300.0), (2, 200.0)):
         seen[image, 5] = score
     split = {"split": dataset().fingerprints()["split"]}
-    made = make_run(tmp_path / "runs", "alpha", replace(scores, test_seen_scores=seen, test_unseen_scores=unseen), fingerprints=split)
+    made = make_run(
+        tmp_path / "runs",
+        "alpha",
+        replace(scores, test_seen_scores=seen, test_unseen_scores=unseen),
+        fingerprints=split,
+    )
     return load_run(made)
 
 
-def test_the_mistakes_are_those_that_scores_say_and_unseen_ones_stand_first(run: Run, tmp_path: Path) -> None:
+def test_the_mistakes_are_those_that_scores_say_and_unseen_ones_stand_first(
+    run: Run, tmp_path: Path
+) -> None:
     found, total = mistakes(run, dataset(), 12, Album(tmp_path / FOLDER))
     scores = run.scores()
     assert total == 3
     assert (found[0].unseen, found[0].given) == (True, "class 0")
     assert {m.given for m in found[1:]} == {"class 5"}
-    assert found[0].true == scores.classes[scores.test_unseen_labels[5]] and found[0].picture.name.endswith("205")
+    assert found[0].true == scores.classes[scores.test_unseen_labels[5]] and found[
+        0
+    ].picture.name.endswith("205")
     labels = scores.test_seen_labels[[1, 2]]
-    assert len(found) == (3 if labels[0] != labels[1] else 2)  # each true class once, by its worst image
+    assert len(found) == (
+        3 if labels[0] != labels[1] else 2
+    )  # each true class once, by its worst image
     assert found[1].margin > 200
 
 
@@ -76,7 +87,9 @@ def test_other_classes_than_the_runs_are_refused(run: Run, tmp_path: Path) -> No
         mistakes(run, replace(dataset(), classes=tuple("abcdef")), 12, Album(tmp_path / FOLDER))
 
 
-def test_the_page_shows_them_and_a_dataset_that_is_not_there_is_named(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_shows_them_and_a_dataset_that_is_not_there_is_named(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told: list[str] = []
     gathered = gather([run.folder], tmp_path)
     written = write(gathered, tmp_path / "page", pictures=Pictures(tmp_path), tell=told.append)
@@ -86,7 +99,9 @@ def test_the_page_shows_them_and_a_dataset_that_is_not_there_is_named(run: Run, 
     text = written.index.read_text(encoding="utf-8")
     assert written.n_pictures == len(list((tmp_path / "page" / FOLDER).iterdir())) >= 2
     assert "3 of 120 test images are answered wrongly" in text
-    assert all((tmp_path / "page" / FOLDER / f"{k:04d}.jpg").is_file() for k in range(written.n_pictures))
+    assert all(
+        (tmp_path / "page" / FOLDER / f"{k:04d}.jpg").is_file() for k in range(written.n_pictures)
+    )
     write(gathered, tmp_path / "page")  # a former report with pictures is a former report
     assert not (tmp_path / "page" / FOLDER).exists()
 
@@ -101,7 +116,10 @@ class Preprocessor:
 
     def attention(self, x: Tensor) -> dict[str, AttentionMaps]:
         corner = torch.tensor([[1.0, 0.0], [0.0, 0.0]]).expand(len(x), 6, 2, 2)
-        return {"first": AttentionMaps(corner, torch.ones(len(x), 6)), "second": AttentionMaps(corner.flip(2, 3), None)}
+        return {
+            "first": AttentionMaps(corner, torch.ones(len(x), 6)),
+            "second": AttentionMaps(corner.flip(2, 3), None),
+        }
 
 
 @pytest.fixture
@@ -114,13 +132,19 @@ def trained(run: Run) -> Any:
         model=Preprocessor(),
         device=torch.device("cpu"),
         gamma=0.0,
-        inputs=SimpleNamespace(source=SimpleNamespace(batch=lambda index: torch.zeros(len(index), 1))),
-        some_test_images=lambda count: np.concatenate([np.arange(100, 100 + count), np.arange(200, 200 + count)]),
+        inputs=SimpleNamespace(
+            source=SimpleNamespace(batch=lambda index: torch.zeros(len(index), 1))
+        ),
+        some_test_images=lambda count: np.concatenate(
+            [np.arange(100, 100 + count), np.arange(200, 200 + count)]
+        ),
         photos_at=lambda index: [photos] * len(index),
     )
 
 
-def test_heat_maps_are_bright_where_each_part_looked_and_sets_take_turns(trained: Any, tmp_path: Path) -> None:
+def test_heat_maps_are_bright_where_each_part_looked_and_sets_take_turns(
+    trained: Any, tmp_path: Path
+) -> None:
     found = looks(trained, 3, Album(tmp_path / FOLDER))
     assert [look.part for look in found] == ["first", "second"] * 3
     assert [look.photo.name.rpartition(" ")[2] for look in found[::2]] == ["100", "200", "101"]
@@ -130,10 +154,14 @@ def test_heat_maps_are_bright_where_each_part_looked_and_sets_take_turns(trained
         with Image.open(tmp_path / look.maps[0][2].file) as image:
             pixels = np.asarray(image).sum(axis=2)
         assert pixels[corner[1], corner[0]] == pytest.approx(pixels.max(), abs=12)
-    assert found[0].maps[0][1] == "+1.00" and found[1].maps[0][1] == ""  # the second part scores no attribute
+    assert (
+        found[0].maps[0][1] == "+1.00" and found[1].maps[0][1] == ""
+    )  # the second part scores no attribute
 
 
-def test_models_that_offer_no_attention_are_named_and_not_reopened(trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_that_offer_no_attention_are_named_and_not_reopened(
+    trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened: list[str] = []
 
     def reopen(folder: Path, *_: object) -> Any:
@@ -145,7 +173,9 @@ def test_models_that_offer_no_attention_are_named_and_not_reopened(trained: Any,
         make_run(tmp_path / "several", name, random_scores(1.0), model={"distribution": "zslkit"})
     told: list[str] = []
     pictures = Pictures(tmp_path, errors=0, heat_maps=2, device="cpu")
-    written = write(gather([], tmp_path / "several"), tmp_path / "page", pictures=pictures, tell=told.append)
+    written = write(
+        gather([], tmp_path / "several"), tmp_path / "page", pictures=pictures, tell=told.append
+    )
     text = (tmp_path / "page" / INDEX).read_text(encoding="utf-8")
     assert opened == ["dazle"]
     assert told == ["No heat maps of eszsl: such a model offers no attention"] and told[0] in text
@@ -156,5 +186,10 @@ def test_models_that_offer_no_attention_are_named_and_not_reopened(trained: Any,
 def test_a_model_that_is_not_installed_costs_its_heat_maps_and_no_more(tmp_path: Path) -> None:
     make_run(tmp_path / "runs", "alpha", random_scores(1.0))
     told: list[str] = []
-    write(gather([], tmp_path / "runs"), tmp_path / "page", pictures=Pictures(tmp_path, 0, 2, "cpu"), tell=told.append)
+    write(
+        gather([], tmp_path / "runs"),
+        tmp_path / "page",
+        pictures=Pictures(tmp_path, 0, 2, "cpu"),
+        tell=told.append,
+    )
     assert len(told) == 1 and "alpha" in told[0]

@@ -51,9 +51,21 @@ def evil(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_names_that_look_like_markup_stay_text(evil: str) -> None:
     page = Parsed(evil)
-    assert [attributes for tag, attributes in page.tags if tag == "script"] == [{"type": "application/json", "id": "data"}, {}]
-    assert not [tag for tag, _ in page.tags if tag in ("img", "iframe", "object", "embed", "link", "base", "form")]
-    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on") or name == "style"]
+    assert [attributes for tag, attributes in page.tags if tag == "script"] == [
+        {"type": "application/json", "id": "data"},
+        {},
+    ]
+    assert not [
+        tag
+        for tag, _ in page.tags
+        if tag in ("img", "iframe", "object", "embed", "link", "base", "form")
+    ]
+    assert not [
+        name
+        for _, attributes in page.tags
+        for name in attributes
+        if name.startswith("on") or name == "style"
+    ]
     for name in (EVIL[0], EVIL[1], EVIL[2], EVIL[4]):
         assert name in page.text
 
@@ -70,7 +82,11 @@ def test_marks_that_turn_the_reading_order_are_not_shown(evil: str) -> None:
 
 
 def test_nothing_is_loaded_from_elsewhere(evil: str) -> None:
-    (policy,) = [a["content"] for tag, a in Parsed(evil).tags if tag == "meta" and a.get("http-equiv") == "Content-Security-Policy"]
+    (policy,) = [
+        a["content"]
+        for tag, a in Parsed(evil).tags
+        if tag == "meta" and a.get("http-equiv") == "Content-Security-Policy"
+    ]
     assert policy and policy.startswith("default-src 'none'") and "unsafe" not in policy
     for _, attributes in Parsed(evil).tags:
         for name in ("src", "href", "action", "data"):
@@ -96,7 +112,9 @@ def test_the_same_runs_give_the_same_bytes(tmp_path: Path) -> None:
 
 def test_what_cannot_be_shown_is_on_the_page_and_told(tmp_path: Path) -> None:
     out = small_shelf(tmp_path / "runs")
-    next((out / "fish" / "alpha").glob("seed*")).joinpath("record.json").write_text("{", encoding="utf-8")
+    next((out / "fish" / "alpha").glob("seed*")).joinpath("record.json").write_text(
+        "{", encoding="utf-8"
+    )
     told: list[str] = []
     written = write(gather([], out), tmp_path / "page", tell=told.append)
     text = Parsed((tmp_path / "page" / INDEX).read_text(encoding="utf-8")).text
@@ -115,7 +133,9 @@ def test_a_former_report_is_replaced_and_an_empty_folder_filled(tmp_path: Path) 
     assert sorted(p.name for p in tmp_path.iterdir()) == ["page", "runs"]
 
 
-@pytest.mark.parametrize("name", ["thesis.tex", "images/0000.png", "images/deep/0000.jpg", ".hidden"])
+@pytest.mark.parametrize(
+    "name", ["thesis.tex", "images/0000.png", "images/deep/0000.jpg", ".hidden"]
+)
 def test_a_folder_with_anything_else_in_it_is_left_alone(tmp_path: Path, name: str) -> None:
     found = gather([], small_shelf(tmp_path / "runs"))
     write(found, tmp_path / "page")
@@ -132,7 +152,11 @@ def test_another_page_a_file_and_a_missing_parent_are_refused(tmp_path: Path) ->
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / INDEX).write_text("<html>my site</html>", encoding="utf-8")
     (tmp_path / "file").write_text("", encoding="utf-8")
-    for target, said in (("site", "no report wrote"), ("file", "is no folder"), ("no/where", "in no folder that exists")):
+    for target, said in (
+        ("site", "no report wrote"),
+        ("file", "is no folder"),
+        ("no/where", "in no folder that exists"),
+    ):
         with pytest.raises(UserError, match=said):
             write(found, tmp_path / target)
     assert (tmp_path / "site" / INDEX).read_text(encoding="utf-8") == "<html>my site</html>"
@@ -146,7 +170,9 @@ def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
     assert (tmp_path / "link").is_symlink() and (tmp_path / "real" / INDEX).is_file()
 
 
-def test_a_failure_leaves_the_former_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_leaves_the_former_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = gather([], small_shelf(tmp_path / "runs"))
     write(found, tmp_path / "page", title="First")
     monkeypatch.setattr(writing, "page", lambda *_: 1 / 0)
@@ -163,9 +189,11 @@ def test_twelve_models_on_two_hundred_classes_stay_below_two_megabytes(tmp_path:
     names = tuple(f"{k:03d}.A_rather_long_name_of_a_class" for k in range(200))
     for i in range(12):
         scores = Scores(
-            rng.standard_normal((300, 200)).astype(np.float32) + 2 * np.eye(200, dtype=np.float32)[labels[0]],
+            rng.standard_normal((300, 200)).astype(np.float32)
+            + 2 * np.eye(200, dtype=np.float32)[labels[0]],
             labels[0],
-            rng.standard_normal((300, 200)).astype(np.float32) + 2 * np.eye(200, dtype=np.float32)[labels[1]],
+            rng.standard_normal((300, 200)).astype(np.float32)
+            + 2 * np.eye(200, dtype=np.float32)[labels[1]],
             labels[1],
             seen,
             names,

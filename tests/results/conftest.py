@@ -51,7 +51,12 @@ def plain_record() -> dict[str, Any]:
             "fingerprint": "cafe" * 4,
         },
         "fingerprints": {"split": "5011" * 4, "semantics": "5e3a" * 4, "features": "cafe" * 4},
-        "protocol": {"training": "inductive", "selection": "last", "calibration": "none", "epoch": 4},
+        "protocol": {
+            "training": "inductive",
+            "selection": "last",
+            "calibration": "none",
+            "epoch": 4,
+        },
         "metrics": dict(FIGURES),
         "uncalibrated": dict(FIGURES),
         "chance": {"T1": 100.0, "U": 33.3, "S": 33.3, "H": 33.3},
@@ -92,7 +97,9 @@ def make() -> Callable[..., RunRecord]:
     """Make a record; keywords are merged into the plain one, key by key."""
 
     def made(**changes: Any) -> RunRecord:
-        return RunRecord.model_validate(merge([Layer(plain_record(), ""), Layer(changes, "")]).values)
+        return RunRecord.model_validate(
+            merge([Layer(plain_record(), ""), Layer(changes, "")]).values
+        )
 
     return made
 

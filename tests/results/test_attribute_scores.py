@@ -22,7 +22,9 @@ NAMES = ("red", "round", "Größe")
 
 def batches(seed: int, images: int = 60) -> list[np.ndarray]:
     # Far from zero and narrow: plain float16 would tell none of these apart.
-    table = (1000 + 0.01 * np.random.default_rng(seed).standard_normal((images, 3))).astype(np.float32)
+    table = (1000 + 0.01 * np.random.default_rng(seed).standard_normal((images, 3))).astype(
+        np.float32
+    )
     return [table[:40], table[40:]]
 
 
@@ -41,7 +43,10 @@ def run(tmp_path: Path) -> Path:
 def test_what_is_read_is_what_was_kept(run: Path) -> None:
     found = read_attributes(run / ATTRIBUTES)
     assert found is not None and found.names == NAMES and np.array_equal(found.present, PRESENT)
-    for kept, said in ((found.test_seen, np.concatenate(batches(0))), (found.test_unseen, np.concatenate(batches(1)))):
+    for kept, said in (
+        (found.test_seen, np.concatenate(batches(0))),
+        (found.test_unseen, np.concatenate(batches(1))),
+    ):
         assert kept.dtype == np.float32 and np.array_equal(kept, said)
 
 
@@ -60,20 +65,31 @@ def test_no_unit_of_the_first_images_costs_the_others_their_order(tmp_path: Path
         assert area > 0.7 and area == pytest.approx(roc_auc_score(truth, later[:, 0]))
 
 
-def test_an_attribute_that_is_not_told_stays_so_and_a_set_without_images_has_a_row_for_none() -> None:
+def test_an_attribute_that_is_not_told_stays_so_and_a_set_without_images_has_a_row_for_none() -> (
+    None
+):
     table = np.array([[np.nan, 5.0, 1.0], [np.nan, 5.0, 1e30]], dtype=np.float32)
     kept = pack([table[:1], table[1:]], [], PRESENT, NAMES)
     assert np.array_equal(kept.test_seen, table, equal_nan=True)
     assert kept.test_unseen.shape == (0, 3)
 
 
-def test_a_file_of_an_earlier_version_is_read_without_the_attributes_that_were_cut_off_in_it(tmp_path: Path) -> None:
+def test_a_file_of_an_earlier_version_is_read_without_the_attributes_that_were_cut_off_in_it(
+    tmp_path: Path,
+) -> None:
     units = {"offset": np.zeros(3, np.float32), "scale": np.ones(3, np.float32)}
-    tables = {"test_seen": np.array([[1, 2, 3], [4, 60_000, 6]], np.float16), "test_unseen": np.array([[7, 8, -60_000]], np.float16)}
+    tables = {
+        "test_seen": np.array([[1, 2, 3], [4, 60_000, 6]], np.float16),
+        "test_unseen": np.array([[7, 8, -60_000]], np.float16),
+    }
     with (tmp_path / ATTRIBUTES).open("wb") as file:
         np.savez(file, **tables, **units, present=PRESENT, names=np.array(NAMES))
     found = read_attributes(tmp_path / ATTRIBUTES)
-    assert found is not None and found.test_seen[:, 0].tolist() == [1.0, 4.0] and found.test_unseen[:, 0].tolist() == [7.0]
+    assert (
+        found is not None
+        and found.test_seen[:, 0].tolist() == [1.0, 4.0]
+        and found.test_unseen[:, 0].tolist() == [7.0]
+    )
     assert np.isnan(found.test_seen[:, 1:]).all() and np.isnan(found.test_unseen[:, 1:]).all()
 
 
@@ -81,7 +97,12 @@ def test_evaluate_measures_what_was_kept_and_says_of_others_that_it_was_not(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     old = make_run(tmp_path, "beta", random_scores(1.0))
-    assert app.main(["evaluate", str(run), str(old), "--metrics", "attribute-AUC-seen,attribute-AP-unseen"]) == 0
+    assert (
+        app.main(
+            ["evaluate", str(run), str(old), "--metrics", "attribute-AUC-seen,attribute-AP-unseen"]
+        )
+        == 0
+    )
     own, other = capsys.readouterr().out.split("\nbeta on birds")
     assert "not kept" not in own and other.count("not kept") == 2
     assert app.main(["evaluate", str(run), str(old), "--json"]) == 0
@@ -113,6 +134,9 @@ def test_a_damaged_file_is_one_sentence_that_names_it(run: Path, fault: str) -> 
 
 
 def test_a_pickle_is_never_loaded(run: Path) -> None:
-    np.savez((run / ATTRIBUTES).open("wb"), **{name: np.array([{}], dtype=object) for name in ("test_seen", "test_unseen")})  # type: ignore[arg-type]
+    np.savez(
+        (run / ATTRIBUTES).open("wb"),
+        **{name: np.array([{}], dtype=object) for name in ("test_seen", "test_unseen")},
+    )  # type: ignore[arg-type]
     with pytest.raises(DataError, match="damaged"):
         read_attributes(run / ATTRIBUTES)

@@ -10,14 +10,32 @@ import pytest
 from run_folders import UNLABELLED
 
 from zslkit.record import RunRecord
-from zslkit.report.badges import KINDS, ON_TEST, ORACLE, Badges, badges_of, badges_of_published, picked_on_test
+from zslkit.report.badges import (
+    KINDS,
+    ON_TEST,
+    ORACLE,
+    Badges,
+    badges_of,
+    badges_of_published,
+    picked_on_test,
+)
 from zslkit.report.published import Published, everything
 
 Make = Callable[..., RunRecord]
 
 
 def test_the_marks_of_a_run_by_hand(make: Make) -> None:
-    made = badges_of(make(protocol={"training": "class-inductive", "calibration": "validation", "gamma": 0.7, "folds": 3, "tuned": ["lr"]}))
+    made = badges_of(
+        make(
+            protocol={
+                "training": "class-inductive",
+                "calibration": "validation",
+                "gamma": 0.7,
+                "folds": 3,
+                "tuned": ["lr"],
+            }
+        )
+    )
     assert made == Badges(
         protocol="class-inductive",
         selection="last",
@@ -31,9 +49,23 @@ def test_the_marks_of_a_run_by_hand(make: Make) -> None:
         settings=True,
         folds=3,
     )
-    words = ("class-inductive", "last epoch", "settings picked on validation", "gamma picked on validation", "3 validation folds")
+    words = (
+        "class-inductive",
+        "last epoch",
+        "settings picked on validation",
+        "gamma picked on validation",
+        "3 validation folds",
+    )
     assert made.words == (*words, "backbone frozen")
-    assert made.every_word == (*words, "resnet101.tv_in1k", "backbone frozen", "224 px", "split 50115011", "map", "attributes 5e3a5e3a")
+    assert made.every_word == (
+        *words,
+        "resnet101.tv_in1k",
+        "backbone frozen",
+        "224 px",
+        "split 50115011",
+        "map",
+        "attributes 5e3a5e3a",
+    )
 
 
 def test_scores_that_move_with_the_batch_are_told_beside_the_figures(make: Make) -> None:
@@ -54,23 +86,36 @@ def test_scores_that_move_with_the_batch_are_told_beside_the_figures(make: Make)
         ({"model": {"pretraining_note": "saw birds"}}, "notes", ["saw birds"]),
     ],
 )
-def test_each_difference_has_its_mark(make: Make, change: dict[str, Any], kind: str, value: Any) -> None:
+def test_each_difference_has_its_mark(
+    make: Make, change: dict[str, Any], kind: str, value: Any
+) -> None:
     data = badges_of(make(**change)).as_data()
     assert data[kind] == value
-    assert [key for key in data if data[key] != badges_of(make()).as_data()[key]] in ([kind], ["backbone", "resolution"])
+    assert [key for key in data if data[key] != badges_of(make()).as_data()[key]] in (
+        [kind],
+        ["backbone", "resolution"],
+    )
     assert json.loads(json.dumps(data)) == data
 
 
 def test_marks_stand_in_one_order_and_those_of_one_word_have_a_meaning(make: Make) -> None:
     marks = badges_of(make()).marks()
     assert [mark.kind for mark in marks] == sorted((mark.kind for mark in marks), key=KINDS.index)
-    assert all(mark.said for mark in marks if mark.kind in ("protocol", "selection", "calibration", "trained", "input"))
+    assert all(
+        mark.said
+        for mark in marks
+        if mark.kind in ("protocol", "selection", "calibration", "trained", "input")
+    )
 
 
 def test_what_is_picked_on_test_says_so_and_changes_nothing_else(make: Make) -> None:
     made = badges_of(make(protocol={"calibration": "validation", "gamma": 0.7}))
     by_epoch, by_gamma = picked_on_test(made, epoch=True), picked_on_test(made, gamma=True)
-    assert (by_epoch.selection, by_epoch.calibration) == (ON_TEST, "none") == ("test (as papers do)", "none")
+    assert (
+        (by_epoch.selection, by_epoch.calibration)
+        == (ON_TEST, "none")
+        == ("test (as papers do)", "none")
+    )
     assert (by_gamma.selection, by_gamma.calibration) == ("last", ORACLE)
     assert "epoch: test (as papers do)" in by_epoch.words
     assert "gamma: oracle" in by_gamma.words
@@ -86,7 +131,9 @@ def test_no_record_can_say_that_it_was_picked_on_test(make: Make) -> None:
 
 
 def test_a_published_row_says_what_is_known_and_leaves_open_what_is_not() -> None:
-    plain = Published(method="M", dataset="cub", input="end to end", T1=1, U=2, S=3, H=2.4, **UNLABELLED)
+    plain = Published(
+        method="M", dataset="cub", input="end to end", T1=1, U=2, S=3, H=2.4, **UNLABELLED
+    )
     made = badges_of_published(plain)
     assert made.unknown == ("protocol", "selection", "calibration", "resolution", "split")
     assert [made.as_data()[kind] for kind in made.unknown] == ["unknown"] * 5

@@ -36,7 +36,9 @@ def test_seeds_of_one_model_make_one_row(make: Make) -> None:
 
 
 def test_runs_on_other_features_of_the_same_weights_are_no_seeds_of_one_row(make: Make) -> None:
-    rows = only(compare([seeded(make, 0), seeded(make, 1, fingerprints={"features": "beef" * 4})])).rows
+    rows = only(
+        compare([seeded(make, 0), seeded(make, 1, fingerprints={"features": "beef" * 4})])
+    ).rows
     assert [row.seeds for row in rows] == [(0,), (1,)]
 
 
@@ -57,7 +59,9 @@ def test_a_run_given_twice_counts_once(make: Make) -> None:
         ({"features": {"size": [448, 224]}}, "resolution: 448x224 px"),
     ],
 )
-def test_what_must_not_be_compared_stands_apart_and_says_why(make: Make, change: dict[str, Any], named: str) -> None:
+def test_what_must_not_be_compared_stands_apart_and_says_why(
+    make: Make, change: dict[str, Any], named: str
+) -> None:
     blocks = compare([seeded(make, 0), seeded(make, 1, model={"name": "beta"}, **change)])
     assert [len(block.rows) for block in blocks] == [1, 1]
     other = next(block for block in blocks if block.rows[0].model == "beta")
@@ -83,13 +87,20 @@ def test_two_datasets_need_no_word_on_why_they_stand_apart(make: Make) -> None:
 
 
 def test_pooled_features_and_maps_of_one_backbone_may_be_compared(make: Make) -> None:
-    pooled = {"features": {"input": "pooled", "fingerprint": "beef" * 4}, "fingerprints": {"features": "beef" * 4}}
-    assert [row.input for row in only(compare([make(), make(model={"name": "beta"}, **pooled)])).rows] == ["map", "pooled"]
+    pooled = {
+        "features": {"input": "pooled", "fingerprint": "beef" * 4},
+        "fingerprints": {"features": "beef" * 4},
+    }
+    assert [
+        row.input for row in only(compare([make(), make(model={"name": "beta"}, **pooled)])).rows
+    ] == ["map", "pooled"]
 
 
 def test_features_of_the_dataset_are_told_apart_by_their_fingerprint(make: Make) -> None:
     own = {"backbone": None, "weights_digest": "", "size": None}
-    blocks = compare([make(features=own), make(seed=1, features={**own, "fingerprint": "beef" * 4})])
+    blocks = compare(
+        [make(features=own), make(seed=1, features={**own, "fingerprint": "beef" * 4})]
+    )
     assert len(blocks) == 2
 
 
@@ -98,12 +109,18 @@ def test_features_of_the_dataset_are_told_apart_by_their_fingerprint(make: Make)
     [
         ({"config": {"model": {"lr": 0.1}}}, "alpha (model.lr=0.1)", "uncalibrated"),
         ({"model": {"version": "2"}}, "alpha (alpha-zsl 2)", "uncalibrated"),
-        ({"protocol": {"calibration": "validation", "gamma": 0.7}}, "alpha", "gamma picked on validation"),
+        (
+            {"protocol": {"calibration": "validation", "gamma": 0.7}},
+            "alpha",
+            "gamma picked on validation",
+        ),
         ({"protocol": {"selection": "validation"}}, "alpha", "epoch picked on validation"),
         ({"protocol": {"training": "class-inductive"}}, "alpha", "class-inductive"),
     ],
 )
-def test_another_way_of_making_is_another_row_and_no_seed(make: Make, change: dict[str, Any], label: str, badge: str) -> None:
+def test_another_way_of_making_is_another_row_and_no_seed(
+    make: Make, change: dict[str, Any], label: str, badge: str
+) -> None:
     block = only(compare([seeded(make, 0), seeded(make, 1, **change)]))
     assert [row.n for row in block.rows] == [1, 1]
     changed = next(row for row in block.rows if row.seeds == (1,))
@@ -112,7 +129,10 @@ def test_another_way_of_making_is_another_row_and_no_seed(make: Make, change: di
 
 
 def test_the_seed_in_the_settings_makes_no_variant(make: Make) -> None:
-    assert len(only(compare([make(config={"seed": 0}), seeded(make, 1, config={"seed": 1})])).rows) == 1
+    assert (
+        len(only(compare([make(config={"seed": 0}), seeded(make, 1, config={"seed": 1})])).rows)
+        == 1
+    )
 
 
 def test_the_best_is_marked_by_the_digits_that_are_shown(make: Make) -> None:
@@ -147,7 +167,10 @@ def test_what_picking_on_test_would_print_is_told_and_is_no_figure(make: Make) -
 
 
 def test_published_rows_stand_only_beside_what_they_may(make: Make) -> None:
-    rows = [Published(method="M", dataset=name, input="map", T1=1, U=2, S=3, H=2.4, **UNLABELLED) for name in ("cub", "sun")]
+    rows = [
+        Published(method="M", dataset=name, input="map", T1=1, U=2, S=3, H=2.4, **UNLABELLED)
+        for name in ("cub", "sun")
+    ]
     assert only(compare([make()], rows)).published == ()
     block = only(compare([make(dataset={"published_as": "cub"})], rows))
     assert [entry.dataset for entry in block.published] == ["cub"]
@@ -159,7 +182,11 @@ def test_nothing_to_compare_is_no_block() -> None:
 
 
 def test_a_row_says_what_the_models_pretraining_may_have_seen(make: Make) -> None:
-    told = only(compare([make(model={"pretraining_note": "pretraining may have seen birds"})])).rows[0].badges
+    told = (
+        only(compare([make(model={"pretraining_note": "pretraining may have seen birds"})]))
+        .rows[0]
+        .badges
+    )
     assert told[-1] == "pretraining may have seen birds"
     assert "" not in only(compare([make()])).rows[0].badges
 
@@ -167,11 +194,22 @@ def test_a_row_says_what_the_models_pretraining_may_have_seen(make: Make) -> Non
 def test_transductive_runs_stand_apart_even_without_a_rival(make: Make) -> None:
     other = {"protocol": {"training": "transductive"}}
     blocks = compare([make(), make(model={"name": "beta"}, **other)])
-    assert sorted(row.model for block in blocks for row in block.rows if len(block.rows) == 1) == ["alpha", "beta"]
+    assert sorted(row.model for block in blocks for row in block.rows if len(block.rows) == 1) == [
+        "alpha",
+        "beta",
+    ]
     notes = {block.rows[0].model: block.notes[0] for block in blocks}
-    assert notes["beta"] == "Not comparable with the other blocks of birds: here protocol: transductive."
-    assert notes["alpha"] == "Not comparable with the other blocks of birds: here protocol: no test image in training."
-    assert [("transductive" in block.title) for block in blocks] == [block.rows[0].model == "beta" for block in blocks]
+    assert (
+        notes["beta"]
+        == "Not comparable with the other blocks of birds: here protocol: transductive."
+    )
+    assert (
+        notes["alpha"]
+        == "Not comparable with the other blocks of birds: here protocol: no test image in training."
+    )
+    assert [("transductive" in block.title) for block in blocks] == [
+        block.rows[0].model == "beta" for block in blocks
+    ]
     assert "transductive" in only(compare([make(**other)])).title
 
 
@@ -181,7 +219,9 @@ def test_two_protocols_in_one_block_are_named_and_strict_parts_them(make: Make) 
     assert "(class-inductive: beta; inductive: alpha)" in note
     blocks = compare(records, strict=True)
     assert [[row.model for row in block.rows] for block in blocks] == [["beta"], ["alpha"]]
-    assert blocks[0].notes == ("Not comparable with the other blocks of birds: here protocol: class-inductive.",)
+    assert blocks[0].notes == (
+        "Not comparable with the other blocks of birds: here protocol: class-inductive.",
+    )
     assert blocks[0].title.endswith("class-inductive") and blocks[1].title.endswith("inductive")
     assert not only(compare(records[:1])).notes
 

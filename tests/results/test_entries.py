@@ -53,10 +53,17 @@ def test_each_trial_of_a_search_has_its_own_curve_and_validation_comes_after() -
             {"phase": "validation", "fold": 0, "epoch": 1, "H": 1.0},
             {"phase": "trial, fold 2", "epoch": 1, "loss": 1.0},
             {"phase": "validation", "fold": 1, "epoch": 1, "H": 1.0},
-            {"phase": "search", "how": point, "failed": "it burst"},  # a line without a figure counts all the same
+            {
+                "phase": "search",
+                "how": point,
+                "failed": "it burst",
+            },  # a line without a figure counts all the same
         ]
 
-    after = [{"phase": "validation", "epoch": 1, "loss": 1.0}, {"phase": "validation", "fold": 0, "epoch": 1, "H": 2.0}]
+    after = [
+        {"phase": "validation", "epoch": 1, "loss": 1.0},
+        {"phase": "validation", "fold": 0, "epoch": 1, "H": 2.0},
+    ]
     assert [phase for phase, *_ in told(*trial("a"), *trial("b"), *after)] == [
         *["trial 1", "trial 1", "trial 1, fold 2", "trial 1, fold 2"],
         *["trial 2", "trial 2", "trial 2, fold 2", "trial 2, fold 2"],
@@ -65,6 +72,15 @@ def test_each_trial_of_a_search_has_its_own_curve_and_validation_comes_after() -
 
 
 def test_what_is_no_finite_number_is_no_figure() -> None:
-    line = {"phase": "train", "epoch": 1, "a": None, "b": float("nan"), "c": True, "d": "text", "e": [1], "f": 2}
+    line = {
+        "phase": "train",
+        "epoch": 1,
+        "a": None,
+        "b": float("nan"),
+        "c": True,
+        "d": "text",
+        "e": [1],
+        "f": 2,
+    }
     assert Entries().entry(line) == LogEntry("train", 1, {"f": 2.0})
     assert Entries().entry({"phase": "train", "epoch": 1, "a": None}) is None

@@ -28,9 +28,25 @@ def blocks_of(make: Make, **changes: Any) -> list[Block]:
     ]
     folders = {key_of(r): f"runs/birds/{r.model.name}/seed{r.seed}" for r in records}
     blocks = compare(
-        records, [Published(method="Famous & co", dataset="cub", input="map", T1=70.0, U=None, S=None, H=60.0, **UNLABELLED)], folders
+        records,
+        [
+            Published(
+                method="Famous & co",
+                dataset="cub",
+                input="map",
+                T1=70.0,
+                U=None,
+                S=None,
+                H=60.0,
+                **UNLABELLED,
+            )
+        ],
+        folders,
     )
-    return [replace(b, rows=tuple(replace(row, intervals={"H": (38.04, 43.96)}) for row in b.rows)) for b in blocks]
+    return [
+        replace(b, rows=tuple(replace(row, intervals={"H": (38.04, 43.96)}) for row in b.rows))
+        for b in blocks
+    ]
 
 
 def lines_of(text: str) -> list[dict[str, str]]:
@@ -53,7 +69,10 @@ def test_latex_has_a_row_for_each_row_and_marks_the_best(make: Make) -> None:
 
 
 def test_names_never_command_latex(make: Make) -> None:
-    assert escaped(r"a_b\input{x}%&$#~^[") == r"a\_b\textbackslash{}input\{x\}\%\&\$\#\textasciitilde{}\textasciicircum{}{[}"
+    assert (
+        escaped(r"a_b\input{x}%&$#~^[")
+        == r"a\_b\textbackslash{}input\{x\}\%\&\$\#\textasciitilde{}\textasciicircum{}{[}"
+    )
     text = latex(compare([make(model={"name": "x\n\\evil{}"})]))
     assert "\\evil" not in re.sub(r"^%.*$", "", text, flags=re.M)
     assert "\n\\evil" not in text
@@ -70,8 +89,18 @@ def test_each_line_of_csv_leads_to_its_run_folders(make: Make) -> None:
     alpha = lines[0]
     assert alpha["folders"] == "runs/birds/alpha/seed0|runs/birds/alpha/seed1"
     assert (alpha["seeds"], alpha["runs"]) == ("0|1", "2")
-    assert (alpha["H"], alpha["H_std"], alpha["H_low"], alpha["H_high"]) == ("41.0", "0.0", "38.04", "43.96")
-    assert (alpha["T1"], alpha["T1_low"], alpha["dataset"], alpha["resolution"]) == ("60.0", "", "birds", "224 px")
+    assert (alpha["H"], alpha["H_std"], alpha["H_low"], alpha["H_high"]) == (
+        "41.0",
+        "0.0",
+        "38.04",
+        "43.96",
+    )
+    assert (alpha["T1"], alpha["T1_low"], alpha["dataset"], alpha["resolution"]) == (
+        "60.0",
+        "",
+        "birds",
+        "224 px",
+    )
     assert (lines[3]["T1"], lines[3]["U"], lines[3]["folders"]) == ("70.0", "", "")
     assert lines[2]["H"] == "33.3"
 
@@ -79,7 +108,10 @@ def test_each_line_of_csv_leads_to_its_run_folders(make: Make) -> None:
 def test_csv_of_several_blocks_is_one_table(make: Make) -> None:
     text = as_csv(compare([make(), make(dataset={"name": "scenes"})]))
     assert text.splitlines()[0] == ",".join(HEADER)
-    assert [line["dataset"] for line in lines_of(text) if line["kind"] == "runs"] == ["birds", "scenes"]
+    assert [line["dataset"] for line in lines_of(text) if line["kind"] == "runs"] == [
+        "birds",
+        "scenes",
+    ]
 
 
 def test_a_name_is_no_formula_in_a_spreadsheet(make: Make) -> None:
@@ -93,7 +125,11 @@ def test_rows_of_one_label_keep_their_own_folders_everywhere(make: Make) -> None
     """Calibration is told by a badge and not by the label, so two rows are called alpha."""
     records = [
         make(identity="a" * 12),
-        make(identity="b" * 12, seed=1, protocol={"calibration": "validation", "gamma": 0.5, "folds": 1}),
+        make(
+            identity="b" * 12,
+            seed=1,
+            protocol={"calibration": "validation", "gamma": 0.5, "folds": 1},
+        ),
     ]
     blocks = compare(records, folders={key_of(r): f"runs/{r.identity[0]}" for r in records})
     assert [row.label for row in blocks[0].rows] == ["alpha", "alpha"]
@@ -102,6 +138,11 @@ def test_rows_of_one_label_keep_their_own_folders_everywhere(make: Make) -> None
         "% alpha [inductive, last epoch, gamma picked on validation, backbone frozen]: runs/b",
         "% alpha [inductive, last epoch, uncalibrated, backbone frozen]: runs/a",
     ]
-    assert [row["folders"] for row in lines_of(as_csv(blocks)) if row["kind"] == "runs"] == ["runs/b", "runs/a"]
-    told = [line for line in markdown(blocks).splitlines() if line.startswith("- Run folders of alpha")]
+    assert [row["folders"] for row in lines_of(as_csv(blocks)) if row["kind"] == "runs"] == [
+        "runs/b",
+        "runs/a",
+    ]
+    told = [
+        line for line in markdown(blocks).splitlines() if line.startswith("- Run folders of alpha")
+    ]
     assert [line.rpartition(": ")[2] for line in told] == ["runs/b.", "runs/a."]

@@ -39,9 +39,25 @@ def test_h_is_the_harmonic_mean_of_the_row(entry: Published) -> None:
 
 
 def test_a_row_with_a_slip_in_it_is_refused() -> None:
-    good = {"method": "M", "dataset": "cub", "input": "map", "T1": 1, "U": 1, "S": 1, "H": 1, **UNLABELLED}
+    good = {
+        "method": "M",
+        "dataset": "cub",
+        "input": "map",
+        "T1": 1,
+        "U": 1,
+        "S": 1,
+        "H": 1,
+        **UNLABELLED,
+    }
     Published.model_validate(good)
-    for slip in ({"T1": 101}, {"input": "maps"}, {"unconfirmed": ["AUSUC"]}, {"acc": 1}, {"selection": "best"}, {"calibration": None}):
+    for slip in (
+        {"T1": 101},
+        {"input": "maps"},
+        {"unconfirmed": ["AUSUC"]},
+        {"acc": 1},
+        {"selection": "best"},
+        {"calibration": None},
+    ):
         with pytest.raises(ValidationError):
             Published.model_validate({**good, **slip})
     for label in UNLABELLED:  # what is not known is said, and not left away
@@ -53,7 +69,10 @@ def test_a_label_that_the_method_cannot_tell_is_from_a_program_or_unknown() -> N
     for entry in everything():
         if entry.program is None:
             assert (entry.selection, entry.resolution) == ("unknown", "unknown"), entry.method
-    assert (find("CADA-VAE", "cub").selection, find("CADA-VAE", "cub").program) == ("validation", "edgarschnfld/CADA-VAE-PyTorch")
+    assert (find("CADA-VAE", "cub").selection, find("CADA-VAE", "cub").program) == (
+        "validation",
+        "edgarschnfld/CADA-VAE-PyTorch",
+    )
     assert find("ESZSL", "cub").selection == find("f-CLSWGAN", "sun").selection == "unknown"
 
 
@@ -65,15 +84,26 @@ def test_the_protocol_of_a_method_is_one_on_every_dataset(method: str) -> None:
 def test_ours_declare_the_protocol_that_the_published_rows_of_the_method_carry() -> None:
     from zslkit.training.plan import MODELS
 
-    named = {entry.method.lower().replace("-", ""): entry.protocol for entry in everything()} | {"gem": find("GEM-ZSL", "cub").protocol}
-    both = [entry.name for entry in MODELS.entries() if entry.name in named and entry.distribution == "zslkit"]
+    named = {entry.method.lower().replace("-", ""): entry.protocol for entry in everything()} | {
+        "gem": find("GEM-ZSL", "cub").protocol
+    }
+    both = [
+        entry.name
+        for entry in MODELS.entries()
+        if entry.name in named and entry.distribution == "zslkit"
+    ]
     assert len(both) >= 15
-    assert {name: MODELS.load(name)[1].protocol for name in both} == {name: named[name] for name in both}
+    assert {name: MODELS.load(name)[1].protocol for name in both} == {
+        name: named[name] for name in both
+    }
 
 
 def test_a_published_row_says_where_its_labels_are_from_and_what_is_unknown() -> None:
     made = "class-inductive, epoch: test (as papers do), uncalibrated, ResNet-101 frozen"
-    assert how_published(find("MSDN", "cub")) == f"{made}; unknown: resolution, split; labels of shiming-chen/MSDN"
+    assert (
+        how_published(find("MSDN", "cub"))
+        == f"{made}; unknown: resolution, split; labels of shiming-chen/MSDN"
+    )
     assert how_published(find("PSVMA", "cub")).startswith(
         "class-inductive, epoch: test (as papers do), gamma: a constant, 224 px, ViT-B/16? tuned"
     )

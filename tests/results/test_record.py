@@ -21,7 +21,12 @@ PLACE = Path("out/birds/alpha/seed0-0123456789ab/record.json")
 
 
 def test_a_record_survives_json(make: Make) -> None:
-    record = make(features={"size": [224, 448]}, optimistic={"best_epoch": 3, "H": 51.5, "every": 1}, git=None, per_class={"crow": None})
+    record = make(
+        features={"size": [224, 448]},
+        optimistic={"best_epoch": 3, "H": 51.5, "every": 1},
+        git=None,
+        per_class={"crow": None},
+    )
     again = parse_record(record.to_json(), PLACE)
     assert again == record
     assert again.features.size == (224, 448)
@@ -61,10 +66,23 @@ def test_a_value_that_cannot_be_is_refused(raw: dict[str, Any], place: str, valu
 
 def test_the_json_summary_has_exactly_these_keys(make: Make) -> None:
     summary = json_summary(make(), Path("out/run"))
-    assert list(summary) == ["model", "dataset", "seed", "metrics", "protocol", "fingerprints", "timings", "run_folder"]
+    assert list(summary) == [
+        "model",
+        "dataset",
+        "seed",
+        "metrics",
+        "protocol",
+        "fingerprints",
+        "timings",
+        "run_folder",
+    ]
     assert summary["model"] == "alpha"
     assert summary["metrics"] == {"T1": 60.0, "U": 50.0, "S": 40.0, "H": 44.4, "AUSUC": 0.31}
-    assert summary["timings"] == {"train_seconds": 200.0, "extract_seconds": 3.0, "eval_seconds": 1.0}
+    assert summary["timings"] == {
+        "train_seconds": 200.0,
+        "extract_seconds": 3.0,
+        "eval_seconds": 1.0,
+    }
     assert summary["fingerprints"]["split"] == "5011" * 4
     json.dumps(summary, allow_nan=False)
 
@@ -85,7 +103,9 @@ def test_now_is_utc(make: Make) -> None:
 
 def git(folder: Path, *arguments: str) -> None:
     identity = ["-c", "user.name=n", "-c", "user.email=e@example.org", "-c", "commit.gpgsign=false"]
-    subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True)
+    subprocess.run(
+        ["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True
+    )
 
 
 def test_git_state(tmp_path: Path) -> None:
@@ -98,7 +118,9 @@ def test_git_state(tmp_path: Path) -> None:
     git(tmp_path, "commit", "-m", "one")
     (tmp_path / "venv").mkdir()
     (tmp_path / "venv" / "b.py").write_text("1")
-    assert git_state(tmp_path / "venv") is None, "what is installed below a repository is not the repository's"
+    assert git_state(tmp_path / "venv") is None, (
+        "what is installed below a repository is not the repository's"
+    )
     state = git_state(code)
     assert state is not None
     assert len(state.commit) == 40

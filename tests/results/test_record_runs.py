@@ -74,7 +74,11 @@ def test_a_record_comes_back_as_it_was() -> None:
     assert parse_record(record.to_json(), Path("r/record.json")) == record
     assert record.classes_without_images == ["bee"]
     summary = json_summary(record, Path("there"))
-    assert summary["metrics"]["H"] == 40.0 and summary["run_folder"] == "there" and summary["timings"]["eval_seconds"] == 3
+    assert (
+        summary["metrics"]["H"] == 40.0
+        and summary["run_folder"] == "there"
+        and summary["timings"]["eval_seconds"] == 3
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,7 +93,9 @@ def test_a_record_comes_back_as_it_was() -> None:
         (("schema_version",), 2, "schema"),
     ],
 )
-def test_a_key_that_does_not_belong_is_refused_by_name(place: tuple[str, ...], value: Any, named: str) -> None:
+def test_a_key_that_does_not_belong_is_refused_by_name(
+    place: tuple[str, ...], value: Any, named: str
+) -> None:
     raw = raw_record()
     part = raw
     for key in place[:-1]:
@@ -127,8 +133,15 @@ def test_a_run_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
         folder.log(epoch=1, loss=float("nan"))
         folder.commit(a_record(), some_scores())
         assert folder.finished and folder.path == folder.final
-    assert sorted(p.name for p in folder.final.iterdir()) == ["config.yaml", "log.jsonl", RECORD, SCORES]
-    assert yaml.safe_load((folder.final / "config.yaml").read_text("utf-8")) == {"train": {"lr": 0.1}}
+    assert sorted(p.name for p in folder.final.iterdir()) == [
+        "config.yaml",
+        "log.jsonl",
+        RECORD,
+        SCORES,
+    ]
+    assert yaml.safe_load((folder.final / "config.yaml").read_text("utf-8")) == {
+        "train": {"lr": 0.1}
+    }
     assert json.loads((folder.final / "log.jsonl").read_text("utf-8"))["loss"] is None
     assert not list(tmp_path.rglob("*.partial")) and not list(tmp_path.rglob("*.new"))
 
@@ -145,10 +158,15 @@ def test_an_interrupted_run_keeps_what_it_has_and_is_no_result(tmp_path: Path) -
         load_run(folder.path)
     with RunFolder.open(tmp_path, "toy", "one", 3, KEY) as again:
         assert not again.finished and again.checkpoint.read_bytes() == b"state"
-        assert [json.loads(line)["epoch"] for line in (again.path / "log.jsonl").read_text().splitlines()] == [1]
+        assert [
+            json.loads(line)["epoch"]
+            for line in (again.path / "log.jsonl").read_text().splitlines()
+        ] == [1]
 
 
-def test_a_commit_that_fails_leaves_the_training_and_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_commit_that_fails_leaves_the_training_and_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(self: Scores, file: Any) -> None:
         file.write(b"half")
         raise OSError(28, "No space left on device")
@@ -158,12 +176,18 @@ def test_a_commit_that_fails_leaves_the_training_and_no_run(tmp_path: Path, monk
         with monkeypatch.context() as patched, pytest.raises(Exception, match="No space is left"):
             patched.setattr(Scores, "write", refuse)
             folder.commit(a_record(), some_scores())
-        assert folder.checkpoint.exists() and not folder.final.exists() and not (folder.path / SCORES).exists()
+        assert (
+            folder.checkpoint.exists()
+            and not folder.final.exists()
+            and not (folder.path / SCORES).exists()
+        )
         folder.commit(a_record(), some_scores())
     assert load_run(folder.final).record == a_record()
 
 
-def test_what_a_killed_process_could_not_remove_goes_when_the_run_is_opened_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_killed_process_could_not_remove_goes_when_the_run_is_opened_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(self: Path, missing_ok: bool = False) -> None:
         raise OSError(30, "Read-only file system")
 
@@ -186,7 +210,9 @@ def test_a_finished_run_is_found_again_and_not_written_twice(tmp_path: Path) -> 
         with pytest.raises(ValueError, match="finished already"):
             folder.commit(a_record(), some_scores())
     (run,) = find_runs(tmp_path)
-    assert run.record == a_record() and run.folder == path and run.settings() == {"train": {"lr": 0.1}}
+    assert (
+        run.record == a_record() and run.folder == path and run.settings() == {"train": {"lr": 0.1}}
+    )
 
 
 def test_a_retired_run_stays_until_the_new_one_is_done_and_then_beside_it(tmp_path: Path) -> None:
@@ -242,16 +268,22 @@ def test_damaged_scores_are_refused(tmp_path: Path) -> None:
 
 def test_every_published_row_says_where_it_is_from_or_that_it_is_unconfirmed() -> None:
     rows = yaml.safe_load(Path(published_module.__file__).with_suffix(".yaml").read_text("utf-8"))
-    everything = [entry for name in dict.fromkeys(row["dataset"] for row in rows) for entry in published(name)]
+    everything = [
+        entry for name in dict.fromkeys(row["dataset"] for row in rows) for entry in published(name)
+    ]
     assert len(everything) == len(rows) > 0
     assert published("no such dataset") == []
     for entry in everything:
         given = {name for name, value in entry.figures().items() if value is not None}
         doubted = set(entry.unconfirmed) - {"backbone"}
         assert doubted <= given, entry
-        assert entry.source or given == doubted, f"{entry.method} on {entry.dataset} has neither source nor mark"
+        assert entry.source or given == doubted, (
+            f"{entry.method} on {entry.dataset} has neither source nor mark"
+        )
         assert ("unconfirmed" in entry.remarks) == bool(doubted) == (not entry.confirmed)
-    assert len({(entry.method, entry.dataset, entry.input) for entry in everything}) == len(everything)
+    assert len({(entry.method, entry.dataset, entry.input) for entry in everything}) == len(
+        everything
+    )
 
 
 def test_a_run_that_goes_on_with_another_source_says_which_modules_changed(tmp_path: Path) -> None:
@@ -265,7 +297,9 @@ def test_a_run_that_goes_on_with_another_source_says_which_modules_changed(tmp_p
     assert start(first) == ([], first)
     assert start(first) == ([], first)
     assert start({"own": "a", "own.net": "c"}) == (["own.net"], {"own": "a", "own.net": "changed"})
-    assert start(first) == (["own.net"], {"own": "a", "own.net": "changed"}), "its first part was b's and its second c's"
+    assert start(first) == (["own.net"], {"own": "a", "own.net": "changed"}), (
+        "its first part was b's and its second c's"
+    )
     with RunFolder.open(tmp_path, "toy", "one", 3, KEY) as folder:
         folder.begin(first)
         folder.commit(a_record(), some_scores())

@@ -27,7 +27,9 @@ ID = "0123456789ab"
 
 
 def finished(out: Path, record: RunRecord, scores: Scores) -> Path:
-    with RunFolder.open(out, record.dataset.name, record.model.name, record.seed, record.identity) as folder:
+    with RunFolder.open(
+        out, record.dataset.name, record.model.name, record.seed, record.identity
+    ) as folder:
         folder.weights.write_bytes(b"weights")
         folder.log(epoch=1, loss=0.5)
         folder.commit(record, scores)
@@ -39,7 +41,9 @@ def test_identity_is_twelve_hex_digits_and_does_not_change_with_time() -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=3), lambda v: st.lists(v, max_size=3), max_leaves=4
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=3),
+    lambda v: st.lists(v, max_size=3),
+    max_leaves=4,
 )
 
 
@@ -57,7 +61,9 @@ def test_identity_takes_no_value_whose_text_may_change() -> None:
         identity({"a": float("nan")})
 
 
-def test_a_second_worker_is_told_and_finds_the_run_finished(tmp_path: Path, make: Make, scores: Scores) -> None:
+def test_a_second_worker_is_told_and_finds_the_run_finished(
+    tmp_path: Path, make: Make, scores: Scores
+) -> None:
     told: list[str] = []
     seen: list[bool] = []
     waiting = threading.Event()
@@ -97,7 +103,12 @@ def test_a_killed_process_leaves_no_lock_behind(tmp_path: Path) -> None:
 @pytest.mark.parametrize("broken", ["config.yaml", "scores.npz", "record.json"])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_costs_nothing_that_was_there(
-    tmp_path: Path, make: Make, scores: Scores, monkeypatch: pytest.MonkeyPatch, broken: str, code: int
+    tmp_path: Path,
+    make: Make,
+    scores: Scores,
+    monkeypatch: pytest.MonkeyPatch,
+    broken: str,
+    code: int,
 ) -> None:
     real = os.fsync
 
@@ -112,7 +123,9 @@ def test_a_full_disk_costs_nothing_that_was_there(
         folder.checkpoint.write_bytes(b"state")
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", full)
-            with pytest.raises(CannotWrite, match=r"No space is left.*seed0-.*free some space") as error:
+            with pytest.raises(
+                CannotWrite, match=r"No space is left.*seed0-.*free some space"
+            ) as error:
                 folder.commit(make(), scores)
         assert error.value.exit_code == 1
         assert not folder.finished
@@ -194,9 +207,21 @@ def another_shape(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [Path.unlink, cut_in_half, flip_a_byte, smuggle_a_pickle, other_arrays, a_bare_array, objects, another_shape]
+    "damage",
+    [
+        Path.unlink,
+        cut_in_half,
+        flip_a_byte,
+        smuggle_a_pickle,
+        other_arrays,
+        a_bare_array,
+        objects,
+        another_shape,
+    ],
 )
-def test_damaged_scores_are_refused_by_name(tmp_path: Path, make: Make, scores: Scores, damage: Callable[[Path], None]) -> None:
+def test_damaged_scores_are_refused_by_name(
+    tmp_path: Path, make: Make, scores: Scores, damage: Callable[[Path], None]
+) -> None:
     run = load_run(finished(tmp_path, make(), scores))
     damage(run.folder / "scores.npz")
     with pytest.raises(DataError, match=r"scores\.npz.*run again"):

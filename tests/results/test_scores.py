@@ -29,7 +29,14 @@ def some(images: int = 7, seed: int = 0) -> Scores:
     """Scores of two seen and one unseen class."""
     rng = np.random.default_rng(seed)
     tables = [rng.standard_normal((n, 3)).astype(np.float32) for n in (images, images + 2)]
-    return Scores(tables[0], rng.integers(0, 2, images), tables[1], np.full(images + 2, 2), np.array([True, True, False]), ("ä", "b", "c"))
+    return Scores(
+        tables[0],
+        rng.integers(0, 2, images),
+        tables[1],
+        np.full(images + 2, 2),
+        np.array([True, True, False]),
+        ("ä", "b", "c"),
+    )
 
 
 def stream_of(scores: Scores, batch: int) -> ScoreStream:
@@ -59,7 +66,9 @@ def is_mapped(array: Any) -> bool:
 
 @settings(deadline=None, max_examples=25)
 @given(st.integers(1, 40), st.integers(1, 50))
-def test_scores_that_come_in_batches_make_the_file_that_whole_tables_make(images: int, batch: int) -> None:
+def test_scores_that_come_in_batches_make_the_file_that_whole_tables_make(
+    images: int, batch: int
+) -> None:
     whole, streamed = io.BytesIO(), io.BytesIO()
     some(images).write(whole)
     stream_of(some(images), batch).write(streamed)
@@ -86,12 +95,18 @@ def test_files_of_before_are_read(tmp_path: Path, save: Any) -> None:
 
 def test_a_table_that_lies_column_by_column_is_read(tmp_path: Path) -> None:
     arrays = arrays_of(some())
-    np.savez(tmp_path / SCORES, **{**arrays, "test_seen_scores": np.asfortranarray(arrays["test_seen_scores"])})
+    np.savez(
+        tmp_path / SCORES,
+        **{**arrays, "test_seen_scores": np.asfortranarray(arrays["test_seen_scores"])},
+    )
     same(read_scores(tmp_path / SCORES), some())
 
 
 def test_a_set_without_images_is_read_as_it_is(tmp_path: Path) -> None:
-    arrays = arrays_of(some()) | {"test_seen_scores": np.zeros((0, 3), np.float32), "test_seen_labels": np.zeros(0, np.int64)}
+    arrays = arrays_of(some()) | {
+        "test_seen_scores": np.zeros((0, 3), np.float32),
+        "test_seen_labels": np.zeros(0, np.int64),
+    }
     np.savez(tmp_path / SCORES, **arrays)
     assert read_scores(tmp_path / SCORES).test_seen_scores.shape == (0, 3)
 
@@ -118,7 +133,9 @@ def put(path: Path, header: dict[str, Any], content: bytes) -> None:
     ],
     ids=["too short", "too long", "huge", "beyond numbers", "objects"],
 )
-def test_a_header_that_promises_what_is_not_there_is_refused(tmp_path: Path, header: dict[str, Any], content: bytes) -> None:
+def test_a_header_that_promises_what_is_not_there_is_refused(
+    tmp_path: Path, header: dict[str, Any], content: bytes
+) -> None:
     path = tmp_path / SCORES
     put(path, header, content)
     with pytest.raises(DataError, match=r"scores\.npz is cut off or damaged .*run again"):
@@ -128,9 +145,18 @@ def test_a_header_that_promises_what_is_not_there_is_refused(tmp_path: Path, hea
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda a: a | {"classes": np.array(["a", "b", "a"])}, "the class name 'a' stands more than once in classes"),
-        (lambda a: a | {"test_seen_labels": a["test_seen_labels"] + 9}, "test_seen_labels run from .* for 3 classes"),
-        (lambda a: a | {"test_unseen_labels": a["test_unseen_labels"] - 9}, "test_unseen_labels run from -.* for 3 classes"),
+        (
+            lambda a: a | {"classes": np.array(["a", "b", "a"])},
+            "the class name 'a' stands more than once in classes",
+        ),
+        (
+            lambda a: a | {"test_seen_labels": a["test_seen_labels"] + 9},
+            "test_seen_labels run from .* for 3 classes",
+        ),
+        (
+            lambda a: a | {"test_unseen_labels": a["test_unseen_labels"] - 9},
+            "test_unseen_labels run from -.* for 3 classes",
+        ),
     ],
 )
 def test_scores_of_no_such_classes_are_told(tmp_path: Path, change: Any, reason: str) -> None:
@@ -153,8 +179,12 @@ def test_a_changed_score_is_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize("wrong", [-1, 1])
 def test_batches_that_are_not_as_many_as_the_labels_are_refused(tmp_path: Path, wrong: int) -> None:
     a, labels, b, others, seen = some().sets()
-    stream = ScoreStream([np.resize(a, (len(a) + wrong, 3))], labels, [b], others, seen, some().classes)
-    with pytest.raises(ValueError, match=f"{len(a) + wrong} rows of scores came for {len(a)} images"):
+    stream = ScoreStream(
+        [np.resize(a, (len(a) + wrong, 3))], labels, [b], others, seen, some().classes
+    )
+    with pytest.raises(
+        ValueError, match=f"{len(a) + wrong} rows of scores came for {len(a)} images"
+    ):
         stream.keep(tmp_path / SCORES)
 
 
@@ -171,7 +201,9 @@ def test_kept_scores_are_moved_into_the_run_and_not_written_again(
     assert not list(folder.final.glob("*.new"))
 
 
-def test_a_second_scoring_leaves_the_tables_of_the_first_readable(tmp_path: Path, make: Callable[[], RunRecord]) -> None:
+def test_a_second_scoring_leaves_the_tables_of_the_first_readable(
+    tmp_path: Path, make: Callable[[], RunRecord]
+) -> None:
     with RunFolder.open(tmp_path, "toy", "one", 3, make().identity) as folder:
         first = folder.keep(stream_of(some(seed=1), 2))
         second = folder.keep(stream_of(some(seed=2), 2))
@@ -180,7 +212,9 @@ def test_a_second_scoring_leaves_the_tables_of_the_first_readable(tmp_path: Path
     same(load_run(folder.final).scores(), some(seed=2))
 
 
-def test_a_model_that_fails_is_not_taken_for_a_full_disk_and_leaves_no_half_file(tmp_path: Path, make: Callable[[], RunRecord]) -> None:
+def test_a_model_that_fails_is_not_taken_for_a_full_disk_and_leaves_no_half_file(
+    tmp_path: Path, make: Callable[[], RunRecord]
+) -> None:
     def lost() -> Iterator[Table]:
         yield some().test_seen_scores[:2]
         raise FileNotFoundError("an image is gone")
@@ -256,10 +290,19 @@ print(subject.plain.H)
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="RLIMIT_DATA counts private memory on Linux alone")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="RLIMIT_DATA counts private memory on Linux alone"
+)
 def test_scoring_and_every_metric_take_less_memory_than_half_the_scores(tmp_path: Path) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+    }
     command = [sys.executable, "-c", IN_LITTLE_MEMORY, str(tmp_path), "0.5"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout) == pytest.approx(evaluate(*read_scores(tmp_path / SCORES).sets(), 0.5).H)
+    assert float(done.stdout) == pytest.approx(
+        evaluate(*read_scores(tmp_path / SCORES).sets(), 0.5).H
+    )

@@ -29,13 +29,17 @@ def run(out: Path) -> Path:
     return out / "birds" / "alpha" / f"seed0-{'a' * 12}"
 
 
-def test_finished_and_half_written_and_replaced_and_damaged_runs_are_told_apart(out: Path, run: Path) -> None:
+def test_finished_and_half_written_and_replaced_and_damaged_runs_are_told_apart(
+    out: Path, run: Path
+) -> None:
     run.with_name(f"seed1-{'b' * 12}.partial").mkdir()
     run.with_name(f"seed3-{'d' * 12}").mkdir()
     run.with_name(f"seed4-{'e' * 12}.removing").mkdir()
     run.with_name("seeds-of-mine").mkdir()
     (run.with_name(f"seed0-{'a' * 12}.replaced-20250101T000000000000")).mkdir()
-    (run.with_name(f"seed0-{'a' * 12}.replaced-20250101T000000000000") / RECORD).write_bytes((run / RECORD).read_bytes())
+    (run.with_name(f"seed0-{'a' * 12}.replaced-20250101T000000000000") / RECORD).write_bytes(
+        (run / RECORD).read_bytes()
+    )
     with RunFolder.open(out, "birds", "alpha", 2, "c" * 12):
         found = {item.folder.name: item for item in contents(out)}
     states = {name[:5] + name[18:27]: item.state for name, item in found.items()}
@@ -48,11 +52,18 @@ def test_finished_and_half_written_and_replaced_and_damaged_runs_are_told_apart(
         "seed4.removing": "half-removed",
     }
     assert "goes on from there" in found[f"seed1-{'b' * 12}.partial"].said
-    assert (found[run.name].model, found[run.name].dataset, found[run.name].seed, found[run.name].said) == ("alpha", "birds", 0, "")
+    assert (
+        found[run.name].model,
+        found[run.name].dataset,
+        found[run.name].seed,
+        found[run.name].said,
+    ) == ("alpha", "birds", 0, "")
 
 
 def test_no_folder_of_runs_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"There is no folder .*; say where the runs are with --out"):
+    with pytest.raises(
+        UserError, match=r"There is no folder .*; say where the runs are with --out"
+    ):
         contents(tmp_path / "none")
 
 
@@ -73,13 +84,23 @@ def test_a_half_removed_and_a_half_written_run_can_be_removed(out: Path, run: Pa
         assert not left.exists()
 
 
-def test_what_is_no_run_folder_in_its_place_is_refused(out: Path, run: Path, tmp_path: Path) -> None:
+def test_what_is_no_run_folder_in_its_place_is_refused(
+    out: Path, run: Path, tmp_path: Path
+) -> None:
     elsewhere = make_run(tmp_path / "other", "alpha", random_scores(1.0))
     link = run.with_name(f"seed7-{'b' * 12}")
     link.symlink_to(elsewhere)
     (out / "linked").symlink_to(tmp_path / "other" / "birds")
     through = out / "linked" / "alpha" / elsewhere.name
-    for folder in (out, out / "birds", run / RECORD, elsewhere, link, through, run / ".." / ".." / ".." / ".." / "other"):
+    for folder in (
+        out,
+        out / "birds",
+        run / RECORD,
+        elsewhere,
+        link,
+        through,
+        run / ".." / ".." / ".." / ".." / "other",
+    ):
         with pytest.raises(UserError):
             item_at(folder, out)
     with pytest.raises(UserError, match="There is no run folder"):
@@ -90,15 +111,30 @@ def test_what_is_no_run_folder_in_its_place_is_refused(out: Path, run: Path, tmp
 def test_a_link_is_said_to_be_one(out: Path, run: Path, tmp_path: Path) -> None:
     link = run.with_name(f"seed1-{'b' * 12}")
     link.symlink_to(run)
-    with pytest.raises(UserError, match=rf"is a link to {run}, and links are left alone; name the folder that it leads to"):
+    with pytest.raises(
+        UserError,
+        match=rf"is a link to {run}, and links are left alone; name the folder that it leads to",
+    ):
         item_at(link, out)
 
 
 def test_what_killed_commands_left_beside_runs_and_in_them_is_cleared(out: Path, run: Path) -> None:
     ended, living = f"{files._host()}-{1 << 29}-0", f"{files._host()}-{os.getppid()}-0"
-    left = [out / f".jobs-{'a' * 12}.{ended}.new" / "alive", out / f".page.{ended}.old" / "index.html"]
-    left += [run / f"{TAGS}.{ended}.new", run.parent / f"x.{ended}.new", out / f".jobs-{'b' * 12}" / "alive"]
-    stay = [out / f".jobs-{'c' * 12}.{living}.new" / "alive", out / f".jobs-{'d' * 12}" / "alive", run / "x.new", out / "page" / "a"]
+    left = [
+        out / f".jobs-{'a' * 12}.{ended}.new" / "alive",
+        out / f".page.{ended}.old" / "index.html",
+    ]
+    left += [
+        run / f"{TAGS}.{ended}.new",
+        run.parent / f"x.{ended}.new",
+        out / f".jobs-{'b' * 12}" / "alive",
+    ]
+    stay = [
+        out / f".jobs-{'c' * 12}.{living}.new" / "alive",
+        out / f".jobs-{'d' * 12}" / "alive",
+        run / "x.new",
+        out / "page" / "a",
+    ]
     for file in [*left, *stay]:
         file.parent.mkdir(exist_ok=True)
         file.touch()
@@ -108,8 +144,13 @@ def test_what_killed_commands_left_beside_runs_and_in_them_is_cleared(out: Path,
     assert len(gone) == len(left) and clear_left(out) == [] and load_run(run)
 
 
-def test_a_run_in_progress_and_a_folder_without_a_record_are_not_removed(out: Path, run: Path) -> None:
-    with RunFolder.open(out, "birds", "alpha", 0, "a" * 12), pytest.raises(UserError, match="worked on by another process"):
+def test_a_run_in_progress_and_a_folder_without_a_record_are_not_removed(
+    out: Path, run: Path
+) -> None:
+    with (
+        RunFolder.open(out, "birds", "alpha", 0, "a" * 12),
+        pytest.raises(UserError, match="worked on by another process"),
+    ):
         remove(item_at(run, out))
     (run / RECORD).unlink()
     with pytest.raises(UserError, match=r"holds no record\.json"):
@@ -126,7 +167,9 @@ def test_tags_come_and_go_and_the_record_stays(run: Path) -> None:
     assert (run / RECORD).read_bytes() == before
 
 
-def test_many_at_once_undo_nothing_of_each_other(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_at_once_undo_nothing_of_each_other(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def slow(folder: Path) -> tuple[str, ...]:
         there = read_tags(folder)
         time.sleep(0.005)  # long enough for another to read the same
@@ -153,7 +196,9 @@ def test_a_tag_that_is_not_there_cannot_be_taken_away(run: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["[", "{}", "[1]", '["a b"]'])
-def test_a_damaged_file_of_tags_is_told_and_hides_no_run(out: Path, run: Path, content: str) -> None:
+def test_a_damaged_file_of_tags_is_told_and_hides_no_run(
+    out: Path, run: Path, content: str
+) -> None:
     (run / TAGS).write_text(content)
     with pytest.raises(DataError, match="tag the run again"):
         read_tags(run)

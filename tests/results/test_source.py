@@ -49,12 +49,33 @@ def of(target: str = "own.model:Mine") -> dict[str, str]:
 
 def test_the_module_and_all_that_it_imports_of_its_own_at_once_or_later(home: Path) -> None:
     found = of()
-    assert list(found) == ["own", "own.deep", "own.deep.net", "own.late", "own.later", "own.layers", "own.model", "sidecar"]
-    assert "own.later" not in sys.modules and "own.late" not in sys.modules, "nothing is imported for it"
+    assert list(found) == [
+        "own",
+        "own.deep",
+        "own.deep.net",
+        "own.late",
+        "own.later",
+        "own.layers",
+        "own.model",
+        "sidecar",
+    ]
+    assert "own.later" not in sys.modules and "own.late" not in sys.modules, (
+        "nothing is imported for it"
+    )
     assert list(of("own.other:Other")) == ["own", "own.other"]
 
 
-@pytest.mark.parametrize("name", ["own/model.py", "own/layers.py", "own/deep/net.py", "own/late.py", "own/later.py", "sidecar.py"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "own/model.py",
+        "own/layers.py",
+        "own/deep/net.py",
+        "own/late.py",
+        "own/later.py",
+        "sidecar.py",
+    ],
+)
 def test_a_changed_file_is_named(home: Path, name: str) -> None:
     before = of()
     (home / name).write_text(FILES[name] + "# changed\n")
@@ -83,13 +104,17 @@ def test_a_compiled_extension_counts_by_its_file(home: Path) -> None:
 
 
 def test_the_harness_and_libraries_are_no_source_of_a_model(home: Path) -> None:
-    (home / "own/layers.py").write_text("import torch, zslkit.model, json\nfrom zslkit import functional\n")
+    (home / "own/layers.py").write_text(
+        "import torch, zslkit.model, json\nfrom zslkit import functional\n"
+    )
     assert not any(name.startswith(("zslkit", "torch", "json", "numpy")) for name in of())
 
 
 def test_a_module_that_cannot_be_read_as_python_still_counts(home: Path) -> None:
     (home / "own/layers.py").write_text("def broken(:\n")
-    (home / "own/model.py").write_text("class Mine:\n    def late(self):\n        from own import layers\n")
+    (home / "own/model.py").write_text(
+        "class Mine:\n    def late(self):\n        from own import layers\n"
+    )
     assert "own.layers" in of()
 
 

@@ -46,11 +46,22 @@ class Runner:
     bad: tuple[float, ...] = ()
     given: list[tuple[dict[str, Any], int]] = field(default_factory=list)
 
-    def __call__(self, model: str, dataset: str, *, seed: int, overrides: dict[str, Any], **others: Any) -> Result:
+    def __call__(
+        self, model: str, dataset: str, *, seed: int, overrides: dict[str, Any], **others: Any
+    ) -> Result:
         self.given.append((overrides, seed))
         if overrides["gamma"] in self.bad:
             raise UserError("the system is singular; raise gamma")
-        record = self.make(seed=seed, metrics={"T1": 1.0, "U": 1.0, "S": 1.0, "H": 4 * overrides["gamma"] + seed, "AUSUC": 0.5})
+        record = self.make(
+            seed=seed,
+            metrics={
+                "T1": 1.0,
+                "U": 1.0,
+                "S": 1.0,
+                "H": 4 * overrides["gamma"] + seed,
+                "AUSUC": 0.5,
+            },
+        )
         return Result(record, Path("runs/x"), reused=False)
 
 
@@ -63,9 +74,18 @@ def runner(monkeypatch: pytest.MonkeyPatch, make: Callable[..., RunRecord]) -> R
 
 def test_variants_are_all_rows_with_all_points(study: Path) -> None:
     found = variants(read_study(study), {"centre": False, "lam": 2.0})
-    assert [v.label for v in found] == [f"{row}, gamma={g}" for row in ("plain", "centred") for g in ("0.1", "1", "10")]
-    assert found[0].settings == {"protocol": {"calibration": "none"}, "centre": False, "lam": 2.0, "gamma": 0.1}
-    assert found[3].settings["centre"] is True  # a row wins over the caller, else it would not be that row
+    assert [v.label for v in found] == [
+        f"{row}, gamma={g}" for row in ("plain", "centred") for g in ("0.1", "1", "10")
+    ]
+    assert found[0].settings == {
+        "protocol": {"calibration": "none"},
+        "centre": False,
+        "lam": 2.0,
+        "gamma": 0.1,
+    }
+    assert (
+        found[3].settings["centre"] is True
+    )  # a row wins over the caller, else it would not be that row
 
 
 def test_a_study_of_nothing_is_the_preset_alone(tmp_path: Path) -> None:
@@ -75,8 +95,13 @@ def test_a_study_of_nothing_is_the_preset_alone(tmp_path: Path) -> None:
     assert (variant.label, variant.settings) == ("as preset", {})
 
 
-def test_a_line_is_mean_and_deviation_over_seeds(study: Path, make: Callable[..., RunRecord]) -> None:
-    records = [make(seed=s, metrics={"T1": 1.0, "U": 1.0, "S": 1.0, "H": h, "AUSUC": 0.5}) for s, h in ((0, 40.0), (1, 42.0))]
+def test_a_line_is_mean_and_deviation_over_seeds(
+    study: Path, make: Callable[..., RunRecord]
+) -> None:
+    records = [
+        make(seed=s, metrics={"T1": 1.0, "U": 1.0, "S": 1.0, "H": h, "AUSUC": 0.5})
+        for s, h in ((0, 40.0), (1, 42.0))
+    ]
     made = line(variants(read_study(study))[0], records)
     assert (made.figures["H"].mean, made.figures["H"].n) == (41.0, 2)
     assert made.figures["H"].std == pytest.approx(2**0.5)
@@ -89,8 +114,14 @@ def test_a_line_is_mean_and_deviation_over_seeds(study: Path, make: Callable[...
         ("{title: t, model: eszsl, gird: {}}", "no setting 'gird'; did you mean \"grid\""),
         ("{title: t, model: eszsl, grid: {gamma: []}}", "grid: gamma has no values"),
         ("{title: t, model: eszsl, seeds: []}", "seeds"),
-        ("{title: t, model: eszsl, grid: {gamma: [1]}, plot: {x: lam}}", "plot.x = 'lam' is no key of the grid (gamma)"),
-        ("{title: t, model: eszsl, settings: {train: 1, train.lr: 2}}", "'train' was given a value before"),
+        (
+            "{title: t, model: eszsl, grid: {gamma: [1]}, plot: {x: lam}}",
+            "plot.x = 'lam' is no key of the grid (gamma)",
+        ),
+        (
+            "{title: t, model: eszsl, settings: {train: 1, train.lr: 2}}",
+            "'train' was given a value before",
+        ),
     ],
 )
 def test_a_wrong_study_is_told_by_name(tmp_path: Path, text: str, words: str) -> None:
@@ -102,8 +133,15 @@ def test_a_wrong_study_is_told_by_name(tmp_path: Path, text: str, words: str) ->
     assert words in str(error.value)
 
 
-def test_the_command_writes_table_data_and_plot(study: Path, runner: Runner, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert app.main(["study", str(study), "--to", str(tmp_path / "to"), "--seeds", "0-2", "--set", "lam=2"]) == 0
+def test_the_command_writes_table_data_and_plot(
+    study: Path, runner: Runner, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        app.main(
+            ["study", str(study), "--to", str(tmp_path / "to"), "--seeds", "0-2", "--set", "lam=2"]
+        )
+        == 0
+    )
     assert len(runner.given) == 2 * 3 * 3
     assert runner.given[0] == ({"protocol": {"calibration": "none"}, "lam": 2, "gamma": 0.1}, 0)
     printed = capsys.readouterr().out
@@ -124,11 +162,16 @@ def test_a_failed_variant_is_named_and_others_stand(
     assert app.main(["study", str(study), "--to", str(tmp_path), "--json"]) == 1
     out, err = capsys.readouterr()
     told = json.loads(out)
-    assert len(told["lines"]) == 4 and {f["variant"] for f in told["failures"]} == {"plain, gamma=1", "centred, gamma=1"}
+    assert len(told["lines"]) == 4 and {f["variant"] for f in told["failures"]} == {
+        "plain, gamma=1",
+        "centred, gamma=1",
+    }
     assert "plain, gamma=1 (seed 0), plain, gamma=1 (seed 1), " in err and "raise gamma" in err
 
 
-def test_a_mistake_in_any_variant_is_told_before_the_first_run(study: Path, runner: Runner, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_in_any_variant_is_told_before_the_first_run(
+    study: Path, runner: Runner, capsys: pytest.CaptureFixture[str]
+) -> None:
     study.write_text(STUDY.replace("centre: true", "centr: true"))
     assert app.main(["study", str(study)]) == 2
     assert runner.given == []

@@ -12,7 +12,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zslkit.functional import whole_batch, whole_sum
-from zslkit.model import AttentionMaps, GradientConfig, Model, ModelConfig, Task, Trainer, TrainingView
+from zslkit.model import (
+    AttentionMaps,
+    GradientConfig,
+    Model,
+    ModelConfig,
+    Task,
+    Trainer,
+    TrainingView,
+)
 
 
 class ForgetsItsGenerator(Staged):
@@ -142,13 +150,22 @@ class Backwards(Good):
 class FixedTypes(Good):
     def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
         scores = torch.zeros(len(x), self.task.n_classes)
-        scores[torch.arange(len(x))] = self.project(x.mean(dim=(2, 3)) if x.ndim == 4 else x) @ self.attributes.T
-        return {"cross_entropy": F.cross_entropy(20 * scores.masked_fill(~self.seen, float("-inf")), label)}
+        scores[torch.arange(len(x))] = (
+            self.project(x.mean(dim=(2, 3)) if x.ndim == 4 else x) @ self.attributes.T
+        )
+        return {
+            "cross_entropy": F.cross_entropy(
+                20 * scores.masked_fill(~self.seen, float("-inf")), label
+            )
+        }
 
 
 class AddsUp(Good):
     def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
-        return {**super().loss(x, label), "size": self.scores(x)[:, self.seen].square().sum() / 1000}
+        return {
+            **super().loss(x, label),
+            "size": self.scores(x)[:, self.seen].square().sum() / 1000,
+        }
 
 
 class LooksAtTheMean(Good):
@@ -163,9 +180,15 @@ class LooksAtTheMean(Good):
 
 class LooksAtTheWholeMean(LooksAtTheMean):
     def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
-        middle = whole_sum(self.size(x).sum()) / len(whole_batch(label))  # a sum that another builds on
+        middle = whole_sum(self.size(x).sum()) / len(
+            whole_batch(label)
+        )  # a sum that another builds on
         far = whole_sum((self.size(x) - middle).square().sum())
-        return {**Good.loss(self, x, label), "spread": far.sqrt() / 100, "again": whole_batch(self.size(x)).std()}
+        return {
+            **Good.loss(self, x, label),
+            "spread": far.sqrt() / 100,
+            "again": whole_batch(self.size(x)).std(),
+        }
 
 
 class Idle(Good):
@@ -272,7 +295,11 @@ BROKEN: list[tuple[type[Model], str, str]] = [
     (KeepsBeside, "saves_and_loads", "differ by up to"),
     (NothingToKeep, "saves_and_loads", "no parameter and no buffer"),
     (CountsSteps, "resumes", "ends elsewhere"),
-    (ForgetsItsGenerator, "resumes", "interrupted after every epoch of its stages and resumed, it ends elsewhere"),
+    (
+        ForgetsItsGenerator,
+        "resumes",
+        "interrupted after every epoch of its stages and resumed, it ends elsewhere",
+    ),
     (LearnsTheWrongThing, "learns", "3 times chance, 33 % and 50 %"),
     (Backwards, "learns", "3 times chance"),
     (FixedTypes, "bfloat16", "train.precision=bfloat16"),

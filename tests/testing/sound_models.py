@@ -8,7 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zslkit.model import AttentionMaps, GradientConfig, GradientModel, Model, ModelConfig, Task, Trainer, TrainingView
+from zslkit.model import (
+    AttentionMaps,
+    GradientConfig,
+    GradientModel,
+    Model,
+    ModelConfig,
+    Task,
+    Trainer,
+    TrainingView,
+)
 
 
 class Good(GradientModel):
@@ -21,7 +30,10 @@ class Good(GradientModel):
 
     def __init__(self, config: GradientConfig, task: Task) -> None:
         super().__init__(config, task)
-        self.project = nn.Linear(task.feature_shape[0] if task.map_shape is None else task.map_shape[0], task.n_attributes)
+        self.project = nn.Linear(
+            task.feature_shape[0] if task.map_shape is None else task.map_shape[0],
+            task.n_attributes,
+        )
 
     def scores(self, x: Tensor) -> Tensor:
         f = self.embed(x)
@@ -29,12 +41,22 @@ class Good(GradientModel):
         return 20 * F.normalize(s, dim=1) @ self.attributes.T
 
     def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
-        return {"cross_entropy": F.cross_entropy(self.scores(x).masked_fill(~self.seen, float("-inf")), label)}
+        return {
+            "cross_entropy": F.cross_entropy(
+                self.scores(x).masked_fill(~self.seen, float("-inf")), label
+            )
+        }
 
     def attention(self, x: Tensor) -> dict[str, AttentionMaps]:
         f = self.embed(x)
         maps = torch.einsum("bdhw,ad->bahw", f, self.project.weight)
-        return {"region": AttentionMaps(maps, maps.mean(dim=(2, 3)), f.mean(dim=(2, 3))[:, None].expand(-1, maps.shape[1], -1))}
+        return {
+            "region": AttentionMaps(
+                maps,
+                maps.mean(dim=(2, 3)),
+                f.mean(dim=(2, 3))[:, None].expand(-1, maps.shape[1], -1),
+            )
+        }
 
 
 class Tuned(Good):
@@ -78,7 +100,11 @@ class Staged(Model):
         random = torch.Generator().manual_seed(trainer.seed)
         for name, lr in (("rough", 0.03), ("fine", 0.003)):
             optimizer = torch.optim.Adam(self.parameters(), lr=lr)
-            for _ in (stage := trainer.stage(name, 3, {"model": self, "optimizer": optimizer, **self.kept(random)}, steps=15)):
+            for _ in (
+                stage := trainer.stage(
+                    name, 3, {"model": self, "optimizer": optimizer, **self.kept(random)}, steps=15
+                )
+            ):
                 for _ in range(15):
                     index = torch.randint(len(x), (18,), generator=random)
                     seen = self.scores(x[index]).masked_fill(~self.seen, float("-inf"))

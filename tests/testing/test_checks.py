@@ -47,14 +47,20 @@ def failed(results: list[CheckResult]) -> dict[str, str]:
     return {result.check: result.message for result in results if result.failed}
 
 
-@pytest.mark.parametrize("kind", [Good, Tuned, ClosedForm, Staged, SaysSo, NeedsWords, LooksAtTheWholeMean])
+@pytest.mark.parametrize(
+    "kind", [Good, Tuned, ClosedForm, Staged, SaysSo, NeedsWords, LooksAtTheWholeMean]
+)
 def test_a_model_that_keeps_the_contract_passes(kind: type[Model]) -> None:
     results = check_model(kind)
     assert [r.check for r in results] == [c.name for c in CHECKS]
 
 
-@pytest.mark.parametrize(("kind", "name", "words"), BREAKING, ids=[kind.__name__ for kind, _, _ in BREAKING])
-def test_a_broken_model_fails_just_the_check_that_is_about_it(kind: type[Model], name: str, words: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "name", "words"), BREAKING, ids=[kind.__name__ for kind, _, _ in BREAKING]
+)
+def test_a_broken_model_fails_just_the_check_that_is_about_it(
+    kind: type[Model], name: str, words: str
+) -> None:
     bad = failed(check_model(kind, raise_=False))
     assert list(bad) == [name]
     with pytest.raises(AssertionError, match=words):
@@ -85,7 +91,10 @@ def test_what_is_no_fault_is_remarked(kind: type[Model], name: str, words: str) 
 def test_checks_that_build_on_one_that_fails_say_so_and_no_more() -> None:
     results = {r.check: r for r in check_model(NoDefault, raise_=False)}
     for name in ("scores_shape", "learns", "no_global_state"):
-        assert results[name].status == "skipped" and "before default_config passes" in results[name].message
+        assert (
+            results[name].status == "skipped"
+            and "before default_config passes" in results[name].message
+        )
 
 
 def test_what_does_not_apply_is_skipped_with_its_reason() -> None:
@@ -105,30 +114,48 @@ def test_what_does_not_apply_is_skipped_with_its_reason() -> None:
 
 
 class KnownFault(CountsSteps):
-    expected_failures: ClassVar[Mapping[str, str]] = {"resumes": "it counts its steps", "bfloat16": "it was so once"}
+    expected_failures: ClassVar[Mapping[str, str]] = {
+        "resumes": "it counts its steps",
+        "bfloat16": "it was so once",
+    }
 
 
 def test_expected_failures_are_shown_and_those_that_pass_are_told() -> None:
     results = {r.check: r for r in check_model(KnownFault)}
-    assert results["resumes"].status == "expected failure" and "it counts its steps" in results["resumes"].message
-    assert results["bfloat16"].status == "unexpected pass" and "take the entry away" in results["bfloat16"].message
+    assert (
+        results["resumes"].status == "expected failure"
+        and "it counts its steps" in results["resumes"].message
+    )
+    assert (
+        results["bfloat16"].status == "unexpected pass"
+        and "take the entry away" in results["bfloat16"].message
+    )
 
 
 def test_the_error_lists_what_failed_and_how_to_mend_it() -> None:
-    with pytest.raises(ConformanceError, match=r"NoCitation fails 1 check:\n- citation: .*set `citation` to authors") as error:
+    with pytest.raises(
+        ConformanceError,
+        match=r"NoCitation fails 1 check:\n- citation: .*set `citation` to authors",
+    ) as error:
         check_model(NoCitation)
     assert [r.check for r in error.value.results] == ["citation"]
 
 
 def test_only_and_skip_choose_checks_and_misspelt_ones_are_refused() -> None:
-    assert [r.check for r in check_model(NoCitation, skip=["citation"], only=["citation", "contract"])] == ["contract"]
+    assert [
+        r.check for r in check_model(NoCitation, skip=["citation"], only=["citation", "contract"])
+    ] == ["contract"]
     with pytest.raises(UnknownName, match='did you mean "learns"'):
         check_model(Good, only=["learn"])
 
 
 def test_a_check_asked_for_alone_brings_the_fault_that_it_waits_for() -> None:
     results = check_model(NoDefault, only=["learns", "resumes"], raise_=False)
-    assert [(r.check, r.status) for r in results] == [("default_config", "failed"), ("resumes", "skipped"), ("learns", "skipped")]
+    assert [(r.check, r.status) for r in results] == [
+        ("default_config", "failed"),
+        ("resumes", "skipped"),
+        ("learns", "skipped"),
+    ]
     (alone,) = check_model(MapsAlone, only=["learns"], skip=["declared_inputs", "scores_shape"])
     assert alone.status == "passed", "nothing waits for what the caller leaves away"
 
@@ -143,7 +170,9 @@ def test_settings_of_the_model_and_of_the_caller_win() -> None:
     trial = Trial(Delicate, {"train.batch_size": 7})
     train = trial.bench.config().train  # type: ignore[attr-defined]
     assert (train.optimizer, train.epochs, train.batch_size) == ("adam", 1, 7)
-    with pytest.raises(UserError, match=r"has no setting 'train\.epoch' \(settings\); did you mean"):
+    with pytest.raises(
+        UserError, match=r"has no setting 'train\.epoch' \(settings\); did you mean"
+    ):
         check_model(Delicate, settings={"train.epoch": 7}, only=["learns"])
 
 

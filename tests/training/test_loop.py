@@ -50,7 +50,10 @@ class Rows:
 
     def __init__(self) -> None:
         self.labels = np.repeat(np.arange(3), 20)
-        self.x = torch.randn(60, 4, generator=torch.Generator().manual_seed(0)) + 3 * torch.eye(4)[self.labels]
+        self.x = (
+            torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
+            + 3 * torch.eye(4)[self.labels]
+        )
 
     def __len__(self) -> int:
         return 60
@@ -64,12 +67,31 @@ class Rows:
 
 def tiny(kind: type[GradientModel] = Tiny, epochs: int = 4, **train: Any) -> GradientModel:
     torch.manual_seed(0)
-    task = Task("made up", ("a", "b", "c"), np.ones(3, bool), np.eye(3, dtype=np.float32), ("x", "y", "z"), "pooled", (4,))
-    return kind(GradientConfig.model_validate({"train": {"epochs": epochs, "batch_size": 6, "lr": 0.01, **train}}), task)
+    task = Task(
+        "made up",
+        ("a", "b", "c"),
+        np.ones(3, bool),
+        np.eye(3, dtype=np.float32),
+        ("x", "y", "z"),
+        "pooled",
+        (4,),
+    )
+    return kind(
+        GradientConfig.model_validate(
+            {"train": {"epochs": epochs, "batch_size": 6, "lr": 0.01, **train}}
+        ),
+        task,
+    )
 
 
 def loop(log: list[dict[str, Any]], path: Path | None = None) -> Loop:
-    return Loop(seed=3, device=torch.device("cpu"), reporter=Silent(), log=lambda **values: log.append(values), checkpoint_path=path)
+    return Loop(
+        seed=3,
+        device=torch.device("cpu"),
+        reporter=Silent(),
+        log=lambda **values: log.append(values),
+        checkpoint_path=path,
+    )
 
 
 def test_the_loss_falls_and_every_epoch_is_logged() -> None:
@@ -86,7 +108,9 @@ def test_every_optimizer_by_name(optimizer: str) -> None:
     assert log[-1]["cross_entropy"] < log[0]["cross_entropy"]
 
 
-def test_resuming_repeats_the_uninterrupted_run_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resuming_repeats_the_uninterrupted_run_bit_for_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = tiny(epochs=5)
     loop([]).train(whole, Rows())
     monkeypatch.setattr(sys.modules["zslkit.training.loop"], "CHECKPOINT_SHARE", float("inf"))
@@ -135,7 +159,12 @@ class Pulled(GradientModel):
         return {"pull": -(3 * self.a + 4 * self.b)}
 
 
-PLAIN: dict[str, Any] = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "steps_per_epoch": 1}
+PLAIN: dict[str, Any] = {
+    "optimizer": "sgd",
+    "momentum": 0.0,
+    "weight_decay": 0.0,
+    "steps_per_epoch": 1,
+}
 
 
 def test_each_group_has_the_learning_rate_that_the_model_says_of_each_epoch() -> None:
@@ -147,7 +176,9 @@ def test_each_group_has_the_learning_rate_that_the_model_says_of_each_epoch() ->
 
 def test_the_usual_learning_rate_falls_by_its_factor() -> None:
     model = tiny(lr=0.5, lr_factor=0.1, lr_every=2)
-    assert [model.learning_rate(epoch, "any") for epoch in range(5)] == pytest.approx([0.5, 0.5, 0.05, 0.05, 0.005])
+    assert [model.learning_rate(epoch, "any") for epoch in range(5)] == pytest.approx(
+        [0.5, 0.5, 0.05, 0.05, 0.005]
+    )
 
 
 def test_the_norm_of_the_whole_gradient_is_clipped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,9 +194,13 @@ def test_a_loss_that_is_not_finite_stops_with_its_name() -> None:
         loop([]).train(tiny(Broken), Rows())
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a device on which no write succeeds")
+@pytest.mark.skipif(
+    not Path("/dev/full").exists(), reason="needs /dev/full, a device on which no write succeeds"
+)
 @pytest.mark.parametrize("numbers", [1, 1_000_000])
-def test_a_full_disk_is_told_as_one_and_the_checkpoint_before_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, numbers: int) -> None:
+def test_a_full_disk_is_told_as_one_and_the_checkpoint_before_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, numbers: int
+) -> None:
     path = tmp_path / "checkpoint.pt"
     checkpoint.save(path, {"epoch": 1})
     monkeypatch.setattr(files, "marked", lambda: nullcontext("000000-1-0"))
@@ -205,7 +240,9 @@ def test_batches_depend_on_seed_and_epoch_alone() -> None:
     assert any((a != b).any() for a, b in zip(one, other, strict=True))
 
 
-def test_two_trainings_of_one_fit_are_both_done_and_resume_each_from_its_own(tmp_path: Path) -> None:
+def test_two_trainings_of_one_fit_are_both_done_and_resume_each_from_its_own(
+    tmp_path: Path,
+) -> None:
     def trained(path: Path | None) -> tuple[GradientModel, list[int]]:
         model, log = tiny(epochs=2), list[dict[str, Any]]()
         trainer = loop(log, path)
@@ -231,12 +268,19 @@ class Wider(Tiny):
         self.more = nn.Linear(4, 4)
 
 
-@pytest.mark.parametrize("state", [None, {}, {"epoch": 1, "seconds": 0.0, "history": [], "model": 3}])
-def test_a_checkpoint_of_another_architecture_is_told_in_a_sentence(tmp_path: Path, state: dict[str, Any] | None) -> None:
+@pytest.mark.parametrize(
+    "state", [None, {}, {"epoch": 1, "seconds": 0.0, "history": [], "model": 3}]
+)
+def test_a_checkpoint_of_another_architecture_is_told_in_a_sentence(
+    tmp_path: Path, state: dict[str, Any] | None
+) -> None:
     path = tmp_path / "checkpoint.pt"
     if state is None:
         loop([], path).train(tiny(), Rows())
     else:
         checkpoint.save(path, state)
-    with pytest.raises(DataError, match=r"checkpoint\.pt is not of Wider as it is now .*remove it to start this training afresh"):
+    with pytest.raises(
+        DataError,
+        match=r"checkpoint\.pt is not of Wider as it is now .*remove it to start this training afresh",
+    ):
         loop([], path).train(tiny(Wider), Rows())

@@ -24,7 +24,9 @@ from zslkit.training.pretrain import trainval_weights
 from zslkit.utils.progress import Silent
 
 LABELS = np.repeat(np.arange(5), 6)  # classes 0, 1, 2 are seen
-SPLIT = Split(np.flatnonzero((LABELS < 3) & (np.arange(30) % 6 > 0)), np.arange(0, 18, 6), np.arange(18, 30))
+SPLIT = Split(
+    np.flatnonzero((LABELS < 3) & (np.arange(30) % 6 > 0)), np.arange(0, 18, 6), np.arange(18, 30)
+)
 NAMES = ("red", "green", "blue", "dark")
 
 
@@ -54,8 +56,12 @@ def photos(seed: int = 0) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 def made_up(kind: type[ArrayImages] = TrainvalOnly) -> Dataset:
-    table = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [1, 1, 0, 0], [0, 1, 1, 0]], np.float32)
-    return Dataset("made-up", tuple("abcde"), LABELS, SPLIT, Semantics(table, NAMES), images=kind(photos()))
+    table = np.array(
+        [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [1, 1, 0, 0], [0, 1, 1, 0]], np.float32
+    )
+    return Dataset(
+        "made-up", tuple("abcde"), LABELS, SPLIT, Semantics(table, NAMES), images=kind(photos())
+    )
 
 
 def weights_of(dataset: Dataset, epochs: int = 1, using: Backbone | None = None) -> Path:
@@ -90,7 +96,9 @@ def test_the_weights_are_those_of_a_trained_network_that_loads(tmp_path: Path) -
     assert trained.digest != start().digest
     assert all(v.isfinite().all() for v in trained.state.values())
     changed = [k for k, v in trained.state.items() if not torch.equal(v, start().state[k])]
-    assert any(k.startswith("conv_stem") for k in changed), "the whole network is trained, its first layer too"
+    assert any(k.startswith("conv_stem") for k in changed), (
+        "the whole network is trained, its first layer too"
+    )
 
 
 def test_the_network_learns_to_name_the_seen_classes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,14 +114,18 @@ def test_the_network_learns_to_name_the_seen_classes(monkeypatch: pytest.MonkeyP
     assert losses[-1] < 0.1 * losses[0]
 
 
-def test_the_same_weights_come_out_whatever_happened_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_weights_come_out_whatever_happened_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(1)
     first = weights_of(made_up())
     monkeypatch.setenv("ZSLKIT_CACHE", str(tmp_path / "another"))
     torch.manual_seed(2)
     state = torch.get_rng_state()
     second = weights_of(made_up())
-    assert torch.equal(torch.get_rng_state(), state), "a run's own randomness goes on as if nothing had been trained"
+    assert torch.equal(torch.get_rng_state(), state), (
+        "a run's own randomness goes on as if nothing had been trained"
+    )
     assert (first.name, first.read_bytes()) == (second.name, second.read_bytes())
     assert first != second
 
@@ -155,8 +167,12 @@ def variants() -> dict[str, tuple[Dataset, int, Backbone]]:
     }
 
 
-@pytest.mark.parametrize("what", ["epochs", "images", "labels", "attributes", "split", "start", "size"])
-def test_whatever_moves_the_weights_makes_another_file(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "what", ["epochs", "images", "labels", "attributes", "split", "start", "size"]
+)
+def test_whatever_moves_the_weights_makes_another_file(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(pretrain, "_train", lambda *arguments: {"w": torch.zeros(1)})
     assert weights_of(*variants()[what]) != weights_of(made_up())
 
@@ -171,11 +187,15 @@ def test_another_number_of_threads_makes_another_file(monkeypatch: pytest.Monkey
 
 def test_another_device_makes_another_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretrain, "_train", lambda *arguments: {"w": torch.zeros(1)})
-    files = {trainval_weights(made_up(), start(), 1, torch.device(d), Silent()) for d in ("cpu", "cuda")}
+    files = {
+        trainval_weights(made_up(), start(), 1, torch.device(d), Silent()) for d in ("cpu", "cuda")
+    }
     assert len(files) == 2
 
 
-def test_a_fold_has_weights_of_its_own_without_the_classes_it_holds_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fold_has_weights_of_its_own_without_the_classes_it_holds_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(pretrain, "BATCH", 4)  # the fold trains on 8 images
     opened: set[int] = set()
 
@@ -194,13 +214,20 @@ def test_a_fold_has_weights_of_its_own_without_the_classes_it_holds_out(monkeypa
 
 def test_features_alone_train_no_backbone() -> None:
     bare = replace(made_up(), images=None, features=np.zeros((30, 4), np.float32))
-    with pytest.raises(DataError, match=r"made-up has features but no images.*use its pooled features"):
+    with pytest.raises(
+        DataError, match=r"made-up has features but no images.*use its pooled features"
+    ):
         weights_of(bare)
 
 
-def test_training_that_breaks_down_names_the_network_and_leaves_no_file(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_that_breaks_down_names_the_network_and_leaves_no_file(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(pretrain, "PEAK_LR", 1e38)
-    with pytest.raises(TrainingError, match=r"mobilenetv3_small_050 on trainval diverged in epoch \d; choose another backbone"):
+    with pytest.raises(
+        TrainingError,
+        match=r"mobilenetv3_small_050 on trainval diverged in epoch \d; choose another backbone",
+    ):
         weights_of(made_up(), epochs=4)
     assert not list((own_cache / "weights").glob("*.safetensors"))
 

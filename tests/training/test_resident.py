@@ -26,13 +26,17 @@ def store(folder: Path, dtype: str) -> FeatureStore:
     folder.mkdir()
     np.save(folder / "maps.npy", to_stored(maps, dtype).astype(stored_dtype(dtype)))
     np.save(folder / "pooled.npy", maps.mean(dim=(2, 3)).numpy())
-    (folder / "manifest.json").write_text(json.dumps({"schema": SCHEMA, "key": "k", "shape": list(maps.shape), "dtype": dtype}))
+    (folder / "manifest.json").write_text(
+        json.dumps({"schema": SCHEMA, "key": "k", "shape": list(maps.shape), "dtype": dtype})
+    )
     return FeatureStore(folder)
 
 
 def view(source: Any) -> View:
     # every second image is a training image, so that an index of the view is none of the store
-    dataset = SimpleNamespace(split=SimpleNamespace(trainval=np.arange(0, 600, 2)), labels=np.arange(600) % 7)
+    dataset = SimpleNamespace(
+        split=SimpleNamespace(trainval=np.arange(0, 600, 2)), labels=np.arange(600) % 7
+    )
     return View(source, dataset)  # type: ignore[arg-type]
 
 
@@ -45,7 +49,9 @@ def test_gives_the_same_batches_in_any_type(tmp_path: Path, dtype: str) -> None:
     assert kept.batch(index).dtype == torch.float32
     assert torch.equal(kept.batch(index), plain.batch(index))
     assert len(kept) == 300 and np.array_equal(kept.labels, plain.labels)
-    assert all(torch.equal(a, b) for a, b in zip(kept.everything(), plain.everything(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(kept.everything(), plain.everything(), strict=True)
+    )
     assert kept._inputs.dtype == getattr(torch, dtype)
 
 
@@ -57,10 +63,15 @@ def test_stays_away_where_it_takes_more_than_half(tmp_path: Path) -> None:
 
 
 def test_pooled_features_are_kept_and_images_are_not(tmp_path: Path) -> None:
-    for source in (PooledSource(store(tmp_path / "s", "bfloat16")), ArraySource(np.ones((600, 4), np.float64))):
+    for source in (
+        PooledSource(store(tmp_path / "s", "bfloat16")),
+        ArraySource(np.ones((600, 4), np.float64)),
+    ):
         plain = view(source)
         kept = resident(plain, CPU, Silent(), free=10**9)
-        assert isinstance(kept, Resident) and torch.equal(kept.batch(np.arange(9)), plain.batch(np.arange(9)))
+        assert isinstance(kept, Resident) and torch.equal(
+            kept.batch(np.arange(9)), plain.batch(np.arange(9))
+        )
     images = view(SimpleNamespace(batch=lambda index: torch.zeros(len(index), 3, 8, 8)))
     assert resident(images, CPU, Silent(), free=10**9) is images
 
@@ -76,17 +87,23 @@ def test_the_cpu_has_no_memory_of_its_own(tmp_path: Path) -> None:
     assert resident(plain, CPU, Silent()) is plain
 
 
-def test_the_loop_asks_for_it_and_trains_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loop_asks_for_it_and_trains_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from test_loop import loop, tiny
 
     rng = np.random.default_rng(0)
-    dataset = SimpleNamespace(split=SimpleNamespace(trainval=np.arange(60)), labels=np.repeat(np.arange(3), 20))
+    dataset = SimpleNamespace(
+        split=SimpleNamespace(trainval=np.arange(60)), labels=np.repeat(np.arange(3), 20)
+    )
     plain = View(ArraySource(rng.standard_normal((60, 4)).astype(np.float32)), dataset)  # type: ignore[arg-type]
     states, made = [], []
     for free in (0, 10**9):
         monkeypatch.setattr(resident_module, "free_memory", lambda device, free=free: free)
         asked = loop_module.resident
-        monkeypatch.setattr(loop_module, "resident", lambda *a, asked=asked: made.append(asked(*a)) or made[-1])
+        monkeypatch.setattr(
+            loop_module, "resident", lambda *a, asked=asked: made.append(asked(*a)) or made[-1]
+        )
         model = tiny()
         loop([]).train(model, plain)
         monkeypatch.setattr(loop_module, "resident", asked)

@@ -24,7 +24,10 @@ class Hill:
     def __call__(self, points: Sequence[Point]) -> Iterator[tuple[int, TrialResult]]:
         for number, point in enumerate(points):
             self.asked.append((point["a"], point["b"]))
-            yield number, TrialResult({"H": 90 - 5 * abs(point["a"] - 4) - 50 * abs(point["b"] - 0.2)})
+            yield (
+                number,
+                TrialResult({"H": 90 - 5 * abs(point["a"] - 4) - 50 * abs(point["b"] - 0.2)}),
+            )
 
 
 def test_every_point_is_tried_and_the_best_is_found(tmp_path: Path) -> None:
@@ -60,7 +63,9 @@ def test_as_many_trials_as_points_are_the_whole_grid(tmp_path: Path) -> None:
     assert len(set(hill.asked)) == 36
 
 
-def test_trials_without_optuna_say_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trials_without_optuna_say_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = builtins.__import__
 
     def without(name: str, *rest: Any, **kw: Any) -> Any:
@@ -73,7 +78,16 @@ def test_trials_without_optuna_say_what_to_install(tmp_path: Path, monkeypatch: 
         Search(GRID, tmp_path / "search.json", trials=2).best(Hill(), lambda h: None)
 
 
-@pytest.mark.parametrize("text", ["", "[{}]", '[{"point": {"a": "1"}, "figures": {}}]', '[{"point": 1, "figures": {"H": 1}}]', "[1]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[{}]",
+        '[{"point": {"a": "1"}, "figures": {}}]',
+        '[{"point": 1, "figures": {"H": 1}}]',
+        "[1]",
+    ],
+)
 def test_a_damaged_list_of_tried_points_is_told_by_name(tmp_path: Path, text: str) -> None:
     kept = tmp_path / "search.json"
     kept.write_text(text)
@@ -86,12 +100,22 @@ def test_points_that_are_lost_are_never_the_best(tmp_path: Path) -> None:
     def one(point: Mapping[str, Any]) -> TrialResult:
         return TrialResult({"H": 0.0 if point["a"] == 5 and point["b"] == 0.3 else LOST})
 
-    assert Search(GRID, tmp_path / "1.json").best(in_turn(one), lambda h: None) == {"a": 5, "b": 0.3}
-    assert Search(GRID, tmp_path / "2.json").best(in_turn(lambda point: TrialResult({"H": LOST})), lambda h: None) is None
+    assert Search(GRID, tmp_path / "1.json").best(in_turn(one), lambda h: None) == {
+        "a": 5,
+        "b": 0.3,
+    }
+    assert (
+        Search(GRID, tmp_path / "2.json").best(
+            in_turn(lambda point: TrialResult({"H": LOST})), lambda h: None
+        )
+        is None
+    )
 
 
 @pytest.mark.parametrize("trials", [None, 20])
-def test_the_order_in_which_answers_come_decides_nothing(tmp_path: Path, trials: int | None) -> None:
+def test_the_order_in_which_answers_come_decides_nothing(
+    tmp_path: Path, trials: int | None
+) -> None:
     """Four points are level at the top: the first that was proposed wins, in whatever order they were heard of."""
     if trials:
         pytest.importorskip("optuna", reason="the extra `tune` is not installed")
@@ -103,7 +127,9 @@ def test_the_order_in_which_answers_come_decides_nothing(tmp_path: Path, trials:
             yield number, TrialResult({"H": float(min(points[number]["a"], 3))})
 
     found = [
-        Search(GRID, tmp_path / f"{backwards}.json", trials, seed=1).best(lambda p, b=backwards: level(p, b), lambda h: None)
+        Search(GRID, tmp_path / f"{backwards}.json", trials, seed=1).best(
+            lambda p, b=backwards: level(p, b), lambda h: None
+        )
         for backwards in (False, True)
     ]
     assert found[0] == found[1] and asked[0] == asked[1]
@@ -155,11 +181,16 @@ def test_of_a_changed_grid_only_the_new_points_are_tried(tmp_path: Path) -> None
     kept = tmp_path / "search.json"
     Search({"a": (4, 5), "b": (0.2, 0.3)}, kept).best(Hill(), lambda h: None)
     hill = Hill()
-    assert Search({"a": (3, 5), "b": (0.2,)}, kept).best(hill, lambda h: None) == {"a": 3, "b": 0.2}  # level with a = 5, and before it
+    assert Search({"a": (3, 5), "b": (0.2,)}, kept).best(hill, lambda h: None) == {
+        "a": 3,
+        "b": 0.2,
+    }  # level with a = 5, and before it
     assert hill.asked == [(3, 0.2)]
     more = Search({"a": (4,), "c": (1, 2)}, kept)
     asked: list[Point] = []
-    assert more.best(in_turn(lambda point: TrialResult({"H": float(asked.append(point) or 1)})), lambda h: None) == {"a": 4, "c": 1}
+    assert more.best(
+        in_turn(lambda point: TrialResult({"H": float(asked.append(point) or 1)})), lambda h: None
+    ) == {"a": 4, "c": 1}
     assert asked == [{"a": 4, "c": 1}, {"a": 4, "c": 2}]
 
 

@@ -28,11 +28,20 @@ def made_up(images: bool = True, seed: int = 0) -> Dataset:
     split = Split(np.array([0, 2]), np.array([1, 3]), np.array([4, 5]))
     pixels = np.random.default_rng(seed).integers(0, 256, (6, 32, 64, 3), dtype=np.uint8)
     given: dict[str, Any] = {"images": ArrayImages(pixels)} if images else {"features": FEATURES}
-    return Dataset("made-up", tuple("abc"), LABELS, split, Semantics(np.eye(3, dtype=np.float32), tuple("xyz")), **given)
+    return Dataset(
+        "made-up",
+        tuple("abc"),
+        LABELS,
+        split,
+        Semantics(np.eye(3, dtype=np.float32), tuple("xyz")),
+        **given,
+    )
 
 
 def config(**changes: Any) -> FeatureConfig:
-    return FeatureConfig(**{"backbone": "mobilenetv3_small_050", "weights": "random", "dtype": "float32", **changes})
+    return FeatureConfig(
+        **{"backbone": "mobilenetv3_small_050", "weights": "random", "dtype": "float32", **changes}
+    )
 
 
 def inputs(kind: Input, dataset: Dataset | None = None, **changes: Any) -> Inputs:
@@ -61,7 +70,9 @@ I: Input = "image"  # noqa: E741
         ((P, M, I), "image", I),
     ],
 )
-def test_a_model_gets_what_it_prefers_of_what_is_asked_for(accepted: tuple[Input, ...], asked: str, chosen: str) -> None:
+def test_a_model_gets_what_it_prefers_of_what_is_asked_for(
+    accepted: tuple[Input, ...], asked: str, chosen: str
+) -> None:
     assert choose_input(accepted, config(input=asked), made_up(), "mine") == chosen
 
 
@@ -70,34 +81,69 @@ def test_without_images_it_is_the_features_that_came_along(asked: str) -> None:
     assert choose_input((M, I, P), config(input=asked), made_up(images=False), "mine") == P
 
 
-@pytest.mark.parametrize(("accepted", "asked"), [((M, P), "image"), ((P,), "map"), ((I,), "frozen")])
-def test_what_a_model_does_not_take_is_told_with_what_it_takes(accepted: tuple[Input, ...], asked: str) -> None:
+@pytest.mark.parametrize(
+    ("accepted", "asked"), [((M, P), "image"), ((P,), "map"), ((I,), "frozen")]
+)
+def test_what_a_model_does_not_take_is_told_with_what_it_takes(
+    accepted: tuple[Input, ...], asked: str
+) -> None:
     with pytest.raises(UserError) as caught:
         choose_input(accepted, config(input=asked), made_up(), "mine")
-    assert str(caught.value) == f"mine takes {' or '.join(accepted)} inputs, not {asked}; set features.input accordingly"
+    assert (
+        str(caught.value)
+        == f"mine takes {' or '.join(accepted)} inputs, not {asked}; set features.input accordingly"
+    )
 
 
 @pytest.mark.parametrize(
     ("accepted", "asked", "takes"),
-    [((M,), "auto", "map"), ((M, I), "auto", "map or image"), ((P, M), "map", "map"), ((I, M), "frozen", "map")],
+    [
+        ((M,), "auto", "map"),
+        ((M, I), "auto", "map or image"),
+        ((P, M), "map", "map"),
+        ((I, M), "frozen", "map"),
+    ],
 )
-def test_a_dataset_without_images_says_what_to_prepare(accepted: tuple[Input, ...], asked: str, takes: str) -> None:
+def test_a_dataset_without_images_says_what_to_prepare(
+    accepted: tuple[Input, ...], asked: str, takes: str
+) -> None:
     with pytest.raises(UserError) as caught:
         choose_input(accepted, config(input=asked), made_up(images=False), "mine")
     mend = "put its images below --data-root, or import feature maps (zslkit data import)"
-    assert str(caught.value) == f"mine takes {takes} inputs, and made-up has only pooled features here; {mend}"
+    assert (
+        str(caught.value)
+        == f"mine takes {takes} inputs, and made-up has only pooled features here; {mend}"
+    )
 
 
-def test_given_features_come_as_they_are_and_need_no_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subject, "load_backbone", lambda *arguments: pytest.fail("a backbone was asked for"))
+def test_given_features_come_as_they_are_and_need_no_backbone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        subject, "load_backbone", lambda *arguments: pytest.fail("a backbone was asked for")
+    )
     got = inputs("pooled", made_up(images=False))
     x = got.source.batch(np.array([4, 1]))
     assert x.dtype == torch.float32
     assert x.tolist() == [[8, 9], [2, 3]]
-    assert (got.kind, got.feature_shape, got.map_shape, got.build_backbone) == ("pooled", (2,), None, None)
-    assert (got.backbone, got.weights, got.image_size, got.tuned) == ("as given", "as given", None, False)
+    assert (got.kind, got.feature_shape, got.map_shape, got.build_backbone) == (
+        "pooled",
+        (2,),
+        None,
+        None,
+    )
+    assert (got.backbone, got.weights, got.image_size, got.tuned) == (
+        "as given",
+        "as given",
+        None,
+        False,
+    )
     other = replace(made_up(images=False), features=FEATURES + 1)
-    assert inputs("pooled", other).fingerprint != got.fingerprint == inputs("pooled", made_up(images=False)).fingerprint
+    assert (
+        inputs("pooled", other).fingerprint
+        != got.fingerprint
+        == inputs("pooled", made_up(images=False)).fingerprint
+    )
 
 
 def test_map_pooled_and_image_are_one_network_seen_from_three_sides() -> None:
@@ -112,7 +158,12 @@ def test_map_pooled_and_image_are_one_network_seen_from_three_sides() -> None:
     with torch.inference_mode():
         through = images.build_backbone().eval()(images.source.batch(index))
     torch.testing.assert_close(through, x, rtol=1e-4, atol=1e-5 * float(x.abs().max()))
-    assert images.feature_shape == (3, 32, 64) and images.source.batch(index).shape == (3, 3, 32, 64)
+    assert images.feature_shape == (3, 32, 64) and images.source.batch(index).shape == (
+        3,
+        3,
+        32,
+        64,
+    )
     assert [i.map_shape for i in (maps, pooled, images)] == [(d, 1, 2), None, (d, 1, 2)]
     assert [i.tuned for i in (maps, pooled, images)] == [False, False, True]
     assert [i.build_backbone is None for i in (maps, pooled)] == [True, True]
@@ -122,7 +173,12 @@ def test_map_pooled_and_image_are_one_network_seen_from_three_sides() -> None:
 @pytest.mark.parametrize("kind", [M, P, I])
 def test_what_a_record_says_of_the_features(kind: Input) -> None:
     got = inputs(kind, size=(64, 32))
-    assert (got.kind, got.backbone, got.weights, got.image_size) == (kind, "mobilenetv3_small_050", "random", (64, 32))
+    assert (got.kind, got.backbone, got.weights, got.image_size) == (
+        kind,
+        "mobilenetv3_small_050",
+        "random",
+        (64, 32),
+    )
     assert got.weights_digest == load_backbone(config()).digest
 
 
@@ -141,7 +197,9 @@ def test_another_backbone_has_another_fingerprint(kind: Input) -> None:
     assert inputs(kind, backbone="lcnet_035").fingerprint != inputs(kind).fingerprint
 
 
-def test_features_are_read_from_the_store_only_once_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_are_read_from_the_store_only_once_it_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     first = inputs("map")
     monkeypatch.setattr(ArrayImages, "open", lambda self, index: only_first(self, index))
     again = inputs("map")
@@ -155,10 +213,14 @@ def only_first(images: ArrayImages, index: int) -> Any:
     return Image.fromarray(images.array[0])
 
 
-def test_trainval_weights_start_random_and_are_named_by_their_epochs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_trainval_weights_start_random_and_are_named_by_their_epochs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     asked: list[Any] = []
 
-    def trained(dataset: Dataset, start: Any, epochs: int, device: torch.device, reporter: Any) -> Path:
+    def trained(
+        dataset: Dataset, start: Any, epochs: int, device: torch.device, reporter: Any
+    ) -> Path:
         asked.append((dataset.name, start.label, start.transform, epochs))
         state = {k: v + 1 if k == "conv_stem.weight" else v for k, v in start.state.items()}
         torch.save(state, tmp_path / "trained.pth")
@@ -186,21 +248,41 @@ def test_a_models_own_encoder_stands_in_for_the_backbone(kind: Input) -> None:
     dataset, encoder = made_up(), load_backbone(config(size=32))
     own = prepare(dataset, config(backbone="nosuch"), kind, torch.device("cpu"), Silent(), encoder)
     usual = inputs(kind, dataset, size=32)
-    assert (own.backbone, own.weights_digest, own.fingerprint) == (encoder.name, encoder.digest, usual.fingerprint)
+    assert (own.backbone, own.weights_digest, own.fingerprint) == (
+        encoder.name,
+        encoder.digest,
+        usual.fingerprint,
+    )
     index = np.arange(3)
     assert torch.equal(own.source.batch(index), usual.source.batch(index))
 
 
 def test_an_own_encoder_is_not_fed_with_features_of_another_network() -> None:
-    with pytest.raises(UserError, match="has to see the images, and made-up has only features of another network here"):
-        prepare(made_up(images=False), config(), "pooled", torch.device("cpu"), Silent(), load_backbone(config(size=32)))
+    with pytest.raises(
+        UserError,
+        match="has to see the images, and made-up has only features of another network here",
+    ):
+        prepare(
+            made_up(images=False),
+            config(),
+            "pooled",
+            torch.device("cpu"),
+            Silent(),
+            load_backbone(config(size=32)),
+        )
 
 
 def test_the_content_is_of_the_images_whatever_is_made_of_them() -> None:
     first = inputs("pooled")
-    assert {inputs("map").content, inputs("pooled", dtype="float16").content, first.content} == {first.content} != {""}
+    assert (
+        {inputs("map").content, inputs("pooled", dtype="float16").content, first.content}
+        == {first.content}
+        != {""}
+    )
     other = inputs("pooled", made_up(seed=1))
     assert other.content != first.content
-    assert made_up(seed=1).fingerprints() == made_up().fingerprints(), "labels and sets are the same"
+    assert made_up(seed=1).fingerprints() == made_up().fingerprints(), (
+        "labels and sets are the same"
+    )
     given = inputs("pooled", made_up(images=False))
     assert given.content == given.fingerprint

@@ -20,7 +20,13 @@ from zslkit.utils.progress import Silent
 
 
 def loop(log: list[dict[str, Any]], path: Path | None = None) -> Loop:
-    return Loop(seed=3, device=torch.device("cpu"), reporter=Silent(), log=lambda **values: log.append(values), checkpoint_path=path)
+    return Loop(
+        seed=3,
+        device=torch.device("cpu"),
+        reporter=Silent(),
+        log=lambda **values: log.append(values),
+        checkpoint_path=path,
+    )
 
 
 class Walk:
@@ -37,7 +43,9 @@ class Walk:
         target = torch.ones(1)
         for name, layer in (("one", self.one), ("two", self.two)):
             optimizer = torch.optim.Adam(layer.parameters(), lr=0.1)
-            for epoch in trainer.stage(name, 4, {"layer": layer, "optimizer": optimizer, "random": random}, steps=2):
+            for epoch in trainer.stage(
+                name, 4, {"layer": layer, "optimizer": optimizer, "random": random}, steps=2
+            ):
                 self.epochs.append((name, epoch))
                 for _ in range(2):
                     loss = (layer(torch.randn(1, generator=random)) - target).square().sum()
@@ -57,7 +65,9 @@ def trainer_step(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("stop", [("one", 0), ("one", 2), ("one", 3), ("two", 0), ("two", 3)])
-def test_an_interrupted_stage_goes_on_to_the_same_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: tuple[str, int]) -> None:
+def test_an_interrupted_stage_goes_on_to_the_same_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: tuple[str, int]
+) -> None:
     monkeypatch.setattr(sys.modules["zslkit.training.loop"], "CHECKPOINT_SHARE", float("inf"))
     whole = Walk()
     whole.fit(loop([]))
@@ -67,7 +77,9 @@ def test_an_interrupted_stage_goes_on_to_the_same_bit(tmp_path: Path, monkeypatc
     again = Walk()
     again.fit(loop([], path))
     assert again.weights() == whole.weights()
-    assert again.epochs == whole.epochs[whole.epochs.index(stop) :], "only the epoch that was interrupted and those after it are done"
+    assert again.epochs == whole.epochs[whole.epochs.index(stop) :], (
+        "only the epoch that was interrupted and those after it are done"
+    )
 
 
 def test_a_killed_process_goes_on_to_the_same_bit(tmp_path: Path) -> None:
@@ -83,7 +95,11 @@ def test_a_killed_process_goes_on_to_the_same_bit(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", program, __file__, str(path)], env=environment, check=False, capture_output=True, text=True
+        [sys.executable, "-c", program, __file__, str(path)],
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     whole, again = Walk(), Walk()
@@ -99,8 +115,14 @@ def test_means_of_the_terms_and_seconds_go_to_the_log() -> None:
         for value in (1.0, 2.0, 6.0):
             stage.step(critic=torch.tensor(value * (epoch + 1)), penalty=0.5)
         stage.step(now_and_then=7.0)
-    assert [(line["phase"], line["stage"], line["epoch"]) for line in log] == [("train", "gan", 1), ("train", "gan", 2)]
-    assert [(line["critic"], line["penalty"], line["now_and_then"]) for line in log] == [(3.0, 0.5, 7.0), (6.0, 0.5, 7.0)]
+    assert [(line["phase"], line["stage"], line["epoch"]) for line in log] == [
+        ("train", "gan", 1),
+        ("train", "gan", 2),
+    ]
+    assert [(line["critic"], line["penalty"], line["now_and_then"]) for line in log] == [
+        (3.0, 0.5, 7.0),
+        (6.0, 0.5, 7.0),
+    ]
     assert trainer.seconds == pytest.approx(sum(line["seconds"] for line in log), abs=0.01)
 
 
@@ -120,7 +142,9 @@ def test_a_term_that_is_not_finite_stops_with_term_epoch_and_what_to_set() -> No
             stage.step(critic=1.0, penalty=float("inf") if epoch else 1.0)
 
 
-def test_no_file_is_written_where_no_checkpoint_is_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_file_is_written_where_no_checkpoint_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert list(loop([]).stage("gan", 3, {})) == [0, 1, 2]
     assert not list(tmp_path.iterdir())
@@ -143,11 +167,17 @@ def test_a_name_that_is_no_file_name_is_refused(name: str) -> None:
         loop([]).stage(name, 1, {})
 
 
-@pytest.mark.parametrize("kept", [{}, {"other": nn.Linear(1, 1)}, {"layer": nn.Linear(2, 1)}, {"layer": torch.Generator()}])
+@pytest.mark.parametrize(
+    "kept",
+    [{}, {"other": nn.Linear(1, 1)}, {"layer": nn.Linear(2, 1)}, {"layer": torch.Generator()}],
+)
 def test_the_checkpoint_of_another_stage_is_named(tmp_path: Path, kept: dict[str, Any]) -> None:
     path = tmp_path / "checkpoint.pt"
     list(loop([], path).stage("gan", 1, {"layer": nn.Linear(1, 1)}))
-    with pytest.raises(DataError, match=r"checkpoint\.stage-gan\.pt is not of this stage .*remove it to start the stage gan afresh"):
+    with pytest.raises(
+        DataError,
+        match=r"checkpoint\.stage-gan\.pt is not of this stage .*remove it to start the stage gan afresh",
+    ):
         list(loop([], path).stage("gan", 1, kept))
 
 

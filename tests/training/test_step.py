@@ -55,7 +55,9 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[ExternalWeights]
 
 @pytest.mark.parametrize("kind", [Small, SmallBackward])
 @pytest.mark.parametrize("room", [1, 2, 5])
-def test_a_mean_over_images_is_taken_in_parts_and_trains_as_the_whole_batch_does(kind: type[Small], room: int) -> None:
+def test_a_mean_over_images_is_taken_in_parts_and_trains_as_the_whole_batch_does(
+    kind: type[Small], room: int
+) -> None:
     whole, expected = train(kind, clip_norm=0.5)
     parts, lines = train(kind, room, clip_norm=0.5)
     torch.testing.assert_close(parts.state_dict(), whole.state_dict(), rtol=1e-5, atol=1e-6)
@@ -74,7 +76,9 @@ def test_a_processor_that_has_no_room_is_met_alike() -> None:
             return super().hidden(x)
 
     model, lines = train(Real)
-    assert set(model.asked) == {3} and "in 2 parts" in next(line["note"] for line in lines if "note" in line)
+    assert set(model.asked) == {3} and "in 2 parts" in next(
+        line["note"] for line in lines if "note" in line
+    )
 
 
 def test_another_error_in_a_step_is_left_as_it_is() -> None:
@@ -104,9 +108,21 @@ def test_it_is_said_once_with_its_numbers() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [Undeclared, Logarithm, LogarithmBackward, Sum, Normalised, NormalisedWithoutStatistics, Moving, MovingAnew]
+    "kind",
+    [
+        Undeclared,
+        Logarithm,
+        LogarithmBackward,
+        Sum,
+        Normalised,
+        NormalisedWithoutStatistics,
+        Moving,
+        MovingAnew,
+    ],
 )
-def test_images_that_know_of_each_other_stay_together_and_give_the_same_bits(kind: type[Small]) -> None:
+def test_images_that_know_of_each_other_stay_together_and_give_the_same_bits(
+    kind: type[Small],
+) -> None:
     whole, expected = train(kind, clip_norm=0.5)
     assert ExternalWeights.kept == 0
     other, lines = train(kind, room=4, clip_norm=0.5)
@@ -131,7 +147,9 @@ def test_batch_normalisation_by_kept_statistics_is_no_tie_between_images() -> No
     torch.testing.assert_close(parts.state_dict(), whole.state_dict(), rtol=1e-5, atol=1e-6)
 
 
-def test_a_term_that_joins_later_and_looks_at_the_whole_batch_puts_the_parts_together_again() -> None:
+def test_a_term_that_joins_later_and_looks_at_the_whole_batch_puts_the_parts_together_again() -> (
+    None
+):
     class Later(Small):
         def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
             terms = super().loss(x, label)
@@ -140,7 +158,9 @@ def test_a_term_that_joins_later_and_looks_at_the_whole_batch_puts_the_parts_tog
 
     model, lines = train(Later, room=3, lr_factor=0.5, lr_every=1, epochs=1)
     assert model.asked[:3] == [6, 3, 3] and model.asked[-1] == 6
-    assert [("parts" in line["note"], "host" in line["note"]) for line in lines if "note" in line] == [(True, False), (False, True)]
+    assert [
+        ("parts" in line["note"], "host" in line["note"]) for line in lines if "note" in line
+    ] == [(True, False), (False, True)]
 
 
 def test_dropout_draws_other_masks_for_parts_and_the_same_ones_every_time() -> None:
@@ -176,7 +196,9 @@ def test_terms_and_total_are_those_of_the_whole_batch() -> None:
             told.append(step(Rows().x[:6], torch.tensor([0, 1, 2, 0, 1, 2]), 6))
     for (values, total), (others, other) in (told[:2], told[2:]):
         assert values == pytest.approx(others) and total == pytest.approx(other)
-    assert told[0][1] == pytest.approx(sum(told[0][0].values())) and told[2][1] == pytest.approx(told[2][0]["total"])
+    assert told[0][1] == pytest.approx(sum(told[0][0].values())) and told[2][1] == pytest.approx(
+        told[2][0]["total"]
+    )
 
 
 class Stop:
@@ -191,14 +213,23 @@ class Stop:
 
 
 @pytest.mark.parametrize("kind", [Drops, Logarithm])
-def test_a_resumed_run_goes_on_in_the_same_parts_bit_for_bit(kind: type[Small], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_run_goes_on_in_the_same_parts_bit_for_bit(
+    kind: type[Small], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys.modules["zslkit.training.loop"], "CHECKPOINT_SHARE", float("inf"))
     whole, path = train(kind, room=2, epochs=4)[0], tmp_path / "checkpoint.pt"
     stopped = tiny(kind, **{**SHORT, "epochs": 4})
     assert isinstance(stopped, Small)
     stopped.room = 2
     with pytest.raises(KeyboardInterrupt):
-        Loop(seed=3, device=CPU, reporter=Silent(), log=lambda **values: None, checkpoint_path=path, observer=Stop()).train(stopped, Rows())
+        Loop(
+            seed=3,
+            device=CPU,
+            reporter=Silent(),
+            log=lambda **values: None,
+            checkpoint_path=path,
+            observer=Stop(),
+        ).train(stopped, Rows())
     resumed, lines = train(kind, path=path, epochs=4)  # where there is room for everything by now
     assert lines[0]["epoch"] == 3 and same(whole, resumed)
 
@@ -217,10 +248,14 @@ def test_one_image_at_a_time_and_the_host_is_the_last_way_of_a_mean() -> None:
     assert model.fell == [6, 3, 1, 1] and set(model.asked[4:]) == {1}
     (note,) = [line["note"] for line in lines if "note" in line]
     assert "in 6 parts" in note and "host's memory" in note
-    torch.testing.assert_close(model.state_dict(), train(Small)[0].state_dict(), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        model.state_dict(), train(Small)[0].state_dict(), rtol=1e-5, atol=1e-6
+    )
 
 
-def test_a_batch_for_which_nothing_helps_is_named_with_the_key_that_lowers_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_batch_for_which_nothing_helps_is_named_with_the_key_that_lowers_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with pytest.raises(TrainingError) as error:
         train(Logarithm, room=4, room_elsewhere=5)
     assert exit_code_of(error.value, State()) == 1
@@ -239,10 +274,16 @@ def test_a_single_image_without_room_is_told_as_that(capsys: pytest.CaptureFixtu
             train(kind, room=0, room_elsewhere=0, batch_size=1 if kind is Undeclared else 6)
         assert exit_code_of(error.value, State()) == 1
         (told,) = capsys.readouterr().err.splitlines()
-        assert "over one image" in told and "no train.batch_size is small enough" in told and "features.size" in told
+        assert (
+            "over one image" in told
+            and "no train.batch_size is small enough" in told
+            and "features.size" in told
+        )
 
 
-def test_features_that_lie_on_the_device_for_speed_make_room_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_that_lie_on_the_device_for_speed_make_room_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     class Stored(Rows):
         stored = Rows.batch
 
@@ -259,10 +300,14 @@ def test_features_that_lie_on_the_device_for_speed_make_room_first(monkeypatch: 
 
     made: list[Resident] = []
     init = Resident.__init__
-    monkeypatch.setattr(Resident, "__init__", lambda self, *given: made.append(self) or init(self, *given))
+    monkeypatch.setattr(
+        Resident, "__init__", lambda self, *given: made.append(self) or init(self, *given)
+    )
     monkeypatch.setattr(resident_module, "free_memory", lambda device: 10**9)
     model, lines = tiny(Beside, **SHORT), []
-    Loop(seed=3, device=CPU, reporter=Silent(), log=lambda **values: lines.append(values)).train(model, Stored())
+    Loop(seed=3, device=CPU, reporter=Silent(), log=lambda **values: lines.append(values)).train(
+        model, Stored()
+    )
     assert asked[:2] == [False, True] and all(asked[1:])
     assert [line["note"] for line in lines if "note" in line] == [
         "features are no longer kept on cpu, which has no room for a step beside them"
@@ -270,12 +315,18 @@ def test_features_that_lie_on_the_device_for_speed_make_room_first(monkeypatch: 
     assert same(model, train(Small)[0])
 
 
-def test_all_processes_take_the_way_of_the_one_with_the_least_room(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_processes_take_the_way_of_the_one_with_the_least_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     told: list[str] = []
     step = Step(tiny(Small), CPU, "float32", told.append)
     step.agree()
     assert step.state() == {"parts": 1, "offloads": 0} and told == []
-    monkeypatch.setattr(distributed, "gathered", lambda work: [work(), {"parts": 4, "offloads": 0}, {"parts": 2, "offloads": 1}])
+    monkeypatch.setattr(
+        distributed,
+        "gathered",
+        lambda work: [work(), {"parts": 4, "offloads": 0}, {"parts": 2, "offloads": 1}],
+    )
     step.agree()
     assert step.state() == {"parts": 4, "offloads": 1}
     (note,) = told
@@ -310,8 +361,12 @@ def test_a_process_that_runs_out_of_memory_gives_the_others_each_sum_once() -> N
         model.room = room
         step = Step(model, CPU, "float32", lambda told: None)
         torch.manual_seed(5)
-        with distributed.rehearsing(1, 2, 6, lambda tensor, given=given: given.append(tensor) or tensor):  # type: ignore[misc]
+        with distributed.rehearsing(
+            1, 2, 6, lambda tensor, given=given: given.append(tensor) or tensor
+        ):  # type: ignore[misc]
             step(x[3:], label[3:], 6)
         counts.append(len(given))
-        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+        gradients.append(
+            torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+        )
     assert counts[0] == counts[1] > 1 and torch.equal(*gradients)

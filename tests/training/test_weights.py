@@ -30,12 +30,17 @@ def test_weights_are_those_that_were_kept() -> None:
 
 @pytest.mark.parametrize("kind", [torch.int32, torch.bool, torch.complex64])
 def test_numbers_of_another_kind_are_refused(kind: torch.dtype) -> None:
-    with pytest.raises(DataError, match=rf"does not fit Linear: weight holds {str(kind)[6:]} where float32 belongs; move the folder"):
+    with pytest.raises(
+        DataError,
+        match=rf"does not fit Linear: weight holds {str(kind)[6:]} where float32 belongs; move the folder",
+    ):
         filled(KEPT | {"weight": KEPT["weight"].to(kind)})
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
 def test_a_pipe_is_told_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "model.safetensors")
-    with pytest.raises(DataError, match=r"model\.safetensors is cut off or damaged \(it is no file\)"):
+    with pytest.raises(
+        DataError, match=r"model\.safetensors is cut off or damaged \(it is no file\)"
+    ):
         weights.read(tmp_path / "model.safetensors")

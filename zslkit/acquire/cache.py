@@ -46,36 +46,64 @@ def contents(root: Path) -> list[CacheItem]:
         return []
     found: list[CacheItem] = []
     for home in sorted(root.iterdir()):
-        if home.is_symlink() or home.name not in HOMES or not home.is_dir() or not os.access(home, os.R_OK | os.X_OK):
+        if (
+            home.is_symlink()
+            or home.name not in HOMES
+            or not home.is_dir()
+            or not os.access(home, os.R_OK | os.X_OK)
+        ):
             found.append(_item(root, home, "link" if home.is_symlink() else "foreign"))
             continue
         for path in sorted(home.iterdir()):
             if not _is_lock(path):
                 found.append(_item(root, path, kind_of(home.name, path)))
                 if found[-1].kind in ("store", "converted"):
-                    found += [_item(root, note, "leftover") for note in files_of(path) if note.suffix == ".new"]
+                    found += [
+                        _item(root, note, "leftover")
+                        for note in files_of(path)
+                        if note.suffix == ".new"
+                    ]
     return found
 
 
 def _is_lock(path: Path) -> bool:
-    return path.suffix == ".lock" and not path.is_symlink() and path.is_file() and path.stat().st_size == 0
+    return (
+        path.suffix == ".lock"
+        and not path.is_symlink()
+        and path.is_file()
+        and path.stat().st_size == 0
+    )
 
 
 def _item(root: Path, path: Path, kind: Kind) -> CacheItem:
     stats = list(_stats(path))
     size = sum(s.st_size for s in stats)
     used = max((max(s.st_atime, s.st_mtime) for s in stats), default=0.0)
-    return CacheItem(path.relative_to(root).as_posix(), kind, path, size, used, kind not in KEPT and _held(_lock(path)))
+    return CacheItem(
+        path.relative_to(root).as_posix(),
+        kind,
+        path,
+        size,
+        used,
+        kind not in KEPT and _held(_lock(path)),
+    )
 
 
 def belongs(name: str, dataset: str) -> bool:
     """Whether the thing of that name in the cache was made for this dataset: it is called DATASET-<16 hex digits>."""
-    return re.fullmatch(re.escape(dataset) + r"-[0-9a-f]{16}(\..*)?", name.rpartition("/")[2]) is not None
+    return (
+        re.fullmatch(re.escape(dataset) + r"-[0-9a-f]{16}(\..*)?", name.rpartition("/")[2])
+        is not None
+    )
 
 
 def _stats(path: Path) -> Iterator[os.stat_result]:
     """Of every file in or at `path`; a link counts as itself. What vanishes meanwhile is left out."""
-    files = [path] if path.is_symlink() or not path.is_dir() else [Path(f, n) for f, _, names in os.walk(path) for n in names]
+    files = (
+        [path]
+        if path.is_symlink() or not path.is_dir()
+        else [Path(f, n) for f, _, names in os.walk(path) for n in names]
+    )
     for file in files or [path]:
         with suppress(OSError):
             yield file.lstat()
@@ -104,20 +132,28 @@ def _held(lock: Path) -> bool:
 def remove(root: Path, item: CacheItem) -> None:
     """Remove one item. Raises DataError, with nothing removed, if it is not ours, lies outside the cache, or is in use."""
     if item.kind in KEPT:
-        raise DataError(f"{item.path} is {_WORDS[item.kind]}; zslkit leaves it alone, remove it yourself")
+        raise DataError(
+            f"{item.path} is {_WORDS[item.kind]}; zslkit leaves it alone, remove it yourself"
+        )
     if item.path.is_symlink() or not item.path.parent.resolve().is_relative_to(root.resolve()):
         raise DataError(f"{item.path} leads out of the cache {root}; zslkit leaves it alone")
     home = Path(item.name).parts[0]
     if item.path.parent.name == home and kind_of(home, item.path) != item.kind:
-        raise DataError(f"{item.path} has changed since it was listed; zslkit leaves it alone, give the command again")
+        raise DataError(
+            f"{item.path} has changed since it was listed; zslkit leaves it alone, give the command again"
+        )
     lock = _lock(item.path)
     try:
         with FileLock(lock, timeout=0) if lock.is_file() else nullcontext():
             _remove(item.path)
     except Timeout:
-        raise DataError(f"{item.path} is in use: a process holds {lock.name}; wait until it has finished") from None
+        raise DataError(
+            f"{item.path} is in use: a process holds {lock.name}; wait until it has finished"
+        ) from None
     except OSError as error:
-        raise DataError(f"{item.path} cannot be removed ({why(error)}); check its permissions") from error
+        raise DataError(
+            f"{item.path} cannot be removed ({why(error)}); check its permissions"
+        ) from error
 
 
 _WORDS = {"link": "a link", "foreign": "nothing that zslkit is known to have put there"}

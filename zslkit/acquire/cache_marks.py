@@ -16,7 +16,18 @@ from typing import IO, Any, Literal
 
 from zslkit.utils.files import BEGUN, MADE, MOST, parse_json
 
-Kind = Literal["store", "partial store", "converted", "weights", "digest", "unreadable", "partial scan", "leftover", "link", "foreign"]
+Kind = Literal[
+    "store",
+    "partial store",
+    "converted",
+    "weights",
+    "digest",
+    "unreadable",
+    "partial scan",
+    "leftover",
+    "link",
+    "foreign",
+]
 
 _NAMED = re.compile(r".+-(?P<key>[0-9a-f]{16})", re.DOTALL)
 _HEX = re.compile(r"(mat-)?[0-9a-f]{16,64}")
@@ -37,7 +48,11 @@ def kind_of(home: str, path: Path) -> Kind:
             if (found := BEGUN.fullmatch(path.name)) is not None and found["end"] == "new":
                 return "leftover" if path.is_file() and _is_name(home, found["name"]) else "foreign"
             if re.fullmatch(r".+\.\d+\.new", path.name):  # as earlier versions named them
-                return "leftover" if path.is_file() and _is_name(home, path.name.rsplit(".", 2)[0]) else "foreign"
+                return (
+                    "leftover"
+                    if path.is_file() and _is_name(home, path.name.rsplit(".", 2)[0])
+                    else "foreign"
+                )
             if proof(path):
                 return kind
         if home in _FOLDERS and path.is_dir():
@@ -51,24 +66,35 @@ def kind_of(home: str, path: Path) -> Kind:
 
 def files_of(path: Path) -> list[Path]:
     """The files of a store or of a converted file, and nothing else that may have come to lie there since."""
-    return [file for file in path.iterdir() if file.name in _STORE | _CONVERTED or _is_note(file.name)]
+    return [
+        file for file in path.iterdir() if file.name in _STORE | _CONVERTED or _is_note(file.name)
+    ]
 
 
 def _is_name(home: str, name: str) -> bool:
     if home == "weights":
-        return name.endswith(".safetensors") and _NAMED.fullmatch(name.removesuffix(".safetensors")) is not None
+        return (
+            name.endswith(".safetensors")
+            and _NAMED.fullmatch(name.removesuffix(".safetensors")) is not None
+        )
     ending = {"digests": "", "unreadable": ".json", "scans": ".npz"}[home]
     return name.endswith(ending) and _HEX.fullmatch(name.removesuffix(ending)) is not None
 
 
 def _is_note(name: str) -> bool:
-    return name == "done" or re.fullmatch(r"(done|manifest\.json)\.[0-9a-f-]+\.new", name) is not None
+    return (
+        name == "done" or re.fullmatch(r"(done|manifest\.json)\.[0-9a-f-]+\.new", name) is not None
+    )
 
 
 def _plain(path: Path, names: frozenset[str]) -> bool:
     """Whether the folder holds plain files of these names alone, and arrays where a name says so."""
     return all(
-        (file.name in names or _is_note(file.name)) and not file.is_symlink() and file.is_file() and _fits(file) for file in path.iterdir()
+        (file.name in names or _is_note(file.name))
+        and not file.is_symlink()
+        and file.is_file()
+        and _fits(file)
+        for file in path.iterdir()
     )
 
 
@@ -108,7 +134,11 @@ def _is_whole(home: str, path: Path, names: frozenset[str]) -> bool:
     said = _json(path / "manifest.json")
     if not isinstance(said, Mapping) or not isinstance(said.get("schema"), int):
         return False
-    ours = said.get("key") == key if home == "features" else re.fullmatch("[0-9a-f]{16}", key) and str(said.get("sha256"))[:16] == key
+    ours = (
+        said.get("key") == key
+        if home == "features"
+        else re.fullmatch("[0-9a-f]{16}", key) and str(said.get("sha256"))[:16] == key
+    )
     return bool(ours) and _plain(path, names)
 
 
@@ -123,7 +153,11 @@ def _is_weights(path: Path) -> bool:
     if not isinstance(header, dict):
         return False
     # Earlier versions wrote no metadata; the lock under which they did stays beside.
-    return header["__metadata__"] == MADE if "__metadata__" in header else Path(f"{path}.lock").is_file()
+    return (
+        header["__metadata__"] == MADE
+        if "__metadata__" in header
+        else Path(f"{path}.lock").is_file()
+    )
 
 
 def _is_digest(path: Path) -> bool:

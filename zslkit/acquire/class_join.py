@@ -58,7 +58,9 @@ def join_rows(
     return order, notes
 
 
-def _by_name(csv: Path, read: ClassTable, path: Path, classes: Sequence[str]) -> tuple[list[int], list[str]]:
+def _by_name(
+    csv: Path, read: ClassTable, path: Path, classes: Sequence[str]
+) -> tuple[list[int], list[str]]:
     notes = [f"class attributes: {csv.name}, joined by class names"]
     row = {_same(name): k for k, name in enumerate(read.classes)}
     keys = [_same(name) for name in classes]
@@ -67,14 +69,22 @@ def _by_name(csv: Path, read: ClassTable, path: Path, classes: Sequence[str]) ->
         loose = {plain(name): k for k, name in enumerate(read.classes)}
         if len(loose) == len(read.classes) and all(plain(name) in loose for name in classes):
             row, keys = loose, [plain(name) for name in classes]
-            notes.append(f"{len(lost)} class names of {csv.name} differ in case, signs or number ({lost[0]!r}) and were taken for the same")
+            notes.append(
+                f"{len(lost)} class names of {csv.name} differ in case, signs or number ({lost[0]!r}) and were taken for the same"
+            )
         elif any(_same(name) in {_same(a) for a in read.attributes} for name in classes):
-            raise DataError(f"{csv}: its header holds the classes of {path}; save it transposed, a class a row")
+            raise DataError(
+                f"{csv}: its header holds the classes of {path}; save it transposed, a class a row"
+            )
         else:
-            raise DataError(f"{csv}: {len(lost)} classes of {path} have no row ({lost[0]!r}, ...){did_you_mean(lost[0], read.classes)}")
+            raise DataError(
+                f"{csv}: {len(lost)} classes of {path} have no row ({lost[0]!r}, ...){did_you_mean(lost[0], read.classes)}"
+            )
     order = [row[key] for key in keys]
     if rest := [name for k, name in enumerate(read.classes) if k not in set(order)]:
-        notes.append(f"{len(rest)} rows of {csv.name} are no class of {path.name} and are left out ({_some(rest)})")
+        notes.append(
+            f"{len(rest)} rows of {csv.name} are no class of {path.name} and are left out ({_some(rest)})"
+        )
     return order, notes
 
 
@@ -97,12 +107,19 @@ def _by_number(
         raise DataError(
             f"{csv} has {count} classes and {what} {size}{odd}; give a row to every class and to no other, or {_names_of(path)}"
         )
-    return list(range(count)), [f"class attributes: {csv.name}, row k is class k, since {path.name} holds no class names"]
+    return list(range(count)), [
+        f"class attributes: {csv.name}, row k is class k, since {path.name} holds no class names"
+    ]
 
 
 def _strangers(read: ClassTable, table: NDArray[Any] | None) -> list[str]:
     """Classes of the CSV whose values stand nowhere in the file's own table, where it has the same attributes."""
-    if table is None or table.shape[1] != read.values.shape[1] or len(table) > _ONE_TO_ONE or len(read.values) > _ONE_TO_ONE:
+    if (
+        table is None
+        or table.shape[1] != read.values.shape[1]
+        or len(table) > _ONE_TO_ONE
+        or len(read.values) > _ONE_TO_ONE
+    ):
         return []
     away = _distances(_unit(read.values), _unit(table))
     rows, columns = linear_sum_assignment(away)

@@ -49,12 +49,16 @@ def look(download: Download, root: Path) -> ArchiveState:
     """How far `download` is below the data root. Reads only. Raises DataError if the records are damaged."""
     archive, target = root / ARCHIVES / download.file, root / download.folder
     record = Records(root).read().get(download.file)
-    if all(_holds_files(target / path) for path in download.holds) and (record is None or record.unpacked):
+    if all(_holds_files(target / path) for path in download.holds) and (
+        record is None or record.unpacked
+    ):
         return ArchiveState(download, archive, target, "unpacked", 0)
     if archive.is_file():
         return ArchiveState(download, archive, target, "fetched", archive.stat().st_size)
     begun = [p.stat().st_size for p in Partial.all_of(archive)]
-    return ArchiveState(download, archive, target, "begun" if begun else "missing", max(begun, default=0))
+    return ArchiveState(
+        download, archive, target, "begun" if begun else "missing", max(begun, default=0)
+    )
 
 
 def _holds_files(path: Path) -> bool:
@@ -117,7 +121,9 @@ def _alone(root: Path, reporter: Reporter) -> Iterator[None]:
                 pass
         except OSError as error:
             reason = error.strerror or str(error)
-            raise UserError(f"The folder {folder} cannot be written ({reason}); name another one with --data-root") from error
+            raise UserError(
+                f"The folder {folder} cannot be written ({reason}); name another one with --data-root"
+            ) from error
     sentence = f"Another process downloads into {root}; this one waits until it is done"
     with acquired(root / HOME / "downloads.lock", reporter.note, sentence, patience=0):
         yield
@@ -126,8 +132,15 @@ def _alone(root: Path, reporter: Reporter) -> Iterator[None]:
 class _Errand:
     """One archive on its way."""
 
-    def __init__(self, download: Download, root: Path, mirrors: Sequence[str], reporter: Reporter, keep: bool) -> None:
-        self._download, self._mirrors, self._reporter, self._keep = download, mirrors, reporter, keep
+    def __init__(
+        self, download: Download, root: Path, mirrors: Sequence[str], reporter: Reporter, keep: bool
+    ) -> None:
+        self._download, self._mirrors, self._reporter, self._keep = (
+            download,
+            mirrors,
+            reporter,
+            keep,
+        )
         self._root = root
         self._records = Records(root)
         self._record = self._records.read().get(download.file)
@@ -146,7 +159,9 @@ class _Errand:
             sha256=sha256,
             size=standing.archive.stat().st_size,
             url=url or (self._record.url if self._record else ""),
-            date=self._record.date if self._record and self._record.sha256 == sha256 else datetime.now(UTC).date().isoformat(),
+            date=self._record.date
+            if self._record and self._record.sha256 == sha256
+            else datetime.now(UTC).date().isoformat(),
             unpacked=False,
         )
         unpacked = unpack(
@@ -167,8 +182,16 @@ class _Errand:
         """Algorithm and digest that the archive must have, and who says so."""
         download, record = self._download, self._record
         if download.sha256 or download.md5:
-            return ("sha256", download.sha256, "its maker") if download.sha256 else ("md5", download.md5 or "", "its maker")
-        return None if record is None else ("sha256", record.sha256, f"the first download, on {record.date},")
+            return (
+                ("sha256", download.sha256, "its maker")
+                if download.sha256
+                else ("md5", download.md5 or "", "its maker")
+            )
+        return (
+            None
+            if record is None
+            else ("sha256", record.sha256, f"the first download, on {record.date},")
+        )
 
     def _digest(self, algorithm: str, path: Path | None = None) -> str:
         import pooch
@@ -180,7 +203,9 @@ class _Errand:
     def _check_held(self) -> None:
         archive = self._standing.archive
         if kind_of(archive) is None:
-            raise DataError(f"{archive} is no zip or tar archive; remove it and give the same command again")
+            raise DataError(
+                f"{archive} is no zip or tar archive; remove it and give the same command again"
+            )
         if self._known is not None and (found := self._digest(self._known[0])) != self._known[1]:
             raise DataError(
                 f"{archive} is not the file that is known: {self._mismatch(found)}; "
@@ -215,7 +240,9 @@ class _Errand:
             if kind_of(archive) is None:
                 archive.unlink()
                 Partial(archive, url).drop()
-                failures.append(f"{urlsplit(url).netloc}: it sends something else, no zip or tar archive")
+                failures.append(
+                    f"{urlsplit(url).netloc}: it sends something else, no zip or tar archive"
+                )
                 continue
             for place in addresses(self._download, self._mirrors):
                 Partial(archive, place).drop()
@@ -229,7 +256,9 @@ class _Errand:
         import pooch
 
         archive = self._standing.archive
-        pooch.get_logger().setLevel("WARNING")  # it would tell of digests and files in words of its own
+        pooch.get_logger().setLevel(
+            "WARNING"
+        )  # it would tell of digests and files in words of its own
         resuming = Resuming(archive, self._reporter, self._check_room)
         known = None if self._known is None else f"{self._known[0]}:{self._known[1]}"
         try:
@@ -244,7 +273,9 @@ class _Errand:
 
     def _check_room(self, rest: int, total: int) -> None:
         # Photos hardly shrink in an archive, so its contents are at least as large.
-        check_room(self._standing.archive.parent, rest + total, f"{self._download.file} with its contents")
+        check_room(
+            self._standing.archive.parent, rest + total, f"{self._download.file} with its contents"
+        )
 
 
 class _WrongDigest(Exception):

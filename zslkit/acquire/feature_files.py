@@ -24,7 +24,14 @@ PARTS = ("trainval", "test_seen", "test_unseen")
 LARGE = ("feature_map", "features")
 TABLES = ("original_att", "att")
 HDF5 = (".h5", ".hdf5", ".hdf", ".he5")
-CLASS_NAMES = ("allclasses_names", "class_names", "classnames", "classes", "label_names", "class_labels")
+CLASS_NAMES = (
+    "allclasses_names",
+    "class_names",
+    "classnames",
+    "classes",
+    "label_names",
+    "class_labels",
+)
 """Arrays of class names, in the order of the rows of the class attributes; the first that holds texts is taken."""
 ATTRIBUTE_NAMES = ("attribute_names", "attributes_names", "att_names", "attr_names", "attributes")
 """Arrays of attribute names, in the order of the columns."""
@@ -68,12 +75,22 @@ def open_features(path: Path) -> Iterator[FoundArrays]:
     suffix = path.suffix.lower()
     if suffix in HDF5:
         with open_hdf5(path, _SMALL, LARGE, texts=_TEXTS) as arrays:
-            yield _of_small(path, "HDF5 cache", arrays.small, arrays.large, arrays.texts, arrays.others, arrays.sealed)
+            yield _of_small(
+                path,
+                "HDF5 cache",
+                arrays.small,
+                arrays.large,
+                arrays.texts,
+                arrays.others,
+                arrays.sealed,
+            )
     elif suffix in _READERS:
         yield _READERS[suffix](path)
     else:
         known = [*HDF5[:2], *_READERS]
-        raise DataError(f"{path}: features are read from {', '.join(known)}, and not from {suffix!r}{did_you_mean(suffix, known)}")
+        raise DataError(
+            f"{path}: features are read from {', '.join(known)}, and not from {suffix!r}{did_you_mean(suffix, known)}"
+        )
 
 
 def read_split(path: Path) -> FoundArrays:
@@ -88,9 +105,13 @@ def read_split(path: Path) -> FoundArrays:
         with open_hdf5(path, _SMALL, (), texts=_TEXTS) as arrays:
             found = _of_small(path, "HDF5 cache", arrays.small, None, arrays.texts)
     elif path.suffix.lower() in (".mat", ".npz"):
-        found = _read_mat(path, only_split=True) if path.suffix.lower() == ".mat" else _read_npz(path)
+        found = (
+            _read_mat(path, only_split=True) if path.suffix.lower() == ".mat" else _read_npz(path)
+        )
     else:
-        raise DataError(f"{path}: a split is read from att_splits.mat, .npz, .h5, or a folder of {PARTS[0]}_loc.npy and so on")
+        raise DataError(
+            f"{path}: a split is read from att_splits.mat, .npz, .h5, or a folder of {PARTS[0]}_loc.npy and so on"
+        )
     if lost := [f"{part}_loc" for part in PARTS if part not in found.parts]:
         raise DataError(f"{path} holds no {', '.join(lost)}; is it the file of a split?")
     return replace(found, features=None, labels=None, files=None, unused=())
@@ -107,7 +128,9 @@ def read_labels(path: Path) -> NDArray[Any]:
     try:
         text = read_small(path, SMALL)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: the labels cannot be read ({str(error)[:100]}); save them as UTF-8 text") from error
+        raise DataError(
+            f"{path}: the labels cannot be read ({str(error)[:100]}); save them as UTF-8 text"
+        ) from error
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if lines and not any(all(_NUMBER.fullmatch(word) for word in line.split()) for line in lines):
         return _names(path, lines)
@@ -128,7 +151,9 @@ _LONGEST_NAME = 1000
 def _names(path: Path, texts: Sequence[str]) -> NDArray[np.str_]:
     """Labels that are names (N,). All take the room of the longest, so it must not be long."""
     if max(map(len, texts), default=0) > _LONGEST_NAME:
-        raise DataError(f"{path}: a label of over {_LONGEST_NAME} letters is no class name; mend the labels")
+        raise DataError(
+            f"{path}: a label of over {_LONGEST_NAME} letters is no class name; mend the labels"
+        )
     return np.array(texts, dtype=np.str_)
 
 
@@ -180,8 +205,14 @@ def _usable(mat: MatFile) -> list[str]:
 def _read_npz(path: Path) -> FoundArrays:
     names = npz_names(path)
     if {"data", "indices", "indptr", "shape"} <= set(names):
-        raise DataError(f"{path} holds a sparse matrix of scipy; save numpy.savez(FILE, features=matrix.toarray(), labels=...) instead")
-    read = {name: held for name in _TEXTS if name in names and (held := npz_texts(path, name)) is not None}
+        raise DataError(
+            f"{path} holds a sparse matrix of scipy; save numpy.savez(FILE, features=matrix.toarray(), labels=...) instead"
+        )
+    read = {
+        name: held
+        for name in _TEXTS
+        if name in names and (held := npz_texts(path, name)) is not None
+    }
     texts = {name: held for name, held in read.items() if held != "objects"}
     sealed = [name for name in CLASS_NAMES if read.get(name) == "objects"]
     faults = Faults(path)
@@ -196,16 +227,32 @@ def _read_npz(path: Path) -> FoundArrays:
         with faults.noted():
             stream = open_npz(path, large)
     faults.tell()
-    return _of_small(path, ".npz", small, stream, texts, [n for n in names if n not in {*small, *texts, large}], sealed)
+    return _of_small(
+        path,
+        ".npz",
+        small,
+        stream,
+        texts,
+        [n for n in names if n not in {*small, *texts, large}],
+        sealed,
+    )
 
 
 def _read_npy(path: Path) -> FoundArrays:
     labels = path.with_name("labels.npy")
-    held = _whole(labels, "labels", open_npy(labels)).ravel() if labels.is_file() and labels != path else None
+    held = (
+        _whole(labels, "labels", open_npy(labels)).ravel()
+        if labels.is_file() and labels != path
+        else None
+    )
     return FoundArrays(path, ".npy", open_npy(path), held, _beside(path.parent, {}))
 
 
-_READERS: dict[str, Callable[[Path], FoundArrays]] = {".mat": _read_mat, ".npz": _read_npz, ".npy": _read_npy}
+_READERS: dict[str, Callable[[Path], FoundArrays]] = {
+    ".mat": _read_mat,
+    ".npz": _read_npz,
+    ".npy": _read_npy,
+}
 
 
 def _beside(folder: Path, found: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -234,7 +281,9 @@ def _of_small(
             kept[name] = read(path, name, array)
     faults.tell()
     labels = _names(path, texts["labels"]) if "labels" in texts else vectors.get("labels")
-    classes, attributes = (next((n for n in names if n in texts), None) for names in (CLASS_NAMES, ATTRIBUTE_NAMES))
+    classes, attributes = (
+        next((n for n in names if n in texts), None) for names in (CLASS_NAMES, ATTRIBUTE_NAMES)
+    )
     spare = [name for name in texts if name not in ("labels", classes, attributes)]
     return FoundArrays(
         path,
@@ -253,19 +302,30 @@ def _of_small(
 
 def _vector(path: Path, name: str, array: NDArray[Any]) -> NDArray[Any]:
     if array.size != max(array.shape, default=1):
-        one_hot = array.ndim == 2 and name == "labels" and bool(((array == 0) | (array == 1)).all()) and bool((array.sum(1) == 1).all())
+        one_hot = (
+            array.ndim == 2
+            and name == "labels"
+            and bool(((array == 0) | (array == 1)).all())
+            and bool((array.sum(1) == 1).all())
+        )
         hint = "save its argmax(axis=1)" if one_hot else "mend it"
-        raise DataError(f"{path}: {name} has the shape {array.shape} and should be a row of numbers; {hint}")
+        raise DataError(
+            f"{path}: {name} has the shape {array.shape} and should be a row of numbers; {hint}"
+        )
     return array.ravel()
 
 
 def _matrix(path: Path, name: str, table: NDArray[Any]) -> NDArray[Any]:
     if table.ndim != 2 or 0 in table.shape:
-        raise DataError(f"{path}: {name} has the shape {table.shape} and should be a table; mend it")
+        raise DataError(
+            f"{path}: {name} has the shape {table.shape} and should be a table; mend it"
+        )
     return table
 
 
 def _whole(path: Path, name: str, stream: Stream) -> NDArray[Any]:
     if stream.nbytes > SMALL:
-        raise DataError(f"{path}: {name} takes {stream.nbytes / 1e6:,.0f} MB, too much for what it should be; check the file")
+        raise DataError(
+            f"{path}: {name} takes {stream.nbytes / 1e6:,.0f} MB, too much for what it should be; check the file"
+        )
     return stream.whole()

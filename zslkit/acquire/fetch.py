@@ -55,7 +55,9 @@ class Partial:
 
     def __init__(self, archive: Path, url: str) -> None:
         # The address is in the name: the halves of two mirrors may be of two files.
-        self.path = archive.with_name(f"{archive.name}.{hashlib.sha256(url.encode()).hexdigest()[:8]}.part")
+        self.path = archive.with_name(
+            f"{archive.name}.{hashlib.sha256(url.encode()).hexdigest()[:8]}.part"
+        )
         self._note = self.path.with_name(self.path.name + ".json")
 
     @property
@@ -69,7 +71,12 @@ class Partial:
         try:
             values = parse_json(read_small(self._note))
             return _Said(values["total"], values["etag"], values["modified"])
-        except (OSError, ValueError, KeyError, TypeError):  # then nothing can be built on, and the transfer begins anew
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+        ):  # then nothing can be built on, and the transfer begins anew
             return _Said()
 
     @property
@@ -88,7 +95,11 @@ class Partial:
     def all_of(archive: Path) -> list[Path]:
         """The partial files of all addresses, notes excluded."""
         pattern = re.compile(re.escape(archive.name) + r"\.[0-9a-f]{8}\.part")
-        return [p for p in sorted(archive.parent.glob("*.part")) if pattern.fullmatch(p.name)] if archive.parent.is_dir() else []
+        return (
+            [p for p in sorted(archive.parent.glob("*.part")) if pattern.fullmatch(p.name)]
+            if archive.parent.is_dir()
+            else []
+        )
 
 
 class Resuming:
@@ -98,10 +109,14 @@ class Resuming:
     has no room.
     """
 
-    def __init__(self, archive: Path, reporter: Reporter, check_room: Callable[[int, int], None]) -> None:
+    def __init__(
+        self, archive: Path, reporter: Reporter, check_room: Callable[[int, int], None]
+    ) -> None:
         self._archive, self._reporter, self._check_room = archive, reporter, check_room
 
-    def __call__(self, url: str, output_file: str | Path, pooch: Any, check_only: bool = False) -> None:
+    def __call__(
+        self, url: str, output_file: str | Path, pooch: Any, check_only: bool = False
+    ) -> None:
         """Put the whole content of `url` at `output_file`; the partial file stays until the caller has checked it.
 
         Raises Unreachable, and CannotWrite if the disk is full or the folder cannot be written.
@@ -110,7 +125,9 @@ class Resuming:
         try:
             self._insist(url, part)
         except KeyboardInterrupt:
-            self._reporter.note(f"{part.path} keeps {megabytes(part.size)}; the same command goes on from there")
+            self._reporter.note(
+                f"{part.path} keeps {megabytes(part.size)}; the same command goes on from there"
+            )
             raise
         # A link, not a move: pooch deletes its copy if the check of a large file is interrupted.
         Path(output_file).unlink(missing_ok=True)
@@ -162,13 +179,17 @@ class Resuming:
             part.drop()
             raise _BrokenOff("the server has another file now than the one that was begun")
         if answer.status_code == 200 and have:
-            self._reporter.note(f"{self._archive.name}: the server cannot go on at {megabytes(have)} and begins anew")
+            self._reporter.note(
+                f"{self._archive.name}: the server cannot go on at {megabytes(have)} and begins anew"
+            )
             have = 0
         rest = None if said.total is None else said.total - have
         if rest is not None and said.total is not None:
             self._check_room(rest, said.total)
         with _writing(part.path):
-            out = part.path.open("ab" if have else "wb", buffering=0)  # closing it must have nothing left to write
+            out = part.path.open(
+                "ab" if have else "wb", buffering=0
+            )  # closing it must have nothing left to write
         with out:
             with _writing(part.path):
                 part.remember(said)
@@ -180,7 +201,9 @@ class Resuming:
     def _pour(self, answer: Any, out: FileIO, part: Partial, have: int, rest: int | None) -> None:
         title = f"{self._archive.name}{', the rest' if have else ''} (MB)"
         done = told = 0
-        with self._reporter.phase(title, None if rest is None else math.ceil(rest / _MEGABYTE)) as phase:
+        with self._reporter.phase(
+            title, None if rest is None else math.ceil(rest / _MEGABYTE)
+        ) as phase:
             for piece in _pieces(answer, part):
                 with _writing(part.path):
                     _write(out, piece)
@@ -199,7 +222,9 @@ def _write(out: FileIO, piece: bytes) -> None:
 def _pieces(answer: Any, part: Partial) -> Iterator[bytes]:
     from urllib3.exceptions import HTTPError
 
-    stream = answer.raw.stream(_CHUNK, decode_content=False)  # a server may call a .tgz "gzip encoded"; its bytes are what is wanted
+    stream = answer.raw.stream(
+        _CHUNK, decode_content=False
+    )  # a server may call a .tgz "gzip encoded"; its bytes are what is wanted
     while True:
         try:
             piece = next(stream, b"")
@@ -214,14 +239,24 @@ def _meaning(answer: Any) -> tuple[int, _Said]:
     """First byte of the answer, and what it says of the whole file."""
     start, total = 0, answer.headers.get("Content-Length", "")
     if answer.status_code == 206:
-        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", "").strip())
+        found = re.fullmatch(
+            r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", "").strip()
+        )
         start, total = (int(found[1]), found[2]) if found else (-1, "")
     size = int(total) if total.isascii() and total.isdigit() else None
     return start, _Said(size, answer.headers.get("ETag"), answer.headers.get("Last-Modified"))
 
 
 def _same(now: _Said, before: _Said) -> bool:
-    known = [(a, b) for a, b in ((now.total, before.total), (now.etag, before.etag), (now.modified, before.modified)) if a and b]
+    known = [
+        (a, b)
+        for a, b in (
+            (now.total, before.total),
+            (now.etag, before.etag),
+            (now.modified, before.modified),
+        )
+        if a and b
+    ]
     return bool(known) and all(a == b for a, b in known)
 
 

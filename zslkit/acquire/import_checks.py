@@ -34,7 +34,15 @@ class ClassAttributes:
     notes: tuple[str, ...] = ()
 
 
-def from_zero(path: Path, what: str, numbers: NDArray[Any], count: int, of: str, base: int | None, stated: int | None) -> Index:
+def from_zero(
+    path: Path,
+    what: str,
+    numbers: NDArray[Any],
+    count: int,
+    of: str,
+    base: int | None,
+    stated: int | None,
+) -> Index:
     """Numbers of `count` images or classes, counted from 0.
 
     The range tells what they are counted from if it holds 0 or `count`; stated: what the format says; base: what the user says.
@@ -48,15 +56,23 @@ def from_zero(path: Path, what: str, numbers: NDArray[Any], count: int, of: str,
             odd = numbers > count
             place = f" ({int(odd.sum())} of {len(numbers)} are outside, the first at place {int(odd.argmax())}, counted from 0)"
         most = high if high < 10**12 else f"{high:.3g}"
-        raise DataError(f"{path}: {what} run from {low} to {most}, and there are {count} {of}{place}; are they of one dataset?")
+        raise DataError(
+            f"{path}: {what} run from {low} to {most}, and there are {count} {of}{place}; are they of one dataset?"
+        )
     told = 0 if low == 0 else 1 if high == count else None
     if stated is not None and told is not None and told != stated:
-        raise DataError(f"{path}: {what} run from {low} to {high} of {count} {of}, and in this format they count from {stated}; mend them")
+        raise DataError(
+            f"{path}: {what} run from {low} to {high} of {count} {of}, and in this format they count from {stated}; mend them"
+        )
     if base is not None and (stated if told is None else told) not in (None, base):
-        raise DataError(f"{path}: {what} run from {low} to {high} of {count} {of}, so they do not count from {base}; leave --base away")
+        raise DataError(
+            f"{path}: {what} run from {low} to {high} of {count} {of}, so they do not count from {base}; leave --base away"
+        )
     start = next((b for b in (told, stated, base) if b is not None), None)
     if start is None:
-        raise DataError(f"{path}: {what} run from {low} to {high} of {count} {of}, which may be from 0 or from 1; say --base 0 or --base 1")
+        raise DataError(
+            f"{path}: {what} run from {low} to {high} of {count} {of}, which may be from 0 or from 1; say --base 0 or --base 1"
+        )
     return numbers.astype(np.int64) - start
 
 
@@ -67,7 +83,11 @@ def refuse_odd(path: Path, what: str, of: str, numbers: NDArray[Any]) -> None:
         raise DataError(f"{should}, and there are none; mend the file")
     if numbers.dtype.kind not in "iuf":
         raise DataError(f"{should}, and these are {numbers.dtype}; mend them")
-    kinds = ((~np.isfinite(numbers), "not finite"), (numbers != np.floor(numbers), "not whole"), (numbers < 0, "negative"))
+    kinds = (
+        (~np.isfinite(numbers), "not finite"),
+        (numbers != np.floor(numbers), "not whole"),
+        (numbers < 0, "negative"),
+    )
     for odd, kind in kinds:
         if odd.any():
             k = int(odd.argmax())
@@ -116,7 +136,9 @@ def class_attributes(
     chosen = table or next(name for name in TABLES if name in found.tables)
     if chosen not in found.tables:
         raise UserError(f"{found.path} holds no {chosen}; it has {', '.join(found.tables)}")
-    values, turned = orient(found.path, chosen, found.tables, _evidence(found, counts, like), rows, found.format)
+    values, turned = orient(
+        found.path, chosen, found.tables, _evidence(found, counts, like), rows, found.format
+    )
     with np.errstate(over="ignore"):
         kept = np.ascontiguousarray(values, dtype=np.float32)
     if not np.isfinite(kept).all():
@@ -127,7 +149,9 @@ def class_attributes(
         kept = np.maximum(kept, 0)
     classes = found.classes or tuple(f"class {k + 1}" for k in range(len(kept)))
     if len(classes) != len(kept):
-        raise DataError(f"{found.path}: {len(classes)} class names but {len(kept)} rows in {chosen}; are they of one dataset?")
+        raise DataError(
+            f"{found.path}: {len(classes)} class names but {len(kept)} rows in {chosen}; are they of one dataset?"
+        )
     card = _card(like, kept.shape[1], found.attributes)
     if found.attributes is not None and len(found.attributes) != kept.shape[1]:
         raise DataError(
@@ -139,24 +163,55 @@ def class_attributes(
         names = tuple(name.strip() for name in found.attributes)
     else:
         names = tuple(f"attribute {k + 1}" for k in range(kept.shape[1]))
-        if near := [n for n in SHIPPED if (c := shipped_card(n)) is not None and len(c.names) == kept.shape[1]]:
-            notes.append(f"the attributes have no names; if they are those of {near[0]}, --like {near[0].lower()} names and groups them")
-    return ClassAttributes(tuple(c.strip() for c in classes), names, kept, _groups(card), tuple(notes))
+        if near := [
+            n
+            for n in SHIPPED
+            if (c := shipped_card(n)) is not None and len(c.names) == kept.shape[1]
+        ]:
+            notes.append(
+                f"the attributes have no names; if they are those of {near[0]}, --like {near[0].lower()} names and groups them"
+            )
+    return ClassAttributes(
+        tuple(c.strip() for c in classes), names, kept, _groups(card), tuple(notes)
+    )
 
 
 def _evidence(found: FoundArrays, counts: frozenset[int], like: str | None) -> Evidence:
-    wide = len(found.attributes) if found.attributes is not None else None if found.words is None else len(found.words)
-    card = shipped_card(like.upper()) if wide is None and like is not None and like.upper() in SHIPPED else None
-    return Evidence(None if found.classes is None else len(found.classes), len(card.names) if card is not None else wide, counts)
+    wide = (
+        len(found.attributes)
+        if found.attributes is not None
+        else None
+        if found.words is None
+        else len(found.words)
+    )
+    card = (
+        shipped_card(like.upper())
+        if wide is None and like is not None and like.upper() in SHIPPED
+        else None
+    )
+    return Evidence(
+        None if found.classes is None else len(found.classes),
+        len(card.names) if card is not None else wide,
+        counts,
+    )
 
 
-def _of_csv(found: FoundArrays, csv: Path, like: str | None, counts: frozenset[int], named: bool) -> ClassAttributes:
+def _of_csv(
+    found: FoundArrays, csv: Path, like: str | None, counts: frozenset[int], named: bool
+) -> ClassAttributes:
     read = read_class_table(csv)
     own = {}
     for name in found.tables:
-        with suppress(DataError):  # a table that is not used and may be read in two ways shows nothing
-            own[name] = orient(found.path, name, found.tables, _evidence(found, counts, like), None, found.format)[0]
-    order, notes = list(range(len(read.classes))), [f"class attributes: {csv.name}, joined by the names that the labels are"]
+        with suppress(
+            DataError
+        ):  # a table that is not used and may be read in two ways shows nothing
+            own[name] = orient(
+                found.path, name, found.tables, _evidence(found, counts, like), None, found.format
+            )[0]
+    order, notes = (
+        list(range(len(read.classes))),
+        [f"class attributes: {csv.name}, joined by the names that the labels are"],
+    )
     if not named:
         if found.classes is None and found.sealed:
             raise DataError(
@@ -173,7 +228,9 @@ def _of_csv(found: FoundArrays, csv: Path, like: str | None, counts: frozenset[i
                     f"{csv}: its columns are those of {name} in {found.path} in another order, and w2v_att holds a vector "
                     "for each column there; sort the columns as they are there, or give other vectors with --words FILE"
                 )
-    return ClassAttributes(tuple(read.classes[k] for k in order), read.attributes, values, _groups(card), tuple(notes))
+    return ClassAttributes(
+        tuple(read.classes[k] for k in order), read.attributes, values, _groups(card), tuple(notes)
+    )
 
 
 def _card(like: str | None, width: int, names: Sequence[str] | None = None) -> AttributeCard | None:
@@ -181,11 +238,19 @@ def _card(like: str | None, width: int, names: Sequence[str] | None = None) -> A
         return None
     card = shipped_card(like.upper()) if like.upper() in SHIPPED else None
     if card is None:
-        raise UserError(f"--like: zslkit brings no attribute names of {like!r}{did_you_mean(like, [n.lower() for n in SHIPPED])}")
+        raise UserError(
+            f"--like: zslkit brings no attribute names of {like!r}{did_you_mean(like, [n.lower() for n in SHIPPED])}"
+        )
     if len(card.names) != width or (names is not None and tuple(names) != card.names):
-        raise UserError(f"--like {like}: {like} has {len(card.names)} attributes of its own names, and these are {width}; leave it away")
+        raise UserError(
+            f"--like {like}: {like} has {len(card.names)} attributes of its own names, and these are {width}; leave it away"
+        )
     return card
 
 
 def _groups(card: AttributeCard | None) -> dict[str, list[str]]:
-    return {} if card is None else {group: [card.names[c] for c in columns] for group, columns in card.groups.items()}
+    return (
+        {}
+        if card is None
+        else {group: [card.names[c] for c in columns] for group, columns in card.groups.items()}
+    )

@@ -17,7 +17,14 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from zslkit.acquire.feature_files import LARGE, PARTS, FoundArrays, open_features, read_labels, read_split
+from zslkit.acquire.feature_files import (
+    LARGE,
+    PARTS,
+    FoundArrays,
+    open_features,
+    read_labels,
+    read_split,
+)
 from zslkit.acquire.import_checks import ClassAttributes, class_attributes, from_zero, refuse_odd
 from zslkit.acquire.layout import Layout, Order, find_layout
 from zslkit.acquire.own_join import own_class_ids
@@ -85,7 +92,9 @@ class _Plan:
         return self.layout.shape
 
 
-def import_features(file: Path, to: Path, choices: Choices | None = None, reporter: Reporter | None = None) -> Imported:
+def import_features(
+    file: Path, to: Path, choices: Choices | None = None, reporter: Reporter | None = None
+) -> Imported:
     """Convert the features in `file` into a dataset in the folder `to`, which is there whole or not at all.
 
     Maps become a feature store with their means beside them, pooled features a float32 .npy; memory does not grow with the file.
@@ -94,7 +103,9 @@ def import_features(file: Path, to: Path, choices: Choices | None = None, report
     file, to, choices, reporter = Path(file), Path(to), choices or Choices(), reporter or Silent()
     name = choices.name or to.resolve().name
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise UserError(f"{name!r} cannot be a dataset's name, which has letters, digits and . _ - only; give one with --name")
+        raise UserError(
+            f"{name!r} cannot be a dataset's name, which has letters, digits and . _ - only; give one with --name"
+        )
     _check_target(to, choices.again)
     with open_features(file) as found:
         plan = _plan(name, found, choices)
@@ -113,14 +124,23 @@ def _check_target(to: Path, again: bool) -> None:
     card = to / CARD
     ours = card.is_file() and f"kind: {KIND}" in card.read_text(encoding="utf-8", errors="replace")
     if not ours:
-        raise UserError(f"{to} is there already and holds no imported dataset; give another folder with --to")
+        raise UserError(
+            f"{to} is there already and holds no imported dataset; give another folder with --to"
+        )
     if not again:
         raise UserError(f"{to} holds an imported dataset already; --again replaces it")
     _refuse_strangers(to)
 
 
 _OURS = frozenset(
-    [CARD, "attributes.csv", "labels.npy", "word_vectors.npy", "pooled.npy", *(f"{part}.npy" for part in SplitFiles.model_fields)]
+    [
+        CARD,
+        "attributes.csv",
+        "labels.npy",
+        "word_vectors.npy",
+        "pooled.npy",
+        *(f"{part}.npy" for part in SplitFiles.model_fields),
+    ]
 )
 _OURS_OF_MAPS = frozenset(["manifest.json", "maps.npy", "pooled.npy"])
 
@@ -128,8 +148,16 @@ _OURS_OF_MAPS = frozenset(["manifest.json", "maps.npy", "pooled.npy"])
 def _refuse_strangers(to: Path) -> None:
     """Raises UserError if the folder holds anything that no import wrote: all in it would be replaced."""
     for path in sorted(to.iterdir()) if to.is_dir() else []:
-        inner = sorted(path.iterdir()) if path.name == "maps" and path.is_dir() and not path.is_symlink() else None
-        strange = [p for p in inner if p.name not in _OURS_OF_MAPS or not _is_plain(p)] if inner is not None else []
+        inner = (
+            sorted(path.iterdir())
+            if path.name == "maps" and path.is_dir() and not path.is_symlink()
+            else None
+        )
+        strange = (
+            [p for p in inner if p.name not in _OURS_OF_MAPS or not _is_plain(p)]
+            if inner is not None
+            else []
+        )
         if inner is None and not (path.name in _OURS and _is_plain(path)):
             strange = [path]
         if strange:
@@ -166,7 +194,9 @@ def _plan(name: str, found: FoundArrays, choices: Choices) -> _Plan:
         faults.add(f"{found.path} holds no labels; give them with --labels FILE")
     lost = [f"{part}_loc" for part in PARTS if part not in found.parts]
     if lost:
-        faults.add(f"{found.path} comes without {', '.join(lost)}; give the split with --split FILE, such as att_splits.mat")
+        faults.add(
+            f"{found.path} comes without {', '.join(lost)}; give the split with --split FILE, such as att_splits.mat"
+        )
     layout = table = labels = parts = None
     counts = class_counts(raw, labels_base if labels_base is not None else choices.base)
     if found.features is not None and raw is not None:
@@ -175,10 +205,20 @@ def _plan(name: str, found: FoundArrays, choices: Choices) -> _Plan:
     if raw is not None and raw.dtype.kind != "U":
         with faults.noted():
             refuse_odd(labels_from, "labels", "classes", raw)
-    with faults.noted(), suppress(*([Undecided] if faults.found else [])):  # which labels that are in order may decide
+    with (
+        faults.noted(),
+        suppress(*([Undecided] if faults.found else [])),
+    ):  # which labels that are in order may decide
         named = raw is not None and raw.dtype.kind == "U"
         table = class_attributes(
-            held, choices.attributes, choices.table, choices.like, choices.sentences, counts, choices.table_rows, named
+            held,
+            choices.attributes,
+            choices.table,
+            choices.like,
+            choices.sentences,
+            counts,
+            choices.table_rows,
+            named,
         )
     if raw is not None and table is not None:
         with faults.noted():
@@ -188,21 +228,38 @@ def _plan(name: str, found: FoundArrays, choices: Choices) -> _Plan:
             parts = _parts(split_from, found, len(raw), choices.base, split_base)
     unused = ", ".join(found.unused[:12]) + (", ..." if len(found.unused) > 12 else "")
     faults.tell(f"; not read: {unused}" if unused else "")
-    assert found.features is not None and layout is not None and table is not None and labels is not None and parts is not None
-    notes = [*table.notes, *filter(None, [layout.note(found.features.shape), f"not read: {unused}" if unused else ""])]
+    assert (
+        found.features is not None
+        and layout is not None
+        and table is not None
+        and labels is not None
+        and parts is not None
+    )
+    notes = [
+        *table.notes,
+        *filter(None, [layout.note(found.features.shape), f"not read: {unused}" if unused else ""]),
+    ]
     notes += found.notes
-    if found.files is not None and (found.classes is not None or choices.attributes is not None) and not choices.as_labelled:
+    if (
+        found.files is not None
+        and (found.classes is not None or choices.attributes is not None)
+        and not choices.as_labelled
+    ):
         labels, said = own_class_ids(found.path, table.classes, labels, found.files)
         notes += said
     vectors = _words(found, table, choices)
-    semantics = Semantics(table.values, table.names, {}, vectors, "sentences" if choices.sentences else "attributes")
+    semantics = Semantics(
+        table.values, table.names, {}, vectors, "sentences" if choices.sentences else "attributes"
+    )
     stand_in: NDArray[np.float32] = np.broadcast_to(np.float32(0), (len(labels), 1))
     # The dataset's own checks, before an hour goes into a conversion of something that cannot be one.
     dataset = Dataset(name, table.classes, labels, Split(**parts), semantics, features=stand_in)
     return _Plan(found, dataset, layout, table, tuple(notes))
 
 
-def _labels(path: Path, raw: NDArray[Any], table: ClassAttributes, base: int | None, stated: int | None) -> Index:
+def _labels(
+    path: Path, raw: NDArray[Any], table: ClassAttributes, base: int | None, stated: int | None
+) -> Index:
     """Class ids (N,) of labels that are numbers, or names of classes."""
     if raw.dtype.kind != "U":
         return from_zero(path, "labels", raw, len(table.classes), "classes", base, stated)
@@ -216,17 +273,25 @@ def _labels(path: Path, raw: NDArray[Any], table: ClassAttributes, base: int | N
     return np.array([number[label] for label in named], dtype=np.int64)
 
 
-def _parts(path: Path, found: FoundArrays, count: int, base: int | None, stated: int | None) -> dict[str, Index]:
+def _parts(
+    path: Path, found: FoundArrays, count: int, base: int | None, stated: int | None
+) -> dict[str, Index]:
     """The three parts together tell what they count from, since only together they need hold the first or last image."""
     for part in PARTS:
         refuse_odd(path, f"{part}_loc", "images", found.parts[part].ravel())
     sizes = np.cumsum([found.parts[part].size for part in PARTS])[:-1]
     every = np.concatenate([found.parts[part].ravel() for part in PARTS])
-    numbers = from_zero(path, ", ".join(f"{part}_loc" for part in PARTS), every, count, "images", base, stated)
-    return {part: np.sort(index) for part, index in zip(PARTS, np.split(numbers, sizes), strict=True)}
+    numbers = from_zero(
+        path, ", ".join(f"{part}_loc" for part in PARTS), every, count, "images", base, stated
+    )
+    return {
+        part: np.sort(index) for part, index in zip(PARTS, np.split(numbers, sizes), strict=True)
+    }
 
 
-def _words(found: FoundArrays, table: ClassAttributes, choices: Choices) -> NDArray[np.float32] | None:
+def _words(
+    found: FoundArrays, table: ClassAttributes, choices: Choices
+) -> NDArray[np.float32] | None:
     if choices.words is not None:
         return read_word_vectors(choices.words, table.names)
     if found.words is None:
@@ -263,9 +328,18 @@ def _whole_folder(to: Path, plan: _Plan) -> Iterator[Path]:
         ) from error
 
 
-def _write_features(folder: Path, plan: _Plan, dtype: str, digest: str, reporter: Reporter) -> FeatureRows:
-    kinds = {"pooled": np.dtype("<f4")} if len(plan.shape) == 2 else {"maps": stored_dtype(dtype), "pooled": np.dtype("<f4")}
-    room = sum(int(np.prod(plan.shape if kind != "pooled" else plan.shape[:2])) * d.itemsize for kind, d in kinds.items())
+def _write_features(
+    folder: Path, plan: _Plan, dtype: str, digest: str, reporter: Reporter
+) -> FeatureRows:
+    kinds = (
+        {"pooled": np.dtype("<f4")}
+        if len(plan.shape) == 2
+        else {"maps": stored_dtype(dtype), "pooled": np.dtype("<f4")}
+    )
+    room = sum(
+        int(np.prod(plan.shape if kind != "pooled" else plan.shape[:2])) * d.itemsize
+        for kind, d in kinds.items()
+    )
     free = shutil.disk_usage(folder).free
     if free < room:
         raise CannotWrite(
@@ -278,27 +352,40 @@ def _write_features(folder: Path, plan: _Plan, dtype: str, digest: str, reporter
         home.mkdir()
         key = fingerprint(digest, plan.shape, dtype, plan.layout.key)
         facts = {"schema": SCHEMA, "key": key, "shape": plan.shape, "dtype": dtype}
-        source = {"source": plan.found.path.name, "format": plan.found.format, "digest": digest, "layout": plan.layout.key}
-        (home / "manifest.json").write_text(json.dumps({**facts, **source}, indent=1), encoding="utf-8")
+        source = {
+            "source": plan.found.path.name,
+            "format": plan.found.format,
+            "digest": digest,
+            "layout": plan.layout.key,
+        }
+        (home / "manifest.json").write_text(
+            json.dumps({**facts, **source}, indent=1), encoding="utf-8"
+        )
     files: dict[str, IO[bytes]] = {kind: (home / f"{kind}.npy").open("wb") for kind in kinds}
     try:
         for kind, kept in kinds.items():
             shape = plan.shape if kind == "maps" else plan.shape[:2]
-            np.lib.format.write_array_header_1_0(files[kind], {"descr": kept.str, "fortran_order": False, "shape": shape})
+            np.lib.format.write_array_header_1_0(
+                files[kind], {"descr": kept.str, "fortran_order": False, "shape": shape}
+            )
         return _convert(plan, files, dtype, reporter)
     finally:
         for file in files.values():
             file.close()
 
 
-def _convert(plan: _Plan, files: dict[str, IO[bytes]], dtype: str, reporter: Reporter) -> FeatureRows:
+def _convert(
+    plan: _Plan, files: dict[str, IO[bytes]], dtype: str, reporter: Reporter
+) -> FeatureRows:
     path, stream = plan.found.path, plan.found.features
     assert stream is not None
     rows = FeatureRows()
     with reporter.phase(f"import {path.name}", total=plan.shape[0]) as phase:
         for block in stream.blocks():
             with np.errstate(over="ignore"):
-                values = plan.layout.turn(torch.from_numpy(np.require(block, np.float32, ["C", "W"])))
+                values = plan.layout.turn(
+                    torch.from_numpy(np.require(block, np.float32, ["C", "W"]))
+                )
             means = values.mean(dim=(2, 3)) if "maps" in files else None
             # A block that cannot be kept is not written, and the rest is only looked at.
             if not rows.add(values, means) and not rows.broken:
@@ -312,12 +399,20 @@ def _convert(plan: _Plan, files: dict[str, IO[bytes]], dtype: str, reporter: Rep
     return rows
 
 
-def _write_block(path: Path, values: torch.Tensor, means: torch.Tensor | None, files: dict[str, IO[bytes]], dtype: str) -> None:
+def _write_block(
+    path: Path,
+    values: torch.Tensor,
+    means: torch.Tensor | None,
+    files: dict[str, IO[bytes]],
+    dtype: str,
+) -> None:
     if means is not None:
         try:
             stored = to_stored(values, dtype)
         except DataError as error:
-            raise DataError(f"{path}: a feature is too large for {dtype}; choose --dtype bfloat16 or float32") from error
+            raise DataError(
+                f"{path}: a feature is too large for {dtype}; choose --dtype bfloat16 or float32"
+            ) from error
         files["maps"].write(stored.data.cast("B"))
     pooled = values if means is None else means
     files["pooled"].write(pooled.contiguous().numpy().astype("<f4", copy=False).data.cast("B"))
@@ -331,9 +426,19 @@ def _write_rest(folder: Path, plan: _Plan, choices: Choices, digest: str) -> Non
     with (folder / "attributes.csv").open("w", encoding="utf-8", newline="") as out:
         writer = csv.writer(out)
         writer.writerow(["class", *table.names])
-        writer.writerows([name, *map(str, row)] for name, row in zip(table.classes, table.values, strict=True))
-    card: dict[str, Any] = {"kind": KIND, "name": dataset.name, "title": choices.title or dataset.name}
-    card |= {"pooled": "pooled.npy"} if len(plan.shape) == 2 else {"maps": "maps", "features": {"dtype": choices.dtype}}
+        writer.writerows(
+            [name, *map(str, row)] for name, row in zip(table.classes, table.values, strict=True)
+        )
+    card: dict[str, Any] = {
+        "kind": KIND,
+        "name": dataset.name,
+        "title": choices.title or dataset.name,
+    }
+    card |= (
+        {"pooled": "pooled.npy"}
+        if len(plan.shape) == 2
+        else {"maps": "maps", "features": {"dtype": choices.dtype}}
+    )
     if dataset.semantics.word_vectors is not None:
         np.save(folder / "word_vectors.npy", dataset.semantics.word_vectors)
         card["word_vectors"] = "word_vectors.npy"
@@ -341,4 +446,6 @@ def _write_rest(folder: Path, plan: _Plan, choices: Choices, digest: str) -> Non
     card["source"] = {"file": plan.found.path.name, "format": plan.found.format, "digest": digest}
     if table.groups:
         card["groups"] = table.groups
-    (folder / CARD).write_text(yaml.safe_dump(card, sort_keys=False, allow_unicode=True, width=1000), encoding="utf-8")
+    (folder / CARD).write_text(
+        yaml.safe_dump(card, sort_keys=False, allow_unicode=True, width=1000), encoding="utf-8"
+    )

@@ -15,7 +15,10 @@ from zslkit.readers.stream import Stream
 
 Order = Literal["channels-first", "channels-last"]
 ORDERS: tuple[Order, ...] = get_args(Order)
-SPELLED = {"channels-first": "(N, D, R) or (N, D, H, W)", "channels-last": "(N, R, D) or (N, H, W, D)"}
+SPELLED = {
+    "channels-first": "(N, D, R) or (N, D, H, W)",
+    "channels-last": "(N, R, D) or (N, H, W, D)",
+}
 """The axes of each order: N images, D channels, R positions, H rows, W columns."""
 
 _WIDEST = 4
@@ -46,7 +49,9 @@ class Layout:
         """What was made of an array of that shape, in words; "" if there is nothing to say."""
         if self.order is None or (len(shape) == 4 and self.order == "channels-first"):
             return ""
-        read = f"{self.order}: {' x '.join(map(str, shape[1:]))} was read as {self.shape[1]} channels"
+        read = (
+            f"{self.order}: {' x '.join(map(str, shape[1:]))} was read as {self.shape[1]} channels"
+        )
         dropped = "; the first position is a class token and is left out" if self.tokens else ""
         return f"{read} on a grid of {self.shape[2]} x {self.shape[3]}{dropped}"
 
@@ -61,7 +66,9 @@ class Layout:
         return values.reshape(len(values), *self.shape[1:]).contiguous()
 
 
-def find_layout(path: Path, stream: Stream, count: int, order: str | None, form: str = "") -> Layout:
+def find_layout(
+    path: Path, stream: Stream, count: int, order: str | None, form: str = ""
+) -> Layout:
     """The layout of the features of `count` labels.
 
     Args:
@@ -79,12 +86,16 @@ def find_layout(path: Path, stream: Stream, count: int, order: str | None, form:
     _refuse_other_counts(path, shape, count, form)
     if len(shape) == 2:
         if order is not None:
-            raise UserError(f"{path}: the features have the shape {shape} and no positions; leave --layout away")
+            raise UserError(
+                f"{path}: the features have the shape {shape} and no positions; leave --layout away"
+            )
         return Layout(shape)
     readings = {o: found for o in ORDERS if (found := _reading(shape, o)) is not None}
     if order is not None:
         if order not in readings:
-            raise UserError(f"{path}: --layout {order} needs {_needs(shape, order)}, and the features have the shape {shape}")
+            raise UserError(
+                f"{path}: --layout {order} needs {_needs(shape, order)}, and the features have the shape {shape}"
+            )
         return readings[order]
     if not readings:
         sizes = " nor ".join(str(n) for n in dict.fromkeys(shape[1:]))
@@ -97,7 +108,9 @@ def find_layout(path: Path, stream: Stream, count: int, order: str | None, form:
         return readings[sure[0]]
     options = " or ".join(f"--layout {o} ({_spelled(readings[o])})" for o in readings)
     save = "" if len(readings) == 2 else ", or save them as (N, D, H, W)"
-    raise DataError(f"{path}: the features have the shape {shape}, and nothing shows which axis holds the channels; say {options}{save}")
+    raise DataError(
+        f"{path}: the features have the shape {shape}, and nothing shows which axis holds the channels; say {options}{save}"
+    )
 
 
 def _refuse_other_counts(path: Path, shape: tuple[int, ...], count: int, form: str) -> None:
@@ -107,16 +120,22 @@ def _refuse_other_counts(path: Path, shape: tuple[int, ...], count: int, form: s
         )
     if shape[0] != count and count in shape[1:]:
         as_it_is = "an image a column" if form == "xlsa17" else "an image a row"
-        seen = shape if form != "xlsa17" else shape[::-1]  # columns of the file are rows of the stream
+        seen = (
+            shape if form != "xlsa17" else shape[::-1]
+        )  # columns of the file are rows of the stream
         turn = f"save them with the axis of the {count} images first"
         raise DataError(
             f"{path}: the features have the shape {seen} for {count} labels; "
             + (f"save them transposed, {as_it_is}" if len(shape) == 2 else turn)
         )
     if shape[0] != count:
-        raise DataError(f"{path}: the features have the shape {shape} and there are {count} labels; are they of one dataset?")
+        raise DataError(
+            f"{path}: the features have the shape {shape} and there are {count} labels; are they of one dataset?"
+        )
     if 0 in shape:
-        raise DataError(f"{path}: the features have the shape {shape} and hold nothing; make the file again")
+        raise DataError(
+            f"{path}: the features have the shape {shape} and hold nothing; make the file again"
+        )
 
 
 def _grid(positions: int) -> tuple[int, int] | None:

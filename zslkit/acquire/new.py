@@ -22,7 +22,9 @@ from zslkit.readers.photos import find_photos, folders_in
 EXAMPLES = ("red", "striped", "large")
 """Attributes of a new table if none are named; meant to be renamed."""
 
-_PARTS = frozenset({"train", "test", "val", "valid", "validation", "trainval", "training", "testing"})
+_PARTS = frozenset(
+    {"train", "test", "val", "valid", "validation", "trainval", "training", "testing"}
+)
 """Names of folders that hold classes rather than are some."""
 
 _CARD = """\
@@ -64,7 +66,9 @@ def draft(
     card, table = folder.with_name(f"{name}.yaml"), folder.with_name(f"{name}.csv")
     if os.path.lexists(card):
         named = _table_of(card)
-        if named is None or os.path.lexists(named):  # what is wrong with a card is told by the review
+        if named is None or os.path.lexists(
+            named
+        ):  # what is wrong with a card is told by the review
             return Draft(card, named or table, ())
         table = named
     classes = _classes(folder)
@@ -95,10 +99,14 @@ def propose(classes: Sequence[str], share: float, seed: int) -> list[str]:
 
 def _classes(folder: Path) -> list[str]:
     if not folder.is_dir():
-        raise DataError(f"There is no folder {folder}; name the folder that holds one folder of images for each class")
+        raise DataError(
+            f"There is no folder {folder}; name the folder that holds one folder of images for each class"
+        )
     classes = folders_of(folder, folder)
     if foreign := [name for name in (folder.name, *classes) if not _is_text(name)]:
-        raise DataError(f"The folder name {shown(foreign[0])} is not UTF-8, so that no card can hold it; rename the folder")
+        raise DataError(
+            f"The folder name {shown(foreign[0])} is not UTF-8, so that no card can hold it; rename the folder"
+        )
     found = find_photos(folder, classes)
     if torn := torn_words(found):
         raise DataError(f"{folder}: {torn}")
@@ -149,13 +157,19 @@ def _name(folder: Path) -> str:
 
 def _usable(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise UserError(f"{name!r} is no name for a dataset; it takes letters, digits, '.', '_' and '-', a letter or digit first")
+        raise UserError(
+            f"{name!r} is no name for a dataset; it takes letters, digits, '.', '_' and '-', a letter or digit first"
+        )
     return name
 
 
 def _scalar(text: str) -> str:
     """The text as YAML reads it back, quoted where it must be."""
-    return yaml.safe_dump([text], allow_unicode=True, width=float("inf")).removeprefix("- ").rstrip("\n")
+    return (
+        yaml.safe_dump([text], allow_unicode=True, width=float("inf"))
+        .removeprefix("- ")
+        .rstrip("\n")
+    )
 
 
 def _table_text(classes: Sequence[str], columns: Sequence[str]) -> str:

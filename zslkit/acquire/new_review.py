@@ -56,7 +56,11 @@ def _folders(home: Path, table: Path, rows: Sequence[TableRow]) -> list[str]:
         return [f"the folder {home} cannot be read ({error.strerror}); check its permissions"]
     classes = [row.name for row in rows]
     same = [clash_words("folders", folders), clash_words("classes", classes)]
-    if problems := [f"{where}: {words}" for where, words in zip((home.name, table.name), same, strict=True) if words]:
+    if problems := [
+        f"{where}: {words}"
+        for where, words in zip((home.name, table.name), same, strict=True)
+        if words
+    ]:
         return problems  # what is one name cannot be joined by name
     joined = match(classes, folders)
     if lost := [name for name in classes if name not in joined]:
@@ -78,15 +82,22 @@ def _cells(table: Path, attributes: Sequence[str], rows: Sequence[TableRow]) -> 
     problems, empty = [], []
     for row in rows:
         if len(row.cells) != len(attributes):
-            problems.append(f"{table.name}, line {row.line}: {row.name} has {len(row.cells)} values for {len(attributes)} attributes")
+            problems.append(
+                f"{table.name}, line {row.line}: {row.name} has {len(row.cells)} values for {len(attributes)} attributes"
+            )
             continue
         for attribute, cell in zip(attributes, row.cells, strict=True):
             if not cell:
                 empty.append(f"{row.name}: {attribute}")
             elif number_in(cell) is None:
-                problems.append(f"{table.name}, line {row.line}: {row.name}: {attribute} is {cell!r}, and no number")
+                problems.append(
+                    f"{table.name}, line {row.line}: {row.name}: {attribute} is {cell!r}, and no number"
+                )
     if empty:
-        problems.insert(0, f"{table.name}: {len(empty)} of {len(rows) * len(attributes)} values are empty ({_listed(empty)})")
+        problems.insert(
+            0,
+            f"{table.name}: {len(empty)} of {len(rows) * len(attributes)} values are empty ({_listed(empty)})",
+        )
     return problems
 
 
@@ -95,25 +106,35 @@ def _remarks(dataset: Dataset) -> list[str]:
     table, names, seen = dataset.semantics.attributes, dataset.semantics.names, dataset.seen
     remarks = []
     if same := [names[k] for k in np.flatnonzero(np.ptp(table, axis=0) == 0)]:
-        remarks.append(f"{_count(same, 'attribute has', 'attributes have')} one value for all classes and tell nothing ({_listed(same)})")
+        remarks.append(
+            f"{_count(same, 'attribute has', 'attributes have')} one value for all classes and tell nothing ({_listed(same)})"
+        )
     new = np.flatnonzero((table[~seen] != 0).any(axis=0) & (table[seen] == 0).all(axis=0))
     if unlearned := [names[k] for k in new]:
         remarks.append(
             f"{_count(unlearned, 'attribute', 'attributes')} that no seen class has, so nothing is learned of it ({_listed(unlearned)})"
         )
     if blank := [dataset.classes[k] for k in np.flatnonzero(~table.any(axis=1))]:
-        remarks.append(f"{_count(blank, 'class has', 'classes have')} no attribute at all ({_listed(blank)})")
+        remarks.append(
+            f"{_count(blank, 'class has', 'classes have')} no attribute at all ({_listed(blank)})"
+        )
     twins: dict[bytes, str] = {}
     for name, row in zip(dataset.classes, table, strict=True):
         if (other := twins.setdefault((row + 0.0).tobytes(), name)) != name:
-            remarks.append(f"{other} and {name} have the same attributes and cannot be told apart by them")
-    if dataset.images is not None and all(dataset.images.key(i).count("/") > 1 for i in range(len(dataset.images))):
+            remarks.append(
+                f"{other} and {name} have the same attributes and cannot be told apart by them"
+            )
+    if dataset.images is not None and all(
+        dataset.images.key(i).count("/") > 1 for i in range(len(dataset.images))
+    ):
         remarks.append(
             f"all images lie in folders within the class folders ({dataset.images.key(0)}, ...); classes are the folders of the first level"
         )
     tested = set(dataset.labels[dataset.split.test_seen].tolist())
     if untested := [dataset.classes[k] for k in np.flatnonzero(seen) if k not in tested]:
-        remarks.append(f"{_count(untested, 'seen class has', 'seen classes have')} too few images for a test image ({_listed(untested)})")
+        remarks.append(
+            f"{_count(untested, 'seen class has', 'seen classes have')} too few images for a test image ({_listed(untested)})"
+        )
     return remarks
 
 

@@ -17,7 +17,9 @@ _Folder = tuple[str, ...]
 _AS_LABELLED = "--as-labelled takes the labels as they are"
 
 
-def own_class_ids(path: Path, classes: Sequence[str], labels: Index, files: Sequence[str]) -> tuple[Index, tuple[str, ...]]:
+def own_class_ids(
+    path: Path, classes: Sequence[str], labels: Index, files: Sequence[str]
+) -> tuple[Index, tuple[str, ...]]:
     """The class of each image, by its label unless folders say throughout that labels count in another order.
 
     Folders of one's own are laid out in any way: `ant/1.jpg`, `train/ant/1.jpg`, `ant/2019/1.jpg`, `train/1.jpg`. The level
@@ -36,14 +38,20 @@ def own_class_ids(path: Path, classes: Sequence[str], labels: Index, files: Sequ
         DataError: Folders and labels contradict each other.
     """
     if len(files) != len(labels):
-        raise DataError(f"{path}: image_files has {len(files)} paths for {len(labels)} labels; mend it, or {_AS_LABELLED}")
+        raise DataError(
+            f"{path}: image_files has {len(files)} paths for {len(labels)} labels; mend it, or {_AS_LABELLED}"
+        )
     folders = [_folder(file) for file in files]
     named, level = _best_level(folders, _lookup(classes))
     told = np.array([-1 if named[folder] is None else named[folder] for folder in folders])
     known = told >= 0
     # A class that is called "train" makes no class folders of train and test.
-    if 2 * len(set(told[known])) < max(len({level(folder) for folder in folders}), len(set(labels.tolist()))):
-        return labels, ("no folder in image_files is named after a class; the labels are taken as they are",)
+    if 2 * len(set(told[known])) < max(
+        len({level(folder) for folder in folders}), len(set(labels.tolist()))
+    ):
+        return labels, (
+            "no folder in image_files is named after a class; the labels are taken as they are",
+        )
     wrong = known & (told != labels)
     if not wrong.any():
         strange = sorted({str(level(folder)) for folder in folders if named[folder] is None})
@@ -51,7 +59,9 @@ def own_class_ids(path: Path, classes: Sequence[str], labels: Index, files: Sequ
         note = f"{len(strange)} folders in image_files are named after no class ({shown}); their images go by their labels"
         return labels, ((note,) if strange else ())
     pairs = set(zip(labels.tolist(), told.tolist(), strict=True))
-    if known.all() and len(pairs) == len({label for label, _ in pairs}) == len({k for _, k in pairs}):
+    if known.all() and len(pairs) == len({label for label, _ in pairs}) == len(
+        {k for _, k in pairs}
+    ):
         note = "labels count the classes in another order than their names; images go to the class that their folder names"
         return told.astype(np.int64), (f"{note} ({_AS_LABELLED})",)
     first = int(wrong.argmax())
@@ -63,7 +73,9 @@ def own_class_ids(path: Path, classes: Sequence[str], labels: Index, files: Sequ
 
 def _folder(file: str) -> _Folder:
     """The folders above an image: those below `images` where the path has it, else all."""
-    return tuple(part for part in (anchored(file) or file.replace("\\", "/")).split("/")[:-1] if part)
+    return tuple(
+        part for part in (anchored(file) or file.replace("\\", "/")).split("/")[:-1] if part
+    )
 
 
 def _lookup(classes: Sequence[str]) -> Callable[[str], int | None]:
@@ -85,7 +97,9 @@ def _best_level(
     images = Counter(folders)
     best: tuple[int, dict[_Folder, int | None], Callable[[_Folder], str | None]] | None = None
     for level in _levels(max(map(len, images), default=0)):
-        named = {folder: None if (name := level(folder)) is None else number(name) for folder in images}
+        named = {
+            folder: None if (name := level(folder)) is None else number(name) for folder in images
+        }
         told = sum(count for folder, count in images.items() if named[folder] is not None)
         if best is None or told > best[0]:
             best = told, named, level

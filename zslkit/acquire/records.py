@@ -46,6 +46,8 @@ class Records:
             ) from error
 
     def write(self, name: str, record: Record) -> None:
-        values = {key: said.model_dump() for key, said in sorted({**self.read(), name: record}.items())}
+        values = {
+            key: said.model_dump() for key, said in sorted({**self.read(), name: record}.items())
+        }
         with replacing(self.path) as beside:
             beside.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

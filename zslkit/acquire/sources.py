@@ -20,13 +20,22 @@ from zslkit.registry import BrokenPlugin
 
 def _below(path: str) -> str:
     pure = PurePosixPath(path)
-    if pure.is_absolute() or not pure.parts or ".." in pure.parts or "\\" in path or "\0" in path or ":" in pure.parts[0]:
+    if (
+        pure.is_absolute()
+        or not pure.parts
+        or ".." in pure.parts
+        or "\\" in path
+        or "\0" in path
+        or ":" in pure.parts[0]
+    ):
         raise ValueError("it is no relative path that stays below its folder")
     return pure.as_posix()
 
 
 def _url(url: str) -> str:
-    if not url.startswith(("http://", "https://")) or any(c.isspace() or not c.isprintable() for c in url):
+    if not url.startswith(("http://", "https://")) or any(
+        c.isspace() or not c.isprintable() for c in url
+    ):
         raise ValueError("it is no http:// or https:// address")
     return url
 
@@ -39,12 +48,16 @@ class Download(Config):
     """One archive: where it is from, where its contents go, and how to tell that they are there."""
 
     file: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the archive, its own among all datasets; mirrors call it so too"
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="name of the archive, its own among all datasets; mirrors call it so too",
     )
-    urls: tuple[Url, ...] = Field(min_length=1, description="addresses of the whole archive, tried in order")
+    urls: tuple[Url, ...] = Field(
+        min_length=1, description="addresses of the whole archive, tried in order"
+    )
     folder: Below = Field(description="where its contents go, below the data root")
     holds: tuple[Below, ...] = Field(
-        min_length=1, description="paths below `folder` that are there once it is unpacked; the archive's folder that holds them is taken"
+        min_length=1,
+        description="paths below `folder` that are there once it is unpacked; the archive's folder that holds them is taken",
     )
     only: tuple[Below, ...] = Field((), description="take only these folders of it; empty: all")
     size: int | None = Field(None, gt=0, description="bytes, about")
@@ -57,7 +70,10 @@ class Download(Config):
 def shared() -> Mapping[str, Download]:
     """The archives of `sources.yaml` by name, which any dataset may refer to."""
     text = (resources.files("zslkit.acquire") / "sources.yaml").read_text(encoding="utf-8")
-    return {name: build(Download, Settings(said), f"sources.yaml: {name}") for name, said in yaml.safe_load(text).items()}
+    return {
+        name: build(Download, Settings(said), f"sources.yaml: {name}")
+        for name, said in yaml.safe_load(text).items()
+    }
 
 
 def read_downloads(where: str, said: Sequence[str | Mapping[str, Any]]) -> list[Download]:
@@ -66,7 +82,9 @@ def read_downloads(where: str, said: Sequence[str | Mapping[str, Any]]) -> list[
     Raises UserError that names the item and the rule it breaks.
     """
     if isinstance(said, (str, Mapping)):
-        raise UserError(f"{where}: downloads is a {type(said).__name__}; put brackets around it: it is a sequence of them")
+        raise UserError(
+            f"{where}: downloads is a {type(said).__name__}; put brackets around it: it is a sequence of them"
+        )
     found = []
     for k, item in enumerate(said):
         place = f"{where}: downloads[{k}]"
@@ -76,9 +94,13 @@ def read_downloads(where: str, said: Sequence[str | Mapping[str, Any]]) -> list[
             continue
         name = values.pop("shared")
         if name not in shared():
-            raise UserError(f"{place}: there is no shared archive {name!r}{did_you_mean(str(name), shared())}")
+            raise UserError(
+                f"{place}: there is no shared archive {name!r}{did_you_mean(str(name), shared())}"
+            )
         if strange := set(values) - {"holds"}:
-            raise UserError(f"{place}: beside shared there may be holds, and not {min(strange)!r}; leave it out")
+            raise UserError(
+                f"{place}: beside shared there may be holds, and not {min(strange)!r}; leave it out"
+            )
         found.append(build(Download, Settings({**shared()[name].model_dump(), **values}), place))
     return found
 
@@ -89,13 +111,17 @@ def downloads_of(name: str) -> list[Download]:
     Raises UnknownName (with a suggestion), NameClash, BrokenPlugin, or UserError if the dataset declares nothing.
     """
     if is_card(name):
-        raise UserError(f"{name}: a card describes files that are there already; name a registered dataset (zslkit datasets)")
+        raise UserError(
+            f"{name}: a card describes files that are there already; name a registered dataset (zslkit datasets)"
+        )
     try:
         entry, source = DATASETS.load(name)
     except UnknownName as error:
         if name in shared():
             return [shared()[name]]
-        raise UnknownName("dataset", name, [*error.known, *shared()], "List them with: zslkit datasets") from error
+        raise UnknownName(
+            "dataset", name, [*error.known, *shared()], "List them with: zslkit datasets"
+        ) from error
     try:
         found = read_downloads(entry.name, source.downloads)
     except UserError as error:
@@ -103,7 +129,9 @@ def downloads_of(name: str) -> list[Download]:
     except (TypeError, ValueError) as error:  # a stranger's attribute may be anything
         raise BrokenPlugin(entry, f"its downloads cannot be read ({error})") from error
     if not found:
-        raise UserError(f"The dataset {name!r} declares nothing to download; `zslkit datasets` says where it is from")
+        raise UserError(
+            f"The dataset {name!r} declares nothing to download; `zslkit datasets` says where it is from"
+        )
     return found
 
 
@@ -117,6 +145,10 @@ def needed(names: Iterable[str]) -> list[Download]:
         for download in downloads_of(name):
             known = plan.setdefault(download.file, download)
             if known.model_copy(update={"holds": download.holds}) != download:
-                raise UserError(f"{name}: another dataset has an archive {download.file} too, and not the same; download them one by one")
-            plan[download.file] = known.model_copy(update={"holds": tuple(dict.fromkeys(known.holds + download.holds))})
+                raise UserError(
+                    f"{name}: another dataset has an archive {download.file} too, and not the same; download them one by one"
+                )
+            plan[download.file] = known.model_copy(
+                update={"holds": tuple(dict.fromkeys(known.holds + download.holds))}
+            )
     return list(plan.values())

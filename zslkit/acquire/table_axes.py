@@ -35,7 +35,11 @@ class Evidence:
 
     def allows(self, classes: int, attributes: int) -> bool:
         """Whether a table may have these axes. A class need not have an image, so labels only set a lower limit."""
-        return self.classes in (None, classes) and self.attributes in (None, attributes) and classes >= min(self.labels, default=0)
+        return (
+            self.classes in (None, classes)
+            and self.attributes in (None, attributes)
+            and classes >= min(self.labels, default=0)
+        )
 
 
 def class_counts(labels: NDArray[Any] | None, base: int | None) -> frozenset[int]:
@@ -56,13 +60,20 @@ def class_counts(labels: NDArray[Any] | None, base: int | None) -> frozenset[int
         return frozenset()
     low, high = int(labels.min()), int(labels.max())
     bases = (0,) if low == 0 else (0, 1) if base is None else (base,)
-    if low == 1 and base is None and len(np.unique(labels)) == high:  # all classes have images if they count from 1
+    if (
+        low == 1 and base is None and len(np.unique(labels)) == high
+    ):  # all classes have images if they count from 1
         bases = (1,)
     return frozenset(high + 1 - b for b in bases) if low >= 0 else frozenset()
 
 
 def orient(
-    path: Path, name: str, tables: Mapping[str, NDArray[Any]], evidence: Evidence, rows: Rows | None, form: str
+    path: Path,
+    name: str,
+    tables: Mapping[str, NDArray[Any]],
+    evidence: Evidence,
+    rows: Rows | None,
+    form: str,
 ) -> tuple[NDArray[Any], str]:
     """The table (C, A), and what was done if it was turned.
 
@@ -89,11 +100,15 @@ def orient(
     allowed = [r for r, (c, a) in readings.items() if evidence.allows(c, a)]
     if rows is not None:
         if allowed and rows not in allowed:
-            raise UserError(f"{path}: {name} has the shape {shape}, whose rows cannot be {rows}; leave --table-rows away")
+            raise UserError(
+                f"{path}: {name} has the shape {shape}, whose rows cannot be {rows}; leave --table-rows away"
+            )
         found: Rows | None = rows
     elif len(allowed) == 1:
         found = allowed[0]
-    elif not allowed:  # what is wrong is named by who compares names, vectors and labels with the table
+    elif (
+        not allowed
+    ):  # what is wrong is named by who compares names, vectors and labels with the table
         found = usual
     else:
         found = _by_labels(readings, evidence) or _by_norms(tables, usual, other)

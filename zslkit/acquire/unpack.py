@@ -78,7 +78,13 @@ def check_room(folder: Path, size: int, what: str) -> None:
 
 def megabytes(size: float) -> str:
     """Bytes as people say them: '340 MB', '1.8 GB'."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
+    return (
+        f"{size / 1e9:.1f} GB"
+        if size >= 1e9
+        else f"{size / 1e6:.0f} MB"
+        if size >= 1e6
+        else f"{size / 1e3:.1f} kB"
+    )
 
 
 def _check_room(archive: Path, target: Path, size: int) -> None:
@@ -104,10 +110,17 @@ def _survey(archive: Path, content: Archive, limit: int, reporter: Reporter) -> 
 
 def _is_litter(path: PurePosixPath) -> bool:
     # What macOS packs beside the files; a photo's "._x.jpg" would count as one.
-    return not path.parts or "__MACOSX" in path.parts or path.name.startswith("._") or path.name == ".DS_Store"
+    return (
+        not path.parts
+        or "__MACOSX" in path.parts
+        or path.name.startswith("._")
+        or path.name == ".DS_Store"
+    )
 
 
-def _choose(archive: Path, members: Sequence[Member], holds: Sequence[str], only: Sequence[str]) -> list[tuple[PurePosixPath, Member]]:
+def _choose(
+    archive: Path, members: Sequence[Member], holds: Sequence[str], only: Sequence[str]
+) -> list[tuple[PurePosixPath, Member]]:
     """The members below the folder that holds all of `holds`, with their paths below it; the shortest such folder."""
     paths = {folder for m in members for folder in (m.path, *m.path.parents)}
     first = PurePosixPath(holds[0])
@@ -120,7 +133,11 @@ def _choose(archive: Path, members: Sequence[Member], holds: Sequence[str], only
         )
     home = min(homes, key=lambda h: (len(h.parts), h))
     below = [(m.path.relative_to(home), m) for m in members if m.path.is_relative_to(home)]
-    return [(path, m) for path, m in below if path.parts and (not only or any(path.is_relative_to(o) for o in only))]
+    return [
+        (path, m)
+        for path, m in below
+        if path.parts and (not only or any(path.is_relative_to(o) for o in only))
+    ]
 
 
 @contextmanager
@@ -135,7 +152,13 @@ def _scratch(folder: Path) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _write(archive: Path, content: Archive, chosen: Sequence[tuple[PurePosixPath, Member]], beside: Path, reporter: Reporter) -> None:
+def _write(
+    archive: Path,
+    content: Archive,
+    chosen: Sequence[tuple[PurePosixPath, Member]],
+    beside: Path,
+    reporter: Reporter,
+) -> None:
     # Links are made when all files stand, so that no file is ever written through one.
     links: list[tuple[PurePosixPath, Member]] = []
     with reporter.phase(f"unpack {archive.name}", len(chosen)) as phase:
@@ -159,9 +182,15 @@ def _write(archive: Path, content: Archive, chosen: Sequence[tuple[PurePosixPath
         try:
             real = (beside / path).resolve(strict=True)
         except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
-            raise refused(archive, str(member.path), f"is a link to nowhere ({member.link!r})") from error
+            raise refused(
+                archive, str(member.path), f"is a link to nowhere ({member.link!r})"
+            ) from error
         if not real.is_relative_to(root):
-            raise refused(archive, str(member.path), f"is a link that leads out of its folder ({member.link!r})")
+            raise refused(
+                archive,
+                str(member.path),
+                f"is a link that leads out of its folder ({member.link!r})",
+            )
 
 
 def _make_folder(archive: Path, folder: Path) -> None:
@@ -188,28 +217,47 @@ def _copy(archive: Path, content: Archive, member: Member, to: Path) -> None:
                 raise refused(archive, str(member.path), "is larger than it claims")
             out.write(piece)
     if done != member.size:
-        raise DataError(f"The archive {archive} is damaged or cut off (in {member.path}); remove it and give the same command again")
+        raise DataError(
+            f"The archive {archive} is damaged or cut off (in {member.path}); remove it and give the same command again"
+        )
 
 
-def _link(archive: Path, beside: Path, path: PurePosixPath, member: Member, home: dict[PurePosixPath, PurePosixPath]) -> None:
+def _link(
+    archive: Path,
+    beside: Path,
+    path: PurePosixPath,
+    member: Member,
+    home: dict[PurePosixPath, PurePosixPath],
+) -> None:
     to = beside / path
     if to.parent.resolve() != beside.resolve().joinpath(*path.parts[:-1]) or os.path.lexists(to):
         raise refused(archive, str(member.path), "is a link in the way of another member")
     if member.kind == "symlink":
         if os.path.isabs(member.link) or "\0" in member.link:
-            raise refused(archive, str(member.path), f"is a link that leads out of its folder ({member.link!r})")
+            raise refused(
+                archive,
+                str(member.path),
+                f"is a link that leads out of its folder ({member.link!r})",
+            )
         to.symlink_to(member.link)
         return
     inside = home.get(clean(archive, member.link))
     source = beside / (inside or PurePosixPath("."))
     if inside is None or not source.is_file() or source.resolve() != beside.resolve() / inside:
-        raise refused(archive, str(member.path), f"is a link that leads out of its folder ({member.link!r})")
+        raise refused(
+            archive, str(member.path), f"is a link that leads out of its folder ({member.link!r})"
+        )
     shutil.copyfile(source, to)
 
 
 def _settle(beside: Path, target: Path) -> Unpacked:
     files = [Path(folder, name) for folder, _, names in os.walk(beside) for name in names]
-    files += [Path(folder, name) for folder, names, _ in os.walk(beside) for name in names if Path(folder, name).is_symlink()]
+    files += [
+        Path(folder, name)
+        for folder, names, _ in os.walk(beside)
+        for name in names
+        if Path(folder, name).is_symlink()
+    ]
     if not target.exists():
         try:
             os.rename(beside, target)

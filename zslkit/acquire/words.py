@@ -31,13 +31,19 @@ class TextSource:
     sha256: str
 
     @classmethod
-    def read(cls, path: Path, phrases: Sequence[Phrase], reporter: Reporter | None = None) -> TextSource:
+    def read(
+        cls, path: Path, phrases: Sequence[Phrase], reporter: Reporter | None = None
+    ) -> TextSource:
         """Look the words of all phrases up. Raises DataError if the file is missing or no text of word vectors."""
         existing(path, "file of word vectors")
         if path.suffix.lower() in (".npy", ".pkl", ".pickle"):
-            raise DataError(f"{path} holds a table without words; --vectors takes text such as GloVe's, or fastText's .vec")
+            raise DataError(
+                f"{path} holds a table without words; --vectors takes text such as GloVe's, or fastText's .vec"
+            )
         done = 0
-        with (reporter or Silent()).phase(f"read {path.name} (MiB)", -(-path.stat().st_size // _MIB)) as phase:
+        with (reporter or Silent()).phase(
+            f"read {path.name} (MiB)", -(-path.stat().st_size // _MIB)
+        ) as phase:
 
             def advance(count: int) -> None:
                 nonlocal done
@@ -52,7 +58,11 @@ class TextSource:
         return means(phrases, self.known, self.path)
 
     def note(self) -> dict[str, Any]:
-        return {"method": "mean of the vectors of the words", "vectors": self.path.name, "sha256_of_vectors": self.sha256}
+        return {
+            "method": "mean of the vectors of the words",
+            "vectors": self.path.name,
+            "sha256_of_vectors": self.sha256,
+        }
 
 
 @dataclass(frozen=True)
@@ -70,12 +80,16 @@ class Encoder:
         try:
             import sentence_transformers
         except ImportError as error:
-            raise UserError("--encoder needs the package sentence-transformers; install it with: pip install 'zslkit[words]'") from error
+            raise UserError(
+                "--encoder needs the package sentence-transformers; install it with: pip install 'zslkit[words]'"
+            ) from error
         try:
             loaded = sentence_transformers.SentenceTransformer(model, device="cpu")
         except Exception as error:  # files, network and models can fail in any way
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise UserError(f"The encoder {model!r} cannot be loaded ({reason}); name one of sentence-transformers or a folder") from error
+            raise UserError(
+                f"The encoder {model!r} cannot be loaded ({reason}); name one of sentence-transformers or a folder"
+            ) from error
         return cls(model, loaded.encode, str(getattr(sentence_transformers, "__version__", "")))
 
     def vectors(self, phrases: Sequence[Phrase]) -> Vectors:
@@ -86,7 +100,11 @@ class Encoder:
         return checked(Path(self.model), table, [phrase.name for phrase in phrases])
 
     def note(self) -> dict[str, Any]:
-        return {"method": "embedding of the phrase", "encoder": self.model, "sentence_transformers": self.version}
+        return {
+            "method": "embedding of the phrase",
+            "encoder": self.model,
+            "sentence_transformers": self.version,
+        }
 
 
 def half_made(out: Path) -> bool:
@@ -112,7 +130,9 @@ def same(out: Path, phrases: Sequence[Phrase], source: TextSource | Encoder) -> 
         return False
 
 
-def write(out: Path, dataset: str, phrases: Sequence[Phrase], source: TextSource | Encoder) -> dict[str, Any]:
+def write(
+    out: Path, dataset: str, phrases: Sequence[Phrase], source: TextSource | Encoder
+) -> dict[str, Any]:
     """Write the vectors to `out` (.npy) and how they were made beside it (.json); each file whole or not at all.
 
     Returns the note. Raises DataError before anything is written if a phrase has no vector, CannotWrite as on a full disk.
@@ -126,14 +146,18 @@ def write(out: Path, dataset: str, phrases: Sequence[Phrase], source: TextSource
         "attributes": len(vectors),
         "width": int(vectors.shape[1]),
         "sha256": _digest(vectors),
-        "phrases": {p.name: " ".join(w for w in p.words if known is None or w in known) for p in phrases},
+        "phrases": {
+            p.name: " ".join(w for w in p.words if known is None or w in known) for p in phrases
+        },
     }
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with replacing(out) as beside, beside.open("wb") as stream:
             np.save(stream, vectors)
         with replacing(out.with_suffix(".json")) as beside:
-            beside.write_text(json.dumps(note, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            beside.write_text(
+                json.dumps(note, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
     except OSError as error:
         raise CannotWrite(
             f"The word vectors {out} cannot be written ({why(error)}); mend that, or name another place with --out FILE.npy"

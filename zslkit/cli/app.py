@@ -19,24 +19,69 @@ from zslkit.utils import distributed
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("zslkit.cli.run:run", "Train and evaluate one model on one dataset."),
-    "compare": ("zslkit.cli.compare:compare", "Several models and seeds in one table; runs only what is missing."),
-    "study": ("zslkit.cli.study:study", "All variants of a study file, as a table and a plot; runs only what is missing."),
-    "report": ("zslkit.cli.report:report", "Finished runs as a page for a browser, in a folder of its own."),
-    "evaluate": ("zslkit.cli.evaluate:evaluate", "Metrics of finished runs from the scores they kept."),
-    "runs": ("zslkit.cli.runs:runs", "The runs that are there, finished or not; tag and remove them."),
-    "diff": ("zslkit.cli.diff:diff", "Two runs against each other, from settings to single images."),
-    "predict": ("zslkit.cli.predict:predict", "The classes of photos of your own, by a trained model."),
-    "explain": ("zslkit.cli.explain:explain", "Where a trained model looks in images, attribute by attribute."),
+    "compare": (
+        "zslkit.cli.compare:compare",
+        "Several models and seeds in one table; runs only what is missing.",
+    ),
+    "study": (
+        "zslkit.cli.study:study",
+        "All variants of a study file, as a table and a plot; runs only what is missing.",
+    ),
+    "report": (
+        "zslkit.cli.report:report",
+        "Finished runs as a page for a browser, in a folder of its own.",
+    ),
+    "evaluate": (
+        "zslkit.cli.evaluate:evaluate",
+        "Metrics of finished runs from the scores they kept.",
+    ),
+    "runs": (
+        "zslkit.cli.runs:runs",
+        "The runs that are there, finished or not; tag and remove them.",
+    ),
+    "diff": (
+        "zslkit.cli.diff:diff",
+        "Two runs against each other, from settings to single images.",
+    ),
+    "predict": (
+        "zslkit.cli.predict:predict",
+        "The classes of photos of your own, by a trained model.",
+    ),
+    "explain": (
+        "zslkit.cli.explain:explain",
+        "Where a trained model looks in images, attribute by attribute.",
+    ),
     "data": ("zslkit.cli.data:data", "Fetch, prepare, check and describe datasets."),
     "new": ("zslkit.cli.new:new", "A package with a model or a dataset of your own to start from."),
-    "check": ("zslkit.cli.conformance:check", "Does a model keep the contract? Every rule is tried on a tiny dataset."),
-    "doctor": ("zslkit.cli.doctor:doctor", "Does everything work here: Python, devices, plugins, data, disk."),
-    "config": ("zslkit.cli.config:config", "What a run would use, and where each value comes from."),
-    "models": ("zslkit.cli.plugins:models", "The models that are installed, or all about one of them."),
-    "completion": ("zslkit.cli.completion:completion", "The script that completes names and settings in bash, zsh or fish."),
-    "published": ("zslkit.cli.published:published", "Results that others have published, and how sure we are of them."),
+    "check": (
+        "zslkit.cli.conformance:check",
+        "Does a model keep the contract? Every rule is tried on a tiny dataset.",
+    ),
+    "doctor": (
+        "zslkit.cli.doctor:doctor",
+        "Does everything work here: Python, devices, plugins, data, disk.",
+    ),
+    "config": (
+        "zslkit.cli.config:config",
+        "What a run would use, and where each value comes from.",
+    ),
+    "models": (
+        "zslkit.cli.plugins:models",
+        "The models that are installed, or all about one of them.",
+    ),
+    "completion": (
+        "zslkit.cli.completion:completion",
+        "The script that completes names and settings in bash, zsh or fish.",
+    ),
+    "published": (
+        "zslkit.cli.published:published",
+        "Results that others have published, and how sure we are of them.",
+    ),
     "datasets": ("zslkit.cli.plugins:datasets", "The datasets that are installed."),
-    "trackers": ("zslkit.cli.plugins:trackers", "The trackers that are installed, which show how a run goes."),
+    "trackers": (
+        "zslkit.cli.plugins:trackers",
+        "The trackers that are installed, which show how a run goes.",
+    ),
 }
 """Command name -> the function that holds it, and its line in the help."""
 
@@ -69,7 +114,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is not None:
         return _answer(state)
     state.own_process, state.launched = True, process.launched()
-    return process.run(lambda: _answer(state), lambda error: exit_code_of(error, state), lambda signum: interrupted(signum, state))
+    return process.run(
+        lambda: _answer(state),
+        lambda error: exit_code_of(error, state),
+        lambda signum: interrupted(signum, state),
+    )
 
 
 def _answer(state: State) -> int:
@@ -78,10 +127,21 @@ def _answer(state: State) -> int:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         if sys.stdout is None:
-            raise UserError("Standard output is closed, so the result has nowhere to go; if nobody needs it, add: > /dev/null")
-        with contextlib.redirect_stdout(open(os.devnull, "w")) if distributed.bystander() else contextlib.nullcontext():
+            raise UserError(
+                "Standard output is closed, so the result has nowhere to go; if nobody needs it, add: > /dev/null"
+            )
+        with (
+            contextlib.redirect_stdout(open(os.devnull, "w"))
+            if distributed.bystander()
+            else contextlib.nullcontext()
+        ):
             # None lets click read them itself, which on Windows unfolds *.jpg.
-            result = cli.main(None if state.own_process else state.arguments, prog_name="zslkit", standalone_mode=False, obj=state)
+            result = cli.main(
+                None if state.own_process else state.arguments,
+                prog_name="zslkit",
+                standalone_mode=False,
+                obj=state,
+            )
         distributed.leave()
         flush()
         return result if isinstance(result, int) else 0
@@ -90,5 +150,7 @@ def _answer(state: State) -> int:
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except BaseException as error:  # the last place where anything can still be told in one sentence
+    except (
+        BaseException
+    ) as error:  # the last place where anything can still be told in one sentence
         return exit_code_of(error, state)

@@ -9,7 +9,11 @@ from zslkit.cli.source import Fault, facts
 from zslkit.errors import UserError
 from zslkit.registry import BrokenPlugin, Entry
 
-_SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+_SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "\\": r"\textbackslash{}",
+}
 
 
 def print_bibtex(entry: Entry, as_json: bool) -> int:
@@ -23,14 +27,19 @@ def print_bibtex(entry: Entry, as_json: bool) -> int:
         raise BrokenPlugin(entry, str(fault)) from fault
     own, citation = str(said.get("bibtex", "")), str(said.get("citation", ""))
     if not own and not citation:
-        raise UserError(f"{entry.name} of {entry.origin} says no citation; ask its authors, or set citation or bibtex in {entry.target}")
+        raise UserError(
+            f"{entry.name} of {entry.origin} says no citation; ask its authors, or set citation or bibtex in {entry.target}"
+        )
     text = own or made_of(entry.name, citation)
     if as_json:
         print_json({"name": entry.name, "bibtex": text, "own": bool(own)})
         return 0
     echo(text.strip())
     if not own:
-        click.echo(f"{entry.name} has no BibTeX of its own; this was made of its citation, so look authors and title up", err=True)
+        click.echo(
+            f"{entry.name} has no BibTeX of its own; this was made of its citation, so look authors and title up",
+            err=True,
+        )
     return 0
 
 

@@ -37,11 +37,25 @@ def check_all(entries: Sequence[Entry], seconds: float = SECONDS) -> list[Verdic
 
 
 def _check(entry: Entry, seconds: float) -> Verdict:
-    command = [sys.executable, "-P", "-m", __name__, str(os.getpid()), entry.point.group, f"{entry.distribution}:{entry.name}"]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        __name__,
+        str(os.getpid()),
+        entry.point.group,
+        f"{entry.distribution}:{entry.name}",
+    ]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     try:
         done = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return Verdict(f"loading it took over {seconds:.0f} s")

@@ -44,15 +44,33 @@ FORMATS = ("terminal", "markdown", "latex", "csv", "json")
 @click.command()
 @click.argument("names", metavar="MODEL...", nargs=-1, required=True)
 @dataset_option
-@click.option("--seeds", callback=parse_seeds, default="0", show_default=True, metavar="LIST", help="Such as 0,1,2 or 0-4.")
-@click.option("--end-to-end", is_flag=True, help="Each model with the input that it prefers, and not all from one frozen backbone.")
+@click.option(
+    "--seeds",
+    callback=parse_seeds,
+    default="0",
+    show_default=True,
+    metavar="LIST",
+    help="Such as 0,1,2 or 0-4.",
+)
+@click.option(
+    "--end-to-end",
+    is_flag=True,
+    help="Each model with the input that it prefers, and not all from one frozen backbone.",
+)
 @click.option(
     "--as-papers-do",
     is_flag=True,
     help="Also what picking epoch or gamma on the test sets would print: in a table of its own, marked, and no result.",
 )
-@click.option("--strict", is_flag=True, help="Inductive and class-inductive models in tables of their own.")
-@click.option("--format", "form", type=click.Choice(FORMATS), help="How to print the table; default: terminal.")
+@click.option(
+    "--strict", is_flag=True, help="Inductive and class-inductive models in tables of their own."
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    help="How to print the table; default: terminal.",
+)
 @click.option("--markdown", is_flag=True, help="Short for --format markdown.")
 @source_options
 @run_options
@@ -88,7 +106,13 @@ def compare(
     state.resumes = True
     spread = Spread(options.pop("jobs"), options.pop("backend"), options.pop("scheduler"))
     feed = options.pop("feed") or (None if end_to_end else "frozen")
-    winning = overrides(options.pop("backbone"), options.pop("backbone_weights"), feed, options.pop("precision"), options.pop("tune"))
+    winning = overrides(
+        options.pop("backbone"),
+        options.pop("backbone_weights"),
+        feed,
+        options.pop("precision"),
+        options.pop("tune"),
+    )
     shown = Shown(as_papers_do, strict)
     if no_run:
         found, missing = _standing(models, dataset, seeds, options, winning)
@@ -100,7 +124,9 @@ def compare(
     import zslkit.report.significance  # noqa: F401
 
     find_trackers(options["trackers"])  # once, and not as a failure of each run
-    results, failures = _run_all(models, dataset, seeds, state, spread, overrides=winning, **options)
+    results, failures = _run_all(
+        models, dataset, seeds, state, spread, overrides=winning, **options
+    )
     _print(results, failures, form, shown)
     for line in told(failures):
         tell(line)
@@ -108,11 +134,19 @@ def compare(
 
 
 def _run_all(
-    models: Sequence[str], dataset: str, seeds: Sequence[int], state: State, spread: Spread, **options: Any
+    models: Sequence[str],
+    dataset: str,
+    seeds: Sequence[int],
+    state: State,
+    spread: Spread,
+    **options: Any,
 ) -> tuple[list[Result], list[Failure]]:
     from zslkit.utils.progress import reporter_for
 
-    jobs = [QueuedRun(model, seed, {"model": model, "dataset": dataset, "seed": seed, **options}) for model, seed in product(models, seeds)]
+    jobs = [
+        QueuedRun(model, seed, {"model": model, "dataset": dataset, "seed": seed, **options})
+        for model, seed in product(models, seeds)
+    ]
     mistaken = refused(jobs, state)
     stopped = {failure.job.name for failure in mistaken}
     done: list[tuple[QueuedRun, Result]] = []
@@ -126,14 +160,26 @@ def _run_all(
 
 
 def _format(form: str | None, markdown: bool, as_json: bool) -> str:
-    run_query = dict.fromkeys([*([form] if form else []), *(["markdown"] if markdown else []), *(["json"] if as_json else [])])
+    run_query = dict.fromkeys(
+        [
+            *([form] if form else []),
+            *(["markdown"] if markdown else []),
+            *(["json"] if as_json else []),
+        ]
+    )
     if len(run_query) > 1:
-        raise click.UsageError(f"{' and '.join(run_query)} exclude each other: choose one --format (--json and --markdown are short forms)")
+        raise click.UsageError(
+            f"{' and '.join(run_query)} exclude each other: choose one --format (--json and --markdown are short forms)"
+        )
     return next(iter(run_query), "terminal")
 
 
 def _standing(
-    models: Sequence[str], dataset: str, seeds: Sequence[int], options: Mapping[str, Any], winning: Mapping[str, Any]
+    models: Sequence[str],
+    dataset: str,
+    seeds: Sequence[int],
+    options: Mapping[str, Any],
+    winning: Mapping[str, Any],
 ) -> tuple[list[Run], list[tuple[str, int]]]:
     """The finished runs that are there, and which model and seed has none. Raises UserError if there is none at all."""
     from zslkit.runs.find import matching_runs, other_source, run_query
@@ -152,14 +198,20 @@ def _standing(
             tell(said)
     named = ", ".join(f"{model} (seed {seed})" for model, seed in missing)
     if not found:
-        raise UserError(f"None of these runs with these settings is finished in {options['out']}: {named}; leave --no-run away")
+        raise UserError(
+            f"None of these runs with these settings is finished in {options['out']}: {named}; leave --no-run away"
+        )
     if missing:
         tell(f"Not there, and --no-run was given: {named}")
     return found, missing
 
 
 def _print(
-    results: Sequence[Result | Run], failures: Sequence[Failure], form: str, shown: Shown, missing: Sequence[tuple[str, int]] = ()
+    results: Sequence[Result | Run],
+    failures: Sequence[Failure],
+    form: str,
+    shown: Shown,
+    missing: Sequence[tuple[str, int]] = (),
 ) -> None:
     from zslkit.record import json_summary
     from zslkit.report import tables
@@ -180,7 +232,9 @@ def _print(
         runs = [json_summary(result.record, result.folder) for result in results]
         lacking = [{"model": model, "seed": seed} for model, seed in missing]
         failed = failures_json(failures, "model")
-        print_json({"blocks": tables.as_json(blocks), "runs": runs, "failures": failed, "missing": lacking})
+        print_json(
+            {"blocks": tables.as_json(blocks), "runs": runs, "failures": failed, "missing": lacking}
+        )
     elif blocks and form == "terminal":
         print_table(tables.rich_table(blocks))
     elif blocks:

@@ -87,13 +87,17 @@ def runs(ctx: click.Context, incomplete: str) -> list[str]:
     found: set[str] = set()
     for home in {incomplete.rpartition("/")[0], "" if incomplete.startswith("/") else "runs"}:
         for depth in range(4):
-            found.update(str(record.parent) for record in Path(home).glob("*/" * depth + "record.json"))
+            found.update(
+                str(record.parent) for record in Path(home).glob("*/" * depth + "record.json")
+            )
     return sorted(found)
 
 
 def settings(ctx: click.Context, incomplete: str) -> list[str]:
     """`key=` for each setting that all models have, and for those of the models that the command line names."""
-    targets: list[tuple[str, str, str | None]] = [(f"{section}.", target, None) for section, target in SECTIONS.items()]
+    targets: list[tuple[str, str, str | None]] = [
+        (f"{section}.", target, None) for section, target in SECTIONS.items()
+    ]
     # Of a line that is not complete, click does not tell the arguments before an option that lacks its value.
     for word in dict.fromkeys(os.environ.get("COMP_WORDS", "").split()):
         with contextlib.suppress(UserError):
@@ -125,12 +129,18 @@ def completed(command: click.Command) -> click.Command:
     table = {**COMPLETERS[""], **COMPLETERS.get(command.name or "", {})}
     for parameter in command.params:
         if (completer := table.get(parameter.name or "")) is not None:
-            vars(parameter)["shell_complete"] = _answering(completer)  # in place of the method, for this one parameter
+            vars(parameter)["shell_complete"] = _answering(
+                completer
+            )  # in place of the method, for this one parameter
     return command
 
 
 def _answering(completer: Completer) -> Callable[[click.Context, str], list[CompletionItem]]:
     def shell_complete(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        return [CompletionItem(value) for value in completer(ctx, incomplete) if value.startswith(incomplete)]
+        return [
+            CompletionItem(value)
+            for value in completer(ctx, incomplete)
+            if value.startswith(incomplete)
+        ]
 
     return shell_complete

@@ -18,7 +18,14 @@ from zslkit.cli.output import print_columns, print_json
 @source_options
 @json_option
 @debug_option
-def config(model: str, dataset: str, data_root: Path, settings: tuple[str, ...], as_json: bool, **chosen: Any) -> None:
+def config(
+    model: str,
+    dataset: str,
+    data_root: Path,
+    settings: tuple[str, ...],
+    as_json: bool,
+    **chosen: Any,
+) -> None:
     """What `zslkit run --model MODEL --dataset DATASET` would use, and where each value comes from."""
     find_names([model], dataset)
     from zslkit.config.merge import flat
@@ -27,10 +34,24 @@ def config(model: str, dataset: str, data_root: Path, settings: tuple[str, ...],
 
     file, preset = chosen.pop("config"), chosen.pop("preset")
     resolved = api.resolve(
-        model, dataset, data_root=data_root, settings=settings, config=file, preset=preset, overrides=overrides(**chosen)
+        model,
+        dataset,
+        data_root=data_root,
+        settings=settings,
+        config=file,
+        preset=preset,
+        overrides=overrides(**chosen),
     )
-    rows = [(key, value, resolved.origins.get(key, "default")) for key, value in flat(resolved.values).items()]
+    rows = [
+        (key, value, resolved.origins.get(key, "default"))
+        for key, value in flat(resolved.values).items()
+    ]
     if as_json:
-        print_json({"settings": {key: {"value": value, "from": origin} for key, value, origin in rows}})
+        print_json(
+            {"settings": {key: {"value": value, "from": origin} for key, value, origin in rows}}
+        )
     else:
-        print_columns(("setting", "value", "from"), [(key, shown(value), origin) for key, value, origin in rows])
+        print_columns(
+            ("setting", "value", "from"),
+            [(key, shown(value), origin) for key, value, origin in rows],
+        )

@@ -19,18 +19,38 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--only", metavar="CHECK", multiple=True, help="Run this check alone; may be repeated.")
-@click.option("--skip", metavar="CHECK", multiple=True, help="Leave this check away; may be repeated.")
-@click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="A setting of the model, over the checks' short training.")
+@click.option(
+    "--only", metavar="CHECK", multiple=True, help="Run this check alone; may be repeated."
+)
+@click.option(
+    "--skip", metavar="CHECK", multiple=True, help="Leave this check away; may be repeated."
+)
+@click.option(
+    "--set",
+    "settings",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="A setting of the model, over the checks' short training.",
+)
 @json_option
 @debug_option
 @click.pass_obj
-def check(state: State, /, name: str | None, only: tuple[str, ...], skip: tuple[str, ...], settings: tuple[str, ...], as_json: bool) -> int:
+def check(
+    state: State,
+    /,
+    name: str | None,
+    only: tuple[str, ...],
+    skip: tuple[str, ...],
+    settings: tuple[str, ...],
+    as_json: bool,
+) -> int:
     """Hold the model NAME to the contract, on a tiny made-up dataset; without NAME, list the checks and their reasons.
 
     A check says nothing before those that it builds on pass. Exit code 1 if any fails.
     """
-    entry = MODELS.find(name) if name is not None else None  # a name that nothing answers to costs no import
+    entry = (
+        MODELS.find(name) if name is not None else None
+    )  # a name that nothing answers to costs no import
     from zslkit.config.merge import parse_set
     from zslkit.testing import check_model
     from zslkit.testing.conformance import chosen
@@ -39,7 +59,14 @@ def check(state: State, /, name: str | None, only: tuple[str, ...], skip: tuple[
     if entry is None or name is None:
         _print_checks(chosen(only, skip), as_json)
         return 0
-    results = check_model(name, only=only, skip=skip, settings=parse_set(settings).values, raise_=False, reporter=reporter_for())
+    results = check_model(
+        name,
+        only=only,
+        skip=skip,
+        settings=parse_set(settings).values,
+        raise_=False,
+        reporter=reporter_for(),
+    )
     if state.debug:
         for result in results:
             if result.traceback:
@@ -53,19 +80,41 @@ def check(state: State, /, name: str | None, only: tuple[str, ...], skip: tuple[
 
 def _print_checks(checks: Sequence[Check], as_json: bool) -> None:
     if as_json:
-        print_json({"checks": [{"name": c.name, "reason": c.reason, "hint": c.hint, "after": list(c.after)} for c in checks]})
+        print_json(
+            {
+                "checks": [
+                    {"name": c.name, "reason": c.reason, "hint": c.hint, "after": list(c.after)}
+                    for c in checks
+                ]
+            }
+        )
     else:
         print_columns(("check", "why it matters"), [(c.name, c.reason) for c in checks])
 
 
 def _print_results(entry: Entry, results: Sequence[CheckResult], as_json: bool) -> None:
     if as_json:
-        told = [{"check": r.check, "status": r.status, "message": r.message, "reason": r.reason, "hint": r.hint} for r in results]
+        told = [
+            {
+                "check": r.check,
+                "status": r.status,
+                "message": r.message,
+                "reason": r.reason,
+                "hint": r.hint,
+            }
+            for r in results
+        ]
         facts = {"model": entry.name, "distribution": entry.distribution, "version": entry.version}
         print_json({**facts, "passed": not any(r.failed for r in results), "results": told})
         return
-    print_columns(("check", "verdict", "what it says"), [(r.check, r.status, _words(r)) for r in results])
+    print_columns(
+        ("check", "verdict", "what it says"), [(r.check, r.status, _words(r)) for r in results]
+    )
 
 
 def _words(result: CheckResult) -> str:
-    return f"{result.message}. To mend it: {result.hint}" if result.failed and result.hint else result.message
+    return (
+        f"{result.message}. To mend it: {result.hint}"
+        if result.failed and result.hint
+        else result.message
+    )

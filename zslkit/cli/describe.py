@@ -75,14 +75,30 @@ def presets(model: type[Model]) -> list[str]:
     return sorted(p.stem for p in (Path(source).parent / model.presets).glob("*.yaml"))
 
 
-def settings(kind: type[Config], prefix: str = "", standing: Config | None = None) -> Iterator[SettingHelp]:
+def settings(
+    kind: type[Config], prefix: str = "", standing: Config | None = None
+) -> Iterator[SettingHelp]:
     """The keys of a configuration class, sections opened. standing: an instance whose values are the defaults."""
     for name, field in kind.model_fields.items():
-        default = getattr(standing, name) if standing is not None else field.get_default(call_default_factory=True)
+        default = (
+            getattr(standing, name)
+            if standing is not None
+            else field.get_default(call_default_factory=True)
+        )
         if isinstance(field.annotation, type) and issubclass(field.annotation, Config):
-            yield from settings(field.annotation, f"{prefix}{name}.", default if isinstance(default, Config) else None)
+            yield from settings(
+                field.annotation,
+                f"{prefix}{name}.",
+                default if isinstance(default, Config) else None,
+            )
             continue
         given = None if default is PydanticUndefined else default
         rules = ["required"] if default is PydanticUndefined else []
         rules += [text for item in field.metadata if (text := rule_of(item))]
-        yield SettingHelp(prefix + name, type_name(field.annotation), given, ", ".join(rules), field.description or "")
+        yield SettingHelp(
+            prefix + name,
+            type_name(field.annotation),
+            given,
+            ", ".join(rules),
+            field.description or "",
+        )

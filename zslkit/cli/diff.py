@@ -25,11 +25,22 @@ SHOWN = 10
 @click.command()
 @click.argument("first", metavar="RUN_A", type=click.Path(path_type=Path))
 @click.argument("second", metavar="RUN_B", type=click.Path(path_type=Path))
-@click.option("--data-root", type=click.Path(path_type=Path), help="Folder of the data, or the card FILE.yaml: to name the images.")
-@click.option("--sheet", type=click.Path(path_type=Path), metavar="FILE.png", help="Draw the images whose answer changed.")
+@click.option(
+    "--data-root",
+    type=click.Path(path_type=Path),
+    help="Folder of the data, or the card FILE.yaml: to name the images.",
+)
+@click.option(
+    "--sheet",
+    type=click.Path(path_type=Path),
+    metavar="FILE.png",
+    help="Draw the images whose answer changed.",
+)
 @json_option
 @debug_option
-def diff(first: Path, second: Path, data_root: Path | None, sheet: Path | None, as_json: bool) -> None:
+def diff(
+    first: Path, second: Path, data_root: Path | None, sheet: Path | None, as_json: bool
+) -> None:
     """Say in what RUN_B differs from RUN_A, by how much its figures do, and which images it answers otherwise.
 
     The intervals are of B minus A over draws of the test images; they say nothing of seeds.
@@ -37,8 +48,12 @@ def diff(first: Path, second: Path, data_root: Path | None, sheet: Path | None, 
     from zslkit.report import difference
     from zslkit.runs.folders import load_run
 
-    if sheet is not None and (sheet.suffix.lower() != ".png" or not sheet.parent.is_dir() or sheet.is_dir()):
-        raise UserError(f"--sheet {sheet} is no .png in a folder that exists; name a file like flips.png")
+    if sheet is not None and (
+        sheet.suffix.lower() != ".png" or not sheet.parent.is_dir() or sheet.is_dir()
+    ):
+        raise UserError(
+            f"--sheet {sheet} is no .png in a folder that exists; name a file like flips.png"
+        )
     a, b = load_run(first), load_run(second)
     found = difference.causes(a.record, b.record)
     dataset = _dataset(a, data_root, sheet)
@@ -74,7 +89,9 @@ def _dataset(run: Run, root: Path | None, sheet: Path | None) -> Dataset | None:
         return None
     dataset = dataset_of(run, root or Path("data"))
     if sheet is not None and dataset.images is None:
-        raise UserError(f"{dataset.name} has no images here, so no sheet can be drawn; say where they are with --data-root")
+        raise UserError(
+            f"{dataset.name} has no images here, so no sheet can be drawn; say where they are with --data-root"
+        )
     return dataset
 
 
@@ -87,7 +104,13 @@ def _draw(dataset: Dataset, flips: Sequence[Flip], sheet: Path) -> None:
     if len(flips) > MOST:
         tell(f"{len(flips)} answers changed, and {sheet} shows the first {MOST}; --json names all")
         flips = flips[:MOST]
-    parts = ((images.open(image_of(dataset, f.part, f.index)), (f"{f.outcome}: {f.label}", f"A {f.a}", f"B {f.b}")) for f in flips)
+    parts = (
+        (
+            images.open(image_of(dataset, f.part, f.index)),
+            (f"{f.outcome}: {f.label}", f"A {f.a}", f"B {f.b}"),
+        )
+        for f in flips
+    )
     save_sheet(parts, len(flips), sheet)
 
 
@@ -97,7 +120,9 @@ def _print_causes(a: Run, b: Run, found: Mapping[str, tuple[Any, Any]]) -> None:
     if not found:
         echo("Settings, environment and data are the same.")
         return
-    print_columns(("what differs", "A", "B"), [(key, _shown(x), _shown(y)) for key, (x, y) in found.items()])
+    print_columns(
+        ("what differs", "A", "B"), [(key, _shown(x), _shown(y)) for key, (x, y) in found.items()]
+    )
 
 
 def _print_outcome(a: Run, b: Run, outcome: RunOutcome) -> None:
@@ -107,7 +132,9 @@ def _print_outcome(a: Run, b: Run, outcome: RunOutcome) -> None:
     for name, d in outcome.figures.items():
         values = [f"{getattr(m, name):.1f}" for m in records]
         i = d.interval
-        rows.append((name, *values, f"{i.value:+.1f}", f"[{i.low:+.1f}, {i.high:+.1f}]", f"{d.p:.2g}"))
+        rows.append(
+            (name, *values, f"{i.value:+.1f}", f"[{i.low:+.1f}, {i.high:+.1f}]", f"{d.p:.2g}")
+        )
     print_columns(("", "A", "B", "B - A", "95 % interval", "p"), rows)
     images = outcome.images
     echo(
@@ -121,7 +148,10 @@ def _print_outcome(a: Run, b: Run, outcome: RunOutcome) -> None:
     if outcome.flips:
         print_columns(
             ("set", "index", "outcome", "true class", "A", "B", "image"),
-            [(f.part, str(f.index), f.outcome, f.label, f.a, f.b, f.key or "-") for f in outcome.flips[:SHOWN]],
+            [
+                (f.part, str(f.index), f.outcome, f.label, f.a, f.b, f.key or "-")
+                for f in outcome.flips[:SHOWN]
+            ],
         )
 
 
@@ -133,7 +163,14 @@ def _shown(value: Any) -> str:
     return "-" if value is None else str(value)
 
 
-def _data(a: Run, b: Run, found: Mapping[str, tuple[Any, Any]], outcome: RunOutcome | None, why: str, sheet: str | None) -> dict[str, Any]:
+def _data(
+    a: Run,
+    b: Run,
+    found: Mapping[str, tuple[Any, Any]],
+    outcome: RunOutcome | None,
+    why: str,
+    sheet: str | None,
+) -> dict[str, Any]:
     from dataclasses import asdict
 
     said: dict[str, Any] = {
@@ -145,8 +182,14 @@ def _data(a: Run, b: Run, found: Mapping[str, tuple[Any, Any]], outcome: RunOutc
         "sheet": sheet,
     }
     if outcome is not None:
-        said["difference"] = {name: {**asdict(d.interval), "p": d.p} for name, d in outcome.figures.items()}
-        said["unseen_images"] = {"only_a": outcome.images.only_b, "only_b": outcome.images.only_a, "p": outcome.images.p}
+        said["difference"] = {
+            name: {**asdict(d.interval), "p": d.p} for name, d in outcome.figures.items()
+        }
+        said["unseen_images"] = {
+            "only_a": outcome.images.only_b,
+            "only_b": outcome.images.only_a,
+            "p": outcome.images.p,
+        }
         said["per_class"] = dict(outcome.per_class)
         said["flips"] = [{**asdict(flip), "outcome": flip.outcome} for flip in outcome.flips]
     return said

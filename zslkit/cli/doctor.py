@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Folder of the data.")
+@click.option(
+    "--data-root",
+    type=click.Path(path_type=Path),
+    default=Path("data"),
+    show_default=True,
+    help="Folder of the data.",
+)
 @click.option("--quick", is_flag=True, help="Read the plugins' sources, import none of them.")
 @json_option
 @debug_option
@@ -38,7 +44,11 @@ def doctor(data_root: Path, quick: bool, as_json: bool) -> int:
     if not any(f.verdict == "fault" for f in found):
         with reporter.phase("torch and timm"):
             found += [*machine.torch_works(), *machine.timm_works()]
-        with reporter.phase("models and datasets" if quick else "load every model and dataset in a process of its own"):
+        with reporter.phase(
+            "models and datasets"
+            if quick
+            else "load every model and dataset in a process of its own"
+        ):
             checked = _checked(quick)
             found += _plugins(checked)
         with reporter.phase("data and disk"):
@@ -51,7 +61,9 @@ def doctor(data_root: Path, quick: bool, as_json: bool) -> int:
     rows = [(f.name, f.verdict, f"{f.text}{f'. {f.advice}' if f.advice else ''}") for f in found]
     print_columns(("what", "verdict", "found, and what to do"), rows)
     notes = sum(f.verdict == "note" for f in found)
-    tell(f"{f'{faults} things do not work' if faults else 'Everything that must work works'}; {notes} notes")
+    tell(
+        f"{f'{faults} things do not work' if faults else 'Everything that must work works'}; {notes} notes"
+    )
     return int(faults > 0)
 
 
@@ -63,13 +75,19 @@ def _checked(quick: bool) -> list[tuple[ListingLine, str]]:
     from zslkit.cli.check import check_all
 
     verdicts = check_all([line.entry for line in found])
-    return [(line, line.fault or verdict.fault) for line, verdict in zip(found, verdicts, strict=True)]
+    return [
+        (line, line.fault or verdict.fault) for line, verdict in zip(found, verdicts, strict=True)
+    ]
 
 
 def _plugins(checked: Sequence[tuple[ListingLine, str]]) -> Iterator[Finding]:
     needed = [(line, fault) for line, fault in checked if line.entry.point.group != TRACKERS.group]
     good = [line.entry.name for line, fault in needed if not fault]
-    yield Finding("models, datasets", "ok" if good else "fault", f"{len(good)} of {len(needed)} can be used: {', '.join(good)}")
+    yield Finding(
+        "models, datasets",
+        "ok" if good else "fault",
+        f"{len(good)} of {len(needed)} can be used: {', '.join(good)}",
+    )
     for line, fault in checked:
         if fault:
             yield _broken(line, fault)
@@ -77,11 +95,19 @@ def _plugins(checked: Sequence[tuple[ListingLine, str]]) -> Iterator[Finding]:
             yield Finding(line.pick, "note", line.remark)
 
 
-def _sources(checked: Sequence[tuple[ListingLine, str]], quick: bool) -> Iterator[tuple[str, DatasetSource]]:
+def _sources(
+    checked: Sequence[tuple[ListingLine, str]], quick: bool
+) -> Iterator[tuple[str, DatasetSource]]:
     """The datasets that load, by name. A stranger's is imported here only after it was tried in a process of its own."""
     for line, fault in checked:
-        if line.entry.point.group == DATASETS.group and not fault and (line.entry.built_in or not quick):
-            with suppress(Exception):  # it loaded before; what it does now is told by whoever uses it
+        if (
+            line.entry.point.group == DATASETS.group
+            and not fault
+            and (line.entry.built_in or not quick)
+        ):
+            with suppress(
+                Exception
+            ):  # it loaded before; what it does now is told by whoever uses it
                 yield line.entry.name, DATASETS.load(line.pick)[1]()
 
 
@@ -90,24 +116,41 @@ def _broken(line: ListingLine, fault: str) -> Finding:
     text = f"cannot be used ({line.entry.target}): {fault}"
     if line.entry.built_in:
         return Finding(line.pick, "fault", text, "Install zslkit again")
-    return Finding(line.pick, "note", text, f"Mend or uninstall {line.entry.distribution}; everything else works without it")
+    return Finding(
+        line.pick,
+        "note",
+        text,
+        f"Mend or uninstall {line.entry.distribution}; everything else works without it",
+    )
 
 
 def _data(root: Path, sources: Sequence[tuple[str, DatasetSource]]) -> Iterator[Finding]:
     from zslkit.cli.data.places import look
 
     if not root.is_dir():
-        yield Finding("data", "note", f"there is no folder {root}", "Say where the data is with --data-root; digits needs none")
+        yield Finding(
+            "data",
+            "note",
+            f"there is no folder {root}",
+            "Say where the data is with --data-root; digits needs none",
+        )
     for name, source in sources:
         places = look(source.looks_for(root), measure=False)
-        there, missing = [p.what for p in places if p.there], [p.what for p in places if not p.there]
+        there, missing = (
+            [p.what for p in places if p.there],
+            [p.what for p in places if not p.there],
+        )
         if not places:
             yield Finding(f"data: {name}", "ok", "needs no files, as far as it says")
         elif not missing:
             yield Finding(f"data: {name}", "ok", f"found: {', '.join(there)}")
         else:
-            text = f"missing: {', '.join(missing)}" + (f"; found: {', '.join(there)}" if there else "")
-            yield Finding(f"data: {name}", "note", text, f"zslkit data info {name} says where each goes")
+            text = f"missing: {', '.join(missing)}" + (
+                f"; found: {', '.join(there)}" if there else ""
+            )
+            yield Finding(
+                f"data: {name}", "note", text, f"zslkit data info {name} says where each goes"
+            )
 
 
 def _disk(root: Path, sources: Sequence[tuple[str, DatasetSource]]) -> Iterator[Finding]:
@@ -121,7 +164,12 @@ def _disk(root: Path, sources: Sequence[tuple[str, DatasetSource]]) -> Iterator[
     if writable:
         yield Finding("cache", "ok", text)
     else:
-        yield Finding("cache", "fault", f"{text}; it cannot be written", "Set ZSLKIT_CACHE to a folder that can be written")
+        yield Finding(
+            "cache",
+            "fault",
+            f"{text}; it cannot be written",
+            "Set ZSLKIT_CACHE to a folder that can be written",
+        )
     for name, source in sources:
         if not {"photos", "images"} & set(source.looks_for(root)):
             continue
@@ -132,7 +180,12 @@ def _disk(root: Path, sources: Sequence[tuple[str, DatasetSource]]) -> Iterator[
         if any(item.kind == "store" and belongs(item.name, name) for item in held):
             yield Finding(f"disk: {name}", "ok", f"{text}; a store is there already")
         elif need > free:
-            yield Finding(f"disk: {name}", "note", text, "Make room (zslkit data clean), or set ZSLKIT_CACHE to a larger disk")
+            yield Finding(
+                f"disk: {name}",
+                "note",
+                text,
+                "Make room (zslkit data clean), or set ZSLKIT_CACHE to a larger disk",
+            )
         else:
             yield Finding(f"disk: {name}", "ok", text)
 

@@ -27,8 +27,14 @@ ROWS = 11
 
 
 @click.command()
-@click.argument("folders", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--gamma", type=AnyReal(), help="Added to the scores of unseen classes; default: what the run's validation picked, or 0.")
+@click.argument(
+    "folders", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@click.option(
+    "--gamma",
+    type=AnyReal(),
+    help="Added to the scores of unseen classes; default: what the run's validation picked, or 0.",
+)
 @click.option(
     "--metrics",
     metavar="NAME,...",
@@ -37,7 +43,13 @@ ROWS = 11
 @click.option("--per-class", is_flag=True, help="The accuracy of every class too (with --json).")
 @json_option
 @debug_option
-def evaluate(folders: tuple[Path, ...], gamma: float | None, metrics: str | None, per_class: bool, as_json: bool) -> None:
+def evaluate(
+    folders: tuple[Path, ...],
+    gamma: float | None,
+    metrics: str | None,
+    per_class: bool,
+    as_json: bool,
+) -> None:
     """Compute T1, U, S, H and AUSUC of each run folder RUN from its stored scores, or the metrics that --metrics names.
 
     A --gamma of your own is no result: it was not picked on validation, and the table says so.
@@ -54,16 +66,29 @@ def evaluate(folders: tuple[Path, ...], gamma: float | None, metrics: str | None
     apart = _tell_apart([run for run, _ in measured])
     if as_json:
         print_json(
-            {"runs": [_data(run, subject, wanted, gamma is not None, per_class) for run, subject in measured], "not_comparable": apart}
+            {
+                "runs": [
+                    _data(run, subject, wanted, gamma is not None, per_class)
+                    for run, subject in measured
+                ],
+                "not_comparable": apart,
+            }
         )
     elif metrics is not None:
         for k, (run, subject) in enumerate(measured):
-            echo("\n" * (k > 0) + printable(f"{_name(run)}, gamma {_gamma(run, subject, gamma is not None)}, {run.folder}"))
+            echo(
+                "\n" * (k > 0)
+                + printable(
+                    f"{_name(run)}, gamma {_gamma(run, subject, gamma is not None)}, {run.folder}"
+                )
+            )
             echo(printable(f"made: {', '.join(_made(run, gamma is not None).every_word)}"))
             _print_metrics(subject, wanted)
     else:
         header = ("model", "dataset", "seed", *FIGURES, "gamma", "made", "run")
-        print_columns(header, [_cells(run, subject, gamma is not None) for run, subject in measured])
+        print_columns(
+            header, [_cells(run, subject, gamma is not None) for run, subject in measured]
+        )
 
 
 def _tell_apart(runs: Sequence[Run]) -> list[str]:
@@ -91,9 +116,15 @@ def _measured(folder: Path, gamma: float | None) -> tuple[Run, Subject]:
     except DataError as error:  # which of several runs it is
         raise DataError(f"{folder}: {error}") from error
     told = run.attributes()
-    attributes = None if told is None else AttributeScores(told.test_seen, told.test_unseen, told.present, told.names)
+    attributes = (
+        None
+        if told is None
+        else AttributeScores(told.test_seen, told.test_unseen, told.present, told.names)
+    )
     validated = protocol.gamma if protocol.calibration == "validation" else None
-    return run, Subject(sets, protocol.gamma if gamma is None else gamma, validated, scores.classes, attributes)
+    return run, Subject(
+        sets, protocol.gamma if gamma is None else gamma, validated, scores.classes, attributes
+    )
 
 
 def _name(run: Run) -> str:
@@ -101,7 +132,13 @@ def _name(run: Run) -> str:
 
 
 def _gamma(run: Run, subject: Subject, own: bool) -> str:
-    source = "given by hand" if own else {"none": "not calibrated", "validation": "from validation"}[run.record.protocol.calibration]
+    source = (
+        "given by hand"
+        if own
+        else {"none": "not calibrated", "validation": "from validation"}[
+            run.record.protocol.calibration
+        ]
+    )
     return f"{subject.gamma:.3g} ({source})"
 
 
@@ -134,7 +171,11 @@ def _print_metrics(subject: Subject, wanted: Sequence[Metric]) -> None:
     if small:
         rows = [(metric.name, f"{_small(metric, subject):>6}", metric.said) for metric in small]
         print_columns(("metric", "", "what it is"), rows)
-    shows: dict[str, Callable[[Subject, Any], None]] = {"per-class": _print_classes, "confusion": _print_confusion, "curve": _print_curve}
+    shows: dict[str, Callable[[Subject, Any], None]] = {
+        "per-class": _print_classes,
+        "confusion": _print_confusion,
+        "curve": _print_curve,
+    }
     for metric in wanted:
         if metric.large:
             echo(f"\n{metric.name}: {metric.said}")
@@ -150,7 +191,10 @@ def _small(metric: Metric, subject: Subject) -> str:
 
 def _print_classes(subject: Subject, accuracies: Mapping[str, float]) -> None:
     sides = ["seen" if seen else "unseen" for seen in subject.sets.seen.tolist()]
-    rows = [(f"{_figure('', value):>5}", side, name) for side, (name, value) in zip(sides, accuracies.items(), strict=True)]
+    rows = [
+        (f"{_figure('', value):>5}", side, name)
+        for side, (name, value) in zip(sides, accuracies.items(), strict=True)
+    ]
     print_columns(("%", "side", "class"), rows)
 
 
@@ -160,14 +204,26 @@ def _print_confusion(subject: Subject, found: Mapping[str, Any]) -> None:
     from zslkit.evaluation.confusion import largest
 
     table = np.array(found["images"], dtype=np.int64)
-    rows = [(f"{count:>6}", f"{subject.classes[true]} -> {subject.classes[answer]}") for true, answer, count in largest(table, ROWS)]
-    print_columns(("images", f"true class -> answer, the most frequent of {int(table.sum() - np.trace(table))} wrong answers"), rows)
+    rows = [
+        (f"{count:>6}", f"{subject.classes[true]} -> {subject.classes[answer]}")
+        for true, answer, count in largest(table, ROWS)
+    ]
+    print_columns(
+        (
+            "images",
+            f"true class -> answer, the most frequent of {int(table.sum() - np.trace(table))} wrong answers",
+        ),
+        rows,
+    )
 
 
 def _print_curve(subject: Subject, points: Sequence[Mapping[str, float]]) -> None:
     steps = sorted({round(k * (len(points) - 1) / (ROWS - 1)) for k in range(ROWS)})
     shown = [points[k] for k in steps]
-    print_columns(("gamma above", "S", "U"), [(f"{p['above']:.4g}", f"{p['S']:5.1f}", f"{p['U']:5.1f}") for p in shown])
+    print_columns(
+        ("gamma above", "S", "U"),
+        [(f"{p['above']:.4g}", f"{p['S']:5.1f}", f"{p['U']:5.1f}") for p in shown],
+    )
     if len(steps) < len(points):
         echo(f"{len(steps)} of {len(points)} points; --json prints all")
 
@@ -178,14 +234,18 @@ def _figure(name: str, value: float | None) -> str:
     return f"{value:.3f}" if name == "AUSUC" else f"{value:.1f}"
 
 
-def _data(run: Run, subject: Subject, wanted: Sequence[Metric], own: bool, per_class: bool) -> dict[str, Any]:
+def _data(
+    run: Run, subject: Subject, wanted: Sequence[Metric], own: bool, per_class: bool
+) -> dict[str, Any]:
     record, plain = run.record, subject.plain
     said: dict[str, Any] = {
         "model": record.model.name,
         "dataset": record.dataset.name,
         "seed": record.seed,
         "metrics": plain.figures(),
-        "more": {metric.name: metric.compute(subject) for metric in wanted if metric.name not in FIGURES},
+        "more": {
+            metric.name: metric.compute(subject) for metric in wanted if metric.name not in FIGURES
+        },
         "optimistic": [metric.name for metric in wanted if metric.optimistic],
         "attribute_scores": "not kept" if subject.attributes is None else "kept",
         "gamma": plain.gamma,

@@ -36,12 +36,31 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
 @click.argument("files", metavar="[IMAGE]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
-    "--attributes", callback=_names, metavar="A,B", help="Attributes to show; default: those that gave most to the predicted class."
+    "--attributes",
+    callback=_names,
+    metavar="A,B",
+    help="Attributes to show; default: those that gave most to the predicted class.",
 )
-@click.option("--top", type=Whole(min=1), default=5, show_default=True, help="How many attributes to show if none is named.")
-@click.option("--localise", is_flag=True, help="Score the maps of all test images against the dataset's places of attributes.")
+@click.option(
+    "--top",
+    type=Whole(min=1),
+    default=5,
+    show_default=True,
+    help="How many attributes to show if none is named.",
+)
+@click.option(
+    "--localise",
+    is_flag=True,
+    help="Score the maps of all test images against the dataset's places of attributes.",
+)
 @run_data_option
-@click.option("--out", type=click.Path(path_type=Path), default=Path("explain.png"), show_default=True, help="The picture, a PNG.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("explain.png"),
+    show_default=True,
+    help="The picture, a PNG.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 @json_option
 @debug_option
@@ -83,14 +102,20 @@ def explain(
 
 def _check_out(out: Path) -> None:
     if out.suffix.lower() != ".png":
-        raise UserError(f"--out {out} is no .png; the picture is written as PNG, so name a file like explain.png")
+        raise UserError(
+            f"--out {out} is no .png; the picture is written as PNG, so name a file like explain.png"
+        )
     if not out.parent.is_dir():
-        raise UserError(f"--out {out} is in no folder that exists; make {out.parent} or name another place")
+        raise UserError(
+            f"--out {out} is in no folder that exists; make {out.parent} or name another place"
+        )
     if out.is_dir():
         raise UserError(f"--out {out} is a folder; name a file in it")
 
 
-def _explained(trained: LoadedRun, files: tuple[Path, ...], attributes: tuple[str, ...] | None, top: int) -> list[HeatmapBlock]:
+def _explained(
+    trained: LoadedRun, files: tuple[Path, ...], attributes: tuple[str, ...] | None, top: int
+) -> list[HeatmapBlock]:
     from zslkit.explain.explanation import explain
     from zslkit.explain.heatmaps import HeatmapBlock
 
@@ -99,12 +124,17 @@ def _explained(trained: LoadedRun, files: tuple[Path, ...], attributes: tuple[st
         found = explain(trained, trained.inputs_of(files), attributes, top)
     else:
         index = trained.some_test_images(SHOWN)
-        photos, names = trained.photos_at(index), [trained.dataset.images.key(i) for i in index.tolist()]  # type: ignore[union-attr]
+        photos, names = (
+            trained.photos_at(index),
+            [trained.dataset.images.key(i) for i in index.tolist()],
+        )  # type: ignore[union-attr]
         found = explain(trained, trained.inputs.source.batch(index), attributes, top)
     return [HeatmapBlock(*block) for block in zip(names, photos, found, strict=True)]
 
 
-def _data(trained: LoadedRun, blocks: list[HeatmapBlock], scored: dict[str, Localisation], out: Path) -> dict[str, Any]:
+def _data(
+    trained: LoadedRun, blocks: list[HeatmapBlock], scored: dict[str, Localisation], out: Path
+) -> dict[str, Any]:
     from dataclasses import asdict
 
     from zslkit.explain.explanation import as_data
@@ -120,13 +150,20 @@ def _data(trained: LoadedRun, blocks: list[HeatmapBlock], scored: dict[str, Loca
     }
 
 
-def _print(trained: LoadedRun, blocks: list[HeatmapBlock], scored: dict[str, Localisation], out: Path) -> None:
+def _print(
+    trained: LoadedRun, blocks: list[HeatmapBlock], scored: dict[str, Localisation], out: Path
+) -> None:
     if blocks:
         print_table(_table(trained, blocks))
         echo(printable(f"written: {out}"))
     if scored:
-        rows = [(part, f"{100 * s.right:.1f}", f"{100 * s.chance:.1f}", str(s.cases)) for part, s in scored.items()]
-        echo(f"{chr(10) if blocks else ''}strongest cell in the attribute's place, both test sets of {printable(trained.dataset.name)}:")
+        rows = [
+            (part, f"{100 * s.right:.1f}", f"{100 * s.chance:.1f}", str(s.cases))
+            for part, s in scored.items()
+        ]
+        echo(
+            f"{chr(10) if blocks else ''}strongest cell in the attribute's place, both test sets of {printable(trained.dataset.name)}:"
+        )
         print_columns(("part", "right %", "chance %", "cases"), rows)
 
 

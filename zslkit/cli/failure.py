@@ -46,7 +46,11 @@ def tell(sentence: str) -> None:
     """
     if distributed.bystander() and not distributed.joined():
         return  # up to there all go the same way, and the first one says the same
-    who = f"process {int(os.environ['RANK']) + 1} of {os.environ['WORLD_SIZE']}: " if distributed.bystander() else ""
+    who = (
+        f"process {int(os.environ['RANK']) + 1} of {os.environ['WORLD_SIZE']}: "
+        if distributed.bystander()
+        else ""
+    )
     with contextlib.suppress(BrokenPipeError):  # whoever read it has gone
         print(f"zslkit: {who}{bounded(printable(sentence))}", file=sys.stderr, flush=True)
 
@@ -54,12 +58,16 @@ def tell(sentence: str) -> None:
 def tell_traceback(error: BaseException) -> None:
     """Write where the error came from to standard error; its lines stay, and nothing in them commands the terminal."""
     text = "".join(traceback.format_exception(error))
-    print("\n".join(printable(line) for line in text.split("\n")), file=sys.stderr, end="", flush=True)
+    print(
+        "\n".join(printable(line) for line in text.split("\n")), file=sys.stderr, end="", flush=True
+    )
 
 
 def exit_code_of(error: BaseException, state: State) -> int:
     """Tell the error and return the exit code that goes with it, which is never 0."""
-    if isinstance(error, SystemExit):  # click's, when nobody reads its help; a plugin's has become PluginExit before
+    if isinstance(
+        error, SystemExit
+    ):  # click's, when nobody reads its help; a plugin's has become PluginExit before
         return 1
     if state.debug and not isinstance(error, click.ClickException):
         tell_traceback(error)
@@ -73,9 +81,15 @@ def exit_code_of(error: BaseException, state: State) -> int:
 
 def interrupted(signum: int, state: State) -> int:
     """Tell once that the command was interrupted, and return the exit code: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
-    kept = "; what was checkpointed is kept, and the same command resumes from there" if state.resumes else ""
+    kept = (
+        "; what was checkpointed is kept, and the same command resumes from there"
+        if state.resumes
+        else ""
+    )
     by = f" by {signal.Signals(signum).name}" if signum != signal.SIGINT else ""
-    held = _telling.acquire(timeout=1)  # a second signal is told by a thread of its own, and ends the process after it
+    held = _telling.acquire(
+        timeout=1
+    )  # a second signal is told by a thread of its own, and ends the process after it
     try:
         if not (state.stopped or state.launched or distributed.bystander()):
             state.stopped = True
@@ -99,12 +113,16 @@ def sentence(error: BaseException, state: State) -> str:
 def _sentence(error: BaseException, state: State) -> str:
     if isinstance(error, click.UsageError) and error.ctx is not None:
         text = error.format_message()
-        return f"{text}{'' if text.endswith(('.', '?')) else '.'} See: {error.ctx.command_path} --help"
+        return (
+            f"{text}{'' if text.endswith(('.', '?')) else '.'} See: {error.ctx.command_path} --help"
+        )
     if isinstance(error, click.ClickException):
         return error.format_message()
     if isinstance(error, ZslkitError):
         return str(error)
-    if type(error).__name__ == "OutOfMemoryError":  # torch's own, told by name since torch may not be there yet
+    if (
+        type(error).__name__ == "OutOfMemoryError"
+    ):  # torch's own, told by name since torch may not be there yet
         return "The device is out of memory; lower train.batch_size, which is another run, or give the same command with --device cpu"
     if full := is_disk_full(error):
         where = f" ({full.filename})" if isinstance(full, OSError) and full.filename else ""
@@ -112,7 +130,11 @@ def _sentence(error: BaseException, state: State) -> str:
         return f"The disk is full{where}; make room and give the same command again{again}"
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
-        mend = "check the disk, or name a place on another one" if error.errno in (errno.EROFS, errno.EIO) else ""
+        mend = (
+            "check the disk, or name a place on another one"
+            if error.errno in (errno.EROFS, errno.EIO)
+            else ""
+        )
         return f"{where}{why(error)}; {mend or 'check the path and its permissions'}"
     hint = "" if state.debug else "; --debug shows where"
     text = " ".join(str(error).split())

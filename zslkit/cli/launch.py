@@ -36,7 +36,9 @@ def launch(processes: int, state: State) -> int:
     state.resumes = True
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     os.environ[PARENT] = str(os.getpid())
-    heard = [signal.Signals(s).name for s in SIGNALS if signal.getsignal(s) != signal.SIG_IGN]  # nohup stays nohup
+    heard = [
+        signal.Signals(s).name for s in SIGNALS if signal.getsignal(s) != signal.SIG_IGN
+    ]  # nohup stays nohup
     known = "signals_to_handle" in {f.name for f in fields(LaunchConfig)}  # torch 2.3 hears all
     more: dict[str, Any] = {"signals_to_handle": ",".join(heard)} if known else {}
     config = LaunchConfig(
@@ -59,7 +61,9 @@ def launch(processes: int, state: State) -> int:
         if code >= 0 and code - 128 not in SIGNALS:
             return code
         signum = -code if code < 0 else code - 128
-        tell(f"Process {rank + 1} of {processes} was ended by signal {signum}; the same command goes on from the last checkpoint")
+        tell(
+            f"Process {rank + 1} of {processes} was ended by signal {signum}; the same command goes on from the last checkpoint"
+        )
         return 1
     except SignalException as error:  # torch hears signals in our place
         raise Stop(error.sigval) from error

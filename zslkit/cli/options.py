@@ -17,11 +17,21 @@ def _debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     ctx.obj.debug = ctx.obj.debug or value
 
 
-debug_option = click.option("--debug", is_flag=True, expose_value=False, callback=_debug, help="Show the traceback of a failure.")
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+debug_option = click.option(
+    "--debug",
+    is_flag=True,
+    expose_value=False,
+    callback=_debug,
+    help="Show the traceback of a failure.",
+)
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object and nothing else."
+)
 
 deterministic_option = click.option(
-    "--deterministic", is_flag=True, help="Only operations that give the same bits every time; one that has no such form stops the run."
+    "--deterministic",
+    is_flag=True,
+    help="Only operations that give the same bits every time; one that has no such form stops the run.",
 )
 
 dataset_option = click.option(
@@ -35,7 +45,9 @@ dataset_option = click.option(
 
 
 reuse_changed_option = click.option(
-    "--reuse-changed", is_flag=True, help="Show a finished run though the model's source has changed since; default: make it anew."
+    "--reuse-changed",
+    is_flag=True,
+    help="Show a finished run though the model's source has changed since; default: make it anew.",
 )
 
 tracker_option = click.option(
@@ -62,20 +74,49 @@ def source_options(command: F) -> F:
     for option in reversed(
         (
             click.option(
-                "--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Folder of the data."
+                "--data-root",
+                type=click.Path(path_type=Path),
+                default=Path("data"),
+                show_default=True,
+                help="Folder of the data.",
             ),
             click.option(
-                "--set", "settings", metavar="KEY=VALUE", multiple=True, help="One setting, such as train.epochs=5; may be repeated."
+                "--set",
+                "settings",
+                metavar="KEY=VALUE",
+                multiple=True,
+                help="One setting, such as train.epochs=5; may be repeated.",
             ),
-            click.option("--config", type=click.Path(path_type=Path), help="YAML file of settings."),
-            click.option("--preset", metavar="NAME", help="The model's settings of that name; default: the dataset's, if there are any."),
+            click.option(
+                "--config", type=click.Path(path_type=Path), help="YAML file of settings."
+            ),
+            click.option(
+                "--preset",
+                metavar="NAME",
+                help="The model's settings of that name; default: the dataset's, if there are any.",
+            ),
             click.option("--backbone", metavar="NAME", help="timm model that makes the features."),
-            click.option("--backbone-weights", metavar="WHICH", help="auto, hub, offline, trainval, random, or a file."),
             click.option(
-                "--input", "feed", type=click.Choice(["auto", "pooled", "map", "image", "frozen"]), help="What the model is fed with."
+                "--backbone-weights",
+                metavar="WHICH",
+                help="auto, hub, offline, trainval, random, or a file.",
             ),
-            click.option("--precision", type=click.Choice(["float32", "bfloat16"]), help="Numbers of the training loop."),
-            click.option("--tune", is_flag=True, help="Search the model's declared grid on validation folds first."),
+            click.option(
+                "--input",
+                "feed",
+                type=click.Choice(["auto", "pooled", "map", "image", "frozen"]),
+                help="What the model is fed with.",
+            ),
+            click.option(
+                "--precision",
+                type=click.Choice(["float32", "bfloat16"]),
+                help="Numbers of the training loop.",
+            ),
+            click.option(
+                "--tune",
+                is_flag=True,
+                help="Search the model's declared grid on validation folds first.",
+            ),
         )
     ):
         command = option(command)
@@ -86,13 +127,23 @@ def run_options(command: F) -> F:
     """Where and how to compute: what `run` and `compare` share beyond source_options."""
     for option in reversed(
         (
-            click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."),
+            click.option(
+                "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."
+            ),
             deterministic_option,
             click.option(
-                "--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of the run folders."
+                "--out",
+                type=click.Path(path_type=Path),
+                default=Path("runs"),
+                show_default=True,
+                help="Folder of the run folders.",
             ),
             tracker_option,
-            click.option("--again", is_flag=True, help="Run even if the same run is there already; default: run only what is missing."),
+            click.option(
+                "--again",
+                is_flag=True,
+                help="Run even if the same run is there already; default: run only what is missing.",
+            ),
             reuse_changed_option,
             click.option("--no-run", is_flag=True, help="Run nothing, only show what is there."),
         )
@@ -105,7 +156,12 @@ def spread_options(command: F) -> F:
     """Where many runs are made; `spread_of` reads them."""
     for option in reversed(
         (
-            click.option("--jobs", type=Whole(min=1), metavar="N", help="Processes at once; default: one for each CUDA device, else 1."),
+            click.option(
+                "--jobs",
+                type=Whole(min=1),
+                metavar="N",
+                help="Processes at once; default: one for each CUDA device, else 1.",
+            ),
             click.option(
                 "--backend",
                 type=click.Choice(["local", "dask", "ray"]),
@@ -113,7 +169,11 @@ def spread_options(command: F) -> F:
                 show_default=True,
                 help="Processes of this machine, or the workers of a cluster.",
             ),
-            click.option("--scheduler", metavar="ADDRESS", help="Where the cluster is, such as tcp://HOST:8786."),
+            click.option(
+                "--scheduler",
+                metavar="ADDRESS",
+                help="Where the cluster is, such as tcp://HOST:8786.",
+            ),
         )
     ):
         command = option(command)
@@ -123,13 +183,19 @@ def spread_options(command: F) -> F:
 def check_policy(again: bool, no_run: bool, reuse_changed: bool) -> None:
     """Raises UsageError if runs are asked for both always and never."""
     if again and reuse_changed:
-        raise click.UsageError("--again runs always and --reuse-changed takes what is there; choose one of them")
+        raise click.UsageError(
+            "--again runs always and --reuse-changed takes what is there; choose one of them"
+        )
     if again and no_run:
         raise click.UsageError("--again runs always and --no-run never; choose one of them")
 
 
 def overrides(
-    backbone: str | None, backbone_weights: str | None, feed: str | None, precision: str | None, tune: bool = False
+    backbone: str | None,
+    backbone_weights: str | None,
+    feed: str | None,
+    precision: str | None,
+    tune: bool = False,
 ) -> dict[str, Any]:
     """The settings that have an option of their own, as nested values that win over all others."""
     features = {"backbone": backbone, "weights": backbone_weights, "input": feed}

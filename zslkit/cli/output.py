@@ -61,7 +61,14 @@ def _moved(own: TextIO) -> TextIO:
     os.dup2(2, 1)
     if own is not sys.__stdout__:
         return own
-    return open(kept, "w", encoding=own.encoding, errors=own.errors, buffering=1 if own.isatty() else -1, newline=None)
+    return open(
+        kept,
+        "w",
+        encoding=own.encoding,
+        errors=own.errors,
+        buffering=1 if own.isatty() else -1,
+        newline=None,
+    )
 
 
 @contextmanager
@@ -145,7 +152,9 @@ def _columns() -> int:
     return shutil.get_terminal_size().columns
 
 
-def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None) -> list[str]:
+def aligned(
+    header: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None
+) -> list[str]:
     """The lines of a table whose last column is folded at `width` characters (None: never)."""
     cells = [[printable(c) for c in row] for row in [header, *rows]]
     widths = [max(len(row[k]) for row in cells) for k in range(len(header) - 1)]

@@ -12,7 +12,9 @@ from zslkit.cli.listing import DATASETS, MODELS, ListingLine, contract_rule, lin
 from zslkit.cli.options import debug_option, json_option
 from zslkit.cli.output import print_columns, print_json, shorten
 
-check_option = click.option("--check", is_flag=True, help="Import each one, in a process of its own, and report what fails.")
+check_option = click.option(
+    "--check", is_flag=True, help="Import each one, in a process of its own, and report what fails."
+)
 
 
 @click.command()
@@ -34,13 +36,26 @@ def models(state: State, /, name: str | None, check: bool, bibtex: bool, as_json
 
         return describe(name, as_json)
     if bibtex:
-        raise click.UsageError("--bibtex takes the name of a model, as in: zslkit models NAME --bibtex")
+        raise click.UsageError(
+            "--bibtex takes the name of a model, as in: zslkit models NAME --bibtex"
+        )
     found = _checked(lines(MODELS, contract_rule), check, state)
     if as_json:
-        print_json({"models": [line.as_json("inputs", "needs", "protocol", "citation") for line in found]})
+        print_json(
+            {"models": [line.as_json("inputs", "needs", "protocol", "citation") for line in found]}
+        )
     else:
         header = ("name", "from", "input", "protocol", "about")
-        rows = [(n.entry.name, n.entry.origin, n.get("inputs"), n.get("protocol"), _about(n, n.get("citation"))) for n in found]
+        rows = [
+            (
+                n.entry.name,
+                n.entry.origin,
+                n.get("inputs"),
+                n.get("protocol"),
+                _about(n, n.get("citation")),
+            )
+            for n in found
+        ]
         print_columns(header, rows)
     return _code(found, check)
 
@@ -54,10 +69,25 @@ def datasets(state: State, /, check: bool, as_json: bool) -> int:
     """The datasets that are installed."""
     found = _checked(lines(DATASETS), check, state)
     if as_json:
-        print_json({"datasets": [line.as_json("title", "licence", "citation", "published_as") for line in found]})
+        print_json(
+            {
+                "datasets": [
+                    line.as_json("title", "licence", "citation", "published_as") for line in found
+                ]
+            }
+        )
     else:
         header = ("name", "from", "title", "licence", "about")
-        rows = [(n.entry.name, n.entry.origin, n.get("title"), shorten(n.get("licence"), 32), _about(n, n.get("citation"))) for n in found]
+        rows = [
+            (
+                n.entry.name,
+                n.entry.origin,
+                n.get("title"),
+                shorten(n.get("licence"), 32),
+                _about(n, n.get("citation")),
+            )
+            for n in found
+        ]
         print_columns(header, rows)
     return _code(found, check)
 
@@ -73,7 +103,10 @@ def trackers(state: State, /, check: bool, as_json: bool) -> int:
     if as_json:
         print_json({"trackers": [line.as_json("needs", "install") for line in found]})
     else:
-        print_columns(("name", "from", "about"), [(n.entry.name, n.entry.origin, _about(n, "")) for n in found])
+        print_columns(
+            ("name", "from", "about"),
+            [(n.entry.name, n.entry.origin, _about(n, "")) for n in found],
+        )
     return _code(found, check)
 
 
@@ -88,7 +121,10 @@ def _checked(found: list[ListingLine], check: bool, state: State) -> list[Listin
             if verdict.traceback:
                 click.echo(f"{line.pick} ({line.entry.target})\n{verdict.traceback}", err=True)
     # What loading it says is the truth; the source's text is only read.
-    return [replace(line, fault=verdict.fault or line.fault) for line, verdict in zip(found, verdicts, strict=True)]
+    return [
+        replace(line, fault=verdict.fault or line.fault)
+        for line, verdict in zip(found, verdicts, strict=True)
+    ]
 
 
 def _about(line: ListingLine, citation: str) -> str:

@@ -24,8 +24,16 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
-@click.argument("places", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--top", type=Whole(min=1), default=5, show_default=True, help="How many classes of each image to tell.")
+@click.argument(
+    "places", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@click.option(
+    "--top",
+    type=Whole(min=1),
+    default=5,
+    show_default=True,
+    help="How many classes of each image to tell.",
+)
 @click.option(
     "--classes",
     "among",
@@ -34,9 +42,23 @@ if TYPE_CHECKING:
     show_default=True,
     help="The classes in question; unseen is the classical zero-shot task.",
 )
-@click.option("--attributes", type=Whole(min=0), default=3, show_default=True, help="How many attributes to tell of each class.")
-@click.option("--format", "form", type=click.Choice(["table", "csv", "json", "jsonl"]), default="table", show_default=True)
-@click.option("--output", type=click.Path(path_type=Path), help="File to write to; default: standard output.")
+@click.option(
+    "--attributes",
+    type=Whole(min=0),
+    default=3,
+    show_default=True,
+    help="How many attributes to tell of each class.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json", "jsonl"]),
+    default="table",
+    show_default=True,
+)
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="File to write to; default: standard output."
+)
 @run_data_option
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 @json_option
@@ -59,7 +81,9 @@ def predict(
     named; one that is named itself is an error.
     """
     if output is not None and (output.is_dir() or not output.parent.is_dir()):
-        raise UserError(f"--output {output} is a folder or lies in none that exists; name a file in a folder that is there")
+        raise UserError(
+            f"--output {output} is a folder or lies in none that exists; name a file in a folder that is there"
+        )
     from zslkit.explain.prediction import images_of
     from zslkit.explain.prediction import predict as predicted
     from zslkit.runs.load_portable import load_without_dataset
@@ -68,26 +92,35 @@ def predict(
 
     # A shell's seed0-* matches the lock that lies beside the run folder too.
     reporter, own = reporter_for(), results()
-    found = images_of((place for place in places if place.name != f"{folder.name}.lock"), reporter.note)
+    found = images_of(
+        (place for place in places if place.name != f"{folder.name}.lock"), reporter.note
+    )
     write = WRITERS["json" if as_json else form]
     left_out: list[str] = []
     trained = load_without_dataset(folder, data_root, choose_device(device), reporter)
 
     def answered() -> Iterator[Prediction]:
         with reporter.phase("predict", total=len(found)) as phase:
-            for one in predicted(trained, found, top=top, among=among, attributes=attributes, phase=phase):
+            for one in predicted(
+                trained, found, top=top, among=among, attributes=attributes, phase=phase
+            ):
                 if one.fault:
                     reporter.note(f"left out: {one.fault}")
                     left_out.append(one.fault)
                 else:
                     yield one
         if len(left_out) == len(found):
-            raise DataError(f"None of the {len(found)} images can be read; the first of them: {left_out[0]}")
+            raise DataError(
+                f"None of the {len(found)} images can be read; the first of them: {left_out[0]}"
+            )
 
     with _opened(output, own) as stream, reader_there():
         write(stream, trained, answered(), left_out)
     if left_out:
-        click.echo(f"{len(left_out)} of {len(found)} images are left out, since they cannot be read", err=True)
+        click.echo(
+            f"{len(left_out)} of {len(found)} images are left out, since they cannot be read",
+            err=True,
+        )
     if output is not None:
         click.echo(f"written: {printable(str(output))}", err=True)
 
@@ -108,17 +141,35 @@ def _side(seen: bool) -> str:
     return "seen" if seen else "unseen"
 
 
-def _table(stream: TextIO, trained: LoadedModel, predictions: Iterable[Prediction], left_out: Sequence[str]) -> None:
+def _table(
+    stream: TextIO, trained: LoadedModel, predictions: Iterable[Prediction], left_out: Sequence[str]
+) -> None:
     """Image by image, as soon as it is answered."""
     for k, one in enumerate(predictions):
         lines = [("class", "", "share", "score", "attributes that spoke for it")]
         for answer in one.answers:
             spoke = ", ".join(f"{name} {given:+.3g}" for name, given in answer.attributes) or "-"
-            lines.append((answer.name, _side(answer.seen), f"{100 * answer.share:5.1f} %", f"{answer.score:.4g}", spoke))
-        print("\n" * (k > 0) + printable(str(one.image)), *aligned(lines[0], lines[1:]), sep="\n", file=stream, flush=True)
+            lines.append(
+                (
+                    answer.name,
+                    _side(answer.seen),
+                    f"{100 * answer.share:5.1f} %",
+                    f"{answer.score:.4g}",
+                    spoke,
+                )
+            )
+        print(
+            "\n" * (k > 0) + printable(str(one.image)),
+            *aligned(lines[0], lines[1:]),
+            sep="\n",
+            file=stream,
+            flush=True,
+        )
 
 
-def _csv(stream: TextIO, trained: LoadedModel, predictions: Iterable[Prediction], left_out: Sequence[str]) -> None:
+def _csv(
+    stream: TextIO, trained: LoadedModel, predictions: Iterable[Prediction], left_out: Sequence[str]
+) -> None:
     """A line for each image and class.
 
     Control codes and bytes that are no UTF-8, in the names of files and classes, are written by their numbers: a table goes to
@@ -130,17 +181,29 @@ def _csv(stream: TextIO, trained: LoadedModel, predictions: Iterable[Prediction]
         for rank, answer in enumerate(one.answers, 1):
             spoke = ";".join(f"{escaped(name)}={given:.6g}" for name, given in answer.attributes)
             table.writerow(
-                (escaped(str(one.image)), rank, escaped(answer.name), _side(answer.seen), repr(answer.score), f"{answer.share:.6g}", spoke)
+                (
+                    escaped(str(one.image)),
+                    rank,
+                    escaped(answer.name),
+                    _side(answer.seen),
+                    repr(answer.score),
+                    f"{answer.share:.6g}",
+                    spoke,
+                )
             )
 
 
-def _jsonl(stream: TextIO, trained: LoadedModel, predictions: Iterable[Prediction], left_out: Sequence[str]) -> None:
+def _jsonl(
+    stream: TextIO, trained: LoadedModel, predictions: Iterable[Prediction], left_out: Sequence[str]
+) -> None:
     """An object for each image, on a line of its own."""
     for one in predictions:
         print(json.dumps(_data(one)), file=stream, flush=True)
 
 
-def _json(stream: TextIO, trained: LoadedModel, predictions: Iterable[Prediction], left_out: Sequence[str]) -> None:
+def _json(
+    stream: TextIO, trained: LoadedModel, predictions: Iterable[Prediction], left_out: Sequence[str]
+) -> None:
     images = [_data(one) for one in predictions]
     record = trained.run.record
     whole = {
@@ -163,14 +226,18 @@ def _data(one: Prediction) -> dict[str, Any]:
                 "side": _side(answer.seen),
                 "score": answer.score,
                 "share": answer.share,
-                "attributes": [{"attribute": name, "contribution": given} for name, given in answer.attributes],
+                "attributes": [
+                    {"attribute": name, "contribution": given} for name, given in answer.attributes
+                ],
             }
             for answer in one.answers
         ],
     }
 
 
-WRITERS: Mapping[str, Callable[[TextIO, LoadedModel, Iterable[Prediction], Sequence[str]], None]] = {
+WRITERS: Mapping[
+    str, Callable[[TextIO, LoadedModel, Iterable[Prediction], Sequence[str]], None]
+] = {
     "table": _table,
     "csv": _csv,
     "json": _json,

@@ -20,7 +20,9 @@ def print_run(record: RunRecord, folder: Path, reused: bool) -> None:
 
 def run_lines(record: RunRecord, folder: Path, reused: bool) -> Iterator[str]:
     """The lines that print_run prints."""
-    yield printable(f"{record.model.name} on {record.dataset.title or record.dataset.name}, seed {record.seed}")
+    yield printable(
+        f"{record.model.name} on {record.dataset.title or record.dataset.name}, seed {record.seed}"
+    )
     yield ""
     yield from aligned(("", *(f"{name:>5}" for name in FIGURES)), [*_rows(record)])
     yield ""
@@ -29,7 +31,11 @@ def run_lines(record: RunRecord, folder: Path, reused: bool) -> Iterator[str]:
         "features": feature_words(record.features),
         **({"pretraining": record.model.pretraining_note} if record.model.pretraining_note else {}),
         **({"scoring": record.scoring.remark} if record.scoring and record.scoring.remark else {}),
-        **({"semantics": record.dataset.semantics} if record.dataset.semantics != "attributes" else {}),
+        **(
+            {"semantics": record.dataset.semantics}
+            if record.dataset.semantics != "attributes"
+            else {}
+        ),
         "time": _times(record),
         "run folder": f"{folder}{' (was there already; --again repeats it)' if reused else ''}",
     }
@@ -38,7 +44,9 @@ def run_lines(record: RunRecord, folder: Path, reused: bool) -> Iterator[str]:
     if skipped := record.dataset.n_skipped:
         yield f"Images that could not be read and are in none of the sets: {skipped} (features.skip_bad)"
     if missing := record.classes_without_images:
-        yield printable(f"Classes without a test image, which count in no mean: {', '.join(missing)}")
+        yield printable(
+            f"Classes without a test image, which count in no mean: {', '.join(missing)}"
+        )
 
 
 def _rows(record: RunRecord) -> Iterator[tuple[str, ...]]:
@@ -73,14 +81,21 @@ TRAINING_WORDS = {
 def protocol_words(protocol: ProtocolInfo, elsewhere: str = "") -> str:
     """The protocol's badges, spelled out. elsewhere: where the weights are from if another program trained them."""
     epoch = "" if protocol.epoch is None else f" ({protocol.epoch})"
-    fold = "validation fold" if protocol.fold_seed is None else f"validation fold {protocol.fold_seed}"
+    fold = (
+        "validation fold" if protocol.fold_seed is None else f"validation fold {protocol.fold_seed}"
+    )
     if (protocol.folds or 1) > 1:
         fold = f"{protocol.folds} validation folds of seed {protocol.fold_seed}"
     selection = {"last": f"last epoch{epoch}", "validation": f"epoch{epoch} picked on {fold}"}
-    calibration = {"none": "not calibrated", "validation": f"calibrated by {protocol.gamma:.3g}, picked on {fold}"}
+    calibration = {
+        "none": "not calibrated",
+        "validation": f"calibrated by {protocol.gamma:.3g}, picked on {fold}",
+    }
     trained = f"trained elsewhere ({elsewhere})" if elsewhere else selection[protocol.selection]
     tuned = [f"{', '.join(protocol.tuned)} picked on {fold}"] if protocol.tuned else []
-    return "; ".join((TRAINING_WORDS[protocol.training], trained, *tuned, calibration[protocol.calibration]))
+    return "; ".join(
+        (TRAINING_WORDS[protocol.training], trained, *tuned, calibration[protocol.calibration])
+    )
 
 
 def feature_words(features: FeatureInfo) -> str:
@@ -89,13 +104,26 @@ def feature_words(features: FeatureInfo) -> str:
         return f"{features.input}, brought by the dataset"
     if features.backbone == "as given":
         return f"{features.input}, as given: {features.weights}"
-    size = features.size if not isinstance(features.size, tuple) else f"{features.size[0]}x{features.size[1]}"
+    size = (
+        features.size
+        if not isinstance(features.size, tuple)
+        else f"{features.size[0]}x{features.size[1]}"
+    )
     pixels = f", {size} px" if size is not None else ""
     return f"{features.input} of {features.backbone} ({'tuned' if features.tuned else 'frozen'}, weights {features.weights}){pixels}"
 
 
 def _times(record: RunRecord) -> str:
     costs = record.costs
-    memory = f"; peak memory {costs.peak_memory_mb:.0f} MB" if costs.peak_memory_mb is not None else ""
-    parts = {"extraction": costs.extract_seconds, "training": costs.train_seconds, "evaluation": costs.eval_seconds}
-    return ", ".join(f"{name} {duration(seconds)}" for name, seconds in parts.items()) + f" on {record.environment.device}{memory}"
+    memory = (
+        f"; peak memory {costs.peak_memory_mb:.0f} MB" if costs.peak_memory_mb is not None else ""
+    )
+    parts = {
+        "extraction": costs.extract_seconds,
+        "training": costs.train_seconds,
+        "evaluation": costs.eval_seconds,
+    }
+    return (
+        ", ".join(f"{name} {duration(seconds)}" for name, seconds in parts.items())
+        + f" on {record.environment.device}{memory}"
+    )

@@ -23,13 +23,19 @@ def launched() -> bool:
     return PARENT in os.environ
 
 
-def run(work: Callable[[], int], told: Callable[[BaseException], int], last_word: Callable[[int], object]) -> NoReturn:
+def run(
+    work: Callable[[], int],
+    told: Callable[[BaseException], int],
+    last_word: Callable[[int], object],
+) -> NoReturn:
     """End the process with the exit code that `work` gives.
 
     told: tells what came between, and gives its exit code. last_word: see stops.listen.
     """
     _occupy()
-    if parent := os.environ.pop(PARENT, ""):  # taken away, since it is true of no process that this one starts
+    if parent := os.environ.pop(
+        PARENT, ""
+    ):  # taken away, since it is true of no process that this one starts
         lifeline.end_with(int(parent))
     code = 1
     try:

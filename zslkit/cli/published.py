@@ -23,7 +23,11 @@ def published(dataset: str | None, as_json: bool) -> None:
 
     rows = [entry for entry in everything() if dataset is None or entry.dataset == dataset]
     if dataset is not None and not rows:
-        raise UnknownName("published result on a dataset named", dataset, {entry.dataset for entry in everything()})
+        raise UnknownName(
+            "published result on a dataset named",
+            dataset,
+            {entry.dataset for entry in everything()},
+        )
     if as_json:
         from zslkit.report.tables import published_data
 

@@ -15,10 +15,28 @@ from zslkit.cli.output import echo, print_json, printable, size_words
 @click.command()
 @click.argument("folders", metavar="[RUN]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
-    "--html", "target", required=True, type=click.Path(path_type=Path), metavar="DIR", help="The folder to write: new, or a former report."
+    "--html",
+    "target",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The folder to write: new, or a former report.",
 )
-@click.option("--dataset", "-d", "datasets", multiple=True, metavar="NAME", help="Only runs on this dataset; may be repeated.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of the run folders.")
+@click.option(
+    "--dataset",
+    "-d",
+    "datasets",
+    multiple=True,
+    metavar="NAME",
+    help="Only runs on this dataset; may be repeated.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Folder of the run folders.",
+)
 @click.option(
     "--as-papers-do",
     is_flag=True,
@@ -26,7 +44,9 @@ from zslkit.cli.output import echo, print_json, printable, size_words
 )
 @click.option("--title", default="", metavar="TEXT", help="The page's title.")
 @click.option(
-    "--data-root", type=click.Path(path_type=Path), help="Folder of the data, or a card FILE.yaml: shows images answered wrongly."
+    "--data-root",
+    type=click.Path(path_type=Path),
+    help="Folder of the data, or a card FILE.yaml: shows images answered wrongly.",
 )
 @click.option(
     "--errors",
@@ -44,7 +64,12 @@ from zslkit.cli.output import echo, print_json, printable, size_words
     metavar="N",
     help="Show where each model looked in N test images; opens the models, needs --data-root.",
 )
-@click.option("--device", default="auto", show_default=True, help="For heat maps: auto, cpu, cuda, cuda:1, mps.")
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="For heat maps: auto, cpu, cuda, cuda:1, mps.",
+)
 @json_option
 @debug_option
 def report(
@@ -66,7 +91,9 @@ def report(
     Nothing on it was picked on test images; --as-papers-do shows in a box of its own what that would have given.
     """
     if heat_maps and data_root is None:
-        raise click.UsageError("--heat-maps needs the images: say where the data is with --data-root")
+        raise click.UsageError(
+            "--heat-maps needs the images: say where the data is with --data-root"
+        )
     from zslkit.page.gather import gather
     from zslkit.page.write import Pictures, check_target, write
     from zslkit.utils.progress import reporter_for
@@ -74,7 +101,15 @@ def report(
     check_target(target)
     gathered = gather(folders, out, datasets)
     pictures = Pictures(data_root, errors, heat_maps, device)
-    written = write(gathered, target, title=title, pictures=pictures, as_papers_do=as_papers_do, reporter=reporter_for(), tell=tell)
+    written = write(
+        gathered,
+        target,
+        title=title,
+        pictures=pictures,
+        as_papers_do=as_papers_do,
+        reporter=reporter_for(),
+        tell=tell,
+    )
     rows = sum(len(block.rows) for block in written.blocks)
     picked = sum(len(block.on_test or ()) for block in written.blocks)
     if as_json:

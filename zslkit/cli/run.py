@@ -34,13 +34,30 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--model", "-m", required=True, metavar="NAME", help="A registered model (zslkit models), or DISTRIBUTION:NAME.")
+@click.option(
+    "--model",
+    "-m",
+    required=True,
+    metavar="NAME",
+    help="A registered model (zslkit models), or DISTRIBUTION:NAME.",
+)
 @dataset_option
-@click.option("--seed", type=Whole(0, MOST_SEED), default=0, show_default=True, help="Seed of everything that is random.")
+@click.option(
+    "--seed",
+    type=Whole(0, MOST_SEED),
+    default=0,
+    show_default=True,
+    help="Seed of everything that is random.",
+)
 @source_options
 @run_options
 @spread_options
-@click.option("--processes", type=Whole(min=1), metavar="N", help="Processes of this machine that share every batch, one a GPU.")
+@click.option(
+    "--processes",
+    type=Whole(min=1),
+    metavar="N",
+    help="Processes of this machine that share every batch, one a GPU.",
+)
 @json_option
 @debug_option
 @click.pass_obj
@@ -75,13 +92,20 @@ def run(
     check_policy(again, no_run, reuse_changed)
     find_names([model], dataset)
     if no_run:
-        given = {"settings": settings, "config": config, "preset": preset, "overrides": overrides(**chosen)}
+        given = {
+            "settings": settings,
+            "config": config,
+            "preset": preset,
+            "overrides": overrides(**chosen),
+        }
         _show(_standing(model, dataset, seed, out, given), as_json, reused=True)
         return 0
     spread = Spread(jobs, backend, scheduler)
     if processes is not None and processes > 1 and not distributed.launched():
         if spread.asked:
-            raise click.UsageError("--processes share one training, and --jobs and --backend spread a search; choose one of them")
+            raise click.UsageError(
+                "--processes share one training, and --jobs and --backend spread a search; choose one of them"
+            )
         from zslkit.cli.launch import launch
 
         return launch(processes, state)
@@ -108,7 +132,9 @@ def run(
     find_trackers(trackers)
     if spread.asked:
         check_search(arguments)
-    result = api.run(**arguments, reporter=reporter_for(), executor=tries_of(arguments, spread, state))
+    result = api.run(
+        **arguments, reporter=reporter_for(), executor=tries_of(arguments, spread, state)
+    )
     _show(result, as_json, result.reused)
     return 0
 
@@ -121,9 +147,13 @@ def _standing(model: str, dataset: str, seed: int, out: Path, choices: Mapping[s
     looked_for = run_query(model, dataset, **choices)
     found = matching_runs(find_runs(out, tell), looked_for, seed)
     if not found:
-        raise UserError(f"No run of {model} on {dataset} with seed {seed} and these settings is finished in {out}; leave --no-run out")
+        raise UserError(
+            f"No run of {model} on {dataset} with seed {seed} and these settings is finished in {out}; leave --no-run out"
+        )
     if len(found) > 1:
-        tell(f"{len(found)} runs fit, and this is the newest; the others: {', '.join(str(run.folder) for run in found[:-1])}")
+        tell(
+            f"{len(found)} runs fit, and this is the newest; the others: {', '.join(str(run.folder) for run in found[:-1])}"
+        )
     if said := other_source(found[-1:], looked_for):
         tell(said)
     return found[-1]

@@ -19,13 +19,35 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("folders", metavar="[RUN]...", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--model", "-m", "models", multiple=True, metavar="NAME", help="Only runs of this model; may be repeated.")
-@click.option("--dataset", "-d", "datasets", multiple=True, metavar="NAME", help="Only runs on this dataset; may be repeated.")
-@click.option("--tag", metavar="NAME", help="Only runs with this tag; with RUN: give each RUN this tag.")
+@click.option(
+    "--model",
+    "-m",
+    "models",
+    multiple=True,
+    metavar="NAME",
+    help="Only runs of this model; may be repeated.",
+)
+@click.option(
+    "--dataset",
+    "-d",
+    "datasets",
+    multiple=True,
+    metavar="NAME",
+    help="Only runs on this dataset; may be repeated.",
+)
+@click.option(
+    "--tag", metavar="NAME", help="Only runs with this tag; with RUN: give each RUN this tag."
+)
 @click.option("--untag", metavar="NAME", help="Take this tag from each RUN.")
 @click.option("--remove", is_flag=True, help="Remove each RUN with all that is in it; needs --yes.")
 @click.option("--yes", is_flag=True, help="Yes, remove them.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of the run folders.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Folder of the run folders.",
+)
 @json_option
 @debug_option
 def runs(
@@ -60,18 +82,31 @@ def runs(
     return 0
 
 
-def _check(folders: Sequence[Path], filtered: bool, tag: str | None, untag: str | None, remove: bool, yes: bool) -> None:
+def _check(
+    folders: Sequence[Path],
+    filtered: bool,
+    tag: str | None,
+    untag: str | None,
+    remove: bool,
+    yes: bool,
+) -> None:
     if not folders and (remove or untag is not None):
-        raise click.UsageError(f"{'--remove' if remove else '--untag'} takes run folders; name them")
+        raise click.UsageError(
+            f"{'--remove' if remove else '--untag'} takes run folders; name them"
+        )
     if folders and filtered:
-        raise click.UsageError("--model and --dataset choose what is listed; leave them away or name no RUN")
+        raise click.UsageError(
+            "--model and --dataset choose what is listed; leave them away or name no RUN"
+        )
     if remove and (tag is not None or untag is not None):
         raise click.UsageError("--remove goes with neither --tag nor --untag")
     if yes and not remove:
         raise click.UsageError("--yes goes with --remove")
 
 
-def _list(out: Path, models: Sequence[str], datasets: Sequence[str], tag: str | None, as_json: bool) -> None:
+def _list(
+    out: Path, models: Sequence[str], datasets: Sequence[str], tag: str | None, as_json: bool
+) -> None:
     from zslkit.runs.inventory import clear_left, contents
 
     unread: list[str] = []
@@ -79,7 +114,11 @@ def _list(out: Path, models: Sequence[str], datasets: Sequence[str], tag: str | 
     for kind, names, known in (
         ("run of the model", models, {item.model for item in items}),
         ("run on the dataset", datasets, {item.dataset for item in items}),
-        ("run with the tag", [tag] if tag is not None else [], {tag for item in items for tag in item.tags}),
+        (
+            "run with the tag",
+            [tag] if tag is not None else [],
+            {tag for item in items for tag in item.tags},
+        ),
     ):
         for name in names:
             if name not in known:
@@ -87,7 +126,9 @@ def _list(out: Path, models: Sequence[str], datasets: Sequence[str], tag: str | 
     chosen = [
         item
         for item in items
-        if (not models or item.model in models) and (not datasets or item.dataset in datasets) and (tag is None or tag in item.tags)
+        if (not models or item.model in models)
+        and (not datasets or item.dataset in datasets)
+        and (tag is None or tag in item.tags)
     ]
     _print(chosen, as_json, unread)
     for sentence in unread:
@@ -106,7 +147,11 @@ def _print(items: Sequence[InventoryItem], as_json: bool, unread: Sequence[str] 
         print_columns(header, [_cells(item) for item in items])
         for item in items:
             if item.said:
-                tell(item.said if str(item.folder) in item.said else f"{item.folder} is {item.state}: {item.said}")
+                tell(
+                    item.said
+                    if str(item.folder) in item.said
+                    else f"{item.folder} is {item.state}: {item.said}"
+                )
 
 
 def _cells(item: InventoryItem) -> tuple[str, ...]:
@@ -114,8 +159,22 @@ def _cells(item: InventoryItem) -> tuple[str, ...]:
 
     record = item.run.record if item.run else None
     made = ", ".join(badges_of(record).words) if record else "-"
-    h, when = (f"{record.metrics.H:.1f}", record.finished[:16].replace("T", " ")) if record else ("-", "-")
-    return (item.model, item.dataset, str(item.seed), h, made, when, item.state, ", ".join(item.tags) or "-", str(item.folder))
+    h, when = (
+        (f"{record.metrics.H:.1f}", record.finished[:16].replace("T", " "))
+        if record
+        else ("-", "-")
+    )
+    return (
+        item.model,
+        item.dataset,
+        str(item.seed),
+        h,
+        made,
+        when,
+        item.state,
+        ", ".join(item.tags) or "-",
+        str(item.folder),
+    )
 
 
 def _data(item: InventoryItem) -> dict[str, Any]:
@@ -142,7 +201,9 @@ def _tagged(item: InventoryItem, tag: str | None, untag: str | None) -> Inventor
     from zslkit.runs.tags import change_tags
 
     if item.run is None:
-        raise UserError(f"{item.folder} is {item.state}, and only finished runs have tags; list them with `zslkit runs`")
+        raise UserError(
+            f"{item.folder} is {item.state}, and only finished runs have tags; list them with `zslkit runs`"
+        )
     return replace(item, tags=change_tags(item.folder, tag, untag, tell))
 
 
@@ -151,7 +212,9 @@ def _remove(items: Sequence[InventoryItem], yes: bool, as_json: bool) -> int:
 
     if not yes:
         names = ", ".join(str(item.folder) for item in items)
-        raise UserError(f"--remove would remove {len(items)} folder{'s' if len(items) > 1 else ''} for good ({names}); add --yes to do it")
+        raise UserError(
+            f"--remove would remove {len(items)} folder{'s' if len(items) > 1 else ''} for good ({names}); add --yes to do it"
+        )
     gone: list[InventoryItem] = []
     kept: list[tuple[InventoryItem, str]] = []
     for item in items:
@@ -161,7 +224,12 @@ def _remove(items: Sequence[InventoryItem], yes: bool, as_json: bool) -> int:
         except UserError as error:
             kept.append((item, str(error)))
     if as_json:
-        print_json({"removed": [str(i.folder) for i in gone], "kept": [{"run_folder": str(i.folder), "reason": why} for i, why in kept]})
+        print_json(
+            {
+                "removed": [str(i.folder) for i in gone],
+                "kept": [{"run_folder": str(i.folder), "reason": why} for i, why in kept],
+            }
+        )
     else:
         for item in gone:
             echo(printable(f"removed {item.folder}"))

@@ -55,7 +55,11 @@ def derives(target: str, ancestor: str) -> bool | None:
     if any(f"{place.name}:{node.name}" == ancestor for place, node in line):
         return True
     followed = {id(node) for _, node in line}
-    known = (place.classes.get(b.id) if isinstance(b, ast.Name) else None for place, node in line for b in node.bases)
+    known = (
+        place.classes.get(b.id) if isinstance(b, ast.Name) else None
+        for place, node in line
+        for b in node.bases
+    )
     return False if all(base is not None and id(base) in followed for base in known) else None
 
 
@@ -76,12 +80,16 @@ def config_keys(target: str, attribute: str | None = None) -> list[str]:
     keys: dict[str, None] = {}
     for place, node in line:
         for statement in node.body:
-            if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
+            if not isinstance(statement, ast.AnnAssign) or not isinstance(
+                statement.target, ast.Name
+            ):
                 continue
             key, kind = statement.target.id, statement.annotation
             inner: list[str] = []
             home = place.imported.get(kind.id, ("",))[0] if isinstance(kind, ast.Name) else ""
-            if isinstance(kind, ast.Name) and (kind.id in place.classes or home.partition(".")[0] in packages):
+            if isinstance(kind, ast.Name) and (
+                kind.id in place.classes or home.partition(".")[0] in packages
+            ):
                 inner = config_keys(place.target(kind.id))
             if isinstance(kind, ast.Subscript) and ast.unparse(kind.value).endswith("ClassVar"):
                 continue
@@ -113,7 +121,9 @@ def constant(module: str, name: str) -> Any:
     return _Module.read(module).constants.get(name)
 
 
-def _lineage(module: str, name: str, packages: set[str], seen: set[tuple[str, str]]) -> Iterator[tuple[_Module, ast.ClassDef]]:
+def _lineage(
+    module: str, name: str, packages: set[str], seen: set[tuple[str, str]]
+) -> Iterator[tuple[_Module, ast.ClassDef]]:
     """The class and those of its bases that can be followed, nearest first."""
     if (module, name) in seen:
         return
@@ -137,7 +147,9 @@ def _lineage(module: str, name: str, packages: set[str], seen: set[tuple[str, st
         try:
             if base.id in place.classes:
                 yield from _lineage(module, base.id, packages, seen)
-            elif (origin := place.imported.get(base.id)) and origin[0].partition(".")[0] in packages:
+            elif (origin := place.imported.get(base.id)) and origin[0].partition(".")[
+                0
+            ] in packages:
                 yield from _lineage(*origin, packages, seen)
         except Fault:
             continue
@@ -163,7 +175,11 @@ def _attributes(node: ast.ClassDef, place: _Module) -> dict[str, Any]:
 
 def _bindings(body: list[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
     for statement in body:
-        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value is not None:
+        if (
+            isinstance(statement, ast.AnnAssign)
+            and isinstance(statement.target, ast.Name)
+            and statement.value is not None
+        ):
             yield statement.target.id, statement.value
         elif isinstance(statement, ast.Assign):
             for target in statement.targets:
@@ -180,7 +196,11 @@ class _Module:
         self.imported: dict[str, tuple[str, str]] = {}
         self.constants: dict[str, Any] = {}
         self.functions: set[str] = set()
-        self.needed = {package for statement in (tree.body if tree is not None else ()) for package in _packages(statement)}
+        self.needed = {
+            package
+            for statement in (tree.body if tree is not None else ())
+            for package in _packages(statement)
+        }
         self._names: set[str] = set()
         self._star = False
         for statement in _flat(tree.body) if tree is not None else ():
@@ -213,7 +233,11 @@ class _Module:
         outer, *inner = name.split(".")
         node = self.classes.get(outer)
         for part in inner:
-            node = next((s for s in node.body if isinstance(s, ast.ClassDef) and s.name == part), None) if node else None
+            node = (
+                next((s for s in node.body if isinstance(s, ast.ClassDef) and s.name == part), None)
+                if node
+                else None
+            )
         return node
 
     def target(self, name: str) -> str:
@@ -222,7 +246,12 @@ class _Module:
 
     def binds(self, name: str) -> bool:
         """Whether the name may exist although no class statement makes it."""
-        return not self.readable or self._star or name.partition(".")[0] in self._names or name.partition(".")[0] in self.imported
+        return (
+            not self.readable
+            or self._star
+            or name.partition(".")[0] in self._names
+            or name.partition(".")[0] in self.imported
+        )
 
     @staticmethod
     @cache
@@ -234,7 +263,9 @@ class _Module:
             text = source(name) if source is not None else None
             tree = ast.parse(text) if text is not None else None
         except SyntaxError as error:
-            raise Fault(f"{spec.origin}{f', line {error.lineno}' if error.lineno else ''}: {error.msg}") from error
+            raise Fault(
+                f"{spec.origin}{f', line {error.lineno}' if error.lineno else ''}: {error.msg}"
+            ) from error
         except (ImportError, OSError, ValueError, RecursionError, MemoryError) as error:
             raise Fault(f"{spec.origin} cannot be read ({error})") from error
         return _Module(name, tree, spec.submodule_search_locations is not None)
@@ -253,7 +284,11 @@ def _flat(body: list[ast.stmt]) -> Iterator[ast.stmt]:
     """Statements of a module, those inside if and try included."""
     for statement in body:
         yield statement
-        for part in ("body", "orelse", "finalbody") if isinstance(statement, (ast.If, ast.Try, ast.With)) else ():
+        for part in (
+            ("body", "orelse", "finalbody")
+            if isinstance(statement, (ast.If, ast.Try, ast.With))
+            else ()
+        ):
             yield from _flat(getattr(statement, part, []))
         for handler in statement.handlers if isinstance(statement, ast.Try) else ():
             yield from _flat(handler.body)

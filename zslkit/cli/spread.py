@@ -49,11 +49,17 @@ class Spread:
     def __post_init__(self) -> None:
         """Raises UsageError for options that contradict each other."""
         if self.backend == "local" and self.scheduler is not None:
-            raise click.UsageError("--scheduler is the address of a cluster: say of which kind with --backend dask or --backend ray")
+            raise click.UsageError(
+                "--scheduler is the address of a cluster: say of which kind with --backend dask or --backend ray"
+            )
         if self.backend == "dask" and self.scheduler is None:
-            raise click.UsageError("--backend dask needs the address of a scheduler, such as --scheduler tcp://HOST:8786")
+            raise click.UsageError(
+                "--backend dask needs the address of a scheduler, such as --scheduler tcp://HOST:8786"
+            )
         if self.backend != "local" and self.jobs is not None:
-            raise click.UsageError(f"--jobs counts processes of this machine; with --backend {self.backend} there are as many as workers")
+            raise click.UsageError(
+                f"--jobs counts processes of this machine; with --backend {self.backend} there are as many as workers"
+            )
 
     @property
     def asked(self) -> bool:
@@ -79,7 +85,10 @@ def cuda_devices(device: str) -> int:
 
 
 def answers(
-    arguments: Sequence[Mapping[str, Any]], spread: Spread, debug: bool, points: Sequence[Mapping[str, Any]] | None = None
+    arguments: Sequence[Mapping[str, Any]],
+    spread: Spread,
+    debug: bool,
+    points: Sequence[Mapping[str, Any]] | None = None,
 ) -> Generator[WorkerReply, None, None]:
     """The answers of the runs with these arguments (keywords of experiment.run), one each, in the order in which they come.
 
@@ -91,7 +100,10 @@ def answers(
     local = spread.backend == "local"
     times: Counter[int] = Counter()
     with _site(arguments, spread, debug, of_points=points is not None) as site:
-        waiting = {n: Order(n, dict(a) if local else _absolute(a), site, points[n] if points else None) for n, a in enumerate(arguments)}
+        waiting = {
+            n: Order(n, dict(a) if local else _absolute(a), site, points[n] if points else None)
+            for n, a in enumerate(arguments)
+        }
         while waiting:
             alone = [number for number in waiting if times[number] > 1]
             given = alone[:1] or list(waiting)
@@ -121,14 +133,18 @@ def _begun(site: Site, waiting: Container[int]) -> list[int]:
 def _sentence_of(error: Lost, local: bool) -> str:
     if code := re.search(r"EXIT\((\d+)\)", str(error)):
         how = f"its process ended by itself with exit code {code[1]} and without an answer"
-        return f"{how}; native code of the model or of a library calls exit(), which no plugin may do"
+        return (
+            f"{how}; native code of the model or of a library calls exit(), which no plugin may do"
+        )
     less = "fewer --jobs" if local else "more memory for each worker"
     how = f"its worker was lost twice ({error}), as happens where memory is short"
     return f"{how}; the same command goes on from here, with {less}"
 
 
 @contextmanager
-def _site(arguments: Sequence[Mapping[str, Any]], spread: Spread, debug: bool, of_points: bool) -> Iterator[Site]:
+def _site(
+    arguments: Sequence[Mapping[str, Any]], spread: Spread, debug: bool, of_points: bool
+) -> Iterator[Site]:
     """What the runs share; its markers are there as long as this lasts."""
     import joblib
     import torch
@@ -157,7 +173,19 @@ def _site(arguments: Sequence[Mapping[str, Any]], spread: Spread, debug: bool, o
         command = "" if local else this_process()
         own = torch.get_num_threads() if of_points else None
         share, parent = (threads, os.getpid()) if local else (None, 0)
-        yield Site(__version__, markers, listing, str(cache), share, workers, devices, debug, command, parent, own)
+        yield Site(
+            __version__,
+            markers,
+            listing,
+            str(cache),
+            share,
+            workers,
+            devices,
+            debug,
+            command,
+            parent,
+            own,
+        )
 
 
 def _remove(home: Path) -> None:
@@ -182,7 +210,9 @@ def _given_out(orders: Sequence[Order], spread: Spread, site: Site) -> Iterator[
 
     if spread.backend == "local":
         _quiet_ends()
-        with joblib.parallel_config(backend="loky", n_jobs=site.workers, inner_max_num_threads=site.threads):
+        with joblib.parallel_config(
+            backend="loky", n_jobs=site.workers, inner_max_num_threads=site.threads
+        ):
             try:
                 yield from _made(orders)
             except BrokenProcessPool as error:
@@ -199,7 +229,11 @@ def _quiet_ends() -> None:
     if _LEAKS not in said:  # its tracker is a process of its own, and outlives this one
         os.environ["PYTHONWARNINGS"] = f"{said},{_LEAKS}".lstrip(",")
         before = threading.excepthook
-        threading.excepthook = lambda a: None if a.thread and a.thread.name == "ExecutorManagerThread" and received() else before(a)
+        threading.excepthook = lambda a: (
+            None
+            if a.thread and a.thread.name == "ExecutorManagerThread" and received()
+            else before(a)
+        )
 
 
 _LEAKS = "ignore:resource_tracker"
@@ -207,7 +241,9 @@ _LEAKS = "ignore:resource_tracker"
 
 def _end_of(error: BrokenProcessPool) -> str:
     codes = re.search(r"exit codes? of the workers (?:are|is) \{(.*?)\}", str(error))
-    return f"a process ended: {codes[1]}" if codes and "EXIT" in codes[1] else "a process was killed"
+    return (
+        f"a process ended: {codes[1]}" if codes and "EXIT" in codes[1] else "a process was killed"
+    )
 
 
 def _made(orders: Sequence[Order], return_as: str = "generator_unordered") -> Iterator[WorkerReply]:
@@ -237,18 +273,25 @@ def _by_dask(orders: Sequence[Order], address: str) -> Iterator[WorkerReply]:
     distributed = _needed("distributed", "dask")
     import joblib
 
-    for name in ("distributed", "distributed.client"):  # what they log as errors is told here in one sentence
+    for name in (
+        "distributed",
+        "distributed.client",
+    ):  # what they log as errors is told here in one sentence
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         client = distributed.Client(address, timeout=CONNECT, set_as_default=False)
     except (OSError, ValueError) as error:
-        raise UserError(f"No Dask scheduler answers at {address} ({error}); start one with: dask scheduler") from error
+        raise UserError(
+            f"No Dask scheduler answers at {address} ({error}); start one with: dask scheduler"
+        ) from error
     gone = f"The scheduler at {address} was lost; start it again, and the same command goes on from here"
     with client, joblib.parallel_config(backend="dask", client=client), _watched(client) as failed:
         try:
             yield from _made(orders)
         except TimeoutError as error:
-            raise UserError(f"The scheduler at {address} has no worker; start some with: dask worker {address} --nthreads 1") from error
+            raise UserError(
+                f"The scheduler at {address} has no worker; start some with: dask worker {address} --nthreads 1"
+            ) from error
         except CancelledError as error:
             raise ZslkitError(gone) from error
         except KeyboardInterrupt:
@@ -277,7 +320,11 @@ def _watched(client: Any) -> Iterator[list[BaseException]]:
         while not ended.wait(0.5):
             if client.status in ("closing", "closed"):
                 failed.append(ConnectionError("the scheduler is gone"))
-            failed.extend(s.exception for s in list(client.futures.values()) if s.status == "error" and s.exception is not None)
+            failed.extend(
+                s.exception
+                for s in list(client.futures.values())
+                if s.status == "error" and s.exception is not None
+            )
             if failed:
                 _thread.interrupt_main(signum)
                 return
@@ -300,7 +347,9 @@ def _by_ray(orders: Sequence[Order], address: str | None) -> Iterator[WorkerRepl
     try:
         ray.init(address=address or "auto", logging_level=logging.ERROR, log_to_driver=False)
     except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"No Ray cluster answers at {address or 'this machine'} ({error}); start one with: ray start --head") from error
+        raise UserError(
+            f"No Ray cluster answers at {address or 'this machine'} ({error}); start one with: ray start --head"
+        ) from error
     try:
         with joblib.parallel_config(backend="ray", n_jobs=-1):
             try:

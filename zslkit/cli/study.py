@@ -27,15 +27,40 @@ from zslkit.cli.spread import Spread
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--dataset", "-d", metavar="NAME", help="Another dataset than the study's.")
-@click.option("--seeds", callback=parse_seeds, metavar="LIST", help="Other seeds than the study's, such as 0,1,2 or 0-4.")
-@click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Folder of the data.")
-@click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="A setting of all variants, such as train.epochs=5.")
+@click.option(
+    "--seeds",
+    callback=parse_seeds,
+    metavar="LIST",
+    help="Other seeds than the study's, such as 0,1,2 or 0-4.",
+)
+@click.option(
+    "--data-root",
+    type=click.Path(path_type=Path),
+    default=Path("data"),
+    show_default=True,
+    help="Folder of the data.",
+)
+@click.option(
+    "--set",
+    "settings",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="A setting of all variants, such as train.epochs=5.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 @deterministic_option
-@click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of the run folders.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Folder of the run folders.",
+)
 @tracker_option
 @reuse_changed_option
-@click.option("--to", type=click.Path(path_type=Path), help="Folder of table and plot; default: OUT/studies.")
+@click.option(
+    "--to", type=click.Path(path_type=Path), help="Folder of table and plot; default: OUT/studies."
+)
 @spread_options
 @json_option
 @debug_option
@@ -69,7 +94,9 @@ def study(
 
     spread = Spread(**spreading)
     plan = read_study(file)
-    plan = plan.model_copy(update={k: v for k, v in (("dataset", dataset), ("seeds", list(seeds or ()))) if v})
+    plan = plan.model_copy(
+        update={k: v for k, v in (("dataset", dataset), ("seeds", list(seeds or ()))) if v}
+    )
     find_names([plan.model], plan.dataset)
     state.resumes = True
     chosen = variants(plan, parse_set(settings).values)
@@ -77,7 +104,13 @@ def study(
     find_trackers(trackers)
     for variant in chosen:  # a mistake in the last one is told before the first has cost an hour
         api.resolve(plan.model, plan.dataset, overrides=variant.settings, **common)
-    how = {"device": device, "deterministic": deterministic, "out": out, "trackers": trackers, "reuse_changed": reuse_changed}
+    how = {
+        "device": device,
+        "deterministic": deterministic,
+        "out": out,
+        "trackers": trackers,
+        "reuse_changed": reuse_changed,
+    }
     shared = {"model": plan.model, "dataset": plan.dataset, **how, **common}
     # Two values may be written alike in a label, so a job belongs to its variant by its settings.
     jobs = [
@@ -85,11 +118,20 @@ def study(
         for variant, seed in product(chosen, plan.seeds)
     ]
     results, failures = run_all(jobs, state, reporter_for(), spread)
-    records = [[r.record for job, r in results if job.arguments["overrides"] is variant.settings] for variant in chosen]
+    records = [
+        [r.record for job, r in results if job.arguments["overrides"] is variant.settings]
+        for variant in chosen
+    ]
     lines = [line(variant, found) for variant, found in zip(chosen, records, strict=True) if found]
     written = report.write(plan, lines, to or out / "studies", file.stem)
     if as_json:
-        print_json({**report.as_data(plan, lines), "files": [str(f) for f in written], "failures": failures_json(failures, "variant")})
+        print_json(
+            {
+                **report.as_data(plan, lines),
+                "files": [str(f) for f in written],
+                "failures": failures_json(failures, "variant"),
+            }
+        )
     else:
         print_columns(report.HEADER, report.cells(lines))
         echo("\n" + printable(f"written: {', '.join(map(str, written))}"))

@@ -21,7 +21,9 @@ def tries_of(arguments: Mapping[str, Any], spread: Spread, state: State) -> Tria
 
     arguments: those of the run, plain data all of them.
     """
-    if distributed.launched() or (spread.backend == "local" and spread.processes(str(arguments["device"])) == 1):
+    if distributed.launched() or (
+        spread.backend == "local" and spread.processes(str(arguments["device"])) == 1
+    ):
         return None
     return lambda points: _tried(points, arguments, spread, state)
 
@@ -30,15 +32,25 @@ def check_search(arguments: Mapping[str, Any]) -> None:
     """Raises UserError if the run searches nothing, so that there is nothing to spread."""
     from zslkit.runs.plan import make_plan
 
-    plan = make_plan(arguments["model"], arguments["dataset"], **{k: arguments[k] for k in ("settings", "config", "preset", "overrides")})
+    plan = make_plan(
+        arguments["model"],
+        arguments["dataset"],
+        **{k: arguments[k] for k in ("settings", "config", "preset", "overrides")},
+    )
     if not (plan.protocol.tune and plan.kind.search):
-        why = f"{plan.entry.name} declares no grid" if plan.protocol.tune else "without --tune this run searches nothing"
+        why = (
+            f"{plan.entry.name} declares no grid"
+            if plan.protocol.tune
+            else "without --tune this run searches nothing"
+        )
         raise UserError(
             f"--jobs and --backend spread the points of a search, and {why}; leave them away, or use zslkit compare for many runs"
         )
 
 
-def _tried(points: Sequence[Point], arguments: Mapping[str, Any], spread: Spread, state: State) -> Iterator[tuple[int, TrialResult]]:
+def _tried(
+    points: Sequence[Point], arguments: Mapping[str, Any], spread: Spread, state: State
+) -> Iterator[tuple[int, TrialResult]]:
     """Raises the error of the first point that fails for another reason than its training."""
     from zslkit.training.search import TrialResult
 

@@ -38,8 +38,16 @@ EVERY = 2.0
 BEGUN = "begun-"
 """Before the number of an order: a file beside the marker that is there while a worker is at it."""
 
-_OF_RUNS = ("out", "again", "reuse_changed", "trackers", "deterministic")  # arguments that mean nothing to a point
-_ONE_AT_A_TIME = threading.Lock()  # torch's random stream and the number of threads belong to the process
+_OF_RUNS = (
+    "out",
+    "again",
+    "reuse_changed",
+    "trackers",
+    "deterministic",
+)  # arguments that mean nothing to a point
+_ONE_AT_A_TIME = (
+    threading.Lock()
+)  # torch's random stream and the number of threads belong to the process
 _OPEN: dict[str, ValidationContext] = {}  # by the marker of its command; one at most
 _SLOTS: dict[str, FileLock] = {}  # a worker keeps its device until it ends, however it ends
 
@@ -128,9 +136,16 @@ class WorkerOrder(Silent):
 def make(order: Order) -> WorkerReply:
     """Make the run of this order, or find it, or try its point. Whatever goes wrong is in the answer."""
     site, began = order.site, time.monotonic()
-    if site.parent not in (0, os.getpid()):  # joblib may stay in the command's process, where it can start no other
-        lifeline.end_with(site.parent, lambda: shutil.rmtree(Path(site.markers[0]).parent, ignore_errors=True))
-        listen(signals=(signal.SIGINT,))  # by any other this process ends, and the run is given out once more
+    if site.parent not in (
+        0,
+        os.getpid(),
+    ):  # joblib may stay in the command's process, where it can start no other
+        lifeline.end_with(
+            site.parent, lambda: shutil.rmtree(Path(site.markers[0]).parent, ignore_errors=True)
+        )
+        listen(
+            signals=(signal.SIGINT,)
+        )  # by any other this process ends, and the run is given out once more
     # Standard output is the result's, and a local worker shares it.
     with _ONE_AT_A_TIME, redirect_stdout(sys.stderr), no_way_out():
         try:
@@ -161,7 +176,9 @@ def this_process() -> str:
 def unfit(site: Site) -> str:
     """Why this worker cannot take part, in a sentence; "" if it can."""
     who = socket.gethostname()
-    if site.command == this_process():  # joblib hands nothing out where it sees room for one task alone
+    if (
+        site.command == this_process()
+    ):  # joblib hands nothing out where it sees room for one task alone
         return (
             "The cluster has room for one run at a time, and then joblib would make all runs in this process; "
             "start another worker, or give the one more threads (dask worker --nthreads 2)"
@@ -197,16 +214,27 @@ def _done(order: Order) -> WorkerReply:
             return _tried(order.number, order.point, arguments, site, reporter)
         _take_threads(site.threads)
         result = api.run(**arguments, reporter=reporter)
-    return WorkerReply(order.number, str(result.folder.relative_to(arguments["out"])), result.reused)
+    return WorkerReply(
+        order.number, str(result.folder.relative_to(arguments["out"])), result.reused
+    )
 
 
-def _tried(number: int, point: Mapping[str, Any], arguments: Mapping[str, Any], site: Site, reporter: WorkerOrder) -> WorkerReply:
+def _tried(
+    number: int,
+    point: Mapping[str, Any],
+    arguments: Mapping[str, Any],
+    site: Site,
+    reporter: WorkerOrder,
+) -> WorkerReply:
     from zslkit.training import selection
     from zslkit.utils import library_state
     from zslkit.utils.determinism import deterministic
 
     context = _workshop(arguments, site, reporter)
-    with deterministic(arguments.get("deterministic", False)), library_state.held(str(arguments["model"])):
+    with (
+        deterministic(arguments.get("deterministic", False)),
+        library_state.held(str(arguments["model"])),
+    ):
         tried = selection.try_point(context, point)
     return WorkerReply(number, sentence=tried.failed, figures=tried.figures)
 
@@ -223,7 +251,9 @@ def _workshop(arguments: Mapping[str, Any], site: Site, reporter: WorkerOrder) -
         )  # goes with the command, whatever becomes of this process
         folder.mkdir()
         choices = {k: v for k, v in arguments.items() if k not in _OF_RUNS}
-        own = _take_threads(site.command_threads)  # a backbone trained on trainval is told apart by them, and the command's is there
+        own = _take_threads(
+            site.command_threads
+        )  # a backbone trained on trainval is told apart by them, and the command's is there
         _OPEN[marker] = api.context(folder, **choices, reporter=reporter)
         _take_threads(site.threads or own)
     return _OPEN[marker]
@@ -259,7 +289,9 @@ def _slot(site: Site) -> int:
         if path in _SLOTS:
             return number
     for number in range(site.workers):
-        lock = FileLock(Path(site.markers[0]).with_name(f"worker-{number}.lock"), thread_local=False)
+        lock = FileLock(
+            Path(site.markers[0]).with_name(f"worker-{number}.lock"), thread_local=False
+        )
         try:
             lock.acquire(timeout=0)
         except Timeout:

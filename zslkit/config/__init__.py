@@ -2,6 +2,22 @@
 
 from __future__ import annotations
 
-from zslkit.config.sections import Config, FeatureConfig, Input, ProtocolConfig, TrainConfig, build, known_keys
+from zslkit.config.sections import (
+    Config,
+    FeatureConfig,
+    Input,
+    ProtocolConfig,
+    TrainConfig,
+    build,
+    known_keys,
+)
 
-__all__ = ["Config", "FeatureConfig", "Input", "ProtocolConfig", "TrainConfig", "build", "known_keys"]
+__all__ = [
+    "Config",
+    "FeatureConfig",
+    "Input",
+    "ProtocolConfig",
+    "TrainConfig",
+    "build",
+    "known_keys",
+]

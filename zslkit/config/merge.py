@@ -53,8 +53,12 @@ class Settings:
         if inner is None:
             inner = {}
         if not isinstance(inner, dict):
-            raise UserError(f"{name} ({self.place(name) or 'config'}) is a section; write {name}.KEY=VALUE")
-        return Settings(inner, _below(name, self.origins), _below(name, self.lines), _below(name, self.texts))
+            raise UserError(
+                f"{name} ({self.place(name) or 'config'}) is a section; write {name}.KEY=VALUE"
+            )
+        return Settings(
+            inner, _below(name, self.origins), _below(name, self.lines), _below(name, self.texts)
+        )
 
     def place(self, key: str) -> str:
         """Where the value of a dotted key, of what it holds, or else of what holds it, is from: 'my.yaml, line 3'; "" if unknown."""
@@ -64,7 +68,10 @@ class Settings:
             return ""
         parents = [key.rsplit(".", cut)[0] for cut in range(key.count(".") + 1)]
         origin = self.origins[near[0]]
-        line = next((self.lines[k][1] for k in parents if k in self.lines and self.lines[k][0] == origin), None)
+        line = next(
+            (self.lines[k][1] for k in parents if k in self.lines and self.lines[k][0] == origin),
+            None,
+        )
         return origin + (f", line {line}" if line is not None else "")
 
 
@@ -73,14 +80,18 @@ def merge(layers: Iterable[Layer]) -> Settings:
     merged = Settings()
     for layer in layers:
         _merge_into(merged.values, layer.values, "", layer.origin, merged.origins)
-        _merge_notes(merged.lines, layer, {key: (layer.origin, line) for key, line in layer.lines.items()})
+        _merge_notes(
+            merged.lines, layer, {key: (layer.origin, line) for key, line in layer.lines.items()}
+        )
         _merge_notes(merged.texts, layer, layer.texts)
     return merged
 
 
 def _merge_notes(notes: dict[str, T], layer: Layer, coming: Mapping[str, T]) -> None:
     for key in _dotted(layer.values):
-        for old in [k for k in notes if k == key or k.startswith(key + ".")]:  # of a value that has been replaced
+        for old in [
+            k for k in notes if k == key or k.startswith(key + ".")
+        ]:  # of a value that has been replaced
             del notes[old]
     notes.update(coming)
 
@@ -98,7 +109,13 @@ def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{key}"
 
 
-def _merge_into(target: dict[str, Any], source: Mapping[str, Any], prefix: str, origin: str, origins: dict[str, str]) -> None:
+def _merge_into(
+    target: dict[str, Any],
+    source: Mapping[str, Any],
+    prefix: str,
+    origin: str,
+    origins: dict[str, str],
+) -> None:
     for key, value in source.items():
         dotted = f"{prefix}{key}"
         if isinstance(value, Mapping):
@@ -122,7 +139,9 @@ def parse_set(items: Iterable[str]) -> Layer:
         key, equals, text = item.partition("=")
         key = key.strip()
         if not equals or not key:
-            raise UserError(f"--set takes key=value, and {item!r} is not that; write for instance --set train.epochs=5")
+            raise UserError(
+                f"--set takes key=value, and {item!r} is not that; write for instance --set train.epochs=5"
+            )
         value, written = _parsed(key, text)
         _place(values, key, value, f"--set {item!r}")
         texts |= {f"{key}.{inner}" if inner else key: said for inner, said in written.items()}
@@ -134,7 +153,9 @@ def _parsed(key: str, text: str) -> tuple[Any, dict[str, str]]:
     try:
         read = yaml_lines.load(text)
     except yaml_lines.TooMuch as error:
-        raise UserError(f"--set {key}: the value cannot be taken, since {error}; write it in a file and name that with --config") from error
+        raise UserError(
+            f"--set {key}: the value cannot be taken, since {error}; write it in a file and name that with --config"
+        ) from error
     except yaml_lines.TwiceError as error:
         raise UserError(f"--set {key}: {error}") from error
     except yaml.YAMLError:
@@ -174,7 +195,9 @@ def _place(values: dict[str, Any], key: str, value: Any, where: str) -> None:
     for parent in parents:
         values = values.setdefault(parent, {})
         if not isinstance(values, dict):
-            raise UserError(f"{where}: {parent!r} was given a value before, so it cannot hold {last!r}")
+            raise UserError(
+                f"{where}: {parent!r} was given a value before, so it cannot hold {last!r}"
+            )
     values[last] = value
 
 
@@ -184,7 +207,9 @@ def read_yaml(path: Path, origin: str | None = None) -> Layer:
     try:
         text = read_small(path, LONGEST)
     except (OSError, ValueError) as error:
-        raise UserError(f"The settings file {path} cannot be read ({error}); check the path") from error
+        raise UserError(
+            f"The settings file {path} cannot be read ({error}); check the path"
+        ) from error
     try:
         read = yaml_lines.load(text)
     except yaml_lines.TwiceError as error:
@@ -194,8 +219,12 @@ def read_yaml(path: Path, origin: str | None = None) -> Layer:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{path}{where}: this is not YAML ({getattr(error, 'problem', error)})") from error
+        raise UserError(
+            f"{path}{where}: this is not YAML ({getattr(error, 'problem', error)})"
+        ) from error
     values = read.value or {}
     if not isinstance(values, dict):
-        raise UserError(f"{path}: settings are a mapping of key: value, and this is a {type(values).__name__}")
+        raise UserError(
+            f"{path}: settings are a mapping of key: value, and this is a {type(values).__name__}"
+        )
     return Layer(values, origin or str(path), read.lines, read.texts)

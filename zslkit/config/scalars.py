@@ -15,13 +15,17 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 
 
-def as_expected(kind: type[BaseModel], values: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
+def as_expected(
+    kind: type[BaseModel], values: Mapping[str, Any], texts: Mapping[str, str]
+) -> dict[str, Any]:
     """The values of a configuration class, each as its key expects it where it was read as something else.
 
     texts: dotted key -> what was written (zslkit.config.yaml_lines.Read). What fits no better is left as it is, for the class to refuse.
     """
     fields = kind.model_fields
-    return {k: _read(fields[k].annotation, v, k, texts) if k in fields else v for k, v in values.items()}
+    return {
+        k: _read(fields[k].annotation, v, k, texts) if k in fields else v for k, v in values.items()
+    }
 
 
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(_\d{3})+(\.\d*)?([eE][-+]?\d+)?")
@@ -59,11 +63,17 @@ def _read(annotation: Any, value: Any, key: str, texts: Mapping[str, str]) -> An
             if isinstance(one, type) and issubclass(one, BaseModel):
                 return as_expected(one, value, _below(key, texts))
             if isinstance(get_origin(one), type) and issubclass(get_origin(one), Mapping):
-                return {k: _read(get_args(one)[1], v, f"{key}.{k}", texts) for k, v in value.items()}
+                return {
+                    k: _read(get_args(one)[1], v, f"{key}.{k}", texts) for k, v in value.items()
+                }
         return value
     if isinstance(value, list):
         inner = [get_args(one) for one in expected if get_origin(one) in (list, tuple)]
-        return [_read(_item(inner[0], i), v, f"{key}.{i}", texts) for i, v in enumerate(value)] if inner else value
+        return (
+            [_read(_item(inner[0], i), v, f"{key}.{i}", texts) for i, v in enumerate(value)]
+            if inner
+            else value
+        )
     return _scalar(expected, value, texts.get(key))
 
 
@@ -74,9 +84,18 @@ def _scalar(expected: list[Any], value: Any, text: str | None) -> Any:
         if named or not (int in expected or float in expected):
             return value
         return Written(value) if _odd(value) else number(value)
-    if _odd(text) and isinstance(value, (int, float)) and (int in expected or float in expected) and str not in expected:
+    if (
+        _odd(text)
+        and isinstance(value, (int, float))
+        and (int in expected or float in expected)
+        and str not in expected
+    ):
         return Written(str(text))
-    if text is None or not isinstance(value, (bool, int, float, date)) or _fits(expected, words, value):
+    if (
+        text is None
+        or not isinstance(value, (bool, int, float, date))
+        or _fits(expected, words, value)
+    ):
         return value
     return text if str in expected or Path in expected or text in words else value
 

@@ -6,7 +6,15 @@ from collections.abc import Iterable, Mapping
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, field_validator, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+)
 from pydantic.fields import FieldInfo
 
 from zslkit.config.merge import Settings
@@ -28,18 +36,35 @@ class FeatureConfig(Config):
     """Where a model's input comes from (section `features`)."""
 
     backbone: str = Field("resnet101.tv_in1k", description="name of a timm model")
-    weights: str = Field("auto", description="auto, hub, offline, trainval (trained on this dataset's trainval images), random, or a file")
+    weights: str = Field(
+        "auto",
+        description="auto, hub, offline, trainval (trained on this dataset's trainval images), random, or a file",
+    )
     size: int | tuple[int, int] | None = Field(
-        None, description="side of the square or (height, width) in pixels; none: images as they are"
+        None,
+        description="side of the square or (height, width) in pixels; none: images as they are",
     )
-    reduction: int | None = Field(None, ge=1, description="take the deepest map with this stride instead of the network's last one")
+    reduction: int | None = Field(
+        None,
+        ge=1,
+        description="take the deepest map with this stride instead of the network's last one",
+    )
     input: Literal["auto", "frozen", "pooled", "map", "image"] = Field(
-        "auto", description="what the model is fed with; auto: what it prefers; frozen: what it prefers of pooled and map"
+        "auto",
+        description="what the model is fed with; auto: what it prefers; frozen: what it prefers of pooled and map",
     )
-    dtype: Literal["float16", "bfloat16", "float32"] = Field("float16", description="type of the stored features")
-    pretrain_epochs: int = Field(15, ge=1, description="with weights=trainval: epochs of naming the seen classes")
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="numbers a frozen backbone computes with")
-    skip_bad: bool = Field(False, description="leave out images that cannot be read, instead of refusing them")
+    dtype: Literal["float16", "bfloat16", "float32"] = Field(
+        "float16", description="type of the stored features"
+    )
+    pretrain_epochs: int = Field(
+        15, ge=1, description="with weights=trainval: epochs of naming the seen classes"
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="numbers a frozen backbone computes with"
+    )
+    skip_bad: bool = Field(
+        False, description="leave out images that cannot be read, instead of refusing them"
+    )
 
     @model_serializer(mode="wrap")
     def _usual_left_out(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -59,17 +84,33 @@ class ProtocolConfig(Config):
         "none", description="calibrated stacking, its gamma picked on a fold inside trainval"
     )
     tune: bool = Field(False, description="search the model's declared grid on the folds first")
-    trials: int | None = Field(None, ge=1, description="with tune: points of the grid that Optuna may try; none: all of them")
-    folds: int = Field(1, ge=1, description="validation folds, no class held out twice; what they say is averaged")
+    trials: int | None = Field(
+        None,
+        ge=1,
+        description="with tune: points of the grid that Optuna may try; none: all of them",
+    )
+    folds: int = Field(
+        1, ge=1, description="validation folds, no class held out twice; what they say is averaged"
+    )
     fold_seed: int = Field(0, ge=0, le=MOST_SEED, description="seed of the validation folds")
-    patience: int = Field(0, ge=0, description="with selection=validation: stop after so many epochs without a better H; 0: never")
-    watch_test: int = Field(5, ge=0, description="score the test sets every so many epochs, only to report what picking on them would give")
+    patience: int = Field(
+        0,
+        ge=0,
+        description="with selection=validation: stop after so many epochs without a better H; 0: never",
+    )
+    watch_test: int = Field(
+        5,
+        ge=0,
+        description="score the test sets every so many epochs, only to report what picking on them would give",
+    )
 
     @field_validator("selection", "calibration", mode="before")
     @classmethod
     def _never_on_test(cls, how: Any) -> Any:
         if isinstance(how, str) and (how == "oracle" or how.startswith("test")):
-            raise ValueError("a result is never picked on the test sets; to see what that would print, zslkit compare --as-papers-do")
+            raise ValueError(
+                "a result is never picked on the test sets; to see what that would print, zslkit compare --as-papers-do"
+            )
         return how
 
 
@@ -79,12 +120,16 @@ class TrainConfig(Config):
     epochs: int = Field(20, ge=0)
     steps_per_epoch: int | None = Field(None, ge=1, description="none: images / batch_size")
     batch_size: int = Field(50, ge=1)
-    sampling: Literal["uniform", "balanced"] = Field("uniform", description="balanced: distinct classes at random, one image each")
+    sampling: Literal["uniform", "balanced"] = Field(
+        "uniform", description="balanced: distinct classes at random, one image each"
+    )
     optimizer: Literal["rmsprop", "adam", "adamw", "sgd"] = "rmsprop"
     lr: float = Field(1e-4, gt=0)
     weight_decay: float = Field(1e-4, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1, description="of SGD and RMSprop; beta1 of Adam")
-    lr_factor: float = Field(1.0, gt=0, le=1, description="learning rate times this every lr_every epochs")
+    lr_factor: float = Field(
+        1.0, gt=0, le=1, description="learning rate times this every lr_every epochs"
+    )
     lr_every: int = Field(10, ge=1)
     clip_norm: float | None = Field(None, gt=0, description="clip the gradient's norm")
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -108,7 +153,9 @@ def build(kind: type[C], settings: Settings, where: str, beside: Iterable[str] =
         place = f" ({found})" if (found := settings.place(key)) else ""
         if first["type"] == "extra_forbidden":
             known = [*known_keys(kind), *beside]
-            raise UserError(f"{where} has no setting {key!r}{place}{did_you_mean(key, known)}") from error
+            raise UserError(
+                f"{where} has no setting {key!r}{place}{did_you_mean(key, known)}"
+            ) from error
         if first["type"] == "missing":
             raise UserError(f"{where} lacks {key!r}; add it") from error
         value = first.get("input")
@@ -123,7 +170,15 @@ def build(kind: type[C], settings: Settings, where: str, beside: Iterable[str] =
         raise UserError(f"{where}: {key} = {value!r}{place} is refused: {rule}") from error
 
 
-_OWN_WORDS = frozenset({"value_error", "assertion_error", "string_pattern_mismatch", "frozen_instance", "finite_number"})
+_OWN_WORDS = frozenset(
+    {
+        "value_error",
+        "assertion_error",
+        "string_pattern_mismatch",
+        "frozen_instance",
+        "finite_number",
+    }
+)
 """Kinds of errors whose own text says more than type and bounds of the setting."""
 
 
@@ -157,14 +212,20 @@ def _at(values: Mapping[str, Any], key: str, otherwise: Any) -> Any:
 
 def _over_defaults(kind: type[Config], values: Mapping[str, Any]) -> dict[str, Any]:
     # A section that is given in part keeps the rest of the default that its owner wrote, which need not be that of the section's class.
-    standing = {name: info.get_default(call_default_factory=True) for name, info in kind.model_fields.items()}
+    standing = {
+        name: info.get_default(call_default_factory=True)
+        for name, info in kind.model_fields.items()
+    }
     return {name: _over(standing.get(name), value) for name, value in values.items()}
 
 
 def _over(standing: Any, value: Any) -> Any:
     if not (isinstance(standing, Config) and isinstance(value, Mapping)):
         return value
-    return {**standing.model_dump(), **{name: _over(getattr(standing, name, None), inner) for name, inner in value.items()}}
+    return {
+        **standing.model_dump(),
+        **{name: _over(getattr(standing, name, None), inner) for name, inner in value.items()},
+    }
 
 
 def _lower(message: str) -> str:

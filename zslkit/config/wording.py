@@ -11,7 +11,9 @@ from pydantic.fields import FieldInfo
 
 def takes(field: FieldInfo) -> str:
     """What a field of a configuration takes: 'number, >= 0, < 1' or 'rmsprop | adam'."""
-    return ", ".join([type_name(field.annotation), *(text for item in field.metadata if (text := rule_of(item)))])
+    return ", ".join(
+        [type_name(field.annotation), *(text for item in field.metadata if (text := rule_of(item)))]
+    )
 
 
 def choices(annotation: Any) -> list[str]:
@@ -23,13 +25,25 @@ def choices(annotation: Any) -> list[str]:
     return []
 
 
-SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "multiple_of": "a multiple of", "min_length": "length >=", "max_length": "length <="}
+SIGNS = {
+    "ge": ">=",
+    "gt": ">",
+    "le": "<=",
+    "lt": "<",
+    "multiple_of": "a multiple of",
+    "min_length": "length >=",
+    "max_length": "length <=",
+}
 """How the constraints of annotated_types are said."""
 
 
 def rule_of(item: Any) -> str:
     """A constraint of a field's metadata in words: '>= 0'; "" if it is none that is said."""
-    return ", ".join(f"{sign} {shown(getattr(item, name))}" for name, sign in SIGNS.items() if getattr(item, name, None) is not None)
+    return ", ".join(
+        f"{sign} {shown(getattr(item, name))}"
+        for name, sign in SIGNS.items()
+        if getattr(item, name, None) is not None
+    )
 
 
 def type_name(annotation: Any) -> str:

@@ -49,9 +49,13 @@ def load(text: str) -> Read:
         if node is None:
             return Read(None, {}, {})
         if _count(node, {}, loader) > MOST:
-            raise TooMuch(f"it has more than {MOST:,} values, those counted that aliases (*) stand for")
+            raise TooMuch(
+                f"it has more than {MOST:,} values, those counted that aliases (*) stand for"
+            )
         texts: dict[str, str] = {}
-        lines = dict(_lines(node, "", set(), texts))  # before construction, which resolves << into keys of other places
+        lines = dict(
+            _lines(node, "", set(), texts)
+        )  # before construction, which resolves << into keys of other places
         return Read(loader.construct_document(node), lines, texts)
     except RecursionError as error:
         raise TooMuch("it is nested too deeply") from error
@@ -88,7 +92,11 @@ def _check(node: yaml.ScalarNode, loader: yaml.SafeLoader) -> None:
         raise
     except (ValueError, ArithmeticError, KeyError, AttributeError, TypeError) as error:
         kind = node.tag.rpartition(":")[2]
-        shown = node.value if len(node.value) <= 40 else f"{node.value[:20]}..., {len(node.value):,} signs"
+        shown = (
+            node.value
+            if len(node.value) <= 40
+            else f"{node.value[:20]}..., {len(node.value):,} signs"
+        )
         problem = f"{shown!r} is no {kind} that there is; write it in quotes if it is a text"
         raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from error
 
@@ -96,7 +104,9 @@ def _check(node: yaml.ScalarNode, loader: yaml.SafeLoader) -> None:
 _TAKEN_FOR_ELSE = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool", "timestamp")}
 
 
-def _lines(node: yaml.Node, prefix: str, seen: set[int], texts: dict[str, str]) -> Iterator[tuple[str, int]]:
+def _lines(
+    node: yaml.Node, prefix: str, seen: set[int], texts: dict[str, str]
+) -> Iterator[tuple[str, int]]:
     if isinstance(node, yaml.ScalarNode) and node.tag in _TAKEN_FOR_ELSE:
         texts[prefix.removesuffix(".")] = node.value
     if id(node) in seen:  # an alias; following it could take for ever

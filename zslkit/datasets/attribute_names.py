@@ -30,7 +30,10 @@ def shipped_card(name: str) -> AttributeCard | None:
     if not file.is_file():
         return None
     card = yaml.safe_load(file.read_text(encoding="utf-8"))
-    groups = {group: tuple(c for start, stop in spans for c in range(start, stop)) for group, spans in card["groups"].items()}
+    groups = {
+        group: tuple(c for start, stop in spans for c in range(start, stop))
+        for group, spans in card["groups"].items()
+    }
     return AttributeCard(tuple(card["names"]), groups, card.get("words", {}))
 
 
@@ -45,12 +48,18 @@ def read_names(path: Path) -> tuple[str, ...]:
     try:
         text = read_small(path)
     except (OSError, ValueError) as error:
-        raise DataError(f"The attribute names in {path} cannot be read ({error}); save the file as UTF-8 text") from error
+        raise DataError(
+            f"The attribute names in {path} cannot be read ({error}); save the file as UTF-8 text"
+        ) from error
     if path.suffix.lower() == ".csv":
         try:
-            rows = [row for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)]
+            rows = [
+                row for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)
+            ]
         except csv.Error as error:
-            raise DataError(f"The attribute names in {path} cannot be read as CSV ({error}); write a name a line") from error
+            raise DataError(
+                f"The attribute names in {path} cannot be read as CSV ({error}); write a name a line"
+            ) from error
         return tuple(row[-1].strip() for row in rows[1:])
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     found = [re.fullmatch(r"(\d+)[.:)]?\s+(.+)", line) for line in lines]

@@ -46,7 +46,9 @@ def read_class_table(path: Path) -> ClassTable:
     """
     attributes, rows = read_rows(path)
     values = [_numbers(path, row, attributes) for row in rows]
-    return ClassTable(tuple(row.name for row in rows), attributes, np.array(values, dtype=np.float32))
+    return ClassTable(
+        tuple(row.name for row in rows), attributes, np.array(values, dtype=np.float32)
+    )
 
 
 def read_rows(path: Path) -> tuple[tuple[str, ...], list[TableRow]]:
@@ -62,12 +64,16 @@ def read_rows(path: Path) -> tuple[tuple[str, ...], list[TableRow]]:
                 raise DataError(f"{path} is UTF-16 text; save it as UTF-8 with commas")
         with path.open(encoding="utf-8-sig", newline="") as stream:
             head = stream.readline(LONGEST_LINE)
-            if ";" in head and "," not in head:  # as spreadsheets write where the comma is the decimal point
+            if (
+                ";" in head and "," not in head
+            ):  # as spreadsheets write where the comma is the decimal point
                 raise DataError(f"{path} has semicolons between its columns; save it with commas")
             stream.seek(0)
             rows = list(_rows(path, stream))
     except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as CSV ({error}); save it as UTF-8 with commas") from error
+        raise DataError(
+            f"{path} cannot be read as CSV ({error}); save it as UTF-8 with commas"
+        ) from error
     if len(rows) < 2 or len(rows[0][1]) < 2:
         raise DataError(
             f"{path}: a table of class attributes has a header, a column of class names and one for each attribute; this has not"
@@ -98,7 +104,9 @@ def _lines(path: Path, stream: TextIO) -> Iterator[str]:
     while line := stream.readline(LONGEST_LINE):
         number += 1
         if len(line) == LONGEST_LINE:
-            raise DataError(f"{path}, line {number}: no line of a table is that long; is it a CSV file?")
+            raise DataError(
+                f"{path}, line {number}: no line of a table is that long; is it a CSV file?"
+            )
         yield line
 
 
@@ -122,7 +130,9 @@ def _numbers(path: Path, row: TableRow, attributes: Sequence[str]) -> list[float
     for attribute, value in zip(attributes, row.cells, strict=True):
         number = number_in(value)
         if number is None:
-            raise DataError(f"{path}, line {row.line}, column {attribute!r}: {value!r} is no finite number; write one")
+            raise DataError(
+                f"{path}, line {row.line}, column {attribute!r}: {value!r} is no finite number; write one"
+            )
         numbers.append(number)
     return numbers
 

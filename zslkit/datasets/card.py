@@ -30,17 +30,32 @@ class FolderCard(Config):
     kind: Literal["folder"] = "folder"
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     images: str = Field(description="folder with one folder of images for each class")
-    attributes: str = Field(description="CSV: a class in each row, its name first; the header names the attributes")
-    unseen: list[str] | str = Field(description="names of the unseen classes, or a text file with one a line")
+    attributes: str = Field(
+        description="CSV: a class in each row, its name first; the header names the attributes"
+    )
+    unseen: list[str] | str = Field(
+        description="names of the unseen classes, or a text file with one a line"
+    )
     title: str = ""
-    semantics: Literal["attributes", "sentences"] = Field("attributes", description="what the CSV holds; sentences: embeddings of text")
+    semantics: Literal["attributes", "sentences"] = Field(
+        "attributes", description="what the CSV holds; sentences: embeddings of text"
+    )
     groups: dict[str, list[str]] = Field({}, description="attribute group -> attribute names")
-    word_vectors: str | None = Field(None, description="file of attribute word vectors: .pkl, .npy, .txt, .vec")
-    test_seen_share: float = Field(0.2, gt=0, lt=1, description="share of each seen class's images that is held out as test_seen")
+    word_vectors: str | None = Field(
+        None, description="file of attribute word vectors: .pkl, .npy, .txt, .vec"
+    )
+    test_seen_share: float = Field(
+        0.2,
+        gt=0,
+        lt=1,
+        description="share of each seen class's images that is held out as test_seen",
+    )
     seed: int = Field(0, ge=0, description="seed of that split")
     licence: str = ""
     citation: str = ""
-    features: dict[str, Any] = Field({}, description="the dataset's own settings for the section features")
+    features: dict[str, Any] = Field(
+        {}, description="the dataset's own settings for the section features"
+    )
 
 
 def card_settings(path: Path) -> Settings:
@@ -50,7 +65,9 @@ def card_settings(path: Path) -> Settings:
     if path.exists() and not path.is_file():
         raise UserError(f"{path} is no file; name the dataset card itself")
     if not path.is_file():
-        raise UserError(f"There is no dataset card {path}; check the path, or list the registered datasets with: zslkit datasets")
+        raise UserError(
+            f"There is no dataset card {path}; check the path, or list the registered datasets with: zslkit datasets"
+        )
     return merge([read_yaml(path)])
 
 
@@ -76,27 +93,47 @@ def load_folder(path: Path) -> Dataset:
     card = read_card(path)
     home = inside(path, "images", card.images)
     if not home.is_dir():
-        raise DataError(f"{path}: images: there is no folder {home}; it holds one folder of images for each class")
+        raise DataError(
+            f"{path}: images: there is no folder {home}; it holds one folder of images for each class"
+        )
     table = read_class_table(file_of(path, "attributes", card.attributes))
     refuse_clash(path, f"classes of {card.attributes}", table.classes)
     folders = _join(path, table.classes, folders_of(path, home), home)
     unseen = _unseen(path, card, table.classes)
     found = find_photos(home, folders)
-    if wrong := torn_words(found) or next((empty_words(home, folder, found) for folder in folders if not found.of(folder)), ""):
+    if wrong := torn_words(found) or next(
+        (empty_words(home, folder, found) for folder in folders if not found.of(folder)), ""
+    ):
         raise DataError(f"{path}: {wrong}")
     number = {folder: k for k, folder in enumerate(folders)}
     labels = np.array([number[photo.partition("/")[0]] for photo in found.paths], dtype=np.int64)
-    split = hold_out(labels, [k for k in range(len(folders)) if k not in unseen], sorted(unseen), card.test_seen_share, card.seed)
+    split = hold_out(
+        labels,
+        [k for k in range(len(folders)) if k not in unseen],
+        sorted(unseen),
+        card.test_seen_share,
+        card.seed,
+    )
     if not len(split.test_seen):
-        raise DataError(f"{path}: test_seen_share = {card.test_seen_share} holds out no image of such small classes; make it larger")
-    words = None if card.word_vectors is None else read_word_vectors(file_of(path, "word_vectors", card.word_vectors), table.attributes)
+        raise DataError(
+            f"{path}: test_seen_share = {card.test_seen_share} holds out no image of such small classes; make it larger"
+        )
+    words = (
+        None
+        if card.word_vectors is None
+        else read_word_vectors(file_of(path, "word_vectors", card.word_vectors), table.attributes)
+    )
     return Dataset(
         name=card.name,
         classes=table.classes,
         labels=labels,
         split=split,
         semantics=Semantics(
-            table.values, table.attributes, group_columns(path, card.groups, table.attributes, card.attributes), words, card.semantics
+            table.values,
+            table.attributes,
+            group_columns(path, card.groups, table.attributes, card.attributes),
+            words,
+            card.semantics,
         ),
         images=FileImages(home, found.paths),
         title=card.title or card.name,
@@ -110,14 +147,24 @@ def inside(card: Path, key: str, value: str) -> Path:
     try:
         folder = card.parent.resolve()
         target = (folder / value).resolve()
-    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a loop of links; ValueError: a null byte
-        raise DataError(f"{card}: {key} = {value!r} is no path that leads anywhere ({error}); write another") from error
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as error:  # RuntimeError: a loop of links; ValueError: a null byte
+        raise DataError(
+            f"{card}: {key} = {value!r} is no path that leads anywhere ({error}); write another"
+        ) from error
     if target == target.parent:
-        raise DataError(f"{card}: {key} = {value!r} is the root of the file system; name the folder that is meant")
+        raise DataError(
+            f"{card}: {key} = {value!r} is the root of the file system; name the folder that is meant"
+        )
     if Path(value).is_absolute():
         return Path(value)
     if not target.is_relative_to(folder):
-        raise DataError(f"{card}: {key} = {value!r} leads out of the card's folder; write the absolute path if that is meant")
+        raise DataError(
+            f"{card}: {key} = {value!r} leads out of the card's folder; write the absolute path if that is meant"
+        )
     return target
 
 
@@ -125,7 +172,9 @@ def file_of(card: Path, key: str, value: str) -> Path:
     """The same, and a file. Raises DataError if there is none."""
     file = inside(card, key, value)
     if not file.is_file():
-        raise DataError(f"{card}: {key}: there is no file {file}; check the path, which is relative to the card")
+        raise DataError(
+            f"{card}: {key}: there is no file {file}; check the path, which is relative to the card"
+        )
     return file
 
 
@@ -134,7 +183,9 @@ def folders_of(place: object, home: Path) -> list[str]:
     try:
         folders = folders_in(home)
     except OSError as error:
-        raise DataError(f"{place}: the folder {home} cannot be read ({error.strerror}); check its permissions") from error
+        raise DataError(
+            f"{place}: the folder {home} cannot be read ({error.strerror}); check its permissions"
+        ) from error
     refuse_clash(place, f"folders of {home}", folders)
     return folders
 
@@ -142,12 +193,22 @@ def folders_of(place: object, home: Path) -> list[str]:
 def torn_words(found: Photos) -> str:
     """What is wrong where links put one file into two classes, "" if none do."""
     torn = found.torn()
-    return f"{torn[0]} and {torn[1]} are one file or folder under two classes; leave it in one" if torn else ""
+    return (
+        f"{torn[0]} and {torn[1]} are one file or folder under two classes; leave it in one"
+        if torn
+        else ""
+    )
 
 
 def empty_words(home: Path, folder: str, found: Photos) -> str:
     """What is wrong with a class folder in which no photo counts."""
-    left = left_words({path: why for path, why in found.others.items() if path == folder or path.startswith(f"{folder}/")})
+    left = left_words(
+        {
+            path: why
+            for path, why in found.others.items()
+            if path == folder or path.startswith(f"{folder}/")
+        }
+    )
     return f"the class folder {home / folder} holds no image{f' ({left})' if left else ''}; add some or remove the class"
 
 
@@ -159,11 +220,17 @@ def _join(card: Path, classes: Sequence[str], folders: Sequence[str], home: Path
     if missing or strange:
         sides = []
         if missing:
-            sides.append(f"{len(missing)} classes of {card.name}'s CSV have no folder in {home} ({some(missing)})")
+            sides.append(
+                f"{len(missing)} classes of {card.name}'s CSV have no folder in {home} ({some(missing)})"
+            )
         if strange:
             sides.append(f"{len(strange)} folders there have no row in the CSV ({some(strange)})")
         near = get_close_matches(missing[0], strange, n=1) if missing else []
-        hint = f"; is {shown(missing[0])} the folder {shown(near[0])}?" if near else "; give both the same names"
+        hint = (
+            f"; is {shown(missing[0])} the folder {shown(near[0])}?"
+            if near
+            else "; give both the same names"
+        )
         raise DataError(f"{card}: {' and '.join(sides)}{hint}")
     return [joined[c] for c in classes]
 
@@ -175,21 +242,29 @@ def _unseen(path: Path, card: FolderCard, classes: Sequence[str]) -> set[int]:
         try:
             names = [line.strip() for line in read_small(file).splitlines() if line.strip()]
         except (OSError, ValueError) as error:
-            raise DataError(f"{path}: unseen: {file} cannot be read ({error}); save it as UTF-8 text") from error
+            raise DataError(
+                f"{path}: unseen: {file} cannot be read ({error}); save it as UTF-8 text"
+            ) from error
     else:
         names = card.unseen
     refuse_clash(path, "unseen classes", dict.fromkeys(names))
     number, joined = {c: k for k, c in enumerate(classes)}, match(names, classes)
     for name in names:
         if name not in joined:
-            raise DataError(f"{path}: the unseen class {shown(name)} has no row in {card.attributes}{did_you_mean(name, classes)}")
+            raise DataError(
+                f"{path}: the unseen class {shown(name)} has no row in {card.attributes}{did_you_mean(name, classes)}"
+            )
     unseen = {number[joined[name]] for name in names}
     if not unseen or len(unseen) == len(classes):
-        raise DataError(f"{path}: {len(unseen)} of {len(classes)} classes are unseen; some must be, and some must not")
+        raise DataError(
+            f"{path}: {len(unseen)} of {len(classes)} classes are unseen; some must be, and some must not"
+        )
     return unseen
 
 
-def group_columns(path: Path, groups: Mapping[str, Sequence[str]], attributes: Sequence[str], table: str) -> dict[str, tuple[int, ...]]:
+def group_columns(
+    path: Path, groups: Mapping[str, Sequence[str]], attributes: Sequence[str], table: str
+) -> dict[str, tuple[int, ...]]:
     """Columns of each group of a card. Raises DataError if a name is no attribute of the file `table`, or stands in two groups."""
     column = {name: k for k, name in enumerate(attributes)}
     owner: dict[str, str] = {}
@@ -202,7 +277,9 @@ def group_columns(path: Path, groups: Mapping[str, Sequence[str]], attributes: S
                     f"{path}: groups: {group!r} holds {name!r}, which is no attribute in {table}{did_you_mean(name, attributes)}"
                 )
             if (held := joined[name]) in owner:
-                raise DataError(f"{path}: groups: the attribute {name!r} stands in {owner[held]!r} and in {group!r}; leave it in one")
+                raise DataError(
+                    f"{path}: groups: the attribute {name!r} stands in {owner[held]!r} and in {group!r}; leave it in one"
+                )
             owner[held] = group
         columns[group] = tuple(column[joined[name]] for name in names)
     return columns

@@ -17,9 +17,13 @@ from zslkit.utils.stops import is_stop, told
 def check_source(entry: Entry, loaded: Any) -> None:
     """Raises BrokenPlugin, which names the distribution, unless `loaded` is a DatasetSource that can be made."""
     if not (isinstance(loaded, type) and issubclass(loaded, DatasetSource)):
-        raise BrokenPlugin(entry, f"it is {loaded!r}, and no subclass of zslkit.dataset.DatasetSource")
+        raise BrokenPlugin(
+            entry, f"it is {loaded!r}, and no subclass of zslkit.dataset.DatasetSource"
+        )
     if loaded.__abstractmethods__:
-        raise BrokenPlugin(entry, f"{loaded.__name__} lacks {', '.join(sorted(loaded.__abstractmethods__))}")
+        raise BrokenPlugin(
+            entry, f"{loaded.__name__} lacks {', '.join(sorted(loaded.__abstractmethods__))}"
+        )
 
 
 T = TypeVar("T")
@@ -35,7 +39,9 @@ def is_card(name: str) -> bool:
 
 def card_defaults(path: Path) -> dict[str, Any]:
     """A card's own settings for the section `features`, read without its data. Raises UserError if the card is wrong."""
-    return imported.card_defaults(path) if _kind(path) == imported.KIND else card.card_defaults(path)
+    return (
+        imported.card_defaults(path) if _kind(path) == imported.KIND else card.card_defaults(path)
+    )
 
 
 def read_card(path: Path) -> card.FolderCard | imported.ImportedCard:
@@ -47,7 +53,9 @@ def _kind(path: Path) -> str:
     kinds = ("folder", imported.KIND)
     kind = card.card_settings(path).values.get("kind", "folder")
     if kind not in kinds:
-        raise UserError(f"{path}: there is no kind of card {kind!r}{did_you_mean(str(kind), kinds)}")
+        raise UserError(
+            f"{path}: there is no kind of card {kind!r}{did_you_mean(str(kind), kinds)}"
+        )
     return str(kind)
 
 
@@ -58,23 +66,35 @@ def load_dataset(name: str, root: str | Path = "data") -> Dataset:
     """
     if is_card(name):
         path = Path(name)
-        return imported.load_imported(path) if _kind(path) == imported.KIND else card.load_folder(path)
+        return (
+            imported.load_imported(path) if _kind(path) == imported.KIND else card.load_folder(path)
+        )
     entry, dataset = _ask(name, lambda source, entry: source.load(entry.name, Path(root)))
     if not isinstance(dataset, Dataset):
-        raise BrokenPlugin(entry, f"its load gives {type(dataset).__name__}, and no zslkit.dataset.Dataset")
+        raise BrokenPlugin(
+            entry, f"its load gives {type(dataset).__name__}, and no zslkit.dataset.Dataset"
+        )
     return dataset
 
 
 def attribute_names(name: str, root: str | Path = "data") -> tuple[str, ...]:
     """The attribute names of the dataset `name`, without its images where that can be. Raises what `load_dataset` raises."""
     if is_card(name):
-        return read_class_table(card.file_of(Path(name), "attributes", read_card(Path(name)).attributes)).attributes
-    return tuple(_ask(name, lambda source, entry: source.attribute_names(entry.name, Path(root)))[1])
+        return read_class_table(
+            card.file_of(Path(name), "attributes", read_card(Path(name)).attributes)
+        ).attributes
+    return tuple(
+        _ask(name, lambda source, entry: source.attribute_names(entry.name, Path(root)))[1]
+    )
 
 
 def attribute_words(name: str, root: str | Path = "data") -> dict[str, str]:
     """Attribute name -> plain words, where the dataset `name` says that the name itself is none. Raises what `load_dataset` raises."""
-    return {} if is_card(name) else dict(_ask(name, lambda source, entry: source.attribute_words(Path(root)))[1])
+    return (
+        {}
+        if is_card(name)
+        else dict(_ask(name, lambda source, entry: source.attribute_words(Path(root)))[1])
+    )
 
 
 def word_vector_files(name: str, root: str | Path = "data") -> tuple[Path, ...]:

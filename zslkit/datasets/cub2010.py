@@ -31,14 +31,19 @@ class CUB2010(DatasetSource):
 
     def looks_for(self, root: Path) -> Mapping[str, tuple[Path, ...]]:
         cub = CUB().looks_for(root)
-        own = {"photos": (root / "cub200_2010" / "images",), "unseen classes": (root / "xlsa17/data/CUB/testclasses.txt",)}
+        own = {
+            "photos": (root / "cub200_2010" / "images",),
+            "unseen classes": (root / "xlsa17/data/CUB/testclasses.txt",),
+        }
         return {**own, **{what: cub[what] for what in ("split", "attribute names", "word vectors")}}
 
     def load(self, name: str, root: Path) -> Dataset:
         root = need_root(name, root)
         home = root / "cub200_2010" / "images"
         if not home.is_dir():
-            raise DataError(f"{name}: there is no folder {home} (--data-root); put the photos there, one folder for each class")
+            raise DataError(
+                f"{name}: there is no folder {home} (--data-root); put the photos there, one folder for each class"
+            )
         cub = CUB()
         table = cub.read_splits(name, root)
         classes = table.classes or ()
@@ -54,7 +59,9 @@ class CUB2010(DatasetSource):
             name=name,
             classes=classes,
             labels=labels,
-            split=hold_out(labels, [k for k in range(len(classes)) if k not in unseen], sorted(unseen)),
+            split=hold_out(
+                labels, [k for k in range(len(classes)) if k not in unseen], sorted(unseen)
+            ),
             semantics=cub.semantics(name, root, table.attributes),
             images=FileImages(home, found.paths),
             title=self.title,

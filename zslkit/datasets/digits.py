@@ -107,7 +107,11 @@ def compose(digits: Index) -> Composition:
     scans: list[list[int]] = []
     parts: dict[str, list[int]] = {"trainval": [], "test_seen": [], "test_unseen": []}
     for k, number in enumerate(numbers.tolist()):
-        wanted = [("test_unseen", TEST_UNSEEN)] if unseen[k] else [("trainval", TRAINVAL), ("test_seen", TEST_SEEN)]
+        wanted = (
+            [("test_unseen", TEST_UNSEEN)]
+            if unseen[k]
+            else [("trainval", TRAINVAL), ("test_seen", TEST_SEEN)]
+        )
         for part, count in wanted:
             pool = train_pool if part == "trainval" else test_pool
             for _ in range(count):
@@ -115,7 +119,9 @@ def compose(digits: Index) -> Composition:
                 labels.append(k)
                 scans.append([int(rng.choice(pool[digit])) for digit in number])
     split = Split(**{part: np.array(index, dtype=np.int64) for part, index in parts.items()})
-    return Composition(numbers, np.array(labels, dtype=np.int64), split, np.array(scans, dtype=np.int64))
+    return Composition(
+        numbers, np.array(labels, dtype=np.int64), split, np.array(scans, dtype=np.int64)
+    )
 
 
 def _choose_classes(rng: np.random.Generator) -> tuple[Index, NDArray[np.bool_]]:
@@ -163,7 +169,12 @@ def draw(pixels: NDArray[np.float32], scans: Index) -> NDArray[np.uint8]:
 def _enlarge(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     from PIL import Image
 
-    return np.stack([np.asarray(Image.fromarray(scan).resize((SIDE, SIDE), Image.Resampling.BILINEAR)) for scan in pixels])
+    return np.stack(
+        [
+            np.asarray(Image.fromarray(scan).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+            for scan in pixels
+        ]
+    )
 
 
 def semantics(numbers: Index) -> Semantics:
@@ -178,16 +189,23 @@ def semantics(numbers: Index) -> Semantics:
         attributes=traits[numbers].reshape(len(numbers), -1),
         names=names,
         groups={place: tuple(range(i * width, (i + 1) * width)) for i, place in enumerate(PLACES)},
-        word_vectors=np.stack([sum((_word_vector(word) for word in name.split()), np.zeros(WORD_WIDTH)) for name in names]).astype(
-            np.float32
-        ),
+        word_vectors=np.stack(
+            [
+                sum((_word_vector(word) for word in name.split()), np.zeros(WORD_WIDTH))
+                for name in names
+            ]
+        ).astype(np.float32),
     )
 
 
 def places() -> dict[int, Box]:
     """Where each attribute is: in the third of the image that `draw` keeps for its digit."""
     width, cell = 10 + len(STROKES), WIDTH // 3
-    return {i * width + k: (i * cell / WIDTH, 0.0, (i + 1) * cell / WIDTH, 1.0) for i in range(len(PLACES)) for k in range(width)}
+    return {
+        i * width + k: (i * cell / WIDTH, 0.0, (i + 1) * cell / WIDTH, 1.0)
+        for i in range(len(PLACES))
+        for k in range(width)
+    }
 
 
 def _word_vector(word: str) -> NDArray[np.float64]:

@@ -9,7 +9,9 @@ import numpy as np
 from zslkit.dataset import Index, Split, members_of
 
 
-def hold_out(labels: Index, seen: Sequence[int], unseen: Sequence[int], share: float = 0.2, seed: int = 0) -> Split:
+def hold_out(
+    labels: Index, seen: Sequence[int], unseen: Sequence[int], share: float = 0.2, seed: int = 0
+) -> Split:
     """A split in which `share` of every seen class's images are test_seen, and all of the unseen classes' test_unseen.
 
     labels (N,): class ids, images in sorted path order. One generator of numpy draws for the classes in the order of
@@ -24,4 +26,8 @@ def hold_out(labels: Index, seen: Sequence[int], unseen: Sequence[int], share: f
         cut = min(round(share * len(members)), len(members) - 1)
         test.append(members[:cut])
         train.append(members[cut:])
-    return Split(np.sort(np.concatenate(train)), np.sort(np.concatenate(test)), np.flatnonzero(np.isin(labels, list(unseen))))
+    return Split(
+        np.sort(np.concatenate(train)),
+        np.sort(np.concatenate(test)),
+        np.flatnonzero(np.isin(labels, list(unseen))),
+    )

@@ -39,7 +39,9 @@ class ImportSource(Config):
 
     file: str = Field(description="name of the file that was imported")
     format: str = Field(description="whose format it has")
-    digest: str = Field(description="sha256: and the file's digest", pattern=r"^sha256:[0-9a-f]{64}$")
+    digest: str = Field(
+        description="sha256: and the file's digest", pattern=r"^sha256:[0-9a-f]{64}$"
+    )
 
 
 class ImportedCard(Config):
@@ -47,26 +49,41 @@ class ImportedCard(Config):
 
     kind: Literal["features"]
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    maps: str | None = Field(None, description="folder of a feature store: maps (N, D, H, W) and their means")
-    pooled: str | None = Field(None, description=".npy of pooled features (N, D) float32, where there are no maps")
-    labels: str = Field("labels.npy", description=".npy of class numbers (N,), from 0, rows of the class attributes")
+    maps: str | None = Field(
+        None, description="folder of a feature store: maps (N, D, H, W) and their means"
+    )
+    pooled: str | None = Field(
+        None, description=".npy of pooled features (N, D) float32, where there are no maps"
+    )
+    labels: str = Field(
+        "labels.npy", description=".npy of class numbers (N,), from 0, rows of the class attributes"
+    )
     split: SplitFiles = SplitFiles()
-    attributes: str = Field("attributes.csv", description="CSV: a class in each row, its name first; the header names the attributes")
+    attributes: str = Field(
+        "attributes.csv",
+        description="CSV: a class in each row, its name first; the header names the attributes",
+    )
     source: ImportSource
     title: str = ""
     semantics: Literal["attributes", "sentences"] = "attributes"
     groups: dict[str, list[str]] = Field({}, description="attribute group -> attribute names")
-    word_vectors: str | None = Field(None, description="file of attribute word vectors: .pkl, .npy, .txt or .vec")
+    word_vectors: str | None = Field(
+        None, description="file of attribute word vectors: .pkl, .npy, .txt or .vec"
+    )
     licence: str = ""
     citation: str = ""
-    features: dict[str, Any] = Field({}, description="the dataset's own settings for the section features")
+    features: dict[str, Any] = Field(
+        {}, description="the dataset's own settings for the section features"
+    )
 
 
 def read_card(path: Path) -> ImportedCard:
     """The card in a YAML file. Raises UserError that names the key that is missing, unknown or wrong."""
     card = build(ImportedCard, card_settings(path), str(path))
     if (card.maps is None) == (card.pooled is None):
-        raise UserError(f"{path}: a card of features names either maps (the folder of a store) or pooled (a .npy file)")
+        raise UserError(
+            f"{path}: a card of features names either maps (the folder of a store) or pooled (a .npy file)"
+        )
     build(FeatureConfig, Settings(dict(card.features)), f"{path}: features")
     return card
 
@@ -97,7 +114,11 @@ def load_imported(path: Path) -> Dataset:
     path = Path(path)
     card = read_card(path)
     table = read_class_table(file_of(path, "attributes", card.attributes))
-    words = None if card.word_vectors is None else read_word_vectors(file_of(path, "word_vectors", card.word_vectors), table.attributes)
+    words = (
+        None
+        if card.word_vectors is None
+        else read_word_vectors(file_of(path, "word_vectors", card.word_vectors), table.attributes)
+    )
     groups = group_columns(path, card.groups, table.attributes, card.attributes)
     parts = card.split.model_dump()
     dataset: dict[str, Any] = {}
@@ -105,12 +126,17 @@ def load_imported(path: Path) -> Dataset:
         dataset["maps"] = FeatureStore(inside(path, "maps", card.maps))
     else:
         features = _pooled(file_of(path, "pooled", str(card.pooled)))
-        dataset |= {"features": features, "features_digest": fingerprint(card.source.digest, features.shape, "float32")}
+        dataset |= {
+            "features": features,
+            "features_digest": fingerprint(card.source.digest, features.shape, "float32"),
+        }
     return Dataset(
         name=card.name,
         classes=table.classes,
         labels=_numbers(file_of(path, "labels", card.labels)),
-        split=Split(**{part: _numbers(file_of(path, f"split.{part}", file)) for part, file in parts.items()}),
+        split=Split(
+            **{part: _numbers(file_of(path, f"split.{part}", file)) for part, file in parts.items()}
+        ),
         semantics=Semantics(table.values, table.attributes, groups, words, card.semantics),
         title=card.title or card.name,
         defaults=card.features,
@@ -122,7 +148,9 @@ def load_imported(path: Path) -> Dataset:
 def _pooled(path: Path) -> NDArray[np.float32]:
     stream = open_npy(path)  # says what is wrong with a damaged file
     if stream.dtype != np.float32 or len(stream.shape) != 2:
-        raise DataError(f"{path}: pooled features are float32 (N, D), and these are {stream.dtype} {stream.shape}; import them again")
+        raise DataError(
+            f"{path}: pooled features are float32 (N, D), and these are {stream.dtype} {stream.shape}; import them again"
+        )
     features: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
     return features
 
@@ -130,5 +158,7 @@ def _pooled(path: Path) -> NDArray[np.float32]:
 def _numbers(path: Path) -> NDArray[np.int64]:
     stream = open_npy(path)
     if stream.dtype.kind not in "iu" or len(stream.shape) != 1:
-        raise DataError(f"{path}: numbers of images or classes are whole and in a row, and these are {stream.dtype} {stream.shape}")
+        raise DataError(
+            f"{path}: numbers of images or classes are whole and in a row, and these are {stream.dtype} {stream.shape}"
+        )
     return stream.whole().astype(np.int64)

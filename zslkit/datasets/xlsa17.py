@@ -50,11 +50,16 @@ class Xlsa17(DatasetSource):
 
     def looks_for(self, root: Path) -> Mapping[str, tuple[Path, ...]]:
         home = root / "xlsa17" / "data" / self.folder
-        places: dict[str, tuple[Path, ...]] = {"split": (home / self.splits,), "features": (home / "res101.mat",)}
+        places: dict[str, tuple[Path, ...]] = {
+            "split": (home / self.splits,),
+            "features": (home / "res101.mat",),
+        }
         if self.photos:
             places["photos"] = (root / self.photos,)
         if names := self._name_files():
-            places["attribute names"] = tuple(folder / n for n in names for folder in self._homes(root, "attribute_names"))
+            places["attribute names"] = tuple(
+                folder / n for n in names for folder in self._homes(root, "attribute_names")
+            )
             places["word vectors"] = self.word_vector_files(root)
         return {what: tuple(dict.fromkeys(paths)) for what, paths in places.items()}
 
@@ -64,8 +69,12 @@ class Xlsa17(DatasetSource):
     def load(self, name: str, root: Path) -> Dataset:
         root = need_root(name, root)
         splits = self.read_splits(name, root)
-        read = open_features(need_file(name, root, f"xlsa17/data/{self.folder}/res101.mat", self.features_from))
-        classes = splits.classes or tuple(f"{self.nameless} {k + 1}" for k in range(len(splits.attributes)))
+        read = open_features(
+            need_file(name, root, f"xlsa17/data/{self.folder}/res101.mat", self.features_from)
+        )
+        classes = splits.classes or tuple(
+            f"{self.nameless} {k + 1}" for k in range(len(splits.attributes))
+        )
         self._check_fit(name, splits, read)
         paths = [anchored(file) for file in read.files]
         dataset = Dataset(
@@ -86,7 +95,10 @@ class Xlsa17(DatasetSource):
 
     def read_splits(self, name: str, root: Path) -> SplitFile:
         """att_splits.mat, or what stands for it, below `root`."""
-        return read_split_file(need_file(name, root, f"xlsa17/data/{self.folder}/{self.splits}", self.archive), self.table)
+        return read_split_file(
+            need_file(name, root, f"xlsa17/data/{self.folder}/{self.splits}", self.archive),
+            self.table,
+        )
 
     def semantics(self, name: str, root: Path, attributes: NDArray[np.float32]) -> Semantics:
         """The class-attribute table (C, A) with names, groups and word vectors of its columns."""
@@ -112,11 +124,15 @@ class Xlsa17(DatasetSource):
 
     def attribute_names(self, name: str, root: Path) -> tuple[str, ...]:
         if self.kind != "attributes":
-            raise DataError(f"{name}: its classes are described by {self.kind}, whose columns have no names in words")
+            raise DataError(
+                f"{name}: its classes are described by {self.kind}, whose columns have no names in words"
+            )
         names = self.card(root, 0).names
         if not names:
             home = root / "attribute_names" / f"{self.attribute_files[0]}.txt"
-            raise DataError(f"{name}: its attributes have no names here; write them to {home}, one a line, in the table's order")
+            raise DataError(
+                f"{name}: its attributes have no names here; write them to {home}, one a line, in the table's order"
+            )
         return names
 
     def attribute_words(self, root: Path) -> Mapping[str, str]:
@@ -124,11 +140,15 @@ class Xlsa17(DatasetSource):
 
     def card(self, root: Path, width: int) -> AttributeCard:
         """Attribute names from the data folder, else from the card that comes with zslkit, else numbers; groups from the card."""
-        shipped = next((card for n in self.attribute_files if (card := shipped_card(n)) is not None), None)
+        shipped = next(
+            (card for n in self.attribute_files if (card := shipped_card(n)) is not None), None
+        )
         own = first_file(self._homes(root, "attribute_names"), self._name_files())
         if own is not None:
             return replace(shipped or AttributeCard((), {}), names=read_names(own))
-        return shipped or AttributeCard(tuple(f"{self.kind.removesuffix('s')} {k + 1}" for k in range(width)), {})
+        return shipped or AttributeCard(
+            tuple(f"{self.kind.removesuffix('s')} {k + 1}" for k in range(width)), {}
+        )
 
     @staticmethod
     def _homes(root: Path, folder: str) -> list[Path]:
@@ -139,7 +159,11 @@ class Xlsa17(DatasetSource):
         home = root / self.photos
         if not self.photos or not home.is_dir():
             return None
-        have = {Path(folder, f).relative_to(home).as_posix() for folder, _, files in os.walk(home) for f in files}
+        have = {
+            Path(folder, f).relative_to(home).as_posix()
+            for folder, _, files in os.walk(home)
+            for f in files
+        }
         lost = [path or "a path without /images/" for path in paths if path not in have]
         if lost:
             raise DataError(
@@ -181,14 +205,18 @@ def need_root(name: str, root: Path) -> Path:
     """The data root as a folder. Raises DataError if there is none."""
     root = Path(root)
     if not root.is_dir():
-        raise DataError(f"{name}: there is no folder {root} (--data-root); name the folder that holds the datasets")
+        raise DataError(
+            f"{name}: there is no folder {root} (--data-root); name the folder that holds the datasets"
+        )
     return root
 
 
 def need_file(name: str, root: Path, path: str, source: str) -> Path:
     """root / path, a file. Raises DataError that says where it goes and where it is from."""
     if not (root / path).is_file():
-        raise DataError(f"{name}: {path} is missing below {root} (--data-root); it comes with {source}, put it at {root / path}")
+        raise DataError(
+            f"{name}: {path} is missing below {root} (--data-root); it comes with {source}, put it at {root / path}"
+        )
     return root / path
 
 
@@ -201,7 +229,9 @@ class CUB(Xlsa17):
     """CUB-200-2011, birds."""
 
     title = "CUB"
-    citation = "Wah et al., The Caltech-UCSD Birds-200-2011 Dataset, 2011; split: Xian et al., TPAMI 2018"
+    citation = (
+        "Wah et al., The Caltech-UCSD Birds-200-2011 Dataset, 2011; split: Xian et al., TPAMI 2018"
+    )
     licence = "photos for non-commercial research and education only"
     defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 448}
     published_as = "cub"
@@ -240,11 +270,16 @@ class SUN(Xlsa17):
     """SUN Attributes, scenes."""
 
     title = "SUN"
-    citation = "Patterson and Hays, SUN Attribute Database, CVPR 2012; split: Xian et al., TPAMI 2018"
+    citation = (
+        "Patterson and Hays, SUN Attribute Database, CVPR 2012; split: Xian et al., TPAMI 2018"
+    )
     licence = "photos for research use"
     defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 448}
     published_as = "sun"
-    downloads = ("sun_photos", {"shared": "xlsa17", "holds": ["SUN/att_splits.mat", "SUN/res101.mat"]})
+    downloads = (
+        "sun_photos",
+        {"shared": "xlsa17", "holds": ["SUN/att_splits.mat", "SUN/res101.mat"]},
+    )
     folder = "SUN"
     photos = "SUN/images"
     attribute_files = ("SUN",)
@@ -261,7 +296,10 @@ class AWA2(Xlsa17):
     licence = "photos under free licences, listed with the dataset"
     defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 224}
     published_as = "awa2"
-    downloads = ("awa2_photos", {"shared": "xlsa17", "holds": ["AWA2/att_splits.mat", "AWA2/res101.mat"]})
+    downloads = (
+        "awa2_photos",
+        {"shared": "xlsa17", "holds": ["AWA2/att_splits.mat", "AWA2/res101.mat"]},
+    )
     folder = "AWA2"
     photos = "AWA2/Animals_with_Attributes2/JPEGImages"
     attribute_files = ("AWA2",)
@@ -306,9 +344,7 @@ class FLO(Xlsa17):
     """Oxford Flowers with embeddings of sentences instead of attributes."""
 
     title = "FLO"
-    citation = (
-        "Nilsback and Zisserman, Automated Flower Classification, ICVGIP 2008; sentences: Reed et al., CVPR 2016; split: Xian et al. 2018"
-    )
+    citation = "Nilsback and Zisserman, Automated Flower Classification, ICVGIP 2008; sentences: Reed et al., CVPR 2016; split: Xian et al. 2018"
     licence = "features only"
     defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 224}
     published_as = "flo"

@@ -58,7 +58,9 @@ def open_features(path: Path) -> Pooled:
 def _digest(path: Path) -> str:
     """sha256 of the file, remembered as long as its size and time of change stay."""
     stat = path.stat()
-    signature = hashlib.sha256(f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}".encode("utf-8", "surrogateescape")).hexdigest()
+    signature = hashlib.sha256(
+        f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}".encode("utf-8", "surrogateescape")
+    ).hexdigest()
     note = cache_root() / "digests" / f"mat-{signature[:32]}"
     with suppress(OSError, ValueError):
         if len(known := note.read_text(encoding="utf-8").strip()) == 64:
@@ -76,7 +78,11 @@ def _convert(path: Path, digest: str, folder: Path) -> None:
         partial.mkdir()
         content = hashlib.sha256()
         with (partial / "features.npy").open("wb") as out:
-            header: dict[str, Any] = {"descr": "<f4", "fortran_order": False, "shape": read.features.shape}
+            header: dict[str, Any] = {
+                "descr": "<f4",
+                "fortran_order": False,
+                "shape": read.features.shape,
+            }
             np.lib.format.write_array_header_1_0(out, header)
             for block in read.features.blocks():
                 raw = finite_float32(path, "features", block).astype("<f4", copy=False).data
@@ -90,7 +96,9 @@ def _convert(path: Path, digest: str, folder: Path) -> None:
             "sha256": digest,
             "file": str(path),
         }
-        (partial / "manifest.json").write_text(json.dumps({**facts, "files": read.files}), encoding="utf-8")
+        (partial / "manifest.json").write_text(
+            json.dumps({**facts, "files": read.files}), encoding="utf-8"
+        )
         os.replace(partial, folder)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
@@ -110,8 +118,14 @@ def _open(folder: Path) -> Pooled:
         features = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
         labels = np.load(folder / "labels.npy", allow_pickle=False)
         files = tuple(facts["files"])
-        if facts["schema"] != SCHEMA or list(features.shape) != facts["shape"] or not len(features) == len(labels) == len(files):
+        if (
+            facts["schema"] != SCHEMA
+            or list(features.shape) != facts["shape"]
+            or not len(features) == len(labels) == len(files)
+        ):
             raise ValueError("its parts do not fit together")
         return Pooled(features, labels, files, str(facts["fingerprint"]), str(facts["sha256"]))
     except (OSError, ValueError, EOFError, BadZipFile, KeyError, TypeError) as error:
-        raise DataError(f"The converted features in {folder} are damaged ({error}); remove that folder and run again") from error
+        raise DataError(
+            f"The converted features in {folder} are damaged ({error}); remove that folder and run again"
+        ) from error

@@ -23,7 +23,9 @@ def anchored(file: str) -> str | None:
     return re.sub("/+", "/", match[1]) if match else None
 
 
-def class_ids(name: str, classes: Sequence[str], labels: Index, paths: Sequence[str | None]) -> Index:
+def class_ids(
+    name: str, classes: Sequence[str], labels: Index, paths: Sequence[str | None]
+) -> Index:
     """Class ids (N,) of the images, by the name of the folder an image lies in, never by the order of folders.
 
     labels (N,): rows of the class-attribute table by number; they decide where no folder tells the class.
@@ -33,16 +35,24 @@ def class_ids(name: str, classes: Sequence[str], labels: Index, paths: Sequence[
         return labels
     folders = [str(path).rpartition("/")[0] for path in paths]
     pairs = sorted(set(zip(labels.tolist(), folders, strict=True)))
-    if len({label for label, _ in pairs}) < len(pairs) or len({folder for _, folder in pairs}) < len(pairs):
-        raise DataError(f"{name}: labels and folders of image_files in res101.mat are not one to one; fetch res101.mat again")
+    if len({label for label, _ in pairs}) < len(pairs) or len(
+        {folder for _, folder in pairs}
+    ) < len(pairs):
+        raise DataError(
+            f"{name}: labels and folders of image_files in res101.mat are not one to one; fetch res101.mat again"
+        )
     number = {plain(c): k for k, c in enumerate(classes)}
     named = {label: number.get(plain(folder)) for label, folder in pairs}
-    if len(number) < len(classes) or len(known := [k for k in named.values() if k is not None]) > len(set(known)):
+    if len(number) < len(classes) or len(
+        known := [k for k in named.values() if k is not None]
+    ) > len(set(known)):
         raise DataError(
             f"{name}: two classes or folders of images have the same name but for case and signs; fetch att_splits.mat and res101.mat again"
         )
     lost = [folder for label, folder in pairs if named[label] is None]
-    if lost and (len(lost) == len(pairs) or any(k not in (None, label) for label, k in named.items())):
+    if lost and (
+        len(lost) == len(pairs) or any(k not in (None, label) for label, k in named.items())
+    ):
         shown = ", ".join(repr(folder) for folder in lost[:3])
         raise DataError(
             f"{name}: {len(lost)} folders of image_files in res101.mat are no class of att_splits.mat "

@@ -59,8 +59,15 @@ def read_split_file(path: Path, semantics: str = "original_att") -> SplitFile:
     table = _table(mat, semantics).T
     classes = tuple(mat.texts("allclasses_names")) if "allclasses_names" in mat else None
     if classes is not None and len(classes) != len(table):
-        raise DataError(f"{path}: {len(classes)} class names but {len(table)} columns in {semantics}; fetch the file again")
-    split = Split(*(np.sort(_counts(mat, part)) for part in ("trainval_loc", "test_seen_loc", "test_unseen_loc")))
+        raise DataError(
+            f"{path}: {len(classes)} class names but {len(table)} columns in {semantics}; fetch the file again"
+        )
+    split = Split(
+        *(
+            np.sort(_counts(mat, part))
+            for part in ("trainval_loc", "test_seen_loc", "test_unseen_loc")
+        )
+    )
     return SplitFile(classes, np.ascontiguousarray(table, dtype=np.float32), split)
 
 
@@ -69,9 +76,17 @@ def read_split_variables(path: Path) -> SplitVariables:
     parts = ("trainval", "test_seen", "test_unseen")
     more = ("train", "val")
     mat = MatFile(path, "fetch it again")
-    locs = {part: _counts(mat, f"{part}_loc") for part in (*parts, *more) if part in parts or f"{part}_loc" in mat}
-    tables: dict[str, NDArray[Any]] = {key: _table(mat, key) for key in ("original_att", "att") if key in mat}
-    return SplitVariables(tuple(mat.texts("allclasses_names")) if "allclasses_names" in mat else None, tables, locs)
+    locs = {
+        part: _counts(mat, f"{part}_loc")
+        for part in (*parts, *more)
+        if part in parts or f"{part}_loc" in mat
+    }
+    tables: dict[str, NDArray[Any]] = {
+        key: _table(mat, key) for key in ("original_att", "att") if key in mat
+    }
+    return SplitVariables(
+        tuple(mat.texts("allclasses_names")) if "allclasses_names" in mat else None, tables, locs
+    )
 
 
 def read_feature_file(path: Path) -> FeatureFile:
@@ -86,7 +101,9 @@ def read_feature_file(path: Path) -> FeatureFile:
     _need(mat, "features")
     features = mat.columns("features")
     if not len(labels) == len(files) == features.shape[0]:
-        raise DataError(f"{path}: {features.shape[0]} features, {len(labels)} labels and {len(files)} image_files; fetch the file again")
+        raise DataError(
+            f"{path}: {features.shape[0]} features, {len(labels)} labels and {len(files)} image_files; fetch the file again"
+        )
     if not features.shape[1]:
         raise DataError(f"{path}: features is no table of numbers; fetch the file again")
     return FeatureFile(labels, files, features)
@@ -103,7 +120,9 @@ def finite_float32(path: Path, name: str, block: NDArray[Any]) -> NDArray[np.flo
 
 def _need(mat: MatFile, key: str) -> None:
     if key not in mat:
-        raise DataError(f"{mat.path} holds no variable {key!r}; is it the file of the proposed splits (xlsa17)?")
+        raise DataError(
+            f"{mat.path} holds no variable {key!r}; is it the file of the proposed splits (xlsa17)?"
+        )
 
 
 def _table(mat: MatFile, key: str) -> NDArray[Any]:
@@ -119,5 +138,7 @@ def _counts(mat: MatFile, key: str) -> Index:
     """A vector of 1-based numbers, made 0-based."""
     array = _table(mat, key).ravel()
     if array.min() < 1 or (array != np.floor(array)).any() or array.max() > np.iinfo(np.int32).max:
-        raise DataError(f"{mat.path}: {key} holds {array.min():g}, and counts from 1 in whole numbers; fetch the file again")
+        raise DataError(
+            f"{mat.path}: {key} holds {array.min():g}, and counts from 1 in whole numbers; fetch the file again"
+        )
     return array.astype(np.int64) - 1

@@ -45,16 +45,23 @@ def present_attributes(attributes: ScoreTable) -> Mask:
     return np.asarray(attributes > attributes.mean(axis=0, dtype=np.float64))
 
 
-def attribute_accuracy(scores: AttributeScores, sets: TestSets) -> dict[str, AttributeAccuracy | None]:
+def attribute_accuracy(
+    scores: AttributeScores, sets: TestSets
+) -> dict[str, AttributeAccuracy | None]:
     """Of each set by name; None for one in which no attribute that the model tells is shown by some images and not by others.
 
     Raises DataError if the scores are not as many as the images, or infinite, or NaN in some images of an attribute only.
     """
     parts = {"test_seen": scores.test_seen, "test_unseen": scores.test_unseen}
-    return {name: _accuracy(name, table, sets.parts()[name].labels, scores.present) for name, table in parts.items()}
+    return {
+        name: _accuracy(name, table, sets.parts()[name].labels, scores.present)
+        for name, table in parts.items()
+    }
 
 
-def _accuracy(name: str, table: ScoreTable, labels: Index, present: Mask) -> AttributeAccuracy | None:
+def _accuracy(
+    name: str, table: ScoreTable, labels: Index, present: Mask
+) -> AttributeAccuracy | None:
     if table.shape != (len(labels), present.shape[1]):
         raise DataError(
             f"{name}: there are attribute scores of shape {table.shape} for {len(labels)} images and {present.shape[1]} attributes"
@@ -89,5 +96,8 @@ def area_and_precision(scores: Floats, truth: Mask) -> tuple[float, float]:
     positives = np.cumsum(truth[order])[last_of_equals].astype(np.float64)
     negatives = last_of_equals + 1 - positives
     gained = np.diff(positives, prepend=0.0)
-    area = float((np.diff(negatives, prepend=0.0) * (positives - gained / 2)).sum() / (positives[-1] * negatives[-1]))
+    area = float(
+        (np.diff(negatives, prepend=0.0) * (positives - gained / 2)).sum()
+        / (positives[-1] * negatives[-1])
+    )
     return area, float((gained * positives / (last_of_equals + 1)).sum() / positives[-1])

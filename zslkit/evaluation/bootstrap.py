@@ -48,7 +48,9 @@ class Resampled:
     def interval(self, name: str, runs: list[int]) -> Interval:
         """The mean figure of some runs with its interval over test images."""
         value = float(self.value[name][runs].mean())
-        return Interval(value, *logit_interval(value, float(self.drawn[name][:, runs].mean(axis=1).std())))
+        return Interval(
+            value, *logit_interval(value, float(self.drawn[name][:, runs].mean(axis=1).std()))
+        )
 
 
 def logit_interval(percent: float, spread: float) -> tuple[float, float]:
@@ -81,7 +83,12 @@ def resample(outcomes: Outcomes, resamples: int = RESAMPLES, seed: int = 0) -> R
     """The figures of all runs on `resamples` draws of the test images; same seed, same draws."""
     seen_rng, unseen_rng = (np.random.default_rng([seed, side]) for side in (0, 1))
     value = figures(outcomes)
-    both = _draws(np.concatenate([outcomes.T1, outcomes.U], axis=1).astype(np.float64), outcomes.unseen_labels, resamples, unseen_rng)
+    both = _draws(
+        np.concatenate([outcomes.T1, outcomes.U], axis=1).astype(np.float64),
+        outcomes.unseen_labels,
+        resamples,
+        unseen_rng,
+    )
     drawn = {
         "T1": both[:, : outcomes.runs],
         "U": both[:, outcomes.runs :],

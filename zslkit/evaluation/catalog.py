@@ -93,23 +93,38 @@ def _per_class(subject: Subject) -> dict[str, float]:
 
 
 def _confusion(subject: Subject) -> dict[str, Any]:
-    return {"classes": list(subject.classes), "images": confusion_table(subject.sets, subject.gamma).tolist()}
+    return {
+        "classes": list(subject.classes),
+        "images": confusion_table(subject.sets, subject.gamma).tolist(),
+    }
 
 
 def _top(k: int) -> list[Metric]:
     def on(part: str) -> Callable[[Subject], float | None]:
-        return lambda s: top_k(s.sets, k, s.gamma, s.ranked)[part] if k <= s.sets.n_classes else None
+        return lambda s: (
+            top_k(s.sets, k, s.gamma, s.ranked)[part] if k <= s.sets.n_classes else None
+        )
 
     told = f"true class among the {k} highest of all classes, %, mean over classes"
-    return [Metric(f"top-{k}-{side}", f"{side}: {told}", on(f"test_{side}")) for side in ("seen", "unseen")]
+    return [
+        Metric(f"top-{k}-{side}", f"{side}: {told}", on(f"test_{side}"))
+        for side in ("seen", "unseen")
+    ]
 
 
 def _attributes(what: str, said: str) -> list[Metric]:
     def on(part: str) -> Callable[[Subject], float | None]:
-        return lambda s: None if (found := s.told.get(part)) is None else getattr(found, what.lower())
+        return lambda s: (
+            None if (found := s.told.get(part)) is None else getattr(found, what.lower())
+        )
 
     told = f"{said} of its attribute scores, %, mean over attributes"
-    return [Metric(f"attribute-{what}-{side}", f"{side}: {told}", on(f"test_{side}"), of_attributes=True) for side in ("seen", "unseen")]
+    return [
+        Metric(
+            f"attribute-{what}-{side}", f"{side}: {told}", on(f"test_{side}"), of_attributes=True
+        )
+        for side in ("seen", "unseen")
+    ]
 
 
 _LIST: tuple[Metric, ...] = (

@@ -16,7 +16,9 @@ AT_ONCE: Final = 1 << 20
 """Scores that are looked at at a time: 8 MB of them as float64. A row is never cut."""
 
 
-def row_chunks(scores: NDArray[Any], at_once: int | None = None) -> Iterator[tuple[slice, NDArray[Any]]]:
+def row_chunks(
+    scores: NDArray[Any], at_once: int | None = None
+) -> Iterator[tuple[slice, NDArray[Any]]]:
     """The rows of scores (N, C), in order, as (their place, the rows (n, C)); at_once: how many scores, by default AT_ONCE.
 
     Of a mapped table no more than these rows count as memory of the process: what was looked at is given back to the system,

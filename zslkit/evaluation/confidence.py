@@ -22,7 +22,9 @@ ROUNDING: Final = 1e-3
 """How far a row of float16 probabilities may be from a sum of 1."""
 
 
-def expected_calibration_error(sets: TestSets, gamma: float = 0.0, bins: int = BINS) -> dict[str, float]:
+def expected_calibration_error(
+    sets: TestSets, gamma: float = 0.0, bins: int = BINS
+) -> dict[str, float]:
     """The error in percent over the images of both sets ("both") and of each ("test_seen", "test_unseen").
 
     Images fall into `bins` intervals of confidence of equal width, open below; the error is the mean over images of
@@ -32,20 +34,26 @@ def expected_calibration_error(sets: TestSets, gamma: float = 0.0, bins: int = B
     found = {name: _judged(part, sets.seen, gamma, probable) for name, part in sets.parts().items()}
     confidences, rights = zip(*found.values(), strict=True)
     found = {"both": (np.concatenate(confidences), np.concatenate(rights)), **found}
-    return {name: 100.0 * binned_error(confidence, right, bins) for name, (confidence, right) in found.items()}
+    return {
+        name: 100.0 * binned_error(confidence, right, bins)
+        for name, (confidence, right) in found.items()
+    }
 
 
 def are_probabilities(scores: ScoreTable) -> bool:
     """Whether every row of scores (N, C) is non-negative and sums to 1, but for rounding."""
     return all(
-        (chunk >= 0).all() and (np.abs(chunk.sum(axis=1, dtype=np.float64) - 1) <= ROUNDING).all() for _, chunk in row_chunks(scores)
+        (chunk >= 0).all() and (np.abs(chunk.sum(axis=1, dtype=np.float64) - 1) <= ROUNDING).all()
+        for _, chunk in row_chunks(scores)
     )
 
 
 def binned_error(confidence: Floats, right: Floats, bins: int = BINS) -> float:
     """The error of confidences (N,) in 0..1 whose answers were right (1) or wrong (0), in 0..1."""
     at = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    gaps = np.bincount(at, weights=right, minlength=bins) - np.bincount(at, weights=confidence, minlength=bins)
+    gaps = np.bincount(at, weights=right, minlength=bins) - np.bincount(
+        at, weights=confidence, minlength=bins
+    )
     return float(np.abs(gaps).sum() / len(confidence))
 
 
@@ -54,9 +62,13 @@ def _judged(part: TestSet, seen: Mask, gamma: float, probable: bool) -> tuple[Fl
     answers = part.seen_unseen_margin.answers(gamma)
     right = (answers == part.labels).astype(np.float64)
     if probable:
-        own = [chunk[np.arange(len(chunk)), answers[place]] for place, chunk in row_chunks(part.scores)]
+        own = [
+            chunk[np.arange(len(chunk)), answers[place]] for place, chunk in row_chunks(part.scores)
+        ]
         return np.concatenate(own).astype(np.float64), right
-    return np.concatenate([_share_of_highest(chunk, seen, gamma) for _, chunk in row_chunks(part.scores)]), right
+    return np.concatenate(
+        [_share_of_highest(chunk, seen, gamma) for _, chunk in row_chunks(part.scores)]
+    ), right
 
 
 def _share_of_highest(scores: ScoreTable, seen: Mask, gamma: float) -> Floats:

@@ -24,8 +24,14 @@ def confusion_table(sets: AnsweredSets, gamma: float = 0.0) -> NDArray[np.int64]
     """(C, C) counts of images of both sets; row: true class, column: answer. A class without test images has a row of zeros."""
     n = sets.n_classes
     labels = np.concatenate([part.labels for part in sets.parts().values()])
-    answers = np.concatenate([part.seen_unseen_margin.answers(gamma) for part in sets.parts().values()])
-    return np.bincount(labels * n + answers, minlength=n * n).reshape(n, n).astype(np.int64, copy=False)
+    answers = np.concatenate(
+        [part.seen_unseen_margin.answers(gamma) for part in sets.parts().values()]
+    )
+    return (
+        np.bincount(labels * n + answers, minlength=n * n)
+        .reshape(n, n)
+        .astype(np.int64, copy=False)
+    )
 
 
 def largest(table: NDArray[np.int64], count: int = 5) -> list[tuple[int, int, int]]:

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from zslkit.errors import UserError
-from zslkit.evaluation.metrics import Curve, Floats, Index, Mask, ScoreTable, harmonic_mean, per_class_recall
+from zslkit.evaluation.metrics import (
+    Curve,
+    Floats,
+    Index,
+    Mask,
+    ScoreTable,
+    harmonic_mean,
+    per_class_recall,
+)
 from zslkit.evaluation.sets import AnsweredSets, checked_sets
 
 VALIDATION_NAMES = ("validation images of seen classes", "validation images of unseen classes")
@@ -59,7 +67,12 @@ def evaluate(
 
     Raises DataError as `checked_sets` does, and UserError if gamma is NaN.
     """
-    return measure(checked_sets(test_seen_scores, test_seen_labels, test_unseen_scores, test_unseen_labels, seen), gamma)
+    return measure(
+        checked_sets(
+            test_seen_scores, test_seen_labels, test_unseen_scores, test_unseen_labels, seen
+        ),
+        gamma,
+    )
 
 
 def measure(sets: AnsweredSets, gamma: float = 0.0) -> Metrics:
@@ -92,11 +105,20 @@ def measure(sets: AnsweredSets, gamma: float = 0.0) -> Metrics:
 def chance(seen: Mask) -> dict[str, float]:
     """T1, U, S and H, in percent, of a model that answers at random. seen (C,) bool."""
     among_all = 100.0 / len(seen)
-    return {"T1": 100.0 / int(np.count_nonzero(~seen)), "U": among_all, "S": among_all, "H": among_all}
+    return {
+        "T1": 100.0 / int(np.count_nonzero(~seen)),
+        "U": among_all,
+        "S": among_all,
+        "H": among_all,
+    }
 
 
 def best_gamma(
-    val_seen_scores: ScoreTable, val_seen_labels: Index, val_unseen_scores: ScoreTable, val_unseen_labels: Index, seen: Mask
+    val_seen_scores: ScoreTable,
+    val_seen_labels: Index,
+    val_unseen_scores: ScoreTable,
+    val_unseen_labels: Index,
+    seen: Mask,
 ) -> tuple[float, float]:
     """The gamma of the highest H on a validation fold, and that H in percent.
 
@@ -105,7 +127,16 @@ def best_gamma(
     middle of the best interval, the farthest it can be from either edge, and of equally good intervals the widest. If
     no gamma gives an H above 0, the answer is (0, 0).
     """
-    return peak(checked_sets(val_seen_scores, val_seen_labels, val_unseen_scores, val_unseen_labels, seen, VALIDATION_NAMES).curve())
+    return peak(
+        checked_sets(
+            val_seen_scores,
+            val_seen_labels,
+            val_unseen_scores,
+            val_unseen_labels,
+            seen,
+            VALIDATION_NAMES,
+        ).curve()
+    )
 
 
 def peak(*curves: Curve) -> tuple[float, float]:
@@ -119,7 +150,10 @@ def peak(*curves: Curve) -> tuple[float, float]:
     if len(edges) < 2:
         return 0.0, 0.0
     low, high = edges[:-1], edges[1:]
-    mean = np.mean([curve.harmonic[curve.breakpoints.searchsorted(low, side="right")] for curve in curves], axis=0)
+    mean = np.mean(
+        [curve.harmonic[curve.breakpoints.searchsorted(low, side="right")] for curve in curves],
+        axis=0,
+    )
     middle = low + (high - low) / 2
     # An interval between two neighbouring floats has no middle, and left and right of the outermost breakpoints H is 0.
     harmonic = np.where((low < middle) & (middle < high), mean, 0.0)

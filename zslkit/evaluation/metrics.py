@@ -44,7 +44,12 @@ def per_class_accuracy(scores: ScoreTable, labels: Index, classes: Index) -> Flo
     counts nowhere.
     """
     candidates = np.sort(classes)
-    answers = np.concatenate([candidates[:0], *(candidates[chunk[:, candidates].argmax(axis=1)] for _, chunk in row_chunks(scores))])
+    answers = np.concatenate(
+        [
+            candidates[:0],
+            *(candidates[chunk[:, candidates].argmax(axis=1)] for _, chunk in row_chunks(scores)),
+        ]
+    )
     return per_class_recall(answers, labels, scores.shape[1])[classes]
 
 
@@ -70,7 +75,9 @@ class SeenUnseenMargin:
         At gamma = 0 these are the answers of argmax to the last bit.
         """
         tie_goes_unseen = (self.breakpoint == gamma) & (self.best_unseen < self.best_seen)
-        return np.where((gamma > self.breakpoint) | tie_goes_unseen, self.best_unseen, self.best_seen)
+        return np.where(
+            (gamma > self.breakpoint) | tie_goes_unseen, self.best_unseen, self.best_seen
+        )
 
 
 def seen_unseen_margin(scores: ScoreTable, seen: Mask) -> SeenUnseenMargin:
@@ -87,7 +94,9 @@ def seen_unseen_margin_of(batches: Iterable[ScoreTable], seen: Mask) -> SeenUnse
         best_seen = seen_ids[scores[:, seen_ids].argmax(axis=1)]
         best_unseen = unseen_ids[scores[:, unseen_ids].argmax(axis=1)]
         # float64 keeps scores that differ apart, so two float16 or float32 scores never tie by subtraction.
-        gap = scores[rows, best_seen].astype(np.float64) - scores[rows, best_unseen].astype(np.float64)
+        gap = scores[rows, best_seen].astype(np.float64) - scores[rows, best_unseen].astype(
+            np.float64
+        )
         parts.append((best_seen, best_unseen, gap))
     return SeenUnseenMargin(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
@@ -118,7 +127,9 @@ class Curve:
     def harmonic(self) -> Floats:
         """H on every interval, (K + 1,) in 0..1."""
         total = self.seen + self.unseen
-        return np.divide(2 * self.seen * self.unseen, total, out=np.zeros_like(total), where=total > 0)
+        return np.divide(
+            2 * self.seen * self.unseen, total, out=np.zeros_like(total), where=total > 0
+        )
 
     def at(self, gamma: float) -> tuple[float, float]:
         """S and U in percent under gamma; where it is a breakpoint, right above it."""
@@ -136,7 +147,11 @@ class Curve:
 
 
 def seen_unseen_curve(
-    test_seen: SeenUnseenMargin, test_seen_labels: Index, test_unseen: SeenUnseenMargin, test_unseen_labels: Index, n_classes: int
+    test_seen: SeenUnseenMargin,
+    test_seen_labels: Index,
+    test_unseen: SeenUnseenMargin,
+    test_unseen_labels: Index,
+    n_classes: int,
 ) -> Curve:
     """The curve over all gammas, exactly, in O(N log N). labels (N,) class ids below n_classes.
 
@@ -154,7 +169,9 @@ def seen_unseen_curve(
     return Curve(breakpoints, seen, unseen)
 
 
-def _steps(best: Index, images: SeenUnseenMargin, labels: Index, n_classes: int) -> tuple[Floats, Floats]:
+def _steps(
+    best: Index, images: SeenUnseenMargin, labels: Index, n_classes: int
+) -> tuple[Floats, Floats]:
     """Breakpoints of the images whose `best` class is theirs, and what each adds to the per-class mean."""
     per_class = np.bincount(labels, minlength=n_classes)
     weight = 1.0 / (per_class[labels] * np.count_nonzero(per_class))
@@ -163,8 +180,15 @@ def _steps(best: Index, images: SeenUnseenMargin, labels: Index, n_classes: int)
 
 
 def ausuc(
-    test_seen_scores: ScoreTable, test_seen_labels: Index, test_unseen_scores: ScoreTable, test_unseen_labels: Index, seen: Mask
+    test_seen_scores: ScoreTable,
+    test_seen_labels: Index,
+    test_unseen_scores: ScoreTable,
+    test_unseen_labels: Index,
+    seen: Mask,
 ) -> float:
     """Area under the seen-unseen curve, 0..1. scores (N, C), labels (N,), seen (C,) bool."""
-    left, right = seen_unseen_margin(test_seen_scores, seen), seen_unseen_margin(test_unseen_scores, seen)
+    left, right = (
+        seen_unseen_margin(test_seen_scores, seen),
+        seen_unseen_margin(test_unseen_scores, seen),
+    )
     return seen_unseen_curve(left, test_seen_labels, right, test_unseen_labels, len(seen)).ausuc

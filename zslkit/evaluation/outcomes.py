@@ -34,7 +34,9 @@ class Outcomes:
 
     def of(self, runs: list[int]) -> Outcomes:
         """The same of some of the runs."""
-        return Outcomes(self.seen_labels, self.unseen_labels, self.S[:, runs], self.U[:, runs], self.T1[:, runs])
+        return Outcomes(
+            self.seen_labels, self.unseen_labels, self.S[:, runs], self.U[:, runs], self.T1[:, runs]
+        )
 
 
 def outcomes(sets: AnsweredSets, gamma: float) -> Outcomes:
@@ -53,14 +55,20 @@ def together(parts: list[Outcomes]) -> Outcomes:
     """Several runs as one. Raises DataError unless all saw the same test images in the same order, by their labels."""
     first = parts[0]
     if not all(same_images(first, part) for part in parts[1:]):
-        raise DataError("The runs were tested on different images, so they cannot be paired; compare runs of one split")
-    joined = (np.concatenate([getattr(part, name) for part in parts], axis=1) for name in ("S", "U", "T1"))
+        raise DataError(
+            "The runs were tested on different images, so they cannot be paired; compare runs of one split"
+        )
+    joined = (
+        np.concatenate([getattr(part, name) for part in parts], axis=1) for name in ("S", "U", "T1")
+    )
     return Outcomes(first.seen_labels, first.unseen_labels, *joined)
 
 
 def same_images(a: Outcomes, b: Outcomes) -> bool:
     """Whether the labels of both test sets agree, image for image."""
-    return np.array_equal(a.seen_labels, b.seen_labels) and np.array_equal(a.unseen_labels, b.unseen_labels)
+    return np.array_equal(a.seen_labels, b.seen_labels) and np.array_equal(
+        a.unseen_labels, b.unseen_labels
+    )
 
 
 def class_means(right: Mask, labels: Index) -> Floats:

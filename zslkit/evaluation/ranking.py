@@ -17,7 +17,9 @@ def ranks(part: TestSet, seen: Mask, gamma: float = 0.0) -> Index:
 
     At equal scores the class that stands first wins, so rank 1 means exactly that the answer is right.
     """
-    return np.concatenate([_ranks(chunk, part.labels[place], seen, gamma) for place, chunk in row_chunks(part.scores)])
+    return np.concatenate(
+        [_ranks(chunk, part.labels[place], seen, gamma) for place, chunk in row_chunks(part.scores)]
+    )
 
 
 def _ranks(scores: ScoreTable, labels: Index, seen: Mask, gamma: float) -> Index:
@@ -45,21 +47,33 @@ def all_ranks(sets: TestSets, gamma: float = 0.0) -> dict[str, Index]:
     return {name: ranks(part, sets.seen, gamma) for name, part in sets.parts().items()}
 
 
-def mean_rank(sets: TestSets, gamma: float = 0.0, ranked: Mapping[str, Index] | None = None) -> dict[str, float]:
+def mean_rank(
+    sets: TestSets, gamma: float = 0.0, ranked: Mapping[str, Index] | None = None
+) -> dict[str, float]:
     """Mean over classes of the mean rank of the true class, for each test set; 1 is perfect, (C + 1) / 2 is chance.
 
     ranked: `all_ranks` of the sets under gamma, where they are there already.
     """
     ranked = all_ranks(sets, gamma) if ranked is None else ranked
-    return {name: class_mean(ranked[name].astype(np.float64), part.labels) for name, part in sets.parts().items()}
+    return {
+        name: class_mean(ranked[name].astype(np.float64), part.labels)
+        for name, part in sets.parts().items()
+    }
 
 
-def top_k(sets: TestSets, k: int, gamma: float = 0.0, ranked: Mapping[str, Index] | None = None) -> dict[str, float]:
+def top_k(
+    sets: TestSets, k: int, gamma: float = 0.0, ranked: Mapping[str, Index] | None = None
+) -> dict[str, float]:
     """Mean over classes of the share of images whose true class is among the k highest of all, percent, for each test set.
 
     k = 1 gives S and U. ranked: as `mean_rank` takes it. Raises UserError unless 1 <= k <= C.
     """
     if not 1 <= k <= sets.n_classes:
-        raise UserError(f"top-{k} makes no sense with {sets.n_classes} classes; take 1 to {sets.n_classes}")
+        raise UserError(
+            f"top-{k} makes no sense with {sets.n_classes} classes; take 1 to {sets.n_classes}"
+        )
     ranked = all_ranks(sets, gamma) if ranked is None else ranked
-    return {name: 100.0 * class_mean((ranked[name] <= k).astype(np.float64), part.labels) for name, part in sets.parts().items()}
+    return {
+        name: 100.0 * class_mean((ranked[name] <= k).astype(np.float64), part.labels)
+        for name, part in sets.parts().items()
+    }

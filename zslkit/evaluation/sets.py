@@ -62,7 +62,13 @@ class AnsweredSets:
     def curve(self) -> Curve:
         """S and U over all gammas."""
         left, right = self.test_seen, self.test_unseen
-        return seen_unseen_curve(left.seen_unseen_margin, left.labels, right.seen_unseen_margin, right.labels, self.n_classes)
+        return seen_unseen_curve(
+            left.seen_unseen_margin,
+            left.labels,
+            right.seen_unseen_margin,
+            right.labels,
+            self.n_classes,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +99,9 @@ def checked_sets(
     """
     seen = _checked_classes(seen)
     left = _checked_set(names[0], test_seen_scores, test_seen_labels, seen, seen)
-    return TestSets(left, _checked_set(names[1], test_unseen_scores, test_unseen_labels, seen, ~seen), seen)
+    return TestSets(
+        left, _checked_set(names[1], test_unseen_scores, test_unseen_labels, seen, ~seen), seen
+    )
 
 
 def answered_sets(
@@ -110,24 +118,34 @@ def answered_sets(
     """
     seen = _checked_classes(seen)
     left = _answered(names[0], test_seen, test_seen_labels, seen, seen)
-    return AnsweredSets(left, _answered(names[1], test_unseen, test_unseen_labels, seen, ~seen), seen)
+    return AnsweredSets(
+        left, _answered(names[1], test_unseen, test_unseen_labels, seen, ~seen), seen
+    )
 
 
-def _answered(name: str, batches: Iterable[ScoreTable], labels: Index, seen: Mask, own: Mask) -> AnsweredSet:
+def _answered(
+    name: str, batches: Iterable[ScoreTable], labels: Index, seen: Mask, own: Mask
+) -> AnsweredSet:
     labels = _checked_labels(name, labels, own)
     answers = seen_unseen_margin_of(batches, seen)
     if len(answers.breakpoint) != len(labels):
-        raise DataError(f"{name}: there are scores of {len(answers.breakpoint)} images for {len(labels)} labels")
+        raise DataError(
+            f"{name}: there are scores of {len(answers.breakpoint)} images for {len(labels)} labels"
+        )
     return AnsweredSet(labels, answers)
 
 
 def _checked_classes(seen: Mask) -> Mask:
     seen = np.asarray(seen)
     if seen.dtype != np.bool_ or seen.ndim != 1:
-        raise DataError(f"seen must be a (C,) array of True and False, and it is {seen.dtype} of shape {seen.shape}")
+        raise DataError(
+            f"seen must be a (C,) array of True and False, and it is {seen.dtype} of shape {seen.shape}"
+        )
     if seen.all() or not seen.any():
         side = "unseen" if seen.all() else "seen"
-        raise DataError(f"None of the {len(seen)} classes is {side}; generalized zero-shot learning needs seen and unseen classes")
+        raise DataError(
+            f"None of the {len(seen)} classes is {side}; generalized zero-shot learning needs seen and unseen classes"
+        )
     return seen
 
 
@@ -135,11 +153,15 @@ def _checked_set(name: str, scores: ScoreTable, labels: Index, seen: Mask, own: 
     """The set, once it is known that it can be trusted. own (C,): the classes it may hold."""
     scores, labels = np.asarray(scores), _integers(name, labels)
     if scores.shape != (len(labels), len(seen)):
-        raise DataError(f"{name}: the scores of {len(labels)} images for {len(seen)} classes have shape {scores.shape}")
+        raise DataError(
+            f"{name}: the scores of {len(labels)} images for {len(seen)} classes have shape {scores.shape}"
+        )
     if len(labels) == 0:
         raise DataError(f"{name}: there are no images, so nothing can be measured; check the split")
     if not np.issubdtype(scores.dtype, np.floating):
-        raise DataError(f"{name}: scores must be floating-point numbers, and they are {scores.dtype}")
+        raise DataError(
+            f"{name}: scores must be floating-point numbers, and they are {scores.dtype}"
+        )
     _refuse_not_finite(name, scores)
     labels = _checked_labels(name, labels, own)
     return TestSet(labels, seen_unseen_margin(scores, seen), scores)
@@ -159,7 +181,9 @@ def _refuse_not_finite(name: str, scores: ScoreTable) -> None:
 def _integers(name: str, labels: Index) -> Index:
     labels = np.asarray(labels)
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-        raise DataError(f"{name}: labels must be an (N,) array of class ids, and they are {labels.dtype} of shape {labels.shape}")
+        raise DataError(
+            f"{name}: labels must be an (N,) array of class ids, and they are {labels.dtype} of shape {labels.shape}"
+        )
     return labels
 
 
@@ -172,5 +196,7 @@ def _checked_labels(name: str, labels: Index, own: Mask) -> Index:
         raise DataError(f"{name}: a label lies outside 0..{len(own) - 1}")
     strange = np.unique(labels[~own[labels]])
     if len(strange):
-        raise DataError(f"{name}: it holds images of {len(strange)} classes that belong to the other test set (class {strange[0]}, ...)")
+        raise DataError(
+            f"{name}: it holds images of {len(strange)} classes that belong to the other test set (class {strange[0]}, ...)"
+        )
     return labels.astype(np.int64, copy=False)

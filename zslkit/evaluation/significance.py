@@ -40,7 +40,9 @@ class McNemar:
     p: float
 
 
-def paired_difference(resampled: Resampled, a: list[int], b: list[int], name: str = "H", pairs: int = 1) -> Difference:
+def paired_difference(
+    resampled: Resampled, a: list[int], b: list[int], name: str = "H", pairs: int = 1
+) -> Difference:
     """The mean figure of runs `a` minus that of runs `b`, on the same resamples.
 
     p: twice the share of resamples on the far side of 0, the real test sets counted as one resample; 1 at most. pairs: among how
@@ -133,13 +135,19 @@ def seeds_needed(a: Sequence[float], b: Sequence[float]) -> SeedsNeeded:
         return SeedsNeeded(None, "one seed each says nothing of the spread over seeds")
     spread = math.sqrt((_squares(a) + _squares(b)) / freedom)
     if spread <= 1e-9:
-        return SeedsNeeded(2, "the seeds of each model agree exactly, so more of them say nothing new")
+        return SeedsNeeded(
+            2, "the seeds of each model agree exactly, so more of them say nothing new"
+        )
     each = _seeds_for(difference / spread)
     if each is None:
-        return SeedsNeeded(None, f"not separated by seeds alone: it would take more than {MOST_SEEDS} each")
+        return SeedsNeeded(
+            None, f"not separated by seeds alone: it would take more than {MOST_SEEDS} each"
+        )
     more = [max(0, each - len(group)) for group in (a, b)]
     if not any(more):
-        return SeedsNeeded(each, f"{each} seeds each are enough for a difference like this, and are there")
+        return SeedsNeeded(
+            each, f"{each} seeds each are enough for a difference like this, and are there"
+        )
     return SeedsNeeded(each, f"about {each} seeds each ({max(more)} more) would separate them")
 
 

@@ -33,4 +33,11 @@ class TestWatch:
         if not self.history:
             return {}
         h, t1 = (max(self.history, key=lambda row, name=name: row[name]) for name in ("H", "T1"))  # type: ignore[misc]
-        return {"every": self._every, "best_epoch": int(h["epoch"]), "U": h["U"], "S": h["S"], "H": h["H"], "T1": t1["T1"]}
+        return {
+            "every": self._every,
+            "best_epoch": int(h["epoch"]),
+            "U": h["U"],
+            "S": h["S"],
+            "H": h["H"],
+            "T1": t1["T1"],
+        }

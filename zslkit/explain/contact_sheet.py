@@ -26,7 +26,9 @@ def save_sheet(images: Iterable[tuple[Image, tuple[str, ...]]], count: int, path
         raise UserError(f"A sheet of {count} images cannot be drawn; it takes 1 to {MOST}")
     columns = min(COLUMNS, count)
     step = SIDE + GAP, SIDE + 3 * LINE + GAP
-    sheet = Image.new("RGB", (columns * step[0] + GAP, math.ceil(count / columns) * step[1] + GAP), "white")
+    sheet = Image.new(
+        "RGB", (columns * step[0] + GAP, math.ceil(count / columns) * step[1] + GAP), "white"
+    )
     pen = ImageDraw.Draw(sheet)
     for k, (image, lines) in enumerate(images):
         x, y = GAP + k % columns * step[0], GAP + k // columns * step[1]
@@ -40,4 +42,6 @@ def save_sheet(images: Iterable[tuple[Image, tuple[str, ...]]], count: int, path
         with replacing(path) as beside:
             sheet.save(beside, format="PNG")
     except OSError as error:
-        raise ZslkitError(f"{path} cannot be written ({error.strerror or error}); name another --sheet") from error
+        raise ZslkitError(
+            f"{path} cannot be written ({error.strerror or error}); name another --sheet"
+        ) from error

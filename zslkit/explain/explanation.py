@@ -68,7 +68,9 @@ class Localisation:
     cases: int
 
 
-def explain(trained: LoadedRun, x: Tensor, attributes: Sequence[str] | None = None, top: int = 5) -> list[Explanation]:
+def explain(
+    trained: LoadedRun, x: Tensor, attributes: Sequence[str] | None = None, top: int = 5
+) -> list[Explanation]:
     """What the model saw in inputs x (B, ...), one explanation an image.
 
     attributes: names of those to show; None: the `top` that gave most to the predicted class, over all parts together,
@@ -83,7 +85,9 @@ def explain(trained: LoadedRun, x: Tensor, attributes: Sequence[str] | None = No
         parts = attend(trained, batch)
         with torch.inference_mode():
             scores = trained.model.scores(batch).float().cpu().double() + trained.gamma * unseen
-        explanations += [_one(trained, row, b, parts, chosen, top) for b, row in enumerate(scores.numpy())]
+        explanations += [
+            _one(trained, row, b, parts, chosen, top) for b, row in enumerate(scores.numpy())
+        ]
     return explanations
 
 
@@ -92,7 +96,9 @@ def columns(trained: LoadedRun, names: Sequence[str]) -> tuple[int, ...]:
     known = trained.dataset.semantics.names
     for name in names:
         if name not in known:
-            raise UserError(f"{trained.dataset.name} has no attribute {name!r}{did_you_mean(name, known)}")
+            raise UserError(
+                f"{trained.dataset.name} has no attribute {name!r}{did_you_mean(name, known)}"
+            )
     return tuple(dict.fromkeys(known.index(name) for name in names))
 
 
@@ -111,14 +117,25 @@ def attend(trained: LoadedRun, x: Tensor) -> dict[str, AttentionMaps]:
         )
     wanted = (len(x), trained.model.task.n_attributes)
     for part, seen in parts.items():
-        shapes = {"maps": (seen.maps, 4), "scores": (seen.scores, 2), "channels": (seen.channels, 3)}
+        shapes = {
+            "maps": (seen.maps, 4),
+            "scores": (seen.scores, 2),
+            "channels": (seen.channels, 3),
+        }
         for what, (value, dimensions) in shapes.items():
-            if value is not None and (value.shape[:2] != wanted or value.ndim != dimensions or not torch.isfinite(value).all()):
+            if value is not None and (
+                value.shape[:2] != wanted
+                or value.ndim != dimensions
+                or not torch.isfinite(value).all()
+            ):
                 raise UserError(
                     f"{name}: the {what} of {part!r} that its attention gave have shape {tuple(value.shape)}, for {wanted[0]} images and "
                     f"{wanted[1]} attributes, or are not finite; they must be as zslkit.model.AttentionMaps says"
                 )
-    return {part: AttentionMaps(seen.maps.float().cpu(), _plain(seen.scores), _plain(seen.channels)) for part, seen in parts.items()}
+    return {
+        part: AttentionMaps(seen.maps.float().cpu(), _plain(seen.scores), _plain(seen.channels))
+        for part, seen in parts.items()
+    }
 
 
 def _plain(value: Tensor | None) -> Tensor | None:
@@ -126,21 +143,34 @@ def _plain(value: Tensor | None) -> Tensor | None:
 
 
 def _one(
-    trained: LoadedRun, scores: Floats, b: int, parts: Mapping[str, AttentionMaps], chosen: tuple[int, ...] | None, top: int
+    trained: LoadedRun,
+    scores: Floats,
+    b: int,
+    parts: Mapping[str, AttentionMaps],
+    chosen: tuple[int, ...] | None,
+    top: int,
 ) -> Explanation:
-    order = np.argsort(-scores, kind="stable")  # at equal scores the class that stands first wins, as in the evaluator
+    order = np.argsort(
+        -scores, kind="stable"
+    )  # at equal scores the class that stands first wins, as in the evaluator
     of_class = trained.model.attributes[int(order[0])].double().cpu().numpy()
     views = {name: _view(part, b, of_class) for name, part in parts.items()}
     if chosen is None:
         given = [view.contributions for view in views.values() if view.contributions is not None]
         weight = np.sum(given, axis=0) if given else of_class
         chosen = tuple(np.argsort(-weight, kind="stable")[:top].tolist())
-    return Explanation(tuple(trained.dataset.classes[k] for k in order), scores[order], views, chosen)
+    return Explanation(
+        tuple(trained.dataset.classes[k] for k in order), scores[order], views, chosen
+    )
 
 
 def _view(part: AttentionMaps, b: int, of_class: Floats) -> PartView:
     contributions = None if part.scores is None else of_class * part.scores[b].double().numpy()
-    channels = None if part.channels is None else part.channels[b].topk(min(CHANNELS, part.channels.shape[2]), dim=1).indices.numpy()
+    channels = (
+        None
+        if part.channels is None
+        else part.channels[b].topk(min(CHANNELS, part.channels.shape[2]), dim=1).indices.numpy()
+    )
     return PartView(part.maps[b].numpy(), contributions, channels)
 
 
@@ -163,7 +193,11 @@ def localisation(trained: LoadedRun) -> dict[str, Localisation]:
             chosen = index[i : i + BATCH]
             parts = attend(trained, trained.inputs.source.batch(chosen).to(trained.device))
             for b, image in enumerate(chosen.tolist()):
-                present = [c for c in sorted(data.places) if data.semantics.attributes[data.labels[image], c] > 0]
+                present = [
+                    c
+                    for c in sorted(data.places)
+                    if data.semantics.attributes[data.labels[image], c] > 0
+                ]
                 boxes = _visible(trained, image, [data.places[c] for c in present])
                 for name, part in parts.items():
                     hit, share = _hits(part.maps[b, present].numpy(), boxes)
@@ -172,8 +206,13 @@ def localisation(trained: LoadedRun) -> dict[str, Localisation]:
             phase.advance(len(chosen))
     shares = {name: (np.concatenate(right[name]), np.concatenate(chance[name])) for name in right}
     if not all(len(hits) for hits, _ in shares.values()):
-        raise UserError(f"No test image of {data.name} has an attribute with a place, so nothing can be localised; look at its places")
-    return {name: Localisation(float(hits.mean()), float(luck.mean()), len(hits)) for name, (hits, luck) in shares.items()}
+        raise UserError(
+            f"No test image of {data.name} has an attribute with a place, so nothing can be localised; look at its places"
+        )
+    return {
+        name: Localisation(float(hits.mean()), float(luck.mean()), len(hits))
+        for name, (hits, luck) in shares.items()
+    }
 
 
 def _hits(maps: NDArray[np.float32], boxes: Floats) -> tuple[Floats, Floats]:
@@ -183,13 +222,19 @@ def _hits(maps: NDArray[np.float32], boxes: Floats) -> tuple[Floats, Floats]:
     x0, y0, x1, y1 = boxes.T[:, :, None]
     inside = ((y >= y0) & (y < y1))[:, :, None] & ((x >= x0) & (x < x1))[:, None, :]
     strongest = maps == maps.max(axis=(1, 2), keepdims=True)
-    return (inside & strongest).sum(axis=(1, 2)) / strongest.sum(axis=(1, 2)), inside.mean(axis=(1, 2))
+    return (inside & strongest).sum(axis=(1, 2)) / strongest.sum(axis=(1, 2)), inside.mean(
+        axis=(1, 2)
+    )
 
 
 def _visible(trained: LoadedRun, image: int, boxes: Sequence[Box]) -> Floats:
     """Boxes (n, 4) of an image as fractions of what the backbone sees of it."""
     whole = np.array(boxes, dtype=np.float64).reshape(-1, 4)
-    if trained.inputs.image_size is None or trained.plan.features.size is None or trained.dataset.images is None:
+    if (
+        trained.inputs.image_size is None
+        or trained.plan.features.size is None
+        or trained.dataset.images is None
+    ):
         return whole
     return cropped(whole, trained.dataset.images.open(image).size, trained.transform)
 
@@ -210,7 +255,10 @@ def as_data(explanation: Explanation, names: Sequence[str], classes: int = 5) ->
     return {
         "classes": [{"class": name, "score": score} for name, score in ranking],
         "attributes": [
-            {"attribute": names[c], "parts": {part: _about(view, c) for part, view in explanation.parts.items()}}
+            {
+                "attribute": names[c],
+                "parts": {part: _about(view, c) for part, view in explanation.parts.items()},
+            }
             for c in explanation.attributes
         ],
     }

@@ -54,7 +54,11 @@ def draw(blocks: Sequence[HeatmapBlock], names: Sequence[str]) -> Figure:
         for block in blocks
         for part in block.explanation.parts.values()
     ]
-    step = CELL * tallest + GAP + LINE * (2 + max(title.count("\n") for row in titles for title in row))
+    step = (
+        CELL * tallest
+        + GAP
+        + LINE * (2 + max(title.count("\n") for row in titles for title in row))
+    )
     rows, count = len(titles), max(len(b.explanation.attributes) for b in blocks) + 1
     width, height = count * (CELL + GAP) + 2 * MARGIN, rows * step + MARGIN
     if max(width, height) * DPI > LARGEST:
@@ -68,10 +72,18 @@ def draw(blocks: Sequence[HeatmapBlock], names: Sequence[str]) -> Figure:
         tall = CELL * block.photo.shape[0] / block.photo.shape[1]
         for part, view in block.explanation.parts.items():
             bottom = height - (row + 1) * step
-            places = [(2 * MARGIN + k * (CELL + GAP), bottom) for k in range(len(block.explanation.attributes) + 1)]
-            cells = [figure.add_axes((x / width, y / height, CELL / width, tall / height)) for x, y in places]
+            places = [
+                (2 * MARGIN + k * (CELL + GAP), bottom)
+                for k in range(len(block.explanation.attributes) + 1)
+            ]
+            cells = [
+                figure.add_axes((x / width, y / height, CELL / width, tall / height))
+                for x, y in places
+            ]
             _photo(cells[0], block.photo, titles[row][0], part)
-            for cell, column, title in zip(cells[1:], block.explanation.attributes, titles[row][1:], strict=True):
+            for cell, column, title in zip(
+                cells[1:], block.explanation.attributes, titles[row][1:], strict=True
+            ):
                 _map(cell, block.photo, view.maps[column], title)
             row += 1
     return figure
@@ -81,9 +93,15 @@ def upsampled(values: NDArray[np.float32], height: int, width: int) -> NDArray[n
     """A map (H, W) at the size of the photo, bilinear between the centres of its cells, stretched to 0..1; 0 where all are equal."""
     from PIL import Image
 
-    large = np.asarray(Image.fromarray(values.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR))
+    large = np.asarray(
+        Image.fromarray(values.astype(np.float32)).resize(
+            (width, height), Image.Resampling.BILINEAR
+        )
+    )
     low, spread = large.min(), large.max() - large.min()
-    return np.asarray((large - low) / spread if spread > 0 else np.zeros_like(large), dtype=np.float32)
+    return np.asarray(
+        (large - low) / spread if spread > 0 else np.zeros_like(large), dtype=np.float32
+    )
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -118,7 +136,9 @@ def _title(view: PartView, column: int, name: str) -> str:
 
 
 def _wrapped(text: str) -> str:
-    return "\n".join(textwrap.wrap("".join(c if c.isprintable() else " " for c in text), WRAP)) or " "
+    return (
+        "\n".join(textwrap.wrap("".join(c if c.isprintable() else " " for c in text), WRAP)) or " "
+    )
 
 
 def _bare(axes: Any, photo: NDArray[np.uint8]) -> None:

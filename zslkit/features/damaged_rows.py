@@ -46,7 +46,9 @@ class FeatureRows:
         finite = torch.isfinite(low) & torch.isfinite(high)
         level = finite & (high - low <= 1e-5 * torch.maximum(high.abs(), low.abs()))
         broken, before = len(self.broken), self.count
-        for i, (is_finite, is_level) in enumerate(zip(finite.tolist(), level.tolist(), strict=True)):
+        for i, (is_finite, is_level) in enumerate(
+            zip(finite.tolist(), level.tolist(), strict=True)
+        ):
             row = flat[i]
             if not is_finite and not bool(torch.isfinite(row).all()):
                 self.broken.append(before + i)
@@ -66,7 +68,10 @@ class FeatureRows:
 
     def groups(self) -> list[list[int]]:
         """Images whose features are the same, two or more in a group, the largest group first."""
-        return sorted((group for group in self._seen.values() if len(group) > 1), key=lambda group: (-len(group), group))
+        return sorted(
+            (group for group in self._seen.values() if len(group) > 1),
+            key=lambda group: (-len(group), group),
+        )
 
     def notes(self) -> Iterator[str]:
         """A line for each kind of row that an honest extraction does not write."""
@@ -77,7 +82,9 @@ class FeatureRows:
             yield f"{len(self.constant)} of {self.count} images have one value in all features ({spans(self.constant)}); {hint}"
         if groups := self.groups():
             copies = sum(map(len, groups))
-            shown = "; ".join(spans(group) for group in groups[:3]) + ("; ..." if len(groups) > 3 else "")
+            shown = "; ".join(spans(group) for group in groups[:3]) + (
+                "; ..." if len(groups) > 3 else ""
+            )
             yield f"{copies} of {self.count} images have the features of another image ({shown})"
 
 

@@ -23,7 +23,14 @@ from zslkit.dataset import Images
 from zslkit.errors import CannotWrite, DataError
 from zslkit.features.backbones import Backbone, Transform
 from zslkit.features.forward import NotOpened, Precision, frozen, passed, pixels_of, stacked_inputs
-from zslkit.features.store import SCHEMA, FeatureStore, cache_root, images_digest, stored_dtype, to_stored
+from zslkit.features.store import (
+    SCHEMA,
+    FeatureStore,
+    cache_root,
+    images_digest,
+    stored_dtype,
+    to_stored,
+)
 from zslkit.features.unreadable import look, refuse
 from zslkit.readers.depth import SCALED
 from zslkit.utils import distributed
@@ -42,9 +49,19 @@ ROUND = 8
 """Batches of each process between two notes of progress, for which processes that share the work wait for each other."""
 
 
-def store_key(images: Images, backbone: Backbone, dtype: str, precision: Precision = "float32") -> str:
+def store_key(
+    images: Images, backbone: Backbone, dtype: str, precision: Precision = "float32"
+) -> str:
     """16 hex digits of all that decides a store's values, so that a store is never stale, only another one."""
-    facts = [SCHEMA, images_digest(images), backbone.name, backbone.reduction, backbone.digest, repr(backbone.transform), dtype]
+    facts = [
+        SCHEMA,
+        images_digest(images),
+        backbone.name,
+        backbone.reduction,
+        backbone.digest,
+        repr(backbone.transform),
+        dtype,
+    ]
     if precision != "float32":
         facts.append(f"computed in {precision}")
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
@@ -91,14 +108,33 @@ def open_store(
     if not distributed.agreed(folder.is_dir()):
         folder.parent.mkdir(parents=True, exist_ok=True)
         sentence = f"Another process extracts the features of {name} into {folder}; this one waits until it is done"
-        with acquired(f"{folder}.lock", reporter.note, sentence) if distributed.first() else nullcontext():
+        with (
+            acquired(f"{folder}.lock", reporter.note, sentence)
+            if distributed.first()
+            else nullcontext()
+        ):
             if not distributed.agreed(folder.is_dir()):
-                step = batch or (BATCH_ELSEWHERE if device.type != "cpu" else 2 * BATCH if precision == "bfloat16" else BATCH)
-                _extract(folder, key, images, backbone, dtype, _Making(device, reporter, precision, frozenset(skipped), step))
+                step = batch or (
+                    BATCH_ELSEWHERE
+                    if device.type != "cpu"
+                    else 2 * BATCH
+                    if precision == "bfloat16"
+                    else BATCH
+                )
+                _extract(
+                    folder,
+                    key,
+                    images,
+                    backbone,
+                    dtype,
+                    _Making(device, reporter, precision, frozenset(skipped), step),
+                )
     return FeatureStore(folder)
 
 
-def _extract(folder: Path, key: str, images: Images, backbone: Backbone, dtype: str, making: _Making) -> None:
+def _extract(
+    folder: Path, key: str, images: Images, backbone: Backbone, dtype: str, making: _Making
+) -> None:
     device, reporter, skipped = making.device, making.reporter, making.skipped
     partial = folder.with_name(folder.name + ".partial")
     with distributed.in_turn():
@@ -127,12 +163,27 @@ def _extract(folder: Path, key: str, images: Images, backbone: Backbone, dtype: 
         rounds = _rounds(batches)
         mine = [part for part, _ in rounds]
         told = _Told(images)
-        results = passed(told, backbone.transform, network, [b for part in mine for b in part], device, making.precision, finish)
-        with closing(results), reporter.phase(f"{folder.name}: extract features", total=len(images) - len(skipped)) as phase:
+        results = passed(
+            told,
+            backbone.transform,
+            network,
+            [b for part in mine for b in part],
+            device,
+            making.precision,
+            finish,
+        )
+        with (
+            closing(results),
+            reporter.phase(
+                f"{folder.name}: extract features", total=len(images) - len(skipped)
+            ) as phase,
+        ):
             phase.advance(done - sum(i < done for i in skipped))
             for part, whole in rounds:
                 for index, (kept, means) in islice(results, len(part)):
-                    if kept.shape[1:] != shape[1:]:  # a whole batch of one size, and not that of the first image
+                    if (
+                        kept.shape[1:] != shape[1:]
+                    ):  # a whole batch of one size, and not that of the first image
                         raise DataError(
                             f"{images.key(int(index[0]))} is of another size than the images before it; "
                             "set features.size to bring all images to one size"
@@ -177,7 +228,9 @@ def _extract(folder: Path, key: str, images: Images, backbone: Backbone, dtype: 
     try:
         os.replace(partial, folder)
     except OSError as error:
-        raise CannotWrite(f"The feature store {partial} cannot be put in its place ({why(error)}); run again") from error
+        raise CannotWrite(
+            f"The feature store {partial} cannot be put in its place ({why(error)}); run again"
+        ) from error
     distributed.wait()
 
 
@@ -212,7 +265,9 @@ class _Told:
             )
 
 
-def first_size(images: Images, transform: Transform, reporter: Reporter, skipped: Collection[int] = ()) -> tuple[int, int]:
+def first_size(
+    images: Images, transform: Transform, reporter: Reporter, skipped: Collection[int] = ()
+) -> tuple[int, int]:
     """(height, width) of the first image as the backbone sees it. Raises DataError, of all that cannot be read, if it cannot."""
     first = next(i for i in range(len(images)) if i not in skipped)
     try:
@@ -223,7 +278,9 @@ def first_size(images: Images, transform: Transform, reporter: Reporter, skipped
     return height, width
 
 
-def _rounds(batches: list[NDArray[np.int64]]) -> list[tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]]:
+def _rounds(
+    batches: list[NDArray[np.int64]],
+) -> list[tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]]:
     """This process's batches of every round, and those of all processes. After a round everything up to its end is done.
 
     Batches stay whole, so that a store's bits do not hang on how many processes made it. A process alone notes every batch.
@@ -234,7 +291,9 @@ def _rounds(batches: list[NDArray[np.int64]]) -> list[tuple[list[NDArray[np.int6
 
 
 def _reserve(partial: Path, size: int) -> None:
-    have = shutil.disk_usage(partial).free + sum(f.stat().st_blocks * 512 for f in partial.iterdir())
+    have = shutil.disk_usage(partial).free + sum(
+        f.stat().st_blocks * 512 for f in partial.iterdir()
+    )
     if have < size:
         raise CannotWrite(
             f"The feature store needs {size / 1e6:.0f} MB and {partial.parent} has {have / 1e6:.0f} MB left; "
@@ -242,7 +301,9 @@ def _reserve(partial: Path, size: int) -> None:
         ) from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _array(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.memmap[Any, np.dtype[Any]]:
+def _array(
+    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> np.memmap[Any, np.dtype[Any]]:
     if path.is_file():
         try:
             # Opened for reading first: for writing, a file that was cut off would be filled up with zeros.
@@ -252,7 +313,9 @@ def _array(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.memma
         except (ValueError, EOFError):
             pass
     (path.parent / "done").unlink(missing_ok=True)
-    array: np.memmap[Any, np.dtype[Any]] = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    array: np.memmap[Any, np.dtype[Any]] = np.lib.format.open_memmap(
+        path, mode="w+", dtype=dtype, shape=shape
+    )
     if hasattr(os, "posix_fallocate"):
         # Room is taken now: a mapped page that finds none when it is written ends the process without a word.
         with path.open("r+b") as file:

@@ -57,7 +57,10 @@ def frozen(network: nn.Module, device: torch.device, precision: Precision) -> nn
 
 def forward(network: nn.Module, inputs: Tensor, precision: Precision) -> Tensor:
     """Feature maps (B, D, H, W) float32 of inputs (B, 3, h, w) on their device."""
-    with torch.inference_mode(), torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+    with (
+        torch.inference_mode(),
+        torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bfloat16"),
+    ):
         return in_halves(network, inputs).float()
 
 
@@ -88,7 +91,9 @@ def passed(
     threads = torch.get_num_threads()
     streams = min(threads, STREAMS)
     # torch counts threads by the thread that asks, so that the caller keeps its own number.
-    pool = ThreadPoolExecutor(streams, initializer=torch.set_num_threads, initargs=(max(1, threads // streams),))
+    pool = ThreadPoolExecutor(
+        streams, initializer=torch.set_num_threads, initargs=(max(1, threads // streams),)
+    )
     waiting: deque[tuple[Index, Future[T]]] = deque()
     try:
         for index in batches:
@@ -104,16 +109,26 @@ def passed(
         torch.set_num_threads(threads)
 
 
-def decoded(images: Images, transform: Transform, batches: list[Index], device: torch.device) -> Iterator[tuple[Index, Tensor]]:
+def decoded(
+    images: Images, transform: Transform, batches: list[Index], device: torch.device
+) -> Iterator[tuple[Index, Tensor]]:
     """Batches of inputs (B, 3, h, w), the next two decoded by threads while the caller works on this one."""
-    with ThreadPoolExecutor(max_workers=1) as ahead, ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
+    with (
+        ThreadPoolExecutor(max_workers=1) as ahead,
+        ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool,
+    ):
         queue = [ahead.submit(_stack, images, transform, b, pool) for b in batches[:2]]
         try:
             for i, index in enumerate(batches):
                 pixels = queue.pop(0).result()
                 if i + 2 < len(batches):
                     queue.append(ahead.submit(_stack, images, transform, batches[i + 2], pool))
-                yield index, transform.normalise(pixels.to(device)).contiguous(memory_format=torch.channels_last)
+                yield (
+                    index,
+                    transform.normalise(pixels.to(device)).contiguous(
+                        memory_format=torch.channels_last
+                    ),
+                )
         finally:
             for future in queue:
                 with suppress(Exception):

@@ -74,7 +74,9 @@ class Preprocessor:
         found, wanted = pixels.shape[:2], self.size
         if wanted is None or found == wanted:
             return pixels
-        fault = "is too small for" if found[0] < wanted[0] or found[1] < wanted[1] else "does not fit"
+        fault = (
+            "is too small for" if found[0] < wanted[0] or found[1] < wanted[1] else "does not fit"
+        )
         raise DataError(
             f"The image {path} of {found[1]}x{found[0]} pixels {fault} the backbone of {self.folder}, which takes images as they are "
             f"and was trained on {wanted[1]}x{wanted[0]}; bring it to that size"

@@ -68,19 +68,31 @@ class FeatureStore:
             self._maps = np.load(folder / "maps.npy", mmap_mode="r", allow_pickle=False)
             self._pooled = np.load(folder / "pooled.npy", mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError, BadZipFile) as error:
-            raise DataError(f"The feature store {folder} is damaged ({error}); remove that folder and run again") from error
+            raise DataError(
+                f"The feature store {folder} is damaged ({error}); remove that folder and run again"
+            ) from error
         self._stamps = {name: _stamp(folder / name) for name in _ARRAYS}
         if not self._fits():
-            raise DataError(f"The feature store {folder} does not hold what its manifest says; remove that folder and run again")
+            raise DataError(
+                f"The feature store {folder} does not hold what its manifest says; remove that folder and run again"
+            )
 
     def _fits(self) -> bool:
         said = self.manifest if isinstance(self.manifest, dict) else {}
         shape, dtype = said.get("shape"), said.get("dtype")
-        if said.get("schema") != SCHEMA or not isinstance(shape, list) or dtype not in ("float16", "bfloat16", "float32"):
+        if (
+            said.get("schema") != SCHEMA
+            or not isinstance(shape, list)
+            or dtype not in ("float16", "bfloat16", "float32")
+        ):
             return False
         if not (isinstance(self._maps, np.ndarray) and isinstance(self._pooled, np.ndarray)):
             return False
-        return bool(self._maps.dtype == stored_dtype(dtype)) and self._maps.shape == tuple(shape) and self._pooled.shape == tuple(shape[:2])
+        return (
+            bool(self._maps.dtype == stored_dtype(dtype))
+            and self._maps.shape == tuple(shape)
+            and self._pooled.shape == tuple(shape[:2])
+        )
 
     def __len__(self) -> int:
         return int(self._maps.shape[0])
@@ -135,7 +147,9 @@ def to_stored(values: Tensor, dtype: str) -> NDArray[Any]:
     """A tensor as the store keeps it. Raises DataError for a value that is not finite in that type."""
     stored = values.to(getattr(torch, dtype))
     if not bool(torch.isfinite(stored).all()):
-        raise DataError(f"A feature is not finite as {dtype}; set features.dtype to bfloat16 or float32, or look at the backbone's weights")
+        raise DataError(
+            f"A feature is not finite as {dtype}; set features.dtype to bfloat16 or float32, or look at the backbone's weights"
+        )
     return (stored.view(torch.int16) if dtype == "bfloat16" else stored).numpy()
 
 

@@ -20,14 +20,18 @@ NAMED = 5
 """How many are named in the sentence that counts them."""
 
 
-def unreadable(images: Images, reporter: Reporter, among: Iterable[int] | None = None) -> dict[int, str]:
+def unreadable(
+    images: Images, reporter: Reporter, among: Iterable[int] | None = None
+) -> dict[int, str]:
     """Index -> what is wrong, for every image that cannot be opened. Decodes all of `among` (default: all images)."""
     chosen = range(len(images)) if among is None else list(among)
     bad: dict[int, str] = {}
     pool = ThreadPoolExecutor(torch.get_num_threads())
     try:
         with reporter.phase("look for images that cannot be read", total=len(chosen)) as phase:
-            for index, fault in zip(chosen, pool.map(lambda i: _fault(images, i), chosen, chunksize=1), strict=True):
+            for index, fault in zip(
+                chosen, pool.map(lambda i: _fault(images, i), chosen, chunksize=1), strict=True
+            ):
                 if fault is not None:
                     bad[index] = fault
                 phase.advance()
@@ -57,7 +61,9 @@ def readable(dataset: Dataset, reporter: Reporter) -> Dataset:
     note = cache_root() / "unreadable" / f"{images_digest(images)}.json"
     found = _noted(note, len(images))
     if found is None:
-        found = sorted(unreadable(images, reporter, [i for i in range(len(images)) if i not in lost]))
+        found = sorted(
+            unreadable(images, reporter, [i for i in range(len(images)) if i not in lost])
+        )
         remember(note, json.dumps(found))
     bad = sorted({*lost, *found})
     if not bad:
@@ -66,7 +72,9 @@ def readable(dataset: Dataset, reporter: Reporter) -> Dataset:
     try:
         return dataset.without(bad, leaving_out(dataset.images, bad))
     except DataError as error:
-        raise DataError(f"{error}, after {len(bad)} images that cannot be read were left out; replace some of them") from error
+        raise DataError(
+            f"{error}, after {len(bad)} images that cannot be read were left out; replace some of them"
+        ) from error
 
 
 def _noted(note: Path, count: int) -> list[int] | None:
@@ -123,7 +131,9 @@ def refuse(images: Images, reporter: Reporter, skipped: Collection[int] = ()) ->
 
 def listed(images: Images, bad: Collection[int]) -> str:
     """'3 of 40 images cannot be read (a.jpg, b.jpg, c.jpg)'."""
-    names = ", ".join(images.key(i) for i in list(bad)[:NAMED]) + (", ..." if len(bad) > NAMED else "")
+    names = ", ".join(images.key(i) for i in list(bad)[:NAMED]) + (
+        ", ..." if len(bad) > NAMED else ""
+    )
     return f"{len(bad)} of {len(images)} images cannot be read ({names})"
 
 

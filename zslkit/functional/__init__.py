@@ -9,7 +9,13 @@ from zslkit.functional.attention import (
     region_attention,
     unit_regions,
 )
-from zslkit.functional.losses import distillation_distance, seen_bias, self_calibration, whole_batch, whole_sum
+from zslkit.functional.losses import (
+    distillation_distance,
+    seen_bias,
+    self_calibration,
+    whole_batch,
+    whole_sum,
+)
 
 __all__ = [
     "channel_attention",

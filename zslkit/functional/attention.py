@@ -32,10 +32,14 @@ def region_answers(F: Tensor, *queries: Tensor) -> tuple[Tensor, ...]:
         # batched product would hold (B, A, D) gradients before it sums them.
         tokens = F.mT.reshape(batch * regions, channels)
         answers = F_.linear(tokens, torch.cat(working)).view(batch, regions, -1)
-        return tuple(torch.tensor_split(answers, list(accumulate(len(q) for q in queries[:-1])), dim=2))
+        return tuple(
+            torch.tensor_split(answers, list(accumulate(len(q) for q in queries[:-1])), dim=2)
+        )
 
 
-def region_attention(F: Tensor, score_query: Tensor, attention_query: Tensor) -> tuple[Tensor, Tensor]:
+def region_attention(
+    F: Tensor, score_query: Tensor, attention_query: Tensor
+) -> tuple[Tensor, Tensor]:
     """Attribute scores s = sum_r A_r * (score_query F)_r with A = softmax over regions of (attention_query F).
 
     F (B, D, R); queries (A, D). Returns scores (B, A) and attention (B, A, R). DAZLE's, MSDN's and DAN's region branch.
@@ -65,7 +69,9 @@ def channel_attention(F: Tensor, score_query: Tensor, attention_query: Tensor) -
     return scores
 
 
-def channel_attention_plain(F: Tensor, score_query: Tensor, attention_query: Tensor) -> tuple[Tensor, Tensor]:
+def channel_attention_plain(
+    F: Tensor, score_query: Tensor, attention_query: Tensor
+) -> tuple[Tensor, Tensor]:
     """The same as a formula: scores (B, A) and attention (B, A, D), everything kept."""
     attention = torch.matmul(attention_query, F.mT).softmax(dim=-1)
     return (torch.matmul(score_query, F.mT) * attention).sum(dim=-1), attention

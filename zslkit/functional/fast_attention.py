@@ -25,7 +25,9 @@ class RegionAttention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, F: Tensor, score_query: Tensor, attention_query: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, F: Tensor, score_query: Tensor, attention_query: Tensor
+    ) -> tuple[Tensor, Tensor]:
         batch, _, regions = F.shape
         S, p = (F.new_empty(batch, len(score_query), regions) for _ in range(2))
         s = F.new_empty(batch, len(score_query))
@@ -75,7 +77,9 @@ class ChannelAttention(torch.autograd.Function):
         count = len(score_query)
         trains = score_query.requires_grad or attention_query.requires_grad
         s = F.new_empty(batch, count, dtype=wide(F))
-        by_score, by_attention = (s.new_empty(batch, count, regions) if trains else None for _ in range(2))
+        by_score, by_attention = (
+            s.new_empty(batch, count, regions) if trains else None for _ in range(2)
+        )
         images, rows = _chunks(F)
         for b in range(0, batch, images):
             f = F[b : b + images]
@@ -99,7 +103,10 @@ class ChannelAttention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, Tensor]:
         grad = grad.T.unsqueeze(1)  # (A, 1, B)
-        by_queries = [torch.bmm(grad.to(one.dtype), one.transpose(0, 1)).squeeze(1) for one in ctx.saved_tensors]
+        by_queries = [
+            torch.bmm(grad.to(one.dtype), one.transpose(0, 1)).squeeze(1)
+            for one in ctx.saved_tensors
+        ]
         return None, by_queries[0].to(ctx.dtype), by_queries[1].to(ctx.dtype)
 
 

@@ -67,5 +67,7 @@ def distillation_distance(x: Tensor, y: Tensor) -> Tensor:
     cubic = (d.abs() ** 3).sum(dim=1) / (d.square().sum(dim=1) + 1e-9).sqrt()
     log_p, log_q = x.log_softmax(dim=1), y.log_softmax(dim=1)
     log_m = torch.logaddexp(log_p, log_q) - torch.log(x.new_tensor(2.0))
-    divergence = ((log_p.exp() * (log_p - log_m)).sum(dim=1) + (log_q.exp() * (log_q - log_m)).sum(dim=1)) / 2
+    divergence = (
+        (log_p.exp() * (log_p - log_m)).sum(dim=1) + (log_q.exp() * (log_q - log_m)).sum(dim=1)
+    ) / 2
     return (cubic + divergence).mean()

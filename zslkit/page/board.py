@@ -107,14 +107,20 @@ def board(block: Block, place: int) -> Board:
             row=row,
             badges=tuple(badge for badge in badges[i] if badge not in shared),
             all_badges=badges[i],
-            cells=tuple(_figure(cell, _value(row, name)) for name, cell in zip(names, content.rows[i][1:-1], strict=True)),
+            cells=tuple(
+                _figure(cell, _value(row, name))
+                for name, cell in zip(names, content.rows[i][1:-1], strict=True)
+            ),
             whisker=_whisker(row, axis),
         )
         for i, row in enumerate(block.rows)
     ]
     lines.sort(key=lambda line: -line.row.metrics["H"].mean)
     return Board(
-        columns=tuple(Column(name, _SAID.get(name, ""), "ascending" if name in ASCENDING else "descending") for name in names),
+        columns=tuple(
+            Column(name, _SAID.get(name, ""), "ascending" if name in ASCENDING else "descending")
+            for name in names
+        ),
         lines=tuple(lines),
         guests=tuple(_guests(block, content.rows[len(block.rows) :], names)),
         shared=tuple(shared),
@@ -130,26 +136,51 @@ def _value(row: Row, column: str) -> float | None:
         return row.uncalibrated_H.mean
     if column in row.metrics:
         return row.metrics[column].mean
-    stat = row.costs[dict(zip(("parameters", "training", "peak memory"), COSTS, strict=True))[column]]
+    stat = row.costs[
+        dict(zip(("parameters", "training", "peak memory"), COSTS, strict=True))[column]
+    ]
     return None if stat is None else stat.mean
 
 
 def _figure(cell: Cell, value: float | None) -> TableFigure:
     mean, _, spread = cell.text.partition(" ± ")
-    return TableFigure(mean, spread, cell.interval, cell.bold, "" if value is None else repr(float(value)))
+    return TableFigure(
+        mean, spread, cell.interval, cell.bold, "" if value is None else repr(float(value))
+    )
 
 
-def _guests(block: Block, rows: tuple[tuple[Cell, ...], ...], names: tuple[str, ...]) -> list[Guest]:
+def _guests(
+    block: Block, rows: tuple[tuple[Cell, ...], ...], names: tuple[str, ...]
+) -> list[Guest]:
     entries: list[Published | None] = [None, *block.published]
     guests = []
     for entry, cells in zip(entries, rows, strict=True):
         figures = []
         for name, cell in zip(names, cells[1:-1], strict=True):
-            value = entry.figures().get(name) if entry else block.chance.get("H" if name.startswith("H") else name)
+            value = (
+                entry.figures().get(name)
+                if entry
+                else block.chance.get("H" if name.startswith("H") else name)
+            )
             doubted = cell.text.endswith("?")
-            figures.append(TableFigure(cell.text.removesuffix("?"), "", "", False, "" if value is None else repr(float(value)), doubted))
+            figures.append(
+                TableFigure(
+                    cell.text.removesuffix("?"),
+                    "",
+                    "",
+                    False,
+                    "" if value is None else repr(float(value)),
+                    doubted,
+                )
+            )
         guests.append(
-            Guest(entry.method if entry else "chance", cells[-1].text, tuple(figures), entry, how_published(entry) if entry else "")
+            Guest(
+                entry.method if entry else "chance",
+                cells[-1].text,
+                tuple(figures),
+                entry,
+                how_published(entry) if entry else "",
+            )
         )
     return guests
 
@@ -163,4 +194,6 @@ def _whisker(row: Row, axis: Scale | None) -> Whisker | None:
     bounds = row.intervals.get("H")
     if axis is None or bounds is None:
         return None
-    return Whisker(*(round(axis.at(value), 2) for value in (bounds[0], row.metrics["H"].mean, bounds[1])))
+    return Whisker(
+        *(round(axis.at(value), 2) for value in (bounds[0], row.metrics["H"].mean, bounds[1]))
+    )

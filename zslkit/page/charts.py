@@ -88,24 +88,46 @@ def curves(board: Board, runs: Mapping[str, Run], high: float = 100.0) -> Curves
     found: list[tuple[TableLine, list[Curve]]] = []
     for line in board.lines:
         try:
-            found.append((line, [checked_sets(*runs[folder].scores().sets()).curve() for folder in line.row.folders]))
+            found.append(
+                (
+                    line,
+                    [
+                        checked_sets(*runs[folder].scores().sets()).curve()
+                        for folder in line.row.folders
+                    ],
+                )
+            )
         except DataError:
             continue
     if not found:
         return None
-    most = [100 * max(float(getattr(curve, side).max()) for _, several in found for curve in several) for side in ("unseen", "seen")]
-    x, y = (Scale(0, min(high, math.ceil((end + 1) / 10) * 10), *span) for end, span in zip(most, (_across(), _up()), strict=True))
+    most = [
+        100 * max(float(getattr(curve, side).max()) for _, several in found for curve in several)
+        for side in ("unseen", "seen")
+    ]
+    x, y = (
+        Scale(0, min(high, math.ceil((end + 1) / 10) * 10), *span)
+        for end, span in zip(most, (_across(), _up()), strict=True)
+    )
     traces = [
         Trace(
             line,
             i % COLOURS,
             i < SHOWN,
             tuple(_path(curve, x, y) for curve in several),
-            (round(x.at(line.row.metrics["U"].mean), 1), round(y.at(line.row.metrics["S"].mean), 1)),
+            (
+                round(x.at(line.row.metrics["U"].mean), 1),
+                round(y.at(line.row.metrics["S"].mean), 1),
+            ),
         )
         for i, (line, several) in enumerate(found)
     ]
-    return Curves(x, y, tuple(traces), tuple(_equal(h, x, y) for h in range(10, 100, 10) if h < min(x.high, y.high)))
+    return Curves(
+        x,
+        y,
+        tuple(traces),
+        tuple(_equal(h, x, y) for h in range(10, 100, 10) if h < min(x.high, y.high)),
+    )
 
 
 def _path(curve: Curve, x: Scale, y: Scale) -> str:
@@ -113,7 +135,10 @@ def _path(curve: Curve, x: Scale, y: Scale) -> str:
     # Evenly along the way the curve takes, and its ends as they are.
     way = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(u)) + np.abs(np.diff(s)))])
     kept = np.unique(np.searchsorted(way, np.linspace(0, way[-1], POINTS)).clip(0, len(u) - 1))
-    return " ".join(f"{x.at(a):.1f},{y.at(b):.1f}" for a, b in zip(u[kept].tolist(), s[kept].tolist(), strict=True))
+    return " ".join(
+        f"{x.at(a):.1f},{y.at(b):.1f}"
+        for a, b in zip(u[kept].tolist(), s[kept].tolist(), strict=True)
+    )
 
 
 def _equal(h: int, x: Scale, y: Scale) -> tuple[int, str, tuple[float, float]]:
@@ -122,19 +147,37 @@ def _equal(h: int, x: Scale, y: Scale) -> tuple[int, str, tuple[float, float]]:
     u = np.geomspace(least, x.high, 80)
     s = h * u / (2 * u - h)
     points = [(x.at(a), y.at(b)) for a, b in zip(u.tolist(), s.tolist(), strict=True)]
-    return h, " ".join(f"{a:.1f},{b:.1f}" for a, b in points), (round(points[0][0], 1), round(points[0][1], 1))
+    return (
+        h,
+        " ".join(f"{a:.1f},{b:.1f}" for a, b in points),
+        (round(points[0][0], 1), round(points[0][1], 1)),
+    )
 
 
 def scatter(board: Board) -> Scatter | None:
     """Training time, on a logarithmic scale, against H; None if no row's time is known to be above 0."""
-    timed = [(line, cost.mean) for line in board.lines if (cost := line.row.costs["train_seconds"]) is not None and cost.mean > 0]
+    timed = [
+        (line, cost.mean)
+        for line in board.lines
+        if (cost := line.row.costs["train_seconds"]) is not None and cost.mean > 0
+    ]
     if not timed:
         return None
-    heights = [h for line, _ in timed for h in (line.row.metrics["H"].mean, *line.row.intervals.get("H", ()))]
+    heights = [
+        h
+        for line, _ in timed
+        for h in (line.row.metrics["H"].mean, *line.row.intervals.get("H", ()))
+    ]
     x, y = Scale.around([t for _, t in timed], *_across(), log=True), Scale.around(heights, *_up())
     dots: list[Dot] = []
     taken: list[tuple[float, float, float, float]] = [
-        (x.at(t) - 5, y.at(line.row.metrics["H"].mean) - 5, x.at(t) + 5, y.at(line.row.metrics["H"].mean) + 5) for line, t in timed
+        (
+            x.at(t) - 5,
+            y.at(line.row.metrics["H"].mean) - 5,
+            x.at(t) + 5,
+            y.at(line.row.metrics["H"].mean) + 5,
+        )
+        for line, t in timed
     ]
     for line, t in timed:
         at = x.at(t), y.at(line.row.metrics["H"].mean)
@@ -143,19 +186,39 @@ def scatter(board: Board) -> Scatter | None:
         low, high = (round(y.at(end), 1) for end in bounds) if bounds else (None, None)
         said = f"{line.row.label}: H {line.row.metrics['H'].mean:.1f}, training {seconds_words(t)}"
         dots.append(Dot(line, round(at[0], 1), round(at[1], 1), low, high, text, anchor, said))
-    return Scatter(x, y, tuple((round(x.at(t), 1), f"{t:g} s" if t < 60 else seconds_words(t)) for t in x.ticks()), tuple(dots))
+    return Scatter(
+        x,
+        y,
+        tuple((round(x.at(t), 1), f"{t:g} s" if t < 60 else seconds_words(t)) for t in x.ticks()),
+        tuple(dots),
+    )
 
 
-def _label(at: tuple[float, float], text: str, taken: list[tuple[float, float, float, float]]) -> tuple[tuple[float, float], str]:
+def _label(
+    at: tuple[float, float], text: str, taken: list[tuple[float, float, float, float]]
+) -> tuple[tuple[float, float], str]:
     """Where a label meets no other: right of its dot, left, above or below it, else the least bad."""
     width = 6.6 * min(len(text), 24)
     choices = []
-    for dx, dy, anchor in ((9, 4, "start"), (-9, 4, "end"), (8, -9, "start"), (-8, -9, "end"), (8, 16, "start"), (-8, 16, "end")):
+    for dx, dy, anchor in (
+        (9, 4, "start"),
+        (-9, 4, "end"),
+        (8, -9, "start"),
+        (-8, -9, "end"),
+        (8, 16, "start"),
+        (-8, 16, "end"),
+    ):
         left = at[0] + dx - (width if anchor == "end" else 0)
         box = (left, at[1] + dy - 10, left + width, at[1] + dy + 2)
         outside = max(0.0, LEFT - box[0]) + max(0.0, box[2] - (WIDTH - 2))
-        overlap = sum(max(0.0, min(box[2], b[2]) - max(box[0], b[0])) * max(0.0, min(box[3], b[3]) - max(box[1], b[1])) for b in taken)
-        choices.append((overlap + 50 * outside, box, (round(at[0] + dx, 1), round(at[1] + dy, 1)), anchor))
+        overlap = sum(
+            max(0.0, min(box[2], b[2]) - max(box[0], b[0]))
+            * max(0.0, min(box[3], b[3]) - max(box[1], b[1]))
+            for b in taken
+        )
+        choices.append(
+            (overlap + 50 * outside, box, (round(at[0] + dx, 1), round(at[1] + dy, 1)), anchor)
+        )
     _, box, place, anchor = min(choices, key=lambda choice: choice[0])
     taken.append(box)
     return place, anchor
@@ -208,9 +271,14 @@ def pairings(block: Block, board: Board) -> dict[tuple[str, str], Pairing]:
     names, found = row_names(block), {}
     for pair in block.sampling.pairs:
         said = pair_sentence(pair, names)
-        for a, b, difference in ((pair.a, pair.b, pair.difference), (pair.b, pair.a, -pair.difference)):
+        for a, b, difference in (
+            (pair.a, pair.b, pair.difference),
+            (pair.b, pair.a, -pair.difference),
+        ):
             sign = ("above" if difference > 0 else "below") if pair.significant else ""
-            found[keys[id(block.rows[a])], keys[id(block.rows[b])]] = Pairing(_signed(difference), sign, said)
+            found[keys[id(block.rows[a])], keys[id(block.rows[b])]] = Pairing(
+                _signed(difference), sign, said
+            )
     return found
 
 

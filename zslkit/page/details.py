@@ -48,7 +48,9 @@ def details(line: TableLine, runs: Mapping[str, Run]) -> Details:
         tuple(_seed(run) for run in members),
         tuple(_settings(records)),
         tuple(_facts(records)),
-        tuple((name, _spread(stat.mean, stat.std)) for name, stat in _picked(line, records).items()),
+        tuple(
+            (name, _spread(stat.mean, stat.std)) for name, stat in _picked(line, records).items()
+        ),
         records[0].model.citation,
     )
 
@@ -57,14 +59,27 @@ def _picked(line: TableLine, records: Sequence[RunRecord]) -> dict[str, Stat]:
     """What picking on the test sets would print of H and the others: never a result."""
     found = line.row.optimistic
     picked = {f"{name}, epoch picked on test": found[name] for name in METRICS[:4] if name in found}
-    gamma = [r.optimistic["H_gamma_on_test"] for r in records if r.optimistic and "H_gamma_on_test" in r.optimistic]
-    return picked | ({"H, gamma picked on test": Stat.of(gamma)} if len(gamma) == len(records) else {})
+    gamma = [
+        r.optimistic["H_gamma_on_test"]
+        for r in records
+        if r.optimistic and "H_gamma_on_test" in r.optimistic
+    ]
+    return picked | (
+        {"H, gamma picked on test": Stat.of(gamma)} if len(gamma) == len(records) else {}
+    )
 
 
 def _seed(run: Run) -> SeedLine:
     record = run.record
-    figures = (*(f"{getattr(record.metrics, name):.1f}" for name in METRICS[:-1]), f"{record.metrics.AUSUC:.3f}")
-    commit = "" if record.git is None else record.git.commit[:12] + (" with changes" if record.git.dirty else "")
+    figures = (
+        *(f"{getattr(record.metrics, name):.1f}" for name in METRICS[:-1]),
+        f"{record.metrics.AUSUC:.3f}",
+    )
+    commit = (
+        ""
+        if record.git is None
+        else record.git.commit[:12] + (" with changes" if record.git.dirty else "")
+    )
     try:
         tags = read_tags(run.folder)
     except DataError:  # told where runs are gathered
@@ -76,7 +91,11 @@ def _settings(records: Sequence[RunRecord]) -> list[tuple[str, str, str]]:
     configs = [flat(record.used) for record in records]
     keys = sorted({key for config in configs for key in config})
     return [
-        (key, _each([_word(config.get(key)) for config in configs]), _each([_origin(r, key) for r in records]))
+        (
+            key,
+            _each([_word(config.get(key)) for config in configs]),
+            _each([_origin(r, key) for r in records]),
+        )
         for key in keys
         if key != "seed"
     ]
@@ -92,7 +111,9 @@ def _origin(record: RunRecord, key: str) -> str:
 def _facts(records: Sequence[RunRecord]) -> list[tuple[str, str]]:
     said = [_of(record) for record in records]
     names = dict.fromkeys(name for facts in said for name in facts)
-    return [(name, text) for name in names if (text := _each([facts.get(name, "") for facts in said]))]
+    return [
+        (name, text) for name in names if (text := _each([facts.get(name, "") for facts in said]))
+    ]
 
 
 def _of(record: RunRecord) -> dict[str, str]:
@@ -103,7 +124,9 @@ def _of(record: RunRecord) -> dict[str, str]:
         "model": f"{model.class_path} of {model.distribution} {model.version}",
         "pretraining": model.pretraining_note,
         "source": f"{len(model.source)} modules, {combined(model.source)}" if model.source else "",
-        "commit of the model": "" if model.git is None else model.git.commit[:12] + (" with changes" if model.git.dirty else ""),
+        "commit of the model": ""
+        if model.git is None
+        else model.git.commit[:12] + (" with changes" if model.git.dirty else ""),
         "trained elsewhere": record.elsewhere,
         "dataset": f"{data.title or data.name}: {data.seen} seen and {data.unseen} unseen classes; images: {images}",
         "classes without a test image": ", ".join(record.classes_without_images),
@@ -114,9 +137,15 @@ def _of(record: RunRecord) -> dict[str, str]:
         "gamma": f"{protocol.gamma:.4g}",
         "epoch": "" if protocol.epoch is None else str(protocol.epoch),
         "picked on validation": ", ".join(protocol.tuned),
-        "figures on validation": ", ".join(f"{name} {value:.3g}" for name, value in protocol.validation.items()),
+        "figures on validation": ", ".join(
+            f"{name} {value:.3g}" for name, value in protocol.validation.items()
+        ),
         "parameters": f"{record.costs.parameters}, of which {record.costs.trainable_parameters} are trained",
-        **{key: _word(value) for key, value in record.environment.model_dump().items() if value is not None},
+        **{
+            key: _word(value)
+            for key, value in record.environment.model_dump().items()
+            if value is not None
+        },
     }
 
 

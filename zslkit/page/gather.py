@@ -36,17 +36,23 @@ def gather(folders: Sequence[Path], out: Path, datasets: Sequence[str] = ()) -> 
     if not found:
         where = "in the folders that were named" if folders else f"in {out}"
         why = f" ({left_out[0]})" if left_out else ""
-        raise UserError(f"There is no finished run {where}, so there is nothing to report{why}; `zslkit runs` lists what is there")
+        raise UserError(
+            f"There is no finished run {where}, so there is nothing to report{why}; `zslkit runs` lists what is there"
+        )
     known = {run.record.dataset.name for run in found}
     for name in datasets:
         if name not in known:
-            raise UnknownName("run on the dataset", name, known, "" if folders else f"The folder is {out}")
+            raise UnknownName(
+                "run on the dataset", name, known, "" if folders else f"The folder is {out}"
+            )
     unread = len(left_out) if folders else 0
     runs = [run for run in found if not datasets or run.record.dataset.name in datasets]
     once = {key_of(run.record): run for run in sorted(runs, key=lambda run: run.record.finished)}
     kept = {run.folder for run in once.values()}
     left_out += [
-        f"{run.folder} is the same run as {once[key_of(run.record)].folder} and counts once" for run in runs if run.folder not in kept
+        f"{run.folder} is the same run as {once[key_of(run.record)].folder} and counts once"
+        for run in runs
+        if run.folder not in kept
     ]
     return Gathered(tuple(run for run in runs if run.folder in kept), tuple(left_out), unread)
 
@@ -57,8 +63,14 @@ def blocks_of(runs: Sequence[Run], as_papers_do: bool = False) -> list[Block]:
     as_papers_do: also what their rows would be if picked on test (Block.on_test).
     """
     records = [run.record for run in runs]
-    reference = [entry for name in sorted({r.dataset.published_as for r in records} - {""}) for entry in published(name)]
-    blocks = with_significance(compare(records, reference, {key_of(run.record): str(run.folder) for run in runs}))
+    reference = [
+        entry
+        for name in sorted({r.dataset.published_as for r in records} - {""})
+        for entry in published(name)
+    ]
+    blocks = with_significance(
+        compare(records, reference, {key_of(run.record): str(run.folder) for run in runs})
+    )
     return with_rows_picked_on_test(blocks) if as_papers_do else blocks
 
 
@@ -79,7 +91,11 @@ def _below(out: Path) -> tuple[list[Run], list[str]]:
         if item.run is not None and item.state != "replaced":
             runs.append(item.run)
         if item.said:  # of a run that is shown, that its tags are damaged
-            left_out.append(item.said if str(item.folder) in item.said else f"{item.folder} is {item.state}: {item.said}")
+            left_out.append(
+                item.said
+                if str(item.folder) in item.said
+                else f"{item.folder} is {item.state}: {item.said}"
+            )
         elif item.state == "running":
             left_out.append(f"{item.folder} is not finished: a process works on it now")
     return runs, left_out

@@ -10,7 +10,9 @@ from zslkit.page.board import TableLine
 from zslkit.report.comparison import METRICS, Block, PickedOnTest
 from zslkit.report.tables import ON_TEST_TITLE, on_test_grid, on_test_notes, signed, with_gamma
 
-OPTIMISTIC = Badge("no-result", "no result", "Picked on the test sets: not comparable with any row that was not.")
+OPTIMISTIC = Badge(
+    "no-result", "no result", "Picked on the test sets: not comparable with any row that was not."
+)
 """The mark of every such row."""
 
 
@@ -57,16 +59,29 @@ def on_test(block: Block, lines: Sequence[TableLine], shared: Sequence[Badge]) -
         _picked(row, keys[row.folders], block, shared, names, [cell.text for cell in cells[1:-1]])
         for row, cells in zip(block.on_test, content.rows, strict=True)
     ]
-    rows.sort(key=lambda picked: order.index(picked.of))  # a better figure here must move nothing up
+    rows.sort(
+        key=lambda picked: order.index(picked.of)
+    )  # a better figure here must move nothing up
     return OnTest(ON_TEST_TITLE, tuple(on_test_notes(block)), names, tuple(rows))
 
 
-def _picked(row: PickedOnTest, of: str, block: Block, shared: Sequence[Badge], names: Sequence[str], texts: Sequence[str]) -> Picked:
+def _picked(
+    row: PickedOnTest,
+    of: str,
+    block: Block,
+    shared: Sequence[Badge],
+    names: Sequence[str],
+    texts: Sequence[str],
+) -> Picked:
     marks = marks_of(row.made, block.setting)
-    telling = [mark for mark in marks if mark not in shared or mark.kind in ("selection", "calibration")]
+    telling = [
+        mark for mark in marks if mark not in shared or mark.kind in ("selection", "calibration")
+    ]
     if row.gamma is not None:
         telling = [replace(mark, text=with_gamma(mark.text, row.gamma)) for mark in telling]
-    figures = tuple(OnTestFigure(text, _added(row, name)) for name, text in zip(names, texts, strict=True))
+    figures = tuple(
+        OnTestFigure(text, _added(row, name)) for name, text in zip(names, texts, strict=True)
+    )
     return Picked(row, of, (OPTIMISTIC, *telling), figures)
 
 

@@ -110,7 +110,9 @@ def mistakes(run: Run, dataset: Dataset, count: int, album: Album) -> tuple[list
 
     scores = run.scores()
     if scores.classes != dataset.classes:
-        raise DataError(f"{run.folder} and {dataset.name} as it is here have other classes; give the --data-root of that time")
+        raise DataError(
+            f"{run.folder} and {dataset.name} as it is here have other classes; give the --data-root of that time"
+        )
     sets, gamma = checked_sets(*scores.sets()), run.record.protocol.gamma
     bias = np.where(sets.seen, 0.0, gamma)
     found: dict[str, list[tuple[float, int, int, int]]] = {}
@@ -125,14 +127,22 @@ def mistakes(run: Run, dataset: Dataset, count: int, album: Album) -> tuple[list
         best: dict[int, tuple[float, int, int, int]] = {}
         for k in order.tolist():
             i = int(wrong[k])
-            best.setdefault(int(own.labels[i]), (float(margin[k]), i, int(own.labels[i]), int(answers[i])))
+            best.setdefault(
+                int(own.labels[i]), (float(margin[k]), i, int(own.labels[i]), int(answers[i]))
+            )
         found[part] = list(best.values())
     seen, unseen = found["test_seen"], found["test_unseen"]
     half = max(count - len(seen), count - count // 2)
     chosen = [("test_unseen", case) for case in unseen[:half]]
     chosen += [("test_seen", case) for case in seen[: count - len(chosen)]]
     return [
-        Mistake(album.photo(dataset, image_of(dataset, part, i)), scores.classes[true], scores.classes[given], part == "test_unseen", m)
+        Mistake(
+            album.photo(dataset, image_of(dataset, part, i)),
+            scores.classes[true],
+            scores.classes[given],
+            part == "test_unseen",
+            m,
+        )
         for part, (m, i, true, given) in chosen
     ], total
 
@@ -148,13 +158,22 @@ def looks(trained: LoadedRun, count: int, album: Album) -> list[Look]:
     photos = trained.photos_at(index)
     names, found = trained.dataset.semantics.names, []
     for i, photo, explanation in zip(
-        index.tolist(), photos, explain(trained, trained.inputs.source.batch(index), top=ATTRIBUTES), strict=True
+        index.tolist(),
+        photos,
+        explain(trained, trained.inputs.source.batch(index), top=ATTRIBUTES),
+        strict=True,
     ):
         shown = _image(photo)
-        whole = album.add(shown, trained.dataset.images.key(i) if trained.dataset.images is not None else str(i))
+        whole = album.add(
+            shown, trained.dataset.images.key(i) if trained.dataset.images is not None else str(i)
+        )
         for part, view in explanation.parts.items():
             maps = [
-                (names[c], "" if view.contributions is None else f"{view.contributions[c]:+.2f}", album.add(_over(photo, view.maps[c]), ""))
+                (
+                    names[c],
+                    "" if view.contributions is None else f"{view.contributions[c]:+.2f}",
+                    album.add(_over(photo, view.maps[c]), ""),
+                )
                 for c in explanation.attributes
             ]
             true = trained.dataset.classes[int(trained.dataset.labels[i])]
@@ -204,7 +223,9 @@ def _mistakes(run: Run, root: Path, count: int, album: Album) -> tuple[list[Mist
 
     dataset = dataset_of(run, root)
     if dataset.images is None:
-        raise DataError(f"{dataset.name} has no images below {root}, so the page shows none that were answered wrongly")
+        raise DataError(
+            f"{dataset.name} has no images below {root}, so the page shows none that were answered wrongly"
+        )
     return mistakes(run, dataset, count, album)
 
 
@@ -218,7 +239,9 @@ def _attends(run: Run) -> bool:
     return kind.attention is not Model.attention
 
 
-def _looks(run: Run, root: Path, count: int, album: Album, device: str, reporter: Reporter) -> list[Look]:
+def _looks(
+    run: Run, root: Path, count: int, album: Album, device: str, reporter: Reporter
+) -> list[Look]:
     from zslkit.runs.load import load_with_dataset
     from zslkit.utils.devices import choose_device
 

@@ -51,19 +51,29 @@ class Section:
     @property
     def verdicts(self) -> list[str]:
         """What compare says of intervals and pairs."""
-        return [] if self.block.sampling is None else said(self.block.sampling, row_names(self.block))
+        return (
+            [] if self.block.sampling is None else said(self.block.sampling, row_names(self.block))
+        )
 
     @property
     def notes(self) -> list[str]:
         """The other notes of compare."""
-        return [note for note in (*self.block.notes, *remarks(self.block)) if note not in self.verdicts]
+        return [
+            note for note in (*self.block.notes, *remarks(self.block)) if note not in self.verdicts
+        ]
 
 
-def page(sections: Sequence[Section], runs: Sequence[Run], left_out: Sequence[str], title: str = "") -> tuple[str, str]:
+def page(
+    sections: Sequence[Section], runs: Sequence[Run], left_out: Sequence[str], title: str = ""
+) -> tuple[str, str]:
     """The page, and its figures as JSON: the blocks of `zslkit compare --json`. The same runs give the same text."""
     environment = _environment()
     style, script = _source("style.css"), "\n".join(_source(name) for name in SCRIPTS)
-    figures = {"zslkit": __version__, "blocks": as_json([section.block for section in sections]), "left_out": list(left_out)}
+    figures = {
+        "zslkit": __version__,
+        "blocks": as_json([section.block for section in sections]),
+        "left_out": list(left_out),
+    }
     finished = sorted(run.record.finished for run in runs)
     text = environment.get_template("page.html").render(
         title=title or _title(sections),
@@ -99,11 +109,20 @@ def _title(sections: Sequence[Section]) -> str:
 
 def _meanings(sections: Sequence[Section]) -> dict[str, str]:
     """What the marks of the page mean, for readers without a pointer."""
-    marks = [mark for section in sections for line in section.board.lines for mark in line.all_badges]
-    marks += [
-        mark for section in sections for picked in (section.block.on_test or ()) for mark in marks_of(picked.made, section.block.setting)
+    marks = [
+        mark for section in sections for line in section.board.lines for mark in line.all_badges
     ]
-    return {mark.text: mark.said for mark in sorted(marks, key=lambda mark: KINDS.index(mark.kind)) if mark.said}
+    marks += [
+        mark
+        for section in sections
+        for picked in (section.block.on_test or ())
+        for mark in marks_of(picked.made, section.block.setting)
+    ]
+    return {
+        mark.text: mark.said
+        for mark in sorted(marks, key=lambda mark: KINDS.index(mark.kind))
+        if mark.said
+    }
 
 
 def _for_script(section: Section) -> dict[str, Any]:

@@ -31,22 +31,33 @@ class Scale:
     def at(self, value: float) -> float:
         """Where the value stands on the chart."""
         share = self._of(value) - self._of(self.low)
-        return self.start + (self.end - self.start) * share / (self._of(self.high) - self._of(self.low))
+        return self.start + (self.end - self.start) * share / (
+            self._of(self.high) - self._of(self.low)
+        )
 
     def ticks(self, count: int = 5) -> list[float]:
         """About `count` round values inside: 1, 2 or 5 times a power of ten."""
         if self.log:
             powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
             for steps in ((1,), (1, 3), (1, 2, 5)):
-                found = [k * 10.0**p for p in powers for k in steps if self.low <= k * 10.0**p <= self.high]
+                found = [
+                    k * 10.0**p
+                    for p in powers
+                    for k in steps
+                    if self.low <= k * 10.0**p <= self.high
+                ]
                 if len(found) >= 3:
                     return found
-            return Scale(self.low, self.high, self.start, self.end).ticks(3)  # less than a power of ten
+            return Scale(self.low, self.high, self.start, self.end).ticks(
+                3
+            )  # less than a power of ten
         rough = (self.high - self.low) / count
         unit = 10.0 ** math.floor(math.log10(rough))
         step = next(k * unit for k in (1, 2, 5, 10) if k * unit >= rough)
         first = math.ceil(self.low / step - 1e-9)
-        return [float(f"{k * step:.12g}") for k in range(first, math.floor(self.high / step + 1e-9) + 1)]
+        return [
+            float(f"{k * step:.12g}") for k in range(first, math.floor(self.high / step + 1e-9) + 1)
+        ]
 
     def _of(self, value: float) -> float:
         return math.log(value) if self.log else value

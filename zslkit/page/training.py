@@ -51,7 +51,11 @@ def courses(lines: Sequence[TableLine], runs: Mapping[str, Run]) -> tuple[list[C
             faults += [fault] if fault else []
             for name, several in {**_validation(entries), **_training(entries)}.items():
                 terms.setdefault(name, []).extend(several)
-        long = {name: drawn for name, several in terms.items() if (drawn := [p for p in several if len(p) > 1])}
+        long = {
+            name: drawn
+            for name, several in terms.items()
+            if (drawn := [p for p in several if len(p) > 1])
+        }
         if long:
             panels = tuple(_panel(name, several) for name, several in list(long.items())[:PANELS])
             found.append(Course(line, panels, tuple(long)[PANELS:]))
@@ -103,7 +107,11 @@ def _validation(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[Points]]
             for name, value in _numbers(entry, set()):
                 if name == "H":
                     folds.setdefault(str(entry["fold"]), {})[int(entry["epoch"])] = value
-    return {"H on validation, %": [sorted(points.items()) for points in folds.values()]} if folds else {}
+    return (
+        {"H on validation, %": [sorted(points.items()) for points in folds.values()]}
+        if folds
+        else {}
+    )
 
 
 def _numbers(entry: Mapping[str, Any], without: set[str]) -> Iterator[tuple[str, float]]:
@@ -111,7 +119,12 @@ def _numbers(entry: Mapping[str, Any], without: set[str]) -> Iterator[tuple[str,
     if not isinstance(epoch, int) or isinstance(epoch, bool):
         return
     for name, value in entry.items():
-        if name not in without and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        if (
+            name not in without
+            and isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and math.isfinite(value)
+        ):
             yield name, float(value)
 
 
@@ -120,4 +133,12 @@ def _panel(name: str, several: Sequence[Points]) -> Panel:
     x = Scale(1, max(epoch for points in several for epoch, _ in points), LEFT, WIDTH - RIGHT)
     log = min(values) > 0 and max(values) / min(values) > STEEP
     y = Scale.around(values, HEIGHT - BOTTOM, TOP, log)
-    return Panel(name, x, y, tuple(" ".join(f"{x.at(epoch):.1f},{y.at(value):.1f}" for epoch, value in points) for points in several))
+    return Panel(
+        name,
+        x,
+        y,
+        tuple(
+            " ".join(f"{x.at(epoch):.1f},{y.at(value):.1f}" for epoch, value in points)
+            for points in several
+        ),
+    )

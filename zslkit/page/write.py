@@ -50,17 +50,23 @@ def check_target(target: Path) -> None:
     """Raises UserError unless the folder may be written: it is not there, empty, or a former report with nothing else in it."""
     recover(target)
     if not target.parent.is_dir():
-        raise UserError(f"--html {target} is in no folder that exists; make {target.parent} or name another place")
+        raise UserError(
+            f"--html {target} is in no folder that exists; make {target.parent} or name another place"
+        )
     if not target.exists() and not target.is_symlink():
         return
     if not target.is_dir():
-        raise UserError(f"--html {target} is no folder; the report is a folder, so name one that is new or a former report")
+        raise UserError(
+            f"--html {target} is no folder; the report is a folder, so name one that is new or a former report"
+        )
     strange = sorted(str(path.relative_to(target)) for path in target.iterdir() if not _ours(path))
     index = target / INDEX
     if not strange and index.is_file() and GENERATOR not in _head(index):
         strange = [INDEX]
     if strange:
-        raise UserError(f"--html {target} holds {strange[0]}, which no report wrote, and a report replaces its folder; name another one")
+        raise UserError(
+            f"--html {target} holds {strange[0]}, which no report wrote, and a report replaces its folder; name another one"
+        )
 
 
 def _head(index: Path) -> str:
@@ -112,18 +118,34 @@ def write(
             (beside / INDEX).write_text(text, encoding="utf-8")
             (beside / DATA).write_text(data, encoding="utf-8")
     except OSError as error:
-        raise ZslkitError(f"{target} cannot be written ({why(error)}); what was there is kept, so name another --html") from error
+        raise ZslkitError(
+            f"{target} cannot be written ({why(error)}); what was there is kept, so name another --html"
+        ) from error
     return Written(target / INDEX, tuple(blocks), tuple(faults), len(text.encode()), album.count)
 
 
 def _section(
-    block: Block, place: int, runs: dict[str, Run], pictures: Pictures, album: Album, reporter: Reporter
+    block: Block,
+    place: int,
+    runs: dict[str, Run],
+    pictures: Pictures,
+    album: Album,
+    reporter: Reporter,
 ) -> tuple[Section, list[str]]:
     lines = board(block, place)
     trained, faults = courses(lines.lines, runs)
     shown: list[Gallery] = []
     if pictures.root is not None:
-        shown, more = galleries(lines.lines, runs, pictures.root, pictures.errors, pictures.heat_maps, album, pictures.device, reporter)
+        shown, more = galleries(
+            lines.lines,
+            runs,
+            pictures.root,
+            pictures.errors,
+            pictures.heat_maps,
+            album,
+            pictures.device,
+            reporter,
+        )
         faults += more
     section = Section(
         place=place,

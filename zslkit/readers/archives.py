@@ -20,7 +20,9 @@ from zslkit.errors import DataError
 from zslkit.utils.files import permitted
 
 MOST_MEMBERS = 1_000_000
-_LONGEST_READ = 1 << 24  # tarfile reads a header's extensions in one piece, however long they claim to be
+_LONGEST_READ = (
+    1 << 24
+)  # tarfile reads a header's extensions in one piece, however long they claim to be
 _LONGEST_TAIL = 1 << 26
 _BLOCK = 512
 
@@ -82,8 +84,16 @@ def kind_of(path: Path) -> str | None:
         with permitted(path), path.open("rb") as stream:
             start = stream.read(_BLOCK)
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}); check the path and its permissions") from error
-    for magic, kind in ((b"PK\x03\x04", "zip"), (b"PK\x05\x06", "zip"), (b"\x1f\x8b", "gz"), (b"BZh", "bz2"), (b"\xfd7zXZ\x00", "xz")):
+        raise DataError(
+            f"{path} cannot be read ({error.strerror}); check the path and its permissions"
+        ) from error
+    for magic, kind in (
+        (b"PK\x03\x04", "zip"),
+        (b"PK\x05\x06", "zip"),
+        (b"\x1f\x8b", "gz"),
+        (b"BZh", "bz2"),
+        (b"\xfd7zXZ\x00", "xz"),
+    ):
         if start.startswith(magic):
             return kind
     return "tar" if start[257:262] == b"ustar" else None
@@ -98,19 +108,28 @@ def damage(path: Path) -> Iterator[None]:
         raise
     except _DAMAGE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"The archive {path} is damaged or cut off ({reason}); remove it and give the same command again") from error
+        raise DataError(
+            f"The archive {path} is damaged or cut off ({reason}); remove it and give the same command again"
+        ) from error
 
 
 def clean(path: Path, name: str) -> PurePosixPath:
     """A member's name as a path below the archive's root. Raises DataError for a name that leads out of it."""
     parts = name.replace("\\", "/").split("/")
-    if name.startswith(("/", "\\")) or ".." in parts or "\0" in name or (parts[0][1:2] == ":" and parts[0][:1].isalpha()):
+    if (
+        name.startswith(("/", "\\"))
+        or ".." in parts
+        or "\0" in name
+        or (parts[0][1:2] == ":" and parts[0][:1].isalpha())
+    ):
         raise refused(path, name, "leads out of its folder")
     return PurePosixPath(*[part for part in parts if part not in ("", ".")])
 
 
 def refused(path: Path, name: str, why: str) -> DataError:
-    return DataError(f"The archive {path} is not to be trusted: its member {name!r} {why}; nothing was unpacked, get it from its maker")
+    return DataError(
+        f"The archive {path} is not to be trusted: its member {name!r} {why}; nothing was unpacked, get it from its maker"
+    )
 
 
 class _Zip:
@@ -185,7 +204,9 @@ class _Careful:
 
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= _LONGEST_READ:
-            raise DataError(f"The archive {self._path} is not to be trusted: it has a header of {size:,} bytes; get it from its maker")
+            raise DataError(
+                f"The archive {self._path} is not to be trusted: it has a header of {size:,} bytes; get it from its maker"
+            )
         return self._stream.read(size)
 
     def readable(self) -> bool:

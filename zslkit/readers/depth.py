@@ -21,7 +21,15 @@ SCALED = "zslkit-scaled"
 
 _BITS = (8, 10, 12, 14, 16)
 _FULL = (0.0, 65535.0)
-_PHOTOMETRIC, _LEAST, _MOST, _FORMAT, _S_LEAST, _S_MOST, _BITS_TAG = 262, 280, 281, 339, 340, 341, 258
+_PHOTOMETRIC, _LEAST, _MOST, _FORMAT, _S_LEAST, _S_MOST, _BITS_TAG = (
+    262,
+    280,
+    281,
+    339,
+    340,
+    341,
+    258,
+)
 """Tags of TIFF 6.0."""
 
 Range = tuple[float, float]
@@ -43,12 +51,19 @@ def to_rgb(image: Image, stream: IO[bytes]) -> Image:
     if wide:
         lower = None
         upper = np.asarray(image)
-        if upper[..., :3].max(initial=0) < 64:  # else no more than 16 bits are needed, and the upper byte says it all
+        if (
+            upper[..., :3].max(initial=0) < 64
+        ):  # else no more than 16 bits are needed, and the upper byte says it all
             lower = _lower_bytes(image, stream, wide)
         if lower is not None:
             upper, lower = (lower[..., [0]], lower[..., [1]]) if "LA;16" in wide else (upper, lower)
             values = upper[..., :3].astype(np.int64) * 256 + lower[..., :3]
-            return _upright(_grey(np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values, said, False), orientation)
+            return _upright(
+                _grey(
+                    np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values, said, False
+                ),
+                orientation,
+            )
     ImageOps.exif_transpose(image, in_place=True)
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
@@ -91,8 +106,16 @@ def _grey(values: NDArray[Any], said: Range | None, invert: bool) -> tuple[NDArr
     if said == _FULL and values.dtype.kind in "iu":
         scaled = (values.astype(np.int64) >> 8).astype(np.uint8)
     else:
-        scaled = np.rint((values.astype(np.float64) - low) * (255 / max(high - low, 1e-300))).clip(0, 255).astype(np.uint8)
-    how = "" if said == _FULL else f"values {least:g} to {most:g}, black {low:g} and white {high:g} {source}"
+        scaled = (
+            np.rint((values.astype(np.float64) - low) * (255 / max(high - low, 1e-300)))
+            .clip(0, 255)
+            .astype(np.uint8)
+        )
+    how = (
+        ""
+        if said == _FULL
+        else f"values {least:g} to {most:g}, black {low:g} and white {high:g} {source}"
+    )
     return (255 - scaled if invert else scaled), how
 
 
@@ -107,7 +130,12 @@ def _own(values: NDArray[Any], least: float, most: float) -> Range:
 def _numbers(image: Image) -> NDArray[Any]:
     values: NDArray[Any] = np.asarray(image)
     tags = getattr(image, "tag_v2", None)
-    if values.dtype == np.int32 and tags is not None and tags.get(_BITS_TAG) == (32,) and tags.get(_FORMAT, (1,))[0] == 1:
+    if (
+        values.dtype == np.int32
+        and tags is not None
+        and tags.get(_BITS_TAG) == (32,)
+        and tags.get(_FORMAT, (1,))[0] == 1
+    ):
         return values.view(np.uint32)  # Pillow has no type of its own for these
     return values
 
@@ -164,8 +192,18 @@ def _significant_bits(stream: IO[bytes]) -> int:
 def _wide(image: Image) -> str:
     """The raw mode of colours with 16 bits each, of which Pillow keeps the upper 8; "" for all else."""
     args = _decoder_args(image)
-    raw = args if isinstance(args, str) else args[0] if isinstance(args, (tuple, list)) and args else ""
-    return raw if isinstance(raw, str) and ";16" in raw and image.mode in ("RGB", "RGBA", "RGBX") else ""
+    raw = (
+        args
+        if isinstance(args, str)
+        else args[0]
+        if isinstance(args, (tuple, list)) and args
+        else ""
+    )
+    return (
+        raw
+        if isinstance(raw, str) and ";16" in raw and image.mode in ("RGB", "RGBA", "RGBX")
+        else ""
+    )
 
 
 def _decoder_args(image: Image) -> Any:
@@ -184,5 +222,7 @@ def _lower_bytes(image: Image, stream: IO[bytes], raw: str) -> NDArray[np.uint8]
     stream.seek(0)
     again = pil.open(stream, formats=[str(image.format)])
     tiles: Any = again.tile
-    again.tile = [t._replace(args=other if isinstance(t.args, str) else (other, *t.args[1:])) for t in tiles]
+    again.tile = [
+        t._replace(args=other if isinstance(t.args, str) else (other, *t.args[1:])) for t in tiles
+    ]
     return np.asarray(again)

@@ -35,6 +35,9 @@ class Faults:
             return
         if len(self.found) == 1:
             raise DataError(self.found[0] + more)
-        rest = [fault.removeprefix(f"{self.path}: ").removeprefix(f"{self.path} ") for fault in self.found]
+        rest = [
+            fault.removeprefix(f"{self.path}: ").removeprefix(f"{self.path} ")
+            for fault in self.found
+        ]
         listed = "; ".join(f"({k}) {fault}" for k, fault in enumerate(rest, 1))
         raise DataError(f"{self.path} has {len(rest)} faults: {listed}{more}")

@@ -52,7 +52,11 @@ class Hdf5Arrays:
 
 @contextmanager
 def open_hdf5(
-    path: Path, small: Sequence[str], large: Sequence[str], silence: float = SILENCE, texts: Sequence[str] = ()
+    path: Path,
+    small: Sequence[str],
+    large: Sequence[str],
+    silence: float = SILENCE,
+    texts: Sequence[str] = (),
 ) -> Iterator[Hdf5Arrays]:
     """Those of the datasets `small` and `texts` that the file has, and the first of `large`.
 
@@ -61,10 +65,24 @@ def open_hdf5(
 
     Raises DataError that names the file if it is damaged, leads to other files, or holds anything but numbers there.
     """
-    command = [sys.executable, "-P", str(Path(__file__).with_name("hdf5_child.py")), str(path), json.dumps(list(small))]
+    command = [
+        sys.executable,
+        "-P",
+        str(Path(__file__).with_name("hdf5_child.py")),
+        str(path),
+        json.dumps(list(small)),
+    ]
     # "::" is no folder: filters are not loaded from whatever the environment names.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HDF5_PLUGIN_PATH": "::"}
-    environment |= {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "HDF5_USE_FILE_LOCKING": "FALSE"}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "HDF5_PLUGIN_PATH": "::",
+    }
+    environment |= {
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+        "HDF5_USE_FILE_LOCKING": "FALSE",
+    }
     process = subprocess.Popen(
         [*command, json.dumps(list(large)), json.dumps(list(texts))],
         env=environment,
@@ -109,7 +127,14 @@ class _Reader:
             if not numeric(dtype) or (nbytes > SMALL and not facts.get("stream")):
                 raise self._broken()
             if facts.get("stream"):
-                return Hdf5Arrays(small, name, Stream(shape, dtype, partial(self._blocks, shape, dtype)), texts, others, sealed)
+                return Hdf5Arrays(
+                    small,
+                    name,
+                    Stream(shape, dtype, partial(self._blocks, shape, dtype)),
+                    texts,
+                    others,
+                    sealed,
+                )
             small[name] = np.frombuffer(self._read(nbytes), dtype).reshape(shape)
 
     def _names(self, nbytes: Any) -> tuple[str, ...]:
@@ -170,7 +195,9 @@ class _Reader:
     def _refused(self, facts: dict[str, Any]) -> DataError:
         if facts.get("said"):
             return DataError(f"{self._path}: {facts['fault']}")
-        return DataError(f"{self._path} is no whole HDF5 file ({facts['fault']}); save or copy it anew")
+        return DataError(
+            f"{self._path} is no whole HDF5 file ({facts['fault']}); save or copy it anew"
+        )
 
     def _broken(self, tail: bytes = b"") -> DataError:
         last = tail.rpartition(b'{"fault"')
@@ -179,4 +206,6 @@ class _Reader:
                 return self._refused(json.loads(last[1] + last[2]))
             except ValueError:
                 pass
-        return DataError(f"{self._path} is no whole HDF5 file (its reader broke down on it); save or copy it anew")
+        return DataError(
+            f"{self._path} is no whole HDF5 file (its reader broke down on it); save or copy it anew"
+        )

@@ -47,13 +47,24 @@ def main(path: str, small: list[str], large: list[str], texts: list[str]) -> Non
         with h5py.File(path, "r") as file:
             size = os.path.getsize(path)
             words = {name: held for name in texts if (held := _texts(h5py, file, name)) is not None}
-            sealed = [name for name in texts if name not in words and _holds_objects(h5py, file, name)]
+            sealed = [
+                name for name in texts if name not in words and _holds_objects(h5py, file, name)
+            ]
             asked = [name for name in [*small, *large] if name not in words]
-            found = {name: dataset for name in asked if (dataset := _dataset(h5py, file, name, size)) is not None}
+            found = {
+                name: dataset
+                for name in asked
+                if (dataset := _dataset(h5py, file, name, size)) is not None
+            }
             chosen = next((name for name in large if name in found), None)
             read = {*words, *small, *([] if chosen is None else [chosen])}
             others = [name for name in itertools.islice(file, MOST_NAMES) if name not in read]
-            _list(out, [name + "/" * _is_group(h5py, file, name) for name in others], name=None, of="others")
+            _list(
+                out,
+                [name + "/" * _is_group(h5py, file, name) for name in others],
+                name=None,
+                of="others",
+            )
             _list(out, sealed, name=None, of="sealed")
             for name, held in words.items():
                 _list(out, held, name=name, of="texts")
@@ -85,7 +96,9 @@ def _limit() -> None:
         most = MEMORY if limit == resource.RLIMIT_DATA else 16 * MEMORY
         hard = resource.getrlimit(limit)[1]
         try:
-            resource.setrlimit(limit, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+            resource.setrlimit(
+                limit, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard)
+            )
         except (ValueError, OSError):  # a system that knows no such limit
             continue
 
@@ -98,7 +111,9 @@ def _end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-    if sys.platform == "linux":  # the library may be caught in a loop of its own, where no other thread of Python moves
+    if (
+        sys.platform == "linux"
+    ):  # the library may be caught in a loop of its own, where no other thread of Python moves
         import ctypes
 
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
@@ -115,7 +130,9 @@ def _dataset(h5py: Any, file: Any, name: str, size: int) -> Any:
     if link is None:
         return None
     if isinstance(link, h5py.ExternalLink):
-        raise Refused(f"{name} is a link to another file ({link.filename!r}); copy the numbers into this one")
+        raise Refused(
+            f"{name} is a link to another file ({link.filename!r}); copy the numbers into this one"
+        )
     if not isinstance(link, h5py.HardLink):
         raise Refused(f"{name} is a link and no dataset; copy the numbers there")
     dataset = file[name]
@@ -123,14 +140,33 @@ def _dataset(h5py: Any, file: Any, name: str, size: int) -> Any:
         raise Refused(f"{name} is a {type(dataset).__name__.lower()} and no dataset")
     if dataset.is_virtual or dataset.external:
         raise Refused(f"{name} is kept in other files; copy the numbers into this one")
-    if dataset.shape is None or dataset.dtype.kind not in "biuf" or dataset.dtype.itemsize > 8 or dataset.dtype.subdtype is not None:
-        what = "objects or texts of any length" if dataset.dtype.kind == "O" else f"{dataset.dtype}"[:60]
+    if (
+        dataset.shape is None
+        or dataset.dtype.kind not in "biuf"
+        or dataset.dtype.itemsize > 8
+        or dataset.dtype.subdtype is not None
+    ):
+        what = (
+            "objects or texts of any length"
+            if dataset.dtype.kind == "O"
+            else f"{dataset.dtype}"[:60]
+        )
         raise Refused(f"{name} holds {what}, and plain numbers are needed")
-    nbytes, stored = math.prod(dataset.shape) * dataset.dtype.itemsize, min(dataset.id.get_storage_size(), size)
+    nbytes, stored = (
+        math.prod(dataset.shape) * dataset.dtype.itemsize,
+        min(dataset.id.get_storage_size(), size),
+    )
     if nbytes > BOMB_FLOOR and nbytes > BOMB_RATIO * stored:
-        raise Refused(f"{name} claims {nbytes / 1e6:,.0f} MB and the file holds {stored / 1e6:,.3g} MB of it; no features shrink that much")
-    if dataset.chunks is not None and math.prod(dataset.chunks) * dataset.dtype.itemsize > LARGEST_CHUNK:
-        raise Refused(f"{name} is kept in chunks over {LARGEST_CHUNK / 1e6:.0f} MB; write it again with smaller ones")
+        raise Refused(
+            f"{name} claims {nbytes / 1e6:,.0f} MB and the file holds {stored / 1e6:,.3g} MB of it; no features shrink that much"
+        )
+    if (
+        dataset.chunks is not None
+        and math.prod(dataset.chunks) * dataset.dtype.itemsize > LARGEST_CHUNK
+    ):
+        raise Refused(
+            f"{name} is kept in chunks over {LARGEST_CHUNK / 1e6:.0f} MB; write it again with smaller ones"
+        )
     return dataset
 
 
@@ -146,7 +182,12 @@ def _texts(h5py: Any, file: Any, name: str) -> list[str] | None:
     if not isinstance(link, h5py.HardLink):
         return None
     dataset = file[name]
-    if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external or not dataset.shape:
+    if (
+        not isinstance(dataset, h5py.Dataset)
+        or dataset.is_virtual
+        or dataset.external
+        or not dataset.shape
+    ):
         return None
     if h5py.check_string_dtype(dataset.dtype) is None:
         return None
@@ -164,7 +205,10 @@ def _texts(h5py: Any, file: Any, name: str) -> list[str] | None:
 
 
 def _is_group(h5py: Any, file: Any, name: str) -> bool:
-    return isinstance(file.get(name, getlink=True), h5py.HardLink) and file.get(name, getclass=True) is h5py.Group
+    return (
+        isinstance(file.get(name, getlink=True), h5py.HardLink)
+        and file.get(name, getclass=True) is h5py.Group
+    )
 
 
 def _holds_objects(h5py: Any, file: Any, name: str) -> bool:
@@ -190,7 +234,13 @@ def _stream(out: Any, name: str, dataset: Any) -> None:
     row = math.prod(dataset.shape[1:]) * dtype.itemsize
     chunk = dataset.chunks[0] if dataset.chunks else 1
     # Whole chunks at once, so that each is unpacked once; the last resort are chunks that are unpacked several times.
-    rows = max(1, BLOCK // max(1, row) // chunk * chunk) if chunk * row <= BLOCK else chunk if chunk * row <= LARGEST_CHUNK else 1
+    rows = (
+        max(1, BLOCK // max(1, row) // chunk * chunk)
+        if chunk * row <= BLOCK
+        else chunk
+        if chunk * row <= LARGEST_CHUNK
+        else 1
+    )
     for start in range(0, dataset.shape[0], rows):
         block = np.ascontiguousarray(dataset[start : start + rows], dtype=dtype)
         out.write(block.data.cast("B") if block.size else b"")

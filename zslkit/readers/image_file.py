@@ -73,7 +73,9 @@ def read_image(file: Path) -> Image:
     except PermissionError as error:
         raise not_permitted(file) from error
     except Exception as error:  # a damaged file makes Pillow raise nearly anything
-        raise DataError(f"The image {file} cannot be read ({_reason(file, error)}); replace it") from error
+        raise DataError(
+            f"The image {file} cannot be read ({_reason(file, error)}); replace it"
+        ) from error
 
 
 def scaling(file: Path, content: bytes) -> str:
@@ -114,7 +116,9 @@ def _opened(file: Path, stream: IO[bytes]) -> Image:
     if kind == "HEIF":
         _register_heif()
     wanted = (kind,) if kind else _FORMATS
-    image = pil.open(stream, formats=[f for f in wanted if f in pil.OPEN])  # a Pillow may have been built without one of them
+    image = pil.open(
+        stream, formats=[f for f in wanted if f in pil.OPEN]
+    )  # a Pillow may have been built without one of them
     pixels = image.width * image.height
     if pixels > (most := _FEWER.get(image.format or "", MAX_PIXELS)):
         raise _too_large(file, image, most)
@@ -130,7 +134,9 @@ def _jpeg(file: Path, stream: IO[bytes]) -> Image:
     """A JPEG, set to be decoded at 1/2, 1/4 or 1/8 of its size if it is too large."""
     from PIL.JpegImagePlugin import jpeg_factory
 
-    image = jpeg_factory(stream)  # PIL.Image.open would warn of large ones, and refuse those of the largest cameras
+    image = jpeg_factory(
+        stream
+    )  # PIL.Image.open would warn of large ones, and refuse those of the largest cameras
     pixels = image.width * image.height
     # Of a progressive one, the whole is held in memory at any scale.
     if pixels > (most := MAX_PIXELS if "progressive" in image.info else _MOST_JPEG):
@@ -142,7 +148,9 @@ def _jpeg(file: Path, stream: IO[bytes]) -> Image:
 
 
 def _too_large(file: Path, image: Image, most: int) -> DataError:
-    return DataError(f"The image {file} has {image.width} x {image.height} pixels, over {most:,}; make it smaller")
+    return DataError(
+        f"The image {file} has {image.width} x {image.height} pixels, over {most:,}; make it smaller"
+    )
 
 
 def _container(head: bytes) -> str:
@@ -156,7 +164,9 @@ def _register_heif() -> None:
     try:
         from pillow_heif import register_heif_opener
     except ImportError as error:
-        raise ValueError(f"it is HEIC, whose reader is not installed: {_COMMANDS['HEIF']}") from error
+        raise ValueError(
+            f"it is HEIC, whose reader is not installed: {_COMMANDS['HEIF']}"
+        ) from error
     register_heif_opener()
 
 

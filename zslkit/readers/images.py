@@ -43,10 +43,14 @@ class FileImages:
         object.__setattr__(self, "paths", tuple(self.paths))
         if len(set(self.paths)) < len(self.paths):
             twice = next(path for path, n in Counter(self.paths).items() if n > 1)
-            raise DataError(f"The image path {twice!r} stands twice in the list of images of {self.root}; leave it in one place")
+            raise DataError(
+                f"The image path {twice!r} stands twice in the list of images of {self.root}; leave it in one place"
+            )
         for path in self.paths:
             if not _stays_below(path):
-                raise DataError(f"The image path {path!r} leads out of {self.root}; image paths are relative to that folder and stay in it")
+                raise DataError(
+                    f"The image path {path!r} leads out of {self.root}; image paths are relative to that folder and stay in it"
+                )
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -60,9 +64,13 @@ class FileImages:
         try:
             real = path.resolve(strict=True)
         except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
-            raise DataError(f"The image {path} cannot be found; restore it, or is the data root another folder?") from error
+            raise DataError(
+                f"The image {path} cannot be found; restore it, or is the data root another folder?"
+            ) from error
         if not real.is_relative_to(self.root):
-            raise DataError(f"The image {path} is a link to a place outside {self.root}; copy the image into that folder")
+            raise DataError(
+                f"The image {path} is a link to a place outside {self.root}; copy the image into that folder"
+            )
         if not real.is_file():
             raise DataError(f"The image {path} is no file; remove it or put the image there")
         return real
@@ -84,7 +92,9 @@ class FileImages:
                 tail = stream.read()
         except (OSError, ValueError):
             return False
-        return (head.startswith(b"\xff\xd8") and tail.endswith(b"\xff\xd9")) or (head == b"\x89PNG\r\n\x1a\n" and b"IEND" in tail)
+        return (head.startswith(b"\xff\xd8") and tail.endswith(b"\xff\xd9")) or (
+            head == b"\x89PNG\r\n\x1a\n" and b"IEND" in tail
+        )
 
     def digest(self) -> str:
         """blake2b over the key and the content of every file, in order. Reads all of them."""
@@ -109,7 +119,9 @@ class FileImages:
         except PermissionError as error:
             raise not_permitted(file) from error
         except OSError as error:
-            raise DataError(f"The image {file} cannot be read ({error.strerror}); check its permissions") from error
+            raise DataError(
+                f"The image {file} cannot be read ({error.strerror}); check its permissions"
+            ) from error
 
     def _stat(self, index: int) -> bytes:
         if index in self.left_out:
@@ -132,9 +144,13 @@ class ArrayImages:
             raise DataError(
                 f"Images in memory are uint8 (N, H, W) or (N, H, W, 3), and this array is {array.dtype} {array.shape}; convert it"
             )
-        keys = tuple(f"{i:06d}" for i in range(len(array))) if self.keys is None else tuple(self.keys)
+        keys = (
+            tuple(f"{i:06d}" for i in range(len(array))) if self.keys is None else tuple(self.keys)
+        )
         if len(keys) != len(array):
-            raise DataError(f"There are {len(keys)} keys for {len(array)} images in memory; give one each")
+            raise DataError(
+                f"There are {len(keys)} keys for {len(array)} images in memory; give one each"
+            )
         object.__setattr__(self, "array", array)
         object.__setattr__(self, "keys", keys)
 
@@ -153,7 +169,10 @@ class ArrayImages:
     def digest(self) -> str:
         """blake2b over shape, keys and pixels, in order."""
         shape = repr(self.array.shape[1:]).encode()
-        return _digest((self.key(i), shape + np.ascontiguousarray(self.array[i]).tobytes()) for i in range(len(self)))
+        return _digest(
+            (self.key(i), shape + np.ascontiguousarray(self.array[i]).tobytes())
+            for i in range(len(self))
+        )
 
     def stat_signature(self) -> str:
         return self.digest()

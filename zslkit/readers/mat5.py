@@ -24,7 +24,18 @@ from zslkit.readers.stream import SMALL, Stream, refuse_bomb, rows_per_block
 from zslkit.utils.files import not_permitted
 
 _MATRIX, _COMPRESSED, _FLAGS, _DIMS, _NAME = 14, 15, 6, 5, 1
-_NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
+_NUMBERS = {
+    1: "i1",
+    2: "u1",
+    3: "i2",
+    4: "u2",
+    5: "i4",
+    6: "u4",
+    7: "f4",
+    9: "f8",
+    12: "i8",
+    13: "u8",
+}
 _CELL, _STRUCT, _CHAR, _SPARSE, _NUMERIC, _FUNCTION, _OPAQUE = 1, 2, 4, 5, range(6, 16), 16, 17
 _COMPLEX = 0
 """Complex numbers are numbers in the file and none of ours."""
@@ -97,11 +108,15 @@ class MatFile:
         if variable.kind not in _NUMERIC:
             raise self._of_another_kind(name, "no table of numbers", _AS_NUMBERS)
         if len(variable.shape) != 2:
-            raise DataError(f"{self.path}: {name} is no table of numbers, for it has {len(variable.shape)} axes; save it with two")
+            raise DataError(
+                f"{self.path}: {name} is no table of numbers, for it has {len(variable.shape)} axes; save it with two"
+            )
         width, count = variable.shape
         dtype, _ = self._guarded(lambda: self._with(variable, self._numbers_head))
         refuse_bomb(self.path, name, math.prod(variable.shape) * dtype.itemsize, variable.size)
-        return Stream((count, width), dtype.newbyteorder("="), lambda: self._blocks(variable, count, width))
+        return Stream(
+            (count, width), dtype.newbyteorder("="), lambda: self._blocks(variable, count, width)
+        )
 
     def table(self, name: str) -> NDArray[Any]:
         """A table of numbers as MATLAB shows it. Raises DataError if it is none or too large to be one of labels or attributes."""
@@ -121,9 +136,13 @@ class MatFile:
         variable = self.variables[name]
         if variable.kind == _CHAR and len(variable.shape) == 2:
             if (size := math.prod(variable.shape)) > SMALL:
-                raise DataError(f"{self.path}: {name} takes {size / 1e6:,.0f} MB, too much for names; is it another variable?")
+                raise DataError(
+                    f"{self.path}: {name} takes {size / 1e6:,.0f} MB, too much for names; is it another variable?"
+                )
             refuse_bomb(self.path, name, size, variable.size)
-            return self._guarded(lambda: self._with(variable, lambda source: self._rows_of_text(source, name)))
+            return self._guarded(
+                lambda: self._with(variable, lambda source: self._rows_of_text(source, name))
+            )
         if variable.kind != _CELL:
             raise self._of_another_kind(name, "no list of texts", _AS_TEXTS)
         refuse_bomb(self.path, name, 8 * math.prod(variable.shape), variable.size)
@@ -136,9 +155,13 @@ class MatFile:
 
         return self._guarded(lambda: self._with(variable, read))
 
-    def _of_another_kind(self, name: str, lacks: str, kinds: Mapping[int, tuple[str, str]]) -> DataError:
+    def _of_another_kind(
+        self, name: str, lacks: str, kinds: Mapping[int, tuple[str, str]]
+    ) -> DataError:
         what, instead = kinds.get(self.variables[name].kind, ("of another kind", "it as one"))
-        return DataError(f"{self.path}: {name} is {what} and {lacks}; save {instead.format(name)} there")
+        return DataError(
+            f"{self.path}: {name} is {what} and {lacks}; save {instead.format(name)} there"
+        )
 
     def _guarded(self, act: Callable[[], T]) -> T:
         try:
@@ -146,9 +169,13 @@ class MatFile:
         except PermissionError as error:
             raise not_permitted(self.path) from error
         except OSError as error:
-            raise DataError(f"{self.path} cannot be read ({error.strerror or error}); check the path and its permissions") from error
+            raise DataError(
+                f"{self.path} cannot be read ({error.strerror or error}); check the path and its permissions"
+            ) from error
         except Damaged as error:
-            raise DataError(f"{self.path} is no whole MATLAB file ({error}); {self.again}") from error
+            raise DataError(
+                f"{self.path} is no whole MATLAB file ({error}); {self.again}"
+            ) from error
 
     def _with(self, variable: _Variable, act: Callable[[Bytes], T]) -> T:
         with self._source(variable) as source:
@@ -158,7 +185,11 @@ class MatFile:
     def _source(self, variable: _Variable) -> Iterator[Bytes]:
         with self.path.open("rb") as file:
             file.seek(variable.offset)
-            yield InflatedBytes(file, variable.size) if variable.compressed else PlainBytes(file, variable.size)
+            yield (
+                InflatedBytes(file, variable.size)
+                if variable.compressed
+                else PlainBytes(file, variable.size)
+            )
 
     def _index(self) -> dict[str, _Variable]:
         found: dict[str, _Variable] = {}
@@ -168,7 +199,9 @@ class MatFile:
             place = 128
             while place < length:
                 file.seek(place)
-                kind, size = struct.unpack(self._order + "II", PlainBytes(file, length - place).read(8))
+                kind, size = struct.unpack(
+                    self._order + "II", PlainBytes(file, length - place).read(8)
+                )
                 place += 8
                 if kind not in (_MATRIX, _COMPRESSED):
                     raise Damaged(f"there is a tag {kind} where a variable should be")
@@ -177,14 +210,18 @@ class MatFile:
                 compressed = kind == _COMPRESSED
                 start = file.tell()
                 source = InflatedBytes(file, size) if compressed else PlainBytes(file, size + 8)
-                if not compressed:  # the head begins at the tag itself, as it does inside a compressed variable
+                if (
+                    not compressed
+                ):  # the head begins at the tag itself, as it does inside a compressed variable
                     start -= 8
                     file.seek(start)
                 if size:
                     name, matrix_kind, shape = self._head(source)
                     if name in found and name:  # what MATLAB keeps of objects has no name
                         raise Damaged(f"the variable {name!r} stands twice")
-                    found[name] = _Variable(start, size + (0 if compressed else 8), compressed, matrix_kind, shape)
+                    found[name] = _Variable(
+                        start, size + (0 if compressed else 8), compressed, matrix_kind, shape
+                    )
                 place += size
         return found
 
@@ -211,7 +248,9 @@ class MatFile:
     def _small(self, source: Bytes, wanted: int, most: int) -> bytes:
         kind, size, data = self._tag(source)
         if kind != wanted or size > most:
-            raise Damaged(f"there is an element of type {kind} and {size} bytes where one of type {wanted} should be")
+            raise Damaged(
+                f"there is an element of type {kind} and {size} bytes where one of type {wanted} should be"
+            )
         if data is None:
             data = source.read(size)
             source.read(-size % 8)
@@ -243,7 +282,11 @@ class MatFile:
         shape = struct.unpack(f"{self._order}{len(dims) // 4}i", dims)
         if min(shape) < 0:
             raise Damaged("a variable has a negative size")
-        return name.decode("latin-1"), _COMPLEX if word & 0x800 and kind in _NUMERIC else kind, shape
+        return (
+            name.decode("latin-1"),
+            _COMPLEX if word & 0x800 and kind in _NUMERIC else kind,
+            shape,
+        )
 
     def _numbers_head(self, source: Bytes) -> tuple[np.dtype[Any], bytes | None]:
         """The type in which the numbers lie in the file (MATLAB keeps whole ones in few bytes), and they if they are very few."""
@@ -260,13 +303,19 @@ class MatFile:
         with self._source(variable) as source:
             dtype, data = self._guarded(lambda: self._numbers_head(source))
             if data is not None:
-                yield np.frombuffer(data, dtype).reshape(count, width).astype(dtype.newbyteorder("="))
+                yield (
+                    np.frombuffer(data, dtype).reshape(count, width).astype(dtype.newbyteorder("="))
+                )
                 return
             step = rows_per_block((count, width), dtype.itemsize)
             for start in range(0, count, step):
                 rows = min(step, count - start)
                 raw = self._guarded(lambda rows=rows: source.read(rows * width * dtype.itemsize))  # type: ignore[misc]
-                yield np.frombuffer(raw, dtype).reshape(rows, width).astype(dtype.newbyteorder("="), copy=False)
+                yield (
+                    np.frombuffer(raw, dtype)
+                    .reshape(rows, width)
+                    .astype(dtype.newbyteorder("="), copy=False)
+                )
             self._guarded(lambda: self._end(source, count * width * dtype.itemsize))
 
     def _end(self, source: Bytes, size: int) -> None:
@@ -292,9 +341,15 @@ class MatFile:
         _, _, (count, width) = self._head(source)
         text = self._characters(source, 4 * count * width)
         source.finish()
-        rows = [] if text is None or len(text) != count * width else [text[k::count].strip() for k in range(count)]
+        rows = (
+            []
+            if text is None or len(text) != count * width
+            else [text[k::count].strip() for k in range(count)]
+        )
         if not rows or "" in rows:
-            raise DataError(f"{self.path}: {name} has a row of characters that is no text; save cellstr({name})")
+            raise DataError(
+                f"{self.path}: {name} has a row of characters that is no text; save cellstr({name})"
+            )
         return rows
 
     def _characters(self, source: Bytes, most: int) -> str | None:
@@ -325,6 +380,11 @@ def _is_version_4(header: bytes) -> bool:
         thousands, rest = divmod(kind, 1000)
         if not (0 <= thousands <= 4 and rest < 100 and rest // 10 <= 5 and rest % 10 <= 2):
             continue
-        if min(rows, columns) >= 0 and imaginary in (0, 1) and 1 < length <= 64 and header[20:21].isalpha():
+        if (
+            min(rows, columns) >= 0
+            and imaginary in (0, 1)
+            and 1 < length <= 64
+            and header[20:21].isalpha()
+        ):
             return True
     return False

@@ -19,7 +19,11 @@ def same_look(name: str) -> str:
     True
     """
     text = unicodedata.normalize("NFKC", name)
-    kept = (c for c in text if c.isspace() or (unicodedata.category(c) not in ("Cc", "Cf") and c not in _VARIANTS))
+    kept = (
+        c
+        for c in text
+        if c.isspace() or (unicodedata.category(c) not in ("Cc", "Cf") and c not in _VARIANTS)
+    )
     return " ".join("".join(kept).split())
 
 
@@ -43,13 +47,19 @@ def clash(names: Iterable[str], key: Callable[[str], str] = same_name) -> tuple[
     return None
 
 
-def match(names: Iterable[str], among: Iterable[str], key: Callable[[str], str] = same_name) -> dict[str, str]:
+def match(
+    names: Iterable[str], among: Iterable[str], key: Callable[[str], str] = same_name
+) -> dict[str, str]:
     """Name -> the one of `among` that is the same name. All joins by name go through here.
 
     Two are joined only where exactly one name on each side has this key; all others are left out.
     """
     left, right = _by_key(names, key), _by_key(among, key)
-    return {mine[0]: right[k][0] for k, mine in left.items() if len(mine) == 1 and len(right.get(k, ())) == 1}
+    return {
+        mine[0]: right[k][0]
+        for k, mine in left.items()
+        if len(mine) == 1 and len(right.get(k, ())) == 1
+    }
 
 
 def _by_key(names: Iterable[str], key: Callable[[str], str]) -> dict[str, list[str]]:
@@ -76,11 +86,17 @@ def clash_words(kind: str, names: Iterable[str], key: Callable[[str], str] = sam
         return ""
     if pair[0] == pair[1]:
         return f"two {kind} are named {shown(pair[0])}; leave one"
-    why = "look the same" if same_look(pair[0]) == same_look(pair[1]) else "are the same but for capitals"
+    why = (
+        "look the same"
+        if same_look(pair[0]) == same_look(pair[1])
+        else "are the same but for capitals"
+    )
     return f"the names of two {kind} {why}: {shown(pair[0])} and {shown(pair[1])}; rename one, or make them one"
 
 
-def refuse_clash(place: object, kind: str, names: Iterable[str], key: Callable[[str], str] = same_name) -> None:
+def refuse_clash(
+    place: object, kind: str, names: Iterable[str], key: Callable[[str], str] = same_name
+) -> None:
     """Raises DataError that shows both names if two of a list are one."""
     if words := clash_words(kind, names, key):
         raise DataError(f"{place}: {words}")

@@ -16,7 +16,9 @@ from zslkit.readers.stream import SMALL, TEXTS, Stream, numeric, refuse_bomb, ro
 from zslkit.utils.files import not_permitted
 
 _LONGEST_HEADER = 10_000
-_OBJECTS = "it holds Python objects, which are not loaded; make it numpy.asarray(..., dtype=float) first"
+_OBJECTS = (
+    "it holds Python objects, which are not loaded; make it numpy.asarray(..., dtype=float) first"
+)
 
 
 def open_npy(path: Path) -> Stream:
@@ -26,7 +28,9 @@ def open_npy(path: Path) -> Stream:
         if not isinstance(array, np.memmap):
             raise ValueError("it is a .npz file by its content")
         if not numeric(array.dtype) or not array.ndim:
-            raise ValueError(f"it holds {str(array.dtype)[:60]} {array.shape}, and a table of plain numbers is needed")
+            raise ValueError(
+                f"it holds {str(array.dtype)[:60]} {array.shape}, and a table of plain numbers is needed"
+            )
     except Exception as error:  # numpy raises many kinds for a damaged header
         raise _damaged(path, "", error) from error
     step = rows_per_block(array.shape, array.dtype.itemsize)
@@ -53,13 +57,18 @@ def open_npz(path: Path, name: str) -> Stream:
     try:
         with zipfile.ZipFile(path) as file:
             info = file.getinfo(name + ".npy")
-            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 1:
+            if (
+                info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+                or info.flag_bits & 1
+            ):
                 raise ValueError("it is packed in a way that numpy does not use")
             with file.open(info) as member:
                 shape, fortran, dtype = _header(member)
                 nbytes, begin = math.prod(shape) * dtype.itemsize, member.tell()
         if nbytes + begin != info.file_size:
-            raise ValueError(f"its header speaks of {nbytes} bytes and {info.file_size - begin} are there")
+            raise ValueError(
+                f"its header speaks of {nbytes} bytes and {info.file_size - begin} are there"
+            )
     except Exception as error:
         raise _damaged(path, name, error) from error
     refuse_bomb(path, name, nbytes, min(info.compress_size, path.stat().st_size))
@@ -74,7 +83,9 @@ def open_npz(path: Path, name: str) -> Stream:
                 for start in range(0, shape[0], max(1, step)):
                     rows = min(step, shape[0] - start)
                     raw = member.read(rows * math.prod(shape[1:]) * dtype.itemsize)
-                    block = np.frombuffer(raw, dtype).reshape((rows, *shape[1:]), order="F" if fortran else "C")
+                    block = np.frombuffer(raw, dtype).reshape(
+                        (rows, *shape[1:]), order="F" if fortran else "C"
+                    )
                     yield block.astype(dtype.newbyteorder("="), order="C", copy=False)
                 member.read(1)  # the end of the member, where its checksum is looked at
         except Exception as error:
@@ -102,7 +113,10 @@ def npz_texts(path: Path, name: str) -> tuple[str, ...] | Literal["objects"] | N
         if len(raw) != nbytes:
             raise ValueError(f"its header speaks of {nbytes} bytes and {len(raw)} are there")
         array = np.frombuffer(raw, dtype).reshape(shape, order="F" if fortran else "C")
-        return tuple(text.decode() if isinstance(text, bytes) else str(text) for text in array.ravel().tolist())
+        return tuple(
+            text.decode() if isinstance(text, bytes) else str(text)
+            for text in array.ravel().tolist()
+        )
     except Exception as error:  # damaged archives and texts raise many kinds
         raise _damaged(path, name, error) from error
 
@@ -111,7 +125,11 @@ def _any_header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]
     version = np.lib.format.read_magic(member)
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"its format {version} is not that of plain numbers")
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    read = (
+        np.lib.format.read_array_header_1_0
+        if version == (1, 0)
+        else np.lib.format.read_array_header_2_0
+    )
     return read(member, max_header_size=_LONGEST_HEADER)
 
 
@@ -120,7 +138,9 @@ def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     if dtype.hasobject:
         raise ValueError(_OBJECTS)
     if not numeric(dtype) or not shape or min(shape) < 0:
-        raise ValueError(f"it holds {str(dtype)[:60]} {shape}, and a table of plain numbers is needed")
+        raise ValueError(
+            f"it holds {str(dtype)[:60]} {shape}, and a table of plain numbers is needed"
+        )
     return shape, fortran, dtype
 
 
@@ -132,4 +152,6 @@ def _damaged(path: Path, name: str, error: Exception) -> DataError:
     reason = " ".join(str(error).split())[:300] or type(error).__name__
     if "Python objects in dtype" in reason:  # as numpy says it
         reason = _OBJECTS
-    return DataError(f"{path}{f': {name}' if name else ''} is no whole numpy file of plain numbers ({reason}); save it anew")
+    return DataError(
+        f"{path}{f': {name}' if name else ''} is no whole numpy file of plain numbers ({reason}); save it anew"
+    )

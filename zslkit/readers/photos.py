@@ -45,7 +45,9 @@ class Photos:
     def torn(self) -> tuple[str, str] | None:
         """Two paths in different folders of the first level that lead to one file or folder, None if there are none."""
         pairs = ((link, there) for link, there in self.again.items())
-        return next((pair for pair in pairs if pair[0].split("/")[0] != pair[1].split("/")[0]), None)
+        return next(
+            (pair for pair in pairs if pair[0].split("/")[0] != pair[1].split("/")[0]), None
+        )
 
     def note(self) -> str:
         """How many files do not count, by ending or reason; "" if all count."""
@@ -75,7 +77,11 @@ def find_photos(home: Path, folders: Sequence[str] | None = None) -> Photos:
 
 def folders_in(home: Path) -> list[str]:
     """Names of the folders in `home`, links to folders too, sorted; those that are passed over silently do not count."""
-    return sorted(name for name in _entries(home) if not quiet(name) and (home / name).is_dir() and name.lower() not in _QUIET_FOLDERS)
+    return sorted(
+        name
+        for name in _entries(home)
+        if not quiet(name) and (home / name).is_dir() and name.lower() not in _QUIET_FOLDERS
+    )
 
 
 def quiet(name: str) -> bool:
@@ -105,7 +111,9 @@ def left_words(others: Mapping[str, str]) -> str:
             parts.append(f"{n} {why} ({', '.join(names[:_NAMED])}{', ...' if n > _NAMED else ''})")
     total = len(others)
     mend = "; copy into the folder what is linked out of it" if LEADS_OUT in count else ""
-    return f"{total} {'file does' if total == 1 else 'files do'} not count: {', '.join(parts)}{mend}"
+    return (
+        f"{total} {'file does' if total == 1 else 'files do'} not count: {', '.join(parts)}{mend}"
+    )
 
 
 def _entries(home: Path) -> Iterable[str]:

@@ -23,7 +23,19 @@ MOST_STEPS = 1_000_000
 """Instructions of a pickle; a list of lists takes one for each number. An empty set takes one byte of the file and 216 of memory."""
 _REFUSED = {
     *("EMPTY_DICT", "DICT", "SETITEM", "SETITEMS", "EMPTY_SET", "ADDITEMS", "FROZENSET"),
-    *("OBJ", "INST", "NEWOBJ", "NEWOBJ_EX", "PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4", "NEXT_BUFFER", "READONLY_BUFFER"),
+    *(
+        "OBJ",
+        "INST",
+        "NEWOBJ",
+        "NEWOBJ_EX",
+        "PERSID",
+        "BINPERSID",
+        "EXT1",
+        "EXT2",
+        "EXT4",
+        "NEXT_BUFFER",
+        "READONLY_BUFFER",
+    ),
     *("DUP", "POP_MARK"),
 }
 """Instructions that arrays and lists of numbers are not made of. To hash what nests may take for ever, so no dictionary or set."""
@@ -67,10 +79,15 @@ class _Array:
         raw, kind, shape, order = self.parts
         if not isinstance(kind, _Type) or order not in ("C", "F"):
             raise pickle.UnpicklingError("an array is put together in an unknown way")
-        if not isinstance(shape, tuple) or not all(type(side) is int and side >= 0 for side in shape):
+        if not isinstance(shape, tuple) or not all(
+            type(side) is int and side >= 0 for side in shape
+        ):
             raise pickle.UnpicklingError("an array has a shape that is none")
         raw = raw.text if isinstance(raw, _Bytes) else raw
-        if not isinstance(raw, str | bytes | bytearray) or len(raw) != math.prod(shape) * kind.dtype.itemsize:
+        if (
+            not isinstance(raw, str | bytes | bytearray)
+            or len(raw) != math.prod(shape) * kind.dtype.itemsize
+        ):
             raise pickle.UnpicklingError("an array has more or fewer numbers than its shape says")
         data = raw.encode("latin1") if isinstance(raw, str) else raw
         flat: NDArray[Any] = np.frombuffer(data, dtype=kind.dtype)
@@ -104,7 +121,9 @@ def _text(value: Any) -> str:
     if isinstance(value, _Bytes):
         value = value.text
     if not isinstance(value, str | bytes):
-        raise pickle.UnpicklingError(f"there is a {type(value).__name__.strip('_')} where a word should be")
+        raise pickle.UnpicklingError(
+            f"there is a {type(value).__name__.strip('_')} where a word should be"
+        )
     return value.decode("latin1") if isinstance(value, bytes) else value
 
 
@@ -155,7 +174,9 @@ class _Unpickler(pickle._Unpickler):
         }
         wanted = (module.replace("numpy._core.", "numpy.core."), name)
         if wanted not in stand_ins:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no table of numbers needs")
+            raise pickle.UnpicklingError(
+                f"it asks for {module}.{name}, which no table of numbers needs"
+            )
         return stand_ins[wanted]
 
 
@@ -172,7 +193,9 @@ def read_array_pickle(path: Path) -> NDArray[Any]:
         table = _plain(_Unpickler(io.BytesIO(content), encoding="latin1").load(), len(content))
     except Exception as error:  # a hostile pickle can make the machine of pickle raise anything
         reason = " ".join(str(error)[:1000].split())[:300] or type(error).__name__
-        raise DataError(f"{path} is no pickle of one numpy array ({reason}); save the array with numpy.save instead") from error
+        raise DataError(
+            f"{path} is no pickle of one numpy array ({reason}); save the array with numpy.save instead"
+        ) from error
     return table
 
 
@@ -185,7 +208,9 @@ def _plain(loaded: Any, most: int) -> NDArray[Any]:
     width = len(_row(loaded[0]))
     # Rows may be one and the same many times over, and then the table is larger than the file.
     if len(loaded) * width > most:
-        raise pickle.UnpicklingError(f"it claims {len(loaded) * width:,} numbers and holds {most:,} bytes")
+        raise pickle.UnpicklingError(
+            f"it claims {len(loaded) * width:,} numbers and holds {most:,} bytes"
+        )
     table = np.empty((len(loaded), width))
     for k, given in enumerate(loaded):
         row = _row(given)

@@ -42,7 +42,9 @@ class FoundVectors:
     sha256: str
 
 
-def look_up(path: Path, words: Collection[str], advance: Callable[[int], Any] = lambda n: None) -> FoundVectors:
+def look_up(
+    path: Path, words: Collection[str], advance: Callable[[int], Any] = lambda n: None
+) -> FoundVectors:
     """Vectors of those of the lower-case `words` that the file has; the spelling in lower case wins over capitals.
 
     One line is held at a time, so memory does not grow with the file. advance: told how many bytes were read from the disk.
@@ -127,7 +129,9 @@ class _Lines:
         # A word may end in numbers of its own, but not all of them.
         if fewest > said:
             what = "the header says" if self.width else "line 1 has"
-            raise DataError(f"{self._path}: {what} {said} numbers for each word, and {fewest} follow; mend that line or remove it")
+            raise DataError(
+                f"{self._path}: {what} {said} numbers for each word, and {fewest} follow; mend that line or remove it"
+            )
 
 
 def _of_interest(word: str, wanted: frozenset[str]) -> bool:
@@ -154,9 +158,13 @@ def _lines(path: Path, stream: TextIO) -> Iterator[tuple[int, str]]:
     while line := stream.readline(_LONGEST_LINE):
         number += 1
         if number - last > _MOST_EMPTY:
-            raise DataError(f"{path}, line {number}: {_MOST_EMPTY:,} lines in a row are empty; is this GloVe or word2vec in text form?")
+            raise DataError(
+                f"{path}, line {number}: {_MOST_EMPTY:,} lines in a row are empty; is this GloVe or word2vec in text form?"
+            )
         if len(line) == _LONGEST_LINE:
-            raise DataError(f"{path}, line {number}: no word vector is that long; is this GloVe or word2vec in text form?")
+            raise DataError(
+                f"{path}, line {number}: no word vector is that long; is this GloVe or word2vec in text form?"
+            )
         if "\0" in line:
             raise DataError(
                 f"{path}, line {number}: there are bytes that are no text; the binary form of word vectors is not read, save it as text"
@@ -168,7 +176,9 @@ def _lines(path: Path, stream: TextIO) -> Iterator[tuple[int, str]]:
 
 
 @contextmanager
-def _opened(path: Path, advance: Callable[[int], Any]) -> Iterator[tuple[TextIO, Callable[[], str]]]:
+def _opened(
+    path: Path, advance: Callable[[int], Any]
+) -> Iterator[tuple[TextIO, Callable[[], str]]]:
     """The text of a file and a function that gives the digest of the bytes read so far."""
     try:
         need_plain(path)
@@ -183,12 +193,17 @@ def _opened(path: Path, advance: Callable[[int], Any]) -> Iterator[tuple[TextIO,
         if head == b"PK\x03\x04":
             raise DataError(f"{path} is a zip archive; unpack it and name the text file in it")
         zipped = head[:2] == b"\x1f\x8b"
-        plain = io.BufferedReader(_Unfolded(path, buffered, watched), _CHUNK) if zipped else buffered
+        plain = (
+            io.BufferedReader(_Unfolded(path, buffered, watched), _CHUNK) if zipped else buffered
+        )
         # Only \n ends a line: some vocabularies hold other signs that Python would take for an end.
         try:
             if is_utf16(plain.peek(2)):
                 raise DataError(f"{path} is UTF-16 text; save it as UTF-8")
-            yield io.TextIOWrapper(plain, encoding="utf-8-sig", errors="replace", newline="\n"), watched.hexdigest
+            yield (
+                io.TextIOWrapper(plain, encoding="utf-8-sig", errors="replace", newline="\n"),
+                watched.hexdigest,
+            )
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise DataError(f"{path} is no whole gzip file ({error}); fetch it again") from error
 
@@ -229,5 +244,7 @@ class _Unfolded(io.RawIOBase):
         count = self._file.readinto(buffer)
         self._count += count
         if self._count > _UNFOLDED and self._count > _RATIO * self._watched.read_so_far:
-            raise DataError(f"{self._path} unfolds to more than {_RATIO} times its size, and no word vectors do; is it another file?")
+            raise DataError(
+                f"{self._path} unfolds to more than {_RATIO} times its size, and no word vectors do; is it another file?"
+            )
         return count

@@ -33,7 +33,11 @@ class Phrase:
 
     def lost(self, vectors: Container[str]) -> tuple[str, ...]:
         """The words that keep the phrase from having a vector; the name itself where it has no word at all."""
-        lost = tuple(w for w in self.words if w not in vectors and (w not in _FILLERS or len(self.words) == 1))
+        lost = tuple(
+            w
+            for w in self.words
+            if w not in vectors and (w not in _FILLERS or len(self.words) == 1)
+        )
         return lost or (() if any(w in vectors for w in self.words) else (repr(self.name),))
 
 
@@ -72,7 +76,11 @@ def placeholders(names: Sequence[str]) -> list[str]:
     short = {name for name, text in bare.items() if _LETTER_AND_NUMBER.fullmatch(text)}
     if 2 * len(short) <= len(names):
         short = set()
-    return [name for name, text in bare.items() if text and (name in short or _STANDS_FOR_NAME.fullmatch(text))]
+    return [
+        name
+        for name, text in bare.items()
+        if text and (name in short or _STANDS_FOR_NAME.fullmatch(text))
+    ]
 
 
 def read_word_vectors(path: Path, names: Sequence[str] | None = None) -> Vectors:
@@ -94,12 +102,20 @@ def read_word_vectors(path: Path, names: Sequence[str] | None = None) -> Vectors
         table = _read_npy(path)
     elif suffix in (".txt", ".vec"):
         if names is None:
-            raise DataError(f"{path}: word vectors in text form need the attribute names; none are known here")
+            raise DataError(
+                f"{path}: word vectors in text form need the attribute names; none are known here"
+            )
         phrases = phrases_of(names)
-        return means(phrases, look_up(path, {word for phrase in phrases for word in phrase.words}).vectors, path)
+        return means(
+            phrases,
+            look_up(path, {word for phrase in phrases for word in phrase.words}).vectors,
+            path,
+        )
     else:
         given = suffix or "a file without ending"
-        raise DataError(f"{path}: word vectors are read from .pkl, .npy, .txt or .vec (or .gz of these two), not from {given!r}")
+        raise DataError(
+            f"{path}: word vectors are read from .pkl, .npy, .txt or .vec (or .gz of these two), not from {given!r}"
+        )
     return checked(path, table, names)
 
 
@@ -107,17 +123,32 @@ def _read_npy(path: Path) -> NDArray[Any]:
     try:
         table: NDArray[Any] = np.load(path, allow_pickle=False)
     except Exception as error:  # numpy raises many kinds for a damaged header
-        raise DataError(f"{path}: this is no whole .npy file of numbers; make it anew with numpy.save") from error
+        raise DataError(
+            f"{path}: this is no whole .npy file of numbers; make it anew with numpy.save"
+        ) from error
     return table
 
 
 def checked(path: Path, table: NDArray[Any], names: Sequence[str] | None) -> Vectors:
     """`table` as word vectors (A, W) of the attributes `names`. Raises DataError that names `path` if it is none."""
-    if not isinstance(table, np.ndarray) or table.dtype.kind not in "fiu" or table.ndim != 2 or 0 in table.shape:
-        shape = f"{table.dtype} {table.shape}" if isinstance(table, np.ndarray) else type(table).__name__
-        raise DataError(f"{path}: word vectors are a table (attributes, width) of numbers, and this is {shape}; make it anew")
+    if (
+        not isinstance(table, np.ndarray)
+        or table.dtype.kind not in "fiu"
+        or table.ndim != 2
+        or 0 in table.shape
+    ):
+        shape = (
+            f"{table.dtype} {table.shape}"
+            if isinstance(table, np.ndarray)
+            else type(table).__name__
+        )
+        raise DataError(
+            f"{path}: word vectors are a table (attributes, width) of numbers, and this is {shape}; make it anew"
+        )
     if names is not None and len(table) != len(names):
-        raise DataError(f"{path}: {len(table)} word vectors for {len(names)} attributes; they must be one to one")
+        raise DataError(
+            f"{path}: {len(table)} word vectors for {len(names)} attributes; they must be one to one"
+        )
     with np.errstate(over="ignore"):
         vectors = np.ascontiguousarray(table, dtype=np.float32)
     if not np.isfinite(vectors).all():
@@ -144,7 +175,9 @@ def phrases_of(names: Sequence[str], reword: Mapping[str, str] | None = None) ->
     return tuple(Phrase(name, tuple(clean_phrase(given.get(name, name)).split())) for name in names)
 
 
-def means(phrases: Sequence[Phrase], vectors: Mapping[str, NDArray[np.float64]], path: Path) -> Vectors:
+def means(
+    phrases: Sequence[Phrase], vectors: Mapping[str, NDArray[np.float64]], path: Path
+) -> Vectors:
     """The mean of the vectors of each phrase's words, (A, W). Raises DataError that names the words without a vector."""
     lost = sorted({word for phrase in phrases for word in phrase.lost(vectors)})
     if lost:
@@ -152,5 +185,9 @@ def means(phrases: Sequence[Phrase], vectors: Mapping[str, NDArray[np.float64]],
         raise DataError(
             f"{path}: there are no vectors for {len(lost)} words of the attribute names ({shown}); reword them or take a larger vocabulary"
         )
-    rows = [np.mean([vectors[w] for w in phrase.words if w in vectors], axis=0) for phrase in phrases]
-    return checked(path, np.stack(rows) if rows else np.zeros((0, 0)), [phrase.name for phrase in phrases])
+    rows = [
+        np.mean([vectors[w] for w in phrase.words if w in vectors], axis=0) for phrase in phrases
+    ]
+    return checked(
+        path, np.stack(rows) if rows else np.zeros((0, 0)), [phrase.name for phrase in phrases]
+    )

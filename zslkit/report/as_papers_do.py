@@ -42,10 +42,15 @@ def _with(block: Block) -> Block:
             notes.append(f"{row.label} has no row with an oracle's gamma: {error}.")
     if unwatched:
         notes.insert(
-            0, f"No row with an epoch picked on test of {', '.join(unwatched)}: no training that was watched on test (protocol.watch_test)."
+            0,
+            f"No row with an epoch picked on test of {', '.join(unwatched)}: no training that was watched on test (protocol.watch_test).",
         )
     said = {optimism(row) for row in block.rows}  # now a row says it
-    return replace(block, on_test=tuple(found), notes=(*(note for note in block.notes if note not in said), *notes))
+    return replace(
+        block,
+        on_test=tuple(found),
+        notes=(*(note for note in block.notes if note not in said), *notes),
+    )
 
 
 def _by_epoch(row: Row) -> PickedOnTest | None:
@@ -53,7 +58,14 @@ def _by_epoch(row: Row) -> PickedOnTest | None:
     if not all(name in row.optimistic for name in WATCHED):
         return None
     figures = {name: row.optimistic.get(name) for name in METRICS}
-    return PickedOnTest(row.label, picked_on_test(row.made, epoch=True), row.seeds, figures, _added(row, figures), folders=row.folders)
+    return PickedOnTest(
+        row.label,
+        picked_on_test(row.made, epoch=True),
+        row.seeds,
+        figures,
+        _added(row, figures),
+        folders=row.folders,
+    )
 
 
 def _by_gamma(row: Row) -> PickedOnTest:
@@ -63,12 +75,24 @@ def _by_gamma(row: Row) -> PickedOnTest:
     measured = [_under_oracle(Path(folder)) for folder in row.folders]
     figures = {name: Stat.of([m.figures()[name] for m in measured]) for name in METRICS}
     gamma = Stat.of([m.gamma for m in measured])
-    return PickedOnTest(row.label, picked_on_test(row.made, gamma=True), row.seeds, figures, _added(row, figures), gamma, row.folders)
+    return PickedOnTest(
+        row.label,
+        picked_on_test(row.made, gamma=True),
+        row.seeds,
+        figures,
+        _added(row, figures),
+        gamma,
+        row.folders,
+    )
 
 
 def _added(row: Row, figures: Mapping[str, Stat | None]) -> dict[str, float]:
     """By how much each figure stands above the row's own: below it where picking one figure cost another, or validation picked better."""
-    return {name: stat.mean - row.metrics[name].mean for name, stat in figures.items() if stat is not None}
+    return {
+        name: stat.mean - row.metrics[name].mean
+        for name, stat in figures.items()
+        if stat is not None
+    }
 
 
 def _under_oracle(folder: Path) -> Metrics:

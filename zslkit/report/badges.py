@@ -40,7 +40,11 @@ KINDS = (
 """The questions that marks answer, in the order in which they are shown."""
 
 _WORDS = {
-    "selection": {"last": "last epoch", "validation": "epoch picked on validation", ON_TEST: "epoch: test (as papers do)"},
+    "selection": {
+        "last": "last epoch",
+        "validation": "epoch picked on validation",
+        ON_TEST: "epoch: test (as papers do)",
+    },
     "calibration": {
         "none": "uncalibrated",
         "validation": "gamma picked on validation",
@@ -133,8 +137,15 @@ class Badges:
         for kind in KINDS:
             if kind not in told:
                 value: str | None = getattr(self, kind)
-                told[kind] = [None if value in (None, UNKNOWN) else _WORDS.get(kind, {}).get(value, value)]
-        return tuple(Badge(kind, text, MEANINGS.get(text, "")) for kind in KINDS for text in told[kind] if text)
+                told[kind] = [
+                    None if value in (None, UNKNOWN) else _WORDS.get(kind, {}).get(value, value)
+                ]
+        return tuple(
+            Badge(kind, text, MEANINGS.get(text, ""))
+            for kind in KINDS
+            for text in told[kind]
+            if text
+        )
 
     @property
     def unknown(self) -> tuple[str, ...]:
@@ -157,7 +168,12 @@ def badges_of(record: RunRecord) -> Badges:
         input=features.input,
         settings=bool(protocol.tuned),
         folds=protocol.folds,
-        notes=tuple(filter(None, (record.model.pretraining_note, record.scoring.remark if record.scoring else ""))),
+        notes=tuple(
+            filter(
+                None,
+                (record.model.pretraining_note, record.scoring.remark if record.scoring else ""),
+            )
+        ),
     )
 
 
@@ -186,7 +202,13 @@ def picked_on_test(made: Badges, *, epoch: bool = False, gamma: bool = False) ->
 def resolution(features: FeatureInfo) -> str:
     """What the backbone sees: "224 px", "48x112 px" (height x width), or "as it comes"."""
     size = features.size
-    return f"{size[0]}x{size[1]} px" if isinstance(size, tuple) else f"{size} px" if size else AS_IT_COMES
+    return (
+        f"{size[0]}x{size[1]} px"
+        if isinstance(size, tuple)
+        else f"{size} px"
+        if size
+        else AS_IT_COMES
+    )
 
 
 def _short(semantics: str | None) -> str | None:

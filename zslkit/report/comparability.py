@@ -44,7 +44,9 @@ class Comparability:
             split=record.fingerprints.split,
             semantics=record.fingerprints.semantics,
             backbone=features.backbone or OWN_FEATURES,
-            source=features.weights_digest or features.weights if features.backbone else features.fingerprint,
+            source=features.weights_digest or features.weights
+            if features.backbone
+            else features.fingerprint,
             tuned=features.tuned,
             resolution=resolution(features),
             kind=record.dataset.semantics,
@@ -75,8 +77,13 @@ def settled(settings: Iterable[Comparability]) -> dict[Comparability, Comparabil
     images: dict[Comparability, set[str]] = {}
     for setting in every:
         images.setdefault(replace(setting, images=""), set()).add(setting.images)
-    known = {bare: next(iter(named)) for bare, found in images.items() if len(named := found - {""}) == 1}
-    return {setting: setting if setting.images else replace(setting, images=known.get(setting, "")) for setting in every}
+    known = {
+        bare: next(iter(named)) for bare, found in images.items() if len(named := found - {""}) == 1
+    }
+    return {
+        setting: setting if setting.images else replace(setting, images=known.get(setting, ""))
+        for setting in every
+    }
 
 
 def differing(settings: Sequence[Comparability]) -> list[str]:
@@ -87,8 +94,12 @@ def differing(settings: Sequence[Comparability]) -> list[str]:
     for dataset in dict.fromkeys(setting.dataset for setting in settings):
         own = [setting.described() for setting in settings if setting.dataset == dataset]
         points = {name: list(dict.fromkeys(point[name] for point in own)) for name in own[0]}
-        if unlike := [f"{name} ({', '.join(values)})" for name, values in points.items() if len(values) > 1]:
-            said.append(f"Not all runs on {dataset} may be compared with each other: they differ in {'; '.join(unlike)}.")
+        if unlike := [
+            f"{name} ({', '.join(values)})" for name, values in points.items() if len(values) > 1
+        ]:
+            said.append(
+                f"Not all runs on {dataset} may be compared with each other: they differ in {'; '.join(unlike)}."
+            )
     return said
 
 
@@ -96,4 +107,8 @@ def differences(setting: Comparability, settings: Sequence[Comparability]) -> li
     """In what this block differs from another of the same dataset: 'resolution: 448 px', ..."""
     own = setting.described()
     others = [s.described() for s in settings if s.dataset == setting.dataset and s != setting]
-    return [f"{name}: {value}" for name, value in own.items() if any(other[name] != value for other in others)]
+    return [
+        f"{name}: {value}"
+        for name, value in own.items()
+        if any(other[name] != value for other in others)
+    ]

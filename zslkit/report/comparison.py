@@ -12,7 +12,13 @@ from typing import Any
 from zslkit.config.merge import flat
 from zslkit.record import PICKED, Figures, RunRecord
 from zslkit.report.badges import Badges, badges_of
-from zslkit.report.comparability import SEEN_ALONE, TRANSDUCTIVE, Comparability, differences, settled
+from zslkit.report.comparability import (
+    SEEN_ALONE,
+    TRANSDUCTIVE,
+    Comparability,
+    differences,
+    settled,
+)
 from zslkit.report.published import Published
 from zslkit.report.sampling import Sampling
 from zslkit.runs.source import combined
@@ -36,7 +42,11 @@ class Stat:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Stat:
-        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
+        return cls(
+            statistics.fmean(values),
+            statistics.stdev(values) if len(values) > 1 else None,
+            len(values),
+        )
 
 
 @dataclass(frozen=True)
@@ -121,7 +131,10 @@ class Block:
     def names(self) -> tuple[str, ...]:
         """What each row is called where it must be told apart: its label, with its badges where another row has the same label."""
         labels = Counter(row.label for row in self.rows)
-        return tuple(f"{row.label} [{', '.join(row.badges)}]" if labels[row.label] > 1 else row.label for row in self.rows)
+        return tuple(
+            f"{row.label} [{', '.join(row.badges)}]" if labels[row.label] > 1 else row.label
+            for row in self.rows
+        )
 
     @property
     def calibrated(self) -> bool:
@@ -153,16 +166,29 @@ def compare(
         by_setting[whole[own[key]]].append(record)
     known = list(published)
     settings = sorted(by_setting, key=lambda s: tuple(str(getattr(s, f.name)) for f in fields(s)))
-    return [_block(setting, by_setting[setting], settings, known, folders or {}) for setting in settings]
+    return [
+        _block(setting, by_setting[setting], settings, known, folders or {}) for setting in settings
+    ]
 
 
 def _block(
-    setting: Comparability, records: list[RunRecord], settings: list[Comparability], known: list[Published], folders: Mapping[Key, str]
+    setting: Comparability,
+    records: list[RunRecord],
+    settings: list[Comparability],
+    known: list[Published],
+    folders: Mapping[Key, str],
 ) -> Block:
     info = records[0].dataset
     points = setting.described()
-    title = [info.title or info.name, f"{points['backbone']} {points['backbone frozen or tuned']}", points["resolution"], points["split"]]
-    if setting.kind != "attributes":  # another task than the one most people think of, whatever else stands beside it
+    title = [
+        info.title or info.name,
+        f"{points['backbone']} {points['backbone frozen or tuned']}",
+        points["resolution"],
+        points["split"],
+    ]
+    if (
+        setting.kind != "attributes"
+    ):  # another task than the one most people think of, whatever else stands beside it
         title.append(f"semantics: {setting.kind}")
     if setting.training == TRANSDUCTIVE:  # alone too: nobody may take it for the usual task
         title.append(TRANSDUCTIVE)
@@ -170,19 +196,38 @@ def _block(
     reference = tuple(p for p in known if info.published_as and p.dataset == info.published_as)
     notes = []
     if differing := differences(setting, settings):
-        notes.append(f"Not comparable with the other blocks of {info.name}: here {', '.join(differing)}.")
-        title += [told for d in differing if (told := d.partition(": ")[2]) != SEEN_ALONE and told not in " ".join(title)]
+        notes.append(
+            f"Not comparable with the other blocks of {info.name}: here {', '.join(differing)}."
+        )
+        title += [
+            told
+            for d in differing
+            if (told := d.partition(": ")[2]) != SEEN_ALONE and told not in " ".join(title)
+        ]
     if mixed := _mixed_protocols(rows):
         notes.append(mixed)
     if absent := records[0].classes_without_images:
-        notes.append(f"{len(absent)} of {info.classes} classes have no test image and count in no mean ({absent[0]}, ...).")
+        notes.append(
+            f"{len(absent)} of {info.classes} classes have no test image and count in no mean ({absent[0]}, ...)."
+        )
     if skipped := max(r.dataset.n_skipped for r in records):
-        notes.append(f"{skipped} images that could not be read were skipped and are in none of the sets (features.skip_bad).")
+        notes.append(
+            f"{skipped} images that could not be read were skipped and are in none of the sets (features.skip_bad)."
+        )
     notes += repeated
     notes += [optimism(row) for row in rows if "H" in row.optimistic or "T1" in row.optimistic]
     if reference:
-        notes.append("Published rows: as printed by others, under the protocol of each paper; not run here.")
-    return Block(", ".join(title), setting, tuple(notes), tuple(rows), records[0].chance.model_dump(), reference)
+        notes.append(
+            "Published rows: as printed by others, under the protocol of each paper; not run here."
+        )
+    return Block(
+        ", ".join(title),
+        setting,
+        tuple(notes),
+        tuple(rows),
+        records[0].chance.model_dump(),
+        reference,
+    )
 
 
 def _mixed_protocols(rows: Sequence[Row]) -> str:
@@ -192,13 +237,17 @@ def _mixed_protocols(rows: Sequence[Row]) -> str:
         by[row.made.protocol or ""].append(row.label)
     if len(by) < 2:
         return ""
-    told = "; ".join(f"{protocol}: {', '.join(dict.fromkeys(labels))}" for protocol, labels in sorted(by.items()))
+    told = "; ".join(
+        f"{protocol}: {', '.join(dict.fromkeys(labels))}" for protocol, labels in sorted(by.items())
+    )
     return f"Rows of two protocols stand here, since class-inductive training knows the semantics of the unseen classes ({told})."
 
 
 def optimism(row: Row) -> str:
     """The sentence that says beside a table what picking on test would print."""
-    found = ", ".join(f"{name} {stat.mean:.1f}" for name, stat in row.optimistic.items() if name in METRICS[:4])
+    found = ", ".join(
+        f"{name} {stat.mean:.1f}" for name, stat in row.optimistic.items() if name in METRICS[:4]
+    )
     return f"{row.label}: picking on the test sets, as many papers do, would print {found}; it is no result."
 
 
@@ -217,10 +266,15 @@ def _rows(records: list[RunRecord], folders: Mapping[Key, str]) -> tuple[list[Ro
         rows.append(row)
         twice = [str(s) for s, runs in Counter(record.seed for record in part).items() if runs > 1]
         if twice:
-            repeated.append(f"{row.label}: several runs of seed {', '.join(twice)} have one outcome and count once.")
+            repeated.append(
+                f"{row.label}: several runs of seed {', '.join(twice)} have one outcome and count once."
+            )
     rows.sort(key=lambda row: (row.model, row.variant, row.badges))
     best = _best(rows)
-    marked = [replace(row, best=frozenset(c for c, winners in best.items() if i in winners)) for i, row in enumerate(rows)]
+    marked = [
+        replace(row, best=frozenset(c for c, winners in best.items() if i in winners))
+        for i, row in enumerate(rows)
+    ]
     return marked, repeated
 
 
@@ -267,7 +321,11 @@ def _asked(record: RunRecord) -> dict[str, Any]:
     differ from seed to seed and is still one way of making the row.
     """
     without = _idle(record) | _hidden(record)
-    return {key: value for key, value in _flat(record).items() if key not in without and not key.startswith("features.")}
+    return {
+        key: value
+        for key, value in _flat(record).items()
+        if key not in without and not key.startswith("features.")
+    }
 
 
 def _idle(record: RunRecord) -> set[str]:
@@ -294,11 +352,17 @@ def _parts(members: Sequence[RunRecord]) -> list[list[RunRecord]]:
     only = next(iter(sources)) if len(sources) == 1 else ""
     parts = list(_by(members, lambda r: combined(r.model.source) or only).values())
     for key in (lambda r: json.dumps(_told(r), sort_keys=True, default=str), lambda r: r.identity):
-        parts = [smaller for part in parts for smaller in (_by(part, key).values() if _contradicts(part) else [part])]
+        parts = [
+            smaller
+            for part in parts
+            for smaller in (_by(part, key).values() if _contradicts(part) else [part])
+        ]
     return parts
 
 
-def _by(records: Iterable[RunRecord], key: Callable[[RunRecord], str]) -> dict[str, list[RunRecord]]:
+def _by(
+    records: Iterable[RunRecord], key: Callable[[RunRecord], str]
+) -> dict[str, list[RunRecord]]:
     groups: dict[str, list[RunRecord]] = defaultdict(list)
     for record in records:
         groups[key(record)].append(record)
@@ -316,7 +380,10 @@ def _row(members: list[RunRecord], variant: str, folders: Mapping[Key, str]) -> 
     first = members[0]
     picked = [r.optimistic for r in members if r.optimistic]
     shared = [k for k in METRICS if len(picked) == len(members) and all(k in o for o in picked)]
-    costs = {name: [value for r in members if (value := getattr(r.costs, name)) is not None] for name in COSTS}
+    costs = {
+        name: [value for r in members if (value := getattr(r.costs, name)) is not None]
+        for name in COSTS
+    }
     return Row(
         model=first.model.name,
         variant=variant,
@@ -349,20 +416,36 @@ def _variants(firsts: Sequence[RunRecord]) -> Iterator[tuple[RunRecord, str]]:
             more = _differing([firsts[i] for i in places], _told)
             twice = Counter(more)
             for i, words in zip(places, more, strict=True):
-                words = words if twice[words] == 1 else ", ".join(filter(None, (words, f"run {firsts[i].identity}")))
+                words = (
+                    words
+                    if twice[words] == 1
+                    else ", ".join(filter(None, (words, f"run {firsts[i].identity}")))
+                )
                 names[i] = ", ".join(filter(None, (names[i], words)))
     yield from zip(firsts, names, strict=True)
 
 
-def _differing(firsts: Sequence[RunRecord], say: Callable[[RunRecord], Mapping[str, Any]]) -> list[str]:
+def _differing(
+    firsts: Sequence[RunRecord], say: Callable[[RunRecord], Mapping[str, Any]]
+) -> list[str]:
     """Of each record, in words, what `say` says of it and not alike of all."""
     said = [say(record) for record in firsts]
-    keys = [key for key in sorted({key for own in said for key in own}) if any(own.get(key) != said[0].get(key) for own in said)]
+    keys = [
+        key
+        for key in sorted({key for own in said for key in own})
+        if any(own.get(key) != said[0].get(key) for own in said)
+    ]
     return [", ".join(_word(key, own.get(key, "none")) for key in keys) for own in said]
 
 
 def _word(key: str, value: Any) -> str:
-    return str(value) if key in ("", "class") else f"{key} {value}" if key == "source" else f"{key}={value}"
+    return (
+        str(value)
+        if key in ("", "class")
+        else f"{key} {value}"
+        if key == "source"
+        else f"{key}={value}"
+    )
 
 
 _BADGED = ("protocol.selection", "protocol.calibration", "protocol.folds")
@@ -372,7 +455,9 @@ def _stated(record: RunRecord, features: bool) -> dict[str, Any]:
     """What decides the row, by key, without what badges say. features: with the settings of those."""
     model = record.model
     found: dict[str, Any] = {"": f"{model.distribution} {model.version}", "class": model.class_path}
-    found |= {key: value for key, value in _asked(record).items() if key not in _BADGED} | dict.fromkeys(_hidden(record), "unknown")
+    found |= {
+        key: value for key, value in _asked(record).items() if key not in _BADGED
+    } | dict.fromkeys(_hidden(record), "unknown")
     if features:
         found |= {key: value for key, value in _flat(record).items() if key.startswith("features.")}
     return found | ({"source": combined(model.source)[:8]} if model.source else {})
@@ -386,9 +471,15 @@ def _fed(record: RunRecord) -> tuple[str, str]:
 def _told(record: RunRecord) -> dict[str, Any]:
     """All that tells runs apart that nothing in `_stated` does."""
     hidden = _hidden(record)
-    picked = {key: value for key, value in _flat(record).items() if key in hidden} | record.protocol.picked
+    picked = {
+        key: value for key, value in _flat(record).items() if key in hidden
+    } | record.protocol.picked
     given = {key: value for key, value in _flat(record).items() if key not in hidden}
-    return given | {f"picked {key}": value for key, value in picked.items()} | {"trained elsewhere": record.elsewhere}
+    return (
+        given
+        | {f"picked {key}": value for key, value in picked.items()}
+        | {"trained elsewhere": record.elsewhere}
+    )
 
 
 def _flat(record: RunRecord) -> dict[str, Any]:
@@ -405,6 +496,8 @@ def _best(rows: list[Row]) -> dict[str, set[int]]:
         shown = [round(row.metrics[name].mean, 3 if name == "AUSUC" else 1) for row in rows]
         best[name] = {i for i, value in enumerate(shown) if value == max(shown)}
     for name in COSTS:
-        costs = {i: stat.mean for i, row in enumerate(rows) if (stat := row.costs[name]) is not None}
+        costs = {
+            i: stat.mean for i, row in enumerate(rows) if (stat := row.costs[name]) is not None
+        }
         best[name] = {i for i, value in costs.items() if value == min(costs.values())}
     return best

@@ -38,7 +38,9 @@ class Flip:
     @property
     def outcome(self) -> str:
         """What became of it: "won" (right only in B), "lost" (right only in A) or "wrong in both"."""
-        return "won" if self.b == self.label else "lost" if self.a == self.label else "wrong in both"
+        return (
+            "won" if self.b == self.label else "lost" if self.a == self.label else "wrong in both"
+        )
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,17 @@ def causes(a: RunRecord, b: RunRecord) -> dict[str, tuple[Any, Any]]:
     """Whatever differs of model, seed, settings, environment, code and data: dotted key -> value in A and in B, and nothing that agrees."""
     left, right = _stated(a), _stated(b)
     return {
-        key: (left.get(key), right.get(key)) for key in [*left, *(k for k in right if k not in left)] if left.get(key) != right.get(key)
+        key: (left.get(key), right.get(key))
+        for key in [*left, *(k for k in right if k not in left)]
+        if left.get(key) != right.get(key)
     }
 
 
 def _stated(record: RunRecord) -> dict[str, Any]:
     raw = record.model_dump(mode="json")
-    features = {k: v for k, v in raw["features"].items() if k != "fingerprint"}  # which is among the fingerprints
+    features = {
+        k: v for k, v in raw["features"].items() if k != "fingerprint"
+    }  # which is among the fingerprints
     parts = {
         "model": {k: v for k, v in raw["model"].items() if k != "citation"},
         "seed": raw["seed"],
@@ -96,7 +102,9 @@ def outcome(a: Run, b: Run, dataset: Dataset | None = None) -> RunOutcome:
     (sets_a, classes), (sets_b, other_classes) = run_sets(a), run_sets(b)
     left, right = outcomes_of(a, sets_a), outcomes_of(b, sets_b)
     if not same_images(left, right) or classes != other_classes:
-        raise DataError(f"{a.folder} and {b.folder} say one split and hold other labels or classes; move the damaged one away")
+        raise DataError(
+            f"{a.folder} and {b.folder} say one split and hold other labels or classes; move the damaged one away"
+        )
     both: Outcomes = together([left, right])
     resampled = resample(both, RESAMPLES)
     changes = _per_class(a.record, b.record)
@@ -113,10 +121,18 @@ def _per_class(a: RunRecord, b: RunRecord) -> dict[str, float]:
     return {name: y - x for name, (x, y) in pairs.items() if x is not None and y is not None}
 
 
-def _flips(runs: tuple[Run, Run], sets: tuple[AnsweredSets, AnsweredSets], classes: Sequence[str], dataset: Dataset | None) -> list[Flip]:
+def _flips(
+    runs: tuple[Run, Run],
+    sets: tuple[AnsweredSets, AnsweredSets],
+    classes: Sequence[str],
+    dataset: Dataset | None,
+) -> list[Flip]:
     found = []
     for part in ("test_seen", "test_unseen"):
-        answers = [s.parts()[part].seen_unseen_margin.answers(run.record.protocol.gamma) for s, run in zip(sets, runs, strict=True)]
+        answers = [
+            s.parts()[part].seen_unseen_margin.answers(run.record.protocol.gamma)
+            for s, run in zip(sets, runs, strict=True)
+        ]
         labels = sets[0].parts()[part].labels
         for i in np.flatnonzero(answers[0] != answers[1]).tolist():
             named = (classes[labels[i]], classes[answers[0][i]], classes[answers[1][i]])
@@ -145,7 +161,16 @@ def dataset_of(run: Run, root: Path) -> Dataset:
     dataset = load_dataset(str(root) if is_card(str(root)) else run.record.dataset.name, root)
     then = run.record.fingerprints
     if dataset.fingerprints()["split"] != then.split:
-        raise DataError(f"{dataset.name} below {root} has another split than the run {run.folder}; give the --data-root of that time")
-    if dataset.images is not None and then.images and run.record.features.size and images_digest(dataset.images) != then.images:
-        raise DataError(f"{dataset.name} below {root} has other images than the run {run.folder}; give the --data-root of that time")
+        raise DataError(
+            f"{dataset.name} below {root} has another split than the run {run.folder}; give the --data-root of that time"
+        )
+    if (
+        dataset.images is not None
+        and then.images
+        and run.record.features.size
+        and images_digest(dataset.images) != then.images
+    ):
+        raise DataError(
+            f"{dataset.name} below {root} has other images than the run {run.folder}; give the --data-root of that time"
+        )
     return dataset

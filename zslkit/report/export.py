@@ -9,7 +9,16 @@ from typing import Any
 
 from zslkit.report.badges import Badges, badges_of_published
 from zslkit.report.comparison import COSTS, METRICS, Block, PickedOnTest, Row, Stat
-from zslkit.report.tables import ON_TEST_TITLE, Cell, Grid, grid, on_test_grid, on_test_notes, plain, remarks
+from zslkit.report.tables import (
+    ON_TEST_TITLE,
+    Cell,
+    Grid,
+    grid,
+    on_test_grid,
+    on_test_notes,
+    plain,
+    remarks,
+)
 
 SETTING = ("dataset", "split", "semantics", "backbone", "source", "tuned", "resolution", "images")
 BETWEEN = "|"
@@ -28,18 +37,32 @@ def _latex_block(block: Block) -> Iterator[str]:
     content, runs = grid(block), len(block.rows)
     made = [*content.rows[:runs], *content.rows[runs + 1 :]]  # chance was not made in any way
     folders = list(zip(block.names, (row.folders for row in block.rows), strict=True))
-    yield from _latex_table(block.title, content, runs, folders, [*_protocols(made), *block.notes, *remarks(block)])
+    yield from _latex_table(
+        block.title, content, runs, folders, [*_protocols(made), *block.notes, *remarks(block)]
+    )
     if (on_test := on_test_grid(block)) is not None:
         yield ""
         title = f"{block.title}. {ON_TEST_TITLE}"
-        yield from _latex_table(title, on_test, len(on_test.rows), folders, [*_protocols(on_test.rows), *on_test_notes(block)])
+        yield from _latex_table(
+            title,
+            on_test,
+            len(on_test.rows),
+            folders,
+            [*_protocols(on_test.rows), *on_test_notes(block)],
+        )
 
 
 def _protocols(rows: Iterable[tuple[Cell, ...]]) -> list[str]:
     return [f"{cells[0].text}: {cells[-1].text}." for cells in rows]
 
 
-def _latex_table(title: str, content: Grid, rule: int, folders: Sequence[tuple[str, Sequence[str]]], notes: Sequence[str]) -> Iterator[str]:
+def _latex_table(
+    title: str,
+    content: Grid,
+    rule: int,
+    folders: Sequence[tuple[str, Sequence[str]]],
+    notes: Sequence[str],
+) -> Iterator[str]:
     """rule: how many rows stand above the line between runs and what is none."""
     last = len(content.header) - 1  # the protocol is a sentence and goes below
     yield "% needs \\usepackage{booktabs}"
@@ -61,7 +84,13 @@ def _latex_table(title: str, content: Grid, rule: int, folders: Sequence[tuple[s
 
 def _latex_cell(cell: Cell) -> str:
     text = escaped(cell.text)
-    marked = rf"\textbf{{{text}}}" if cell.bold else rf"\textit{{{text}}}" if cell.grey and text else text
+    marked = (
+        rf"\textbf{{{text}}}"
+        if cell.bold
+        else rf"\textit{{{text}}}"
+        if cell.grey and text
+        else text
+    )
     return f"{marked} {{\\scriptsize {escaped(cell.interval)}}}" if cell.interval else marked
 
 
@@ -89,7 +118,11 @@ MADE = ("training", "selection", "calibration")
 HEADER = (
     *SETTING,
     *("kind", "model", "variant", "origin", "input", "runs", "seeds", "protocol", *MADE),
-    *(f"{name}{part}" for name in METRICS for part in ("", "_std", *(("_low", "_high") if name != "AUSUC" else ()))),
+    *(
+        f"{name}{part}"
+        for name in METRICS
+        for part in ("", "_std", *(("_low", "_high") if name != "AUSUC" else ()))
+    ),
     *("H_gamma_0", "H_gamma_0_std", "gamma", "gamma_std", *COSTS, "best", "folders"),
 )
 
@@ -104,7 +137,10 @@ def as_csv(blocks: Sequence[Block]) -> str:
     table.writeheader()
     for block in blocks:
         setting = {name: getattr(block.setting, name) for name in SETTING}
-        table.writerows({name: _safe(value) for name, value in {**setting, **row}.items()} for row in _csv_rows(block))
+        table.writerows(
+            {name: _safe(value) for name, value in {**setting, **row}.items()}
+            for row in _csv_rows(block)
+        )
     return text.getvalue()
 
 
@@ -118,9 +154,23 @@ def _csv_rows(block: Block) -> Iterator[dict[str, Any]]:
         known = {name: value for name, value in entry.figures().items() if name in METRICS}
         made = badges_of_published(entry)
         # Where it was measured is its own, and not the block's that it stands beside.
-        where = {"split": None, "images": None, "semantics": None, "backbone": made.backbone, "source": None, "tuned": entry.tuned}
+        where = {
+            "split": None,
+            "images": None,
+            "semantics": None,
+            "backbone": made.backbone,
+            "source": None,
+            "tuned": entry.tuned,
+        }
         how = {"resolution": made.resolution, "protocol": entry.remarks, **_made(made)}
-        yield {"kind": "published", "model": entry.method, "input": entry.input, **where, **how, **known}
+        yield {
+            "kind": "published",
+            "model": entry.method,
+            "input": entry.input,
+            **where,
+            **how,
+            **known,
+        }
 
 
 def _made(made: Badges) -> dict[str, str | None]:
@@ -141,8 +191,16 @@ def _on_test(row: PickedOnTest) -> dict[str, Any]:
 
 
 def _own(row: Row) -> dict[str, Any]:
-    stats: dict[str, Stat | None] = {**row.metrics, "H_gamma_0": row.uncalibrated_H, "gamma": row.gamma}
-    bounds = {f"{name}_{side}": value for name, pair in row.intervals.items() for side, value in zip(("low", "high"), pair, strict=True)}
+    stats: dict[str, Stat | None] = {
+        **row.metrics,
+        "H_gamma_0": row.uncalibrated_H,
+        "gamma": row.gamma,
+    }
+    bounds = {
+        f"{name}_{side}": value
+        for name, pair in row.intervals.items()
+        for side, value in zip(("low", "high"), pair, strict=True)
+    }
     return {
         "model": row.model,
         "variant": row.variant,
@@ -162,7 +220,11 @@ def _own(row: Row) -> dict[str, Any]:
 
 def _means(stats: Mapping[str, Stat | None]) -> dict[str, float | None]:
     known = {name: stat for name, stat in stats.items() if stat is not None}
-    return {key: value for name, stat in known.items() for key, value in ((name, stat.mean), (f"{name}_std", stat.std))}
+    return {
+        key: value
+        for name, stat in known.items()
+        for key, value in ((name, stat.mean), (f"{name}_std", stat.std))
+    }
 
 
 def _joined(values: Iterable[object]) -> str:
@@ -171,4 +233,6 @@ def _joined(values: Iterable[object]) -> str:
 
 def _safe(value: Any) -> Any:
     """Names are data: a spreadsheet takes text that begins like this for a formula and would run it."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value
+    return (
+        f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value
+    )

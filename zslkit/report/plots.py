@@ -14,22 +14,40 @@ if TYPE_CHECKING:
 
 
 def curves(
-    series: Mapping[str, Sequence[tuple[Any, Stat]]], *, title: str, x: str, y: str, scale: Literal["linear", "log", "symlog"] = "linear"
+    series: Mapping[str, Sequence[tuple[Any, Stat]]],
+    *,
+    title: str,
+    x: str,
+    y: str,
+    scale: Literal["linear", "log", "symlog"] = "linear",
 ) -> Figure:
     """Mean against x with the standard deviation as a bar, one line a series.
 
     series: name -> points in the order they are drawn. x that are no numbers stand beside each other.
     """
     figure, axes = _figure(title)
-    numbers = all(isinstance(at, int | float) and not isinstance(at, bool) for points in series.values() for at, _ in points)
+    numbers = all(
+        isinstance(at, int | float) and not isinstance(at, bool)
+        for points in series.values()
+        for at, _ in points
+    )
     names = list(dict.fromkeys(str(at) for points in series.values() for at, _ in points))
     for name, points in series.items():
         places = [at if numbers else names.index(str(at)) for at, _ in points]
         spread = [stat.std or 0.0 for _, stat in points]
-        axes.errorbar(places, [stat.mean for _, stat in points], yerr=spread, marker="o", capsize=3, label=name)
+        axes.errorbar(
+            places,
+            [stat.mean for _, stat in points],
+            yerr=spread,
+            marker="o",
+            capsize=3,
+            label=name,
+        )
     if numbers:
         positive = sorted({abs(at) for points in series.values() for at, _ in points if at})
-        axes.set_xscale(scale, **({"linthresh": positive[0]} if scale == "symlog" and positive else {}))
+        axes.set_xscale(
+            scale, **({"linthresh": positive[0]} if scale == "symlog" and positive else {})
+        )
     else:
         axes.set_xticks(range(len(names)), names)
     axes.set_xlabel(x)
@@ -39,15 +57,22 @@ def curves(
     return figure
 
 
-def bars(lines: Sequence[tuple[str, Mapping[str, Stat]]], *, title: str, y: Sequence[str]) -> Figure:
+def bars(
+    lines: Sequence[tuple[str, Mapping[str, Stat]]], *, title: str, y: Sequence[str]
+) -> Figure:
     """A group of horizontal bars for each (label, figures), one bar for each of `y`, with the standard deviation."""
     figure, axes = _figure(title, height=1.0 + 0.28 * len(lines) * len(y))
     width = 0.8 / len(y)
     for k, name in enumerate(y):
         places = [i + k * width for i in range(len(lines))]
-        means, spreads = [figures[name].mean for _, figures in lines], [figures[name].std or 0.0 for _, figures in lines]
+        means, spreads = (
+            [figures[name].mean for _, figures in lines],
+            [figures[name].std or 0.0 for _, figures in lines],
+        )
         axes.barh(places, means, height=width * 0.9, xerr=spreads, capsize=2, label=name)
-    axes.set_yticks([i + width * (len(y) - 1) / 2 for i in range(len(lines))], [label for label, _ in lines])
+    axes.set_yticks(
+        [i + width * (len(y) - 1) / 2 for i in range(len(lines))], [label for label, _ in lines]
+    )
     axes.invert_yaxis()
     axes.set_xlabel(", ".join(y))
     if len(y) > 1:
@@ -59,7 +84,9 @@ def save(figure: Figure, path: Path) -> None:
     """Write the figure in the format of its suffix, beside first."""
     kind = path.suffix.removeprefix(".")
     with replacing(path) as beside:
-        figure.savefig(beside, dpi=150, format=kind, metadata={"Date": None} if kind == "svg" else None)
+        figure.savefig(
+            beside, dpi=150, format=kind, metadata={"Date": None} if kind == "svg" else None
+        )
 
 
 def _figure(title: str, height: float = 3.6) -> tuple[Figure, Any]:

@@ -67,7 +67,9 @@ class Published(BaseModel):
         whole = len(self._doubted) == sum(v is not None for v in self.figures().values())
         doubt = "unconfirmed" if whole else f"{', '.join(self._doubted)} unconfirmed"
         image = "accuracy per image" if self.averaging == "per image" else ""
-        return "; ".join(part for part in (doubt if self._doubted else "", image, self.notes) if part)
+        return "; ".join(
+            part for part in (doubt if self._doubted else "", image, self.notes) if part
+        )
 
 
 def published(dataset: str) -> list[Published]:
@@ -79,4 +81,6 @@ def published(dataset: str) -> list[Published]:
 def everything() -> tuple[Published, ...]:
     """All published results that are known."""
     path = Path(__file__).with_suffix(".yaml")
-    return tuple(Published.model_validate(row) for row in yaml.safe_load(path.read_text(encoding="utf-8")))
+    return tuple(
+        Published.model_validate(row) for row in yaml.safe_load(path.read_text(encoding="utf-8"))
+    )

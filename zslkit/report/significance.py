@@ -11,7 +11,14 @@ from zslkit.errors import DataError, UserError
 from zslkit.evaluation.bootstrap import Resampled, figures, resample
 from zslkit.evaluation.outcomes import SAMPLED, Outcomes, outcomes, same_images, together
 from zslkit.evaluation.sets import AnsweredSets, TestSets, checked_sets
-from zslkit.evaluation.significance import enough_resamples, holm, mcnemar, paired_difference, seeds_needed, too_few
+from zslkit.evaluation.significance import (
+    enough_resamples,
+    holm,
+    mcnemar,
+    paired_difference,
+    seeds_needed,
+    too_few,
+)
 from zslkit.report.comparison import Block, Row
 from zslkit.report.sampling import RowPair, Sampling, said
 from zslkit.runs.folders import Run, load_run
@@ -76,9 +83,15 @@ def _judged(block: Block, seed: int) -> Block:
         return replace(block, notes=notes)
     places = list(combinations(readable.columns, 2))
     resampled = resample(readable.outcomes, count := enough_resamples(len(places)), seed)
-    rows = tuple(_with_intervals(row, resampled, readable.columns.get(i)) for i, row in enumerate(block.rows))
-    sampling = Sampling(count, seed, _pairs(block, readable, resampled, places), too_few(count, len(places)))
-    return replace(block, rows=rows, notes=(*notes, *said(sampling, row_names(block))), sampling=sampling)
+    rows = tuple(
+        _with_intervals(row, resampled, readable.columns.get(i)) for i, row in enumerate(block.rows)
+    )
+    sampling = Sampling(
+        count, seed, _pairs(block, readable, resampled, places), too_few(count, len(places))
+    )
+    return replace(
+        block, rows=rows, notes=(*notes, *said(sampling, row_names(block))), sampling=sampling
+    )
 
 
 def _read(block: Block) -> tuple[_Readable | None, list[str]]:
@@ -87,7 +100,9 @@ def _read(block: Block) -> tuple[_Readable | None, list[str]]:
     faults = []
     for i, row in enumerate(block.rows):
         if len(row.folders) != row.n:
-            faults.append(f"{row.label} has no interval and stands in no test: its run folders are not known.")
+            faults.append(
+                f"{row.label} has no interval and stands in no test: its run folders are not known."
+            )
             continue
         try:
             own = [_of(folder, parts) for folder in row.folders]
@@ -102,7 +117,9 @@ def _read(block: Block) -> tuple[_Readable | None, list[str]]:
 def _of(folder: str, before: list[Outcomes]) -> Outcomes:
     found = run_outcomes(load_run(Path(folder)))
     if before and not same_images(before[0], found):
-        raise DataError(f"{folder}: the labels of its test images are not those of the rows before it; were its scores put there by hand?")
+        raise DataError(
+            f"{folder}: the labels of its test images are not those of the rows before it; were its scores put there by hand?"
+        )
     return found
 
 
@@ -110,19 +127,31 @@ def _with_intervals(row: Row, resampled: Resampled, columns: list[int] | None) -
     if columns is None:
         return row
     found = {name: resampled.interval(name, columns) for name in SAMPLED}
-    return replace(row, intervals={name: (interval.low, interval.high) for name, interval in found.items()})
+    return replace(
+        row, intervals={name: (interval.low, interval.high) for name, interval in found.items()}
+    )
 
 
-def _pairs(block: Block, readable: _Readable, resampled: Resampled, places: list[tuple[int, int]]) -> tuple[RowPair, ...]:
+def _pairs(
+    block: Block, readable: _Readable, resampled: Resampled, places: list[tuple[int, int]]
+) -> tuple[RowPair, ...]:
     pairs = [_pair(block, readable, resampled, a, b, len(places)) for a, b in places]
-    corrected = zip(pairs, holm([p.p for p in pairs]), holm([p.mcnemar_p for p in pairs]), strict=True)
+    corrected = zip(
+        pairs, holm([p.p for p in pairs]), holm([p.mcnemar_p for p in pairs]), strict=True
+    )
     return tuple(replace(pair, p_holm=p, mcnemar_p_holm=q) for pair, p, q in corrected)
 
 
-def _pair(block: Block, readable: _Readable, resampled: Resampled, a: int, b: int, of: int) -> RowPair:
+def _pair(
+    block: Block, readable: _Readable, resampled: Resampled, a: int, b: int, of: int
+) -> RowPair:
     common = tuple(sorted(set(block.rows[a].seeds) & set(block.rows[b].seeds)))
     left, right = (
-        [column for seed, column in zip(block.rows[i].seeds, readable.columns[i], strict=True) if seed in common or not common]
+        [
+            column
+            for seed, column in zip(block.rows[i].seeds, readable.columns[i], strict=True)
+            if seed in common or not common
+        ]
         for i in (a, b)
     )
     difference = paired_difference(resampled, left, right, pairs=of)

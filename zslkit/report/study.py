@@ -24,7 +24,10 @@ FIGURES = ("T1", "U", "S", "H", "AUSUC")
 class Plot(Config):
     """How the figures of a study are drawn."""
 
-    x: str | None = Field(None, description="key of the grid on the horizontal axis; without one, a bar for each variant")
+    x: str | None = Field(
+        None,
+        description="key of the grid on the horizontal axis; without one, a bar for each variant",
+    )
     y: list[Literal["T1", "U", "S", "H", "AUSUC"]] = Field(["H"], min_length=1)
     scale: Literal["linear", "log", "symlog"] = "linear"
 
@@ -55,7 +58,10 @@ class Variant:
     @property
     def label(self) -> str:
         parts = [self.row] if self.row else []
-        return ", ".join([*parts, *(f"{key}={_short(value)}" for key, value in self.point.items())]) or "as preset"
+        return (
+            ", ".join([*parts, *(f"{key}={_short(value)}" for key, value in self.point.items())])
+            or "as preset"
+        )
 
 
 @dataclass(frozen=True)
@@ -72,9 +78,13 @@ def read_study(path: Path) -> Study:
     """The study in a YAML file. Raises UserError that names the key that is missing, unknown or wrong."""
     study = build(Study, merge([read_yaml(path)]), str(path))
     if any(not values for values in study.grid.values()):
-        raise UserError(f"{path}: grid: {next(k for k, v in study.grid.items() if not v)} has no values; list some")
+        raise UserError(
+            f"{path}: grid: {next(k for k, v in study.grid.items() if not v)} has no values; list some"
+        )
     if study.plot and study.plot.x is not None and study.plot.x not in study.grid:
-        raise UserError(f"{path}: plot.x = {study.plot.x!r} is no key of the grid ({', '.join(study.grid) or 'there is none'}); name one")
+        raise UserError(
+            f"{path}: plot.x = {study.plot.x!r} is no key of the grid ({', '.join(study.grid) or 'there is none'}); name one"
+        )
     return study
 
 
@@ -89,13 +99,20 @@ def _variants(study: Study, changes: Mapping[str, Any]) -> Iterator[Variant]:
         for values in product(*study.grid.values()):
             point = dict(zip(study.grid, values, strict=True))
             layers = [Layer(base, "study"), Layer(nested(own), "row"), Layer(nested(point), "grid")]
-            yield Variant(row, {key: number(value) for key, value in point.items()}, merge(layers).values)
+            yield Variant(
+                row, {key: number(value) for key, value in point.items()}, merge(layers).values
+            )
 
 
 def line(variant: Variant, records: Sequence[RunRecord]) -> StudyLine:
     """The means and deviations of at least one finished run of the variant."""
     figures = {name: Stat.of([getattr(r.metrics, name) for r in records]) for name in FIGURES}
-    return StudyLine(variant, figures, Stat.of([r.costs.train_seconds for r in records]), tuple(r.identity for r in records))
+    return StudyLine(
+        variant,
+        figures,
+        Stat.of([r.costs.train_seconds for r in records]),
+        tuple(r.identity for r in records),
+    )
 
 
 def _short(value: Any) -> str:

@@ -36,8 +36,18 @@ def markdown(study: Study, lines: Sequence[StudyLine]) -> str:
     rule = "|".join(["---", *["--:"] * (len(HEADER) - 1)])
     seeds = ", ".join(map(str, study.seeds))
     how = f"{markdown_text(f'{study.model} on {study.dataset}')}, seeds {seeds}; mean ± standard deviation over runs."
-    parts = [f"### {markdown_text(study.title)}", "", f"| {rows[0]} |", f"|{rule}|", *(f"| {row} |" for row in rows[1:]), "", how]
-    return "\n".join([*parts, *(["", *map(plain, study.notes.strip().split("\n"))] if study.notes else []), ""])
+    parts = [
+        f"### {markdown_text(study.title)}",
+        "",
+        f"| {rows[0]} |",
+        f"|{rule}|",
+        *(f"| {row} |" for row in rows[1:]),
+        "",
+        how,
+    ]
+    return "\n".join(
+        [*parts, *(["", *map(plain, study.notes.strip().split("\n"))] if study.notes else []), ""]
+    )
 
 
 def as_data(study: Study, lines: Sequence[StudyLine]) -> dict[str, Any]:
@@ -61,7 +71,10 @@ def as_data(study: Study, lines: Sequence[StudyLine]) -> dict[str, Any]:
 
 def write(study: Study, lines: Sequence[StudyLine], folder: Path, stem: str) -> list[Path]:
     """Write stem.md, stem.json and, if the study asks for a plot, stem.svg. Raises ZslkitError if that fails."""
-    texts = {".md": markdown(study, lines), ".json": json.dumps(as_data(study, lines), indent=1, ensure_ascii=False)}
+    texts = {
+        ".md": markdown(study, lines),
+        ".json": json.dumps(as_data(study, lines), indent=1, ensure_ascii=False),
+    }
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -73,7 +86,9 @@ def write(study: Study, lines: Sequence[StudyLine], folder: Path, stem: str) -> 
             _draw(study, lines, folder / f"{stem}.svg")
             written.append(folder / f"{stem}.svg")
     except OSError as error:
-        raise ZslkitError(f"{folder} cannot be written ({error.strerror or error}); the runs are kept, so name another --to") from error
+        raise ZslkitError(
+            f"{folder} cannot be written ({error.strerror or error}); the runs are kept, so name another --to"
+        ) from error
     return written
 
 
@@ -83,15 +98,29 @@ def _draw(study: Study, lines: Sequence[StudyLine], path: Path) -> None:
     assert study.plot is not None
     plot = study.plot
     if plot.x is None:
-        plots.save(plots.bars([(line.variant.label, line.figures) for line in lines], title=study.title, y=plot.y), path)
+        plots.save(
+            plots.bars(
+                [(line.variant.label, line.figures) for line in lines], title=study.title, y=plot.y
+            ),
+            path,
+        )
         return
     series: dict[str, list[tuple[Any, Stat]]] = {}
     for line in lines:
         others = [f"{k}={v}" for k, v in line.variant.point.items() if k != plot.x]
         for y in plot.y:
-            name = ", ".join([*([line.variant.row] if line.variant.row else []), *others, *([y] if len(plot.y) > 1 else [])])
+            name = ", ".join(
+                [
+                    *([line.variant.row] if line.variant.row else []),
+                    *others,
+                    *([y] if len(plot.y) > 1 else []),
+                ]
+            )
             series.setdefault(name, []).append((line.variant.point[plot.x], line.figures[y]))
-    plots.save(plots.curves(series, title=study.title, x=plot.x, y=", ".join(plot.y), scale=plot.scale), path)
+    plots.save(
+        plots.curves(series, title=study.title, x=plot.x, y=", ".join(plot.y), scale=plot.scale),
+        path,
+    )
 
 
 def _spread(stat: Stat, digits: int) -> str:

@@ -45,7 +45,15 @@ def grid(block: Block) -> Grid:
     """The block's runs, then chance, then published results; what was picked on test stands in `on_test_grid`."""
     metrics = ["T1", "U", "S", "H", *(["H, gamma 0"] if block.calibrated else []), "AUSUC"]
     header = ("model", "runs", *metrics, "parameters", "training", "peak memory", "protocol")
-    chance = ["chance", "", *(_figure(_chance_of(block, name)) for name in metrics), "", "", "", "answers at random"]
+    chance = [
+        "chance",
+        "",
+        *(_figure(_chance_of(block, name)) for name in metrics),
+        "",
+        "",
+        "",
+        "answers at random",
+    ]
     rows = [_run_cells(row, metrics) for row in block.rows]
     rows.append(tuple(Cell(text, grey=True) for text in chance))
     rows += [_published_cells(entry, metrics) for entry in block.published]
@@ -56,7 +64,9 @@ def on_test_grid(block: Block) -> Grid | None:
     """What the block's rows would be if picked on test, a table of its own without a winner; None where nobody asked or there is none."""
     if not block.on_test:
         return None
-    return Grid(("model", "runs", *METRICS, "protocol"), tuple(_on_test_cells(row) for row in block.on_test))
+    return Grid(
+        ("model", "runs", *METRICS, "protocol"), tuple(_on_test_cells(row) for row in block.on_test)
+    )
 
 
 def on_test_notes(block: Block) -> list[str]:
@@ -64,8 +74,17 @@ def on_test_notes(block: Block) -> list[str]:
     told = []
     for row in block.on_test or ():
         by, names = ("epoch", ("T1", "H")) if row.made.selection == ON_TEST else ("gamma", ("H",))
-        told.append(f"{row.label} by {by} {', '.join(f'{name} {signed(row.added[name])}' for name in names)}")
-    return [ON_TEST_NOTE, *([f"Picking on the test sets added to each row's own figures: {'; '.join(told)}."] if told else [])]
+        told.append(
+            f"{row.label} by {by} {', '.join(f'{name} {signed(row.added[name])}' for name in names)}"
+        )
+    return [
+        ON_TEST_NOTE,
+        *(
+            [f"Picking on the test sets added to each row's own figures: {'; '.join(told)}."]
+            if told
+            else []
+        ),
+    ]
 
 
 def rich_table(blocks: Sequence[Block]) -> RenderableType:
@@ -80,7 +99,10 @@ def rich_table(blocks: Sequence[Block]) -> RenderableType:
     for block in blocks:
         content = grid(block)
         split = content.header.index("parameters")
-        places = [*range(len(block.rows)), *range(len(block.rows) + 1, len(content.rows))]  # chance was not made in any way
+        places = [
+            *range(len(block.rows)),
+            *range(len(block.rows) + 1, len(content.rows)),
+        ]  # chance was not made in any way
         made = [(content.rows[i][0], *content.rows[i][split:]) for i in places]
         # Text, not markup, here and below: names of plugins and datasets are data and may hold brackets.
         parts.append(Text(plain(block.title), style="bold"))
@@ -99,10 +121,22 @@ def _rich_part(header: Sequence[str], rows: Sequence[Sequence[Cell]], style: str
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, style=style, header_style=style or "table.header")
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        style=style,
+        header_style=style or "table.header",
+    )
     for name in header:
         words = name in ("model", "protocol")
-        table.add_column(name, justify="left" if words else "right", no_wrap=not words, overflow="fold", min_width=8 if words else None)
+        table.add_column(
+            name,
+            justify="left" if words else "right",
+            no_wrap=not words,
+            overflow="fold",
+            min_width=8 if words else None,
+        )
     for row in rows:
         table.add_row(*(_rich_cell(cell) for cell in row))
     return table
@@ -119,12 +153,18 @@ def remarks(block: Block) -> list[str]:
     """What Markdown says of published rows in their last column."""
     doubted = any(entry.unconfirmed for entry in block.published)
     legend = ["?: unconfirmed, for want of a public source that prints it."] if doubted else []
-    return legend + [f"{entry.method} (published): {entry.notes}." for entry in block.published if entry.notes]
+    return legend + [
+        f"{entry.method} (published): {entry.notes}." for entry in block.published if entry.notes
+    ]
 
 
 def folder_notes(block: Block) -> list[str]:
     """The run folders of each row, where they are known, in the order of its seeds."""
-    return [f"Run folders of {name}: {', '.join(row.folders)}." for name, row in zip(block.names, block.rows, strict=True) if row.folders]
+    return [
+        f"Run folders of {name}: {', '.join(row.folders)}."
+        for name, row in zip(block.names, block.rows, strict=True)
+        if row.folders
+    ]
 
 
 def markdown(blocks: Sequence[Block]) -> str:
@@ -134,8 +174,19 @@ def markdown(blocks: Sequence[Block]) -> str:
         content = grid(block)
         lines += [f"### {markdown_text(block.title)}", "", *_markdown_table(content)]
         if (on_test := on_test_grid(block)) is not None:
-            lines += ["", f"#### {ON_TEST_TITLE}", "", *_markdown_table(on_test), "", f"*{markdown_text(' '.join(on_test_notes(block)))}*"]
-        lines += ["", *(f"- {markdown_text(note)}" for note in (*block.notes, *folder_notes(block))), ""]
+            lines += [
+                "",
+                f"#### {ON_TEST_TITLE}",
+                "",
+                *_markdown_table(on_test),
+                "",
+                f"*{markdown_text(' '.join(on_test_notes(block)))}*",
+            ]
+        lines += [
+            "",
+            *(f"- {markdown_text(note)}" for note in (*block.notes, *folder_notes(block))),
+            "",
+        ]
     return "\n".join(lines)
 
 
@@ -161,7 +212,10 @@ def as_json(blocks: Sequence[Block]) -> list[dict[str, Any]]:
             "sampling": _sampling_data(block),
             "as_papers_do": None
             if block.on_test is None
-            else {"said": " ".join(on_test_notes(block)), "rows": [_on_test_data(row) for row in block.on_test]},
+            else {
+                "said": " ".join(on_test_notes(block)),
+                "rows": [_on_test_data(row) for row in block.on_test],
+            },
         }
         for block in blocks
     ]
@@ -182,11 +236,21 @@ def _sampling_data(block: Block) -> dict[str, Any] | None:
         return None
     names = block.names
     pairs = [
-        {**asdict(pair), "models": [names[pair.a], names[pair.b]], "significant": pair.significant, "seeds": list(pair.seeds)}
+        {
+            **asdict(pair),
+            "models": [names[pair.a], names[pair.b]],
+            "significant": pair.significant,
+            "seeds": list(pair.seeds),
+        }
         for pair in block.sampling.pairs
     ]
     said = block.sampling
-    return {"resamples": said.resamples, "seed": said.seed, "approximated": said.approximated, "pairs": pairs}
+    return {
+        "resamples": said.resamples,
+        "seed": said.seed,
+        "approximated": said.approximated,
+        "pairs": pairs,
+    }
 
 
 def _stats_data(stats: Mapping[str, Stat | None]) -> dict[str, Any]:
@@ -232,16 +296,36 @@ def _run_cells(row: Row, metrics: list[str]) -> tuple[Cell, ...]:
     return (
         Cell(row.label),
         Cell(str(row.n)),
-        *(Cell(_spread(figures[name], _digits(name)), bold=name in row.best, interval=_interval(row, name)) for name in metrics),
-        *(Cell(_cost(row.costs[name], show), bold=name in row.best) for name, show in _COSTS.items()),
+        *(
+            Cell(
+                _spread(figures[name], _digits(name)),
+                bold=name in row.best,
+                interval=_interval(row, name),
+            )
+            for name in metrics
+        ),
+        *(
+            Cell(_cost(row.costs[name], show), bold=name in row.best)
+            for name, show in _COSTS.items()
+        ),
         Cell(f"{badges}, {row.input}"),
     )
 
 
 def _on_test_cells(row: PickedOnTest) -> tuple[Cell, ...]:
-    shown = [DASH if (stat := row.metrics[name]) is None else _spread(stat, _digits(name)) for name in METRICS]
-    words = [badge if row.gamma is None else with_gamma(badge, row.gamma) for badge in row.made.words]
-    texts = [row.label, str(row.n), *shown, ", ".join([*words, *([row.made.input] if row.made.input else [])])]
+    shown = [
+        DASH if (stat := row.metrics[name]) is None else _spread(stat, _digits(name))
+        for name in METRICS
+    ]
+    words = [
+        badge if row.gamma is None else with_gamma(badge, row.gamma) for badge in row.made.words
+    ]
+    texts = [
+        row.label,
+        str(row.n),
+        *shown,
+        ", ".join([*words, *([row.made.input] if row.made.input else [])]),
+    ]
     return tuple(Cell(text, grey=True) for text in texts)
 
 
@@ -254,10 +338,22 @@ def _interval(row: Row, metric: str) -> str:
 def how_published(entry: Published) -> str:
     """How a published row was made, which of its marks are unknown, and where the others were read."""
     made: Badges = badges_of_published(entry)
-    shown = [mark.text for mark in made.marks() if mark.kind not in ("note", "input", "trained", "backbone")]
+    shown = [
+        mark.text
+        for mark in made.marks()
+        if mark.kind not in ("note", "input", "trained", "backbone")
+    ]
     shown.append(f"{made.backbone}{'?' if 'backbone' in entry.unconfirmed else ''} {made.trained}")
     unknown = f"{UNKNOWN}: {', '.join(made.unknown)}" if made.unknown else ""
-    return "; ".join(part for part in (", ".join(shown), unknown, f"labels of {entry.program}" if entry.program else "") if part)
+    return "; ".join(
+        part
+        for part in (
+            ", ".join(shown),
+            unknown,
+            f"labels of {entry.program}" if entry.program else "",
+        )
+        if part
+    )
 
 
 def _published_cells(entry: Published, metrics: list[str]) -> tuple[Cell, ...]:
@@ -265,7 +361,15 @@ def _published_cells(entry: Published, metrics: list[str]) -> tuple[Cell, ...]:
         return _figure(entry.figures().get(name)) + ("?" if name in entry.unconfirmed else "")
 
     remarks = "; ".join(part for part in ("published", how_published(entry), entry.remarks) if part)
-    texts = [f"{entry.method}, {entry.input}", "", *(shown(name) for name in metrics), "", "", "", remarks]
+    texts = [
+        f"{entry.method}, {entry.input}",
+        "",
+        *(shown(name) for name in metrics),
+        "",
+        "",
+        "",
+        remarks,
+    ]
     return tuple(Cell(text, grey=True) for text in texts)
 
 
@@ -320,7 +424,11 @@ def _megabytes(value: float) -> str:
     return f"{value:.0f} MB" if value < 10_000 else f"{value / 1000:.1f} GB"
 
 
-_COSTS: dict[str, Callable[[float], str]] = {"parameters": _count, "train_seconds": seconds_words, "peak_memory_mb": _megabytes}
+_COSTS: dict[str, Callable[[float], str]] = {
+    "parameters": _count,
+    "train_seconds": seconds_words,
+    "peak_memory_mb": _megabytes,
+}
 
 
 def _style(cell: Cell) -> str:

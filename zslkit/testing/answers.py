@@ -43,9 +43,15 @@ def scores_of_each_image(bench: Bench) -> None:
     full = np.resize(np.concatenate([test, bench.dataset.split.trainval]), 3 * SCORE_BATCH)
     trials = {
         "the reversed order": bench.scores(trained, test[::-1].copy())[::-1],
-        "batches of one image": np.concatenate([bench.scores(trained, test[i : i + 1]) for i in range(len(test))]),
-        "other images in the batch": np.concatenate([bench.scores(trained, others)[:5], together[5:]]),
-        f"batches of {SCORE_BATCH} images, as a run has them,": bench.scores(trained, full)[: len(test)],
+        "batches of one image": np.concatenate(
+            [bench.scores(trained, test[i : i + 1]) for i in range(len(test))]
+        ),
+        "other images in the batch": np.concatenate(
+            [bench.scores(trained, others)[:5], together[5:]]
+        ),
+        f"batches of {SCORE_BATCH} images, as a run has them,": bench.scores(trained, full)[
+            : len(test)
+        ],
     }
     for trial, scores in trials.items():
         apart = float(np.abs(scores - together).max())
@@ -63,7 +69,10 @@ def scoring_leaves_no_trace(bench: Bench) -> None:
     trained = bench.fit(bench.make())
     model, source = trained.model, trained.inputs.source
     first = bench.scores(trained)
-    attributes, random = plain_state(model), torch.get_rng_state()  # after the first time, when a model may keep what it needs
+    attributes, random = (
+        plain_state(model),
+        torch.get_rng_state(),
+    )  # after the first time, when a model may keep what it needs
     again = bench.scores(trained)
     if changed := difference(trained.state, state_of(model)):
         raise Failed(f"scoring changed the model: {changed}")
@@ -76,7 +85,9 @@ def scoring_leaves_no_trace(bench: Bench) -> None:
         raise Failed("scoring drew numbers from torch's generator")
     for scores in (again, last):
         if not np.array_equal(first, scores):
-            raise Failed(f"the same images scored twice differ by up to {float(np.abs(first - scores).max()):.3g}")
+            raise Failed(
+                f"the same images scored twice differ by up to {float(np.abs(first - scores).max()):.3g}"
+            )
     x = source.batch(bench.test)
     given = x.clone()
     answer(model, x)
@@ -135,13 +146,23 @@ def predicted_attributes(bench: Bench) -> str | None:
     silent = np.isnan(told).all(axis=0)
     if np.isnan(told[:, ~silent]).any():
         raise Failed("some images of an attribute have a score and others NaN")
-    if not np.allclose(first, told[:1], rtol=RTOL, atol=ATOL * float(np.nanmax(np.abs(told), initial=0.0)), equal_nan=True):
+    if not np.allclose(
+        first,
+        told[:1],
+        rtol=RTOL,
+        atol=ATOL * float(np.nanmax(np.abs(told), initial=0.0)),
+        equal_nan=True,
+    ):
         raise Failed("the attribute scores of an image move with the others of its batch")
-    return f"{int(silent.sum())} of {told.shape[1]} attributes are not told" if silent.any() else None
+    return (
+        f"{int(silent.sum())} of {told.shape[1]} attributes are not told" if silent.any() else None
+    )
 
 
 def _sound(part: str, what: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
     if tuple(tensor.shape) != shape:
-        raise Failed(f"{what} of part {part!r} have shape {tuple(tensor.shape)}, and it takes {shape}")
+        raise Failed(
+            f"{what} of part {part!r} have shape {tuple(tensor.shape)}, and it takes {shape}"
+        )
     if not torch.isfinite(tensor).all():
         raise Failed(f"{what} of part {part!r} hold a value that is not finite")

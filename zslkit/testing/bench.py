@@ -51,10 +51,15 @@ class Bench:
     before, libraries: what models share, before this one was made. Raises UserError if the model has no such setting.
     """
 
-    def __init__(self, kind: type[Model], name: str, settings: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, kind: type[Model], name: str, settings: Mapping[str, Any] | None = None
+    ) -> None:
         self.kind, self.name = kind, name
         self.dataset = tiny_dataset()
-        self._given = [Layer(nested(kind.check_settings), "check_settings"), Layer(nested(settings or {}), "settings")]
+        self._given = [
+            Layer(nested(kind.check_settings), "check_settings"),
+            Layer(nested(settings or {}), "settings"),
+        ]
         self._trained: dict[tuple[int, Input], BenchModel] = {}
         self.before, self.libraries = shared_state(kind), State()
         if settings:
@@ -65,7 +70,11 @@ class Bench:
             default = self.default_config
         except UserError:  # which a check tells
             return
-        build(self.kind.Config, merge([Layer(default.model_dump(), "defaults"), self._given[-1]]), self.name)
+        build(
+            self.kind.Config,
+            merge([Layer(default.model_dump(), "defaults"), self._given[-1]]),
+            self.name,
+        )
 
     @property
     def gradient(self) -> bool:
@@ -84,12 +93,18 @@ class Bench:
 
     def config(self, epochs: int = SHORT, changes: Mapping[str, Any] | None = None) -> ModelConfig:
         """The default config with a short training; changes, by dotted key, win over everything."""
-        layers = [Layer(self.default_config.model_dump(), "defaults"), Layer(shortened(self.default_config, epochs), "kit"), *self._given]
+        layers = [
+            Layer(self.default_config.model_dump(), "defaults"),
+            Layer(shortened(self.default_config, epochs), "kit"),
+            *self._given,
+        ]
         layers.append(Layer(nested(changes or {}), "check"))
         try:
             return build(self.kind.Config, merge(layers), self.name)
         except UserError as error:
-            raise Failed(f"the config cannot be made for a short training ({error}); say in check_settings what suits the model") from error
+            raise Failed(
+                f"the config cannot be made for a short training ({error}); say in check_settings what suits the model"
+            ) from error
 
     def inputs(self, kind: Input | None = None, dataset: Dataset | None = None) -> Inputs:
         return tiny_inputs(dataset or self.dataset, kind or self.frozen_input, self._encoder)
@@ -99,10 +114,22 @@ class Bench:
         return self.kind.image_encoder(self.config())
 
     def make(
-        self, seed: int = 0, *, dataset: Dataset | None = None, inputs: Inputs | None = None, config: ModelConfig | None = None
+        self,
+        seed: int = 0,
+        *,
+        dataset: Dataset | None = None,
+        inputs: Inputs | None = None,
+        config: ModelConfig | None = None,
     ) -> Model:
         """An untrained model, as the harness makes it."""
-        return make_model(self.kind, config or self.config(), dataset or self.dataset, inputs or self.inputs(), seed, CPU)
+        return make_model(
+            self.kind,
+            config or self.config(),
+            dataset or self.dataset,
+            inputs or self.inputs(),
+            seed,
+            CPU,
+        )
 
     def fit(
         self,
@@ -149,14 +176,18 @@ class Bench:
         kind = kind or self.frozen_input
         if (seed, kind) not in self._trained:
             inputs = self.inputs(kind)
-            self._trained[seed, kind] = self.fit(self.make(seed, inputs=inputs), seed, inputs=inputs)
+            self._trained[seed, kind] = self.fit(
+                self.make(seed, inputs=inputs), seed, inputs=inputs
+            )
         return self._trained[seed, kind]
 
     def scores(self, trained: BenchModel, index: Index | None = None) -> NDArray[np.float32]:
         """Scores (N, C) of images by index, by default of both test sets. Raises what zslkit.training.fit.score raises."""
         return self.score(trained.model, trained.inputs, index)
 
-    def score(self, model: Model, inputs: Inputs, index: Index | None = None) -> NDArray[np.float32]:
+    def score(
+        self, model: Model, inputs: Inputs, index: Index | None = None
+    ) -> NDArray[np.float32]:
         """As `scores`, of any model."""
         return score(model, inputs.source, self.test if index is None else index, CPU)
 
@@ -196,8 +227,16 @@ def difference(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> str:
     """Which tensors of two states are not equal to the last bit, in words; "" if all are."""
     if one.keys() != other.keys():
         return f"{min(one.keys() ^ other.keys())} is kept of one and not of the other"
-    unlike = [k for k in one if one[k].shape != other[k].shape or not torch.equal(_plain(one[k]), _plain(other[k]))]
-    return f"{unlike[0]}{f' and {len(unlike) - 1} more' if len(unlike) > 1 else ''} of {len(one)} differ" if unlike else ""
+    unlike = [
+        k
+        for k in one
+        if one[k].shape != other[k].shape or not torch.equal(_plain(one[k]), _plain(other[k]))
+    ]
+    return (
+        f"{unlike[0]}{f' and {len(unlike) - 1} more' if len(unlike) > 1 else ''} of {len(one)} differ"
+        if unlike
+        else ""
+    )
 
 
 def _plain(tensor: Tensor) -> Tensor:

@@ -37,7 +37,9 @@ class Check:
     after: tuple[str, ...] = ()
 
 
-def check(*, reason: str, hint: str, after: Sequence[Check] = ()) -> Callable[[Callable[[Bench], str | None]], Check]:
+def check(
+    *, reason: str, hint: str, after: Sequence[Check] = ()
+) -> Callable[[Callable[[Bench], str | None]], Check]:
     """Make a Check of a function; its name is the check's."""
 
     def made(function: Callable[[Bench], str | None]) -> Check:
@@ -62,7 +64,9 @@ class CheckResult:
         return self.status == "failed"
 
     def __str__(self) -> str:
-        return f"{self.check}: {self.message}{f' ({self.hint})' if self.failed and self.hint else ''}"
+        return (
+            f"{self.check}: {self.message}{f' ({self.hint})' if self.failed and self.hint else ''}"
+        )
 
 
 class ConformanceError(ZslkitError, AssertionError):
@@ -71,4 +75,6 @@ class ConformanceError(ZslkitError, AssertionError):
     def __init__(self, model: str, results: Sequence[CheckResult]) -> None:
         self.model, self.results = model, tuple(results)
         count = f"{len(results)} check{'s' if len(results) != 1 else ''}"
-        super().__init__(f"{model} fails {count}:\n" + "\n".join(f"- {result}" for result in results))
+        super().__init__(
+            f"{model} fails {count}:\n" + "\n".join(f"- {result}" for result in results)
+        )

@@ -33,7 +33,9 @@ def expected_failures(bench: Bench) -> None:
         raise Skipped("it declares none")
     for name, why in bench.kind.expected_failures.items():
         if name not in known:
-            raise Failed(f"expected_failures names {name!r}, and there is no such check{did_you_mean(name, known)}")
+            raise Failed(
+                f"expected_failures names {name!r}, and there is no such check{did_you_mean(name, known)}"
+            )
         if not str(why).strip():
             raise Failed(f"expected_failures gives no reason for {name!r}")
 
@@ -73,8 +75,17 @@ class Trial:
     skip: names of checks that count for nothing. Raises UnknownName for a name that is no check.
     """
 
-    def __init__(self, model: type[Model] | str, settings: Mapping[str, Any] | None = None, skip: Iterable[str] = ()) -> None:
-        self._model, self._settings, self._skip = model, settings, frozenset(_named(name).name for name in skip)
+    def __init__(
+        self,
+        model: type[Model] | str,
+        settings: Mapping[str, Any] | None = None,
+        skip: Iterable[str] = (),
+    ) -> None:
+        self._model, self._settings, self._skip = (
+            model,
+            settings,
+            frozenset(_named(name).name for name in skip),
+        )
         self._results: dict[str, CheckResult] = {}
 
     @property
@@ -100,14 +111,19 @@ class Trial:
         for name in which.after:
             if (deeper := self.obstacle(_named(name))) is not None:
                 return deeper
-            if name not in self._skip and (result := self.result(_named(name))).status in ("failed", "expected failure"):
+            if name not in self._skip and (result := self.result(_named(name))).status in (
+                "failed",
+                "expected failure",
+            ):
                 return result
         return None
 
     def _run(self, which: Check) -> CheckResult:
         bench, facts = self.bench, {"reason": which.reason, "hint": which.hint}
         if (obstacle := self.obstacle(which)) is not None:
-            return CheckResult(which.name, "skipped", f"it says nothing before {obstacle.check} passes", **facts)
+            return CheckResult(
+                which.name, "skipped", f"it says nothing before {obstacle.check} passes", **facts
+            )
         expected = bench.kind.expected_failures.get(which.name)
         try:
             message = which.function(bench) or ""
@@ -119,7 +135,9 @@ class Trial:
             text = str(error) if isinstance(error, (Failed, ZslkitError)) else told(error)
             if expected is not None:
                 return CheckResult(which.name, "expected failure", f"{expected} ({text})", **facts)
-            return CheckResult(which.name, "failed", text, **facts, traceback=traceback.format_exc())
+            return CheckResult(
+                which.name, "failed", text, **facts, traceback=traceback.format_exc()
+            )
         if expected is not None:
             message = f"it passes, and expected_failures says that it does not ({expected}); take the entry away"
             return CheckResult(which.name, "unexpected pass", message, **facts)
@@ -191,7 +209,11 @@ def parametrize_with_checks(
 
     skip = list(skip)
     trials = [Trial(model, settings, skip) for model in models]
-    cases = [pytest.param(_bound(trial, which), id=f"{trial.name}-{which.name}") for trial in trials for which in chosen(skip=skip)]
+    cases = [
+        pytest.param(_bound(trial, which), id=f"{trial.name}-{which.name}")
+        for trial in trials
+        for which in chosen(skip=skip)
+    ]
     return pytest.mark.parametrize("check", cases)
 
 
@@ -215,4 +237,6 @@ def _bound(trial: Trial, which: Check) -> Callable[[], None]:
 def table() -> str:
     """All checks with their reasons as a Markdown table, for the docs."""
     rows = [f"| `{c.name}` | {c.reason} | {c.hint[0].upper()}{c.hint[1:]}. |" for c in CHECKS]
-    return "\n".join(["| check | why it matters | how to mend a model that fails |", "|---|---|---|", *rows])
+    return "\n".join(
+        ["| check | why it matters | how to mend a model that fails |", "|---|---|---|", *rows]
+    )

@@ -27,10 +27,14 @@ def contract(bench: Bench) -> None:
     except UserError as error:
         raise Failed(str(error)) from error
     if strange := [need for need in bench.kind.needs if need not in NEEDS]:
-        raise Failed(f'needs = {bench.kind.needs!r}; it takes some of "word_vectors", "groups", and {strange[0]!r} is neither')
+        raise Failed(
+            f'needs = {bench.kind.needs!r}; it takes some of "word_vectors", "groups", and {strange[0]!r} is neither'
+        )
     protocols = get_args(TrainProtocol)
     if bench.kind.protocol not in protocols:
-        raise Failed(f"protocol = {bench.kind.protocol!r}{did_you_mean(str(bench.kind.protocol), protocols)}")
+        raise Failed(
+            f"protocol = {bench.kind.protocol!r}{did_you_mean(str(bench.kind.protocol), protocols)}"
+        )
 
 
 @check(
@@ -51,7 +55,9 @@ def citation(bench: Bench) -> None:
 def default_config(bench: Bench) -> None:
     config = bench.default_config
     if type(config).model_validate(config.model_dump()) != config:
-        raise Failed("the config read back from its own values is another one, so a run's record could not be opened again")
+        raise Failed(
+            "the config read back from its own values is another one, so a run's record could not be opened again"
+        )
     bench.make(config=config)
 
 
@@ -84,7 +90,9 @@ def declared_inputs(bench: Bench) -> None:
             with torch.inference_mode():
                 trained.model.scores(trained.inputs.source.batch(bench.test))
         except Exception as error:
-            raise Failed(f"with input {kind!r} of {list(bench.kind.inputs)}: {type(error).__name__}: {error}") from error
+            raise Failed(
+                f"with input {kind!r} of {list(bench.kind.inputs)}: {type(error).__name__}: {error}"
+            ) from error
 
 
 @check(
@@ -102,7 +110,9 @@ def missing_semantics(bench: Bench) -> str | None:
         except UserError:
             refused.append(need)
         except Exception as error:
-            raise Failed(f"without {need.replace('_', ' ')}: {type(error).__name__}: {error}") from error
+            raise Failed(
+                f"without {need.replace('_', ' ')}: {type(error).__name__}: {error}"
+            ) from error
     if idle := [need for need in bench.kind.needs if need not in refused]:
         return f"it declares that it needs {idle[0]}, and does not refuse a dataset without"
     return None

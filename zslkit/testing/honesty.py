@@ -29,7 +29,9 @@ from zslkit.utils import library_state
 def never_sees_test_images(bench: Bench) -> str | None:
     inputs = bench.inputs()
     transductive = bench.kind.protocol == "transductive"
-    allowed = bench.dataset.split.trainval if not transductive else np.arange(len(bench.dataset.labels))
+    allowed = (
+        bench.dataset.split.trainval if not transductive else np.arange(len(bench.dataset.labels))
+    )
     guard = _Guard(inputs.source, frozenset(allowed.tolist()))
     guarded = replace(inputs, source=guard)
     with contextlib.suppress(_Leak):
@@ -41,14 +43,22 @@ def never_sees_test_images(bench: Bench) -> str | None:
     except ModelFault as fault:
         raise Failed(fault.reason) from fault
     except Exception as error:
-        raise Failed(f"it cannot be trained where test images are out of reach: {type(error).__name__}: {error}") from error
+        raise Failed(
+            f"it cannot be trained where test images are out of reach: {type(error).__name__}: {error}"
+        ) from error
     if unlike := difference(bench.trained().state, apart.state):
-        raise Failed(f"where labels of test images are out of reach its training ends elsewhere: {unlike}")
+        raise Failed(
+            f"where labels of test images are out of reach its training ends elsewhere: {unlike}"
+        )
     if not transductive:
         return None
     dataset = _with_other_test_labels(bench.dataset)
-    if unlike := difference(bench.trained().state, bench.fit(bench.make(dataset=dataset), dataset=dataset).state):
-        raise Failed(f"with other labels of the same test images its training ends elsewhere: {unlike}")
+    if unlike := difference(
+        bench.trained().state, bench.fit(bench.make(dataset=dataset), dataset=dataset).state
+    ):
+        raise Failed(
+            f"with other labels of the same test images its training ends elsewhere: {unlike}"
+        )
     return "it may see the test images, and their labels change nothing"
 
 
@@ -103,20 +113,33 @@ class _Darkened:
 def declared_protocol(bench: Bench) -> str | None:
     if bench.kind.protocol == "transductive":
         inputs = bench.inputs()
-        other_images = replace(inputs, source=_Darkened(inputs.source, frozenset(bench.test.tolist())))
-        if difference(bench.trained().state, bench.fit(bench.make(inputs=other_images), inputs=other_images).state):
+        other_images = replace(
+            inputs, source=_Darkened(inputs.source, frozenset(bench.test.tolist()))
+        )
+        if difference(
+            bench.trained().state,
+            bench.fit(bench.make(inputs=other_images), inputs=other_images).state,
+        ):
             return None
         return "its training does not use the unlabelled test images here, so it could be declared class-inductive or inductive"
     data = bench.dataset
     other = data.semantics.attributes.copy()
     other[~data.seen] = np.random.default_rng(7).uniform(0, 1, other[~data.seen].shape)
     dataset = replace(data, semantics=replace(data.semantics, attributes=other))
-    unlike = difference(bench.trained().state, bench.fit(bench.make(dataset=dataset), dataset=dataset).state)
+    unlike = difference(
+        bench.trained().state, bench.fit(bench.make(dataset=dataset), dataset=dataset).state
+    )
     if bench.kind.protocol == "inductive":
         if unlike:
-            raise Failed(f"with other attributes of the unseen classes its training ends elsewhere: {unlike}")
+            raise Failed(
+                f"with other attributes of the unseen classes its training ends elsewhere: {unlike}"
+            )
         return None
-    return None if unlike else "its training does not use the unseen classes' attributes here, so it could be declared inductive"
+    return (
+        None
+        if unlike
+        else "its training does not use the unseen classes' attributes here, so it could be declared inductive"
+    )
 
 
 @check(
@@ -134,9 +157,13 @@ def no_global_state(bench: Bench) -> None:
         np.random.seed(99 + seed)
         random.seed(99 + seed)
         if unlike := difference(alone[seed], bench.fit(models[seed], seed).state):
-            raise Failed(f"made beside another model and trained after it, it ends elsewhere than alone: {unlike}")
+            raise Failed(
+                f"made beside another model and trained after it, it ends elsewhere than alone: {unlike}"
+            )
     bench.score(models[0], bench.inputs())
     if moved := [*bench.libraries.moved(), *library_state.BASE.moved()]:
-        raise Failed(f"making, training or scoring a model changes {moved[0]}, which all models share")
+        raise Failed(
+            f"making, training or scoring a model changes {moved[0]}, which all models share"
+        )
     if changed := changes(bench.before, shared_state(bench.kind)):
         raise Failed(f"making or training a model changes {changed[0]}, which all models share")

@@ -44,7 +44,9 @@ def plain_state(model: Model) -> dict[str, Any]:
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """The names whose values are not what they were."""
-    return [name for name, value in now.items() if name not in before or not _same(before[name], value)]
+    return [
+        name for name, value in now.items() if name not in before or not _same(before[name], value)
+    ]
 
 
 @contextmanager
@@ -62,7 +64,11 @@ def generators_kept() -> Iterator[None]:
 def _data(owner: type) -> dict[str, Any]:
     values = {}
     for name, value in vars(owner).items():
-        if name.startswith("__") or callable(value) or isinstance(value, (property, classmethod, staticmethod)):
+        if (
+            name.startswith("__")
+            or callable(value)
+            or isinstance(value, (property, classmethod, staticmethod))
+        ):
             continue
         try:
             values[name] = copy.deepcopy(value)

@@ -33,8 +33,13 @@ def loss_is_mean(bench: Bench) -> None:
         raise Skipped("it trains itself")
     if not model.loss_is_mean:
         raise Skipped("it does not declare loss_is_mean; one process trains it")
-    index = bench.dataset.split.trainval[np.random.default_rng(0).permutation(len(bench.dataset.split.trainval))[:BATCH]]
-    x, label = bench.trained().inputs.source.batch(index), torch.from_numpy(bench.dataset.labels[index])
+    index = bench.dataset.split.trainval[
+        np.random.default_rng(0).permutation(len(bench.dataset.split.trainval))[:BATCH]
+    ]
+    x, label = (
+        bench.trained().inputs.source.batch(index),
+        torch.from_numpy(bench.dataset.labels[index]),
+    )
     # In evaluation mode: dropout draws other masks for other shares, and batch normalisation is the harness's.
     model.eval()
     try:
@@ -48,7 +53,9 @@ def loss_is_mean(bench: Bench) -> None:
             raise Failed(f"the term {name} of {BATCH} images is {told}")
 
 
-def _both(model: GradientModel, x: Tensor, label: Tensor) -> tuple[dict[str, float], dict[str, float]]:
+def _both(
+    model: GradientModel, x: Tensor, label: Tensor
+) -> tuple[dict[str, float], dict[str, float]]:
     """The terms of the loss as one process has them, and as several that share the batch."""
     with torch.no_grad():
         return _terms(model, x, label), _rehearsed(model, x, label)
@@ -68,7 +75,9 @@ def _rehearsed(model: GradientModel, x: Tensor, label: Tensor) -> dict[str, floa
                     terms[name] = terms.get(name, 0.0) + len(x[part]) / len(x) * value
             now.append(meeting.mine)
         if [len(mine) for mine in now] == [len(before) for before in told] and all(
-            torch.equal(a, b) for mine, before in zip(now, told, strict=True) for a, b in zip(mine, before, strict=True)
+            torch.equal(a, b)
+            for mine, before in zip(now, told, strict=True)
+            for a, b in zip(mine, before, strict=True)
         ):
             break
         told = now

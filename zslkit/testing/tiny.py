@@ -47,7 +47,9 @@ BRIGHTNESS = 16.0
 TRANSFORM = Transform(size=None, mean=(0.5,) * 3, std=(0.5,) * 3, interpolation="bilinear")
 
 
-def tiny_dataset(*, images: bool = True, word_vectors: bool = True, groups: bool = True, seed: int = 0) -> Dataset:
+def tiny_dataset(
+    *, images: bool = True, word_vectors: bool = True, groups: bool = True, seed: int = 0
+) -> Dataset:
     """15 classes with 12 attributes, 111 images of 12 x 16 pixels; the same for the same seed.
 
     Pooled features (N, 16), maps (N, 16, 3, 4) and pixels are linear in the attributes of the class, plus noise; what belongs to a
@@ -63,7 +65,9 @@ def tiny_dataset(*, images: bool = True, word_vectors: bool = True, groups: bool
     return replace(made, semantics=semantics, images=made.images if images else None)
 
 
-def tiny_inputs(dataset: Dataset, kind: Input = "pooled", encoder: Backbone | None = None) -> Inputs:
+def tiny_inputs(
+    dataset: Dataset, kind: Input = "pooled", encoder: Backbone | None = None
+) -> Inputs:
     """The inputs of a tiny dataset as the harness would prepare them: by one small frozen backbone, or with it to be trained.
 
     pooled: (16,). map: (16, 3, 4). image: (3, 12, 16), and `build_backbone` makes the backbone. encoder: a model's own in its place.
@@ -79,11 +83,18 @@ def tiny_inputs(dataset: Dataset, kind: Input = "pooled", encoder: Backbone | No
     size = (HEIGHT * CELL, WIDTH * CELL)
     if kind == "map":
         return Inputs(ArraySource(_maps(dataset.images)), kind, shape, shape, None, *facts, size)
-    return Inputs(ImageInputs(dataset.images, TRANSFORM), kind, (3, *size), shape, TinyBackbone, *facts, size)
+    return Inputs(
+        ImageInputs(dataset.images, TRANSFORM), kind, (3, *size), shape, TinyBackbone, *facts, size
+    )
 
 
 def tiny_task(
-    kind: Input = "pooled", config: ModelConfig | None = None, *, word_vectors: bool = True, groups: bool = True, seed: int = 0
+    kind: Input = "pooled",
+    config: ModelConfig | None = None,
+    *,
+    word_vectors: bool = True,
+    groups: bool = True,
+    seed: int = 0,
 ) -> Task:
     """What a model gets to know of the tiny dataset, to construct one with: `Mine(MineConfig(), tiny_task("map"))`."""
     dataset = tiny_dataset(word_vectors=word_vectors, groups=groups, seed=seed)
@@ -99,7 +110,9 @@ class TinyBackbone(nn.Module):
         self.normalisation = nn.BatchNorm2d(CHANNELS)
         weight = torch.from_numpy(_patterns().T * (127.5 / BRIGHTNESS)).float()
         with torch.no_grad():
-            self.convolution.weight.copy_(weight.reshape(CHANNELS, CELL, CELL, 3).permute(0, 3, 1, 2))
+            self.convolution.weight.copy_(
+                weight.reshape(CHANNELS, CELL, CELL, 3).permute(0, 3, 1, 2)
+            )
             self.convolution.bias.zero_()  # type: ignore[union-attr]
 
     def forward(self, images: Tensor) -> Tensor:
@@ -119,7 +132,9 @@ def _encoded(dataset: Dataset, kind: Input, encoder: Backbone) -> Inputs:
         maps: Tensor = encoder.build().eval()(pixels)
     if kind == "map":
         return Inputs(ArraySource(maps.numpy()), kind, shape, shape, None, *facts, size)
-    return Inputs(ArraySource(maps.mean(dim=(2, 3)).numpy()), kind, shape[:1], None, None, *facts, size)
+    return Inputs(
+        ArraySource(maps.mean(dim=(2, 3)).numpy()), kind, shape[:1], None, None, *facts, size
+    )
 
 
 @lru_cache(maxsize=4)
@@ -130,9 +145,14 @@ def _made(seed: int) -> Dataset:
     order = rng.permutation(SEEN + UNSEEN)  # seen and unseen classes take turns, as on real data
     combinations = [[*seen, *unseen][k] for k in order]
     present = np.concatenate([np.eye(3)[[c[g] for c in combinations]] for g in range(4)], axis=1)
-    attributes = (present * rng.uniform(0.8, 1.0, present.shape) + rng.uniform(0, 0.05, present.shape)).astype(np.float32)
+    attributes = (
+        present * rng.uniform(0.8, 1.0, present.shape) + rng.uniform(0, 0.05, present.shape)
+    ).astype(np.float32)
     names = tuple(value for values in GROUPS.values() for value in values)
-    classes = tuple(" ".join(values[k] for values, k in zip(GROUPS.values(), c, strict=True)) for c in combinations)
+    classes = tuple(
+        " ".join(values[k] for values, k in zip(GROUPS.values(), c, strict=True))
+        for c in combinations
+    )
 
     labels: list[int] = []
     parts: tuple[list[int], ...] = ([], [], [])
@@ -150,15 +170,28 @@ def _made(seed: int) -> Dataset:
     )
     split = Split(*(np.array(part, dtype=np.int64) for part in parts))
     pooled = _maps(images).mean(axis=(2, 3))
-    return Dataset("tiny", classes, np.array(labels, dtype=np.int64), split, semantics, images, pooled, "tiny (made up)")
+    return Dataset(
+        "tiny",
+        classes,
+        np.array(labels, dtype=np.int64),
+        split,
+        semantics,
+        images,
+        pooled,
+        "tiny (made up)",
+    )
 
 
 def _images(attributes: NDArray[np.float32], rng: np.random.Generator) -> ArrayImages:
     """Pixels (N, 12, 16, 3) uint8 of images with these attributes (N, 12)."""
     # One channel answers to each attribute, and every attribute a little to every channel; all features are above zero.
-    answers = np.concatenate([np.eye(12), np.zeros((CHANNELS - 12, 12))]) + rng.uniform(0, 0.1, (CHANNELS, 12))
+    answers = np.concatenate([np.eye(12), np.zeros((CHANNELS - 12, 12))]) + rng.uniform(
+        0, 0.1, (CHANNELS, 12)
+    )
     maps = np.zeros((len(attributes), HEIGHT, WIDTH, CHANNELS))
-    for group, cell in enumerate(((0, 0), (0, WIDTH - 1), (HEIGHT - 1, 0), (HEIGHT - 1, WIDTH - 1))):
+    for group, cell in enumerate(
+        ((0, 0), (0, WIDTH - 1), (HEIGHT - 1, 0), (HEIGHT - 1, WIDTH - 1))
+    ):
         columns = slice(3 * group, 3 * group + 3)
         maps[:, cell[0], cell[1]] = STRENGTH * attributes[:, columns] @ answers[:, columns].T
     maps = np.maximum(maps + NOISE * rng.standard_normal(maps.shape), 0)

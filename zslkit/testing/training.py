@@ -71,7 +71,9 @@ def saves_and_loads(bench: Bench) -> None:
             raise Failed(f"its state cannot be written and read back: {error}") from error
     before, after = bench.scores(trained), bench.score(fresh, trained.inputs)
     if not np.array_equal(before, after):
-        raise Failed(f"scores of the loaded model differ by up to {float(np.abs(before - after).max()):.3g}")
+        raise Failed(
+            f"scores of the loaded model differ by up to {float(np.abs(before - after).max()):.3g}"
+        )
 
 
 @check(
@@ -103,7 +105,9 @@ def _resumes_by_stages(bench: Bench) -> str:
         path = Path(folder) / "checkpoint.pt"
         epochs = sum("stage" in line for line in bench.trained().log)
         if not epochs:
-            raise Skipped("it trains itself and without stages (Trainer.stage); an interruption starts it anew")
+            raise Skipped(
+                "it trains itself and without stages (Trainer.stage); an interruption starts it anew"
+            )
         for _ in range(epochs):
             try:
                 resumed = bench.fit(bench.make(), checkpoint=path, told=_SecondEpoch())
@@ -111,9 +115,13 @@ def _resumes_by_stages(bench: Bench) -> str:
             except _Stopped:
                 pass
         else:
-            raise Failed(f"with every epoch interrupted after the one before, {epochs} attempts do not end its {epochs} epochs")
+            raise Failed(
+                f"with every epoch interrupted after the one before, {epochs} attempts do not end its {epochs} epochs"
+            )
     if unlike := difference(bench.trained().state, resumed.state):
-        raise Failed(f"interrupted after every epoch of its stages and resumed, it ends elsewhere: {unlike}")
+        raise Failed(
+            f"interrupted after every epoch of its stages and resumed, it ends elsewhere: {unlike}"
+        )
     return f"interrupted after each of {epochs} epochs of its stages"
 
 
@@ -160,7 +168,9 @@ def learns(bench: Bench) -> str:
         except ZslkitError as error:  # a rate that is too high for it
             tried.append(f"{how}{error}")
             continue
-        said = f"{how}{seen:.0f} % on seen and {unseen:.0f} % on unseen classes, each among their own"
+        said = (
+            f"{how}{seen:.0f} % on seen and {unseen:.0f} % on unseen classes, each among their own"
+        )
         fell = not bench.gradient or _falls(trained)
         if fell and _enough(bench, (seen, unseen)):
             return said
@@ -172,9 +182,18 @@ def learns(bench: Bench) -> str:
 def _attempts(bench: Bench) -> Iterator[tuple[str, ModelConfig]]:
     """Configs with which the model may show that it learns, each with words for it; none twice."""
     if bench.gradient and "train" in bench.kind.Config.model_fields:
-        trials = [("" if r is None else f"with train.lr={r:g} ", bench.config(LONG, {} if r is None else {"train.lr": r})) for r in RATES]
+        trials = [
+            (
+                "" if r is None else f"with train.lr={r:g} ",
+                bench.config(LONG, {} if r is None else {"train.lr": r}),
+            )
+            for r in RATES
+        ]
     else:
-        trials = [("", bench.config(LONG)), (f"with up to {PATIENCE * LONG} epochs ", bench.config(PATIENCE * LONG))]
+        trials = [
+            ("", bench.config(LONG)),
+            (f"with up to {PATIENCE * LONG} epochs ", bench.config(PATIENCE * LONG)),
+        ]
     told: list[ModelConfig] = []
     for how, config in trials:
         if config not in told:
@@ -202,7 +221,16 @@ def _accuracies(bench: Bench, model: Model) -> tuple[float, float]:
     data = bench.dataset
     sides = ((data.split.test_seen, data.seen), (data.split.test_unseen, ~data.seen))
     seen, unseen = (
-        100 * float(np.nanmean(per_class_accuracy(bench.score(model, bench.inputs(), index), data.labels[index], np.flatnonzero(mask))))
+        100
+        * float(
+            np.nanmean(
+                per_class_accuracy(
+                    bench.score(model, bench.inputs(), index),
+                    data.labels[index],
+                    np.flatnonzero(mask),
+                )
+            )
+        )
         for index, mask in sides
     )
     return seen, unseen
@@ -233,7 +261,9 @@ def bfloat16(bench: Bench) -> None:
     if not (bench.gradient and isinstance(getattr(bench.config(), "train", None), TrainConfig)):
         raise Skipped("it trains itself, in the precision of its choice")
     try:
-        bench.scores(bench.fit(bench.make(config=bench.config(changes={"train.precision": "bfloat16"}))))
+        bench.scores(
+            bench.fit(bench.make(config=bench.config(changes={"train.precision": "bfloat16"})))
+        )
     except Exception as error:
         raise Failed(f"with train.precision=bfloat16: {type(error).__name__}: {error}") from error
 
@@ -251,10 +281,22 @@ def gradients(bench: Bench) -> str | None:
     index = bench.dataset.split.trainval
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = bench.make()  # a copy of the model to train further, since the trained one is shared
+        model = (
+            bench.make()
+        )  # a copy of the model to train further, since the trained one is shared
         assert isinstance(model, GradientModel)
         model.load_state_dict(trained.state)
-        terms = model.train().loss(trained.inputs.source.batch(index), torch.from_numpy(bench.dataset.labels[index]))
+        terms = model.train().loss(
+            trained.inputs.source.batch(index), torch.from_numpy(bench.dataset.labels[index])
+        )
         (terms["total"] if "total" in terms else torch.stack(list(terms.values())).sum()).backward()  # type: ignore[no-untyped-call]
-    idle = [name for name, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
-    return f"no gradient reaches {', '.join(idle[:5])}{', ...' if len(idle) > 5 else ''}" if idle else None
+    idle = [
+        name
+        for name, p in model.named_parameters()
+        if p.requires_grad and (p.grad is None or not p.grad.any())
+    ]
+    return (
+        f"no gradient reaches {', '.join(idle[:5])}{', ...' if len(idle) > 5 else ''}"
+        if idle
+        else None
+    )

@@ -34,7 +34,11 @@ def load(path: Path) -> dict[str, Any]:
         need_plain(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise DataError(f"The checkpoint {path} is damaged ({type(error).__name__}); remove it to start this run afresh") from error
+        raise DataError(
+            f"The checkpoint {path} is damaged ({type(error).__name__}); remove it to start this run afresh"
+        ) from error
     if not isinstance(state, dict):
-        raise DataError(f"The checkpoint {path} is not one of ours; remove it to start this run afresh")
+        raise DataError(
+            f"The checkpoint {path} is not one of ours; remove it to start this run afresh"
+        )
     return state

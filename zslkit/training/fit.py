@@ -70,7 +70,14 @@ def make_task(dataset: DatasetSpec, inputs: InputSpec, config: ModelConfig) -> T
     )
 
 
-def make_model(kind: type[Model], config: ModelConfig, dataset: DatasetSpec, inputs: InputSpec, seed: int, device: torch.device) -> Model:
+def make_model(
+    kind: type[Model],
+    config: ModelConfig,
+    dataset: DatasetSpec,
+    inputs: InputSpec,
+    seed: int,
+    device: torch.device,
+) -> Model:
     """The untrained model; its random start depends on the seed alone."""
     torch.manual_seed(seed)
     return kind(config, make_task(dataset, inputs, config)).to(device)
@@ -99,11 +106,23 @@ def fit(
     """
     began, kind = time.monotonic(), type(model)
     unlabelled = kind.protocol == "transductive"
-    holding = withheld(kind.__name__, dataset, [inputs.source], unlabelled=unlabelled) if withholds else nullcontext()
+    holding = (
+        withheld(kind.__name__, dataset, [inputs.source], unlabelled=unlabelled)
+        if withholds
+        else nullcontext()
+    )
     with holding as held:
         if observer is not None and held is not None:
             observer = _Looking(observer, held)
-        loop = Loop(seed=seed, device=device, reporter=reporter, log=log, name=name, checkpoint_path=checkpoint, observer=observer)
+        loop = Loop(
+            seed=seed,
+            device=device,
+            reporter=reporter,
+            log=log,
+            name=name,
+            checkpoint_path=checkpoint,
+            observer=observer,
+        )
         model.fit(View(inputs.source, dataset, kind), loop)
     model.eval()
     return loop.seconds or time.monotonic() - began

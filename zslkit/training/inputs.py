@@ -52,15 +52,21 @@ class Inputs:
         return self.kind == "image"
 
 
-def choose_input(accepted: tuple[Input, ...], config: FeatureConfig, dataset: Dataset, model: str) -> Input:
+def choose_input(
+    accepted: tuple[Input, ...], config: FeatureConfig, dataset: Dataset, model: str
+) -> Input:
     """The kind of input for a model that accepts some kinds, preferred first.
 
     Raises UserError that says what to prepare if the model cannot eat what is asked for or what there is.
     """
     usual = [k for k in accepted if k != "image"] if config.input == "frozen" else list(accepted)
-    wanted = usual if config.input in ("auto", "frozen") else [k for k in accepted if k == config.input]
+    wanted = (
+        usual if config.input in ("auto", "frozen") else [k for k in accepted if k == config.input]
+    )
     if not wanted:
-        raise UserError(f"{model} takes {' or '.join(accepted)} inputs, not {config.input}; set features.input accordingly")
+        raise UserError(
+            f"{model} takes {' or '.join(accepted)} inputs, not {config.input}; set features.input accordingly"
+        )
     if dataset.images is not None:
         return wanted[0]
     held: tuple[Input, ...] = ("pooled",) if dataset.maps is None else ("pooled", "map")
@@ -107,15 +113,38 @@ def prepare(
         with distributed.in_turn():
             look(dataset.images, reporter, dataset.skipped)
             fingerprint = store_key(dataset.images, backbone, "image")
-        source, shape = ImageInputs(dataset.images, backbone.transform), backbone.map_shape(height, width)
-        return Inputs(source, kind, (3, height, width), shape, backbone.build, *facts, fingerprint, size, content)
-    how: dict[str, Any] = {"precision": config.precision, "skipped": dataset.skipped, "batch": batch}
-    store = open_store(dataset.name, dataset.images, backbone, config.dtype, device, reporter, **how)
+        source, shape = (
+            ImageInputs(dataset.images, backbone.transform),
+            backbone.map_shape(height, width),
+        )
+        return Inputs(
+            source,
+            kind,
+            (3, height, width),
+            shape,
+            backbone.build,
+            *facts,
+            fingerprint,
+            size,
+            content,
+        )
+    how: dict[str, Any] = {
+        "precision": config.precision,
+        "skipped": dataset.skipped,
+        "batch": batch,
+    }
+    store = open_store(
+        dataset.name, dataset.images, backbone, config.dtype, device, reporter, **how
+    )
     if kind == "pooled":
         pooled = PooledSource(store)
-        return Inputs(pooled, kind, store.map_shape[:1], None, None, *facts, store.fingerprint, size, content)
+        return Inputs(
+            pooled, kind, store.map_shape[:1], None, None, *facts, store.fingerprint, size, content
+        )
     maps = MapSource(store)
-    return Inputs(maps, kind, store.map_shape, store.map_shape, None, *facts, store.fingerprint, size, content)
+    return Inputs(
+        maps, kind, store.map_shape, store.map_shape, None, *facts, store.fingerprint, size, content
+    )
 
 
 def _given(dataset: Dataset, kind: Input) -> Inputs:
@@ -127,13 +156,18 @@ def _given(dataset: Dataset, kind: Input) -> Inputs:
     else:
         assert dataset.maps is not None
         maps = dataset.maps.map_shape if kind == "map" else None
-        source, shape = (MapSource if kind == "map" else PooledSource)(dataset.maps), maps or dataset.maps.map_shape[:1]
+        source, shape = (
+            (MapSource if kind == "map" else PooledSource)(dataset.maps),
+            maps or dataset.maps.map_shape[:1],
+        )
         fingerprint = dataset.maps.fingerprint
     told = (AS_GIVEN, dataset.origin or AS_GIVEN, fingerprint, fingerprint)
     return Inputs(source, kind, shape, maps, None, *told, None, fingerprint)
 
 
-def _backbone(dataset: Dataset, config: FeatureConfig, device: torch.device, reporter: Reporter) -> Backbone:
+def _backbone(
+    dataset: Dataset, config: FeatureConfig, device: torch.device, reporter: Reporter
+) -> Backbone:
     if config.weights != "trainval":
         return load_backbone(config)
     start = load_backbone(config.model_copy(update={"weights": "random"}))

@@ -66,11 +66,19 @@ class Loop:
         self._log(phase=self._name, **values)
 
     def stage(
-        self, name: str, epochs: int, keeps: Mapping[str, Kept], *, steps: int = 1, mend: str = "lower the learning rate"
+        self,
+        name: str,
+        epochs: int,
+        keeps: Mapping[str, Kept],
+        *,
+        steps: int = 1,
+        mend: str = "lower the learning rate",
     ) -> TrainingStage:
         """See zslkit.model.Trainer. Raises ValueError if a stage of that name was there before."""
         if name in self._stages:
-            raise ValueError(f"the stage {name!r} was there before; give every stage of a model a name of its own")
+            raise ValueError(
+                f"the stage {name!r} was there before; give every stage of a model a name of its own"
+            )
         self._stages.add(name)
         return TrainingStage(
             name,
@@ -102,11 +110,20 @@ class Loop:
         config: TrainConfig = model.config.train
         groups = model.parameter_groups()
         optimizer = _optimizer(config, groups)
-        step = Step(model, self.device, config.precision, self._remark, lambda: isinstance(view, Resident) and self._relieve(view))
+        step = Step(
+            model,
+            self.device,
+            config.precision,
+            self._remark,
+            lambda: isinstance(view, Resident) and self._relieve(view),
+        )
         start = self._resume(path, model, optimizer, step)
         from_first(model)  # and no process writes a checkpoint before all have read it
         if start >= config.epochs or (
-            start and self._observer is not None and self._observer.history and self._observer.history[-1].get("stop")
+            start
+            and self._observer is not None
+            and self._observer.history
+            and self._observer.history[-1].get("stop")
         ):
             return
         view = resident(view, self.device, self._reporter)
@@ -121,7 +138,11 @@ class Loop:
                 self.log(epoch=epoch + 1, seconds=round(time.monotonic() - began, 3), **terms)
                 stop = self._observer.after_epoch(epoch + 1, model) if self._observer else False
                 last = stop or epoch + 1 == config.epochs
-                if path is not None and distributed.first() and (last or cost <= CHECKPOINT_SHARE * (time.monotonic() - saved)):
+                if (
+                    path is not None
+                    and distributed.first()
+                    and (last or cost <= CHECKPOINT_SHARE * (time.monotonic() - saved))
+                ):
                     writing = time.monotonic()
                     self._save(path, model, optimizer, step, epoch + 1)
                     saved = time.monotonic()
@@ -142,14 +163,23 @@ class Loop:
     ) -> dict[str, float]:
         # Randomness inside a step (dropout, say) depends on seed and epoch alone, so a resumed run repeats it. Processes that share
         # batches draw apart: else an image of one would get the mask of an image of another.
-        torch.manual_seed(int(np.random.default_rng([self.seed, epoch, 1, *distributed.apart()]).integers(2**62)))
+        torch.manual_seed(
+            int(np.random.default_rng([self.seed, epoch, 1, *distributed.apart()]).integers(2**62))
+        )
         model.train()
         for group, name in zip(optimizer.param_groups, groups, strict=True):
             group["lr"] = model.learning_rate(epoch, name)
             for parameter in groups[name]:
                 parameter.requires_grad_(group["lr"] > 0)
         sums: dict[str, float] = {}
-        indices = batches(view.labels, config.sampling, config.batch_size, config.steps_per_epoch, self.seed, epoch)
+        indices = batches(
+            view.labels,
+            config.sampling,
+            config.batch_size,
+            config.steps_per_epoch,
+            self.seed,
+            epoch,
+        )
         count = 0
         for x, label, size in _ahead(view, shares(indices)):
             values, loss = step(x, label, size)
@@ -176,15 +206,23 @@ class Loop:
 
     def _relieve(self, view: Resident) -> bool:
         if left := view.leave():
-            self._remark(f"features are no longer kept on {self.device}, which has no room for a step beside them")
+            self._remark(
+                f"features are no longer kept on {self.device}, which has no room for a step beside them"
+            )
         return left
 
-    def _resume(self, path: Path | None, model: GradientModel, optimizer: Optimizer, step: Step) -> int:
+    def _resume(
+        self, path: Path | None, model: GradientModel, optimizer: Optimizer, step: Step
+    ) -> int:
         if path is None or not path.is_file():
             return 0
         state = checkpoint.load(path)
         try:
-            epoch, seconds, history = int(state["epoch"]), float(state["seconds"]), list(state["history"])
+            epoch, seconds, history = (
+                int(state["epoch"]),
+                float(state["seconds"]),
+                list(state["history"]),
+            )
             model.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])
             if "step" in state:  # one of an earlier version has none
@@ -201,7 +239,9 @@ class Loop:
         self._reporter.note(f"{self._name}: going on after epoch {epoch}")
         return epoch
 
-    def _save(self, path: Path, model: GradientModel, optimizer: Optimizer, step: Step, epoch: int) -> None:
+    def _save(
+        self, path: Path, model: GradientModel, optimizer: Optimizer, step: Step, epoch: int
+    ) -> None:
         history = self._observer.history if self._observer else []
         state = {
             "epoch": epoch,
@@ -226,7 +266,9 @@ def _optimizer(config: TrainConfig, groups: dict[str, list[torch.nn.Parameter]])
     return makers[config.optimizer]()
 
 
-def _ahead(view: TrainingView, indices: Iterable[tuple[NDArray[np.int64], int]]) -> Iterator[tuple[Tensor, Tensor, int]]:
+def _ahead(
+    view: TrainingView, indices: Iterable[tuple[NDArray[np.int64], int]]
+) -> Iterator[tuple[Tensor, Tensor, int]]:
     # The next batch is read while this one is worked on.
     labels = torch.from_numpy(np.ascontiguousarray(view.labels))
     with ThreadPoolExecutor(max_workers=1) as reader:

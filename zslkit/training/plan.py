@@ -10,7 +10,14 @@ from typing import Any
 from zslkit.config import FeatureConfig, ProtocolConfig, build
 from zslkit.config.merge import Layer, merge, nested
 from zslkit.features.backbones import Backbone
-from zslkit.model import ENCODER_KEYS, GradientModel, Model, ModelConfig, brings_encoder, check_model
+from zslkit.model import (
+    ENCODER_KEYS,
+    GradientModel,
+    Model,
+    ModelConfig,
+    brings_encoder,
+    check_model,
+)
 from zslkit.registry import Entry, Registry, refusing
 
 MODELS = Registry("zslkit.models", "model", refusing(check_model))
@@ -35,7 +42,10 @@ class Plan:
         What a model's own image encoder decides does not stand in features: there it would be untrue.
         """
         idle = set(ENCODER_KEYS) if brings_encoder(self.kind) else None
-        sections = {"features": self.features.model_dump(mode="json", exclude=idle), "protocol": self.protocol.model_dump(mode="json")}
+        sections = {
+            "features": self.features.model_dump(mode="json", exclude=idle),
+            "protocol": self.protocol.model_dump(mode="json"),
+        }
         return sections | self.config.model_dump(mode="json")
 
     @property
@@ -43,7 +53,11 @@ class Plan:
         """Whether anything is picked on validation folds."""
         protocol, kind = self.protocol, self.kind
         by_epoch = protocol.selection == "validation" and issubclass(kind, GradientModel)
-        return by_epoch or protocol.calibration == "validation" or (protocol.tune and bool(kind.search or kind.mixes))
+        return (
+            by_epoch
+            or protocol.calibration == "validation"
+            or (protocol.tune and bool(kind.search or kind.mixes))
+        )
 
     @property
     def idle(self) -> set[str]:
@@ -74,5 +88,7 @@ class Plan:
 
     def with_config(self, changes: Mapping[str, Any]) -> ModelConfig:
         """The model's configuration with some of its own keys changed, checked again."""
-        settings = merge([Layer(self.config.model_dump(), "config"), Layer(nested(changes), "validation")])
+        settings = merge(
+            [Layer(self.config.model_dump(), "config"), Layer(nested(changes), "validation")]
+        )
         return build(type(self.config), settings, self.entry.name)

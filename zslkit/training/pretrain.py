@@ -33,7 +33,9 @@ SCALE = 20.0
 """Of the cosine between predicted and given attributes; a usual value."""
 
 
-def trainval_weights(dataset: Dataset, start: Backbone, epochs: int, device: torch.device, reporter: Reporter) -> Path:
+def trainval_weights(
+    dataset: Dataset, start: Backbone, epochs: int, device: torch.device, reporter: Reporter
+) -> Path:
     """A file of weights for `start`'s network, trained from its random start on the seen classes; made once.
 
     AdamW with one cycle of the learning rate; cross entropy over the seen classes of the cosine between their attributes and
@@ -41,15 +43,35 @@ def trainval_weights(dataset: Dataset, start: Backbone, epochs: int, device: tor
     Raises DataError if the dataset has no images.
     """
     if dataset.images is None:
-        raise DataError(f"{dataset.name} has features but no images, so no backbone can be trained on it; use its pooled features")
+        raise DataError(
+            f"{dataset.name} has features but no images, so no backbone can be trained on it; use its pooled features"
+        )
     index = dataset.split.trainval
     # Device and number of threads move the sums and so the weights: without them a result would hang on who trained them first.
-    recipe: list[object] = [RECIPE, epochs, BATCH, PEAK_LR, SCALE, device.type, torch.get_num_threads()]
+    recipe: list[object] = [
+        RECIPE,
+        epochs,
+        BATCH,
+        PEAK_LR,
+        SCALE,
+        device.type,
+        torch.get_num_threads(),
+    ]
     if device.type != "cpu" and torch.are_deterministic_algorithms_enabled():
         recipe.append("deterministic")
-    facts = [images_digest(dataset.images), start.name, start.reduction, start.digest, repr(start.transform), recipe]
+    facts = [
+        images_digest(dataset.images),
+        start.name,
+        start.reduction,
+        start.digest,
+        repr(start.transform),
+        recipe,
+    ]
     key = hashlib.sha256(
-        json.dumps(facts).encode() + index.tobytes() + dataset.labels[index].tobytes() + dataset.semantics.normalised().tobytes()
+        json.dumps(facts).encode()
+        + index.tobytes()
+        + dataset.labels[index].tobytes()
+        + dataset.semantics.normalised().tobytes()
     ).hexdigest()[:16]
     path = cache_root() / "weights" / f"{dataset.name}-{key}.safetensors"
     if path.is_file():
@@ -64,7 +86,9 @@ def trainval_weights(dataset: Dataset, start: Backbone, epochs: int, device: tor
     return path
 
 
-def _train(dataset: Dataset, start: Backbone, epochs: int, device: torch.device, reporter: Reporter) -> dict[str, torch.Tensor]:
+def _train(
+    dataset: Dataset, start: Backbone, epochs: int, device: torch.device, reporter: Reporter
+) -> dict[str, torch.Tensor]:
     assert dataset.images is not None
     inputs, index = ImageInputs(dataset.images, start.transform), dataset.split.trainval
     names, target = np.unique(dataset.labels[index], return_inverse=True)
@@ -78,15 +102,25 @@ def _train(dataset: Dataset, start: Backbone, epochs: int, device: torch.device,
         parameters = [*network.parameters(), *head.parameters()]
         optimizer = torch.optim.AdamW(parameters, lr=PEAK_LR, weight_decay=0.05)
         steps = max(1, len(index) // BATCH)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=PEAK_LR, total_steps=max(1, epochs * steps))
-        with reporter.phase(f"{dataset.name}: train {start.name} on trainval", total=epochs * steps) as phase:
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, max_lr=PEAK_LR, total_steps=max(1, epochs * steps)
+        )
+        with reporter.phase(
+            f"{dataset.name}: train {start.name} on trainval", total=epochs * steps
+        ) as phase:
             for epoch in range(epochs):
                 for chosen in batches(target, "uniform", BATCH, steps, 0, epoch):
-                    predicted = head(network(inputs.batch(index[chosen]).to(device)).mean(dim=(2, 3)))
+                    predicted = head(
+                        network(inputs.batch(index[chosen]).to(device)).mean(dim=(2, 3))
+                    )
                     logits = SCALE * nn.functional.normalize(predicted, dim=1) @ table.T
-                    loss = nn.functional.cross_entropy(logits, torch.from_numpy(target[chosen]).to(device))
+                    loss = nn.functional.cross_entropy(
+                        logits, torch.from_numpy(target[chosen]).to(device)
+                    )
                     if not torch.isfinite(loss):
-                        raise TrainingError(f"Training {start.name} on trainval diverged in epoch {epoch + 1}; choose another backbone")
+                        raise TrainingError(
+                            f"Training {start.name} on trainval diverged in epoch {epoch + 1}; choose another backbone"
+                        )
                     optimizer.zero_grad(set_to_none=True)
                     loss.backward()  # type: ignore[no-untyped-call]
                     optimizer.step()

@@ -46,7 +46,9 @@ class Rescored:
         return self.fault
 
 
-def rescore(model: Model, source: InputSource, index: Index, rows: Rows, device: torch.device) -> Rescored:
+def rescore(
+    model: Model, source: InputSource, index: Index, rows: Rows, device: torch.device
+) -> Rescored:
     """Score a sample of the images in `index` (N,) again and compare with `rows`, what they were given before.
 
     Each image of the sample is scored alone, and all are scored in one batch with their neighbours in the table.
@@ -61,19 +63,35 @@ def rescore(model: Model, source: InputSource, index: Index, rows: Rows, device:
     x = source.batch(index[company]).to(device)
     given = x.clone()
     beside = answer(model, x)[: len(sample)]
-    fault = "" if torch.equal(x, given) else "`scores` changes its inputs in place; let it work on a copy"
+    fault = (
+        ""
+        if torch.equal(x, given)
+        else "`scores` changes its inputs in place; let it work on a copy"
+    )
     try:
-        alone = np.concatenate([answer(model, given[i : i + 1].clone()) for i in range(len(sample))])
+        alone = np.concatenate(
+            [answer(model, given[i : i + 1].clone()) for i in range(len(sample))]
+        )
     except (ValueError, RuntimeError, IndexError) as error:
         if isinstance(error, RuntimeError) and is_out_of_memory(error):
             raise
         why = " ".join(str(error).split())
-        return Rescored(len(sample), 0, 0.0, f"`scores` cannot score an image alone ({type(error).__name__}: {why})")
+        return Rescored(
+            len(sample),
+            0,
+            0.0,
+            f"`scores` cannot score an image alone ({type(error).__name__}: {why})",
+        )
     if training := [name for name, module in model.named_modules() if module.training]:
-        fault = fault or f"`scores` leaves {training[0] or 'the model'} in training mode; leave the mode to the harness"
+        fault = (
+            fault
+            or f"`scores` leaves {training[0] or 'the model'} in training mode; leave the mode to the harness"
+        )
     apart = [differences(before, again) for again in (beside, alone)]
     clear = np.logical_or.reduce([(drift > CLEAR) | flips for drift, flips in apart])
-    return Rescored(len(sample), int(clear.sum()), float(max(drift.max() for drift, _ in apart)), fault)
+    return Rescored(
+        len(sample), int(clear.sum()), float(max(drift.max() for drift, _ in apart)), fault
+    )
 
 
 def differences(before: Table, again: Table) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -98,7 +116,9 @@ def differences(before: Table, again: Table) -> tuple[NDArray[np.float64], NDArr
 def fingerprint(model: Model) -> int:
     """Of all parameters and buffers: another one after scoring tells that scoring changed the model."""
     digest = 0
-    for _, tensor in sorted([*model.named_parameters(), *model.named_buffers()], key=lambda pair: pair[0]):
+    for _, tensor in sorted(
+        [*model.named_parameters(), *model.named_buffers()], key=lambda pair: pair[0]
+    ):
         raw = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
         digest = zlib.crc32(raw.numpy().data, digest)
     return digest

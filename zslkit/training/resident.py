@@ -65,7 +65,9 @@ def free_memory(device: torch.device) -> int:
     return int(torch.get_device_module(device).mem_get_info(device)[0])
 
 
-def resident(view: TrainingView, device: torch.device, reporter: Reporter, free: int | None = None) -> TrainingView:
+def resident(
+    view: TrainingView, device: torch.device, reporter: Reporter, free: int | None = None
+) -> TrainingView:
     """The view with its inputs on `device`, if they take at most SHARE of its free memory; else the view itself.
 
     free: bytes, by default what the device says. Images stay where they are: they are decoded anew for every step.

@@ -14,7 +14,12 @@ Index = NDArray[np.int64]
 
 
 def batches(
-    labels: Index, how: Literal["uniform", "balanced"], batch_size: int, steps: int | None, seed: int, epoch: int
+    labels: Index,
+    how: Literal["uniform", "balanced"],
+    batch_size: int,
+    steps: int | None,
+    seed: int,
+    epoch: int,
 ) -> Iterator[Index]:
     """The index batches of one epoch.
 

@@ -58,7 +58,9 @@ class Rows:
             self._table[places] = rows
             return
         assert self._file is not None
-        for place, row in zip(places.tolist(), np.ascontiguousarray(rows, dtype="<f4"), strict=True):
+        for place, row in zip(
+            places.tolist(), np.ascontiguousarray(rows, dtype="<f4"), strict=True
+        ):
             self._file.seek(place * self.shape[1] * 4)
             self._file.write(row.data.cast("B"))
 
@@ -93,7 +95,13 @@ def score(model: Model, source: InputSource, index: Index, device: torch.device)
     return score_rows(model, source, index, device).take(np.arange(len(index)))
 
 
-def score_rows(model: Model, source: InputSource, index: Index, device: torch.device, folder: Path | None = None) -> Rows:
+def score_rows(
+    model: Model,
+    source: InputSource,
+    index: Index,
+    device: torch.device,
+    folder: Path | None = None,
+) -> Rows:
     """Uncalibrated scores of the images in `index` (N,), a row each in the order of `index`.
 
     Args:
@@ -110,14 +118,21 @@ def score_rows(model: Model, source: InputSource, index: Index, device: torch.de
         return rows
     # Every process gets all scores and decides by them alike; whole batches, so that the bits are those of one process.
     mine = batches[distributed.share(len(batches))]
-    parts = distributed.gathered(lambda: [asked(model, source, index[places], device) for places in mine])
+    parts = distributed.gathered(
+        lambda: [asked(model, source, index[places], device) for places in mine]
+    )
     for places, scores in zip(batches, (scores for part in parts for scores in part), strict=True):
         rows.put(places, scores)
     return rows
 
 
 def score_both(
-    model: Model, source: InputSource, seen: Index, unseen: Index, device: torch.device, folder: Path | None = None
+    model: Model,
+    source: InputSource,
+    seen: Index,
+    unseen: Index,
+    device: torch.device,
+    folder: Path | None = None,
 ) -> tuple[Iterator[Table], Iterator[Table]]:
     """Scores of two sets of images, in batches (B, C) in the order of each. They are computed as those of one set.
 
@@ -144,11 +159,15 @@ def answer(model: Model, x: Tensor) -> Table:
             "it must give a score for every image and class"
         )
     if not torch.isfinite(scores).all():
-        raise TrainingError(f"{type(model).__name__}.scores gave a value that is not finite; was training stable?")
+        raise TrainingError(
+            f"{type(model).__name__}.scores gave a value that is not finite; was training stable?"
+        )
     return scores.numpy()
 
 
-def attribute_rows(model: Model, source: InputSource, index: Index, device: torch.device) -> Rows | None:
+def attribute_rows(
+    model: Model, source: InputSource, index: Index, device: torch.device
+) -> Rows | None:
     """The model's attribute scores (N, A) of the images in `index`, a row each; None if the model has none.
 
     They are computed in mixed batches, as scores are.
@@ -159,18 +178,24 @@ def attribute_rows(model: Model, source: InputSource, index: Index, device: torc
     model.eval()
     kind = type(model)
     # What attention alone would tell is not looked for: it costs a pass with maps over all test images.
-    silent = kind.predicted_attributes is Model.predicted_attributes and kind.evidence is Model.evidence
+    silent = (
+        kind.predicted_attributes is Model.predicted_attributes and kind.evidence is Model.evidence
+    )
     if silent or _told(model, source, index[:1], device) is None:
         return None
     rows = Rows((len(index), model.task.n_attributes))
     for places in mixed(index):
         if (told := _told(model, source, index[places], device)) is None:
-            raise TrainingError(f"{kind.__name__}.predicted_attributes gave None for some images and attribute scores for others")
+            raise TrainingError(
+                f"{kind.__name__}.predicted_attributes gave None for some images and attribute scores for others"
+            )
         rows.put(places, told)
     return rows
 
 
-def attribute_batches(model: Model, source: InputSource, index: Index, device: torch.device) -> Iterator[Table] | None:
+def attribute_batches(
+    model: Model, source: InputSource, index: Index, device: torch.device
+) -> Iterator[Table] | None:
     """The same in batches (B, A) in the order of `index`."""
     rows = attribute_rows(model, source, index, device)
     return None if rows is None else rows.batches(np.arange(len(index)))

@@ -53,7 +53,13 @@ class Search:
     sampler may try (extra `tune`); None: every point. seed: of that sampler.
     """
 
-    def __init__(self, grid: Mapping[str, Sequence[Any]], kept: Path, trials: int | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        grid: Mapping[str, Sequence[Any]],
+        kept: Path,
+        trials: int | None = None,
+        seed: int = 0,
+    ) -> None:
         self._grid, self._kept, self._seed = grid, kept, seed
         points = prod(len(values) for values in grid.values())
         self._trials = None if trials is None or trials >= points else trials
@@ -81,7 +87,11 @@ class Search:
             best = max([best, *zip(heard, points, strict=True)], key=lambda pair: pair[0])
 
     def _try(
-        self, points: Sequence[Point], tried: dict[str, dict[str, float]], executor: TrialExecutor, told: Callable[[float], None]
+        self,
+        points: Sequence[Point],
+        tried: dict[str, dict[str, float]],
+        executor: TrialExecutor,
+        told: Callable[[float], None],
     ) -> None:
         """Fill `tried` with those of the points that are missing."""
         names = [_name(point) for point in points]
@@ -97,7 +107,9 @@ class Search:
                 told(outcome.figures["H"])
 
     def _every(self) -> Generator[list[Point], list[float], None]:
-        yield [dict(zip(self._grid, values, strict=True)) for values in product(*self._grid.values())]
+        yield [
+            dict(zip(self._grid, values, strict=True)) for values in product(*self._grid.values())
+        ]
 
     def _sampled(self) -> Generator[list[Point], list[float], None]:
         try:
@@ -107,13 +119,18 @@ class Search:
                 "protocol.trials needs Optuna; install it with: pip install 'zslkit[tune]', or search the whole grid"
             ) from error
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        sampler = optuna.samplers.TPESampler(seed=self._seed, constant_liar=True)  # keeps away from points that are being tried
+        sampler = optuna.samplers.TPESampler(
+            seed=self._seed, constant_liar=True
+        )  # keeps away from points that are being tried
         study = optuna.create_study(direction="maximize", sampler=sampler)
         assert self._trials is not None
         for begun in range(0, self._trials, AT_ONCE):
             trials = [study.ask() for _ in range(min(AT_ONCE, self._trials - begun))]
             heard = yield [
-                {key: values[trial.suggest_categorical(key, list(range(len(values))))] for key, values in self._grid.items()}
+                {
+                    key: values[trial.suggest_categorical(key, list(range(len(values))))]
+                    for key, values in self._grid.items()
+                }
                 for trial in trials
             ]
             for trial, h in zip(trials, heard, strict=True):
@@ -126,9 +143,14 @@ class Search:
         check_permitted(self._kept)
         try:
             rows = parse_json(read_small(self._kept))
-            return {_name(row["point"]): {**row["figures"], "H": float(row["figures"]["H"])} for row in rows}
+            return {
+                _name(row["point"]): {**row["figures"], "H": float(row["figures"]["H"])}
+                for row in rows
+            }
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"The tried settings in {self._kept} are damaged ({error}); remove that file and run again") from error
+            raise DataError(
+                f"The tried settings in {self._kept} are damaged ({error}); remove that file and run again"
+            ) from error
 
     def _write(self, tried: Mapping[str, Mapping[str, float]]) -> None:
         if not distributed.first():

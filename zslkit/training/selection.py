@@ -96,20 +96,28 @@ def pick(context: ValidationContext) -> Selection:
     trained = [_train(context, fold, config, _named("validation", fold)) for fold in context.folds]
     epoch, with_significance = _judged(context, trained)
     if protocol.tune and plan.kind.mixes:
-        mixes, with_significance = _mix(context, [_at_epoch(context, t, config, epoch) for t in trained], changes)
+        mixes, with_significance = _mix(
+            context, [_at_epoch(context, t, config, epoch) for t in trained], changes
+        )
         changes |= mixes
         config = plan.with_config(changes)
     if epoch is not None:
         changes["train.epochs"] = epoch
         assert isinstance(config, GradientConfig)
-        config = config.model_copy(update={"train": config.train.model_copy(update={"epochs": epoch})})
+        config = config.model_copy(
+            update={"train": config.train.model_copy(update={"epochs": epoch})}
+        )
     gamma, figures = together(with_significance)
     return Selection(config, gamma, figures, changes)
 
 
 def judge(context: ValidationContext, fold: Fold, model: Model) -> Judged:
     """What the fold says of the model as it is."""
-    data, source, parts = fold.data, fold.inputs.source, (fold.data.split.test_seen, fold.data.split.test_unseen)
+    data, source, parts = (
+        fold.data,
+        fold.inputs.source,
+        (fold.data.split.test_seen, fold.data.split.test_unseen),
+    )
     seen, unseen = score_both(model, source, *parts, context.device, context.folder)
     of_seen, of_unseen = (data.labels[index] for index in parts)
     sets = answered_sets(seen, of_seen, unseen, of_unseen, data.seen, VALIDATION_NAMES)
@@ -120,7 +128,9 @@ def judge(context: ValidationContext, fold: Fold, model: Model) -> Judged:
     return Judged(gamma, measure(sets, gamma).figures(), curve if len(context.folds) > 1 else None)
 
 
-def _judged(context: ValidationContext, trained: Sequence[TrainedFold]) -> tuple[int | None, list[Judged]]:
+def _judged(
+    context: ValidationContext, trained: Sequence[TrainedFold]
+) -> tuple[int | None, list[Judged]]:
     """The best epoch, None where none is selected, and what the folds say of the models: at that epoch."""
     if trained[0].history:
         return _best_epoch([t.history for t in trained])
@@ -138,19 +148,28 @@ def try_point(context: ValidationContext, point: Point) -> TrialResult:
     """
     config = context.plan.with_config(point)
     try:
-        trained = [_train(context, fold, config, _named("trial", fold), quiet=True) for fold in context.folds]
+        trained = [
+            _train(context, fold, config, _named("trial", fold), quiet=True)
+            for fold in context.folds
+        ]
         return TrialResult(together(_judged(context, trained)[1])[1])
     except OutOfMemory as error:
         said = ", ".join(f"{key}={value}" for key, value in point.items())
-        raise OutOfMemory(f"The point {said} of the search could not be tried, so none is picked: {error}") from error
-    except TrainingError as error:  # a grid reaches into settings that do not work; the others are still worth trying
+        raise OutOfMemory(
+            f"The point {said} of the search could not be tried, so none is picked: {error}"
+        ) from error
+    except (
+        TrainingError
+    ) as error:  # a grid reaches into settings that do not work; the others are still worth trying
         return TrialResult({"H": LOST}, str(error))
 
 
 def _search(context: ValidationContext) -> dict[str, Any]:
     """The best point of the grid. Raises TrainingError if none could be trained."""
     protocol = context.plan.protocol
-    search = Search(context.plan.kind.search, context.folder / TRIED, protocol.trials, protocol.fold_seed)
+    search = Search(
+        context.plan.kind.search, context.folder / TRIED, protocol.trials, protocol.fold_seed
+    )
     executor = context.executor or in_turn(lambda point: try_point(context, point))
     failed: list[str] = []
 
@@ -167,11 +186,15 @@ def _search(context: ValidationContext) -> dict[str, Any]:
         best = search.best(logged, lambda h: phase.advance(1, H=h))
     if best is None:
         reason = f" ({failed[-1]})" if failed else ""
-        raise TrainingError(f"No point of the search of {context.plan.entry.name} could be trained{reason}; set protocol.tune=false")
+        raise TrainingError(
+            f"No point of the search of {context.plan.entry.name} could be trained{reason}; set protocol.tune=false"
+        )
     return best
 
 
-def _mix(context: ValidationContext, trained: Sequence[TrainedFold], changes: Mapping[str, Any]) -> tuple[dict[str, Any], list[Judged]]:
+def _mix(
+    context: ValidationContext, trained: Sequence[TrainedFold], changes: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[Judged]]:
     """The best point of the mixes, of equally good ones the first, and what the folds say of it. The models are left with it.
 
     changes: what was picked before.
@@ -213,28 +236,56 @@ def _best_row(history: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 def _row(epoch: int, with_significance: Judged) -> dict[str, Any]:
     """A row of a history, of numbers and a tensor alone, as checkpoints take them."""
     curve = with_significance.curve
-    kept = {} if curve is None else {"curve": torch.from_numpy(np.concatenate([curve.breakpoints, curve.seen, curve.unseen]))}
-    return {"epoch": float(epoch), "gamma": with_significance.gamma, **with_significance.figures, **kept}
+    kept = (
+        {}
+        if curve is None
+        else {
+            "curve": torch.from_numpy(np.concatenate([curve.breakpoints, curve.seen, curve.unseen]))
+        }
+    )
+    return {
+        "epoch": float(epoch),
+        "gamma": with_significance.gamma,
+        **with_significance.figures,
+        **kept,
+    }
 
 
 def _row_judged(row: Mapping[str, Any]) -> Judged:
-    figures = {name: value for name, value in row.items() if name not in ("epoch", "gamma", "stop", "curve")}
+    figures = {
+        name: value
+        for name, value in row.items()
+        if name not in ("epoch", "gamma", "stop", "curve")
+    }
     if "curve" not in row:
         return Judged(row["gamma"], figures)
     kept = cast(Tensor, row["curve"]).numpy()
     steps = (len(kept) - 2) // 3
-    return Judged(row["gamma"], figures, Curve(kept[:steps], kept[steps : 2 * steps + 1], kept[2 * steps + 1 :]))
+    return Judged(
+        row["gamma"],
+        figures,
+        Curve(kept[:steps], kept[steps : 2 * steps + 1], kept[2 * steps + 1 :]),
+    )
 
 
-def _at_epoch(context: ValidationContext, trained: TrainedFold, config: ModelConfig, epoch: int | None) -> TrainedFold:
+def _at_epoch(
+    context: ValidationContext, trained: TrainedFold, config: ModelConfig, epoch: int | None
+) -> TrainedFold:
     """The model at the epoch that was picked: trained again up to it where the fold alone would have picked another."""
     if epoch is None or _best_row(trained.history)["epoch"] == epoch:
         return trained
-    return _train(context, trained.fold, config, _named("validation again", trained.fold), until=epoch)
+    return _train(
+        context, trained.fold, config, _named("validation again", trained.fold), until=epoch
+    )
 
 
 def _train(
-    context: ValidationContext, fold: Fold, config: ModelConfig, name: str, quiet: bool = False, until: int | None = None
+    context: ValidationContext,
+    fold: Fold,
+    config: ModelConfig,
+    name: str,
+    quiet: bool = False,
+    until: int | None = None,
 ) -> TrainedFold:
     """Train on the fold. quiet: without a checkpoint. until: the epoch after which to stop, None to look for the best."""
     w = context
@@ -297,7 +348,11 @@ class _BestEpoch:
         if best == epoch and distributed.first():
             checkpoint.save(self.path, model.state_dict())
         self._workshop.log(
-            phase="validation", fold=self._fold.part, epoch=epoch, gamma=with_significance.gamma, **with_significance.figures
+            phase="validation",
+            fold=self._fold.part,
+            epoch=epoch,
+            gamma=with_significance.gamma,
+            **with_significance.figures,
         )
         patience = self._workshop.plan.protocol.patience
         stop = bool(patience) and epoch - best >= patience

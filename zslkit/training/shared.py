@@ -53,7 +53,9 @@ def share_of_batch(size: int) -> Iterator[None]:
         yield
 
 
-def figures(terms: Mapping[str, Tensor], total: Tensor, weight: float) -> tuple[dict[str, float], float]:
+def figures(
+    terms: Mapping[str, Tensor], total: Tensor, weight: float
+) -> tuple[dict[str, float], float]:
     """Terms and total of the whole batch. weight: this process's share of its images."""
     if not distributed.several():
         return {k: float(v.detach()) for k, v in terms.items()}, float(total.detach())
@@ -73,8 +75,13 @@ def add_up(parameters: Iterable[nn.Parameter]) -> None:
     for (dtype, device), members in kinds.items():
         # The last numbers count who has a gradient of each, for a branch of the model that only some shares enter.
         has = torch.tensor([float(p.grad is not None) for p in members], dtype=dtype, device=device)
-        own = [torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in members]
-        *summed, held = torch.split(distributed.summed(torch.cat([*own, has])), [*(p.numel() for p in members), len(members)])
+        own = [
+            torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in members
+        ]
+        *summed, held = torch.split(
+            distributed.summed(torch.cat([*own, has])),
+            [*(p.numel() for p in members), len(members)],
+        )
         for p, g, n in zip(members, summed, held.tolist(), strict=True):
             p.grad = g.view_as(p).clone(memory_format=torch.preserve_format) if n else None
 
@@ -92,7 +99,9 @@ class _WholeBatchNorm(TorchFunctionMode):
     torch's own SyncBatchNorm has to replace modules, knows none of timm's, and has nothing for a CPU.
     """
 
-    def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         if func is F_.batch_norm:
             return _batch_norm(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
@@ -110,7 +119,9 @@ def _batch_norm(
 ) -> Tensor:
     """F_.batch_norm of this process's share (b, C, ...), mean and variance taken over those of all processes."""
     if not training or distributed.batch() is None:
-        return F_.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+        return F_.batch_norm(
+            input, running_mean, running_var, weight, bias, training, momentum, eps
+        )
     x = input if input.dtype == torch.float64 else input.float()
     others = [i for i in range(x.ndim) if i != 1]
     per_channel = [-1 if i == 1 else 1 for i in range(x.ndim)]

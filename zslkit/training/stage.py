@@ -54,7 +54,9 @@ class TrainingStage:
         if start >= self._epochs:
             return
         saved, cost = time.monotonic(), 0.0
-        with self._reporter.phase(f"{self._label}: {self._name}", total=(self._epochs - start) * self._steps) as self._phase:
+        with self._reporter.phase(
+            f"{self._label}: {self._name}", total=(self._epochs - start) * self._steps
+        ) as self._phase:
             for epoch in range(start, self._epochs):
                 self._epoch, self._count, self._sums = epoch, 0, {}
                 began = time.monotonic()
@@ -63,16 +65,26 @@ class TrainingStage:
                 self._seconds += took
                 self._spent(took)
                 terms = {k: total / count for k, (total, count) in self._sums.items()}
-                self._log(phase=self._label, stage=self._name, epoch=epoch + 1, seconds=round(took, 3), **terms)
+                self._log(
+                    phase=self._label,
+                    stage=self._name,
+                    epoch=epoch + 1,
+                    seconds=round(took, 3),
+                    **terms,
+                )
                 last = epoch + 1 == self._epochs
-                if self._path is not None and (last or cost <= self._share * (time.monotonic() - saved)):
+                if self._path is not None and (
+                    last or cost <= self._share * (time.monotonic() - saved)
+                ):
                     writing = time.monotonic()
                     self._save(epoch + 1)
                     saved = time.monotonic()
                     cost = saved - writing
 
     def step(self, **terms: float | Tensor) -> None:
-        values = {k: float(v.detach()) if isinstance(v, Tensor) else float(v) for k, v in terms.items()}
+        values = {
+            k: float(v.detach()) if isinstance(v, Tensor) else float(v) for k, v in terms.items()
+        }
         self._count += 1
         if bad := [k for k, v in values.items() if not np.isfinite(v)]:
             raise TrainingError(
@@ -92,7 +104,9 @@ class TrainingStage:
         try:
             kept, epoch, seconds = state["kept"], int(state["epoch"]), float(state["seconds"])
             if kept.keys() != self._keeps.keys():
-                raise KeyError(f"it keeps {sorted(kept)} and the model asks for {sorted(self._keeps)}")
+                raise KeyError(
+                    f"it keeps {sorted(kept)} and the model asks for {sorted(self._keeps)}"
+                )
             for key, part in self._keeps.items():
                 _fill(part, kept[key])
         except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:

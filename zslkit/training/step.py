@@ -60,7 +60,9 @@ class Step:
         states, before = distributed.gathered(self.state), self.state()
         self.load({key: max(state[key] for state in states) for key in before})
         if self.state() != before:
-            self._tell(f"another process has no room for its share of a batch at once; {self._way(self.parts)}")
+            self._tell(
+                f"another process has no room for its share of a batch at once; {self._way(self.parts)}"
+            )
 
     def __call__(self, x: Tensor, label: Tensor, size: int) -> tuple[dict[str, float], float]:
         """Terms and total of the loss of the whole batch.
@@ -78,11 +80,17 @@ class Step:
             self._tell(self._sentence(len(label), size))
         return figures(*taken, len(label) / size)
 
-    def _attempt(self, x: Tensor, label: Tensor, size: int, start: _Start, sums: list[Tensor]) -> Terms | None:
+    def _attempt(
+        self, x: Tensor, label: Tensor, size: int, start: _Start, sums: list[Tensor]
+    ) -> Terms | None:
         """Gradients, and the terms of the share; None if they are to be tried again, in another way."""
         try:
             with distributed.remembering(sums):
-                return self._whole(x, label, size) if min(self.parts, len(label)) == 1 else self._in_parts(x, label, size, start)
+                return (
+                    self._whole(x, label, size)
+                    if min(self.parts, len(label)) == 1
+                    else self._in_parts(x, label, size, start)
+                )
         except _Coupled:
             self._coupled, self.parts, self.offloads = True, 1, True
             return None
@@ -128,8 +136,12 @@ class Step:
         """Add the gradients of the mean loss of these images, times the weight, to those of the model."""
         # Not pinned, which would lay a channels-last tensor out anew, and another layout may take another kernel and other bits.
         with torch.autograd.graph.save_on_cpu() if self.offloads else nullcontext():
-            with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._precision == "bfloat16"):
-                terms = self._model.loss(x.to(self._device, non_blocking=True), label.to(self._device))
+            with torch.autocast(
+                self._device.type, dtype=torch.bfloat16, enabled=self._precision == "bfloat16"
+            ):
+                terms = self._model.loss(
+                    x.to(self._device, non_blocking=True), label.to(self._device)
+                )
             total = terms["total"] if "total" in terms else torch.stack(list(terms.values())).sum()
             # Weighed before, since gradients through whole_sum are added up on the way.
             weighed = total if weight == 1 else weight * total
@@ -142,7 +154,9 @@ class Step:
     def _way(self, parts: int) -> str:
         ways = [
             f"they go through in {parts} parts whose gradients are added up" if parts > 1 else "",
-            "what a step keeps for its backward pass waits in the host's memory" if self.offloads else "",
+            "what a step keeps for its backward pass waits in the host's memory"
+            if self.offloads
+            else "",
         ]
         return f"from here on {' and '.join(filter(None, ways))}, so that each step stays that of the whole batch"
 
@@ -201,7 +215,10 @@ class _Start:
 
     def moved(self) -> bool:
         """Whether a buffer is not what it was."""
-        return any(getattr(module, name) is not buffer or not torch.equal(buffer, before) for module, name, buffer, before in self._buffers)
+        return any(
+            getattr(module, name) is not buffer or not torch.equal(buffer, before)
+            for module, name, buffer, before in self._buffers
+        )
 
 
 def _random_of(device: torch.device) -> Any:

@@ -18,7 +18,10 @@ def save(model: Model, path: Path) -> None:
     from safetensors.torch import save_file
 
     with replacing(path) as beside:
-        save_file({k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}, beside)
+        save_file(
+            {k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()},
+            beside,
+        )
 
 
 def read(path: Path) -> dict[str, Tensor]:
@@ -30,23 +33,35 @@ def read(path: Path) -> dict[str, Tensor]:
         need_plain(path)
         state: dict[str, Tensor] = load_file(path)
     except FileNotFoundError as error:
-        raise DataError(f"{path} is missing; move the folder {path.parent} away and run again") from error
-    except Exception as error:  # the reader raises an error of its own for each way a file can be damaged
+        raise DataError(
+            f"{path} is missing; move the folder {path.parent} away and run again"
+        ) from error
+    except (
+        Exception
+    ) as error:  # the reader raises an error of its own for each way a file can be damaged
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path} is cut off or damaged ({reason}); move the folder {path.parent} away and run again") from error
+        raise DataError(
+            f"{path} is cut off or damaged ({reason}); move the folder {path.parent} away and run again"
+        ) from error
     return state
 
 
 def fill(model: Model, weights: Mapping[str, Tensor], path: Path) -> None:
     """Put weights that were read from `path` into the model. Raises DataError if they are not of its names and shapes."""
     ours: dict[str, Any] = model.state_dict()
-    wrong = sorted(k for k in ours.keys() | weights.keys() if k not in ours or k not in weights or ours[k].shape != weights[k].shape)
+    wrong = sorted(
+        k
+        for k in ours.keys() | weights.keys()
+        if k not in ours or k not in weights or ours[k].shape != weights[k].shape
+    )
     if wrong:
         raise DataError(
             f"{path} does not fit {type(model).__name__} as it is installed: {len(wrong)} of {len(ours)} tensors are missing, too many or "
             f"of another shape ({wrong[0]}{', ...' if len(wrong) > 1 else ''}); install the version that made the run, or run again"
         )
-    if odd := sorted(k for k, v in weights.items() if _real_or_complex(v) != _real_or_complex(ours[k])):
+    if odd := sorted(
+        k for k, v in weights.items() if _real_or_complex(v) != _real_or_complex(ours[k])
+    ):
         raise DataError(
             f"{path} does not fit {type(model).__name__}: {odd[0]} holds {_kind(weights[odd[0]])} where {_kind(ours[odd[0]])} belongs; "
             f"move the folder {path.parent} away and run again"

@@ -32,7 +32,9 @@ class Withheld:
         unlabelled: the test images themselves may be used, without labels and mixed, as a transductive model does.
     """
 
-    def __init__(self, who: str, dataset: Dataset, holders: Iterable[object], unlabelled: bool) -> None:
+    def __init__(
+        self, who: str, dataset: Dataset, holders: Iterable[object], unlabelled: bool
+    ) -> None:
         split, count = dataset.split, len(dataset.labels)
         self._who, self._dataset = who, dataset
         both = np.sort(np.concatenate([split.test_seen, split.test_unseen]))
@@ -127,7 +129,12 @@ class GatedArray:
     __slots__ = ("_take", "dtype", "ndim", "shape")
 
     def __init__(self, take: Callable[[Any], Any], like: Any) -> None:
-        self._take, self.shape, self.dtype, self.ndim = take, like.shape, like.dtype, len(like.shape)
+        self._take, self.shape, self.dtype, self.ndim = (
+            take,
+            like.shape,
+            like.dtype,
+            len(like.shape),
+        )
 
     def __len__(self) -> int:
         return int(self.shape[0])
@@ -153,7 +160,9 @@ class GatedNames(Sequence[Any]):
 
 
 @contextmanager
-def withheld(who: str, dataset: Dataset, holders: Iterable[object] = (), *, unlabelled: bool = False) -> Iterator[Withheld]:
+def withheld(
+    who: str, dataset: Dataset, holders: Iterable[object] = (), *, unlabelled: bool = False
+) -> Iterator[Withheld]:
     """Within it a model's code may run. Parameters are those of `Withheld`.
 
     Raises:

@@ -32,12 +32,19 @@ def deterministic(wanted: bool = True) -> Iterator[None]:
         return
     if os.environ.get(WORKSPACE) not in _FIXED:
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-            raise UserError(f"CUDA was started without {WORKSPACE}={_FIXED[0]}, so its sums may vary; set it before this program starts")
+            raise UserError(
+                f"CUDA was started without {WORKSPACE}={_FIXED[0]}, so its sums may vary; set it before this program starts"
+            )
         os.environ[WORKSPACE] = _FIXED[0]  # read when CUDA starts, and left: it changes no value
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
     benchmark = torch.backends.cudnn.benchmark
     torch.use_deterministic_algorithms(True, warn_only=False)
-    torch.backends.cudnn.benchmark = False  # else the fastest of several is picked anew in each process
+    torch.backends.cudnn.benchmark = (
+        False  # else the fastest of several is picked anew in each process
+    )
     try:
         yield
     except RuntimeError as error:

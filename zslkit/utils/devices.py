@@ -19,12 +19,20 @@ def choose_device(name: str) -> torch.device:
     if distributed.several():
         name = _device_of_one(name)
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        name = (
+            "cuda"
+            if torch.cuda.is_available()
+            else "mps"
+            if torch.backends.mps.is_available()
+            else "cpu"
+        )
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"There is no device {name!r} here; --device takes auto, cpu, cuda, cuda:1 or mps") from error
+        raise UserError(
+            f"There is no device {name!r} here; --device takes auto, cpu, cuda, cuda:1 or mps"
+        ) from error
     return device
 
 
@@ -37,7 +45,9 @@ def _device_of_one(name: str) -> str:
             f"{distributed.size()} processes cannot share {name!r}; --device takes auto, cpu or cuda then, and gives each a GPU"
         )
     if distributed.size() > there:
-        raise UserError(f"There are {there} GPUs here and {distributed.size()} processes; start one for each GPU, or give --device cpu")
+        raise UserError(
+            f"There are {there} GPUs here and {distributed.size()} processes; start one for each GPU, or give --device cpu"
+        )
     torch.cuda.set_device(distributed.local())
     return f"cuda:{distributed.local()}"
 
@@ -46,7 +56,9 @@ def _device_of_one(name: str) -> str:
 def cpu_gains_by_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16 faster than float32; True where the system does not tell."""
     try:
-        return gains_by_bfloat16(Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace"))
+        return gains_by_bfloat16(
+            Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        )
     except OSError:
         return True
 

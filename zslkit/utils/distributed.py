@@ -174,7 +174,16 @@ def _together() -> Iterator[None]:
         yield
     except RuntimeError as error:
         # Told by its words, since what carries the sums has no class for it.
-        if any(word in str(error) for word in ("onnection closed", "onnection reset", "roken pipe", "remote process", "ncclRemoteError")):
+        if any(
+            word in str(error)
+            for word in (
+                "onnection closed",
+                "onnection reset",
+                "roken pipe",
+                "remote process",
+                "ncclRemoteError",
+            )
+        ):
             raise LostProcess(
                 "Another process of this run has ended, so this one does too; the same command goes on from the last checkpoint"
             ) from error
@@ -260,7 +269,9 @@ def batch() -> int | None:
 
 
 @contextmanager
-def rehearsing(number: int, size: int, batch: int, summed: Callable[[Tensor], Tensor]) -> Iterator[None]:
+def rehearsing(
+    number: int, size: int, batch: int, summed: Callable[[Tensor], Tensor]
+) -> Iterator[None]:
     """Within this part the process acts as one of several that share a batch. summed: the sum of a tensor with those of the others."""
     before = _here.number, _here.size, _here.batch, _here.rehearsal
     _here.number, _here.size, _here.batch, _here.rehearsal = number, size, batch, summed

@@ -99,7 +99,10 @@ def disk_full(error: BaseException) -> bool:
     """Whether the error says that the disk, or one's share of it, is full. Native code says so in its own words."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
-    return "No space left on device" in str(error) or re.search(r"\d+ requested and \d+ written", str(error)) is not None
+    return (
+        "No space left on device" in str(error)
+        or re.search(r"\d+ requested and \d+ written", str(error)) is not None
+    )
 
 
 class NotPermitted(DataError):
@@ -108,7 +111,9 @@ class NotPermitted(DataError):
 
 def not_permitted(place: Path | str) -> NotPermitted:
     """The error that names the place and the way on."""
-    return NotPermitted(f"{place} may not be read by this user; ask its owner for the permission (chmod a+rX), or run as another user")
+    return NotPermitted(
+        f"{place} may not be read by this user; ask its owner for the permission (chmod a+rX), or run as another user"
+    )
 
 
 @contextmanager
@@ -119,7 +124,9 @@ def permitted(place: Path) -> Iterator[None]:
     except PermissionError as error:
         path = Path(error.filename or place)
         # The outermost folder that bars the way: what is in it may well be readable.
-        barred = next((folder for folder in reversed(path.parents) if not os.access(folder, os.X_OK)), path)
+        barred = next(
+            (folder for folder in reversed(path.parents) if not os.access(folder, os.X_OK)), path
+        )
         raise not_permitted(barred) from error
 
 
@@ -247,7 +254,12 @@ def _exchanged(one: Path, other: Path) -> bool:
     if rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0:
         return True
     code = ctypes.get_errno()
-    if code in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM):  # old kernels, network file systems, sandboxes
+    if code in (
+        errno.ENOSYS,
+        errno.EINVAL,
+        errno.ENOTSUP,
+        errno.EPERM,
+    ):  # old kernels, network file systems, sandboxes
         return False
     raise OSError(code, os.strerror(code), str(other))
 
@@ -312,7 +324,9 @@ def leftovers(folder: Path) -> list[tuple[Path, str]]:
                 continue
             place = folder / entry.name
             with suppress(OSError):
-                hidden = match["dot"] and entry.is_dir(follow_symlinks=False)  # of a folder the dot is ours
+                hidden = match["dot"] and entry.is_dir(
+                    follow_symlinks=False
+                )  # of a folder the dot is ours
                 if abandoned(match["mark"], place):
                     found.append((place, match["name"] if hidden else match["dot"] + match["name"]))
     return sorted(found)

@@ -59,7 +59,10 @@ def _of_autocast(device: str) -> list[Setting]:
 
 
 def _deterministic() -> tuple[bool, bool]:
-    return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    return (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
 
 
 def _error_filters() -> tuple[Any, ...]:
@@ -68,7 +71,9 @@ def _error_filters() -> tuple[Any, ...]:
 
 
 def _put_error_filters(kept: tuple[Any, ...]) -> None:
-    warnings.filters[:] = [entry for entry in warnings.filters if entry[0] != "error" or entry in kept]  # type: ignore[index]
+    warnings.filters[:] = [
+        entry for entry in warnings.filters if entry[0] != "error" or entry in kept
+    ]  # type: ignore[index]
 
 
 def _hooks() -> tuple[tuple[int, ...], ...]:
@@ -114,7 +119,9 @@ SETTINGS: tuple[Setting, ...] = (
         torch.set_float32_matmul_precision,
     ),
     Setting("whether torch takes denormal numbers for zero", _flushes, torch.set_flush_denormal),
-    Setting("torch's search for anomalies", torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
+    Setting(
+        "torch's search for anomalies", torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly
+    ),
     *_of_autocast("cpu"),
     *_of_autocast("cuda"),
     _attribute("whether cuDNN is used", _CUDNN, "enabled"),
@@ -122,17 +129,31 @@ SETTINGS: tuple[Setting, ...] = (
     _attribute("whether cuDNN is deterministic", _CUDNN, "deterministic"),
     _attribute("TF32 of cuDNN", _CUDNN, "allow_tf32"),
     _attribute("TF32 of CUDA's products of matrices", _CUDA.matmul, "allow_tf32"),
-    _attribute("reduced precision of float16 sums", _CUDA.matmul, "allow_fp16_reduced_precision_reduction"),
-    _attribute("reduced precision of bfloat16 sums", _CUDA.matmul, "allow_bf16_reduced_precision_reduction"),
+    _attribute(
+        "reduced precision of float16 sums", _CUDA.matmul, "allow_fp16_reduced_precision_reduction"
+    ),
+    _attribute(
+        "reduced precision of bfloat16 sums", _CUDA.matmul, "allow_bf16_reduced_precision_reduction"
+    ),
     Setting("the fast attention of CUDA", _CUDA.flash_sdp_enabled, _CUDA.enable_flash_sdp),
-    Setting("the lean attention of CUDA", _CUDA.mem_efficient_sdp_enabled, _CUDA.enable_mem_efficient_sdp),
+    Setting(
+        "the lean attention of CUDA",
+        _CUDA.mem_efficient_sdp_enabled,
+        _CUDA.enable_mem_efficient_sdp,
+    ),
     Setting("the plain attention of CUDA", _CUDA.math_sdp_enabled, _CUDA.enable_math_sdp),
     Setting("NumPy's error handling", np.geterr, lambda value: np.seterr(**value)),
     Setting("warnings that are raised as errors", _error_filters, _put_error_filters),
-    Setting("the level that logging is silenced to", lambda: logging.root.manager.disable, logging.disable),
+    Setting(
+        "the level that logging is silenced to",
+        lambda: logging.root.manager.disable,
+        logging.disable,
+    ),
     Setting("the level of the root logger", lambda: logging.root.level, logging.root.setLevel),
     Setting("the working folder", os.getcwd, os.chdir),
-    Setting("Python's garbage collection", gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
+    Setting(
+        "Python's garbage collection", gc.isenabled, lambda on: gc.enable() if on else gc.disable()
+    ),
     Setting("Python's limit of recursion", sys.getrecursionlimit, sys.setrecursionlimit),
 )
 
@@ -151,9 +172,24 @@ _OF_THE_USER = frozenset(
 )
 """Settings that a run takes as it finds them: its record says those that move bits."""
 
-_MODULES: tuple[ModuleType, ...] = (torch, torch.nn.functional, torch.nn.init, torch.linalg, torch.random, torch.cuda, torch.autograd)
+_MODULES: tuple[ModuleType, ...] = (
+    torch,
+    torch.nn.functional,
+    torch.nn.init,
+    torch.linalg,
+    torch.random,
+    torch.cuda,
+    torch.autograd,
+)
 _MODULES += (np, np.random, np.linalg, random, math, builtins)
-_CLASSES: tuple[type, ...] = (torch.Tensor, nn.Module, nn.Linear, nn.Parameter, torch.Generator, torch.optim.Optimizer)
+_CLASSES: tuple[type, ...] = (
+    torch.Tensor,
+    nn.Module,
+    nn.Linear,
+    nn.Parameter,
+    torch.Generator,
+    torch.optim.Optimizer,
+)
 
 
 def settings() -> dict[str, Any]:
@@ -209,7 +245,9 @@ def _plain(value: Any) -> Any:
 
 def _code(value: Any) -> tuple[Any, Any] | None:
     function = _plain(value)
-    return (function.__code__, function.__defaults__) if isinstance(function, FunctionType) else None
+    return (
+        (function.__code__, function.__defaults__) if isinstance(function, FunctionType) else None
+    )
 
 
 def _holds(holders: Iterable[Any], constants: bool) -> list[Held]:
@@ -232,7 +270,9 @@ def _own() -> list[Any]:
     holders: list[Any] = []
     for name, module in list(sys.modules.items()):
         if name.split(".")[0] == "zslkit" and isinstance(module, ModuleType):
-            classes = [v for v in vars(module).values() if isinstance(v, type) and v.__module__ == name]
+            classes = [
+                v for v in vars(module).values() if isinstance(v, type) and v.__module__ == name
+            ]
             holders += [module, *classes]
     return holders
 
@@ -247,7 +287,10 @@ class State:
     def __init__(self, own: bool = True) -> None:
         self.settings = settings()
         mine = _own() if own else []
-        self._held = [*_holds((*_MODULES, *_CLASSES), constants=False), *_holds(mine, constants=True)]
+        self._held = [
+            *_holds((*_MODULES, *_CLASSES), constants=False),
+            *_holds(mine, constants=True),
+        ]
         # A new name hides one of a base class, or a built-in; modules of others may grow.
         self._names = [(holder, frozenset(vars(holder))) for holder in (*_CLASSES, *mine)]
 
@@ -260,8 +303,14 @@ class State:
     def moved(self) -> list[str]:
         """In words, what is not what it was."""
         now = settings()
-        unlike = [words for words, value in self.settings.items() if words in now and now[words] != value]
-        return [*unlike, *(held.where for held in self._held if held.moved()), *(new.where for new in self._added())]
+        unlike = [
+            words for words, value in self.settings.items() if words in now and now[words] != value
+        ]
+        return [
+            *unlike,
+            *(held.where for held in self._held if held.moved()),
+            *(new.where for new in self._added()),
+        ]
 
     def _added(self) -> list[Held]:
         return [
@@ -285,7 +334,11 @@ class State:
         now = settings()
         for setting in SETTINGS:
             words = setting.words
-            if words in self.settings and now.get(words) != self.settings[words] and words not in leave:
+            if (
+                words in self.settings
+                and now.get(words) != self.settings[words]
+                and words not in leave
+            ):
                 setting.put(self.settings[words])
 
 

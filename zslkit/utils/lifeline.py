@@ -39,7 +39,9 @@ def _wait(pid: int) -> None:
         import _winapi
 
         with contextlib.suppress(OSError):  # it has ended already
-            _winapi.WaitForSingleObject(_winapi.OpenProcess(0x00100000, False, pid), _winapi.INFINITE)  # SYNCHRONIZE
+            _winapi.WaitForSingleObject(
+                _winapi.OpenProcess(0x00100000, False, pid), _winapi.INFINITE
+            )  # SYNCHRONIZE
         return
     while os.getppid() == pid:  # an orphan gets another parent
         time.sleep(EVERY)

@@ -13,7 +13,10 @@ PATIENCE = 1.0
 
 
 def acquired(
-    place: Path | str, on_wait: Callable[[str], object], sentence: str, patience: float | None = None
+    place: Path | str,
+    on_wait: Callable[[str], object],
+    sentence: str,
+    patience: float | None = None,
 ) -> AbstractContextManager[object]:
     """The lock in the file `place`, held until the `with` block of the answer ends.
 

@@ -40,8 +40,14 @@ def peak_mb(device: torch.device) -> float:
 
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether torch says that a device has no room. For accelerators it has a class; the CPU and Apple's GPUs say so in words alone."""
-    words = ("DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory", "MPS backend out of memory")
-    return isinstance(error, torch.cuda.OutOfMemoryError) or any(word in str(error) for word in words)
+    words = (
+        "DefaultCPUAllocator: can't allocate memory",
+        "DefaultCPUAllocator: not enough memory",
+        "MPS backend out of memory",
+    )
+    return isinstance(error, torch.cuda.OutOfMemoryError) or any(
+        word in str(error) for word in words
+    )
 
 
 def release(device: torch.device) -> None:
@@ -66,5 +72,9 @@ def in_halves(work: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
             raise
     # Out here, since the error's traceback would keep alive what fills the device.
     release(batch.device)
-    _logger.warning("%s has no room for %d images at once, so they go through it in halves", batch.device, len(batch))
+    _logger.warning(
+        "%s has no room for %d images at once, so they go through it in halves",
+        batch.device,
+        len(batch),
+    )
     return torch.cat([in_halves(work, half) for half in batch.chunk(2)])

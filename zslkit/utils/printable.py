@@ -11,12 +11,22 @@ def printable(text: str) -> str:
 
     A byte of a file name that is no UTF-8 is shown by its number.
     """
-    return "".join(c if c.isprintable() else f"\\x{ord(c) - 0xDC00:02x}" if "\udc80" <= c <= "\udcff" else " " for c in text)
+    return "".join(
+        c if c.isprintable() else f"\\x{ord(c) - 0xDC00:02x}" if "\udc80" <= c <= "\udcff" else " "
+        for c in text
+    )
 
 
 def escaped(text: str) -> str:
     """The text with its control codes and the bytes of a name that are no UTF-8 by their numbers, as Python writes them."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c) - 0xDC00:02x}" if "\udc80" <= c <= "\udcff" else ascii(c)[1:-1] for c in text)
+    return "".join(
+        c
+        if c.isprintable()
+        else f"\\x{ord(c) - 0xDC00:02x}"
+        if "\udc80" <= c <= "\udcff"
+        else ascii(c)[1:-1]
+        for c in text
+    )
 
 
 def bounded(text: str, most: int = LONGEST) -> str:

@@ -80,7 +80,9 @@ class PlainReporter:
 
 
 class _PlainPhase:
-    def __init__(self, reporter: PlainReporter, name: str, total: int | None, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, reporter: PlainReporter, name: str, total: int | None, clock: Callable[[], float]
+    ) -> None:
         self._reporter, self._name, self._total, self._clock = reporter, name, total, clock
         self._done, self._figures = 0, ""
         self._start = self._last = clock()
@@ -103,7 +105,13 @@ class _PlainPhase:
         return f", about {duration(self.elapsed / self._done * (self._total - self._done))} left"
 
     def __str__(self) -> str:
-        count = f" {self._done}/{self._total}" if self._total is not None else f" {self._done}" if self._done else ""
+        count = (
+            f" {self._done}/{self._total}"
+            if self._total is not None
+            else f" {self._done}"
+            if self._done
+            else ""
+        )
         return f"{self._name}:{count or ' done'}{self._figures and ', ' + self._figures}"
 
 
@@ -136,7 +144,14 @@ class RichReporter:
     def _start(self) -> Progress:
         # rich allows one live display at a time, so nested phases share it.
         if self._bars is None:
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                Progress,
+                TextColumn,
+                TimeElapsedColumn,
+                TimeRemainingColumn,
+            )
 
             self._bars = Progress(
                 TextColumn("{task.description}", markup=False),

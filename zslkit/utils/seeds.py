@@ -11,5 +11,11 @@ MOST_SEED = 2**63 - 1
 def check_seed(seed: int) -> None:
     """Raises UserError unless torch can be seeded with the number."""
     if not -MOST_SEED <= seed <= MOST_SEED:
-        digits = f"a number of {len(str(abs(seed)))} digits" if abs(seed) < 10**4000 else "a number of over 4000 digits"
-        raise UserError(f"The seed is {digits}, and torch takes seeds up to {MOST_SEED}; give a smaller one")
+        digits = (
+            f"a number of {len(str(abs(seed)))} digits"
+            if abs(seed) < 10**4000
+            else "a number of over 4000 digits"
+        )
+        raise UserError(
+            f"The seed is {digits}, and torch takes seeds up to {MOST_SEED}; give a smaller one"
+        )

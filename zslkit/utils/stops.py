@@ -18,7 +18,9 @@ from types import FrameType
 
 from zslkit.errors import ZslkitError
 
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
 """What asks a process to end: Ctrl-C, `kill` or a batch system, a terminal that was closed (not on Windows)."""
 
 end_process = os._exit
@@ -40,10 +42,14 @@ class PluginExit(ZslkitError):
     """Code of a plugin tried to end the whole program."""
 
     def __init__(self, who: str, error: BaseException) -> None:
-        super().__init__(f"{who} tries to end the whole program: {told(error)}{_at(error)}; it may raise an Exception instead")
+        super().__init__(
+            f"{who} tries to end the whole program: {told(error)}{_at(error)}; it may raise an Exception instead"
+        )
 
 
-def listen(last_word: Callable[[int], object] | None = None, signals: Sequence[int] = SIGNALS) -> None:
+def listen(
+    last_word: Callable[[int], object] | None = None, signals: Sequence[int] = SIGNALS
+) -> None:
     """From now on the signals raise Stop in the main thread, but for those that the process was started to ignore.
 
     last_word: is called with the first signal when a second one comes, from a thread of its own; then the process ends at once,
@@ -52,7 +58,9 @@ def listen(last_word: Callable[[int], object] | None = None, signals: Sequence[i
     """
     global _listening
     _listening = True
-    heard = [s for s in signals if signal.getsignal(s) in (signal.SIG_DFL, signal.default_int_handler)]
+    heard = [
+        s for s in signals if signal.getsignal(s) in (signal.SIG_DFL, signal.default_int_handler)
+    ]
     for signum in heard:
         signal.signal(signum, _stop)
     if not heard or last_word is None:
@@ -80,7 +88,9 @@ def received() -> int | None:
 
 def is_stop(error: BaseException) -> bool:
     """Whether the user or the system is behind it. Who listens for signals knows that a bare KeyboardInterrupt is a plugin's."""
-    return isinstance(error, Stop) or (type(error) is KeyboardInterrupt and (not _listening or bool(_received)))
+    return isinstance(error, Stop) or (
+        type(error) is KeyboardInterrupt and (not _listening or bool(_received))
+    )
 
 
 @contextmanager

@@ -34,7 +34,10 @@ Answer = tuple[Verdict, str] | tuple[Verdict, str, Sequence[str]]
 
 def _read(m: DatasetFiles) -> Answer:
     missing = f"; {m.why_no_labels}" if m.labels is None else ""
-    return "ok", f"{m.title}: {len(m.attributes)} classes, {sum(len(m.locs[p]) for p in PARTS)} images in the split{missing}"
+    return (
+        "ok",
+        f"{m.title}: {len(m.attributes)} classes, {sum(len(m.locs[p]) for p in PARTS)} images in the split{missing}",
+    )
 
 
 def _counts(m: DatasetFiles) -> Answer:
@@ -42,10 +45,18 @@ def _counts(m: DatasetFiles) -> Answer:
         return "skipped", "no counts are known for this dataset"
     found = {part: len(m.locs[part]) for part in PARTS}
     found["attributes"] = m.attributes.shape[1]
-    found["images"] = len(m.labels) if m.labels is not None else len(np.unique(np.concatenate([m.locs[p] for p in PARTS])))
+    found["images"] = (
+        len(m.labels)
+        if m.labels is not None
+        else len(np.unique(np.concatenate([m.locs[p] for p in PARTS])))
+    )
     if (sets := m.class_sets()) is not None:
         found["seen"], found["unseen"] = map(len, sets)
-    wrong = [f"{fact}: {found[fact]} here, {count} known" for fact, count in m.known.items() if found.get(fact, count) != count]
+    wrong = [
+        f"{fact}: {found[fact]} here, {count} known"
+        for fact, count in m.known.items()
+        if found.get(fact, count) != count
+    ]
     unknown = [fact for fact in m.known if fact not in found]
     if wrong:
         return "fault", f"{len(wrong)} of {len(m.known)} counts are not those of {m.title}", wrong
@@ -74,7 +85,11 @@ def _locs(m: DatasetFiles) -> Answer:
 
 
 def _overlap(m: DatasetFiles) -> Answer:
-    pairs = [(a, b, len(np.intersect1d(m.locs[a], m.locs[b]))) for i, a in enumerate(PARTS) for b in PARTS[i + 1 :]]
+    pairs = [
+        (a, b, len(np.intersect1d(m.locs[a], m.locs[b])))
+        for i, a in enumerate(PARTS)
+        for b in PARTS[i + 1 :]
+    ]
     if wrong := [f"{a} and {b} share {n} images" for a, b, n in pairs if n]:
         return "fault", "images stand in two sets", wrong
     return "ok", "trainval, test_seen and test_unseen share no image"
@@ -84,21 +99,35 @@ def _tuning(m: DatasetFiles) -> Answer:
     if "train" not in m.locs and "val" not in m.locs:
         return "ok", "there are no train_loc and val_loc to tune on by mistake"
     tuned = np.concatenate([m.locs[part] for part in ("train", "val") if part in m.locs])
-    inside = [(part, int(np.isin(m.locs[part], tuned).sum())) for part in ("test_seen", "test_unseen")]
+    inside = [
+        (part, int(np.isin(m.locs[part], tuned).sum())) for part in ("test_seen", "test_unseen")
+    ]
     if seen := [f"{n} of {len(m.locs[part])} images of {part}" for part, n in inside if n]:
-        return "note", f"train_loc and val_loc hold {' and '.join(seen)}: who tunes on them sees test images; zslkit reads neither"
+        return (
+            "note",
+            f"train_loc and val_loc hold {' and '.join(seen)}: who tunes on them sees test images; zslkit reads neither",
+        )
     return "ok", "train_loc and val_loc hold no test image"
 
 
 def _labels(m: DatasetFiles) -> Answer:
     if m.labels is None:
         return "skipped", m.why_no_labels
-    used = np.unique(np.concatenate([m.labels[m.locs[p][m.locs[p] < len(m.labels)]] for p in PARTS]))
+    used = np.unique(
+        np.concatenate([m.labels[m.locs[p][m.locs[p] < len(m.labels)]] for p in PARTS])
+    )
     c = len(m.attributes)
     if not m.in_range():
         outside = [int(k) + 1 for k in np.unique(m.labels) if not 0 <= k < c]
-        return "fault", f"labels or locs point outside {c} classes and {len(m.labels)} images", [f"label {k}" for k in outside]
-    lone = [str(m.classes[k]) if m.classes else f"class {k + 1}" for k in np.setdiff1d(np.arange(c), used)]
+        return (
+            "fault",
+            f"labels or locs point outside {c} classes and {len(m.labels)} images",
+            [f"label {k}" for k in outside],
+        )
+    lone = [
+        str(m.classes[k]) if m.classes else f"class {k + 1}"
+        for k in np.setdiff1d(np.arange(c), used)
+    ]
     if lone:
         return "note", f"{len(lone)} of {c} classes have no image", lone
     return "ok", f"within 1..{c}, every class has images"
@@ -109,12 +138,26 @@ def _sides(m: DatasetFiles) -> Answer:
         if m.labels is None and len(m.class_lists) == 2:
             both = sorted(set(m.class_lists["seen"]) & set(m.class_lists["unseen"]))
             if both:
-                return "fault", f"{len(both)} classes stand in trainvalclasses.txt and in testclasses.txt", both
-            return "ok", "no class is in trainvalclasses.txt and in testclasses.txt; images: skipped, " + m.why_no_labels
+                return (
+                    "fault",
+                    f"{len(both)} classes stand in trainvalclasses.txt and in testclasses.txt",
+                    both,
+                )
+            return (
+                "ok",
+                "no class is in trainvalclasses.txt and in testclasses.txt; images: skipped, "
+                + m.why_no_labels,
+            )
         return "skipped", m.why_no_labels or "labels or locs are out of range"
     train, seen, unseen = (set(np.unique(m.labels[m.locs[part]]).tolist()) for part in PARTS)
-    wrong = [f"class {k + 1} ({_name(m, k)}) has images in trainval and in test_unseen" for k in sorted(train & unseen)]
-    wrong += [f"class {k + 1} ({_name(m, k)}) has images in test_seen and none in trainval" for k in sorted(seen - train)]
+    wrong = [
+        f"class {k + 1} ({_name(m, k)}) has images in trainval and in test_unseen"
+        for k in sorted(train & unseen)
+    ]
+    wrong += [
+        f"class {k + 1} ({_name(m, k)}) has images in test_seen and none in trainval"
+        for k in sorted(seen - train)
+    ]
     if wrong:
         return "fault", "seen and unseen classes are mixed", wrong
     return "ok", f"{len(train)} seen and {len(unseen)} unseen classes, none in both"
@@ -126,21 +169,38 @@ def _name(m: DatasetFiles, k: int) -> str:
 
 def _class_names(m: DatasetFiles) -> Answer:
     if m.classes is None:
-        return "note", "the files name no class; they are numbered in the order of the attribute table"
+        return (
+            "note",
+            "the files name no class; they are numbered in the order of the attribute table",
+        )
     if len(m.classes) != len(m.attributes):
         return "fault", f"{len(m.classes)} class names for {len(m.attributes)} rows of attributes"
     doubles = sorted(name for name, times in Counter(m.classes).items() if times > 1)
-    strange = [f"{name} ({kind} classes)" for kind, names in m.class_lists.items() for name in sorted(set(names) - set(m.classes))]
+    strange = [
+        f"{name} ({kind} classes)"
+        for kind, names in m.class_lists.items()
+        for name in sorted(set(names) - set(m.classes))
+    ]
     if doubles or strange:
-        return "fault", "a class name stands twice, or a list names a class that the table has not", [*doubles, *strange]
+        return (
+            "fault",
+            "a class name stands twice, or a list names a class that the table has not",
+            [*doubles, *strange],
+        )
     listed = {name for names in m.class_lists.values() for name in names}
     if len(m.class_lists) == 2 and (lost := sorted(set(m.classes) - listed)):
         return "fault", "classes stand neither in trainvalclasses.txt nor in testclasses.txt", lost
     if (sets := m.class_sets()) is not None and len(m.class_lists) == 2 and m.labels is not None:
         by_list = (set(m.class_lists["seen"]), set(m.class_lists["unseen"]))
         if odd := sorted((set(sets[0]) ^ by_list[0]) | (set(sets[1]) ^ by_list[1])):
-            return "fault", "the lists of classes and the locs disagree about which classes are unseen", odd
-    joined = "joined with the labels" if m.labels is not None else "folders: skipped, " + m.why_no_labels
+            return (
+                "fault",
+                "the lists of classes and the locs disagree about which classes are unseen",
+                odd,
+            )
+    joined = (
+        "joined with the labels" if m.labels is not None else "folders: skipped, " + m.why_no_labels
+    )
     return "ok", f"{len(m.classes)} names, all different; {joined}"
 
 
@@ -148,21 +208,32 @@ def _scale(m: DatasetFiles) -> Answer:
     table = np.asarray(m.attributes, dtype=np.float64)
     norms = np.linalg.norm(table, axis=1)
     low, high, negative = float(table.min()), float(table.max()), int((table < 0).sum())
-    text = f"{m.kind} {low:.4g}..{high:.4g}, L2 norm of a class {norms.min():.4g}..{norms.max():.4g}"
+    text = (
+        f"{m.kind} {low:.4g}..{high:.4g}, L2 norm of a class {norms.min():.4g}..{norms.max():.4g}"
+    )
     if not np.isfinite(table).all():
         return "fault", "the attribute table holds a number that is not finite"
     if m.unit is not None:
         scaled = table / np.where(norms > 0, norms, 1)[:, None]
         if (apart := float(np.abs(scaled - m.unit).max())) > 1e-4:
-            return "fault", f"{text}; att is not original_att over its norm: they differ by up to {apart:.2g}"
+            return (
+                "fault",
+                f"{text}; att is not original_att over its norm: they differ by up to {apart:.2g}",
+            )
         text += "; att is original_att over its norm"
     if m.kind == "attributes":
         text += f"; scale {'0..100' if high > 1.5 else '0..1'}"
     _, place, count = np.unique(table, axis=0, return_index=True, return_counts=True)
     same = [f"class {int(k) + 1} ({_name(m, int(k))})" for k in place[count > 1]]
-    zero = [f"class {int(k) + 1} ({_name(m, int(k))}): all zero" for k in np.flatnonzero(norms == 0)]
+    zero = [
+        f"class {int(k) + 1} ({_name(m, int(k))}): all zero" for k in np.flatnonzero(norms == 0)
+    ]
     if same or zero:
-        return "note", f"{text}; classes that attributes cannot tell apart", [*(f"{s}: like another" for s in same), *zero]
+        return (
+            "note",
+            f"{text}; classes that attributes cannot tell apart",
+            [*(f"{s}: like another" for s in same), *zero],
+        )
     if negative and m.kind == "attributes":
         return "note", f"{text}; {negative} negative entries mean unknown and are read as 0"
     return "ok", text
@@ -180,7 +251,9 @@ def _version(m: DatasetFiles) -> Answer:
 def _imagenet(m: DatasetFiles) -> Answer:
     sets = m.class_sets()
     if sets is None:
-        return "skipped", "which classes are unseen is not told: " + (m.why_no_labels or "labels or locs are out of range")
+        return "skipped", "which classes are unseen is not told: " + (
+            m.why_no_labels or "labels or locs are out of range"
+        )
     if m.classes is None:
         return "skipped", "the files name no class"
     try:
@@ -191,10 +264,17 @@ def _imagenet(m: DatasetFiles) -> Answer:
     backbone = f" (default backbone: {m.backbone})" if m.backbone else ""
     beside = f"; beside them {len(seen)} of {len(sets[0])} seen classes"
     if not unseen:
-        return "ok", f"none of {len(sets[1])} unseen classes has a class of that name in ImageNet-1k{beside}{backbone}"
+        return (
+            "ok",
+            f"none of {len(sets[1])} unseen classes has a class of that name in ImageNet-1k{beside}{backbone}",
+        )
     same = sum(leak.kind == "same" for leak in unseen)
     text = f"{len(unseen)} of {len(sets[1])} unseen classes have a class of that name in ImageNet-1k, {same} by the very same name"
-    return "note", text + beside + backbone, [f"{x.name}: {x.imagenet} ({x.synset}, {_KINDS[x.kind]})" for x in unseen]
+    return (
+        "note",
+        text + beside + backbone,
+        [f"{x.name}: {x.imagenet} ({x.synset}, {_KINDS[x.kind]})" for x in unseen],
+    )
 
 
 _KINDS = {"same": "the same name", "wider": "a wider name", "narrower": "a narrower name"}
@@ -215,9 +295,15 @@ def _features(m: DatasetFiles) -> Answer:
     # Two photos may be one; a row that stands for images of several classes was written over and over.
     if m.labels is not None:
         classes = m.labels
-        bad += [(g, "are the same in several classes") for g in twins if len(g) > 2 and len(set(classes[g].tolist())) > 1]
+        bad += [
+            (g, "are the same in several classes")
+            for g in twins
+            if len(g) > 2 and len(set(classes[g].tolist())) > 1
+        ]
     if bad:
-        text = " and ".join(f"{len(found)} of {n} images have features that {what}" for found, what in bad[:4])
+        text = " and ".join(
+            f"{len(found)} of {n} images have features that {what}" for found, what in bad[:4]
+        )
         return "fault", text, [f"{spans(found, 1)}: {what}" for found, what in bad]
     parts = dict.fromkeys(range(n), "")
     parts.update({int(i): part for part in PARTS for i in m.locs[part]})
@@ -227,7 +313,14 @@ def _features(m: DatasetFiles) -> Answer:
         text = f"{n} x {width}; {len(across)} groups of images in different sets have the same features"
         if many:
             text += f", {len(many)} more groups of three or more within a set"
-        return "note", text, [" = ".join(f"image {i + 1} ({parts[i] or 'no set'})" for i in g) for g in (*across, *many)]
+        return (
+            "note",
+            text,
+            [
+                " = ".join(f"image {i + 1} ({parts[i] or 'no set'})" for i in g)
+                for g in (*across, *many)
+            ],
+        )
     return "ok", f"{n} x {width}, all finite, none all zero or one value, none the same in two sets"
 
 
@@ -245,7 +338,11 @@ def _feature_rows(m: DatasetFiles) -> tuple[FeatureRows, tuple[int, ...]]:
         maps = m.maps.maps(index)
         rows.add(maps, maps.mean(dim=(2, 3)))
         means.add(m.maps.pooled(index))
-    for kept, found in ((rows.zero, means.zero), (rows.constant, means.constant), (rows.broken, means.broken)):
+    for kept, found in (
+        (rows.zero, means.zero),
+        (rows.constant, means.constant),
+        (rows.broken, means.broken),
+    ):
         kept[:] = sorted({*kept, *found} - ({*rows.zero} if kept is rows.constant else set()))
     return rows, (n, *shape)
 

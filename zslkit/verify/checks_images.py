@@ -11,10 +11,25 @@ from zslkit.errors import DataError
 from zslkit.utils.files import cache_root
 from zslkit.utils.progress import Reporter
 from zslkit.verify.checks import DatasetCheck
-from zslkit.verify.duplicates import BITS, CONTRAST, NEAR_BITS, NEAR_CORRELATION, Scan, identical, near, scan
+from zslkit.verify.duplicates import (
+    BITS,
+    CONTRAST,
+    NEAR_BITS,
+    NEAR_CORRELATION,
+    Scan,
+    identical,
+    near,
+    scan,
+)
 from zslkit.verify.material import DatasetFiles
 
-OPEN, DEPTH, FLAT, SAME, NEAR = "images open", "bits of images", "contrast", "identical images", "near-duplicates"
+OPEN, DEPTH, FLAT, SAME, NEAR = (
+    "images open",
+    "bits of images",
+    "contrast",
+    "identical images",
+    "near-duplicates",
+)
 LISTED = 1000
 """Near-duplicates that are named, the nearest; there may be as many as half the square of the images."""
 
@@ -25,7 +40,9 @@ def image_checks(m: DatasetFiles, reporter: Reporter, wanted: bool) -> Iterator[
     for note in m.notes:
         yield DatasetCheck("photos", "note", note)
     if m.strays:
-        yield DatasetCheck("photos", "note", f"{len(m.strays)} image files on disk are in no list", m.strays)
+        yield DatasetCheck(
+            "photos", "note", f"{len(m.strays)} image files on disk are in no list", m.strays
+        )
     if m.images is None or not wanted:
         why = m.why_no_images if m.images is None else "images were not to be opened"
         yield from (DatasetCheck(name, "skipped", why) for name in (OPEN, SAME, NEAR))
@@ -37,16 +54,24 @@ def image_checks(m: DatasetFiles, reporter: Reporter, wanted: bool) -> Iterator[
         keep = None
     seen = scan(m.images, reporter, keep)
     if seen.faults:
-        yield DatasetCheck(OPEN, "fault", f"{len(seen.faults)} of {len(m.images)} do not open", tuple(seen.faults.values()))
+        yield DatasetCheck(
+            OPEN,
+            "fault",
+            f"{len(seen.faults)} of {len(m.images)} do not open",
+            tuple(seen.faults.values()),
+        )
     else:
         yield DatasetCheck(OPEN, "ok", f"all {len(m.images)}")
     if seen.scaled:
         items = tuple(f"{_where(m, i)}: {how}" for i, how in seen.scaled.items())
-        yield DatasetCheck(DEPTH, "note", f"{len(seen.scaled)} of {len(m.images)} have more than 8 bits a channel and are scaled", items)
-    if seen.flat:
-        text = (
-            f"{len(seen.flat)} of {len(m.images)} show nothing: less than {CONTRAST} of 256 levels between their darkest and lightest pixel"
+        yield DatasetCheck(
+            DEPTH,
+            "note",
+            f"{len(seen.scaled)} of {len(m.images)} have more than 8 bits a channel and are scaled",
+            items,
         )
+    if seen.flat:
+        text = f"{len(seen.flat)} of {len(m.images)} show nothing: less than {CONTRAST} of 256 levels between their darkest and lightest pixel"
         yield DatasetCheck(FLAT, "note", text, tuple(_where(m, i) for i in seen.flat))
     if len(seen.faults) == len(m.images):
         yield from (DatasetCheck(name, "skipped", "no image opens") for name in (SAME, NEAR))
@@ -85,16 +110,22 @@ def _alike(m: DatasetFiles, seen: Scan, reporter: Reporter) -> DatasetCheck:
             a, b, bits = a[apart], b[apart], bits[apart]
             count += len(a)
             sides += int((unseen[a] | unseen[b]).sum())
-            torn += 0 if m.image_labels is None else int((m.image_labels[a] != m.image_labels[b]).sum())
+            torn += (
+                0 if m.image_labels is None else int((m.image_labels[a] != m.image_labels[b]).sum())
+            )
             nearest = np.concatenate([nearest, np.stack([bits, a, b], axis=1)])
             nearest = nearest[np.lexsort(nearest.T[::-1])[:LISTED]]
     rule = f"dHash distance <= {NEAR_BITS} of {BITS} bits and thumbnails that correlate by {NEAR_CORRELATION:g} or more"
     within = f"; {total - count} more within a set"
     if not count:
         return DatasetCheck(NEAR, "ok", f"none across sets ({rule}){within}")
-    items = tuple(f"{_where(m, i)} ~ {_where(m, j)}, {bits} of {BITS} bits" for bits, i, j in nearest.tolist())
+    items = tuple(
+        f"{_where(m, i)} ~ {_where(m, j)}, {bits} of {BITS} bits" for bits, i, j in nearest.tolist()
+    )
     text = f"{count} pairs across sets, {sides} of them seen/unseen, {torn} under two classes ({rule}){within}"
-    return DatasetCheck(NEAR, "note", text + (f"; the nearest {LISTED} are listed" if count > LISTED else ""), items)
+    return DatasetCheck(
+        NEAR, "note", text + (f"; the nearest {LISTED} are listed" if count > LISTED else ""), items
+    )
 
 
 def _numbered(values: Sequence[str | None]) -> Index:

@@ -32,7 +32,9 @@ NEAR_CORRELATION = 0.9
 
 _AT_ONCE = 256  # images handed to the threads together: so long an interruption may have to wait
 _KEEP_EVERY = 8  # such stretches between two notes of what is done
-_CELLS = 1 << 21  # of the matrix of all pairs that are in memory together: 8 MB, and some times that while they are looked through
+_CELLS = (
+    1 << 21
+)  # of the matrix of all pairs that are in memory together: 8 MB, and some times that while they are looked through
 CONTRAST = 16
 """Levels of 256 that the darkest and the lightest pixel of an image are apart at least, in one channel, if it shows anything."""
 
@@ -86,7 +88,9 @@ class _Looks:
             self.flat.append(i)
 
     def scan(self) -> Scan:
-        return Scan(tuple(self.digests), self.thumbnails, self.faults, self.scaled, tuple(self.flat))
+        return Scan(
+            tuple(self.digests), self.thumbnails, self.faults, self.scaled, tuple(self.flat)
+        )
 
 
 def scan(images: Images, reporter: Reporter, keep: Path | None = None) -> Scan:
@@ -96,7 +100,10 @@ def scan(images: Images, reporter: Reporter, keep: Path | None = None) -> Scan:
     one goes on; a finished scan leaves none, since the next one is asked to look again. A file that is damaged is told and counts for none.
     """
     looks = _resumed(keep, len(images), reporter)
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool, reporter.phase("open every image", len(images)) as phase:
+    with (
+        ThreadPoolExecutor(os.cpu_count() or 1) as pool,
+        reporter.phase("open every image", len(images)) as phase,
+    ):
         phase.advance(len(looks.digests))
         for start in range(len(looks.digests), len(images), _AT_ONCE):
             index = range(start, min(start + _AT_ONCE, len(images)))
@@ -111,12 +118,23 @@ def scan(images: Images, reporter: Reporter, keep: Path | None = None) -> Scan:
 
 
 def _keep(file: Path, looks: _Looks) -> None:
-    facts = {"digests": looks.digests, "faults": [*looks.faults.items()], "scaled": [*looks.scaled.items()], "flat": looks.flat}
+    facts = {
+        "digests": looks.digests,
+        "faults": [*looks.faults.items()],
+        "scaled": [*looks.scaled.items()],
+        "flat": looks.flat,
+    }
     note = json.dumps(facts).encode()
-    with contextlib.suppress(OSError):  # a cache that cannot be written costs the resuming, not the scan
+    with contextlib.suppress(
+        OSError
+    ):  # a cache that cannot be written costs the resuming, not the scan
         file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(file) as beside, beside.open("wb") as stream:
-            np.savez(stream, note=np.frombuffer(note, dtype=np.uint8), thumbnails=looks.thumbnails[: len(looks.digests)])
+            np.savez(
+                stream,
+                note=np.frombuffer(note, dtype=np.uint8),
+                thumbnails=looks.thumbnails[: len(looks.digests)],
+            )
 
 
 def _resumed(file: Path | None, count: int, reporter: Reporter) -> _Looks:
@@ -126,7 +144,9 @@ def _resumed(file: Path | None, count: int, reporter: Reporter) -> _Looks:
         return _kept(file, count)
     except Exception as error:  # what reads a damaged archive may raise anything
         reason = str(error) or type(error).__name__
-        reporter.note(f"What an interrupted look at the images left in {file} is damaged ({reason}); all of them are opened anew")
+        reporter.note(
+            f"What an interrupted look at the images left in {file} is damaged ({reason}); all of them are opened anew"
+        )
         return _Looks(count)
 
 
@@ -135,11 +155,18 @@ def _kept(file: Path, count: int) -> _Looks:
         note, done = json.loads(kept["note"].tobytes()), kept["thumbnails"]
     looks = _Looks(count)
     looks.digests = [*note["digests"]]
-    looks.faults, looks.scaled = ({int(i): str(said) for i, said in note[key]} for key in ("faults", "scaled"))
+    looks.faults, looks.scaled = (
+        {int(i): str(said) for i, said in note[key]} for key in ("faults", "scaled")
+    )
     looks.flat = [int(i) for i in note["flat"]]
     n = len(looks.digests)
     told = (*looks.faults, *looks.scaled, *looks.flat)
-    whole = n <= count and done.dtype == np.uint8 and done.shape == (n, HEIGHT, WIDTH) and all(0 <= i < n for i in told)
+    whole = (
+        n <= count
+        and done.dtype == np.uint8
+        and done.shape == (n, HEIGHT, WIDTH)
+        and all(0 <= i < n for i in told)
+    )
     if not whole or not all(digest is None or isinstance(digest, str) for digest in looks.digests):
         raise ValueError("its parts do not fit together")
     looks.thumbnails[:n] = done
@@ -150,7 +177,9 @@ def _look(images: Images, i: int) -> _Look:
     from PIL.Image import Resampling
 
     digest: str | None = None
-    file = getattr(images, "file", None)  # where images are files, their bytes are compared, else their pixels
+    file = getattr(
+        images, "file", None
+    )  # where images are files, their bytes are compared, else their pixels
     try:
         if file is not None:
             digest = hashlib.sha256(Path(file(i)).read_bytes()).hexdigest()
@@ -158,14 +187,25 @@ def _look(images: Images, i: int) -> _Look:
         if file is None:
             digest = hashlib.sha256(repr(image.size).encode() + image.tobytes()).hexdigest()
         thumbnail = np.asarray(image.convert("L").resize((WIDTH, HEIGHT), Resampling.BOX))
-        span = max(high - low for low, high in zip(*[iter(np.ravel(image.getextrema()).tolist())] * 2, strict=True))
-        return _Look(digest, thumbnail, scaled=str(image.info.get(SCALED, "")), flat=span < CONTRAST)
+        span = max(
+            high - low
+            for low, high in zip(*[iter(np.ravel(image.getextrema()).tolist())] * 2, strict=True)
+        )
+        return _Look(
+            digest, thumbnail, scaled=str(image.info.get(SCALED, "")), flat=span < CONTRAST
+        )
     except DataError as error:
         return _Look(digest, fault=str(error))
     except OSError as error:
-        return _Look(digest, fault=f"The image {images.key(i)} cannot be read ({error.strerror or error}); check its permissions")
+        return _Look(
+            digest,
+            fault=f"The image {images.key(i)} cannot be read ({error.strerror or error}); check its permissions",
+        )
     except Exception as error:  # the images of a stranger's dataset may raise anything
-        return _Look(digest, fault=f"The image {images.key(i)} cannot be opened ({type(error).__name__}: {error})")
+        return _Look(
+            digest,
+            fault=f"The image {images.key(i)} cannot be opened ({type(error).__name__}: {error})",
+        )
 
 
 def identical(digests: Sequence[str | None]) -> list[list[int]]:
@@ -183,7 +223,10 @@ def dhash(thumbnails: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def near(
-    thumbnails: NDArray[np.uint8], without: Sequence[int] = (), bits: int = NEAR_BITS, correlation: float = NEAR_CORRELATION
+    thumbnails: NDArray[np.uint8],
+    without: Sequence[int] = (),
+    bits: int = NEAR_BITS,
+    correlation: float = NEAR_CORRELATION,
 ) -> Iterator[tuple[Index, Index, Index]]:
     """All pairs of near-duplicates in blocks of (first, second, bits), so that memory grows with the images and not with the pairs.
 

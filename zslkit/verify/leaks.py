@@ -41,7 +41,9 @@ def imagenet_names() -> dict[str, tuple[str, ...]]:
 
     info: Any = ImageNetInfo("imagenet-1k")
     return {
-        str(info.index_to_label_name(k)): tuple(lemma.strip() for lemma in info.index_to_description(k).split(","))
+        str(info.index_to_label_name(k)): tuple(
+            lemma.strip() for lemma in info.index_to_description(k).split(",")
+        )
         for k in range(info.num_classes())
     }
 
@@ -52,7 +54,9 @@ def find_leaks(unseen: Sequence[str], names: Mapping[str, Sequence[str]]) -> lis
     Names are compared by whole words, and by their ends alone, since the last word of an English name says what a thing
     is: a loggerhead shrike is a shrike and no loggerhead. Two names for one thing (horse, sorrel) are not recognised.
     """
-    lemmas = [(synset, lemma, words(lemma)) for synset, all_names in names.items() for lemma in all_names]
+    lemmas = [
+        (synset, lemma, words(lemma)) for synset, all_names in names.items() for lemma in all_names
+    ]
     found = []
     for name in unseen:
         own = words(name)

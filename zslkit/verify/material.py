@@ -66,7 +66,9 @@ class DatasetFiles:
     def class_sets(self) -> tuple[list[str], list[str]] | None:
         """Names of the seen and of the unseen classes: by labels, else by the lists of classes; None if neither tells."""
         if self.labels is not None and self.classes is not None and self.in_range():
-            seen, unseen = (np.unique(self.labels[self.locs[part]]) for part in ("trainval", "test_unseen"))
+            seen, unseen = (
+                np.unique(self.labels[self.locs[part]]) for part in ("trainval", "test_unseen")
+            )
             return [self.classes[k] for k in seen], [self.classes[k] for k in unseen]
         if len(self.class_lists) == 2:
             return list(self.class_lists["seen"]), list(self.class_lists["unseen"])
@@ -78,7 +80,13 @@ class DatasetFiles:
             return False
         n, c = len(self.labels), len(self.attributes)
         locs = np.concatenate([self.locs[part] for part in PARTS])
-        return bool(len(locs) and locs.min() >= 0 and locs.max() < n and self.labels.min() >= 0 and self.labels.max() < c)
+        return bool(
+            len(locs)
+            and locs.min() >= 0
+            and locs.max() < n
+            and self.labels.min() >= 0
+            and self.labels.max() < c
+        )
 
 
 def gather_files(name: str, root: Path) -> DatasetFiles:
@@ -121,10 +129,14 @@ def of_proposed_split(name: str, source: Xlsa17, root: Path) -> DatasetFiles:
     """A dataset of xlsa17. att_splits.mat is enough; res101.mat, class lists and photos are looked at where they are there."""
     root = need_root(name, root)
     home = root / "xlsa17" / "data" / source.folder
-    split_file = need_file(name, root, f"xlsa17/data/{source.folder}/{source.splits}", source.archive)
+    split_file = need_file(
+        name, root, f"xlsa17/data/{source.folder}/{source.splits}", source.archive
+    )
     split = read_split_variables(split_file)
     if source.table not in split.tables:
-        raise DataError(f"{split_file} holds no variable {source.table!r}; is it the file of the proposed splits (xlsa17)?")
+        raise DataError(
+            f"{split_file} holds no variable {source.table!r}; is it the file of the proposed splits (xlsa17)?"
+        )
     made = DatasetFiles(
         name=name,
         title=source.title,
@@ -136,7 +148,9 @@ def of_proposed_split(name: str, source: Xlsa17, root: Path) -> DatasetFiles:
         backbone=str(source.defaults.get("backbone", "")),
         unit=split.tables["att"].T if source.table != "att" and "att" in split.tables else None,
         why_no_labels="there is no res101.mat",
-        class_lists={kind: names for kind, file in _LISTS.items() if (names := _lines(home / file))},
+        class_lists={
+            kind: names for kind, file in _LISTS.items() if (names := _lines(home / file))
+        },
     )
     read = _features(made, home / "res101.mat")
     photos = root / source.photos if source.photos else None
@@ -164,7 +178,9 @@ def _features(made: DatasetFiles, file: Path) -> Pooled | None:
     made.features, made.labels = read.features, read.labels
     if made.classes is not None and made.labels.max() < len(made.classes):
         try:
-            made.labels = class_ids(made.name, made.classes, read.labels, [anchored(file) for file in read.files])
+            made.labels = class_ids(
+                made.name, made.classes, read.labels, [anchored(file) for file in read.files]
+            )
         except DataError as error:
             made.found_faults["class names"] = str(error)
     return read
@@ -181,7 +197,9 @@ def _photos(made: DatasetFiles, home: Path, read: Pooled | None) -> None:
         return
     listed = [anchored(file) for file in read.files]
     if any(path is None for path in listed):
-        made.found_faults["photos"] = "image_files in res101.mat holds paths without /images/ or /JPEGImages/; fetch it again"
+        made.found_faults["photos"] = (
+            "image_files in res101.mat holds paths without /images/ or /JPEGImages/; fetch it again"
+        )
         made.why_no_images = "res101.mat does not say which photo is which"
         return
     paths = [str(path) for path in listed]

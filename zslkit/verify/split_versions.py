@@ -38,7 +38,5 @@ def locs_digest(locs: Mapping[str, Index]) -> str:
 def split_name(digest: str) -> str:
     """What is known of the split with this digest; "" if nothing is."""
     if digest in _PROPOSED:
-        return (
-            f"the proposed split of {_PROPOSED[digest]} that this zslkit knows; whether PS or PS 2.0 is not established, their counts agree"
-        )
+        return f"the proposed split of {_PROPOSED[digest]} that this zslkit knows; whether PS or PS 2.0 is not established, their counts agree"
     return _OTHER.get(digest, "")

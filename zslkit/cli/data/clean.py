@@ -23,14 +23,32 @@ DAY = 86400.0
 
 
 @click.command()
-@click.option("--remove", "pattern", metavar="PATTERN", help="Remove what has this name; * and ? stand for any characters.")
-@click.option("--partial", is_flag=True, help="Remove what interruptions left: partial stores and scans, unfinished files.")
-@click.option("--older-than", type=Real(min=0), metavar="DAYS", help="Remove what was not used for so long.")
+@click.option(
+    "--remove",
+    "pattern",
+    metavar="PATTERN",
+    help="Remove what has this name; * and ? stand for any characters.",
+)
+@click.option(
+    "--partial",
+    is_flag=True,
+    help="Remove what interruptions left: partial stores and scans, unfinished files.",
+)
+@click.option(
+    "--older-than", type=Real(min=0), metavar="DAYS", help="Remove what was not used for so long."
+)
 @click.option("--all", "everything", is_flag=True, help="Remove all that zslkit put there.")
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
 @json_option
 @debug_option
-def clean(pattern: str | None, partial: bool, older_than: float | None, everything: bool, dry_run: bool, as_json: bool) -> int:
+def clean(
+    pattern: str | None,
+    partial: bool,
+    older_than: float | None,
+    everything: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
     """List the cache: feature stores, weights, digests, and what interruptions left, with size and last use.
 
     With several of --remove, --partial and --older-than, what all of them mean is removed. What a running extraction
@@ -53,21 +71,37 @@ def clean(pattern: str | None, partial: bool, older_than: float | None, everythi
             narrowed
             and (pattern is None or _named(item.name, pattern))
             and (not partial or item.kind in PARTIAL)
-            and (older_than is None or (item.kind not in KEPT and now - item.used >= older_than * DAY))
+            and (
+                older_than is None
+                or (item.kind not in KEPT and now - item.used >= older_than * DAY)
+            )
         )
     ]
     if pattern is not None and not any(_named(item.name, pattern) for item in items):
-        raise UserError(f"Nothing in the cache {root} is called {pattern!r}{did_you_mean(pattern, [item.name for item in items])}")
+        raise UserError(
+            f"Nothing in the cache {root} is called {pattern!r}{did_you_mean(pattern, [item.name for item in items])}"
+        )
     acts = everything or narrowed
     shown = chosen if acts else items
     done = _remove(root, chosen, dry_run)
     if as_json:
-        print_json({"cache": str(root), "dry_run": dry_run, "items": [_plain(item, done.get(item.name)) for item in shown]})
+        print_json(
+            {
+                "cache": str(root),
+                "dry_run": dry_run,
+                "items": [_plain(item, done.get(item.name)) for item in shown],
+            }
+        )
         return 0
     if shown:
         last = [done.get(item.name) or ("in use" if item.in_use else "") for item in shown]
         rows = [
-            (item.kind, f"{size_words(item.size):>7}", _ago(now - item.used), f"{item.name}{said and f'  ({said})'}")
+            (
+                item.kind,
+                f"{size_words(item.size):>7}",
+                _ago(now - item.used),
+                f"{item.name}{said and f'  ({said})'}",
+            )
             for item, said in zip(shown, last, strict=True)
         ]
         print_columns(("kind", "   size", "last use", str(root)), rows)
@@ -85,7 +119,13 @@ def _remove(root: Path, chosen: Sequence[CacheItem], dry_run: bool) -> dict[str,
     done: dict[str, str] = {}
     for item in chosen:
         if dry_run:
-            done[item.name] = "left alone: it is in use" if item.in_use else "left alone" if item.kind in KEPT else WOULD
+            done[item.name] = (
+                "left alone: it is in use"
+                if item.in_use
+                else "left alone"
+                if item.kind in KEPT
+                else WOULD
+            )
             continue
         try:
             remove(root, item)
@@ -100,11 +140,15 @@ def _named(name: str, pattern: str) -> bool:
     return fnmatchcase(name, pattern) or fnmatchcase(name.rpartition("/")[2], pattern)
 
 
-def _conclude(root: Path, items: Sequence[CacheItem], gone: Sequence[CacheItem], acts: bool, dry_run: bool) -> None:
+def _conclude(
+    root: Path, items: Sequence[CacheItem], gone: Sequence[CacheItem], acts: bool, dry_run: bool
+) -> None:
     if not items:
         tell(f"The cache {root} is empty")
     elif not acts:
-        tell(f"{len(items)} items, {size_words(sum(i.size for i in items))}; --remove, --partial, --older-than or --all removes")
+        tell(
+            f"{len(items)} items, {size_words(sum(i.size for i in items))}; --remove, --partial, --older-than or --all removes"
+        )
     else:
         verb = "would be" if dry_run else "were"
         tell(f"{len(gone)} items, {size_words(sum(i.size for i in gone))} {verb} removed")

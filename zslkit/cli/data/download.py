@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("names", metavar="NAME...", nargs=-1)
-@click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Folder of the data.")
+@click.option(
+    "--data-root",
+    type=click.Path(path_type=Path),
+    default=Path("data"),
+    show_default=True,
+    help="Folder of the data.",
+)
 @click.option(
     "--mirror",
     "mirrors",
@@ -25,34 +31,62 @@ if TYPE_CHECKING:
     multiple=True,
     help="Look for URL/<file> first, such as your lab's own server; may be repeated, tried in order.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be fetched from where, and touch nothing, neither network nor disk.")
-@click.option("--keep-archives/--remove-archives", default=True, help="What becomes of an archive that is unpacked; default: it is kept.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Say what would be fetched from where, and touch nothing, neither network nor disk.",
+)
+@click.option(
+    "--keep-archives/--remove-archives",
+    default=True,
+    help="What becomes of an archive that is unpacked; default: it is kept.",
+)
 @json_option
 @debug_option
-def download(names: tuple[str, ...], data_root: Path, mirrors: tuple[str, ...], dry_run: bool, keep_archives: bool, as_json: bool) -> None:
+def download(
+    names: tuple[str, ...],
+    data_root: Path,
+    mirrors: tuple[str, ...],
+    dry_run: bool,
+    keep_archives: bool,
+    as_json: bool,
+) -> None:
     """Fetch what the datasets NAME... need and unpack it below --data-root.
 
     Broken off, the same command goes on where it was. Nothing that is there is replaced.
     """
     if not names:
         have = [line.entry.name for line in lines(DATASETS) if line.facts.values.get("downloads")]
-        raise click.UsageError(f"Name one dataset or more; these can be downloaded: {', '.join(have)}")
+        raise click.UsageError(
+            f"Name one dataset or more; these can be downloaded: {', '.join(have)}"
+        )
     from zslkit.acquire.download import Done, addresses, fetch, look
     from zslkit.acquire.sources import needed
     from zslkit.utils.progress import reporter_for
 
     plan = needed(names)
     places = {d.file: addresses(d, mirrors) for d in plan}
-    done = [Done(look(d, data_root)) for d in plan] if dry_run else fetch(plan, data_root, mirrors, reporter_for(), keep_archives)
+    done = (
+        [Done(look(d, data_root)) for d in plan]
+        if dry_run
+        else fetch(plan, data_root, mirrors, reporter_for(), keep_archives)
+    )
     if as_json:
         print_json(
-            {"data_root": str(data_root), "dry_run": dry_run, "downloads": [_plain(d, places[d.standing.download.file]) for d in done]}
+            {
+                "data_root": str(data_root),
+                "dry_run": dry_run,
+                "downloads": [_plain(d, places[d.standing.download.file]) for d in done],
+            }
         )
     elif dry_run:
         header = ("file", "size", "state", "goes to", "licence", "from")
         print_columns(header, [_row(d.standing, places[d.standing.download.file]) for d in done])
     else:
-        print_columns(("file", "in", "outcome"), [(d.standing.download.file, str(d.standing.target), _outcome(d)) for d in done])
+        print_columns(
+            ("file", "in", "outcome"),
+            [(d.standing.download.file, str(d.standing.target), _outcome(d)) for d in done],
+        )
 
 
 def _row(standing: ArchiveState, places: list[str]) -> tuple[str, ...]:
@@ -66,7 +100,14 @@ def _row(standing: ArchiveState, places: list[str]) -> tuple[str, ...]:
         "begun": f"{megabytes(standing.held)} fetched",
         "missing": "to fetch",
     }
-    return said.file, size, words[standing.state], str(standing.target), said.licence or "unknown", " or ".join(places)
+    return (
+        said.file,
+        size,
+        words[standing.state],
+        str(standing.target),
+        said.licence or "unknown",
+        " or ".join(places),
+    )
 
 
 def _outcome(done: Done) -> str:

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name")
-@click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Folder of the data.")
+@click.option(
+    "--data-root",
+    type=click.Path(path_type=Path),
+    default=Path("data"),
+    show_default=True,
+    help="Folder of the data.",
+)
 @json_option
 @debug_option
 def info(name: str, data_root: Path, as_json: bool) -> int:
@@ -40,10 +46,20 @@ def info(name: str, data_root: Path, as_json: bool) -> int:
         dataset, why_not = None, str(error)
     if dataset is not None:
         facts.update(_loaded(dataset))
-    stores = [item for item in contents(cache_root()) if belongs(item.name, dataset.name if dataset is not None else facts["name"])]
+    stores = [
+        item
+        for item in contents(cache_root())
+        if belongs(item.name, dataset.name if dataset is not None else facts["name"])
+    ]
     facts["loads"] = why_not or "yes"
     if as_json:
-        print_json({**facts, "places": [p.as_json() for p in places], "cache": [_stored(item) for item in stores]})
+        print_json(
+            {
+                **facts,
+                "places": [p.as_json() for p in places],
+                "cache": [_stored(item) for item in stores],
+            }
+        )
         return 0
     for word, value in facts.items():
         if text := _text(value):
@@ -78,7 +94,11 @@ def _source(name: str, root: Path) -> tuple[dict[str, Any], list[Place]]:
     if isinstance(source, Xlsa17):
         width = source.counts.get("attributes", 0)
         attributes = source.card(root, width)
-        facts |= {"semantics": source.kind, "attributes": list(attributes.names), "groups": _groups(attributes.groups)}
+        facts |= {
+            "semantics": source.kind,
+            "attributes": list(attributes.names),
+            "groups": _groups(attributes.groups),
+        }
     return facts, look(source.looks_for(root))
 
 
@@ -88,14 +108,25 @@ def _card(path: Path) -> tuple[dict[str, Any], list[Place]]:
     from zslkit.datasets.catalog import read_card
 
     card = read_card(path)
-    files = {"attributes": ("attributes", card.attributes), "word vectors": ("word_vectors", card.word_vectors)}
+    files = {
+        "attributes": ("attributes", card.attributes),
+        "word vectors": ("word_vectors", card.word_vectors),
+    }
     if isinstance(card, FolderCard):
         files = {"images": ("images", card.images), **files}
         if isinstance(card.unseen, str):
             files["unseen classes"] = ("unseen", card.unseen)
     else:
-        files = {"maps": ("maps", card.maps), "pooled features": ("pooled", card.pooled), "labels": ("labels", card.labels), **files}
-        files |= {f"split, {part}": (f"split.{part}", file) for part, file in card.split.model_dump().items()}
+        files = {
+            "maps": ("maps", card.maps),
+            "pooled features": ("pooled", card.pooled),
+            "labels": ("labels", card.labels),
+            **files,
+        }
+        files |= {
+            f"split, {part}": (f"split.{part}", file)
+            for part, file in card.split.model_dump().items()
+        }
     facts: dict[str, Any] = {
         "name": card.name,
         "title": card.title or card.name,
@@ -105,9 +136,17 @@ def _card(path: Path) -> tuple[dict[str, Any], list[Place]]:
         "published as": "",
         "defaults": card.features,
         "counts": {},
-        "source": "" if isinstance(card, FolderCard) else f"{card.source.file} ({card.source.format}, {card.source.digest[:23]})",
+        "source": ""
+        if isinstance(card, FolderCard)
+        else f"{card.source.file} ({card.source.format}, {card.source.digest[:23]})",
     }
-    return facts, look({what: (inside(path, key, file),) for what, (key, file) in files.items() if file is not None})
+    return facts, look(
+        {
+            what: (inside(path, key, file),)
+            for what, (key, file) in files.items()
+            if file is not None
+        }
+    )
 
 
 def _loaded(dataset: Dataset) -> dict[str, Any]:
@@ -123,7 +162,9 @@ def _loaded(dataset: Dataset) -> dict[str, Any]:
         "semantics": dataset.semantics.kind,
         "attributes": list(dataset.semantics.names),
         "groups": _groups(dataset.semantics.groups),
-        "word vectors": None if dataset.semantics.word_vectors is None else dataset.semantics.word_vectors.shape[1],
+        "word vectors": None
+        if dataset.semantics.word_vectors is None
+        else dataset.semantics.word_vectors.shape[1],
         "fingerprints": dataset.fingerprints(),
         "notes": "; ".join(dataset.notes),
     }
@@ -154,4 +195,6 @@ def _text(value: Any) -> str:
 
 
 def _some(parts: list[str], most: int) -> str:
-    return ", ".join(parts[:most]) + (f", and {len(parts) - most} more" if len(parts) > most else "")
+    return ", ".join(parts[:most]) + (
+        f", and {len(parts) - most} more" if len(parts) > most else ""
+    )

@@ -20,13 +20,36 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--name", metavar="NAME", help="Name of the dataset and of its files; default: the folder's.")
-@click.option("--attributes", metavar="A,B,C", help="Columns of the table; default: three examples to rename.")
-@click.option("--unseen-share", type=Real(0, 1, min_open=True, max_open=True), default=0.25, show_default=True, help="Of all classes.")
-@click.option("--seed", type=Whole(min=0), default=0, show_default=True, help="Seed of the proposed unseen classes.")
+@click.option(
+    "--name", metavar="NAME", help="Name of the dataset and of its files; default: the folder's."
+)
+@click.option(
+    "--attributes", metavar="A,B,C", help="Columns of the table; default: three examples to rename."
+)
+@click.option(
+    "--unseen-share",
+    type=Real(0, 1, min_open=True, max_open=True),
+    default=0.25,
+    show_default=True,
+    help="Of all classes.",
+)
+@click.option(
+    "--seed",
+    type=Whole(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of the proposed unseen classes.",
+)
 @json_option
 @debug_option
-def new(folder: Path, name: str | None, attributes: str | None, unseen_share: float, seed: int, as_json: bool) -> int:
+def new(
+    folder: Path,
+    name: str | None,
+    attributes: str | None,
+    unseen_share: float,
+    seed: int,
+    as_json: bool,
+) -> int:
     """Draft a dataset of FOLDER, which holds a folder of images for each class; given again, say what is still missing.
 
     NAME.yaml and NAME.csv are written beside FOLDER. A file that is there is read and never changed.
@@ -70,7 +93,9 @@ def new(folder: Path, name: str | None, attributes: str | None, unseen_share: fl
 
 def _tell_files(made: Draft) -> None:
     for path in (made.card, made.table):
-        echo(f"{printable(str(path))}: {'written' if path in made.written else 'there already, left as it is'}")
+        echo(
+            f"{printable(str(path))}: {'written' if path in made.written else 'there already, left as it is'}"
+        )
 
 
 def _size(data: Dataset) -> str:
@@ -84,6 +109,14 @@ def _size(data: Dataset) -> str:
 
 def _model() -> str:
     """A model that needs nothing but pooled features: the least that any dataset has."""
-    fit = (line.entry.name for line in lines(MODELS, contract_rule) if not line.fault and not line.remark)
-    plain = {line.entry.name for line in lines(MODELS) if line.get("inputs").startswith("pooled") and not line.get("needs")}
+    fit = (
+        line.entry.name
+        for line in lines(MODELS, contract_rule)
+        if not line.fault and not line.remark
+    )
+    plain = {
+        line.entry.name
+        for line in lines(MODELS)
+        if line.get("inputs").startswith("pooled") and not line.get("needs")
+    }
     return next((name for name in fit if name in plain), "NAME")

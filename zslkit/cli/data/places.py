@@ -31,7 +31,14 @@ class Place:
         return self.size is not None
 
     def as_json(self) -> dict[str, Any]:
-        return {"what": self.what, "path": str(self.path), "there": self.there, "bytes": self.size, "files": self.files, "more": self.more}
+        return {
+            "what": self.what,
+            "path": str(self.path),
+            "there": self.there,
+            "bytes": self.size,
+            "files": self.files,
+            "more": self.more,
+        }
 
 
 def look(places: Mapping[str, tuple[Path, ...]], measure: bool = True) -> list[Place]:
@@ -39,7 +46,9 @@ def look(places: Mapping[str, tuple[Path, ...]], measure: bool = True) -> list[P
     found = []
     for what, paths in places.items():
         path = next((p for p in paths if p.exists()), None)
-        found.append(Place(what, paths[0], None) if path is None else _measured(what, path, measure))
+        found.append(
+            Place(what, paths[0], None) if path is None else _measured(what, path, measure)
+        )
     return found
 
 

@@ -26,22 +26,60 @@ class Size(click.ParamType[Any]):
         if value == "none":
             return value
         if found is None or not int(found[1]) or found[2] == "0":
-            self.fail(f"{value!r} is no size in pixels; write 224, 448x224 (height x width), or none: as they are", param, ctx)
+            self.fail(
+                f"{value!r} is no size in pixels; write 224, 448x224 (height x width), or none: as they are",
+                param,
+                ctx,
+            )
         return int(found[1]) if found[2] is None else (int(found[1]), int(found[2]))
 
 
 @click.command()
 @click.argument("name")
-@click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Folder of the data.")
+@click.option(
+    "--data-root",
+    type=click.Path(path_type=Path),
+    default=Path("data"),
+    show_default=True,
+    help="Folder of the data.",
+)
 @click.option("--backbone", metavar="NAME", help="timm model; default: the dataset's.")
-@click.option("--backbone-weights", "weights", metavar="WHICH", help="auto, hub, offline, trainval, random, or a file.")
-@click.option("--size", type=Size(), metavar="PIXELS", help="Side, or HEIGHTxWIDTH; none: images as they are.")
-@click.option("--dtype", type=click.Choice(["float16", "bfloat16", "float32"]), help="Type of the stored features.")
-@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), help="Numbers the network computes with.")
-@click.option("--skip-bad", is_flag=True, default=None, help="Leave out images that cannot be read.")
-@click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="One setting, such as features.reduction=16; may be repeated.")
+@click.option(
+    "--backbone-weights",
+    "weights",
+    metavar="WHICH",
+    help="auto, hub, offline, trainval, random, or a file.",
+)
+@click.option(
+    "--size", type=Size(), metavar="PIXELS", help="Side, or HEIGHTxWIDTH; none: images as they are."
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float16", "bfloat16", "float32"]),
+    help="Type of the stored features.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    help="Numbers the network computes with.",
+)
+@click.option(
+    "--skip-bad", is_flag=True, default=None, help="Leave out images that cannot be read."
+)
+@click.option(
+    "--set",
+    "settings",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="One setting, such as features.reduction=16; may be repeated.",
+)
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file of settings.")
-@click.option("--batch", type=Whole(min=1), metavar="N", help="Images at once; default: what suits the device.")
+@click.option(
+    "--batch",
+    type=Whole(min=1),
+    metavar="N",
+    help="Images at once; default: what suits the device.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 @json_option
 @debug_option
@@ -68,7 +106,9 @@ def prepare(
     from zslkit.utils.progress import reporter_for
 
     state.resumes = True
-    given = {k: v for k, v in chosen.items() if v is not None} | ({} if size is None else {"size": None if size == "none" else size})
+    given = {k: v for k, v in chosen.items() if v is not None} | (
+        {} if size is None else {"size": None if size == "none" else size}
+    )
     began = time.monotonic()
     done = extraction.prepare_features(
         name,

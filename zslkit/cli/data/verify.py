@@ -17,9 +17,23 @@ from zslkit.cli.output import print_columns, print_json
 
 @click.command()
 @click.argument("name")
-@click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Folder of the data.")
-@click.option("--skip-images", is_flag=True, help="Open no image: only what lists, labels and tables say.")
-@click.option("--limit", type=Whole(min=0), default=10, show_default=True, help="Cases shown for each check; --json has all.")
+@click.option(
+    "--data-root",
+    type=click.Path(path_type=Path),
+    default=Path("data"),
+    show_default=True,
+    help="Folder of the data.",
+)
+@click.option(
+    "--skip-images", is_flag=True, help="Open no image: only what lists, labels and tables say."
+)
+@click.option(
+    "--limit",
+    type=Whole(min=0),
+    default=10,
+    show_default=True,
+    help="Cases shown for each check; --json has all.",
+)
 @json_option
 @debug_option
 def verify(name: str, data_root: Path, skip_images: bool, limit: int, as_json: bool) -> int:
@@ -35,15 +49,30 @@ def verify(name: str, data_root: Path, skip_images: bool, limit: int, as_json: b
     found = checks.verify(name, data_root, reporter_for(), images=not skip_images)
     faults = [check for check in found if check.verdict == "fault"]
     if as_json:
-        print_json({"dataset": name, "data_root": str(data_root), "faults": len(faults), "checks": [asdict(check) for check in found]})
+        print_json(
+            {
+                "dataset": name,
+                "data_root": str(data_root),
+                "faults": len(faults),
+                "checks": [asdict(check) for check in found],
+            }
+        )
         return 1 if faults else 0
     rows: list[tuple[str, str, str]] = []
     for check in found:
         rows.append((check.name, check.verdict, check.text))
         rows += [("", "", f"- {item}") for item in check.items[:limit]]
         if limit and len(check.items) > limit:
-            rows.append(("", "", f"- and {len(check.items) - limit} more, which --json or --limit shows"))
+            rows.append(
+                ("", "", f"- and {len(check.items) - limit} more, which --json or --limit shows")
+            )
     print_columns(("check", "verdict", name), rows)
     count = Counter(check.verdict for check in found)
-    tell(", ".join(f"{count[verdict]} {verdict}" for verdict in ("ok", "note", "fault", "skipped") if count[verdict]))
+    tell(
+        ", ".join(
+            f"{count[verdict]} {verdict}"
+            for verdict in ("ok", "note", "fault", "skipped")
+            if count[verdict]
+        )
+    )
     return 1 if faults else 0

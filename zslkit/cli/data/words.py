@@ -19,12 +19,39 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("dataset", metavar="NAME")
-@click.option("--vectors", type=click.Path(path_type=Path), metavar="FILE", help="GloVe, word2vec or fastText in text form, also gzipped.")
-@click.option("--encoder", metavar="MODEL", help="A model of sentence-transformers that embeds whole phrases, instead of --vectors.")
-@click.option("--reword", type=click.Path(path_type=Path), metavar="FILE", help="YAML of attribute name: words to take instead.")
-@click.option("--show", is_flag=True, help="Print the words of each name and which are found; write nothing.")
-@click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Folder of the data.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Where to write (.npy); default: where NAME looks for it.")
+@click.option(
+    "--vectors",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="GloVe, word2vec or fastText in text form, also gzipped.",
+)
+@click.option(
+    "--encoder",
+    metavar="MODEL",
+    help="A model of sentence-transformers that embeds whole phrases, instead of --vectors.",
+)
+@click.option(
+    "--reword",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="YAML of attribute name: words to take instead.",
+)
+@click.option(
+    "--show", is_flag=True, help="Print the words of each name and which are found; write nothing."
+)
+@click.option(
+    "--data-root",
+    type=click.Path(path_type=Path),
+    default=Path("data"),
+    show_default=True,
+    help="Folder of the data.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where to write (.npy); default: where NAME looks for it.",
+)
 @click.option("--again", is_flag=True, help="Write even if NAME has word vectors already.")
 @json_option
 @debug_option
@@ -41,15 +68,21 @@ def words(
 ) -> None:
     """Make word vectors of the attribute names of NAME (a dataset or a card FILE.yaml), with a note of how."""
     if vectors is not None and encoder is not None:
-        raise click.UsageError("Either --vectors or --encoder makes the word vectors; leave one away")
+        raise click.UsageError(
+            "Either --vectors or --encoder makes the word vectors; leave one away"
+        )
     if vectors is None and encoder is None and not show:
-        raise click.UsageError("Word vectors are made of something; give --vectors FILE or --encoder MODEL (--show alone shows the words)")
+        raise click.UsageError(
+            "Word vectors are made of something; give --vectors FILE or --encoder MODEL (--show alone shows the words)"
+        )
     find_names([], dataset)
     from zslkit.datasets.catalog import attribute_names, attribute_words
     from zslkit.readers.word_vectors import phrases_of
 
     names = attribute_names(dataset, data_root)
-    known_words = {name: text for name, text in attribute_words(dataset, data_root).items() if name in names}
+    known_words = {
+        name: text for name, text in attribute_words(dataset, data_root).items() if name in names
+    }
     phrases = phrases_of(names, {**known_words, **_rewordings(reword)})
     if show:
         known = None
@@ -90,7 +123,9 @@ def _rewordings(path: Path | None) -> Mapping[str, str]:
     values = read_yaml(path).values
     for name, text in values.items():
         if not isinstance(name, str) or not isinstance(text, str):
-            raise UserError(f"{path}: {name!r} is reworded as {text!r}; write an attribute name and its words, as texts")
+            raise UserError(
+                f"{path}: {name!r} is reworded as {text!r}; write an attribute name and its words, as texts"
+            )
     return values
 
 
@@ -105,9 +140,13 @@ def _target(dataset: str, root: Path, out: Path | None) -> tuple[Path, UserError
         out = Path(dataset).with_name(f"{Path(dataset).stem}_words.npy")
         standing = [out, *places]
     if out is None and not places:
-        raise UserError(f"{dataset} looks for word vectors nowhere; say with --out FILE.npy where they should go")
+        raise UserError(
+            f"{dataset} looks for word vectors nowhere; say with --out FILE.npy where they should go"
+        )
     if out is None and not is_card(dataset) and not root.is_dir():
-        raise DataError(f"{dataset}: there is no folder {root} (--data-root); name the folder of the datasets, or say --out FILE.npy")
+        raise DataError(
+            f"{dataset}: there is no folder {root} (--data-root); name the folder of the datasets, or say --out FILE.npy"
+        )
     target = out or places[0]
     if target.suffix != ".npy":
         raise UserError(f"{target}: word vectors are written as .npy; let --out end in it")
@@ -128,8 +167,16 @@ def _hint(dataset: str, root: Path, target: Path) -> str:
     places = word_vector_files(dataset, root)
     if is_card(dataset):
         home = Path(dataset).resolve().parent
-        named = target.resolve().relative_to(home) if target.resolve().is_relative_to(home) else target.resolve()
-        return "" if target.resolve() in places else f"To have them used, let {dataset} say: word_vectors: {named}"
+        named = (
+            target.resolve().relative_to(home)
+            if target.resolve().is_relative_to(home)
+            else target.resolve()
+        )
+        return (
+            ""
+            if target.resolve() in places
+            else f"To have them used, let {dataset} say: word_vectors: {named}"
+        )
     read = next((place for place in places if place.is_file()), None)
     if not places or (read is not None and read.resolve() == target.resolve()):
         return ""
@@ -138,12 +185,26 @@ def _hint(dataset: str, root: Path, target: Path) -> str:
 
 def _show(phrases: Sequence[Phrase], known: Container[str] | None, as_json: bool) -> None:
     if as_json:
-        rows = [{"name": p.name, "words": list(p.words), "missing": None if known is None else list(p.lost(known))} for p in phrases]
+        rows = [
+            {
+                "name": p.name,
+                "words": list(p.words),
+                "missing": None if known is None else list(p.lost(known)),
+            }
+            for p in phrases
+        ]
         print_json({"attributes": rows})
         return
     lost = {p.name: p.lost(known) if known is not None else () for p in phrases}
     header = ("name", "words") if known is None else ("name", "words", "vectors")
-    verdict = {p.name: f"missing: {', '.join(lost[p.name])}" if lost[p.name] else "found" for p in phrases}
-    print_columns(header, [(p.name, " ".join(p.words), verdict[p.name])[: len(header)] for p in phrases])
+    verdict = {
+        p.name: f"missing: {', '.join(lost[p.name])}" if lost[p.name] else "found" for p in phrases
+    }
+    print_columns(
+        header, [(p.name, " ".join(p.words), verdict[p.name])[: len(header)] for p in phrases]
+    )
     if any(lost.values()):
-        click.echo(f"{sum(map(bool, lost.values()))} of {len(phrases)} names lack a word; reword them with --reword FILE", err=True)
+        click.echo(
+            f"{sum(map(bool, lost.values()))} of {len(phrases)} names lack a word; reword them with --reword FILE",
+            err=True,
+        )
