@@ -21,7 +21,7 @@ import torch
 
 from zslkit.cli import app
 from zslkit.page import write  # noqa: F401
-from zslkit.utils import files  # noqa: F401
+from zslkit.utils import files
 
 MOST = 100
 

@@ -1,4 +1,4 @@
-"""`python docs/layers.py`: the floors of the house as docs/architecture.md draws them, from the rules that import-linter holds."""
+"""`python docs/layers.py`: the layers as docs/architecture.md draws them, from the rules that import-linter holds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WIDTH = 76
 
 
 def floors() -> list[list[str]]:
-    """The layers of pyproject.toml, top first, each as the names of its rooms."""
+    """The layers of pyproject.toml, top first, each as the names of its folders and modules."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
         "importlinter"
     ]["contracts"]
@@ -20,7 +20,7 @@ def floors() -> list[list[str]]:
 
 
 def plugins() -> list[str]:
-    """The packages that stand beside the house."""
+    """The packages that stand beside the harness."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
         "importlinter"
     ]["contracts"]
@@ -28,7 +28,7 @@ def plugins() -> list[str]:
 
 
 def picture() -> str:
-    """One box of floors; what a plugin stands on is marked."""
+    """A box a layer; the one that plugins import is marked."""
     edge = "+" + "-" * (WIDTH + 2) + "+"
     lines = [edge]
     for rooms in floors():

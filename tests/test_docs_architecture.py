@@ -1,9 +1,10 @@
-"""docs/architecture.md shows the floors that import-linter holds, and names rooms that exist."""
+"""docs/architecture.md shows the layers that import-linter holds, and every folder has its place in them."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -20,16 +21,38 @@ def test_the_picture_is_made_of_the_rules() -> None:
     assert f"<!-- the output of: python docs/layers.py -->\n```\n{made}```" in PAGE
 
 
-def test_every_room_of_the_picture_exists_and_every_room_is_in_it() -> None:
+def layers() -> list[list[str]]:
     sys.path.insert(0, str(ROOT / "docs"))
     try:
         from layers import floors
     finally:
         sys.path.pop(0)
-    rooms = {room for floor in floors() for room in floor}
-    there = {
-        p.stem
-        for p in (ROOT / "zslkit").iterdir()
-        if p.suffix == ".py" or (p / "__init__.py").is_file()
+    return floors()
+
+
+def test_every_folder_and_module_has_its_layer() -> None:
+    placed = {name for layer in layers() for name in layer}
+    package = ROOT / "zslkit"
+    there = {p.stem for p in package.glob("*.py")} | {
+        p.parent.name for p in package.glob("*/__init__.py")
     }
-    assert rooms == there - {"__init__", "__main__"}
+    assert placed == there - {"__init__", "__main__"}
+
+
+def test_few_modules_are_loose() -> None:
+    assert len(list((ROOT / "zslkit").glob("[!_]*.py"))) < 10
+
+
+def test_every_folder_says_where_to_look() -> None:
+    for folder in (ROOT / "zslkit").glob("*/__init__.py"):
+        assert f"`zslkit/{folder.parent.name}/`" in PAGE
+
+
+def test_every_package_is_installed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    there = {
+        ".".join(p.parent.relative_to(ROOT).parts)
+        for root in ("zslkit", "zslkit_dedn")
+        for p in (ROOT / root).rglob("__init__.py")
+    }
+    assert set(project["tool"]["setuptools"]["packages"]) == there | {"zslkit_baselines"}

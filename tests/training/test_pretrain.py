@@ -15,9 +15,11 @@ from safetensors.torch import load_file
 
 from zslkit.config import FeatureConfig
 from zslkit.dataset import Dataset, Split
+from zslkit.datasets.catalog import load_dataset
 from zslkit.errors import DataError, TrainingError
 from zslkit.features.backbones import Backbone, load_backbone
 from zslkit.readers.images import ArrayImages
+from zslkit.runs.plan import make_features
 from zslkit.semantics import Semantics
 from zslkit.training import pretrain
 from zslkit.training.pretrain import trainval_weights
@@ -177,12 +179,49 @@ def test_whatever_moves_the_weights_makes_another_file(
     assert weights_of(*variants()[what]) != weights_of(made_up())
 
 
-def test_another_number_of_threads_makes_another_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pretrain, "_train", lambda *arguments: {"w": torch.zeros(1)})
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    one = weights_of(made_up())
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    assert weights_of(made_up()) != one
+def test_the_number_of_threads_moves_no_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads, made = torch.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            monkeypatch.setenv("ZSLKIT_CACHE", str(tmp_path / str(count)))
+            torch.set_num_threads(count)
+            made.append(weights_of(made_up()))
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(threads)
+    assert (made[0].name, made[0].read_bytes()) == (made[1].name, made[1].read_bytes())
+
+
+def test_weights_are_of_half_precision() -> None:
+    state = load_file(weights_of(made_up()))
+    assert {v.dtype for v in state.values() if v.is_floating_point()} == {torch.float16}
+
+
+def test_weights_that_come_along_are_taken_on_every_device_and_from_every_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretrain, "SHIPPED", tmp_path)
+    file = pretrain.shipped_file(made_up(), start(), 1)
+    file.write_bytes(b"weights")
+    for other in (start(), replace(start(), digest="of another version")):
+        for device in ("cpu", "cuda"):
+            found = trainval_weights(made_up(Closed), other, 1, torch.device(device), Silent())
+            assert found == file
+    assert weights_of(made_up(), epochs=2) != file
+
+
+@pytest.mark.parametrize("part", [None, 0])
+def test_the_built_in_digits_come_with_weights(
+    part: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretrain, "BATCH", 64)
+    digits = load_dataset("digits")
+    config = make_features("digits")
+    begin = load_backbone(config.model_copy(update={"weights": "random"}))
+    data = digits if part is None else digits.fold(0, part)
+    assert pretrain.shipped_file(data, begin, config.pretrain_epochs).is_file()
 
 
 def test_another_device_makes_another_file(monkeypatch: pytest.MonkeyPatch) -> None:
