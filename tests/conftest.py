@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+collect_ignore = ["earlier_plugins"]
+"""Packages that a test installs, with tests of their own."""
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:

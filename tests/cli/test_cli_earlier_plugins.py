@@ -1,0 +1,45 @@
+"""Plugins that `zslkit new` wrote before the modules moved into folders still install, keep the contract and train."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from zslkit.cli.app import main
+from zslkit.registry import rescan
+
+HERE = Path(__file__).parents[1] / "earlier_plugins"
+NAMES = ("earlier-gradient", "earlier-closed")
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    packages = [shutil.copytree(HERE / name, tmp_path / name) for name in NAMES]
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps"]
+    more = ["--no-build-isolation", "--disable-pip-version-check", "--target"]
+    command = [*pip, *more, str(tmp_path / "site"), *map(str, packages)]
+    subprocess.run(command, check=True, capture_output=True)
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    rescan()
+    yield
+    monkeypatch.undo()
+    rescan()
+
+
+@pytest.mark.slow
+def test_they_install_pass_check_and_train(
+    installed: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in NAMES:
+        assert main(["check", name, "--json"]) == 0
+        capsys.readouterr()
+        short = ["--set", "train.epochs=1"] if name == "earlier-gradient" else []
+        run = ["run", "--model", name, "--dataset", "digits", "--out", str(tmp_path / "runs")]
+        assert main([*run, "--set", "features.weights=random", *short, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["model"] == name

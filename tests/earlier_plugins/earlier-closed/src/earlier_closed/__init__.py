@@ -1,0 +1,1 @@
+"""EarlierClosed, a plugin of zslkit: `zslkit models earlier-closed` tells about it."""

@@ -1,0 +1,1 @@
+"""EarlierGradient, a plugin of zslkit: `zslkit models earlier-gradient` tells about it."""
