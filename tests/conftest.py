@@ -1,4 +1,4 @@
-"""Fixtures that all rooms share."""
+"""Fixtures that all tests share."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # several workers share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 collect_ignore = ["earlier_plugins"]
 """Packages that a test installs, with tests of their own."""

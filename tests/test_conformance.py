@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from zslkit.testing import parametrize_with_checks
 from zslkit.testing.conformance import table
 from zslkit.training.plan import MODELS
+
+pytestmark = pytest.mark.slow
 
 DOCS = Path(__file__).parents[1] / "docs" / "checks.md"
 

@@ -64,6 +64,7 @@ def test_on_a_cpu_the_same_seed_gives_the_same_bits_with_and_without(
     assert len({result.folder.name for result in results}) == 1  # it is the same run
 
 
+@pytest.mark.slow
 def test_a_run_made_without_is_shown_and_said_to_be_so(tmp_path: Path) -> None:
     class Ear:
         def __init__(self) -> None:

@@ -57,6 +57,7 @@ def scores_of(result: Result) -> np.ndarray:
     return load_run(result.folder).scores().test_unseen_scores
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_scores_and_another_seed_others(tmp_path: Path) -> None:
     first, again, other = run(tmp_path / "a"), run(tmp_path / "b"), run(tmp_path / "a", seed=1)
     np.testing.assert_array_equal(scores_of(first), scores_of(again))
@@ -64,6 +65,7 @@ def test_the_same_seed_gives_the_same_scores_and_another_seed_others(tmp_path: P
     assert not np.array_equal(scores_of(first), scores_of(other))
 
 
+@pytest.mark.slow
 def test_a_run_that_is_there_is_given_back_and_another_setting_is_another_run(
     tmp_path: Path,
 ) -> None:
@@ -132,6 +134,7 @@ def test_metrics_are_those_of_the_kept_scores_and_the_optimistic_ones_stand_apar
     assert "H_gamma_on_test" not in record.metrics.model_dump()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epoch", [1, 2])
 def test_an_interrupted_run_goes_on_and_ends_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int
@@ -281,6 +284,7 @@ def full(*arguments: Any, **options: Any) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "place",
     [
@@ -331,6 +335,7 @@ def test_a_mistake_is_told_before_anything_is_made(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_python_and_the_command_line_speak_the_same_words(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

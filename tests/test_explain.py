@@ -104,6 +104,7 @@ def some(trained: LoadedRun, count: int = 2) -> Tensor:
     return trained.inputs.source.batch(trained.some_test_images(count))
 
 
+@pytest.mark.slow
 def test_a_contribution_is_what_the_class_has_times_what_was_found(
     toy: Callable[..., LoadedRun],
 ) -> None:
@@ -257,6 +258,7 @@ def photo(dedn: LoadedRun, tmp_path: Path) -> Path:
     return tmp_path / "photo.png"
 
 
+@pytest.mark.slow
 def test_the_command_draws_and_prints(
     folders: dict[str, Path], photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

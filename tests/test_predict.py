@@ -54,6 +54,7 @@ def photos(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
     return home
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_photos_of_the_test_sets_get_the_scores_that_the_run_kept(
     folders: dict[str, Path], photos: Path, name: str
@@ -142,6 +143,7 @@ def sized(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
     )
 
 
+@pytest.mark.slow
 def test_photos_of_any_size_and_mode_are_answered(sized: LoadedRun, tmp_path: Path) -> None:
     for name, save in SHAPES.items():
         save(tmp_path / name)
@@ -236,6 +238,7 @@ def test_every_form_tells_the_same(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out"]
 
 
+@pytest.mark.slow
 def test_a_table_commands_no_terminal_and_is_utf8(
     folders: dict[str, Path], photos: Path, tmp_path: Path
 ) -> None:
@@ -270,6 +273,7 @@ def test_a_table_commands_no_terminal_and_is_utf8(
             ] == os.fsdecode(b"caf\xe9.png")
 
 
+@pytest.mark.slow
 def test_the_command_in_a_process_of_its_own(
     folders: dict[str, Path], photos: Path, tmp_path: Path
 ) -> None:

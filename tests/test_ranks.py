@@ -25,6 +25,8 @@ from zslkit.runs.folders import find_runs, load_run
 from zslkit.training.shared import shares
 from zslkit.utils import distributed
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 RANDOM = ["features.backbone=test_resnet", "features.weights=random"]

@@ -25,7 +25,7 @@ def block(marker: str) -> str:
 def test_the_commands_are_one_line_each() -> None:
     for marker, end in (
         ("run command", "zslkit run --model dedn --dataset digits"),
-        ("test command", ".venv/bin/pytest"),
+        ("test command", ".venv/bin/pytest -n 2 -m 'not slow'"),
     ):
         (line,) = block(marker).strip().splitlines()
         assert line.startswith("python3 -m venv .venv && ") and line.endswith(end)

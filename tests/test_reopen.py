@@ -79,6 +79,7 @@ def same_scores(trained: LoadedRun) -> bool:
     return np.allclose(score(trained.model, trained.inputs.source, index, CPU), kept, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_it_scores_as_when_it_was_made(trained: LoadedRun) -> None:
     assert not trained.model.training
     assert same_scores(trained)
@@ -131,6 +132,7 @@ def test_the_weights_of_trainval_are_found_whatever_the_number_of_threads(
     assert len(list((cache / "weights").glob("*.safetensors"))) == 1
 
 
+@pytest.mark.slow
 def test_a_backbone_that_was_trained_along_comes_from_the_run(cache: Path, tmp_path: Path) -> None:
     settings = (*BRIEF, "features.weights=random", "train.steps_per_epoch=1", "train.batch_size=8")
     overrides = {"features": {"input": "image"}}

@@ -70,6 +70,7 @@ def run(out: Path, **more: Any) -> tuple[Result, list[str]]:
     return made, [text for text in notes.told if "source" in text]
 
 
+@pytest.mark.slow
 def test_a_run_of_another_source_is_made_anew_and_told_and_taken_only_where_asked(
     tmp_path: Path, source: Source
 ) -> None:
@@ -113,6 +114,7 @@ def test_a_run_of_another_source_is_made_anew_and_told_and_taken_only_where_aske
     ]
 
 
+@pytest.mark.slow
 def test_a_comparison_of_what_is_there_opens_the_data_once_and_runs_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,6 +18,8 @@ from zslkit.dataset import members_of
 from zslkit.datasets.image_folders import hold_out
 from zslkit.training.sampling import batches
 
+pytestmark = pytest.mark.slow
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 

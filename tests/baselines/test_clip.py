@@ -158,6 +158,7 @@ def result(weights: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory)
         return ran(weights, tmp_path_factory.mktemp("runs"), protocol={"calibration": "validation"})
 
 
+@pytest.mark.slow
 def test_the_record_names_clips_own_encoder_and_no_other(result: api.Result, weights: Path) -> None:
     features = result.record.features
     assert (features.backbone, features.weights) == ("tiny (open_clip)", f"file {weights.name}")
@@ -196,6 +197,7 @@ def test_a_run_opened_again_sees_images_through_the_same_encoder(
     assert float(again.model.texts.norm(dim=1).sub(1).abs().max()) < 1e-5
 
 
+@pytest.mark.slow
 def test_the_same_file_with_other_texts_is_another_run(
     result: api.Result, weights: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,6 +231,7 @@ def zslkit(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_without_weights_the_command_line_says_what_to_give(tmp_path: Path) -> None:
     done = zslkit("run", "--model", "clip", "--dataset", "digits", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")

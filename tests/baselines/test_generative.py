@@ -41,6 +41,7 @@ def test_it_keeps_the_contract(name: str) -> None:
     assert kind.inputs == ("pooled",) and kind.protocol == "class-inductive" and kind.citation
 
 
+@pytest.mark.slow
 def test_it_recognises_classes_it_has_never_seen(name: str) -> None:
     given, view, x, label = learnable()
     model = trained(MODELS[name], settings(name), given, view)

@@ -25,6 +25,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "settings", "picked"),
     [
@@ -47,6 +48,7 @@ def test_a_preset_searches_on_validation_and_says_so(
     assert result.metrics["T1"] > result.record.chance.T1
 
 
+@pytest.mark.slow
 def test_a_singular_system_ends_in_one_sentence(cache: Path, tmp_path: Path) -> None:
     # One digit stands at each of a number's three places, so the columns of the table depend on each other.
     line = "run -m ridge --backbone test_resnet --backbone-weights random --device cpu --set lam=0 --set protocol.tune=false"

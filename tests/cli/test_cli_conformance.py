@@ -47,6 +47,7 @@ def place(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_model_that_passes_ends_with_0_and_a_row_for_each_check(zslkit: Command) -> None:
     done = zslkit("check", "eszsl")
     assert done.returncode == 0, done.stderr
@@ -56,6 +57,7 @@ def test_a_model_that_passes_ends_with_0_and_a_row_for_each_check(zslkit: Comman
     assert f"check eszsl: {len(CHECKS)}/{len(CHECKS)}" in done.stderr
 
 
+@pytest.mark.slow
 def test_one_that_fails_ends_with_1_and_says_how_to_mend_it(zslkit: Command, place: Path) -> None:
     done = zslkit("check", "silent", path=[place])
     assert done.returncode == 1
@@ -85,6 +87,7 @@ def test_json_is_one_object_whatever_the_plugin_prints(zslkit: Command, place: P
     assert "Traceback" in done.stderr and "a plugin may print" in done.stderr
 
 
+@pytest.mark.slow
 def test_misspelt_names_and_settings_end_with_2(zslkit: Command) -> None:
     for arguments, words in (
         (("check", "eszl"), 'did you mean "eszsl"'),

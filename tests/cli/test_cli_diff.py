@@ -101,6 +101,7 @@ def test_the_whole_as_json_with_a_sheet(
     assert drawn.getpixel((GAP + 2, GAP + 2)) == (205, 0, 0)
 
 
+@pytest.mark.slow
 def test_in_words(
     pair: tuple[Path, Path], zslkit: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
@@ -121,6 +122,7 @@ def test_in_words(
     )
 
 
+@pytest.mark.slow
 def test_runs_of_other_splits_and_without_scores_say_what_differs_and_why_not_more(
     pair: tuple[Path, Path], tmp_path: Path, zslkit: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:

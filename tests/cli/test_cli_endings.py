@@ -22,6 +22,8 @@ from zslkit.cli.worker import BEGUN, Order, Site, WorkerReply
 from zslkit.errors import UserError
 from zslkit.registry import rescan
 
+pytestmark = pytest.mark.slow
+
 LIMIT = 240
 """Seconds for whatever a test waits for; a loaded machine is slow."""
 PLUGIN = """

@@ -62,6 +62,7 @@ sys.exit(f"imported: {{loaded}}" if loaded else 0)
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_help_names_every_command_and_every_command_has_help(zslkit: Command) -> None:
     top = zslkit("--help")
     assert (top.returncode, top.stderr) == (0, "")

@@ -99,6 +99,7 @@ def installed(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     rescan()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_new_model_trains_on_digits_with_its_preset(
     installed: Path, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

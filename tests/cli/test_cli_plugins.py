@@ -232,6 +232,7 @@ def test_listing_succeeds_and_runs_no_stranger(zslkit: Command, installed: Path)
         assert told[f"zslkit-stranger:{name}"]["fault"] is None
 
 
+@pytest.mark.slow
 def test_check_imports_each_and_names_what_fails(zslkit: Command, installed: Path) -> None:
     done = zslkit("datasets", "--json", "--check", "--debug", path=[installed])
     told = {
@@ -257,6 +258,7 @@ def entries(installed: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[s
     rescan()
 
 
+@pytest.mark.slow
 def test_no_plugin_can_hurt_the_check(entries: dict[str, Entry]) -> None:
     chosen = [entries[name] for name in ("exits", "dies", "alien", "nearest", "hidden")]
     exits, dies, alien, nearest, hidden = (verdict.fault for verdict in check_all(chosen))
@@ -317,6 +319,7 @@ def test_a_model_is_used_although_its_neighbours_are_broken(
 COMPARE = ("compare", "nearest", "fails", "eszsl", "--dataset", "stranger-tiny", "--seeds", "0,1")
 
 
+@pytest.mark.slow
 def test_compare_finishes_what_it_can_and_names_the_rest(zslkit: Command, installed: Path) -> None:
     done = zslkit(*COMPARE, "--json", path=[installed])
     assert done.returncode == 1, done.stderr

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 Zslkit = Callable[..., CompletedProcess[str]]
 
 CARD = """name: birds

@@ -30,6 +30,8 @@ from zslkit.runs import api
 from zslkit.training.search import TrialResult
 from zslkit.utils.progress import PlainReporter, Silent
 
+pytestmark = pytest.mark.slow
+
 TWO = Spread(jobs=2)
 
 

@@ -97,6 +97,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 RUN = ("run", "--model", "told", "--dataset", "watcher-tiny", "--device", "cpu")
 
 
+@pytest.mark.slow
 def test_trackers_are_listed_with_their_faults_each_on_its_own_line(
     zslkit: Command, installed: Path
 ) -> None:
@@ -122,6 +123,7 @@ def test_trackers_are_listed_with_their_faults_each_on_its_own_line(
     assert told["lines"] is None and told["needs"] is None and told["tensorboard"] is None
 
 
+@pytest.mark.slow
 def test_a_strangers_tracker_is_told_a_run_beside_another_that_fails(
     zslkit: Command, installed: Path, tmp_path: Path
 ) -> None:
@@ -191,6 +193,7 @@ def test_a_tracker_that_cannot_be_used_ends_the_command_before_a_run(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_compare_and_study_tell_each_of_their_runs(
     zslkit: Command, installed: Path, tmp_path: Path
 ) -> None:

@@ -35,6 +35,7 @@ def held(datasets: int, resamples: int) -> None:
         assert one.distinguish <= 5.5, (name, one.distinguish)
 
 
+@pytest.mark.slow
 def test_intervals_of_small_classes_cover_what_they_say_and_tests_err_as_seldom_as_they_say() -> (
     None
 ):

@@ -160,6 +160,7 @@ def test_the_best_gamma_of_several_folds_is_good_for_most_of_them_and_no_mean() 
     assert peak(nothing, nothing) == (0.0, 0.0)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.integers(0, 100_000), min_size=2, max_size=4))
 def test_no_gamma_has_a_higher_mean_h_than_the_best_one_of_the_folds(seeds: list[int]) -> None:

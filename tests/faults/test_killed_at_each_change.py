@@ -22,6 +22,8 @@ from zslkit.cli import app
 from zslkit.runs.inventory import clear_left
 from zslkit.utils import files
 
+pytestmark = pytest.mark.slow
+
 CHANGES = ("replace", "rename", "link", "unlink", "remove", "rmdir", "mkdir")
 MOST = 200
 

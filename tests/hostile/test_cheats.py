@@ -120,6 +120,7 @@ def test_a_model_that_goes_for_the_test_images_is_named_or_gains_nothing(
         assert result.metrics == honest.metrics
 
 
+@pytest.mark.slow
 def test_labels_of_test_images_are_in_no_object_while_a_model_trains_and_scores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,6 +238,7 @@ def test_the_checks_find_a_model_that_changes_what_is_shared(
     assert (result.check, words in result.message, before.moved()) == ("no_global_state", True, [])
 
 
+@pytest.mark.slow
 def test_an_optimiser_is_no_change() -> None:
     code = "import torch; from zslkit.utils.library_state import State; state = State()\n"
     code += "torch.optim.Adam([torch.zeros(1, requires_grad=True)]); assert state.moved() == [], state.moved()"

@@ -111,6 +111,7 @@ def room(tmp_path: Path) -> Iterator[Room]:
     yield made
 
 
+@pytest.mark.slow
 def test_runs_whose_names_want_to_be_more_are_listed_judged_and_drawn(room: Room) -> None:
     out = room.work / "runs"
     runs = [material.named_run(out, seed) for seed in range(len(material.NAMES))]
@@ -184,6 +185,7 @@ def link(place: Path, target: Path) -> None:
     place.symlink_to(target)
 
 
+@pytest.mark.slow
 def test_spoilt_run_folders_are_told_one_by_one_and_the_whole_ones_are_shown(room: Room) -> None:
     runs = dict(zip(SPOILT, whole_runs(room, len(SPOILT)), strict=True))
     whole = make_run(room.work / "runs", "whole", random_scores(2.0))
@@ -212,6 +214,7 @@ def test_spoilt_run_folders_are_told_one_by_one_and_the_whole_ones_are_shown(roo
             assert answer.err.count("\n") <= 1, (case, answer)
 
 
+@pytest.mark.slow
 def test_a_folder_of_images_with_such_names_is_a_dataset_like_any_other(room: Room) -> None:
     card = material.card_folder(room.work / "trap")
     run = ["run", "--model", "eszsl", "--dataset", card, "--device", "cpu"]
@@ -251,6 +254,7 @@ def card_with(room: Room, name: str, changes: dict[str, Any]) -> Path:
     return card
 
 
+@pytest.mark.slow
 def test_cards_and_their_files_are_data(room: Room) -> None:
     plain = card_with(room, "plain", {})
     cards: dict[str, Path] = {}
@@ -329,6 +333,7 @@ def test_cards_and_their_files_are_data(room: Room) -> None:
         ), answer
 
 
+@pytest.mark.slow
 def test_settings_studies_and_imports_are_data(room: Room) -> None:
     work = room.work
     texts = {
@@ -411,6 +416,7 @@ def weights(room: Room) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_a_study_whose_rows_are_named_like_paths_stays_in_its_folder(room: Room) -> None:
     study = room.work / "s.yaml"
     study.write_text(
@@ -422,6 +428,7 @@ def test_a_study_whose_rows_are_named_like_paths_stays_in_its_folder(room: Room)
     assert "\x1b" not in (room.work / "tables" / "s.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_with_code_in_it_is_refused_and_not_run(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -319,6 +319,7 @@ def test_without_scripts_the_rows_are_open_and_readable(
         browser.call("Emulation.setScriptExecutionDisabled", value=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fragment", ["#100%", "#%E0%A4%A", "#%", "#\"]'<b>", "#constructor"])
 def test_any_fragment_of_the_address_leaves_the_page_whole(
     tab: Tab, pages: dict[str, Path], fragment: str

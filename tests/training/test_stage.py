@@ -82,6 +82,7 @@ def test_an_interrupted_stage_goes_on_to_the_same_bit(
     )
 
 
+@pytest.mark.slow
 def test_a_killed_process_goes_on_to_the_same_bit(tmp_path: Path) -> None:
     program = (
         "import os, signal, sys; sys.path.insert(0, os.path.dirname(sys.argv[1]))\n"
