@@ -380,6 +380,7 @@ def test_the_guarded_reader_of_hdf5_ends_with_whoever_started_it(tmp_path: Path)
         str(tmp_path / "large.h5"),
         "[]",
         '["features"]',
+        "[]",
     ]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None and process.stdout is not None

@@ -78,7 +78,7 @@ def data(folder: Path) -> Path:
     }
     np.savez(
         folder / "x.npz",
-        feature_map=rng.random((10, 2, 2, 2), dtype=np.float32),
+        feature_map=rng.random((10, 3, 2, 2), dtype=np.float32),
         att=rng.random((3, 4)),
         **held,
     )

@@ -138,8 +138,8 @@ def test_labels_looked_for_while_scoring_are_not_found(honest: Result, tmp_path:
 
 
 def double_code() -> None:
-    torch.manual_seed.__code__ = (
-        lambda seed: torch.default_generator.manual_seed(int(seed) + 1)
+    torch.nn.functional.normalize.__code__ = (
+        lambda input, p=2.0, dim=1, eps=1e-12, out=None: input
     ).__code__
 
 
@@ -165,7 +165,7 @@ DEEDS: dict[str, tuple[Callable[[], object], str]] = {
     "device": (lambda: torch.set_default_device("meta"), "default device"),
     "hook": (everywhere, "hooks of all modules"),
     "seed": (lambda: cheats.counted(torch, "manual_seed"), "torch.manual_seed"),
-    "code": (double_code, "manual_seed"),
+    "code": (double_code, "normalize"),
     "numpy seed": (lambda: cheats.counted(np.random, "seed"), "numpy.random.seed"),
     "python seed": (lambda: cheats.counted(random, "seed"), "random.seed"),
     "method": (

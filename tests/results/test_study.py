@@ -24,7 +24,7 @@ seeds: [0, 1]
 settings: {protocol.calibration: none}
 rows:
   plain: {}
-  centred: {centre: true}
+  signs: {targets: signs}
 grid:
   gamma: [0.1, 1.0, 10.0]
 plot: {x: gamma, y: [H, T1], scale: log}
@@ -73,18 +73,18 @@ def runner(monkeypatch: pytest.MonkeyPatch, make: Callable[..., RunRecord]) -> R
 
 
 def test_variants_are_all_rows_with_all_points(study: Path) -> None:
-    found = variants(read_study(study), {"centre": False, "lam": 2.0})
+    found = variants(read_study(study), {"targets": "released", "lam": 2.0})
     assert [v.label for v in found] == [
-        f"{row}, gamma={g}" for row in ("plain", "centred") for g in ("0.1", "1", "10")
+        f"{row}, gamma={g}" for row in ("plain", "signs") for g in ("0.1", "1", "10")
     ]
     assert found[0].settings == {
         "protocol": {"calibration": "none"},
-        "centre": False,
+        "targets": "released",
         "lam": 2.0,
         "gamma": 0.1,
     }
     assert (
-        found[3].settings["centre"] is True
+        found[3].settings["targets"] == "signs"
     )  # a row wins over the caller, else it would not be that row
 
 
@@ -164,7 +164,7 @@ def test_a_failed_variant_is_named_and_others_stand(
     told = json.loads(out)
     assert len(told["lines"]) == 4 and {f["variant"] for f in told["failures"]} == {
         "plain, gamma=1",
-        "centred, gamma=1",
+        "signs, gamma=1",
     }
     assert "plain, gamma=1 (seed 0), plain, gamma=1 (seed 1), " in err and "raise gamma" in err
 
@@ -172,10 +172,10 @@ def test_a_failed_variant_is_named_and_others_stand(
 def test_a_mistake_in_any_variant_is_told_before_the_first_run(
     study: Path, runner: Runner, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    study.write_text(STUDY.replace("centre: true", "centr: true"))
+    study.write_text(STUDY.replace("targets: signs", "target: signs"))
     assert app.main(["study", str(study)]) == 2
     assert runner.given == []
-    assert 'did you mean "centre"' in capsys.readouterr().err
+    assert 'did you mean "targets"' in capsys.readouterr().err
 
 
 def test_every_study_that_is_shipped_can_be_planned() -> None:
