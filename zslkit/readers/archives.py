@@ -59,9 +59,9 @@ class Archive(Protocol):
         """
         ...
 
+    def open(self, member: Member) -> IO[bytes]:
         """Open the content of a member of kind "file"."""
-
-    def open(self, member: Member) -> IO[bytes]: ...
+        ...
 
 
 @contextmanager

@@ -199,8 +199,7 @@ def _reason(file: Path, error: Exception) -> str:
         if head.startswith(magic):
             return (
                 f"it is {kind}, damaged or of a kind that Pillow does not read; save it with 8 "
-                "bits a "
-                "channel"
+                "bits a channel"
             )
     return "it is no JPEG, PNG, BMP, GIF, WebP, TIFF or PPM"
 

@@ -105,8 +105,7 @@ def clash_words(kind: str, names: Iterable[str], key: Callable[[str], str] = sam
     )
     return (
         f"the names of two {kind} {why}: {shown(pair[0])} and {shown(pair[1])}; rename one, or "
-        "make "
-        "them one"
+        "make them one"
     )
 
 

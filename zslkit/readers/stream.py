@@ -70,8 +70,7 @@ def refuse_bomb(path: Path, name: str, nbytes: int, stored: int) -> None:
     if nbytes > BOMB_FLOOR and nbytes > BOMB_RATIO * stored:
         raise DataError(
             f"{path}: {name} claims {nbytes / 1e6:,.0f} MB and the file holds {stored / 1e6:,.3g} "
-            "MB of it; "
-            "no features shrink that much, so make the file again"
+            "MB of it; no features shrink that much, so make the file again"
         )
 
 

@@ -74,8 +74,8 @@ def look_up(
             if not width or line.count(" ") < width:
                 raise DataError(
                     f"{path}, line {number}: a line of word vectors is a word and its "
-                    f"{width or ''} numbers{lines.by_header}; "
-                    "mend the file, or is it no word vectors in text form?"
+                    f"{width or ''} numbers{lines.by_header}; mend the file, or is it no word "
+                    "vectors in text form?"
                 )
             # The numbers of most lines are not parsed. A wanted word contains no space.
             if not _of_interest(line[: line.index(" ")], wanted) and not line.startswith(" "):
@@ -149,8 +149,8 @@ class _Lines:
         if fewest > expected:
             what = "the header says" if self.width else "line 1 has"
             raise DataError(
-                f"{self._path}: {what} {expected} numbers for each word, and {fewest} follow; mend "
-                "that line or remove it"
+                f"{self._path}: {what} {expected} numbers for each word, and {fewest} follow; "
+                "mend that line or remove it"
             )
 
 

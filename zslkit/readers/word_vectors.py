@@ -193,8 +193,8 @@ def phrases_of(names: Sequence[str], reword: Mapping[str, str] | None = None) ->
         shown = ", ".join(map(repr, numbered[:3])) + (", ..." if len(numbered) > 3 else "")
         raise DataError(
             f"{len(numbered)} of {len(names)} attributes have a number in place of a name "
-            f"({shown}), and a number says nothing; "
-            "give the attributes names in words, or reword them"
+            f"({shown}), and a number says nothing; give the attributes names in words, or reword "
+            "them"
         )
     return tuple(
         Phrase(name, tuple(clean_phrase(replaced.get(name, name)).split())) for name in names
