@@ -182,8 +182,8 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
         return
     # Renamed first: an interrupted removal must not leave half a store that looks complete.
-    gone = path.with_name(f"{path.name}.removed-{os.getpid()}.partial")
-    os.rename(path, gone)
-    for file in files_of(gone):
+    trash = path.with_name(f"{path.name}.removed-{os.getpid()}.partial")
+    os.rename(path, trash)
+    for file in files_of(trash):
         file.unlink()
-    gone.rmdir()  # fails if other files were added
+    trash.rmdir()  # fails if other files were added

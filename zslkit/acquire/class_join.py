@@ -105,14 +105,14 @@ def _by_number(
         size = " or ".join(map(str, sorted(expected)))
         unmatched = _unmatched_classes(read, table)
         if unmatched:
-            odd = f"; {_some(unmatched)} {'is' if len(unmatched) == 1 else 'are'} not in it"
+            detail = f"; {_some(unmatched)} {'is' if len(unmatched) == 1 else 'are'} not in it"
         elif len(read.attributes) in expected and count not in expected:
-            odd = "; is the CSV transposed?"
+            detail = "; is the CSV transposed?"
         else:
-            odd = f" (the last row is {read.classes[-1]!r})"
+            detail = f" (the last row is {read.classes[-1]!r})"
         raise DataError(
-            f"{csv} has {count} classes and {what} {size}{odd}; give a row to every class and to "
-            f"no other, or {_names_of(path)}"
+            f"{csv} has {count} classes and {what} {size}{detail}; give a row to every class and "
+            f"to no other, or {_names_of(path)}"
         )
     return list(range(count)), [
         f"class attributes: {csv.name}, row k is class k, since {path.name} holds no class names"

@@ -157,8 +157,8 @@ def read_labels(path: Path) -> NDArray[Any]:
     if lines and not any(all(_NUMBER.fullmatch(word) for word in line.split()) for line in lines):
         return _names(path, lines)
     try:
-        if odd := [word for word in text.split() if "_" in word]:  # int("1_0") is 10 in Python
-            raise ValueError(f"{odd[0]!r} is none")
+        if invalid := [word for word in text.split() if "_" in word]:  # int("1_0") is 10 in Python
+            raise ValueError(f"{invalid[0]!r} is none")
         return np.array([int(word) for word in text.split()], dtype=np.int64)
     except (ValueError, OverflowError) as error:
         raise DataError(
@@ -221,9 +221,9 @@ def _split_of(mat: MatFile, vector: Callable[[str], NDArray[Any] | None]) -> Fou
 
 
 def _usable(mat: MatFile) -> list[str]:
-    """Numeric class-attribute tables; if there are none, all tables, so that reading them fails."""
-    there = [name for name in TABLES if name in mat]
-    return [name for name in there if mat.is_numeric(name)] or there
+    """Numeric class-attribute tables; without any, all tables, so that reading them fails."""
+    present = [name for name in TABLES if name in mat]
+    return [name for name in present if mat.is_numeric(name)] or present
 
 
 def _read_npz(path: Path) -> FoundArrays:

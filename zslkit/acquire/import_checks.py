@@ -73,10 +73,10 @@ def from_zero(
     if high > count or (low == 0 and high == count):
         place = ""
         if high > count:
-            odd = numbers > count
+            beyond = numbers > count
             place = (
-                f" ({int(odd.sum())} of {len(numbers)} are outside, the first at place "
-                f"{int(odd.argmax())}, counted from 0)"
+                f" ({int(beyond.sum())} of {len(numbers)} are outside, the first at place "
+                f"{int(beyond.argmax())}, counted from 0)"
             )
         most = high if high < 10**12 else f"{high:.3g}"
         raise DataError(
@@ -119,12 +119,12 @@ def refuse_odd(path: Path, what: str, of: str, numbers: NDArray[Any]) -> None:
         (numbers != np.floor(numbers), "not whole"),
         (numbers < 0, "negative"),
     )
-    for odd, kind in kinds:
-        if odd.any():
-            k = int(odd.argmax())
+    for mask, fault in kinds:
+        if mask.any():
+            k = int(mask.argmax())
             raise DataError(
-                f"{should}, and {int(odd.sum())} of {len(numbers)} are {kind} ({numbers[k]:g} at "
-                f"place {k}, counted from 0); mend them"
+                f"{should}, and {int(mask.sum())} of {len(numbers)} are {fault} ({numbers[k]:g} "
+                f"at place {k}, counted from 0); mend them"
             )
 
 

@@ -385,14 +385,14 @@ def _write_features(
         if len(plan.shape) == 2
         else {"maps": stored_dtype(dtype), "pooled": np.dtype("<f4")}
     )
-    room = sum(
+    needed = sum(
         int(np.prod(plan.shape if kind != "pooled" else plan.shape[:2])) * d.itemsize
         for kind, d in kinds.items()
     )
     free = shutil.disk_usage(folder).free
-    if free < room:
+    if free < needed:
         raise CannotWrite(
-            f"{plan.found.path}: the dataset needs {room / 1e6:,.0f} MB and {folder.parent} has "
+            f"{plan.found.path}: the dataset needs {needed / 1e6:,.0f} MB and {folder.parent} has "
             f"{free / 1e6:,.0f} MB left; free some space or choose another folder"
         )
     home = folder

@@ -165,7 +165,7 @@ def _reading(shape: tuple[int, ...], order: Order) -> Layout | None:
 def _of_three(shape: tuple[int, ...], readings: Mapping[Order, Layout]) -> Iterator[Order]:
     """Order of the axes of (N, a, b), if only one is possible.
 
-    The positions must be the only axis that is a square, and the shorter one: a longer axis may be
+    The positions must be the only axis that is a square, and the shorter one. A longer axis may be
     a grid of unequal sides, such as 7 x 12.
     """
     _, a, b = shape

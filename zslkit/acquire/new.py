@@ -129,12 +129,12 @@ def _classes(folder: Path) -> list[str]:
             "rename the folder"
         )
     found = find_photos(folder, classes)
-    if torn := torn_words(found):
-        raise DataError(f"{folder}: {torn}")
+    if shared := torn_words(found):
+        raise DataError(f"{folder}: {shared}")
     with_images = [c for c in classes if found.of(c)]
     if len(with_images) < 2:
         deeper = next((c for c in with_images if len(folders_in(folder / c)) > 1), None)
-        left = f"; {found.note()}" if found.others else ""
+        summary = f"; {found.note()}" if found.others else ""
         hint = (
             f"is {folder / deeper} the folder that is meant?"
             if deeper is not None
@@ -142,7 +142,8 @@ def _classes(folder: Path) -> list[str]:
         )
         raise DataError(
             f"{folder} holds {len(with_images)} folder{'s' if len(with_images) != 1 else ''} with "
-            f"images ({', '.join(SUFFIXES[:3])}, ...){left}, and two classes are the least; {hint}"
+            f"images ({', '.join(SUFFIXES[:3])}, ...){summary}, and two classes are the least; "
+            f"{hint}"
         )
     if all(c.lower() in _PARTS for c in classes):
         raise DataError(

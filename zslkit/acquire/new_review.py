@@ -81,8 +81,8 @@ def _folders(home: Path, table: Path, rows: Sequence[TableRow]) -> list[str]:
             f"({_listed(unmatched)}); add a row"
         )
     found = find_photos(home, folders)
-    if torn := torn_words(found):
-        problems.append(f"{home.name}: {torn}")
+    if shared := torn_words(found):
+        problems.append(f"{home.name}: {shared}")
     problems += [empty_words(home, folder, found) for folder in folders if not found.of(folder)]
     return problems
 

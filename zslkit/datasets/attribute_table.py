@@ -55,8 +55,8 @@ def read_class_table(path: Path) -> ClassTable:
     """Read a CSV file: a header of attribute names, then a row for each class, its name first.
 
     Raises:
-        DataError: Names line and column of a cell that is missing or not a finite number, or the
-            name that stands twice.
+        DataError: Names line and column of a cell that is empty or not a finite number, or the name
+            that appears twice.
     """
     attributes, rows = read_rows(path)
     values = [_numbers(path, row, attributes) for row in rows]
@@ -69,7 +69,7 @@ def read_rows(path: Path) -> tuple[tuple[str, ...], list[TableRow]]:
     """Read attribute names and rows of the CSV file; cells may hold anything.
 
     Raises:
-        DataError: The file is not CSV, or an attribute or class has no name or stands twice.
+        DataError: The file is not CSV, or an attribute or class has no name or appears twice.
     """
     check_permitted(path)
     try:
@@ -133,8 +133,8 @@ def number_in(cell: str) -> float | None:
     """Parse the number in a cell.
 
     Returns:
-        The number; None if the cell holds none or float32 cannot hold it. "1_0", which Python reads
-        as 10, is not a number.
+        The number; None if the cell is not a number or float32 cannot hold it. "1_0", which Python
+        reads as 10, is not a number.
     """
     if "_" in cell:
         return None

@@ -229,10 +229,10 @@ def folders_of(place: object, home: Path) -> list[str]:
 
 def torn_words(found: Photos) -> str:
     """Error text if links put one file into two classes, else ""."""
-    torn = found.torn()
+    pair = found.torn()
     return (
-        f"{torn[0]} and {torn[1]} are one file or folder under two classes; leave it in one"
-        if torn
+        f"{pair[0]} and {pair[1]} are one file or folder under two classes; leave it in one"
+        if pair
         else ""
     )
 
@@ -320,7 +320,7 @@ def group_columns(
         table: Name of the CSV file, for errors.
 
     Raises:
-        DataError: A name is not an attribute, or stands in two groups.
+        DataError: A name is not an attribute, or is in two groups.
     """
     column = {name: k for k, name in enumerate(attributes)}
     owner: dict[str, str] = {}
@@ -333,11 +333,11 @@ def group_columns(
                     f"{path}: groups: {group!r} holds {name!r}, which is no attribute in "
                     f"{table}{did_you_mean(name, attributes)}"
                 )
-            if (held := joined[name]) in owner:
+            if (column_name := joined[name]) in owner:
                 raise DataError(
-                    f"{path}: groups: the attribute {name!r} stands in {owner[held]!r} and in "
-                    f"{group!r}; leave it in one"
+                    f"{path}: groups: the attribute {name!r} stands in {owner[column_name]!r} and "
+                    f"in {group!r}; leave it in one"
                 )
-            owner[held] = group
+            owner[column_name] = group
         columns[group] = tuple(column[joined[name]] for name in names)
     return columns

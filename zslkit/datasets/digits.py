@@ -83,16 +83,16 @@ class Digits(DatasetSource):
     def load(self, name: str, root: Path) -> Dataset:
         """Build the dataset, which is the same on every machine; `root` is not used."""
         pixels, digits = read_scans()
-        made = compose(digits)
-        classes = tuple("".join(map(str, number)) for number in made.numbers.tolist())
-        keys = [f"{classes[label]}/{i:04d}" for i, label in enumerate(made.labels.tolist())]
+        composition = compose(digits)
+        classes = tuple("".join(map(str, number)) for number in composition.numbers.tolist())
+        keys = [f"{classes[label]}/{i:04d}" for i, label in enumerate(composition.labels.tolist())]
         return Dataset(
             name=name,
             classes=classes,
-            labels=made.labels,
-            split=made.split,
-            semantics=semantics(made.numbers),
-            images=ArrayImages(draw(pixels, made.scans), keys),
+            labels=composition.labels,
+            split=composition.split,
+            semantics=semantics(composition.numbers),
+            images=ArrayImages(draw(pixels, composition.scans), keys),
             title=self.title,
             defaults=self.defaults,
             places=places(),

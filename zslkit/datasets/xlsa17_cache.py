@@ -49,7 +49,7 @@ def open_features(path: Path) -> Pooled:
     """Open the features of a res101.mat; a new file is converted first, in seconds.
 
     Raises:
-        DataError: Names the file that is damaged, or the folder of the cache that is.
+        DataError: Names the damaged file or cache folder.
         CannotWrite: The disk is full or not writable.
     """
     digest = _digest(path)

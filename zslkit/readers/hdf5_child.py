@@ -48,18 +48,20 @@ def main(path: str, small: list[str], large: list[str], texts: list[str]) -> Non
 
         with h5py.File(path, "r") as file:
             size = os.path.getsize(path)
-            words = {name: held for name in texts if (held := _texts(h5py, file, name)) is not None}
+            lists = {
+                name: list_ for name in texts if (list_ := _texts(h5py, file, name)) is not None
+            }
             sealed = [
-                name for name in texts if name not in words and _holds_objects(h5py, file, name)
+                name for name in texts if name not in lists and _holds_objects(h5py, file, name)
             ]
-            asked = [name for name in [*small, *large] if name not in words]
+            asked = [name for name in [*small, *large] if name not in lists]
             found = {
                 name: dataset
                 for name in asked
                 if (dataset := _dataset(h5py, file, name, size)) is not None
             }
             chosen = next((name for name in large if name in found), None)
-            read = {*words, *small, *([] if chosen is None else [chosen])}
+            read = {*lists, *small, *([] if chosen is None else [chosen])}
             others = [name for name in itertools.islice(file, MOST_NAMES) if name not in read]
             _list(
                 out,
@@ -68,8 +70,8 @@ def main(path: str, small: list[str], large: list[str], texts: list[str]) -> Non
                 of="others",
             )
             _list(out, sealed, name=None, of="sealed")
-            for name, held in words.items():
-                _list(out, held, name=name, of="texts")
+            for name, list_ in lists.items():
+                _list(out, list_, name=name, of="texts")
             for name in small:
                 if name in found:
                     array = _small(name, found[name])
@@ -235,8 +237,8 @@ def _is_group(h5py: Any, file: Any, name: str) -> bool:
 
 def _holds_objects(h5py: Any, file: Any, name: str) -> bool:
     """Whether a dataset holds object references, as MATLAB 7.3 writes for a cell array."""
-    held = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
-    return isinstance(held, h5py.Dataset) and held.dtype.kind == "O"
+    item = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
+    return isinstance(item, h5py.Dataset) and item.dtype.kind == "O"
 
 
 def _small(name: str, dataset: Any) -> Any:

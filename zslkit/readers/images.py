@@ -36,7 +36,7 @@ class FileImages:
         left_out: Indices of images that are not used; their content enters no fingerprint.
 
     Raises:
-        DataError: A path is absolute, leaves `root`, or stands twice. `open` raises it for a link
+        DataError: A path is absolute, leaves `root`, or appears twice. `open` raises it for a link
             that leads out of `root`.
     """
 

@@ -38,12 +38,12 @@ def same_name(name: str) -> str:
 
 def clash(names: Iterable[str], key: Callable[[str], str] = same_name) -> tuple[str, str] | None:
     """First two entries of a list with the same key, None if all differ."""
-    held: dict[str, str] = {}
+    seen: dict[str, str] = {}
     for name in names:
         known = key(name)
-        if known in held:
-            return held[known], name
-        held[known] = name
+        if known in seen:
+            return seen[known], name
+        seen[known] = name
     return None
 
 

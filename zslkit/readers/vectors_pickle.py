@@ -105,15 +105,15 @@ def _reconstruct(*_: Any) -> _Array:
 
 
 def _from_buffer(raw: Any, kind: Any, shape: Any, order: Any = "C") -> _Array:
-    made = _Array()
-    made.parts = raw, kind, shape, _text(order)
-    return made
+    array = _Array()
+    array.parts = raw, kind, shape, _text(order)
+    return array
 
 
 def _scalar(kind: Any, raw: Any) -> Any:
-    made = _Array()
-    made.parts = raw, kind, (), "C"
-    return made.whole()[()]
+    array = _Array()
+    array.parts = raw, kind, (), "C"
+    return array.whole()[()]
 
 
 def _encode(text: Any, encoding: Any = "latin1") -> _Bytes:

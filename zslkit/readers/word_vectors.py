@@ -38,12 +38,12 @@ class Phrase:
 
     def lost(self, vectors: Container[str]) -> tuple[str, ...]:
         """Words that leave the phrase without a vector; the name itself if it has no words."""
-        lost = tuple(
+        missing = tuple(
             w
             for w in self.words
             if w not in vectors and (w not in _FILLERS or len(self.words) == 1)
         )
-        return lost or (() if any(w in vectors for w in self.words) else (repr(self.name),))
+        return missing or (() if any(w in vectors for w in self.words) else (repr(self.name),))
 
 
 def clean_phrase(name: str) -> str:

@@ -96,16 +96,16 @@ def _same(m: DatasetFiles, seen: Scan) -> DatasetCheck:
     if not groups:
         return DatasetCheck(SAME, "ok", "no two images have the same bytes (sha256)")
     across: list[list[int]] = []
-    torn: list[list[int]] = []
+    two_classes: list[list[int]] = []
     rest: list[list[int]] = []
     for group in groups:
         sets = {m.parts[i] for i in group} - {""}
         classes = set() if m.image_labels is None else {int(m.image_labels[i]) for i in group}
-        (across if len(sets) > 1 else torn if len(classes) > 1 else rest).append(group)
-    items = [" = ".join(_where(m, i) for i in group) for group in (*across, *torn, *rest)]
+        (across if len(sets) > 1 else two_classes if len(classes) > 1 else rest).append(group)
+    items = [" = ".join(_where(m, i) for i in group) for group in (*across, *two_classes, *rest)]
     text = (
         f"{len(groups)} groups of images with the same bytes: {len(across)} across sets, "
-        f"{len(torn)} more under two classes"
+        f"{len(two_classes)} more under two classes"
     )
     return DatasetCheck(SAME, "fault" if across else "note", text, tuple(items))
 
@@ -115,7 +115,7 @@ def _alike(m: DatasetFiles, seen: Scan, reporter: Reporter) -> DatasetCheck:
     content, part = _numbered(seen.digests), _numbered(m.parts)
     unseen = np.array(["unseen" in name for name in m.parts])
     none = np.array([not name for name in m.parts])
-    count = torn = sides = total = 0
+    count = two_classes = sides = total = 0
     nearest = np.zeros((0, 3), dtype=np.int64)
     with reporter.phase("compare all pairs"):
         for a, b, bits in near(seen.thumbnails, list(seen.faults)):
@@ -125,7 +125,7 @@ def _alike(m: DatasetFiles, seen: Scan, reporter: Reporter) -> DatasetCheck:
             a, b, bits = a[counted], b[counted], bits[counted]
             count += len(a)
             sides += int((unseen[a] | unseen[b]).sum())
-            torn += (
+            two_classes += (
                 0 if m.image_labels is None else int((m.image_labels[a] != m.image_labels[b]).sum())
             )
             nearest = np.concatenate([nearest, np.stack([bits, a, b], axis=1)])
@@ -141,7 +141,7 @@ def _alike(m: DatasetFiles, seen: Scan, reporter: Reporter) -> DatasetCheck:
         f"{_where(m, i)} ~ {_where(m, j)}, {bits} of {BITS} bits" for bits, i, j in nearest.tolist()
     )
     text = (
-        f"{count} pairs across sets, {sides} of them seen/unseen, {torn} under two classes "
+        f"{count} pairs across sets, {sides} of them seen/unseen, {two_classes} under two classes "
         f"({rule}){within}"
     )
     return DatasetCheck(

@@ -219,11 +219,11 @@ def _features(files: DatasetFiles, file: Path) -> Pooled | None:
 def _photos(files: DatasetFiles, home: Path, read: Pooled | None) -> None:
     """Find the photos: those listed in res101.mat, or without it all photos below `home`."""
     found = find_photos(home)
-    there, files.notes = found.paths, (note,) if (note := found.note()) else ()
+    present, files.notes = found.paths, (note,) if (note := found.note()) else ()
     if read is None:
         side = {plain(name): kind for kind, names in files.class_lists.items() for name in names}
-        files.images = FileImages(home, there)
-        files.parts = [side.get(plain(path.rpartition("/")[0]), "") for path in there]
+        files.images = FileImages(home, present)
+        files.parts = [side.get(plain(path.rpartition("/")[0]), "") for path in present]
         return
     listed = [anchored(file) for file in read.files]
     if any(path is None for path in listed):
@@ -240,7 +240,7 @@ def _photos(files: DatasetFiles, home: Path, read: Pooled | None) -> None:
         files.why_no_images = "the photos that res101.mat lists cannot be looked for"
         return
     files.parts, files.image_labels = _parts(files.locs, len(paths)), files.labels
-    files.strays = tuple(sorted(set(there) - set(paths)))
+    files.strays = tuple(sorted(set(present) - set(paths)))
 
 
 def _parts(locs: Mapping[str, Index], n: int) -> list[str]:
