@@ -306,7 +306,7 @@ class _DownloadJob:
             raise _WrongDigest(self._mismatch(found)) from error
 
     def _check_room(self, rest: int, total: int) -> None:
-        # Photos hardly compress, so the contents are about as large as the archive.
+        # Photos hardly compress, so the contents are at least as large as the archive.
         check_room(
             self._standing.archive.parent, rest + total, f"{self._download.file} with its contents"
         )

@@ -40,7 +40,7 @@ class Records:
         check_permitted(self.path)
         try:
             values = parse_json(read_small(self.path))
-            return {str(name): Record.model_validate(said) for name, said in values.items()}
+            return {str(name): Record.model_validate(entry) for name, entry in values.items()}
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, AttributeError, ValidationError) as error:
@@ -53,7 +53,7 @@ class Records:
     def write(self, name: str, record: Record) -> None:
         """Add or replace one record; the file is replaced as a whole."""
         values = {
-            key: said.model_dump() for key, said in sorted({**self.read(), name: record}.items())
+            key: entry.model_dump() for key, entry in sorted({**self.read(), name: record}.items())
         }
         with replacing(self.path) as beside:
             beside.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

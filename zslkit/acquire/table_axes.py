@@ -63,7 +63,7 @@ def class_counts(labels: NDArray[Any] | None, base: int | None) -> frozenset[int
         return frozenset()
     low, high = int(labels.min()), int(labels.max())
     bases = (0,) if low == 0 else (0, 1) if base is None else (base,)
-    # With base 1, every class has an image.
+    # Labels of which every number from 1 on occurs are taken to start at 1.
     if low == 1 and base is None and len(np.unique(labels)) == high:
         bases = (1,)
     return frozenset(high + 1 - b for b in bases) if low >= 0 else frozenset()

@@ -20,7 +20,7 @@ SPARE = 64 << 20
 """Bytes of the disk that stay free."""
 
 _GENEROUS = 1 << 30
-"""Lowest limit of the contents in bytes."""
+"""Bytes that the contents of any archive may have by default."""
 _CHUNK = 1 << 18
 
 
@@ -58,7 +58,7 @@ def unpack(
         target: Folder of the contents.
         holds: Paths by which the folder inside the archive is found.
         only: Subfolders to unpack; empty for all.
-        limit: Bytes that all contents may have; 100 times the archive or 1 GiB by default.
+        limit: Bytes that all contents may have; by default 100 times the archive, at least 1 GiB.
         reporter: Receives the progress.
         ready: Called when all files are unpacked beside `target` and before they are moved.
 

@@ -27,7 +27,8 @@ from zslkit.utils.files import check_permitted, read_small, recover
 class FolderCard(Config):
     """Contents of a card.
 
-    Relative paths start at the folder of the card and must stay inside it.
+    Relative paths start at the folder of the card and must stay inside it; absolute paths are
+    allowed.
     """
 
     kind: Literal["folder"] = "folder"

@@ -47,7 +47,8 @@ class ImportSource(Config):
 class ImportedCard(Config):
     """Contents of a card of imported features.
 
-    Relative paths start at the folder of the card and must stay inside it.
+    Relative paths start at the folder of the card and must stay inside it; absolute paths are
+    allowed.
     """
 
     kind: Literal["features"]
@@ -112,7 +113,7 @@ def fingerprint(digest: str, shape: tuple[int, ...], dtype: str, layout: str = "
         digest: Digest of the imported file.
         shape: Shape of the features as stored.
         dtype: Their type.
-        layout: Permutation of the axes; "" if the axes were not changed.
+        layout: How the axes were changed; "" if they were not.
     """
     facts = [digest, list(shape), dtype, *([layout] if layout else [])]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]

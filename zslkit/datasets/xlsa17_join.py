@@ -31,7 +31,7 @@ def class_ids(
     Args:
         name: Name of the dataset, for errors.
         classes: C class names.
-        labels: (N,) row indices of the class-attribute table; used where folders are not named.
+        labels: (N,) row indices of the class-attribute table; they decide where folders do not.
         paths: N paths as `anchored` returns them.
 
     Raises:

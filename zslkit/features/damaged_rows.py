@@ -1,4 +1,4 @@
-"""Detection of features that an interrupted extraction leaves: zeros, constants, NaN, copies."""
+"""Detection of features left by an interrupted extraction: zeros, constants, non-finite, copies."""
 
 from __future__ import annotations
 

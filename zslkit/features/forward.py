@@ -25,7 +25,7 @@ T = TypeVar("T")
 STREAMS = 16
 """Limit of networks that run in parallel on a CPU; each holds the activations of a batch."""
 
-# Layers whose weights autocast converts to bfloat16 for every batch; they are converted once.
+# Autocast converts the weights of these layers for every batch; here they are converted once.
 _AUTOCAST = ("Conv2d", "Conv2dSame", "Linear")
 
 

@@ -23,7 +23,7 @@ def store_bytes(images: int, features: FeatureConfig, height: int, width: int) -
         width: Width of an image in pixels.
 
     Raises:
-        RuntimeError: timm cannot create the network.
+        Exception: Any error of timm for a network that it cannot create.
     """
     import timm
 

@@ -8,10 +8,10 @@ each a line of JSON, followed by bytes where it announces any:
 - {"sealed": bytes}: JSON list of the requested lists of texts that hold objects.
 - {"name", "texts": bytes}: JSON list of texts.
 - {"name", "shape", "dtype"}: an array; small arrays first, then the large array row by row.
-- {"fault": ...}: reason for which the file is refused, instead of all else.
+- {"fault", "worded"}: why the file is refused, at any point; the text is zslkit's if worded.
 - {"end": true}: end of the output.
 
-This module does not import zslkit, so that it starts fast.
+This module does not import zslkit.
 """
 
 from __future__ import annotations

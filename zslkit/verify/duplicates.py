@@ -97,7 +97,7 @@ class _Progress:
 
 
 def scan(images: Images, reporter: Reporter, keep: Path | None = None) -> Scan:
-    """Open and fully decode every image once, with a thread a core.
+    """Open and fully decode every image once, in one thread for each core.
 
     Args:
         images: Images to scan.
