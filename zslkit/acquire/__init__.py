@@ -1,1 +1,1 @@
-"""How data gets to its place: download, import, word vectors, drafts of own datasets."""
+"""Ways to obtain data: download, import, word vectors, drafts for the user's own photos."""

@@ -1,7 +1,7 @@
-"""What lies in the cache, how large it is, when it was last used, and removing it without touching anything else.
+"""Listing and removal of items in the cache.
 
-Only what is proven to be zslkit's own (cache_marks.py) is ever removed, and links are neither followed nor removed: the cache may
-be set to any folder.
+The cache may be set to any folder, so only items that zslkit is proven to have made
+(`cache_marks`) are removed, and links are neither followed nor removed.
 """
 
 from __future__ import annotations
@@ -20,16 +20,22 @@ from zslkit.errors import DataError
 from zslkit.utils.files import BEGUN, why
 
 PARTIAL: tuple[Kind, ...] = ("partial store", "partial scan", "leftover")
-"""Kinds that an interruption left behind."""
+"""Kinds left behind by an interruption."""
 KEPT: tuple[Kind, ...] = ("link", "foreign")
 """Kinds that are never removed."""
 
 
 @dataclass(frozen=True)
 class CacheItem:
-    """One thing in the cache. name: its path below the cache, with '/'. size in bytes; used: seconds since 1970 of the last access.
+    """One item of the cache.
 
-    in_use: a process that makes it holds its lock now.
+    Args:
+        name: Path relative to the cache, with "/" as separator.
+        kind: What the item is.
+        path: Its path.
+        size: Bytes.
+        used: Time of the last access or change, in seconds since 1970.
+        in_use: Whether a process holds the lock of the item.
     """
 
     name: str
@@ -41,7 +47,11 @@ class CacheItem:
 
 
 def contents(root: Path) -> list[CacheItem]:
-    """Everything in the cache, sorted by name; empty locks are left out. Empty if there is no cache."""
+    """List all items of the cache, sorted by name, without empty lock files.
+
+    Returns:
+        The items; empty if there is no cache.
+    """
     if not root.is_dir():
         return []
     found: list[CacheItem] = []
@@ -67,6 +77,7 @@ def contents(root: Path) -> list[CacheItem]:
 
 
 def _is_lock(path: Path) -> bool:
+    """Whether the path is an empty lock file."""
     return (
         path.suffix == ".lock"
         and not path.is_symlink()
@@ -90,7 +101,7 @@ def _item(root: Path, path: Path, kind: Kind) -> CacheItem:
 
 
 def belongs(name: str, dataset: str) -> bool:
-    """Whether the thing of that name in the cache was made for this dataset: it is called DATASET-<16 hex digits>."""
+    """Whether an item was made for a dataset: its name is DATASET-<16 hex digits>."""
     return (
         re.fullmatch(re.escape(dataset) + r"-[0-9a-f]{16}(\..*)?", name.rpartition("/")[2])
         is not None
@@ -98,7 +109,7 @@ def belongs(name: str, dataset: str) -> bool:
 
 
 def _stats(path: Path) -> Iterator[os.stat_result]:
-    """Of every file in or at `path`; a link counts as itself. What vanishes meanwhile is left out."""
+    """Stats of every file in or at `path`; links are not followed, vanished files are skipped."""
     files = (
         [path]
         if path.is_symlink() or not path.is_dir()
@@ -110,7 +121,7 @@ def _stats(path: Path) -> Iterator[os.stat_result]:
 
 
 def _lock(path: Path) -> Path:
-    """The lock under which the thing at `path` is made, or what is left of making it."""
+    """Lock file of the process that makes the item at `path`, or left it unfinished."""
     name = path.name
     if (begun := BEGUN.fullmatch(name)) is not None:
         name = begun["name"]
@@ -120,17 +131,23 @@ def _lock(path: Path) -> Path:
 
 
 def _held(lock: Path) -> bool:
+    """Whether a process holds the lock."""
     if not lock.is_file():
         return False
     try:
         with FileLock(lock, timeout=0):
             return False
-    except (Timeout, OSError):  # a lock that may not be tried is taken for held
+    except (Timeout, OSError):  # a lock that cannot be tested counts as held
         return True
 
 
 def remove(root: Path, item: CacheItem) -> None:
-    """Remove one item. Raises DataError, with nothing removed, if it is not ours, lies outside the cache, or is in use."""
+    """Remove one item.
+
+    Raises:
+        DataError: The item is not zslkit's, lies outside the cache, or is in use; nothing is
+            removed.
+    """
     if item.kind in KEPT:
         raise DataError(
             f"{item.path} is {_WORDS[item.kind]}; zslkit leaves it alone, remove it yourself"
@@ -140,7 +157,8 @@ def remove(root: Path, item: CacheItem) -> None:
     home = Path(item.name).parts[0]
     if item.path.parent.name == home and kind_of(home, item.path) != item.kind:
         raise DataError(
-            f"{item.path} has changed since it was listed; zslkit leaves it alone, give the command again"
+            f"{item.path} has changed since it was listed; zslkit leaves it alone, give the "
+            "command again"
         )
     lock = _lock(item.path)
     try:
@@ -163,9 +181,9 @@ def _remove(path: Path) -> None:
     if not path.is_dir():
         path.unlink(missing_ok=True)
         return
-    # Renamed first: a removal that is cut short must not leave half a store that looks like a whole one.
-    gone = path.with_name(f"{path.name}.removed-{os.getpid()}.partial")
-    os.rename(path, gone)
-    for file in files_of(gone):
+    # Renamed first: an interrupted removal must not leave half a store that looks complete.
+    trash = path.with_name(f"{path.name}.removed-{os.getpid()}.partial")
+    os.rename(path, trash)
+    for file in files_of(trash):
         file.unlink()
-    gone.rmdir()  # fails if anything else has come to lie there
+    trash.rmdir()  # fails if other files were added

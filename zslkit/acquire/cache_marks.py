@@ -1,6 +1,7 @@
-"""What in the cache is zslkit's own: proven by the names that it gives and by what it writes, and never by the folder alone.
+"""Recognition of zslkit's own items in the cache, by their names and contents.
 
-The cache may be set to any folder, such as one with data, weights and a thesis in folders that are called like the cache's.
+The cache may be set to any folder, even one in which the user's data and weights lie in folders
+named like those of the cache.
 """
 
 from __future__ import annotations
@@ -35,11 +36,19 @@ _REMOVED = re.compile(r"(?P<whole>.+)\.removed-\d+", re.DOTALL)
 _STORE = frozenset(["manifest.json", "maps.npy", "pooled.npy"])
 _CONVERTED = frozenset(["manifest.json", "features.npy", "labels.npy"])
 _LINE = 300
-"""Characters of a digest, at most; a plugin may have its own."""
+"""Limit of characters of a digest; plugins may define their own digests."""
 
 
 def kind_of(home: str, path: Path) -> Kind:
-    """What lies at `path`, which is in the folder `home` of the cache. foreign: nothing proves that zslkit put it there."""
+    """Kind of the item at `path`.
+
+    Args:
+        home: Name of the cache folder that contains the item.
+        path: The item.
+
+    Returns:
+        The kind; "foreign" if nothing proves that zslkit made it.
+    """
     if path.is_symlink():
         return "link"
     with suppress(OSError, ValueError):
@@ -47,7 +56,7 @@ def kind_of(home: str, path: Path) -> Kind:
             kind, proof = _PROOFS[home]
             if (found := BEGUN.fullmatch(path.name)) is not None and found["end"] == "new":
                 return "leftover" if path.is_file() and _is_name(home, found["name"]) else "foreign"
-            if re.fullmatch(r".+\.\d+\.new", path.name):  # as earlier versions named them
+            if re.fullmatch(r".+\.\d+\.new", path.name):  # name given by earlier versions
                 return (
                     "leftover"
                     if path.is_file() and _is_name(home, path.name.rsplit(".", 2)[0])
@@ -65,13 +74,14 @@ def kind_of(home: str, path: Path) -> Kind:
 
 
 def files_of(path: Path) -> list[Path]:
-    """The files of a store or of a converted file, and nothing else that may have come to lie there since."""
+    """Files of a feature store or of a converted file; other files in the folder are not listed."""
     return [
         file for file in path.iterdir() if file.name in _STORE | _CONVERTED or _is_note(file.name)
     ]
 
 
 def _is_name(home: str, name: str) -> bool:
+    """Whether zslkit gives such names to files in the folder `home`."""
     if home == "weights":
         return (
             name.endswith(".safetensors")
@@ -82,13 +92,14 @@ def _is_name(home: str, name: str) -> bool:
 
 
 def _is_note(name: str) -> bool:
+    """Whether the file marks a finished store, or is a temporary file of a store."""
     return (
         name == "done" or re.fullmatch(r"(done|manifest\.json)\.[0-9a-f-]+\.new", name) is not None
     )
 
 
 def _plain(path: Path, names: frozenset[str]) -> bool:
-    """Whether the folder holds plain files of these names alone, and arrays where a name says so."""
+    """Whether the folder holds only regular files with these names, and .npy files are arrays."""
     return all(
         (file.name in names or _is_note(file.name))
         and not file.is_symlink()
@@ -99,6 +110,7 @@ def _plain(path: Path, names: frozenset[str]) -> bool:
 
 
 def _fits(file: Path) -> bool:
+    """Whether a .npy file begins like an array; other files always fit."""
     if file.suffix != ".npy":
         return True
     with _opened(file) as content:
@@ -106,10 +118,10 @@ def _fits(file: Path) -> bool:
 
 
 def _opened(file: Path) -> IO[bytes]:
-    """The file, opened without a trace where the system can: a look at the cache is no use of what lies in it."""
+    """Open a file without a change of its access time where possible: listing is not use."""
 
     def opener(name: str, flags: int) -> int:
-        with suppress(PermissionError):  # only the owner may
+        with suppress(PermissionError):  # only the owner may use O_NOATIME
             return os.open(name, flags | getattr(os, "O_NOATIME", 0))
         return os.open(name, flags)
 
@@ -122,6 +134,7 @@ def _json(file: Path) -> Any:
 
 
 def _is_unfinished(home: str, stem: str, path: Path, names: frozenset[str]) -> bool:
+    """Whether a `.partial` folder is an unfinished or half removed store."""
     if removed := _REMOVED.fullmatch(stem):
         stem = removed["whole"].removesuffix(".partial")
     named = _NAMED.fullmatch(stem) if home == "features" else re.fullmatch(r"[0-9a-f]{16}", stem)
@@ -129,17 +142,18 @@ def _is_unfinished(home: str, stem: str, path: Path, names: frozenset[str]) -> b
 
 
 def _is_whole(home: str, path: Path, names: frozenset[str]) -> bool:
+    """Whether a folder is a complete store or converted file whose manifest states its name."""
     named = _NAMED.fullmatch(path.name)
     key = named["key"] if home == "features" and named else path.name
-    said = _json(path / "manifest.json")
-    if not isinstance(said, Mapping) or not isinstance(said.get("schema"), int):
+    facts = _json(path / "manifest.json")
+    if not isinstance(facts, Mapping) or not isinstance(facts.get("schema"), int):
         return False
-    ours = (
-        said.get("key") == key
+    matches = (
+        facts.get("key") == key
         if home == "features"
-        else re.fullmatch("[0-9a-f]{16}", key) and str(said.get("sha256"))[:16] == key
+        else re.fullmatch("[0-9a-f]{16}", key) and str(facts.get("sha256"))[:16] == key
     )
-    return bool(ours) and _plain(path, names)
+    return bool(matches) and _plain(path, names)
 
 
 def _is_weights(path: Path) -> bool:
@@ -152,7 +166,7 @@ def _is_weights(path: Path) -> bool:
         header: Any = json.loads(file.read(min(size, 64 << 20)))
     if not isinstance(header, dict):
         return False
-    # Earlier versions wrote no metadata; the lock under which they did stays beside.
+    # Earlier versions wrote no metadata, but left the lock file beside the weights.
     return (
         header["__metadata__"] == MADE
         if "__metadata__" in header
@@ -191,10 +205,10 @@ _PROOFS: Mapping[str, tuple[Kind, Callable[[Path], bool]]] = {
     "unreadable": ("unreadable", _is_unreadable),
     "scans": ("partial scan", _is_scan),
 }
-"""Folder of the cache -> what each file in it is, and what proves it."""
+"""Folder of the cache -> kind of its files, and the test that recognises them."""
 
 _FOLDERS: Mapping[str, frozenset[str]] = {"features": _STORE, "xlsa17": _CONVERTED}
-"""Folder of the cache -> what each folder in it holds. converted: a res101.mat as arrays."""
+"""Folder of the cache -> files in each of its stores; "converted" stores hold a res101.mat."""
 
 HOMES = (*_FOLDERS, *_PROOFS)
-"""The folders of the cache."""
+"""Names of the folders of the cache."""

@@ -1,4 +1,4 @@
-"""Datasets from their makers' servers, or from a mirror, into the layout that papers use."""
+"""Download of datasets from their authors' servers or a mirror, into the layout of the papers."""
 
 from __future__ import annotations
 
@@ -22,12 +22,20 @@ from zslkit.utils.locks import acquired
 from zslkit.utils.progress import Reporter, Silent
 
 ARCHIVES = "downloads"
-"""Folder of the archives in a data root: where they are kept, and where one that was fetched by hand belongs."""
+"""Folder of the archives in a data root; also the place for archives fetched by hand."""
 
 
 @dataclass(frozen=True)
 class ArchiveState:
-    """How far one archive is. held: bytes of it that are on the disk."""
+    """Progress of one archive.
+
+    Args:
+        download: The archive's entry.
+        archive: Path of the archive.
+        target: Folder of its contents.
+        state: Progress; "begun" means that a part was fetched.
+        held: Bytes of the archive on disk.
+    """
 
     download: Download
     archive: Path
@@ -38,7 +46,13 @@ class ArchiveState:
 
 @dataclass(frozen=True)
 class Done:
-    """What was done for one archive. url: where it was fetched now, None if it was not. unpacked: None if nothing was to do."""
+    """Result of one download.
+
+    Args:
+        standing: State of the archive before the download.
+        url: Address it was fetched from; None if it was not fetched now.
+        unpacked: Result of unpacking; None if there was nothing to do.
+    """
 
     standing: ArchiveState
     url: str | None = None
@@ -46,7 +60,11 @@ class Done:
 
 
 def look(download: Download, root: Path) -> ArchiveState:
-    """How far `download` is below the data root. Reads only. Raises DataError if the records are damaged."""
+    """State of a download below the data root; reads only.
+
+    Raises:
+        DataError: The records of downloads are damaged.
+    """
     archive, target = root / ARCHIVES / download.file, root / download.folder
     record = Records(root).read().get(download.file)
     if all(_holds_files(target / path) for path in download.holds) and (
@@ -62,22 +80,26 @@ def look(download: Download, root: Path) -> ArchiveState:
 
 
 def _holds_files(path: Path) -> bool:
-    """Whether there is a file at or below `path`: empty folders are what an interrupted copy leaves, and no dataset."""
+    """Whether there is a non-empty file at, or any file below, `path`.
+
+    An interrupted copy may leave empty folders, which do not count.
+    """
     if path.is_file():
         return path.stat().st_size > 0
     return any(names for _, _, names in os.walk(path))
 
 
 def addresses(download: Download, mirrors: Sequence[str] = ()) -> list[str]:
-    """Where the archive is looked for, in order: `MIRROR/file`, then its own addresses.
+    """Addresses of an archive in order: `MIRROR/file` for each mirror, then its own.
 
-    Raises UserError for a mirror that is no http:// or https:// address.
+    Raises:
+        UserError: A mirror is not an http:// or https:// address.
     """
     for mirror in mirrors:
         if not mirror.startswith(("http://", "https://")):
             raise UserError(
-                f"The mirror {mirror!r} is no http:// or https:// address; "
-                f"from a folder, copy {download.file} to {ARCHIVES}/ in the data root"
+                f"The mirror {mirror!r} is no http:// or https:// address; from a folder, copy "
+                f"{download.file} to {ARCHIVES}/ in the data root"
             )
     return [f"{mirror.rstrip('/')}/{download.file}" for mirror in mirrors] + list(download.urls)
 
@@ -89,31 +111,41 @@ def fetch(
     reporter: Reporter | None = None,
     keep_archives: bool = True,
 ) -> list[Done]:
-    """Fetch, check and unpack what is not there yet. What is there is never replaced.
+    """Fetch, verify and unpack the archives that are missing; existing files are never replaced.
 
-    An archive that no server gives does not keep the others from being fetched. Raises Unreachable at the end if there was
-    one; UserError if there is no room or no permission; DataError for an archive that is damaged, hostile, or not
-    the one whose digest is known.
+    If a server fails, the remaining archives are still fetched.
+
+    Args:
+        downloads: Archives to fetch.
+        root: Data root.
+        mirrors: Addresses that have priority over those of the archives.
+        reporter: Receives the progress.
+        keep_archives: Whether archives stay after they are unpacked.
+
+    Raises:
+        Unreachable: An archive could not be fetched; raised at the end.
+        UserError: There is no room on the disk or no permission.
+        DataError: An archive is damaged, dangerous, or its digest is not the known one.
     """
     reporter = Silent() if reporter is None else reporter
     for download in downloads:
         addresses(download, mirrors)
     done: list[Done] = []
-    lost: list[Unreachable] = []
-    with _alone(root, reporter):
+    failures: list[Unreachable] = []
+    with _exclusive(root, reporter):
         for download in downloads:
             try:
-                done.append(_Errand(download, root, mirrors, reporter, keep_archives).run())
+                done.append(_DownloadJob(download, root, mirrors, reporter, keep_archives).run())
             except Unreachable as error:
-                lost.append(error)
-    if lost:
-        raise Unreachable(". ".join(map(str, lost))) from lost[0]
+                failures.append(error)
+    if failures:
+        raise Unreachable(". ".join(map(str, failures))) from failures[0]
     return done
 
 
 @contextmanager
-def _alone(root: Path, reporter: Reporter) -> Iterator[None]:
-    """One process downloads into a data root at a time; the next one waits and then finds what it wanted."""
+def _exclusive(root: Path, reporter: Reporter) -> Iterator[None]:
+    """Allow one process at a time to download into a data root; others wait."""
     for folder in (root / ARCHIVES, root / HOME):
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -122,15 +154,16 @@ def _alone(root: Path, reporter: Reporter) -> Iterator[None]:
         except OSError as error:
             reason = error.strerror or str(error)
             raise UserError(
-                f"The folder {folder} cannot be written ({reason}); name another one with --data-root"
+                f"The folder {folder} cannot be written ({reason}); name another one with "
+                "--data-root"
             ) from error
     sentence = f"Another process downloads into {root}; this one waits until it is done"
     with acquired(root / HOME / "downloads.lock", reporter.note, sentence, patience=0):
         yield
 
 
-class _Errand:
-    """One archive on its way."""
+class _DownloadJob:
+    """Download of one archive."""
 
     def __init__(
         self, download: Download, root: Path, mirrors: Sequence[str], reporter: Reporter, keep: bool
@@ -151,7 +184,7 @@ class _Errand:
         if standing.state == "unpacked":
             return Done(standing)
         if standing.state == "fetched":
-            self._check_held()
+            self._verify_archive()
         else:
             url = self._fetch()
         sha256 = self._digest("sha256")
@@ -179,7 +212,7 @@ class _Errand:
 
     @property
     def _known(self) -> tuple[str, str, str] | None:
-        """Algorithm and digest that the archive must have, and who says so."""
+        """Algorithm and digest that the archive must have, and the source of the digest."""
         download, record = self._download, self._record
         if download.sha256 or download.md5:
             return (
@@ -200,7 +233,8 @@ class _Errand:
         with self._reporter.phase(f"{algorithm} of {path.name}"):
             return str(pooch.file_hash(str(path), alg=algorithm))
 
-    def _check_held(self) -> None:
+    def _verify_archive(self) -> None:
+        """Verify an archive that was fetched before or by hand."""
         archive = self._standing.archive
         if kind_of(archive) is None:
             raise DataError(
@@ -208,8 +242,8 @@ class _Errand:
             )
         if self._known is not None and (found := self._digest(self._known[0])) != self._known[1]:
             raise DataError(
-                f"{archive} is not the file that is known: {self._mismatch(found)}; "
-                f"remove it and give the same command again{self._accept()}"
+                f"{archive} is not the file that is known: {self._mismatch(found)}; remove it and "
+                f"give the same command again{self._accept_advice()}"
             )
 
     def _mismatch(self, found: str) -> str:
@@ -217,13 +251,14 @@ class _Errand:
         algorithm, digest, who = self._known
         return f"its {algorithm} is {found}, and {who} had {digest}"
 
-    def _accept(self) -> str:
+    def _accept_advice(self) -> str:
+        """Advice on how to accept a file with a new digest."""
         if self._download.sha256 or self._download.md5:
             return ""
         return f", or, to accept the new file, remove its entry from {self._records.path}"
 
     def _fetch(self) -> str:
-        """Fetch the archive from the first address that gives it, and return that address."""
+        """Fetch the archive from the first address that works, and return that address."""
         archive = self._standing.archive
         failures: list[str] = []
         changed = False
@@ -248,22 +283,21 @@ class _Errand:
                 Partial(archive, place).drop()
             return url
         raise Unreachable(
-            f"{self._download.file} could not be fetched ({'; '.join(failures)}): fetch {self._download.urls[0]} by hand, "
-            f"put it at {archive} and give the same command again, which unpacks it{self._accept() if changed else ''}"
+            f"{self._download.file} could not be fetched ({'; '.join(failures)}): fetch "
+            f"{self._download.urls[0]} by hand, put it at {archive} and give the same command "
+            f"again, which unpacks it{self._accept_advice() if changed else ''}"
         )
 
     def _retrieve(self, url: str) -> None:
         import pooch
 
         archive = self._standing.archive
-        pooch.get_logger().setLevel(
-            "WARNING"
-        )  # it would tell of digests and files in words of its own
+        pooch.get_logger().setLevel("WARNING")  # its messages would repeat those of zslkit
         resuming = Resuming(archive, self._reporter, self._check_room)
         known = None if self._known is None else f"{self._known[0]}:{self._known[1]}"
         try:
             pooch.retrieve(url, known, fname=archive.name, path=archive.parent, downloader=resuming)
-        except ValueError as error:  # how pooch says that the digest is another one
+        except ValueError as error:  # pooch reports a wrong digest as ValueError
             part = Partial(archive, url)
             if self._known is None:
                 raise
@@ -272,11 +306,11 @@ class _Errand:
             raise _WrongDigest(self._mismatch(found)) from error
 
     def _check_room(self, rest: int, total: int) -> None:
-        # Photos hardly shrink in an archive, so its contents are at least as large.
+        # Photos hardly compress, so the contents are at least as large as the archive.
         check_room(
             self._standing.archive.parent, rest + total, f"{self._download.file} with its contents"
         )
 
 
 class _WrongDigest(Exception):
-    """A server that gives another file."""
+    """The server sent a file with another digest."""

@@ -1,4 +1,4 @@
-"""What files of other programs hold: features, labels, a split and class semantics, as they stand there."""
+"""Readers for features, labels, splits and class semantics in files of other programs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CLASS_NAMES = (
     "label_names",
     "class_labels",
 )
-"""Arrays of class names, in the order of the rows of the class attributes; the first that holds texts is taken."""
+"""Arrays of class names, in the order of the class attributes; the first with texts is used."""
 ATTRIBUTE_NAMES = ("attribute_names", "attributes_names", "att_names", "attr_names", "attributes")
 """Arrays of attribute names, in the order of the columns."""
 _SMALL = ("labels", *(f"{part}_loc" for part in PARTS), *TABLES, "w2v_att")
@@ -41,12 +41,23 @@ _TEXTS = ("labels", *CLASS_NAMES, *ATTRIBUTE_NAMES)
 
 @dataclass(frozen=True)
 class FoundArrays:
-    """What a file holds. Numbers of images and classes are raw: from 0 or from 1, as the program that wrote them counts.
+    """Contents of a file; indices of images and classes start at 0 or 1, as in the file.
 
-    format: whose. features (N, ...). labels (N,). parts: "trainval", "test_seen", "test_unseen" -> image numbers.
-    tables: "att", "original_att" -> (C, A). words (A, W). base: what is counted from, where the format says so.
-    classes, attributes: C and A names. unused: names of what else lies in the file; sealed: those of them that hold class names
-    in a form that is not read. notes: what was passed over.
+    Args:
+        path: The file.
+        format: Name of its format.
+        features: (N, ...).
+        labels: (N,) class numbers or class names.
+        parts: "trainval", "test_seen", "test_unseen" -> image indices.
+        tables: "att", "original_att" -> (C, A).
+        words: (A, W) word vectors of the attributes.
+        classes: C class names.
+        files: N image paths.
+        base: First index (0 or 1), where the format fixes it.
+        attributes: A attribute names.
+        unused: Names of everything else in the file.
+        sealed: Those of `unused` that hold class names in an unreadable form.
+        notes: Notes on what was ignored.
     """
 
     path: Path
@@ -67,15 +78,16 @@ class FoundArrays:
 
 @contextmanager
 def open_features(path: Path) -> Iterator[FoundArrays]:
-    """The file of features at `path`, by its ending: .mat, .h5 or .hdf5, .npz, .npy.
+    """Open a file of features; its extension decides the format: .mat, .h5, .hdf5, .npz or .npy.
 
-    Raises DataError that names the file if it is missing, damaged or of another format.
+    Raises:
+        DataError: Names the file that is missing, damaged or of another format.
     """
     path = existing(Path(path), "file of features")
     suffix = path.suffix.lower()
     if suffix in HDF5:
         with open_hdf5(path, _SMALL, LARGE, texts=_TEXTS) as arrays:
-            yield _of_small(
+            yield _assemble(
                 path,
                 "HDF5 cache",
                 arrays.small,
@@ -89,36 +101,46 @@ def open_features(path: Path) -> Iterator[FoundArrays]:
     else:
         known = [*HDF5[:2], *_READERS]
         raise DataError(
-            f"{path}: features are read from {', '.join(known)}, and not from {suffix!r}{did_you_mean(suffix, known)}"
+            f"{path}: features are read from {', '.join(known)}, and not from "
+            f"{suffix!r}{did_you_mean(suffix, known)}"
         )
 
 
 def read_split(path: Path) -> FoundArrays:
-    """A split, and class semantics if they are there, from att_splits.mat, a .npz or .h5 file, or a folder of .npy files.
+    """Read a split, with class semantics where present.
 
-    Raises DataError that names the file or folder if it is missing, damaged, or lacks a part of the split.
+    Args:
+        path: att_splits.mat, a .npz or .h5 file, or a folder of .npy files.
+
+    Raises:
+        DataError: Names the file or folder that is missing, damaged, or lacks a part of the split.
     """
     path = Path(path)
     if path.is_dir():
         found = FoundArrays(path, "folder", parts=_beside(path, {}))
     elif existing(path, "split file").suffix.lower() in HDF5:
         with open_hdf5(path, _SMALL, (), texts=_TEXTS) as arrays:
-            found = _of_small(path, "HDF5 cache", arrays.small, None, arrays.texts)
+            found = _assemble(path, "HDF5 cache", arrays.small, None, arrays.texts)
     elif path.suffix.lower() in (".mat", ".npz"):
         found = (
             _read_mat(path, only_split=True) if path.suffix.lower() == ".mat" else _read_npz(path)
         )
     else:
         raise DataError(
-            f"{path}: a split is read from att_splits.mat, .npz, .h5, or a folder of {PARTS[0]}_loc.npy and so on"
+            f"{path}: a split is read from att_splits.mat, .npz, .h5, or a folder of "
+            f"{PARTS[0]}_loc.npy and so on"
         )
-    if lost := [f"{part}_loc" for part in PARTS if part not in found.parts]:
-        raise DataError(f"{path} holds no {', '.join(lost)}; is it the file of a split?")
+    if absent := [f"{part}_loc" for part in PARTS if part not in found.parts]:
+        raise DataError(f"{path} holds no {', '.join(absent)}; is it the file of a split?")
     return replace(found, features=None, labels=None, files=None, unused=())
 
 
 def read_labels(path: Path) -> NDArray[Any]:
-    """Labels from .npy, or class numbers or class names from text, one a line. Raises DataError that names the file."""
+    """Read labels from .npy, or class numbers or class names from text, one a line.
+
+    Raises:
+        DataError: Names the file that is missing or holds no labels.
+    """
     path = existing(Path(path), "file of labels")
     check_permitted(path)
     if path.suffix.lower() == ".npy":
@@ -135,12 +157,13 @@ def read_labels(path: Path) -> NDArray[Any]:
     if lines and not any(all(_NUMBER.fullmatch(word) for word in line.split()) for line in lines):
         return _names(path, lines)
     try:
-        if odd := [word for word in text.split() if "_" in word]:  # which Python takes for a number
-            raise ValueError(f"{odd[0]!r} is none")
+        if invalid := [word for word in text.split() if "_" in word]:  # int("1_0") is 10 in Python
+            raise ValueError(f"{invalid[0]!r} is none")
         return np.array([int(word) for word in text.split()], dtype=np.int64)
     except (ValueError, OverflowError) as error:
         raise DataError(
-            f"{path}: labels in text form are whole numbers or class names, one a line ({str(error)[:100]}); mend the file"
+            f"{path}: labels in text form are whole numbers or class names, one a line "
+            f"({str(error)[:100]}); mend the file"
         ) from error
 
 
@@ -149,7 +172,7 @@ _LONGEST_NAME = 1000
 
 
 def _names(path: Path, texts: Sequence[str]) -> NDArray[np.str_]:
-    """Labels that are names (N,). All take the room of the longest, so it must not be long."""
+    """Class names as an array (N,); limited in length: each takes the memory of the longest."""
     if max(map(len, texts), default=0) > _LONGEST_NAME:
         raise DataError(
             f"{path}: a label of over {_LONGEST_NAME} letters is no class name; mend the labels"
@@ -161,6 +184,7 @@ _NO_FILES = "image_files is no list of texts and was passed over; the labels are
 
 
 def _read_mat(path: Path, only_split: bool = False) -> FoundArrays:
+    """Read a .mat file; where it has no split, att_splits.mat beside it is read too."""
     mat = MatFile(path)
 
     def vector(name: str) -> NDArray[Any] | None:
@@ -185,7 +209,7 @@ def _read_mat(path: Path, only_split: bool = False) -> FoundArrays:
 
 
 def _split_of(mat: MatFile, vector: Callable[[str], NDArray[Any] | None]) -> FoundArrays:
-    """What att_splits.mat holds; other variables are not looked at."""
+    """Contents of att_splits.mat; other variables are not read."""
     return FoundArrays(
         mat.path,
         "xlsa17",
@@ -197,23 +221,24 @@ def _split_of(mat: MatFile, vector: Callable[[str], NDArray[Any] | None]) -> Fou
 
 
 def _usable(mat: MatFile) -> list[str]:
-    """The class-attribute tables that are numbers; where none is, what is there, so that reading it says why."""
-    there = [name for name in TABLES if name in mat]
-    return [name for name in there if mat.is_numeric(name)] or there
+    """Numeric class-attribute tables; without any, all tables, so that reading them fails."""
+    present = [name for name in TABLES if name in mat]
+    return [name for name in present if mat.is_numeric(name)] or present
 
 
 def _read_npz(path: Path) -> FoundArrays:
     names = npz_names(path)
     if {"data", "indices", "indptr", "shape"} <= set(names):
         raise DataError(
-            f"{path} holds a sparse matrix of scipy; save numpy.savez(FILE, features=matrix.toarray(), labels=...) instead"
+            f"{path} holds a sparse matrix of scipy; save numpy.savez(FILE, "
+            "features=matrix.toarray(), labels=...) instead"
         )
     read = {
-        name: held
+        name: found
         for name in _TEXTS
-        if name in names and (held := npz_texts(path, name)) is not None
+        if name in names and (found := npz_texts(path, name)) is not None
     }
-    texts = {name: held for name, held in read.items() if held != "objects"}
+    texts = {name: found for name, found in read.items() if found != "objects"}
     sealed = [name for name in CLASS_NAMES if read.get(name) == "objects"]
     faults = Faults(path)
     small = {}
@@ -227,7 +252,7 @@ def _read_npz(path: Path) -> FoundArrays:
         with faults.noted():
             stream = open_npz(path, large)
     faults.tell()
-    return _of_small(
+    return _assemble(
         path,
         ".npz",
         small,
@@ -240,12 +265,12 @@ def _read_npz(path: Path) -> FoundArrays:
 
 def _read_npy(path: Path) -> FoundArrays:
     labels = path.with_name("labels.npy")
-    held = (
+    numbers = (
         _whole(labels, "labels", open_npy(labels)).ravel()
         if labels.is_file() and labels != path
         else None
     )
-    return FoundArrays(path, ".npy", open_npy(path), held, _beside(path.parent, {}))
+    return FoundArrays(path, ".npy", open_npy(path), numbers, _beside(path.parent, {}))
 
 
 _READERS: dict[str, Callable[[Path], FoundArrays]] = {
@@ -256,6 +281,7 @@ _READERS: dict[str, Callable[[Path], FoundArrays]] = {
 
 
 def _beside(folder: Path, found: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Add the parts of the split that lie in a folder as .npy files."""
     for part in PARTS:
         for name in (f"{part}_loc.npy", f"{part}.npy"):
             if part not in found and (folder / name).is_file():
@@ -263,7 +289,7 @@ def _beside(folder: Path, found: dict[str, NDArray[Any]]) -> dict[str, NDArray[A
     return found
 
 
-def _of_small(
+def _assemble(
     path: Path,
     form: str,
     small: Mapping[str, NDArray[Any]],
@@ -272,6 +298,7 @@ def _of_small(
     others: Sequence[str] = (),
     sealed: Sequence[str] = (),
 ) -> FoundArrays:
+    """Assemble the contents from small arrays, the stream of features, and texts."""
     faults = Faults(path)
     vectors: dict[str, NDArray[Any]] = {}
     tables: dict[str, NDArray[Any]] = {}
@@ -324,8 +351,10 @@ def _matrix(path: Path, name: str, table: NDArray[Any]) -> NDArray[Any]:
 
 
 def _whole(path: Path, name: str, stream: Stream) -> NDArray[Any]:
+    """Read a whole array, within the size limit."""
     if stream.nbytes > SMALL:
         raise DataError(
-            f"{path}: {name} takes {stream.nbytes / 1e6:,.0f} MB, too much for what it should be; check the file"
+            f"{path}: {name} takes {stream.nbytes / 1e6:,.0f} MB, too much for what it should be; "
+            "check the file"
         )
     return stream.whole()

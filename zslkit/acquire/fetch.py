@@ -1,4 +1,4 @@
-"""A file over HTTP that goes on where it broke off: the downloader that pooch is given, since its own begins anew."""
+"""HTTP download that resumes after an interruption; passed to pooch, whose own starts again."""
 
 from __future__ import annotations
 
@@ -23,27 +23,33 @@ from zslkit.utils.files import parse_json, read_small, replacing
 from zslkit.utils.progress import Reporter
 
 TIMEOUT = (20.0, 60.0)
-"""Seconds to connect, and to wait for the next bytes."""
+"""Seconds to connect, and seconds to wait for the next bytes."""
 TRIES = 4
-"""Attempts in a row that bring nothing new, after which a server is given up."""
+"""Consecutive attempts without progress after which a server is given up."""
 PAUSE = 2.0
-"""Seconds before the second attempt; each further one waits twice as long."""
+"""Seconds before the second attempt; doubled for each further one."""
 
 _CHUNK = 1 << 16
 _MEGABYTE = 1_000_000
 
 
 class Unreachable(UserError):
-    """A server that does not give the file, with the reason in few words."""
+    """The server does not send the file; carries a short reason."""
 
 
-class _BrokenOff(Exception):
-    """A transfer that may be taken up again."""
+class _Interrupted(Exception):
+    """The transfer was interrupted and may be resumed."""
 
 
 @dataclass(frozen=True)
-class _Said:
-    """What a server says of a file: the same twice means the same file. total: bytes, None if unknown."""
+class _FileFacts:
+    """HTTP headers that identify a file; equal headers mean the same file.
+
+    Args:
+        total: Size in bytes, None if unknown.
+        etag: ETag.
+        modified: Last-Modified.
+    """
 
     total: int | None = None
     etag: str | None = None
@@ -51,10 +57,10 @@ class _Said:
 
 
 class Partial:
-    """What was fetched of one address so far, kept beside `archive` through interruptions."""
+    """Part of `archive` fetched so far from one address, kept beside the archive."""
 
     def __init__(self, archive: Path, url: str) -> None:
-        # The address is in the name: the halves of two mirrors may be of two files.
+        # The address is in the name: two mirrors may offer different files.
         self.path = archive.with_name(
             f"{archive.name}.{hashlib.sha256(url.encode()).hexdigest()[:8]}.part"
         )
@@ -62,38 +68,36 @@ class Partial:
 
     @property
     def size(self) -> int:
-        """Bytes that are there."""
+        """Bytes on disk."""
         return self.path.stat().st_size if self.path.exists() else 0
 
     @property
-    def said(self) -> _Said:
-        """What the server said of the whole file."""
+    def said(self) -> _FileFacts:
+        """Headers of the whole file, as the server sent them."""
         try:
             values = parse_json(read_small(self._note))
-            return _Said(values["total"], values["etag"], values["modified"])
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-        ):  # then nothing can be built on, and the transfer begins anew
-            return _Said()
+            return _FileFacts(values["total"], values["etag"], values["modified"])
+        except (OSError, ValueError, KeyError, TypeError):  # the transfer starts again
+            return _FileFacts()
 
     @property
     def whole(self) -> bool:
+        """Whether all bytes of the file are on disk."""
         return self.path.exists() and self.size == self.said.total
 
-    def remember(self, said: _Said) -> None:
+    def remember(self, facts: _FileFacts) -> None:
+        """Store the headers beside the part."""
         with replacing(self._note) as beside:
-            beside.write_text(json.dumps(asdict(said)), encoding="utf-8")
+            beside.write_text(json.dumps(asdict(facts)), encoding="utf-8")
 
     def drop(self) -> None:
+        """Delete the part and its headers."""
         for path in (self.path, self._note):
             path.unlink(missing_ok=True)
 
     @staticmethod
     def all_of(archive: Path) -> list[Path]:
-        """The partial files of all addresses, notes excluded."""
+        """Parts of `archive` from all addresses."""
         pattern = re.compile(re.escape(archive.name) + r"\.[0-9a-f]{8}\.part")
         return (
             [p for p in sorted(archive.parent.glob("*.part")) if pattern.fullmatch(p.name)]
@@ -103,10 +107,13 @@ class Partial:
 
 
 class Resuming:
-    """A pooch downloader for one archive.
+    """Pooch downloader for one archive.
 
-    check_room: called with the bytes still to come and those of the whole file, before the first of them; raises if the disk
-    has no room.
+    Args:
+        archive: Path of the archive.
+        reporter: Receives the progress.
+        check_room: Called before the transfer with the bytes still to come and the bytes of the
+            whole file; raises if the disk has no room.
     """
 
     def __init__(
@@ -117,32 +124,35 @@ class Resuming:
     def __call__(
         self, url: str, output_file: str | Path, pooch: Any, check_only: bool = False
     ) -> None:
-        """Put the whole content of `url` at `output_file`; the partial file stays until the caller has checked it.
+        """Download `url` to `output_file`; the part stays until the caller has verified the file.
 
-        Raises Unreachable, and CannotWrite if the disk is full or the folder cannot be written.
+        Raises:
+            Unreachable: The server does not send the file.
+            CannotWrite: The disk is full or the folder is not writable.
         """
         part = Partial(self._archive, url)
         try:
-            self._insist(url, part)
+            self._retry(url, part)
         except KeyboardInterrupt:
             self._reporter.note(
                 f"{part.path} keeps {megabytes(part.size)}; the same command goes on from there"
             )
             raise
-        # A link, not a move: pooch deletes its copy if the check of a large file is interrupted.
+        # A link, not a move: pooch deletes its copy if the verification is interrupted.
         Path(output_file).unlink(missing_ok=True)
         try:
             os.link(part.path, output_file)
         except OSError:  # a file system without links
             shutil.move(part.path, output_file)
 
-    def _insist(self, url: str, part: Partial) -> None:
+    def _retry(self, url: str, part: Partial) -> None:
+        """Repeat the transfer until it is complete or makes no more progress."""
         furthest, idle = part.size, 0
         while not part.whole:
             try:
                 self._transfer(url, part)
                 return
-            except _BrokenOff as error:
+            except _Interrupted as error:
                 idle = 0 if part.size > furthest else idle + 1
                 furthest = max(furthest, part.size)
                 if idle >= TRIES:
@@ -162,45 +172,45 @@ class Resuming:
                 self._receive(answer, part, have)
         except requests.RequestException as error:
             reason = _reason(error)
-            # A server that was never reached is not worth waiting for; the next one may be there.
-            raise (_BrokenOff(reason) if have else Unreachable(reason)) from error
+            # A server that was never reached is not retried; the next address may work.
+            raise (_Interrupted(reason) if have else Unreachable(reason)) from error
 
     def _receive(self, answer: Any, part: Partial, have: int) -> None:
         status = f"{answer.status_code} {answer.reason}".strip()
-        if answer.status_code == 416:  # there is no such rest: what we have is of another file
+        if answer.status_code == 416:  # no such range: the part belongs to another file
             part.drop()
-            raise _BrokenOff("the server has another file now than the one that was begun")
+            raise _Interrupted("the server has another file now than the one that was begun")
         if answer.status_code in (408, 425, 429, 500, 502, 503, 504):
-            raise _BrokenOff(status)
+            raise _Interrupted(status)
         if answer.status_code not in (200, 206):
             raise Unreachable(status)
-        start, said = _meaning(answer)
-        if answer.status_code == 206 and (start != have or not _same(said, part.said)):
+        start, facts = _parse_headers(answer)
+        if answer.status_code == 206 and (start != have or not _same(facts, part.said)):
             part.drop()
-            raise _BrokenOff("the server has another file now than the one that was begun")
+            raise _Interrupted("the server has another file now than the one that was begun")
         if answer.status_code == 200 and have:
             self._reporter.note(
-                f"{self._archive.name}: the server cannot go on at {megabytes(have)} and begins anew"
+                f"{self._archive.name}: the server cannot go on at {megabytes(have)} and begins "
+                "anew"
             )
             have = 0
-        rest = None if said.total is None else said.total - have
-        if rest is not None and said.total is not None:
-            self._check_room(rest, said.total)
+        rest = None if facts.total is None else facts.total - have
+        if rest is not None and facts.total is not None:
+            self._check_room(rest, facts.total)
         with _writing(part.path):
-            out = part.path.open(
-                "ab" if have else "wb", buffering=0
-            )  # closing it must have nothing left to write
+            # Unbuffered, so that closing the file cannot fail to write.
+            out = part.path.open("ab" if have else "wb", buffering=0)
         with out:
             with _writing(part.path):
-                part.remember(said)
-            self._pour(answer, out, part, have, rest)
-        if rest is not None and part.size != said.total:
-            raise _BrokenOff(f"the connection broke off at {megabytes(part.size)}")
-        part.remember(_Said(part.size, said.etag, said.modified))
+                part.remember(facts)
+            self._save(answer, out, part, have, rest)
+        if rest is not None and part.size != facts.total:
+            raise _Interrupted(f"the connection broke off at {megabytes(part.size)}")
+        part.remember(_FileFacts(part.size, facts.etag, facts.modified))
 
-    def _pour(self, answer: Any, out: FileIO, part: Partial, have: int, rest: int | None) -> None:
+    def _save(self, answer: Any, out: FileIO, part: Partial, have: int, rest: int | None) -> None:
         title = f"{self._archive.name}{', the rest' if have else ''} (MB)"
-        done = told = 0
+        done = reported = 0
         with self._reporter.phase(
             title, None if rest is None else math.ceil(rest / _MEGABYTE)
         ) as phase:
@@ -209,34 +219,33 @@ class Resuming:
                     _write(out, piece)
                 done += len(piece)
                 now = math.ceil(done / _MEGABYTE) if done == rest else done // _MEGABYTE
-                phase.advance(now - told)
-                told = now
+                phase.advance(now - reported)
+                reported = now
 
 
 def _write(out: FileIO, piece: bytes) -> None:
-    left = memoryview(piece)
-    while left:
-        left = left[out.write(left) :]
+    remaining = memoryview(piece)
+    while remaining:
+        remaining = remaining[out.write(remaining) :]
 
 
 def _pieces(answer: Any, part: Partial) -> Iterator[bytes]:
     from urllib3.exceptions import HTTPError
 
-    stream = answer.raw.stream(
-        _CHUNK, decode_content=False
-    )  # a server may call a .tgz "gzip encoded"; its bytes are what is wanted
+    # Not decoded: a server may declare a .tgz as gzip encoded content.
+    stream = answer.raw.stream(_CHUNK, decode_content=False)
     while True:
         try:
             piece = next(stream, b"")
         except (HTTPError, OSError) as error:
-            raise _BrokenOff("the connection broke off") from error
+            raise _Interrupted("the connection broke off") from error
         if not piece:
             return
         yield piece
 
 
-def _meaning(answer: Any) -> tuple[int, _Said]:
-    """First byte of the answer, and what it says of the whole file."""
+def _parse_headers(answer: Any) -> tuple[int, _FileFacts]:
+    """First byte of the answer, and the headers of the whole file."""
     start, total = 0, answer.headers.get("Content-Length", "")
     if answer.status_code == 206:
         found = re.fullmatch(
@@ -244,10 +253,11 @@ def _meaning(answer: Any) -> tuple[int, _Said]:
         )
         start, total = (int(found[1]), found[2]) if found else (-1, "")
     size = int(total) if total.isascii() and total.isdigit() else None
-    return start, _Said(size, answer.headers.get("ETag"), answer.headers.get("Last-Modified"))
+    return start, _FileFacts(size, answer.headers.get("ETag"), answer.headers.get("Last-Modified"))
 
 
-def _same(now: _Said, before: _Said) -> bool:
+def _same(now: _FileFacts, before: _FileFacts) -> bool:
+    """Whether the headers known on both sides agree; False if there are none."""
     known = [
         (a, b)
         for a, b in (
@@ -261,7 +271,7 @@ def _same(now: _Said, before: _Said) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """The innermost of what requests says, without its class names."""
+    """Innermost message of an error of requests, without class names."""
     inner = getattr(error.args[0] if error.args else error, "reason", error)
     text = " ".join(str(inner).split())
     return text.rpartition("): ")[2] or type(error).__name__
@@ -273,5 +283,6 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise CannotWrite(
-            f"{path} cannot be written ({error.strerror or error}); mend that and give the same command again, which goes on"
+            f"{path} cannot be written ({error.strerror or error}); mend that and give the same "
+            "command again, which goes on"
         ) from error

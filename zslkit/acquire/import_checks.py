@@ -1,4 +1,4 @@
-"""What is to be settled about features of another program before anything is written: numbering and class semantics."""
+"""Checks of imported data before anything is written: index base and class semantics."""
 
 from __future__ import annotations
 
@@ -20,12 +20,20 @@ from zslkit.datasets.attribute_table import read_class_table
 from zslkit.errors import DataError, UserError, did_you_mean
 
 SHIPPED = ("CUB", "SUN", "AWA2")
-"""Datasets whose attribute names and groups come with zslkit."""
+"""Datasets whose attribute names and groups are shipped with zslkit."""
 
 
 @dataclass(frozen=True)
 class ClassAttributes:
-    """C class names, A attribute names, values (C, A) float32, groups by attribute names, and what was done to get them."""
+    """Class attributes of an import.
+
+    Args:
+        classes: C class names.
+        names: A attribute names.
+        values: (C, A) float32.
+        groups: Group -> attribute names.
+        notes: Notes on how they were obtained.
+    """
 
     classes: tuple[str, ...]
     names: tuple[str, ...]
@@ -43,41 +51,64 @@ def from_zero(
     base: int | None,
     stated: int | None,
 ) -> Index:
-    """Numbers of `count` images or classes, counted from 0.
+    """Convert indices of images or classes to 0-based.
 
-    The range tells what they are counted from if it holds 0 or `count`; stated: what the format says; base: what the user says.
-    Raises DataError if they are no such numbers, contradict what is said, or leave open what they are counted from.
+    The range decides the base if it contains 0 or `count`; otherwise `stated` or `base` does.
+
+    Args:
+        path: File, for errors.
+        what: Name of the indices, for errors.
+        numbers: (N,) indices.
+        count: Number of images or classes.
+        of: "images" or "classes", for errors.
+        base: First index according to the user.
+        stated: First index according to the format.
+
+    Raises:
+        DataError: They are not such indices, contradict `base` or `stated`, or their base is
+            ambiguous.
     """
     refuse_odd(path, what, of, numbers)
     low, high = int(numbers.min()), int(numbers.max())
     if high > count or (low == 0 and high == count):
         place = ""
         if high > count:
-            odd = numbers > count
-            place = f" ({int(odd.sum())} of {len(numbers)} are outside, the first at place {int(odd.argmax())}, counted from 0)"
+            beyond = numbers > count
+            place = (
+                f" ({int(beyond.sum())} of {len(numbers)} are outside, the first at place "
+                f"{int(beyond.argmax())}, counted from 0)"
+            )
         most = high if high < 10**12 else f"{high:.3g}"
         raise DataError(
-            f"{path}: {what} run from {low} to {most}, and there are {count} {of}{place}; are they of one dataset?"
+            f"{path}: {what} run from {low} to {most}, and there are {count} {of}{place}; are "
+            "they of one dataset?"
         )
-    told = 0 if low == 0 else 1 if high == count else None
-    if stated is not None and told is not None and told != stated:
+    implied = 0 if low == 0 else 1 if high == count else None
+    if stated is not None and implied is not None and implied != stated:
         raise DataError(
-            f"{path}: {what} run from {low} to {high} of {count} {of}, and in this format they count from {stated}; mend them"
+            f"{path}: {what} run from {low} to {high} of {count} {of}, and in this format they "
+            f"count from {stated}; mend them"
         )
-    if base is not None and (stated if told is None else told) not in (None, base):
+    if base is not None and (stated if implied is None else implied) not in (None, base):
         raise DataError(
-            f"{path}: {what} run from {low} to {high} of {count} {of}, so they do not count from {base}; leave --base away"
+            f"{path}: {what} run from {low} to {high} of {count} {of}, so they do not count from "
+            f"{base}; leave --base away"
         )
-    start = next((b for b in (told, stated, base) if b is not None), None)
+    start = next((b for b in (implied, stated, base) if b is not None), None)
     if start is None:
         raise DataError(
-            f"{path}: {what} run from {low} to {high} of {count} {of}, which may be from 0 or from 1; say --base 0 or --base 1"
+            f"{path}: {what} run from {low} to {high} of {count} {of}, which may be from 0 or "
+            "from 1; say --base 0 or --base 1"
         )
     return numbers.astype(np.int64) - start
 
 
 def refuse_odd(path: Path, what: str, of: str, numbers: NDArray[Any]) -> None:
-    """Raises DataError that shows the first of `numbers` (N,) that is no number of an image or class, whatever these count from."""
+    """Check that numbers (N,) can be indices, whatever their base.
+
+    Raises:
+        DataError: Shows the first number that is not finite, not whole, or negative.
+    """
     should = f"{path}: {what} should be whole numbers of {of}"
     if not numbers.size:
         raise DataError(f"{should}, and there are none; mend the file")
@@ -88,11 +119,12 @@ def refuse_odd(path: Path, what: str, of: str, numbers: NDArray[Any]) -> None:
         (numbers != np.floor(numbers), "not whole"),
         (numbers < 0, "negative"),
     )
-    for odd, kind in kinds:
-        if odd.any():
-            k = int(odd.argmax())
+    for mask, fault in kinds:
+        if mask.any():
+            k = int(mask.argmax())
             raise DataError(
-                f"{should}, and {int(odd.sum())} of {len(numbers)} are {kind} ({numbers[k]:g} at place {k}, counted from 0); mend them"
+                f"{should}, and {int(mask.sum())} of {len(numbers)} are {fault} ({numbers[k]:g} "
+                f"at place {k}, counted from 0); mend them"
             )
 
 
@@ -106,32 +138,34 @@ def class_attributes(
     rows: Rows | None = None,
     named: bool = False,
 ) -> ClassAttributes:
-    """The class-attribute table: from the CSV if there is one, else from the file.
+    """Class-attribute table, from the CSV if given, else from the file.
 
     Args:
-        found: What the file holds.
-        csv: A table of one's own, which goes before that of the file.
-        table: Which of the file's two.
-        like: Whose attribute names and groups.
-        sentences: Whether the table holds embeddings of sentences, in which negative numbers are as good as others.
-        counts: The numbers of classes that the labels may mean.
-        rows: What the rows of the file's table are, as the user says it.
-        named: Whether the labels are names of classes, so that no order of rows matters.
+        found: Contents of the file.
+        csv: The user's own table, which has priority.
+        table: Name of the table in the file.
+        like: Shipped dataset whose attribute names and groups are used.
+        sentences: Whether the table holds sentence embeddings, whose negative numbers are valid.
+        counts: Numbers of classes that the labels may imply.
+        rows: What the rows of the file's table are, according to the user.
+        named: Whether the labels are class names, so that the order of rows does not matter.
 
     Raises:
-        UserError: If an option does not fit the file.
-        DataError: If the table is missing, contradicts what else is known, or may be read in two ways.
+        UserError: An option does not fit the file.
+        DataError: The table is missing, contradicts other data, or is ambiguous.
     """
     if csv is not None:
-        return _of_csv(found, csv, like, counts, named)
+        return _from_csv(found, csv, like, counts, named)
     if not found.tables:
         raise DataError(
-            f"{found.path} holds no {' or '.join(TABLES)}; give class attributes with --attributes FILE.csv or --split FILE.mat"
+            f"{found.path} holds no {' or '.join(TABLES)}; give class attributes with "
+            "--attributes FILE.csv or --split FILE.mat"
         )
     if named and found.classes is None:
         raise DataError(
-            f"{found.path}: the labels are names, and nothing names the rows of {' or '.join(found.tables)}; "
-            "save class_names with them, or give class attributes with --attributes FILE.csv"
+            f"{found.path}: the labels are names, and nothing names the rows of "
+            f"{' or '.join(found.tables)}; save class_names with them, or give class attributes "
+            "with --attributes FILE.csv"
         )
     chosen = table or next(name for name in TABLES if name in found.tables)
     if chosen not in found.tables:
@@ -150,12 +184,14 @@ def class_attributes(
     classes = found.classes or tuple(f"class {k + 1}" for k in range(len(kept)))
     if len(classes) != len(kept):
         raise DataError(
-            f"{found.path}: {len(classes)} class names but {len(kept)} rows in {chosen}; are they of one dataset?"
+            f"{found.path}: {len(classes)} class names but {len(kept)} rows in {chosen}; are they "
+            "of one dataset?"
         )
     card = _card(like, kept.shape[1], found.attributes)
     if found.attributes is not None and len(found.attributes) != kept.shape[1]:
         raise DataError(
-            f"{found.path}: {len(found.attributes)} attribute names for {kept.shape[1]} attributes in {chosen}; are they of one dataset?"
+            f"{found.path}: {len(found.attributes)} attribute names for {kept.shape[1]} "
+            f"attributes in {chosen}; are they of one dataset?"
         )
     if card is not None:
         names = card.names
@@ -169,7 +205,8 @@ def class_attributes(
             if (c := shipped_card(n)) is not None and len(c.names) == kept.shape[1]
         ]:
             notes.append(
-                f"the attributes have no names; if they are those of {near[0]}, --like {near[0].lower()} names and groups them"
+                f"the attributes have no names; if they are those of {near[0]}, --like "
+                f"{near[0].lower()} names and groups them"
             )
     return ClassAttributes(
         tuple(c.strip() for c in classes), names, kept, _groups(card), tuple(notes)
@@ -177,6 +214,7 @@ def class_attributes(
 
 
 def _evidence(found: FoundArrays, counts: frozenset[int], like: str | None) -> Evidence:
+    """Facts that decide which axis of a table holds the classes."""
     wide = (
         len(found.attributes)
         if found.attributes is not None
@@ -196,15 +234,14 @@ def _evidence(found: FoundArrays, counts: frozenset[int], like: str | None) -> E
     )
 
 
-def _of_csv(
+def _from_csv(
     found: FoundArrays, csv: Path, like: str | None, counts: frozenset[int], named: bool
 ) -> ClassAttributes:
+    """Class attributes from the user's CSV."""
     read = read_class_table(csv)
     own = {}
     for name in found.tables:
-        with suppress(
-            DataError
-        ):  # a table that is not used and may be read in two ways shows nothing
+        with suppress(DataError):  # an unused table that is ambiguous cannot serve as a check
             own[name] = orient(
                 found.path, name, found.tables, _evidence(found, counts, like), None, found.format
             )[0]
@@ -215,8 +252,9 @@ def _of_csv(
     if not named:
         if found.classes is None and found.sealed:
             raise DataError(
-                f"{found.path}: {found.sealed[0]} holds objects that are not read, and the rows of {csv.name} are joined by it; "
-                "save it as texts, such as numpy.array(names, dtype=str)"
+                f"{found.path}: {found.sealed[0]} holds objects that are not read, and the rows "
+                f"of {csv.name} are joined by it; save it as texts, such as numpy.array(names, "
+                "dtype=str)"
             )
         order, notes = join_rows(csv, read, found.path, found.classes, counts, own)
     card = _card(like, len(read.attributes), read.attributes)
@@ -225,8 +263,9 @@ def _of_csv(
         for name, table in own.items():
             if moved_rows(table.T, values.T) is not None:
                 raise DataError(
-                    f"{csv}: its columns are those of {name} in {found.path} in another order, and w2v_att holds a vector "
-                    "for each column there; sort the columns as they are there, or give other vectors with --words FILE"
+                    f"{csv}: its columns are those of {name} in {found.path} in another order, "
+                    "and w2v_att holds a vector for each column there; sort the columns as they "
+                    "are there, or give other vectors with --words FILE"
                 )
     return ClassAttributes(
         tuple(read.classes[k] for k in order), read.attributes, values, _groups(card), tuple(notes)
@@ -234,16 +273,19 @@ def _of_csv(
 
 
 def _card(like: str | None, width: int, names: Sequence[str] | None = None) -> AttributeCard | None:
+    """Attribute card that the option --like names."""
     if like is None:
         return None
     card = shipped_card(like.upper()) if like.upper() in SHIPPED else None
     if card is None:
         raise UserError(
-            f"--like: zslkit brings no attribute names of {like!r}{did_you_mean(like, [n.lower() for n in SHIPPED])}"
+            "--like: zslkit brings no attribute names of "
+            f"{like!r}{did_you_mean(like, [n.lower() for n in SHIPPED])}"
         )
     if len(card.names) != width or (names is not None and tuple(names) != card.names):
         raise UserError(
-            f"--like {like}: {like} has {len(card.names)} attributes of its own names, and these are {width}; leave it away"
+            f"--like {like}: {like} has {len(card.names)} attributes of its own names, and these "
+            f"are {width}; leave it away"
         )
     return card
 

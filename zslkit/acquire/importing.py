@@ -1,4 +1,4 @@
-"""Features that other programs made, turned into a dataset: checked first, then converted block by block, then put in place."""
+"""Import of features made by other programs: check, convert block by block, rename into place."""
 
 from __future__ import annotations
 
@@ -44,11 +44,24 @@ from zslkit.utils.progress import Reporter, Silent
 
 @dataclass(frozen=True)
 class Choices:
-    """What the user says beside the file. name: of the dataset, by default that of the folder. split, labels, attributes, words:
-    files that go before what the features' own file holds. table: att or original_att. like: whose attribute names and groups.
-    base: what numbers count from where their range leaves it open. as_labelled: labels are taken as they are, whatever the folders of
-    images are called. dtype: of stored maps. again: replace what was imported before. layout: which axis of the features holds the
-    channels, table_rows: what the rows of the class attributes are, where two readings are possible.
+    """Options of an import.
+
+    Args:
+        name: Name of the dataset; the name of its folder by default.
+        title: Title of the dataset; its name by default.
+        split: File of the split; it has priority over the features' own file, like the next three.
+        labels: File of the labels.
+        attributes: CSV of the class attributes.
+        words: File of the word vectors.
+        table: "att" or "original_att".
+        like: Shipped dataset whose attribute names and groups are used.
+        sentences: Whether the class attributes are sentence embeddings.
+        base: First index (0 or 1), where the range of the indices is ambiguous.
+        as_labelled: Trust the labels even if the names of the image folders contradict them.
+        dtype: Type of stored feature maps.
+        again: Replace an earlier import.
+        layout: Which axis of the features holds the channels, where the shape is ambiguous.
+        table_rows: What the rows of the class attributes are, where the shape is ambiguous.
     """
 
     name: str | None = None
@@ -70,7 +83,15 @@ class Choices:
 
 @dataclass(frozen=True)
 class Imported:
-    """The card, the dataset as it opens, whose file it was, what was done that is worth knowing, and what looks wrong in the features."""
+    """Result of an import.
+
+    Args:
+        card: Path of the card.
+        dataset: The dataset as it opens.
+        origin: Source file, its format and digest.
+        notes: Notes on what was done.
+        warnings: Suspicious features.
+    """
 
     card: Path
     dataset: Dataset
@@ -81,6 +102,8 @@ class Imported:
 
 @dataclass(frozen=True)
 class _Plan:
+    """Checked facts of an import, before the features are converted."""
+
     found: FoundArrays
     dataset: Dataset
     layout: Layout
@@ -95,16 +118,28 @@ class _Plan:
 def import_features(
     file: Path, to: Path, choices: Choices | None = None, reporter: Reporter | None = None
 ) -> Imported:
-    """Convert the features in `file` into a dataset in the folder `to`, which is there whole or not at all.
+    """Convert features into a dataset in the folder `to`; a failure leaves no partial folder.
 
-    Maps become a feature store with their means beside them, pooled features a float32 .npy; memory does not grow with the file.
-    Raises UserError or DataError that names the file and what is missing, damaged, ambiguous or contradicts itself.
+    Feature maps become a feature store with their means, pooled features a float32 .npy. Memory
+    does not grow with the file.
+
+    Args:
+        file: File of features.
+        to: Folder of the dataset.
+        choices: Options.
+        reporter: Receives the progress.
+
+    Raises:
+        UserError: An option is invalid, or `to` may not be replaced.
+        DataError: Names the file and what is missing, damaged, ambiguous or contradictory.
+        CannotWrite: There is no room on the disk.
     """
     file, to, choices, reporter = Path(file), Path(to), choices or Choices(), reporter or Silent()
     name = choices.name or to.resolve().name
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise UserError(
-            f"{name!r} cannot be a dataset's name, which has letters, digits and . _ - only; give one with --name"
+            f"{name!r} cannot be a dataset's name, which has letters, digits and . _ - only; give "
+            "one with --name"
         )
     _check_target(to, choices.again)
     with open_features(file) as found:
@@ -118,18 +153,21 @@ def import_features(
 
 
 def _check_target(to: Path, again: bool) -> None:
+    """Check that `to` is new, or an earlier import that may be replaced."""
     recover(to)
     if not to.exists() and not to.is_symlink():
         return
     card = to / CARD
-    ours = card.is_file() and f"kind: {KIND}" in card.read_text(encoding="utf-8", errors="replace")
-    if not ours:
+    is_import = card.is_file() and f"kind: {KIND}" in card.read_text(
+        encoding="utf-8", errors="replace"
+    )
+    if not is_import:
         raise UserError(
             f"{to} is there already and holds no imported dataset; give another folder with --to"
         )
     if not again:
         raise UserError(f"{to} holds an imported dataset already; --again replaces it")
-    _refuse_strangers(to)
+    _refuse_foreign_files(to)
 
 
 _OURS = frozenset(
@@ -145,25 +183,29 @@ _OURS = frozenset(
 _OURS_OF_MAPS = frozenset(["manifest.json", "maps.npy", "pooled.npy"])
 
 
-def _refuse_strangers(to: Path) -> None:
-    """Raises UserError if the folder holds anything that no import wrote: all in it would be replaced."""
+def _refuse_foreign_files(to: Path) -> None:
+    """Check that a folder to be replaced holds only files of an import.
+
+    Raises:
+        UserError: Names another file in it.
+    """
     for path in sorted(to.iterdir()) if to.is_dir() else []:
         inner = (
             sorted(path.iterdir())
             if path.name == "maps" and path.is_dir() and not path.is_symlink()
             else None
         )
-        strange = (
+        foreign = (
             [p for p in inner if p.name not in _OURS_OF_MAPS or not _is_plain(p)]
             if inner is not None
             else []
         )
         if inner is None and not (path.name in _OURS and _is_plain(path)):
-            strange = [path]
-        if strange:
+            foreign = [path]
+        if foreign:
             raise UserError(
-                f"{to} holds {strange[0].relative_to(to)}, which no import wrote, and --again replaces the folder; "
-                "move it elsewhere, or give another folder with --to"
+                f"{to} holds {foreign[0].relative_to(to)}, which no import wrote, and --again "
+                "replaces the folder; move it elsewhere, or give another folder with --to"
             )
 
 
@@ -172,8 +214,8 @@ def _is_plain(path: Path) -> bool:
 
 
 def _plan(name: str, found: FoundArrays, choices: Choices) -> _Plan:
-    """Everything but the features' values, checked; the faults of the file are told together."""
-    split_from, split_base, held = found.path, found.base, found
+    """Check everything but the values of the features; all faults of the file give one error."""
+    split_from, split_base, table_source = found.path, found.base, found
     if choices.split is not None:
         split = read_split(choices.split)
         split_from, split_base = choices.split, split.base
@@ -182,8 +224,10 @@ def _plan(name: str, found: FoundArrays, choices: Choices) -> _Plan:
             found, parts=split.parts, words=words, classes=split.classes or found.classes,
             attributes=split.attributes or found.attributes, tables=split.tables or found.tables,
         )  # fmt: skip
-        # A table is told by the name, and lies as the format, of the file that it is from.
-        held = replace(found, path=split.path, format=split.format) if split.tables else found
+        # Errors name the file of the table, and its format decides the axes.
+        table_source = (
+            replace(found, path=split.path, format=split.format) if split.tables else found
+        )
     labels_from, labels_base, raw = found.path, found.base, found.labels
     if choices.labels is not None:
         labels_from, labels_base, raw = choices.labels, None, read_labels(choices.labels).ravel()
@@ -192,10 +236,11 @@ def _plan(name: str, found: FoundArrays, choices: Choices) -> _Plan:
         faults.add(f"{found.path} holds no {' or '.join(LARGE)}; name the file with the features")
     if raw is None:
         faults.add(f"{found.path} holds no labels; give them with --labels FILE")
-    lost = [f"{part}_loc" for part in PARTS if part not in found.parts]
-    if lost:
+    missing = [f"{part}_loc" for part in PARTS if part not in found.parts]
+    if missing:
         faults.add(
-            f"{found.path} comes without {', '.join(lost)}; give the split with --split FILE, such as att_splits.mat"
+            f"{found.path} comes without {', '.join(missing)}; give the split with --split FILE, "
+            "such as att_splits.mat"
         )
     layout = table = labels = parts = None
     counts = class_counts(raw, labels_base if labels_base is not None else choices.base)
@@ -205,13 +250,11 @@ def _plan(name: str, found: FoundArrays, choices: Choices) -> _Plan:
     if raw is not None and raw.dtype.kind != "U":
         with faults.noted():
             refuse_odd(labels_from, "labels", "classes", raw)
-    with (
-        faults.noted(),
-        suppress(*([Undecided] if faults.found else [])),
-    ):  # which labels that are in order may decide
+    # After other faults an ambiguous table is no fault of its own: valid labels may decide it.
+    with faults.noted(), suppress(*([Undecided] if faults.found else [])):
         named = raw is not None and raw.dtype.kind == "U"
         table = class_attributes(
-            held,
+            table_source,
             choices.attributes,
             choices.table,
             choices.like,
@@ -223,7 +266,7 @@ def _plan(name: str, found: FoundArrays, choices: Choices) -> _Plan:
     if raw is not None and table is not None:
         with faults.noted():
             labels = _labels(labels_from, raw, table, choices.base, labels_base)
-    if raw is not None and not lost:
+    if raw is not None and not missing:
         with faults.noted():
             parts = _parts(split_from, found, len(raw), choices.base, split_base)
     unused = ", ".join(found.unused[:12]) + (", ..." if len(found.unused) > 12 else "")
@@ -245,14 +288,14 @@ def _plan(name: str, found: FoundArrays, choices: Choices) -> _Plan:
         and (found.classes is not None or choices.attributes is not None)
         and not choices.as_labelled
     ):
-        labels, said = own_class_ids(found.path, table.classes, labels, found.files)
-        notes += said
+        labels, join_notes = own_class_ids(found.path, table.classes, labels, found.files)
+        notes += join_notes
     vectors = _words(found, table, choices)
     semantics = Semantics(
         table.values, table.names, {}, vectors, "sentences" if choices.sentences else "attributes"
     )
     stand_in: NDArray[np.float32] = np.broadcast_to(np.float32(0), (len(labels), 1))
-    # The dataset's own checks, before an hour goes into a conversion of something that cannot be one.
+    # Dataset checks its parts here, before the conversion, which may take an hour.
     dataset = Dataset(name, table.classes, labels, Split(**parts), semantics, features=stand_in)
     return _Plan(found, dataset, layout, table, tuple(notes))
 
@@ -260,15 +303,15 @@ def _plan(name: str, found: FoundArrays, choices: Choices) -> _Plan:
 def _labels(
     path: Path, raw: NDArray[Any], table: ClassAttributes, base: int | None, stated: int | None
 ) -> Index:
-    """Class ids (N,) of labels that are numbers, or names of classes."""
+    """Class ids (N,) of labels that are numbers or class names."""
     if raw.dtype.kind != "U":
         return from_zero(path, "labels", raw, len(table.classes), "classes", base, stated)
     number = {name.strip(): k for k, name in enumerate(table.classes)}
     named = [str(label).strip() for label in raw]
-    if lost := sorted(set(named) - set(number)):
+    if unknown := sorted(set(named) - set(number)):
         raise DataError(
-            f"{path}: labels are names, and {len(lost)} of them are no class of the class attributes ({lost[0]!r})"
-            f"{did_you_mean(lost[0], number)}"
+            f"{path}: labels are names, and {len(unknown)} of them are no class of the class "
+            f"attributes ({unknown[0]!r}){did_you_mean(unknown[0], number)}"
         )
     return np.array([number[label] for label in named], dtype=np.int64)
 
@@ -276,7 +319,10 @@ def _labels(
 def _parts(
     path: Path, found: FoundArrays, count: int, base: int | None, stated: int | None
 ) -> dict[str, Index]:
-    """The three parts together tell what they count from, since only together they need hold the first or last image."""
+    """0-based image indices of each part of the split.
+
+    The parts share one base, and only together need they contain the first or last image.
+    """
     for part in PARTS:
         refuse_odd(path, f"{part}_loc", "images", found.parts[part].ravel())
     sizes = np.cumsum([found.parts[part].size for part in PARTS])[:-1]
@@ -292,6 +338,7 @@ def _parts(
 def _words(
     found: FoundArrays, table: ClassAttributes, choices: Choices
 ) -> NDArray[np.float32] | None:
+    """Word vectors (A, W) of the attributes, None if there are none."""
     if choices.words is not None:
         return read_word_vectors(choices.words, table.names)
     if found.words is None:
@@ -301,50 +348,52 @@ def _words(
     names = None if found.attributes is None else [name.strip() for name in found.attributes]
     if choices.attributes is not None and names is not None and len(names) == len(vectors):
         row = {name: k for k, name in enumerate(names)}
-        if lost := [name for name in table.names if name not in row]:
+        if missing := [name for name in table.names if name not in row]:
             raise DataError(
-                f"{choices.attributes}: w2v_att in {found.path} has no vector of {len(lost)} attributes ({lost[0]!r})"
-                f"{did_you_mean(lost[0], row)}"
+                f"{choices.attributes}: w2v_att in {found.path} has no vector of {len(missing)} "
+                f"attributes ({missing[0]!r}){did_you_mean(missing[0], row)}"
             )
         vectors = vectors[[row[name] for name in table.names]]
     if len(vectors) != len(table.names) or not np.isfinite(vectors).all():
         raise DataError(
-            f"{found.path}: w2v_att holds {len(vectors)} vectors for {len(table.names)} attributes, or numbers that are not finite; "
-            "give others with --words FILE"
+            f"{found.path}: w2v_att holds {len(vectors)} vectors for {len(table.names)} "
+            "attributes, or numbers that are not finite; give others with --words FILE"
         )
     return vectors
 
 
 @contextmanager
 def _whole_folder(to: Path, plan: _Plan) -> Iterator[Path]:
-    """A folder beside `to` that takes its place at the end and is gone if anything fails."""
+    """Temporary folder that replaces `to` at the end, and is deleted if anything fails."""
     try:
         to.resolve().parent.mkdir(parents=True, exist_ok=True)
-        with replacing_folder(to, lambda: _refuse_strangers(to)) as folder:
+        with replacing_folder(to, lambda: _refuse_foreign_files(to)) as folder:
             yield folder
     except OSError as error:
         raise CannotWrite(
-            f"Importing {plan.found.path} into {to} failed ({why(error)}); free some space or choose another folder"
+            f"Importing {plan.found.path} into {to} failed ({why(error)}); free some space or "
+            "choose another folder"
         ) from error
 
 
 def _write_features(
     folder: Path, plan: _Plan, dtype: str, digest: str, reporter: Reporter
 ) -> FeatureRows:
+    """Write the features to `folder`, after a check for room on the disk."""
     kinds = (
         {"pooled": np.dtype("<f4")}
         if len(plan.shape) == 2
         else {"maps": stored_dtype(dtype), "pooled": np.dtype("<f4")}
     )
-    room = sum(
+    needed = sum(
         int(np.prod(plan.shape if kind != "pooled" else plan.shape[:2])) * d.itemsize
         for kind, d in kinds.items()
     )
     free = shutil.disk_usage(folder).free
-    if free < room:
+    if free < needed:
         raise CannotWrite(
-            f"{plan.found.path}: the dataset needs {room / 1e6:,.0f} MB and {folder.parent} has {free / 1e6:,.0f} MB left; "
-            "free some space or choose another folder"
+            f"{plan.found.path}: the dataset needs {needed / 1e6:,.0f} MB and {folder.parent} has "
+            f"{free / 1e6:,.0f} MB left; free some space or choose another folder"
         )
     home = folder
     if "maps" in kinds:
@@ -377,6 +426,7 @@ def _write_features(
 def _convert(
     plan: _Plan, files: dict[str, IO[bytes]], dtype: str, reporter: Reporter
 ) -> FeatureRows:
+    """Convert the features block by block."""
     path, stream = plan.found.path, plan.found.features
     assert stream is not None
     rows = FeatureRows()
@@ -387,14 +437,14 @@ def _convert(
                     torch.from_numpy(np.require(block, np.float32, ["C", "W"]))
                 )
             means = values.mean(dim=(2, 3)) if "maps" in files else None
-            # A block that cannot be kept is not written, and the rest is only looked at.
+            # After a damaged block nothing more is written; the rest is only checked.
             if not rows.add(values, means) and not rows.broken:
                 _write_block(path, values, means, files, dtype)
             phase.advance(len(block))
     if rows.broken:
         raise DataError(
-            f"{path}: the features of {len(rows.broken)} of {rows.count} images hold a number that is not finite "
-            f"({spans(rows.broken)}); mend or extract them again"
+            f"{path}: the features of {len(rows.broken)} of {rows.count} images hold a number "
+            f"that is not finite ({spans(rows.broken)}); mend or extract them again"
         )
     return rows
 
@@ -419,6 +469,7 @@ def _write_block(
 
 
 def _write_rest(folder: Path, plan: _Plan, choices: Choices, digest: str) -> None:
+    """Write labels, split, class attributes, word vectors and the card."""
     dataset, table = plan.dataset, plan.table
     np.save(folder / "labels.npy", dataset.labels)
     for part, index in dataset.split.parts().items():

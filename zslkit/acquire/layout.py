@@ -1,4 +1,4 @@
-"""Which axis of an array of features holds the channels and which the positions, and how its blocks are turned to (n, D, H, W)."""
+"""Layout of features: which axis holds the channels, and conversion of blocks to (n, D, H, W)."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ SPELLED = {
     "channels-first": "(N, D, R) or (N, D, H, W)",
     "channels-last": "(N, R, D) or (N, H, W, D)",
 }
-"""The axes of each order: N images, D channels, R positions, H rows, W columns."""
+"""Axes of each order: N images, D channels, R positions, H rows, W columns."""
 
 _WIDEST = 4
-"""A grid whose sides differ by a larger factor is not taken for one without being asked."""
+"""Highest ratio of the sides of a grid that is recognised without --layout."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How features lie in a file.
+    """Layout of the features in a file.
 
     Args:
-        shape: Of the features as a dataset has them, (N, D) or (N, D, H, W).
-        order: The axis of the channels in the file; None for pooled features.
-        tokens: Class tokens before the positions, which are left out of the maps.
+        shape: Shape of the features in the dataset, (N, D) or (N, D, H, W).
+        order: Axis of the channels in the file; None for pooled features.
+        tokens: Class tokens before the positions, which are not part of the maps.
     """
 
     shape: tuple[int, ...]
@@ -41,12 +41,12 @@ class Layout:
 
     @property
     def key(self) -> str:
-        """What the identity of the stored maps holds of it; "" where the file has the maps as they are stored."""
+        """Layout as part of the cache key; "" if maps are stored as they are in the file."""
         usual = self.order in (None, "channels-first") and not self.tokens
         return "" if usual else f"{self.order}, {self.tokens} class tokens"
 
     def note(self, shape: Sequence[int]) -> str:
-        """What was made of an array of that shape, in words; "" if there is nothing to say."""
+        """Description of how an array of this shape was read; "" if it is obvious."""
         if self.order is None or (len(shape) == 4 and self.order == "channels-first"):
             return ""
         read = (
@@ -56,7 +56,7 @@ class Layout:
         return f"{read} on a grid of {self.shape[2]} x {self.shape[3]}{dropped}"
 
     def turn(self, values: Tensor) -> Tensor:
-        """A block of the file, (n, ...), as (n, D) or contiguous (n, D, H, W)."""
+        """Convert a block (n, ...) of the file to (n, D) or contiguous (n, D, H, W)."""
         if self.order is None:
             return values
         if self.order == "channels-last":
@@ -69,18 +69,18 @@ class Layout:
 def find_layout(
     path: Path, stream: Stream, count: int, order: str | None, form: str = ""
 ) -> Layout:
-    """The layout of the features of `count` labels.
+    """Find the layout of the features of `count` labels.
 
     Args:
-        path: The file, for messages.
-        stream: The features as they lie there.
-        count: The number of labels.
-        order: What the user says, one of `ORDERS`, or None.
-        form: The format of the file, as `zslkit.acquire.feature_files.FoundArrays` names it.
+        path: File, for messages.
+        stream: Features as they are in the file.
+        count: Number of labels.
+        order: One of `ORDERS` according to the user, or None.
+        form: Format of the file, as in `zslkit.acquire.feature_files.FoundArrays`.
 
     Raises:
-        DataError: If they are no features of so many images, or two readings are possible and `order` is None.
-        UserError: If `order` does not fit the shape.
+        DataError: The shape does not fit the labels, or is ambiguous and `order` is None.
+        UserError: `order` does not fit the shape.
     """
     shape = stream.shape
     _refuse_other_counts(path, shape, count, form)
@@ -94,14 +94,15 @@ def find_layout(
     if order is not None:
         if order not in readings:
             raise UserError(
-                f"{path}: --layout {order} needs {_needs(shape, order)}, and the features have the shape {shape}"
+                f"{path}: --layout {order} needs {_needs(shape, order)}, and the features have "
+                f"the shape {shape}"
             )
         return readings[order]
     if not readings:
         sizes = " nor ".join(str(n) for n in dict.fromkeys(shape[1:]))
         raise DataError(
-            f"{path}: the features have the shape {shape}, and neither {sizes} positions are a square, with or without "
-            "a class token; save them as (N, D, H, W)"
+            f"{path}: the features have the shape {shape}, and neither {sizes} positions are a "
+            "square, with or without a class token; save them as (N, D, H, W)"
         )
     sure = list(_of_three(shape, readings) if len(shape) == 3 else _of_four(shape))
     if len(sure) == 1:
@@ -109,20 +110,21 @@ def find_layout(
     options = " or ".join(f"--layout {o} ({_spelled(readings[o])})" for o in readings)
     save = "" if len(readings) == 2 else ", or save them as (N, D, H, W)"
     raise DataError(
-        f"{path}: the features have the shape {shape}, and nothing shows which axis holds the channels; say {options}{save}"
+        f"{path}: the features have the shape {shape}, and nothing shows which axis holds the "
+        f"channels; say {options}{save}"
     )
 
 
 def _refuse_other_counts(path: Path, shape: tuple[int, ...], count: int, form: str) -> None:
     if len(shape) not in (2, 3, 4):
         raise DataError(
-            f"{path}: the features have the shape {shape}; they should be (N, D), (N, D, R), (N, R, D), (N, D, H, W) or (N, H, W, D)"
+            f"{path}: the features have the shape {shape}; they should be (N, D), (N, D, R), (N, "
+            "R, D), (N, D, H, W) or (N, H, W, D)"
         )
     if shape[0] != count and count in shape[1:]:
         as_it_is = "an image a column" if form == "xlsa17" else "an image a row"
-        seen = (
-            shape if form != "xlsa17" else shape[::-1]
-        )  # columns of the file are rows of the stream
+        # For xlsa17, columns of the file are rows of the stream.
+        seen = shape if form != "xlsa17" else shape[::-1]
         turn = f"save them with the axis of the {count} images first"
         raise DataError(
             f"{path}: the features have the shape {seen} for {count} labels; "
@@ -130,7 +132,8 @@ def _refuse_other_counts(path: Path, shape: tuple[int, ...], count: int, form: s
         )
     if shape[0] != count:
         raise DataError(
-            f"{path}: the features have the shape {shape} and there are {count} labels; are they of one dataset?"
+            f"{path}: the features have the shape {shape} and there are {count} labels; are they "
+            "of one dataset?"
         )
     if 0 in shape:
         raise DataError(
@@ -139,7 +142,7 @@ def _refuse_other_counts(path: Path, shape: tuple[int, ...], count: int, form: s
 
 
 def _grid(positions: int) -> tuple[int, int] | None:
-    """(side, class tokens) of so many positions; None if they are no square, with or without one class token."""
+    """Side and class tokens of a square grid of `positions`; None if there is no such grid."""
     for tokens in (0, 1):
         side = math.isqrt(positions - tokens)
         if side * side == positions - tokens and side > 1:
@@ -148,6 +151,7 @@ def _grid(positions: int) -> tuple[int, int] | None:
 
 
 def _reading(shape: tuple[int, ...], order: Order) -> Layout | None:
+    """Layout of an array of this shape in this order, None if impossible."""
     n, *rest = shape
     channels, places = (rest[0], rest[1:]) if order == "channels-first" else (rest[-1], rest[:-1])
     if len(places) == 2:
@@ -159,9 +163,10 @@ def _reading(shape: tuple[int, ...], order: Order) -> Layout | None:
 
 
 def _of_three(shape: tuple[int, ...], readings: Mapping[Order, Layout]) -> Iterator[Order]:
-    """The order of the axes of (N, a, b) if the other one cannot be.
+    """Order of the axes of (N, a, b), if only one is possible.
 
-    One axis alone is a number of positions, and it is the shorter one: a grid of unequal sides, such as 7 x 12, is no square either.
+    The positions must be the only axis that is a square, and the shorter one. A longer axis may be
+    a grid of unequal sides, such as 7 x 12.
     """
     _, a, b = shape
     if len(readings) == 1:
@@ -171,9 +176,10 @@ def _of_three(shape: tuple[int, ...], readings: Mapping[Order, Layout]) -> Itera
 
 
 def _of_four(shape: tuple[int, ...]) -> Iterator[Order]:
-    """The order of the axes of (N, a, b, c) if only one is likely: square sides or many more channels than rows and columns.
+    """Order of the axes of (N, a, b, c), if only one is likely.
 
-    An order is yielded if its own reading is strong and the other is not even weak; two or none mean that nothing tells.
+    Likely are square sides, or many more channels than rows and columns. An order is yielded if its
+    own reading is strong and the other is not even weak; two or no orders mean an ambiguous shape.
     """
     strong, weak = set(), set()
     for order in ORDERS:

@@ -1,4 +1,4 @@
-"""A draft of your own dataset: a card and a class-attribute table to fill in, made of a folder of images per class."""
+"""Draft of a dataset of the user's own photos: a card and a table to fill in."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ from zslkit.readers.names import shown
 from zslkit.readers.photos import find_photos, folders_in
 
 EXAMPLES = ("red", "striped", "large")
-"""Attributes of a new table if none are named; meant to be renamed."""
+"""Attributes of a new table if none are given; placeholders to rename."""
 
 _PARTS = frozenset(
     {"train", "test", "val", "valid", "validation", "trainval", "training", "testing"}
 )
-"""Names of folders that hold classes rather than are some."""
+"""Names of folders that contain class folders instead of images."""
 
 _CARD = """\
 # Images, class attributes and split of a dataset; paths are relative to this file.
 name: {name}
 images: {images}  # one folder of images for each class
 attributes: {table}  # a class in each row, a number for each attribute
-unseen:  # proposed with seed {seed}: {count} of {classes} classes; change it as you like, but not after looking at results
+unseen:  # proposed with seed {seed}: {count} of {classes} classes; change it as you like, \
+but not after looking at results
 {unseen}
 features: {{backbone: tf_efficientnet_lite0, size: 224}}
 """
@@ -40,7 +41,13 @@ features: {{backbone: tf_efficientnet_lite0, size: 224}}
 
 @dataclass(frozen=True)
 class Draft:
-    """The card and the table of an image folder. written: which of the two were not there before."""
+    """Card and table of an image folder.
+
+    Args:
+        card: Path of the card.
+        table: Path of the table.
+        written: Those of the two that were newly written.
+    """
 
     card: Path
     table: Path
@@ -55,20 +62,27 @@ def draft(
     unseen_share: float = 0.25,
     seed: int = 0,
 ) -> Draft:
-    """Write `<name>.yaml` and `<name>.csv` beside `folder`, each only if it is not there.
+    """Write `<name>.yaml` and `<name>.csv` beside `folder`; existing files are kept.
 
-    folder: one folder of images for each class. name: default is the folder's. attributes: columns of the table, default EXAMPLES.
-    unseen_share: share of the classes that the card proposes as unseen, at least one class. Same seed and folders, same proposal.
-    Raises DataError if the folder holds no two classes with images, UserError for a name or attributes that cannot be used.
+    The same seed and folders give the same proposal.
+
+    Args:
+        folder: Folder with one folder of images for each class.
+        name: Name of the dataset; the name of the folder by default.
+        attributes: Columns of the table, EXAMPLES by default.
+        unseen_share: Share of the classes proposed as unseen; at least one class.
+        seed: Seed of the proposal.
+
+    Raises:
+        DataError: The folder has fewer than two classes with images.
+        UserError: The name or the attributes are invalid.
     """
     folder = folder if folder.name not in ("", "..") else folder.resolve()
     name = _name(folder) if name is None else _usable(name)
     card, table = folder.with_name(f"{name}.yaml"), folder.with_name(f"{name}.csv")
     if os.path.lexists(card):
         named = _table_of(card)
-        if named is None or os.path.lexists(
-            named
-        ):  # what is wrong with a card is told by the review
+        if named is None or os.path.lexists(named):  # `review` reports the faults of a card
             return Draft(card, named or table, ())
         table = named
     classes = _classes(folder)
@@ -91,50 +105,59 @@ def draft(
 
 
 def propose(classes: Sequence[str], share: float, seed: int) -> list[str]:
-    """Round(share * C) of C classes, at least one and never all, drawn by numpy's default_rng(seed); in the order given."""
+    """Draw round(share * C) of C classes with numpy's default_rng(seed).
+
+    Returns:
+        At least one and never all classes, in the given order.
+    """
     count = min(max(round(share * len(classes)), 1), len(classes) - 1)
     chosen = np.sort(np.random.default_rng(seed).permutation(len(classes))[:count])
     return [classes[k] for k in chosen]
 
 
 def _classes(folder: Path) -> list[str]:
+    """Class folders in `folder`, all with images."""
     if not folder.is_dir():
         raise DataError(
-            f"There is no folder {folder}; name the folder that holds one folder of images for each class"
+            f"There is no folder {folder}; name the folder that holds one folder of images for "
+            "each class"
         )
     classes = folders_of(folder, folder)
     if foreign := [name for name in (folder.name, *classes) if not _is_text(name)]:
         raise DataError(
-            f"The folder name {shown(foreign[0])} is not UTF-8, so that no card can hold it; rename the folder"
+            f"The folder name {shown(foreign[0])} is not UTF-8, so that no card can hold it; "
+            "rename the folder"
         )
     found = find_photos(folder, classes)
-    if torn := torn_words(found):
-        raise DataError(f"{folder}: {torn}")
-    full = [c for c in classes if found.of(c)]
-    if len(full) < 2:
-        deeper = next((c for c in full if len(folders_in(folder / c)) > 1), None)
-        left = f"; {found.note()}" if found.others else ""
+    if shared := torn_words(found):
+        raise DataError(f"{folder}: {shared}")
+    with_images = [c for c in classes if found.of(c)]
+    if len(with_images) < 2:
+        deeper = next((c for c in with_images if len(folders_in(folder / c)) > 1), None)
+        summary = f"; {found.note()}" if found.others else ""
         hint = (
             f"is {folder / deeper} the folder that is meant?"
             if deeper is not None
             else "put the images of each class in a folder of its own"
         )
         raise DataError(
-            f"{folder} holds {len(full)} folder{'s' if len(full) != 1 else ''} with images "
-            f"({', '.join(SUFFIXES[:3])}, ...){left}, and two classes are the least; {hint}"
+            f"{folder} holds {len(with_images)} folder{'s' if len(with_images) != 1 else ''} with "
+            f"images ({', '.join(SUFFIXES[:3])}, ...){summary}, and two classes are the least; "
+            f"{hint}"
         )
     if all(c.lower() in _PARTS for c in classes):
         raise DataError(
-            f"{folder} holds {' and '.join(map(repr, classes[:3]))}, which are parts of a split and no classes; "
-            f"name a folder that holds one folder of images for each class, such as {folder / classes[0]}"
+            f"{folder} holds {' and '.join(map(repr, classes[:3]))}, which are parts of a split "
+            "and no classes; name a folder that holds one folder of images for each class, such "
+            f"as {folder / classes[0]}"
         )
-    if empty := sorted(set(classes) - set(full)):
+    if empty := sorted(set(classes) - set(with_images)):
         raise DataError(empty_words(folder, empty[0], found))
     return classes
 
 
 def _is_text(name: str) -> bool:
-    """Whether a name read from the disk is UTF-8, as files of text are."""
+    """Whether a file name is valid UTF-8."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -146,25 +169,29 @@ def _columns(attributes: Sequence[str]) -> list[str]:
     columns = [a.strip() for a in attributes] or list(EXAMPLES)
     if "" in columns or len(set(columns)) < len(columns):
         raise UserError(
-            f"The attributes {', '.join(map(repr, columns))} have an empty name or one that stands twice; give each a name of its own"
+            f"The attributes {', '.join(map(repr, columns))} have an empty name or one that "
+            "stands twice; give each a name of its own"
         )
     return columns
 
 
 def _name(folder: Path) -> str:
+    """Valid dataset name from the name of a folder."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", folder.name).strip("-._") or "mine"
 
 
 def _usable(name: str) -> str:
+    """Check a dataset name."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise UserError(
-            f"{name!r} is no name for a dataset; it takes letters, digits, '.', '_' and '-', a letter or digit first"
+            f"{name!r} is no name for a dataset; it takes letters, digits, '.', '_' and '-', a "
+            "letter or digit first"
         )
     return name
 
 
 def _scalar(text: str) -> str:
-    """The text as YAML reads it back, quoted where it must be."""
+    """Text as a YAML scalar, quoted where necessary."""
     return (
         yaml.safe_dump([text], allow_unicode=True, width=float("inf"))
         .removeprefix("- ")
@@ -181,7 +208,7 @@ def _table_text(classes: Sequence[str], columns: Sequence[str]) -> str:
 
 
 def _table_of(card: Path) -> Path | None:
-    """The table that a card names, None if the card cannot tell."""
+    """Path of the table that a card names, None if the card is invalid."""
     try:
         table = inside(card, "attributes", read_card(card).attributes)
     except UserError:
@@ -191,7 +218,7 @@ def _table_of(card: Path) -> Path | None:
 
 
 def _create(path: Path, text: str) -> bool:
-    """Write a file that is not there yet; False if it is there, even if it came just now."""
+    """Write a new file; False if it exists."""
     try:
         stream = path.open("x", encoding="utf-8")
     except FileExistsError:

@@ -1,4 +1,4 @@
-"""What a dataset of your own still lacks: everything at once, where loading it stops at the first."""
+"""Review of a dataset of the user's own photos: reports all faults, where loading stops at one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Review:
-    """problems: what keeps the dataset from being used. remarks: what weakens it. dataset: the loaded one if there is no problem."""
+    """Result of a review.
+
+    Args:
+        problems: Faults that make the dataset unusable.
+        remarks: Weaknesses of the data.
+        dataset: The loaded dataset if there is no fault.
+    """
 
     problems: tuple[str, ...]
     remarks: tuple[str, ...] = ()
@@ -28,11 +34,11 @@ class Review:
 
 
 def review(card: Path) -> Review:
-    """Look at a card, its table and its folders. Raises nothing that is the data's fault."""
+    """Check a card, its table and its folders; faults of the data are returned, not raised."""
     try:
-        told = read_card(card)
-        home = inside(card, "images", told.images)
-        table = inside(card, "attributes", told.attributes)
+        contents = read_card(card)
+        home = inside(card, "images", contents.images)
+        table = inside(card, "attributes", contents.attributes)
         attributes, rows = read_rows(table)
     except UserError as error:
         return Review((str(error),))
@@ -48,6 +54,7 @@ def review(card: Path) -> Review:
 
 
 def _folders(home: Path, table: Path, rows: Sequence[TableRow]) -> list[str]:
+    """Faults of the class folders."""
     if not home.is_dir():
         return [f"there is no folder {home} of images"]
     try:
@@ -61,29 +68,33 @@ def _folders(home: Path, table: Path, rows: Sequence[TableRow]) -> list[str]:
         for where, words in zip((home.name, table.name), same, strict=True)
         if words
     ]:
-        return problems  # what is one name cannot be joined by name
+        return problems  # ambiguous names cannot be joined
     joined = match(classes, folders)
-    if lost := [name for name in classes if name not in joined]:
+    if missing := [name for name in classes if name not in joined]:
         problems.append(
-            f"{table.name}: {_count(lost, 'class', 'classes')} without a folder in {home.name} ({_listed(lost)}); rename or remove"
+            f"{table.name}: {_count(missing, 'class', 'classes')} without a folder in {home.name} "
+            f"({_listed(missing)}); rename or remove"
         )
-    if strange := sorted(set(folders) - set(joined.values())):
+    if unmatched := sorted(set(folders) - set(joined.values())):
         problems.append(
-            f"{table.name}: {_count(strange, 'folder', 'folders')} of {home.name} without a row ({_listed(strange)}); add a row"
+            f"{table.name}: {_count(unmatched, 'folder', 'folders')} of {home.name} without a row "
+            f"({_listed(unmatched)}); add a row"
         )
     found = find_photos(home, folders)
-    if torn := torn_words(found):
-        problems.append(f"{home.name}: {torn}")
+    if shared := torn_words(found):
+        problems.append(f"{home.name}: {shared}")
     problems += [empty_words(home, folder, found) for folder in folders if not found.of(folder)]
     return problems
 
 
 def _cells(table: Path, attributes: Sequence[str], rows: Sequence[TableRow]) -> list[str]:
+    """Faults of the cells of the table."""
     problems, empty = [], []
     for row in rows:
         if len(row.cells) != len(attributes):
             problems.append(
-                f"{table.name}, line {row.line}: {row.name} has {len(row.cells)} values for {len(attributes)} attributes"
+                f"{table.name}, line {row.line}: {row.name} has {len(row.cells)} values for "
+                f"{len(attributes)} attributes"
             )
             continue
         for attribute, cell in zip(attributes, row.cells, strict=True):
@@ -91,28 +102,32 @@ def _cells(table: Path, attributes: Sequence[str], rows: Sequence[TableRow]) -> 
                 empty.append(f"{row.name}: {attribute}")
             elif number_in(cell) is None:
                 problems.append(
-                    f"{table.name}, line {row.line}: {row.name}: {attribute} is {cell!r}, and no number"
+                    f"{table.name}, line {row.line}: {row.name}: {attribute} is {cell!r}, and no "
+                    "number"
                 )
     if empty:
         problems.insert(
             0,
-            f"{table.name}: {len(empty)} of {len(rows) * len(attributes)} values are empty ({_listed(empty)})",
+            f"{table.name}: {len(empty)} of {len(rows) * len(attributes)} values are empty "
+            f"({_listed(empty)})",
         )
     return problems
 
 
 def _remarks(dataset: Dataset) -> list[str]:
-    """What a model will stumble over, although nothing forbids it."""
+    """Weaknesses of the data that do not make it invalid."""
     table, names, seen = dataset.semantics.attributes, dataset.semantics.names, dataset.seen
     remarks = []
     if same := [names[k] for k in np.flatnonzero(np.ptp(table, axis=0) == 0)]:
         remarks.append(
-            f"{_count(same, 'attribute has', 'attributes have')} one value for all classes and tell nothing ({_listed(same)})"
+            f"{_count(same, 'attribute has', 'attributes have')} one value for all classes and "
+            f"tell nothing ({_listed(same)})"
         )
     new = np.flatnonzero((table[~seen] != 0).any(axis=0) & (table[seen] == 0).all(axis=0))
     if unlearned := [names[k] for k in new]:
         remarks.append(
-            f"{_count(unlearned, 'attribute', 'attributes')} that no seen class has, so nothing is learned of it ({_listed(unlearned)})"
+            f"{_count(unlearned, 'attribute', 'attributes')} that no seen class has, so nothing "
+            f"is learned of it ({_listed(unlearned)})"
         )
     if blank := [dataset.classes[k] for k in np.flatnonzero(~table.any(axis=1))]:
         remarks.append(
@@ -128,12 +143,14 @@ def _remarks(dataset: Dataset) -> list[str]:
         dataset.images.key(i).count("/") > 1 for i in range(len(dataset.images))
     ):
         remarks.append(
-            f"all images lie in folders within the class folders ({dataset.images.key(0)}, ...); classes are the folders of the first level"
+            f"all images lie in folders within the class folders ({dataset.images.key(0)}, ...); "
+            "classes are the folders of the first level"
         )
     tested = set(dataset.labels[dataset.split.test_seen].tolist())
     if untested := [dataset.classes[k] for k in np.flatnonzero(seen) if k not in tested]:
         remarks.append(
-            f"{_count(untested, 'seen class has', 'seen classes have')} too few images for a test image ({_listed(untested)})"
+            f"{_count(untested, 'seen class has', 'seen classes have')} too few images for a test "
+            f"image ({_listed(untested)})"
         )
     return remarks
 

@@ -1,4 +1,4 @@
-"""Which class an image of somebody's own res101.mat belongs to: labels count, and folders help where classes name them."""
+"""Class of each image in the user's own res101.mat: from labels, checked against folder names."""
 
 from __future__ import annotations
 
@@ -20,66 +20,74 @@ _AS_LABELLED = "--as-labelled takes the labels as they are"
 def own_class_ids(
     path: Path, classes: Sequence[str], labels: Index, files: Sequence[str]
 ) -> tuple[Index, tuple[str, ...]]:
-    """The class of each image, by its label unless folders say throughout that labels count in another order.
+    """Class of each image: its label, unless all folders show that labels count in another order.
 
-    Folders of one's own are laid out in any way: `ant/1.jpg`, `train/ant/1.jpg`, `ant/2019/1.jpg`, `train/1.jpg`. The level
-    whose names are most often those of classes is the one that is looked at.
+    Folders may be laid out in any way: `ant/1.jpg`, `train/ant/1.jpg`, `ant/2019/1.jpg`,
+    `train/1.jpg`. The level at which most images lie in a folder named after a class is used.
 
     Args:
-        path: The file, for errors.
+        path: File, for errors.
         classes: C class names.
-        labels: (N,), rows of the class-attribute table.
-        files: N paths of images on the disk of whoever made the file.
+        labels: (N,) row indices of the class-attribute table.
+        files: N image paths on the disk of the author.
 
     Returns:
-        Class ids (N,), and what there is to say about them.
+        Class ids (N,), and notes.
 
     Raises:
         DataError: Folders and labels contradict each other.
     """
     if len(files) != len(labels):
         raise DataError(
-            f"{path}: image_files has {len(files)} paths for {len(labels)} labels; mend it, or {_AS_LABELLED}"
+            f"{path}: image_files has {len(files)} paths for {len(labels)} labels; mend it, or "
+            f"{_AS_LABELLED}"
         )
     folders = [_folder(file) for file in files]
     named, level = _best_level(folders, _lookup(classes))
-    told = np.array([-1 if named[folder] is None else named[folder] for folder in folders])
-    known = told >= 0
-    # A class that is called "train" makes no class folders of train and test.
-    if 2 * len(set(told[known])) < max(
+    by_folder = np.array([-1 if named[folder] is None else named[folder] for folder in folders])
+    known = by_folder >= 0
+    # If one class is named "train", the folders train and test are still not class folders.
+    if 2 * len(set(by_folder[known])) < max(
         len({level(folder) for folder in folders}), len(set(labels.tolist()))
     ):
         return labels, (
             "no folder in image_files is named after a class; the labels are taken as they are",
         )
-    wrong = known & (told != labels)
+    wrong = known & (by_folder != labels)
     if not wrong.any():
-        strange = sorted({str(level(folder)) for folder in folders if named[folder] is None})
-        shown = ", ".join(map(repr, strange[:3])) + (", ..." if len(strange) > 3 else "")
-        note = f"{len(strange)} folders in image_files are named after no class ({shown}); their images go by their labels"
-        return labels, ((note,) if strange else ())
-    pairs = set(zip(labels.tolist(), told.tolist(), strict=True))
+        unmatched = sorted({str(level(folder)) for folder in folders if named[folder] is None})
+        shown = ", ".join(map(repr, unmatched[:3])) + (", ..." if len(unmatched) > 3 else "")
+        note = (
+            f"{len(unmatched)} folders in image_files are named after no class ({shown}); their "
+            "images go by their labels"
+        )
+        return labels, ((note,) if unmatched else ())
+    pairs = set(zip(labels.tolist(), by_folder.tolist(), strict=True))
     if known.all() and len(pairs) == len({label for label, _ in pairs}) == len(
         {k for _, k in pairs}
     ):
-        note = "labels count the classes in another order than their names; images go to the class that their folder names"
-        return told.astype(np.int64), (f"{note} ({_AS_LABELLED})",)
+        note = (
+            "labels count the classes in another order than their names; images go to the class "
+            "that their folder names"
+        )
+        return by_folder.astype(np.int64), (f"{note} ({_AS_LABELLED})",)
     first = int(wrong.argmax())
     raise DataError(
-        f"{path}: image {first + 1} lies in the folder {level(folders[first])!r} and has the label of {classes[labels[first]]!r}, and so "
-        f"{int(wrong.sum())} images contradict their labels; mend labels or image_files, or {_AS_LABELLED}"
+        f"{path}: image {first + 1} lies in the folder {level(folders[first])!r} and has the "
+        f"label of {classes[labels[first]]!r}, and so {int(wrong.sum())} images contradict their "
+        f"labels; mend labels or image_files, or {_AS_LABELLED}"
     )
 
 
 def _folder(file: str) -> _Folder:
-    """The folders above an image: those below `images` where the path has it, else all."""
+    """Folders above an image: those below `images` if the path contains it, else all."""
     return tuple(
         part for part in (anchored(file) or file.replace("\\", "/")).split("/")[:-1] if part
     )
 
 
 def _lookup(classes: Sequence[str]) -> Callable[[str], int | None]:
-    """The class of a name, as it is spelled, else without case and signs where that leaves no two classes alike."""
+    """Class of a name as spelled; else without case and punctuation, where that is unambiguous."""
     exact = {_spelled(c): k for k, c in enumerate(classes)}
     alike = Counter(plain(c) for c in classes)
     loose = {key: k for k, c in enumerate(classes) if alike[key := plain(c)] == 1 and key}
@@ -93,21 +101,26 @@ def _spelled(name: str) -> str:
 def _best_level(
     folders: Sequence[_Folder], number: Callable[[str], int | None]
 ) -> tuple[dict[_Folder, int | None], Callable[[_Folder], str | None]]:
-    """Folder -> class at the level that tells most images theirs, and the folder's name at that level."""
+    """Find the level at which most images lie in a folder named after a class.
+
+    Returns:
+        Folder -> class at this level, and the function that gives the folder's name at this level.
+    """
     images = Counter(folders)
     best: tuple[int, dict[_Folder, int | None], Callable[[_Folder], str | None]] | None = None
     for level in _levels(max(map(len, images), default=0)):
         named = {
             folder: None if (name := level(folder)) is None else number(name) for folder in images
         }
-        told = sum(count for folder, count in images.items() if named[folder] is not None)
-        if best is None or told > best[0]:
-            best = told, named, level
+        matched = sum(count for folder, count in images.items() if named[folder] is not None)
+        if best is None or matched > best[0]:
+            best = matched, named, level
     assert best is not None
     return best[1], best[2]
 
 
 def _levels(depth: int) -> Iterator[Callable[[_Folder], str | None]]:
+    """Functions that give the name of a folder at each level, counted from either end."""
     yield "/".join
     for k in (k for up in range(depth) for k in (-1 - up, up)):
         yield lambda folder, k=k: folder[k] if -len(folder) <= k < len(folder) else None  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""What is known of downloaded archives: `<data root>/.zslkit/downloads.json`."""
+"""Records of downloaded archives, in `<data root>/.zslkit/downloads.json`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HOME = ".zslkit"
 
 
 class Record(Config):
-    """One archive that was unpacked here once."""
+    """Record of an archive that was unpacked here."""
 
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     size: int = Field(ge=0, description="bytes")
@@ -26,28 +26,34 @@ class Record(Config):
 
 
 class Records:
-    """The records of one data root by file name. A file of records is replaced whole."""
+    """Records of one data root, by file name."""
 
     def __init__(self, root: Path) -> None:
         self.path = root / HOME / "downloads.json"
 
     def read(self) -> dict[str, Record]:
-        """Raises DataError that names the file if it cannot be read or is damaged."""
+        """Read all records.
+
+        Raises:
+            DataError: Names the file that is damaged or cannot be read.
+        """
         check_permitted(self.path)
         try:
             values = parse_json(read_small(self.path))
-            return {str(name): Record.model_validate(said) for name, said in values.items()}
+            return {str(name): Record.model_validate(entry) for name, entry in values.items()}
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, AttributeError, ValidationError) as error:
             reason = " ".join(str(error).split())[:200]
             raise DataError(
-                f"{self.path} cannot be read ({reason}); remove it: the next download records the digests anew, without comparing them"
+                f"{self.path} cannot be read ({reason}); remove it: the next download records the "
+                "digests anew, without comparing them"
             ) from error
 
     def write(self, name: str, record: Record) -> None:
+        """Add or replace one record; the file is replaced as a whole."""
         values = {
-            key: said.model_dump() for key, said in sorted({**self.read(), name: record}.items())
+            key: entry.model_dump() for key, entry in sorted({**self.read(), name: record}.items())
         }
         with replacing(self.path) as beside:
             beside.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

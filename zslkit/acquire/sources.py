@@ -1,4 +1,4 @@
-"""What can be downloaded: the archives that a dataset says it is made of, and those that several share."""
+"""Archives that can be downloaded: those that a dataset declares, and those that several share."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from zslkit.registry import BrokenPlugin
 
 
 def _below(path: str) -> str:
+    """Check that a path is relative and stays below its folder."""
     pure = PurePosixPath(path)
     if (
         pure.is_absolute()
@@ -45,7 +46,7 @@ Url = Annotated[str, AfterValidator(_url)]
 
 
 class Download(Config):
-    """One archive: where it is from, where its contents go, and how to tell that they are there."""
+    """One archive: its addresses, the place of its contents, and paths that show it is unpacked."""
 
     file: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
@@ -57,7 +58,10 @@ class Download(Config):
     folder: Below = Field(description="where its contents go, below the data root")
     holds: tuple[Below, ...] = Field(
         min_length=1,
-        description="paths below `folder` that are there once it is unpacked; the archive's folder that holds them is taken",
+        description=(
+            "paths below `folder` that are there once it is unpacked; the archive's folder that "
+            "holds them is taken"
+        ),
     )
     only: tuple[Below, ...] = Field((), description="take only these folders of it; empty: all")
     size: int | None = Field(None, gt=0, description="bytes, about")
@@ -68,22 +72,28 @@ class Download(Config):
 
 @cache
 def shared() -> Mapping[str, Download]:
-    """The archives of `sources.yaml` by name, which any dataset may refer to."""
+    """Archives of `sources.yaml` by name; any dataset may refer to them."""
     text = (resources.files("zslkit.acquire") / "sources.yaml").read_text(encoding="utf-8")
     return {
-        name: build(Download, Settings(said), f"sources.yaml: {name}")
-        for name, said in yaml.safe_load(text).items()
+        name: build(Download, Settings(fields), f"sources.yaml: {name}")
+        for name, fields in yaml.safe_load(text).items()
     }
 
 
 def read_downloads(where: str, said: Sequence[str | Mapping[str, Any]]) -> list[Download]:
-    """The `downloads` of a dataset source (zslkit.dataset.DatasetSource). where: names it in errors.
+    """Parse the `downloads` of a dataset source (zslkit.dataset.DatasetSource).
 
-    Raises UserError that names the item and the rule it breaks.
+    Args:
+        where: Name of the source, for errors.
+        said: Its `downloads`.
+
+    Raises:
+        UserError: Names the item and the rule it breaks.
     """
     if isinstance(said, (str, Mapping)):
         raise UserError(
-            f"{where}: downloads is a {type(said).__name__}; put brackets around it: it is a sequence of them"
+            f"{where}: downloads is a {type(said).__name__}; put brackets around it: it is a "
+            "sequence of them"
         )
     found = []
     for k, item in enumerate(said):
@@ -97,22 +107,27 @@ def read_downloads(where: str, said: Sequence[str | Mapping[str, Any]]) -> list[
             raise UserError(
                 f"{place}: there is no shared archive {name!r}{did_you_mean(str(name), shared())}"
             )
-        if strange := set(values) - {"holds"}:
+        if unknown := set(values) - {"holds"}:
             raise UserError(
-                f"{place}: beside shared there may be holds, and not {min(strange)!r}; leave it out"
+                f"{place}: beside shared there may be holds, and not {min(unknown)!r}; leave it out"
             )
         found.append(build(Download, Settings({**shared()[name].model_dump(), **values}), place))
     return found
 
 
 def downloads_of(name: str) -> list[Download]:
-    """What the dataset `name` is made of, or the shared archive of that name.
+    """Archives of the dataset `name`, or the shared archive with this name.
 
-    Raises UnknownName (with a suggestion), NameClash, BrokenPlugin, or UserError if the dataset declares nothing.
+    Raises:
+        UnknownName: There is no such dataset or archive; suggests a similar one.
+        NameClash: Two distributions register this name.
+        BrokenPlugin: The `downloads` of a source are invalid.
+        UserError: The dataset declares no downloads, or is a card.
     """
     if is_card(name):
         raise UserError(
-            f"{name}: a card describes files that are there already; name a registered dataset (zslkit datasets)"
+            f"{name}: a card describes files that are there already; name a registered dataset "
+            "(zslkit datasets)"
         )
     try:
         entry, source = DATASETS.load(name)
@@ -126,19 +141,21 @@ def downloads_of(name: str) -> list[Download]:
         found = read_downloads(entry.name, source.downloads)
     except UserError as error:
         raise BrokenPlugin(entry, str(error)) from error
-    except (TypeError, ValueError) as error:  # a stranger's attribute may be anything
+    except (TypeError, ValueError) as error:  # the attribute of a plugin may be anything
         raise BrokenPlugin(entry, f"its downloads cannot be read ({error})") from error
     if not found:
         raise UserError(
-            f"The dataset {name!r} declares nothing to download; `zslkit datasets` says where it is from"
+            f"The dataset {name!r} declares nothing to download; `zslkit datasets` says where it "
+            "is from"
         )
     return found
 
 
 def needed(names: Iterable[str]) -> list[Download]:
-    """The archives that these datasets are made of, each once, in order.
+    """Archives of several datasets, each once, in order.
 
-    Raises what `downloads_of` raises, and UserError if two different archives have one file name.
+    Raises:
+        UserError: As `downloads_of`, or two different archives have the same file name.
     """
     plan: dict[str, Download] = {}
     for name in names:
@@ -146,7 +163,8 @@ def needed(names: Iterable[str]) -> list[Download]:
             known = plan.setdefault(download.file, download)
             if known.model_copy(update={"holds": download.holds}) != download:
                 raise UserError(
-                    f"{name}: another dataset has an archive {download.file} too, and not the same; download them one by one"
+                    f"{name}: another dataset has an archive {download.file} too, and not the "
+                    "same; download them one by one"
                 )
             plan[download.file] = known.model_copy(
                 update={"holds": tuple(dict.fromkeys(known.holds + download.holds))}

@@ -1,4 +1,4 @@
-"""Whether the rows of a class-attribute table are its classes or its attributes."""
+"""Orientation of a class-attribute table: whether its rows are classes or attributes."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Rows = Literal["classes", "attributes"]
 
 
 class Undecided(DataError):
-    """A table that may be read in two ways."""
+    """The orientation of a table is ambiguous."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of the two axes beside the table.
+    """Facts about the two axes, from other data.
 
     Args:
-        classes: The number of class names, None if there are none.
-        attributes: The number of attribute names or word vectors, None if there are none.
-        labels: The numbers of classes that the labels may mean; empty if they tell none.
+        classes: Number of class names, None if there are none.
+        attributes: Number of attribute names or word vectors, None if there are none.
+        labels: Numbers of classes that the labels may imply; empty if unknown.
     """
 
     classes: int | None = None
@@ -34,7 +34,10 @@ class Evidence:
     labels: frozenset[int] = frozenset()
 
     def allows(self, classes: int, attributes: int) -> bool:
-        """Whether a table may have these axes. A class need not have an image, so labels only set a lower limit."""
+        """Whether a table may have these axes.
+
+        Labels only set a lower limit: a class need not have an image.
+        """
         return (
             self.classes in (None, classes)
             and self.attributes in (None, attributes)
@@ -43,14 +46,14 @@ class Evidence:
 
 
 def class_counts(labels: NDArray[Any] | None, base: int | None) -> frozenset[int]:
-    """The numbers of classes that labels (N,) may mean if the last class has an image.
+    """Numbers of classes that labels (N,) may imply, if the last class has an image.
 
     Args:
-        labels: Class numbers or class names as they stand in a file.
-        base: What the numbers count from, where the format or the user says so.
+        labels: Class numbers or class names, as in a file.
+        base: First index, where the format or the user states it.
 
     Returns:
-        One number, two if the labels may as well count from 0 as from 1, none if they are no labels.
+        One number; two if the labels may start at 0 or at 1; none if they are invalid.
     """
     if labels is None or not labels.size:
         return frozenset()
@@ -60,9 +63,8 @@ def class_counts(labels: NDArray[Any] | None, base: int | None) -> frozenset[int
         return frozenset()
     low, high = int(labels.min()), int(labels.max())
     bases = (0,) if low == 0 else (0, 1) if base is None else (base,)
-    if (
-        low == 1 and base is None and len(np.unique(labels)) == high
-    ):  # all classes have images if they count from 1
+    # Labels of which every number from 1 on occurs are taken to start at 1.
+    if low == 1 and base is None and len(np.unique(labels)) == high:
         bases = (1,)
     return frozenset(high + 1 - b for b in bases) if low >= 0 else frozenset()
 
@@ -75,22 +77,22 @@ def orient(
     rows: Rows | None,
     form: str,
 ) -> tuple[NDArray[Any], str]:
-    """The table (C, A), and what was done if it was turned.
+    """Return the table as (C, A).
 
     Args:
-        path: The file, for messages.
-        name: Which of `tables` is wanted.
-        tables: The class-attribute tables of the file as (C, A), if it keeps to its format.
-        evidence: What else is known of the axes.
-        rows: What the user says the rows are, as the file shows them.
-        form: The format of the file, as `zslkit.acquire.feature_files.FoundArrays` names it.
+        path: File, for messages.
+        name: Name of the table in `tables`.
+        tables: Class-attribute tables of the file, (C, A) if it follows its format.
+        evidence: Facts about the axes, from other data.
+        rows: What the rows in the file are, according to the user.
+        form: Format of the file, as in `zslkit.acquire.feature_files.FoundArrays`.
 
     Returns:
-        The table, and a note, which is empty if the table stands as it was.
+        The table, and a note, "" if the table was not transposed.
 
     Raises:
-        Undecided: If both readings are possible and `rows` is None.
-        UserError: If `rows` contradicts what is known.
+        Undecided: The orientation is ambiguous and `rows` is None.
+        UserError: `rows` contradicts the evidence.
     """
     table = tables[name]
     usual: Rows = "attributes" if form == "xlsa17" else "classes"
@@ -101,35 +103,38 @@ def orient(
     if rows is not None:
         if allowed and rows not in allowed:
             raise UserError(
-                f"{path}: {name} has the shape {shape}, whose rows cannot be {rows}; leave --table-rows away"
+                f"{path}: {name} has the shape {shape}, whose rows cannot be {rows}; leave "
+                "--table-rows away"
             )
         found: Rows | None = rows
     elif len(allowed) == 1:
         found = allowed[0]
-    elif (
-        not allowed
-    ):  # what is wrong is named by who compares names, vectors and labels with the table
+    elif not allowed:  # the caller reports which names, vectors or labels do not fit
         found = usual
     else:
         found = _by_labels(readings, evidence) or _by_norms(tables, usual, other)
     if found is None:
         raise Undecided(
-            f"{path}: {name} has the shape {shape}, and nothing shows whether its rows are classes or attributes; "
-            "say --table-rows classes or --table-rows attributes"
+            f"{path}: {name} has the shape {shape}, and nothing shows whether its rows are "
+            "classes or attributes; say --table-rows classes or --table-rows attributes"
         )
     if found == usual:
         return table, ""
-    turned = f"{name} has the shape {shape}, and its rows are {found}: it was turned to {table.shape[1]} classes x {table.shape[0]}"
+    turned = (
+        f"{name} has the shape {shape}, and its rows are {found}: it was turned to "
+        f"{table.shape[1]} classes x {table.shape[0]}"
+    )
     return np.ascontiguousarray(table.T), f"{turned} attributes"
 
 
 def _by_labels(readings: Mapping[Rows, tuple[int, ...]], evidence: Evidence) -> Rows | None:
+    """Orientation whose number of classes is the one that the labels imply."""
     exact = [rows for rows, (classes, _) in readings.items() if classes in evidence.labels]
     return exact[0] if len(exact) == 1 else None
 
 
 def _by_norms(tables: Mapping[str, NDArray[Any]], usual: Rows, other: Rows) -> Rows | None:
-    """`att` is the table with every class scaled to length 1, so it shows which axis the classes are on."""
+    """Orientation by `att`, in which every class has length 1."""
     if "att" not in tables:
         return None
     att = np.asarray(tables["att"], dtype=np.float64)

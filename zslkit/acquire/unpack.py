@@ -1,4 +1,4 @@
-"""Archives of strangers become folders: beside first, then renamed into place, and never over what is there."""
+"""Unpacking of untrusted archives into a temporary folder, then a rename; overwrites no file."""
 
 from __future__ import annotations
 
@@ -20,12 +20,19 @@ SPARE = 64 << 20
 """Bytes of the disk that stay free."""
 
 _GENEROUS = 1 << 30
+"""Bytes that the contents of any archive may have by default."""
 _CHUNK = 1 << 18
 
 
 @dataclass(frozen=True)
 class Unpacked:
-    """What came of it: files added, files kept because they were there, and those of the kept that differ from the archive's."""
+    """Result of unpacking.
+
+    Args:
+        added: Number of new files.
+        kept: Number of files that existed and were kept.
+        differ: Paths of the kept files whose content differs from the archive's.
+    """
 
     added: int
     kept: int
@@ -41,17 +48,27 @@ def unpack(
     reporter: Reporter | None = None,
     ready: Callable[[], None] = lambda: None,
 ) -> Unpacked:
-    """Unpack the folder of the archive that holds all of `holds`, wherever in it that is, as `target`.
+    """Unpack the folder of the archive that contains all of `holds` as `target`.
 
-    only: take only these folders below it. limit: bytes that all contents may have; by default 100 times the archive, or 1 GiB.
-    ready: called when everything stands beside `target` and is only to be moved.
-    If `target` is not there, it appears whole; if it is, files that it lacks are added and no file is replaced.
+    Everything is checked before anything is written. A missing `target` appears as a whole; in an
+    existing one, missing files are added and no file is replaced.
 
-    Everything is checked before anything is written. Raises DataError for an archive that is damaged, cut off, over the
-    limit, has members that lead out of the folder, devices or no such folder; CannotWrite if the disk has no room for it.
+    Args:
+        archive: Path of the archive.
+        target: Folder of the contents.
+        holds: Paths by which the folder inside the archive is found.
+        only: Subfolders to unpack; empty for all.
+        limit: Bytes that all contents may have; by default 100 times the archive, at least 1 GiB.
+        reporter: Receives the progress.
+        ready: Called when all files are unpacked beside `target` and before they are moved.
+
+    Raises:
+        DataError: The archive is damaged, cut off, over the limit, lacks the folder, or has devices
+            or members that lead out of the folder.
+        CannotWrite: There is no room on the disk.
     """
     reporter = Silent() if reporter is None else reporter
-    target = target.resolve()  # where it is a link, beside means beside what it leads to
+    target = target.resolve()  # beside the target of a link, on the same disk
     beside = target.with_name(f".{target.name}.unpacking")
     limit = max(_GENEROUS, 100 * archive.stat().st_size) if limit is None else limit
     with opened(archive) as content:
@@ -61,11 +78,15 @@ def unpack(
         with _scratch(beside):
             _write(archive, content, chosen, beside, reporter)
             ready()
-            return _settle(beside, target)
+            return _move_into_place(beside, target)
 
 
 def check_room(folder: Path, size: int, what: str) -> None:
-    """Raises CannotWrite unless `size` bytes fit on the disk of `folder`, which may be still to be made."""
+    """Check that `size` bytes fit on the disk of `folder`, which need not exist yet.
+
+    Raises:
+        CannotWrite: They do not fit.
+    """
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     free = shutil.disk_usage(folder).free
@@ -77,7 +98,7 @@ def check_room(folder: Path, size: int, what: str) -> None:
 
 
 def megabytes(size: float) -> str:
-    """Bytes as people say them: '340 MB', '1.8 GB'."""
+    """Format bytes for people: "340 MB", "1.8 GB"."""
     return (
         f"{size / 1e9:.1f} GB"
         if size >= 1e9
@@ -92,6 +113,7 @@ def _check_room(archive: Path, target: Path, size: int) -> None:
 
 
 def _survey(archive: Path, content: Archive, limit: int, reporter: Reporter) -> list[Member]:
+    """Check all members against the limits and list those to unpack."""
     members: list[Member] = []
     total = 0
     with damage(archive), reporter.phase(f"check {archive.name}") as phase:
@@ -99,8 +121,10 @@ def _survey(archive: Path, content: Archive, limit: int, reporter: Reporter) -> 
             total += member.size
             if total > limit or len(members) >= MOST_MEMBERS:
                 raise DataError(
-                    f"The archive {archive} claims to hold over {megabytes(limit)} or {MOST_MEMBERS:,} members, too much for its "
-                    f"{megabytes(archive.stat().st_size)}; nothing was unpacked, get it from its maker"
+                    f"The archive {archive} claims to hold over {megabytes(limit)} or "
+                    f"{MOST_MEMBERS:,} members, too much for its "
+                    f"{megabytes(archive.stat().st_size)}; nothing was unpacked, get it from its "
+                    "maker"
                 )
             if not _is_litter(member.path):
                 members.append(member)
@@ -109,7 +133,7 @@ def _survey(archive: Path, content: Archive, limit: int, reporter: Reporter) -> 
 
 
 def _is_litter(path: PurePosixPath) -> bool:
-    # What macOS packs beside the files; a photo's "._x.jpg" would count as one.
+    # macOS adds these files; "._x.jpg" would count as a photo.
     return (
         not path.parts
         or "__MACOSX" in path.parts
@@ -121,7 +145,11 @@ def _is_litter(path: PurePosixPath) -> bool:
 def _choose(
     archive: Path, members: Sequence[Member], holds: Sequence[str], only: Sequence[str]
 ) -> list[tuple[PurePosixPath, Member]]:
-    """The members below the folder that holds all of `holds`, with their paths below it; the shortest such folder."""
+    """Members below the folder that contains all of `holds`; the shallowest of several folders.
+
+    Returns:
+        Pairs of the path relative to this folder and the member.
+    """
     paths = {folder for m in members for folder in (m.path, *m.path.parents)}
     first = PurePosixPath(holds[0])
     depth = len(first.parts)
@@ -129,7 +157,8 @@ def _choose(
     homes = [home for home in homes if all(home / h in paths for h in holds)]
     if not homes:
         raise DataError(
-            f"The archive {archive} has no folder that holds {', '.join(holds)}: is it another one of that name? Fetch it again"
+            f"The archive {archive} has no folder that holds {', '.join(holds)}: is it another "
+            "one of that name? Fetch it again"
         )
     home = min(homes, key=lambda h: (len(h.parts), h))
     below = [(m.path.relative_to(home), m) for m in members if m.path.is_relative_to(home)]
@@ -142,7 +171,7 @@ def _choose(
 
 @contextmanager
 def _scratch(folder: Path) -> Iterator[None]:
-    """An empty folder that is gone in the end, whatever an interruption has left there before."""
+    """Empty temporary folder, deleted at the end; remains of an interruption are deleted first."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
@@ -159,7 +188,8 @@ def _write(
     beside: Path,
     reporter: Reporter,
 ) -> None:
-    # Links are made when all files stand, so that no file is ever written through one.
+    """Write the members to `beside`."""
+    # Links are made after all files, so that no file is written through a link.
     links: list[tuple[PurePosixPath, Member]] = []
     with reporter.phase(f"unpack {archive.name}", len(chosen)) as phase:
         for path, member in chosen:
@@ -208,7 +238,7 @@ def _copy(archive: Path, content: Archive, member: Member, to: Path) -> None:
         source = content.open(member)
     with source, to.open("wb") as out:
         while True:
-            with damage(archive):  # around reading alone: what writing raises is about the disk
+            with damage(archive):  # around reading only: errors of writing concern the disk
                 piece = source.read(_CHUNK)
             if not piece:
                 break
@@ -218,7 +248,8 @@ def _copy(archive: Path, content: Archive, member: Member, to: Path) -> None:
             out.write(piece)
     if done != member.size:
         raise DataError(
-            f"The archive {archive} is damaged or cut off (in {member.path}); remove it and give the same command again"
+            f"The archive {archive} is damaged or cut off (in {member.path}); remove it and give "
+            "the same command again"
         )
 
 
@@ -229,6 +260,7 @@ def _link(
     member: Member,
     home: dict[PurePosixPath, PurePosixPath],
 ) -> None:
+    """Make a link, or copy the target of a hard link; both must stay inside the folder."""
     to = beside / path
     if to.parent.resolve() != beside.resolve().joinpath(*path.parts[:-1]) or os.path.lexists(to):
         raise refused(archive, str(member.path), "is a link in the way of another member")
@@ -250,7 +282,8 @@ def _link(
     shutil.copyfile(source, to)
 
 
-def _settle(beside: Path, target: Path) -> Unpacked:
+def _move_into_place(beside: Path, target: Path) -> Unpacked:
+    """Move the unpacked files into place."""
     files = [Path(folder, name) for folder, _, names in os.walk(beside) for name in names]
     files += [
         Path(folder, name)

@@ -1,4 +1,4 @@
-"""Making word vectors of a dataset's attributes, with a note of how they were made."""
+"""Word vectors of a dataset's attributes, written with a note on how they were made."""
 
 from __future__ import annotations
 
@@ -24,7 +24,13 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True)
 class TextSource:
-    """A file of word vectors in text form. known: those of the phrases' words that it has, and sha256 of the file."""
+    """File of word vectors in text form.
+
+    Args:
+        path: The file.
+        known: Word -> vector, for the words of the phrases that the file has.
+        sha256: Digest of the file.
+    """
 
     path: Path
     known: Mapping[str, Any]
@@ -34,11 +40,16 @@ class TextSource:
     def read(
         cls, path: Path, phrases: Sequence[Phrase], reporter: Reporter | None = None
     ) -> TextSource:
-        """Look the words of all phrases up. Raises DataError if the file is missing or no text of word vectors."""
+        """Look up the words of all phrases.
+
+        Raises:
+            DataError: The file is missing or not a text file of word vectors.
+        """
         existing(path, "file of word vectors")
         if path.suffix.lower() in (".npy", ".pkl", ".pickle"):
             raise DataError(
-                f"{path} holds a table without words; --vectors takes text such as GloVe's, or fastText's .vec"
+                f"{path} holds a table without words; --vectors takes text such as GloVe's, or "
+                "fastText's .vec"
             )
         done = 0
         with (reporter or Silent()).phase(
@@ -54,10 +65,15 @@ class TextSource:
         return cls(path, found.vectors, found.sha256)
 
     def vectors(self, phrases: Sequence[Phrase]) -> Vectors:
-        """(A, W), the mean of the vectors of each phrase's words. Raises DataError that names the words without a vector."""
+        """Mean vector of the words of each phrase, (A, W).
+
+        Raises:
+            DataError: Names the words without a vector.
+        """
         return means(phrases, self.known, self.path)
 
     def note(self) -> dict[str, Any]:
+        """How the vectors are made, for the note beside them."""
         return {
             "method": "mean of the vectors of the words",
             "vectors": self.path.name,
@@ -67,7 +83,7 @@ class TextSource:
 
 @dataclass(frozen=True)
 class Encoder:
-    """A sentence encoder of the package sentence-transformers, which embeds each phrase whole."""
+    """Sentence encoder of the package sentence-transformers, which embeds whole phrases."""
 
     model: str
     encode: Callable[[list[str]], Any]
@@ -76,30 +92,41 @@ class Encoder:
 
     @classmethod
     def load(cls, model: str) -> Encoder:
-        """Raises UserError if the package is not installed or has no such model."""
+        """Load an encoder by name or folder.
+
+        Raises:
+            UserError: The package is not installed or the model cannot be loaded.
+        """
         try:
             import sentence_transformers
         except ImportError as error:
             raise UserError(
-                "--encoder needs the package sentence-transformers; install it with: pip install 'zslkit[words]'"
+                "--encoder needs the package sentence-transformers; install it with: pip install "
+                "'zslkit[words]'"
             ) from error
         try:
             loaded = sentence_transformers.SentenceTransformer(model, device="cpu")
-        except Exception as error:  # files, network and models can fail in any way
+        except Exception as error:  # files, network and models raise errors of any type
             reason = " ".join(str(error).split()) or type(error).__name__
             raise UserError(
-                f"The encoder {model!r} cannot be loaded ({reason}); name one of sentence-transformers or a folder"
+                f"The encoder {model!r} cannot be loaded ({reason}); name one of "
+                "sentence-transformers or a folder"
             ) from error
         return cls(model, loaded.encode, str(getattr(sentence_transformers, "__version__", "")))
 
     def vectors(self, phrases: Sequence[Phrase]) -> Vectors:
-        """(A, W), the embedding of each phrase. Raises DataError if a phrase is empty or the encoder gives no such table."""
+        """Embedding of each phrase, (A, W).
+
+        Raises:
+            DataError: A phrase is empty, or the encoder returns another shape.
+        """
         if empty := [phrase.name for phrase in phrases if not phrase.words]:
             raise DataError(f"The attribute name {empty[0]!r} holds no word to encode; reword it")
         table = np.asarray(self.encode([" ".join(phrase.words) for phrase in phrases]))
         return checked(Path(self.model), table, [phrase.name for phrase in phrases])
 
     def note(self) -> dict[str, Any]:
+        """How the vectors are made, for the note beside them."""
         return {
             "method": "embedding of the phrase",
             "encoder": self.model,
@@ -108,7 +135,7 @@ class Encoder:
 
 
 def half_made(out: Path) -> bool:
-    """Whether vectors stand at `out` without a note of how they were made, as when a process is killed between the two files."""
+    """Whether the vectors at `out` lack a matching note, as after a kill between the two files."""
     if not out.is_file():
         return False
     try:
@@ -119,11 +146,12 @@ def half_made(out: Path) -> bool:
 
 
 def _digest(vectors: Vectors) -> str:
+    """sha256 of the vectors as little-endian float32."""
     return sha256(np.ascontiguousarray(vectors, dtype="<f4").tobytes()).hexdigest()
 
 
 def same(out: Path, phrases: Sequence[Phrase], source: TextSource | Encoder) -> bool:
-    """Whether the vectors at `out` are those that would be made."""
+    """Whether the vectors at `out` are equal to those of `source`."""
     try:
         return _digest(np.load(out, allow_pickle=False)) == _digest(source.vectors(phrases))
     except (OSError, EOFError, ValueError, DataError):
@@ -133,9 +161,14 @@ def same(out: Path, phrases: Sequence[Phrase], source: TextSource | Encoder) -> 
 def write(
     out: Path, dataset: str, phrases: Sequence[Phrase], source: TextSource | Encoder
 ) -> dict[str, Any]:
-    """Write the vectors to `out` (.npy) and how they were made beside it (.json); each file whole or not at all.
+    """Write the vectors to `out` (.npy), and a note on how they were made beside it (.json).
 
-    Returns the note. Raises DataError before anything is written if a phrase has no vector, CannotWrite as on a full disk.
+    Returns:
+        The note.
+
+    Raises:
+        DataError: A phrase has no vector; nothing is written.
+        CannotWrite: The files cannot be written, for example on a full disk.
     """
     vectors = source.vectors(phrases)
     known = source.known
@@ -160,6 +193,7 @@ def write(
             )
     except OSError as error:
         raise CannotWrite(
-            f"The word vectors {out} cannot be written ({why(error)}); mend that, or name another place with --out FILE.npy"
+            f"The word vectors {out} cannot be written ({why(error)}); mend that, or name another "
+            "place with --out FILE.npy"
         ) from error
     return note

@@ -1,1 +1,1 @@
-"""Datasets by name: built in, benchmarks, cards and imported features."""
+"""Datasets by name: built-in data, benchmarks, and cards of the user's own photos or features."""

@@ -1,4 +1,4 @@
-"""Attribute names and groups: the cards that come with zslkit, and files of names."""
+"""Attribute names and groups, from the cards shipped with zslkit or from files of names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,13 @@ from zslkit.utils.files import check_permitted, read_small
 
 @dataclass(frozen=True)
 class AttributeCard:
-    """What is known of a dataset's attributes: names, one per column; groups, name -> columns; words, name -> plain words for it."""
+    """Names and groups of the attributes of a dataset.
+
+    Args:
+        names: A names, in the order of the columns.
+        groups: Group -> column indices.
+        words: Attribute name -> plain words to use for it.
+    """
 
     names: tuple[str, ...]
     groups: Mapping[str, tuple[int, ...]]
@@ -25,7 +31,7 @@ class AttributeCard:
 
 
 def shipped_card(name: str) -> AttributeCard | None:
-    """The card of a dataset ("CUB", "SUN", "AWA2") that comes with zslkit, or None."""
+    """Card of a dataset ("CUB", "SUN", "AWA2") shipped with zslkit, None if there is none."""
     file = resources.files("zslkit.datasets") / "cards" / f"{name}.yaml"
     if not file.is_file():
         return None
@@ -38,11 +44,13 @@ def shipped_card(name: str) -> AttributeCard | None:
 
 
 def read_names(path: Path) -> tuple[str, ...]:
-    """Attribute names, one a line; a `.csv` file has a header and the name in its last column.
+    """Read attribute names, one a line; a `.csv` file has a header and the name in its last column.
 
-    Numbers before the names are left out if they number the lines; in "2 wheels", "4 wheels" they are part of the name.
+    Numbers before the names are removed if they number the lines; in "2 wheels", "4 wheels" they
+    belong to the name.
 
-    Raises DataError if the file cannot be read.
+    Raises:
+        DataError: The file cannot be read.
     """
     check_permitted(path)
     try:
@@ -58,7 +66,8 @@ def read_names(path: Path) -> tuple[str, ...]:
             ]
         except csv.Error as error:
             raise DataError(
-                f"The attribute names in {path} cannot be read as CSV ({error}); write a name a line"
+                f"The attribute names in {path} cannot be read as CSV ({error}); write a name a "
+                "line"
             ) from error
         return tuple(row[-1].strip() for row in rows[1:])
     lines = [line.strip() for line in text.splitlines() if line.strip()]

@@ -1,4 +1,4 @@
-"""The class-attribute table of your own data, read from a CSV file."""
+"""Class-attribute table of the user's own data, read from a CSV file."""
 
 from __future__ import annotations
 
@@ -18,12 +18,18 @@ from zslkit.utils.files import check_permitted, is_utf16, need_plain
 LONGEST_LINE = 8 << 20
 MOST_COLUMNS = 100_000
 MOST_CELLS = 25_000_000
-"""20,000 classes of 1,024 numbers have 20 million."""
+"""Limit of all cells; 20,000 classes of 1,024 numbers have 20 million."""
 
 
 @dataclass(frozen=True)
 class ClassTable:
-    """classes: C names. attributes: A names. values (C, A) float32."""
+    """A class-attribute table.
+
+    Args:
+        classes: C class names.
+        attributes: A attribute names.
+        values: (C, A) float32.
+    """
 
     classes: tuple[str, ...]
     attributes: tuple[str, ...]
@@ -32,7 +38,13 @@ class ClassTable:
 
 @dataclass(frozen=True)
 class TableRow:
-    """A class and its cells as they are written, which may be empty; line: where it ends in the file."""
+    """One row of the CSV file.
+
+    Args:
+        line: Number of the last line of the row.
+        name: Class name.
+        cells: Cells as written; they may be empty.
+    """
 
     line: int
     name: str
@@ -40,9 +52,11 @@ class TableRow:
 
 
 def read_class_table(path: Path) -> ClassTable:
-    """A CSV file with a class in each row, its name first, and a header that names the attributes.
+    """Read a CSV file: a header of attribute names, then a row for each class, its name first.
 
-    Raises DataError that names line and column of what is missing, doubled, or no finite number.
+    Raises:
+        DataError: Names line and column of a cell that is empty or not a finite number, or the name
+            that appears twice.
     """
     attributes, rows = read_rows(path)
     values = [_numbers(path, row, attributes) for row in rows]
@@ -52,9 +66,10 @@ def read_class_table(path: Path) -> ClassTable:
 
 
 def read_rows(path: Path) -> tuple[tuple[str, ...], list[TableRow]]:
-    """Attribute names and rows of such a file, whatever stands in the cells.
+    """Read attribute names and rows of the CSV file; cells may hold anything.
 
-    Raises DataError if it is no CSV file, or an attribute or class has no name or stands twice.
+    Raises:
+        DataError: The file is not CSV, or an attribute or class has no name or appears twice.
     """
     check_permitted(path)
     try:
@@ -64,9 +79,8 @@ def read_rows(path: Path) -> tuple[tuple[str, ...], list[TableRow]]:
                 raise DataError(f"{path} is UTF-16 text; save it as UTF-8 with commas")
         with path.open(encoding="utf-8-sig", newline="") as stream:
             head = stream.readline(LONGEST_LINE)
-            if (
-                ";" in head and "," not in head
-            ):  # as spreadsheets write where the comma is the decimal point
+            # Spreadsheets write semicolons in countries with a decimal comma.
+            if ";" in head and "," not in head:
                 raise DataError(f"{path} has semicolons between its columns; save it with commas")
             stream.seek(0)
             rows = list(_rows(path, stream))
@@ -76,7 +90,8 @@ def read_rows(path: Path) -> tuple[tuple[str, ...], list[TableRow]]:
         ) from error
     if len(rows) < 2 or len(rows[0][1]) < 2:
         raise DataError(
-            f"{path}: a table of class attributes has a header, a column of class names and one for each attribute; this has not"
+            f"{path}: a table of class attributes has a header, a column of class names and one "
+            "for each attribute; this has not"
         )
     (_, (_, *attributes)), *lines = rows
     _refuse_doubles(path, "attribute", attributes)
@@ -85,15 +100,19 @@ def read_rows(path: Path) -> tuple[tuple[str, ...], list[TableRow]]:
 
 
 def _rows(path: Path, stream: TextIO) -> Iterator[tuple[int, list[str]]]:
-    """Line number and cells of each row that is not empty. Raises DataError for more than any table of classes has."""
+    """Iterate over the rows that are not empty, as line number and cells.
+
+    Raises:
+        DataError: The table exceeds MOST_COLUMNS or MOST_CELLS.
+    """
     reader = csv.reader(_lines(path, stream), strict=True)
     cells = 0
     for row in reader:
         cells += len(row)
         if len(row) > MOST_COLUMNS or cells > MOST_CELLS:
             raise DataError(
-                f"{path}, line {reader.line_num}: a table of class attributes has at most {MOST_COLUMNS:,} columns and {MOST_CELLS:,} "
-                "cells; is it another file?"
+                f"{path}, line {reader.line_num}: a table of class attributes has at most "
+                f"{MOST_COLUMNS:,} columns and {MOST_CELLS:,} cells; is it another file?"
             )
         if any(cell.strip() for cell in row):
             yield reader.line_num, [cell.strip() for cell in row]
@@ -111,7 +130,12 @@ def _lines(path: Path, stream: TextIO) -> Iterator[str]:
 
 
 def number_in(cell: str) -> float | None:
-    """The number in a cell, if it is one that float32 can hold. "1_0", which Python takes for 10, is none."""
+    """Parse the number in a cell.
+
+    Returns:
+        The number; None if the cell is not a number or float32 cannot hold it. "1_0", which Python
+        reads as 10, is not a number.
+    """
     if "_" in cell:
         return None
     try:
@@ -124,25 +148,27 @@ def number_in(cell: str) -> float | None:
 def _numbers(path: Path, row: TableRow, attributes: Sequence[str]) -> list[float]:
     if len(row.cells) != len(attributes):
         raise DataError(
-            f"{path}, line {row.line}: {row.name!r} has {len(row.cells)} values and the header {len(attributes)} attributes; mend that line"
+            f"{path}, line {row.line}: {row.name!r} has {len(row.cells)} values and the header "
+            f"{len(attributes)} attributes; mend that line"
         )
     numbers = []
     for attribute, value in zip(attributes, row.cells, strict=True):
         number = number_in(value)
         if number is None:
             raise DataError(
-                f"{path}, line {row.line}, column {attribute!r}: {value!r} is no finite number; write one"
+                f"{path}, line {row.line}, column {attribute!r}: {value!r} is no finite number; "
+                "write one"
             )
         numbers.append(number)
     return numbers
 
 
 def _refuse_doubles(path: Path, kind: str, names: Sequence[str]) -> None:
-    held: set[str] = set()
+    known: set[str] = set()
     for name in names:
         if not same_look(name):
-            raise DataError(f"{path}: {kind} {len(held) + 1} has no name; give it one")
-        if name in held:
+            raise DataError(f"{path}: {kind} {len(known) + 1} has no name; give it one")
+        if name in known:
             raise DataError(f"{path}: the {kind} {shown(name)} stands twice; remove one")
-        held.add(name)
+        known.add(name)
     refuse_clash(path, "classes" if kind == "class" else f"{kind}s", names, same_look)

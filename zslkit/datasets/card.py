@@ -1,4 +1,4 @@
-"""Your own data: a folder of images, a CSV of class attributes, and one YAML card that joins them."""
+"""Datasets of the user's own photos: image folders, a CSV of class attributes, and a YAML card."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ from zslkit.utils.files import check_permitted, read_small, recover
 
 
 class FolderCard(Config):
-    """What a card says. Paths are relative to the card and stay in its folder, or are absolute."""
+    """Contents of a card.
+
+    Relative paths start at the folder of the card and must stay inside it; absolute paths are
+    allowed.
+    """
 
     kind: Literal["folder"] = "folder"
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -59,42 +63,59 @@ class FolderCard(Config):
 
 
 def card_settings(path: Path) -> Settings:
-    """The keys of a card of any kind. Raises UserError if there is no card at `path`, or it is no YAML."""
+    """Read the keys of a card of any kind.
+
+    Raises:
+        UserError: There is no card at `path`, or it is not YAML.
+    """
     path = Path(path)
     recover(path.parent)
     if path.exists() and not path.is_file():
         raise UserError(f"{path} is no file; name the dataset card itself")
     if not path.is_file():
         raise UserError(
-            f"There is no dataset card {path}; check the path, or list the registered datasets with: zslkit datasets"
+            f"There is no dataset card {path}; check the path, or list the registered datasets "
+            "with: zslkit datasets"
         )
     return merge([read_yaml(path)])
 
 
 def read_card(path: Path) -> FolderCard:
-    """The card in a YAML file. Raises UserError that names the key that is missing, unknown or wrong."""
+    """Read and validate a card.
+
+    Raises:
+        UserError: Names the key that is missing, unknown or invalid.
+    """
     card = build(FolderCard, card_settings(path), str(path))
     build(FeatureConfig, Settings(dict(card.features)), f"{path}: features")
     return card
 
 
 def card_defaults(path: Path) -> dict[str, Any]:
-    """The card's own settings for the section `features`, read without its data. Raises what `read_card` raises."""
+    """Settings of the card for the section `features`; the data are not read.
+
+    Raises:
+        UserError: As `read_card`.
+    """
     return dict(read_card(path).features)
 
 
 def load_folder(path: Path) -> Dataset:
-    """The Dataset that the card at `path` describes; same card and files, same split.
+    """Load the dataset that a card describes; the same card and files give the same split.
 
-    Classes stand in the order of the CSV, images in sorted path order (`hold_out` makes the split).
-    Raises UserError or DataError that names the card and what does not fit.
+    Classes are in the order of the CSV, images in sorted path order; `hold_out` makes the split.
+
+    Raises:
+        UserError: Names the invalid key of the card.
+        DataError: Names the card and the data that do not match it.
     """
     path = Path(path)
     card = read_card(path)
     home = inside(path, "images", card.images)
     if not home.is_dir():
         raise DataError(
-            f"{path}: images: there is no folder {home}; it holds one folder of images for each class"
+            f"{path}: images: there is no folder {home}; it holds one folder of images for each "
+            "class"
         )
     table = read_class_table(file_of(path, "attributes", card.attributes))
     refuse_clash(path, f"classes of {card.attributes}", table.classes)
@@ -116,7 +137,8 @@ def load_folder(path: Path) -> Dataset:
     )
     if not len(split.test_seen):
         raise DataError(
-            f"{path}: test_seen_share = {card.test_seen_share} holds out no image of such small classes; make it larger"
+            f"{path}: test_seen_share = {card.test_seen_share} holds out no image of such small "
+            "classes; make it larger"
         )
     words = (
         None
@@ -143,33 +165,45 @@ def load_folder(path: Path) -> Dataset:
 
 
 def inside(card: Path, key: str, value: str) -> Path:
-    """The path that `value` means in a card. Raises DataError if it is relative and leads out of the card's folder."""
+    """Resolve a path that a card states.
+
+    Args:
+        card: Path of the card.
+        key: Key of the card, for errors.
+        value: The path as stated.
+
+    Raises:
+        DataError: The path is relative and leads out of the card's folder, or is no valid path.
+    """
     try:
         folder = card.parent.resolve()
         target = (folder / value).resolve()
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-    ) as error:  # RuntimeError: a loop of links; ValueError: a null byte
+    # RuntimeError: a loop of links; ValueError: a null byte.
+    except (OSError, RuntimeError, ValueError) as error:
         raise DataError(
             f"{card}: {key} = {value!r} is no path that leads anywhere ({error}); write another"
         ) from error
     if target == target.parent:
         raise DataError(
-            f"{card}: {key} = {value!r} is the root of the file system; name the folder that is meant"
+            f"{card}: {key} = {value!r} is the root of the file system; name the folder that is "
+            "meant"
         )
     if Path(value).is_absolute():
         return Path(value)
     if not target.is_relative_to(folder):
         raise DataError(
-            f"{card}: {key} = {value!r} leads out of the card's folder; write the absolute path if that is meant"
+            f"{card}: {key} = {value!r} leads out of the card's folder; write the absolute path "
+            "if that is meant"
         )
     return target
 
 
 def file_of(card: Path, key: str, value: str) -> Path:
-    """The same, and a file. Raises DataError if there is none."""
+    """Resolve a path that a card states, as `inside`, and check that it is a file.
+
+    Raises:
+        DataError: As `inside`, or there is no such file.
+    """
     file = inside(card, key, value)
     if not file.is_file():
         raise DataError(
@@ -179,7 +213,11 @@ def file_of(card: Path, key: str, value: str) -> Path:
 
 
 def folders_of(place: object, home: Path) -> list[str]:
-    """The class folders in `home`. Raises DataError if two of them have one name, or the folder cannot be read."""
+    """Names of the class folders in `home`.
+
+    Raises:
+        DataError: Two folders have the same name, or `home` cannot be read; starts with `place`.
+    """
     try:
         folders = folders_in(home)
     except OSError as error:
@@ -191,41 +229,47 @@ def folders_of(place: object, home: Path) -> list[str]:
 
 
 def torn_words(found: Photos) -> str:
-    """What is wrong where links put one file into two classes, "" if none do."""
-    torn = found.torn()
+    """Error text if links put one file into two classes, else ""."""
+    pair = found.torn()
     return (
-        f"{torn[0]} and {torn[1]} are one file or folder under two classes; leave it in one"
-        if torn
+        f"{pair[0]} and {pair[1]} are one file or folder under two classes; leave it in one"
+        if pair
         else ""
     )
 
 
 def empty_words(home: Path, folder: str, found: Photos) -> str:
-    """What is wrong with a class folder in which no photo counts."""
-    left = left_words(
+    """Error text for a class folder in which no photo counts."""
+    skipped = left_words(
         {
             path: why
             for path, why in found.others.items()
             if path == folder or path.startswith(f"{folder}/")
         }
     )
-    return f"the class folder {home / folder} holds no image{f' ({left})' if left else ''}; add some or remove the class"
+    return (
+        f"the class folder {home / folder} holds no image{f' ({skipped})' if skipped else ''}; "
+        "add some or remove the class"
+    )
 
 
 def _join(card: Path, classes: Sequence[str], folders: Sequence[str], home: Path) -> list[str]:
-    """The folder of each class, joined by name."""
+    """Folder of each class, joined by name."""
     joined = match(classes, folders)
     missing = [c for c in classes if c not in joined]
-    strange = sorted(set(folders) - set(joined.values()))
-    if missing or strange:
+    unmatched = sorted(set(folders) - set(joined.values()))
+    if missing or unmatched:
         sides = []
         if missing:
             sides.append(
-                f"{len(missing)} classes of {card.name}'s CSV have no folder in {home} ({some(missing)})"
+                f"{len(missing)} classes of {card.name}'s CSV have no folder in {home} "
+                f"({some(missing)})"
             )
-        if strange:
-            sides.append(f"{len(strange)} folders there have no row in the CSV ({some(strange)})")
-        near = get_close_matches(missing[0], strange, n=1) if missing else []
+        if unmatched:
+            sides.append(
+                f"{len(unmatched)} folders there have no row in the CSV ({some(unmatched)})"
+            )
+        near = get_close_matches(missing[0], unmatched, n=1) if missing else []
         hint = (
             f"; is {shown(missing[0])} the folder {shown(near[0])}?"
             if near
@@ -236,6 +280,7 @@ def _join(card: Path, classes: Sequence[str], folders: Sequence[str], home: Path
 
 
 def _unseen(path: Path, card: FolderCard, classes: Sequence[str]) -> set[int]:
+    """Ids of the unseen classes of a card."""
     if isinstance(card.unseen, str):
         file = file_of(path, "unseen", card.unseen)
         check_permitted(file)
@@ -252,12 +297,14 @@ def _unseen(path: Path, card: FolderCard, classes: Sequence[str]) -> set[int]:
     for name in names:
         if name not in joined:
             raise DataError(
-                f"{path}: the unseen class {shown(name)} has no row in {card.attributes}{did_you_mean(name, classes)}"
+                f"{path}: the unseen class {shown(name)} has no row in "
+                f"{card.attributes}{did_you_mean(name, classes)}"
             )
     unseen = {number[joined[name]] for name in names}
     if not unseen or len(unseen) == len(classes):
         raise DataError(
-            f"{path}: {len(unseen)} of {len(classes)} classes are unseen; some must be, and some must not"
+            f"{path}: {len(unseen)} of {len(classes)} classes are unseen; some must be, and some "
+            "must not"
         )
     return unseen
 
@@ -265,7 +312,17 @@ def _unseen(path: Path, card: FolderCard, classes: Sequence[str]) -> set[int]:
 def group_columns(
     path: Path, groups: Mapping[str, Sequence[str]], attributes: Sequence[str], table: str
 ) -> dict[str, tuple[int, ...]]:
-    """Columns of each group of a card. Raises DataError if a name is no attribute of the file `table`, or stands in two groups."""
+    """Columns of each attribute group of a card.
+
+    Args:
+        path: Path of the card, for errors.
+        groups: Group -> attribute names.
+        attributes: A attribute names.
+        table: Name of the CSV file, for errors.
+
+    Raises:
+        DataError: A name is not an attribute, or is in two groups.
+    """
     column = {name: k for k, name in enumerate(attributes)}
     owner: dict[str, str] = {}
     columns: dict[str, tuple[int, ...]] = {}
@@ -274,12 +331,14 @@ def group_columns(
         for name in names:
             if name not in joined:
                 raise DataError(
-                    f"{path}: groups: {group!r} holds {name!r}, which is no attribute in {table}{did_you_mean(name, attributes)}"
+                    f"{path}: groups: {group!r} holds {name!r}, which is no attribute in "
+                    f"{table}{did_you_mean(name, attributes)}"
                 )
-            if (held := joined[name]) in owner:
+            if (column_name := joined[name]) in owner:
                 raise DataError(
-                    f"{path}: groups: the attribute {name!r} stands in {owner[held]!r} and in {group!r}; leave it in one"
+                    f"{path}: groups: the attribute {name!r} stands in {owner[column_name]!r} and "
+                    f"in {group!r}; leave it in one"
                 )
-            owner[held] = group
+            owner[column_name] = group
         columns[group] = tuple(column[joined[name]] for name in names)
     return columns

@@ -1,4 +1,4 @@
-"""Datasets by name: those that are registered, and those that a YAML card describes."""
+"""Datasets by name: registered sources and YAML cards; the entry point to load any dataset."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from zslkit.utils.stops import is_stop, told
 
 
 def check_source(entry: Entry, loaded: Any) -> None:
-    """Raises BrokenPlugin, which names the distribution, unless `loaded` is a DatasetSource that can be made."""
+    """Check that a registered object is a DatasetSource that can be instantiated.
+
+    Raises:
+        BrokenPlugin: Names the distribution that registered it.
+    """
     if not (isinstance(loaded, type) and issubclass(loaded, DatasetSource)):
         raise BrokenPlugin(
             entry, f"it is {loaded!r}, and no subclass of zslkit.dataset.DatasetSource"
@@ -33,19 +37,27 @@ DATASETS = Registry("zslkit.datasets", "dataset", check_source)
 
 
 def is_card(name: str) -> bool:
-    """Whether `name` means a card in a file rather than a registered dataset."""
+    """Whether `name` is the path of a card, not the name of a registered dataset."""
     return name.lower().endswith((".yaml", ".yml"))
 
 
 def card_defaults(path: Path) -> dict[str, Any]:
-    """A card's own settings for the section `features`, read without its data. Raises UserError if the card is wrong."""
+    """Settings of a card for the section `features`; the data are not read.
+
+    Raises:
+        UserError: The card is invalid.
+    """
     return (
         imported.card_defaults(path) if _kind(path) == imported.KIND else card.card_defaults(path)
     )
 
 
 def read_card(path: Path) -> card.FolderCard | imported.ImportedCard:
-    """What the card at `path` says, of whichever kind it is. Raises UserError that names what is wrong with it."""
+    """Read and validate a card of any kind.
+
+    Raises:
+        UserError: Names the invalid key.
+    """
     return imported.read_card(path) if _kind(path) == imported.KIND else card.read_card(path)
 
 
@@ -60,16 +72,24 @@ def _kind(path: Path) -> str:
 
 
 def load_dataset(name: str, root: str | Path = "data") -> Dataset:
-    """The dataset `name`: a registered one, read below `root`, or the path of a `.yaml` card.
+    """Load a dataset.
 
-    Raises UnknownName (with a suggestion), NameClash, BrokenPlugin, or DataError that says which file is missing where.
+    Args:
+        name: Name of a registered dataset, or path of a `.yaml` card.
+        root: Data root, below which registered datasets are read.
+
+    Raises:
+        UnknownName: No dataset has this name; suggests a similar one.
+        NameClash: Two distributions register this name.
+        BrokenPlugin: The registered source fails.
+        DataError: Names the file that is missing or damaged.
     """
     if is_card(name):
         path = Path(name)
         return (
             imported.load_imported(path) if _kind(path) == imported.KIND else card.load_folder(path)
         )
-    entry, dataset = _ask(name, lambda source, entry: source.load(entry.name, Path(root)))
+    entry, dataset = _query(name, lambda source, entry: source.load(entry.name, Path(root)))
     if not isinstance(dataset, Dataset):
         raise BrokenPlugin(
             entry, f"its load gives {type(dataset).__name__}, and no zslkit.dataset.Dataset"
@@ -78,41 +98,60 @@ def load_dataset(name: str, root: str | Path = "data") -> Dataset:
 
 
 def attribute_names(name: str, root: str | Path = "data") -> tuple[str, ...]:
-    """The attribute names of the dataset `name`, without its images where that can be. Raises what `load_dataset` raises."""
+    """Attribute names of a dataset, without loading its images where possible.
+
+    Raises:
+        UserError: As `load_dataset`.
+    """
     if is_card(name):
         return read_class_table(
             card.file_of(Path(name), "attributes", read_card(Path(name)).attributes)
         ).attributes
     return tuple(
-        _ask(name, lambda source, entry: source.attribute_names(entry.name, Path(root)))[1]
+        _query(name, lambda source, entry: source.attribute_names(entry.name, Path(root)))[1]
     )
 
 
 def attribute_words(name: str, root: str | Path = "data") -> dict[str, str]:
-    """Attribute name -> plain words, where the dataset `name` says that the name itself is none. Raises what `load_dataset` raises."""
+    """Attribute name -> plain words, for names of the dataset that are not words themselves.
+
+    Raises:
+        UserError: As `load_dataset`.
+    """
     return (
         {}
         if is_card(name)
-        else dict(_ask(name, lambda source, entry: source.attribute_words(Path(root)))[1])
+        else dict(_query(name, lambda source, entry: source.attribute_words(Path(root)))[1])
     )
 
 
 def word_vector_files(name: str, root: str | Path = "data") -> tuple[Path, ...]:
-    """Where the dataset `name` looks for word vectors, first found wins; empty if nowhere."""
+    """Paths at which the dataset looks for word vectors, in order of priority; may be empty."""
     if is_card(name):
         named = read_card(Path(name)).word_vectors
         return () if named is None else (card.inside(Path(name), "word_vectors", named),)
-    return _ask(name, lambda source, entry: source.word_vector_files(Path(root)))[1]
+    return _query(name, lambda source, entry: source.word_vector_files(Path(root)))[1]
 
 
-def _ask(name: str, question: Callable[[DatasetSource, Entry], T]) -> tuple[Entry, T]:
-    """The answer of a registered dataset's source; whatever a plugin's raises is told as the plugin's fault."""
+def _query(name: str, question: Callable[[DatasetSource, Entry], T]) -> tuple[Entry, T]:
+    """Query the source of a registered dataset.
+
+    Args:
+        name: Name of the dataset.
+        question: Function of the source and its entry.
+
+    Returns:
+        The entry and the answer.
+
+    Raises:
+        BrokenPlugin: The source of a plugin raised an error of its own.
+    """
     entry, source = DATASETS.load(name)
     try:
         return entry, question(source(), entry)
     except ZslkitError:
         raise
-    except BaseException as error:  # a stranger's source may even call exit()
+    except BaseException as error:  # a plugin may even call exit()
         if entry.built_in or is_stop(error):
             raise
         raise BrokenPlugin(entry, told(error)) from error

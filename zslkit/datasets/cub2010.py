@@ -1,4 +1,4 @@
-"""CUB-200-2010 at 224 px with the semantics and classes of CUB-200-2011: real photos, not comparable to published CUB."""
+"""CUB-200-2010 photos (224 px), attributes and classes of CUB-200-2011; not comparable to CUB."""
 
 from __future__ import annotations
 
@@ -18,15 +18,22 @@ from zslkit.utils.files import check_permitted, read_small
 
 
 class CUB2010(DatasetSource):
-    """Photos in `cub200_2010/images/<NNN.Class>/*.jpg`; classes, attributes and unseen classes of CUB from `xlsa17/data/CUB`."""
+    """Photos in `cub200_2010/images/<NNN.Class>/*.jpg`.
+
+    Classes, attributes and unseen classes are those of CUB in `xlsa17/data/CUB`.
+    """
 
     title = "CUB-200-2010, 224 px"
-    citation = "Welinder et al., Caltech-UCSD Birds 200, 2010; attributes: Wah et al. 2011; class split: Xian et al., TPAMI 2018"
+    citation = (
+        "Welinder et al., Caltech-UCSD Birds 200, 2010; attributes: Wah et al. 2011; class split: "
+        "Xian et al., TPAMI 2018"
+    )
     licence = "photos for non-commercial research and education only"
     defaults: ClassVar[Mapping[str, Any]] = {"backbone": "tf_efficientnet_lite0", "size": None}
     published_as = ""
     counts: ClassVar[Mapping[str, int]] = {
-        "images": 6033, "attributes": 312, "seen": 150, "unseen": 50, "trainval": 3616, "test_seen": 897, "test_unseen": 1520,
+        "images": 6033, "attributes": 312, "seen": 150, "unseen": 50,
+        "trainval": 3616, "test_seen": 897, "test_unseen": 1520,
     }  # fmt: skip
 
     def looks_for(self, root: Path) -> Mapping[str, tuple[Path, ...]]:
@@ -42,7 +49,8 @@ class CUB2010(DatasetSource):
         home = root / "cub200_2010" / "images"
         if not home.is_dir():
             raise DataError(
-                f"{name}: there is no folder {home} (--data-root); put the photos there, one folder for each class"
+                f"{name}: there is no folder {home} (--data-root); put the photos there, one "
+                "folder for each class"
             )
         cub = CUB()
         table = cub.read_splits(name, root)
@@ -50,7 +58,8 @@ class CUB2010(DatasetSource):
         found = find_photos(home, self._folders(name, home, classes))
         if empty := [folder for folder in classes if not found.of(folder)]:
             raise DataError(
-                f"{name}: {len(empty)} class folders below {home} hold no photo ({', '.join(empty[:3])}); unpack the photos again"
+                f"{name}: {len(empty)} class folders below {home} hold no photo "
+                f"({', '.join(empty[:3])}); unpack the photos again"
             )
         unseen = self._unseen(name, root, classes)
         number = {c: k for k, c in enumerate(classes)}
@@ -79,26 +88,32 @@ class CUB2010(DatasetSource):
         return CUB().word_vector_files(root)
 
     def _folders(self, name: str, home: Path, classes: tuple[str, ...]) -> tuple[str, ...]:
-        """The folders of the classes, which have the very names that the split has. Raises DataError."""
-        lost = sorted(set(classes) ^ set(folders_in(home)))
-        if lost:
+        """Folders of the classes; their names must be the class names.
+
+        Raises:
+            DataError: Folders and classes differ.
+        """
+        unmatched = sorted(set(classes) ^ set(folders_in(home)))
+        if unmatched:
             raise DataError(
-                f"{name}: {len(lost)} classes stand only in att_splits.mat or only below {home} ({', '.join(lost[:3])}); "
-                "the folders are named as the classes of CUB, 001.Black_footed_Albatross to 200.Common_Yellowthroat"
+                f"{name}: {len(unmatched)} classes stand only in att_splits.mat or only below "
+                f"{home} ({', '.join(unmatched[:3])}); the folders are named as the classes of "
+                "CUB, 001.Black_footed_Albatross to 200.Common_Yellowthroat"
             )
         return classes
 
     def _unseen(self, name: str, root: Path, classes: tuple[str, ...]) -> set[int]:
+        """Class ids of the unseen classes."""
         file = need_file(name, root, "xlsa17/data/CUB/testclasses.txt", "xlsa17.zip")
         check_permitted(file)
         try:
             unseen = [line.strip() for line in read_small(file).splitlines() if line.strip()]
         except (OSError, ValueError) as error:
             raise DataError(f"{name}: {file} cannot be read ({error}); fetch it again") from error
-        strange = sorted(set(unseen) - set(classes))
-        if strange:
+        unknown = sorted(set(unseen) - set(classes))
+        if unknown:
             raise DataError(
-                f"{name}: {file} names {len(strange)} classes that att_splits.mat has not "
-                f"({strange[0]!r}, ...); take both from one xlsa17.zip"
+                f"{name}: {file} names {len(unknown)} classes that att_splits.mat has not "
+                f"({unknown[0]!r}, ...); take both from one xlsa17.zip"
             )
         return {classes.index(c) for c in unseen}

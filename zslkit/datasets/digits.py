@@ -1,4 +1,4 @@
-"""Handwritten three-digit numbers made of real scans: a dataset that needs no download and no data root."""
+"""Built-in dataset of handwritten three-digit numbers made of real scans; needs no download."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ STROKES: dict[str, tuple[int, ...]] = {
     "falling diagonal": (2, 7),
     "sharp corner": (4, 5, 7),
 }
-"""The digits that have a stroke, as most people write them."""
+"""Stroke -> digits that have it, as most people write them."""
 
 CLASSES, UNSEEN = 200, 50
 TRAINVAL, TEST_SEEN, TEST_UNSEEN = 12, 3, 8
-"""Images of a class in each set."""
+"""Images a class in each part of the split."""
 
 SEED = 2024
 TEST_SHARE = 0.3
-"""Share of each digit's scans that only test images may show."""
+"""Share of the scans of each digit that only test images show."""
 
 HEIGHT, WIDTH, SIDE = 48, 112, 32
 WORD_WIDTH = 64
@@ -43,10 +43,13 @@ WORD_WIDTH = 64
 
 @dataclass(frozen=True)
 class Composition:
-    """Which scans stand in which image.
+    """Scans of every image.
 
-    numbers (C, 3): the digits of each class, hundreds first. labels (N,): the class of every image.
-    scans (N, 3): row numbers of the scans in scikit-learn's table.
+    Args:
+        numbers: (C, 3) digits of each class, hundreds first.
+        labels: (N,) class ids.
+        split: Split of the N images.
+        scans: (N, 3) row indices into scikit-learn's table of scans.
     """
 
     numbers: Index
@@ -56,10 +59,16 @@ class Composition:
 
 
 class Digits(DatasetSource):
-    """Numbers of three handwritten digits; 150 of the 200 numbers are seen, and no scan stands in trainval and in a test set."""
+    """Numbers of three handwritten digits; 150 of the 200 numbers are seen.
+
+    No scan appears both in trainval and in a test set.
+    """
 
     title = "digits (built in)"
-    citation = "Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository, 1998 (scikit-learn's copy)"
+    citation = (
+        "Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning "
+        "Repository, 1998 (scikit-learn's copy)"
+    )
     licence = "CC BY 4.0"
     defaults: ClassVar[Mapping[str, Any]] = {
         "backbone": "test_resnet",
@@ -72,18 +81,18 @@ class Digits(DatasetSource):
     published_as = ""
 
     def load(self, name: str, root: Path) -> Dataset:
-        """The same dataset on every machine; `root` is not looked at."""
+        """Build the dataset, which is the same on every machine; `root` is not used."""
         pixels, digits = read_scans()
-        made = compose(digits)
-        classes = tuple("".join(map(str, number)) for number in made.numbers.tolist())
-        keys = [f"{classes[label]}/{i:04d}" for i, label in enumerate(made.labels.tolist())]
+        composition = compose(digits)
+        classes = tuple("".join(map(str, number)) for number in composition.numbers.tolist())
+        keys = [f"{classes[label]}/{i:04d}" for i, label in enumerate(composition.labels.tolist())]
         return Dataset(
             name=name,
             classes=classes,
-            labels=made.labels,
-            split=made.split,
-            semantics=semantics(made.numbers),
-            images=ArrayImages(draw(pixels, made.scans), keys),
+            labels=composition.labels,
+            split=composition.split,
+            semantics=semantics(composition.numbers),
+            images=ArrayImages(draw(pixels, composition.scans), keys),
             title=self.title,
             defaults=self.defaults,
             places=places(),
@@ -91,7 +100,11 @@ class Digits(DatasetSource):
 
 
 def read_scans() -> tuple[NDArray[np.float32], Index]:
-    """The scans that scikit-learn carries: ink (1797, 8, 8) from 0 to 1, and which digit each one is (1797,)."""
+    """Read the scans of scikit-learn.
+
+    Returns:
+        Ink (1797, 8, 8) between 0 and 1, and the digit of each scan (1797,).
+    """
     from sklearn.datasets import load_digits
 
     table = load_digits()
@@ -99,7 +112,11 @@ def read_scans() -> tuple[NDArray[np.float32], Index]:
 
 
 def compose(digits: Index) -> Composition:
-    """Choose the classes, their split, and the scans of every image. digits (S,): which digit each scan shows."""
+    """Choose the classes, their split, and the scans of every image.
+
+    Args:
+        digits: (S,) digit of each scan.
+    """
     rng = np.random.default_rng(SEED)
     numbers, unseen = _choose_classes(rng)
     train_pool, test_pool = _pools(digits, rng)
@@ -125,7 +142,8 @@ def compose(digits: Index) -> Composition:
 
 
 def _choose_classes(rng: np.random.Generator) -> tuple[Index, NDArray[np.bool_]]:
-    # Drawn again until every digit stands at every place of a seen number: otherwise an attribute would have no example.
+    """Draw the numbers (C, 3), and which of them are unseen (C,)."""
+    # Repeat until seen numbers have every digit at every place, so that each attribute occurs.
     while True:
         chosen = np.sort(rng.choice(1000, CLASSES, replace=False)).astype(np.int64)
         numbers = np.stack([chosen // 100, chosen // 10 % 10, chosen % 10], axis=1)
@@ -136,7 +154,7 @@ def _choose_classes(rng: np.random.Generator) -> tuple[Index, NDArray[np.bool_]]
 
 
 def _pools(digits: Index, rng: np.random.Generator) -> tuple[list[Index], list[Index]]:
-    """For each digit the scans for trainval, and those for the test sets."""
+    """Scans of each digit for trainval, and those for the test sets."""
     train: list[Index] = []
     test: list[Index] = []
     for digit in range(10):
@@ -148,9 +166,14 @@ def _pools(digits: Index, rng: np.random.Generator) -> tuple[list[Index], list[I
 
 
 def draw(pixels: NDArray[np.float32], scans: Index) -> NDArray[np.uint8]:
-    """Images (N, 48, 112), ink bright on dark: each scan enlarged to 32 px and shifted at random, then noise over all.
+    """Draw the images: three scans, each enlarged to 32 px and shifted at random, plus noise.
 
-    pixels (S, 8, 8) from 0 to 1. scans (N, 3): rows of `pixels`.
+    Args:
+        pixels: (S, 8, 8) ink between 0 and 1.
+        scans: (N, 3) row indices into `pixels`.
+
+    Returns:
+        (N, 48, 112) images, bright ink on dark.
     """
     rng = np.random.default_rng(SEED + 1)
     large = _enlarge(pixels)
@@ -178,7 +201,11 @@ def _enlarge(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def semantics(numbers: Index) -> Semantics:
-    """What numbers (C, 3) consist of: for each place its digit (10 columns) and its strokes (8), all 0 or 1."""
+    """Attributes of numbers: for each place its digit (10 columns) and its strokes (8), 0 or 1.
+
+    Args:
+        numbers: (C, 3) digits, hundreds first.
+    """
     traits = np.zeros((10, 10 + len(STROKES)), dtype=np.float32)
     traits[:, :10] = np.eye(10)
     for column, having in enumerate(STROKES.values(), 10):
@@ -199,7 +226,7 @@ def semantics(numbers: Index) -> Semantics:
 
 
 def places() -> dict[int, Box]:
-    """Where each attribute is: in the third of the image that `draw` keeps for its digit."""
+    """Box of each attribute: the third of the image in which `draw` places its digit."""
     width, cell = 10 + len(STROKES), WIDTH // 3
     return {
         i * width + k: (i * cell / WIDTH, 0.0, (i + 1) * cell / WIDTH, 1.0)
@@ -209,6 +236,6 @@ def places() -> dict[int, Box]:
 
 
 def _word_vector(word: str) -> NDArray[np.float64]:
-    # Seeded by the word itself, so that names which share a word have related vectors.
+    # Seeded by the word, so that names with a common word have related vectors.
     seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "little")
     return np.random.default_rng(seed).normal(scale=WORD_WIDTH**-0.5, size=WORD_WIDTH)

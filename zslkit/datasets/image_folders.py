@@ -1,4 +1,4 @@
-"""Photos in one folder per class: some of each seen class are held out for the test."""
+"""Split of photos in class folders: a share of each seen class is held out for the test."""
 
 from __future__ import annotations
 
@@ -12,10 +12,17 @@ from zslkit.dataset import Index, Split, members_of
 def hold_out(
     labels: Index, seen: Sequence[int], unseen: Sequence[int], share: float = 0.2, seed: int = 0
 ) -> Split:
-    """A split in which `share` of every seen class's images are test_seen, and all of the unseen classes' test_unseen.
+    """Split images: `share` of each seen class is test_seen, all of the unseen classes test_unseen.
 
-    labels (N,): class ids, images in sorted path order. One generator of numpy draws for the classes in the order of
-    `seen`: it permutes a class's n images, and the first int(round(share * n)) are held out (never all of them).
+    One generator draws for the classes in the order of `seen`: it permutes the n images of a class
+    and holds out the first round(share * n), but never all.
+
+    Args:
+        labels: (N,) class ids, images in sorted path order.
+        seen: Ids of the seen classes.
+        unseen: Ids of the unseen classes.
+        share: Share held out, between 0 and 1.
+        seed: Seed of the generator.
     """
     rng = np.random.default_rng(seed)
     train: list[Index] = [np.zeros(0, np.int64)]

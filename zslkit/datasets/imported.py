@@ -1,4 +1,4 @@
-"""A dataset of features that another program made, as `zslkit data import` leaves it: arrays, and a YAML card that joins them."""
+"""Datasets of imported features: the arrays and YAML card that `zslkit data import` writes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CARD = "card.yaml"
 
 
 class SplitFiles(Config):
-    """Image numbers of the three sets, from 0, each in a .npy file."""
+    """Image indices (0-based) of each part of the split, in .npy files."""
 
     trainval: str = "trainval.npy"
     test_seen: str = "test_seen.npy"
@@ -35,7 +35,7 @@ class SplitFiles(Config):
 
 
 class ImportSource(Config):
-    """Where the features came from."""
+    """Origin of the features."""
 
     file: str = Field(description="name of the file that was imported")
     format: str = Field(description="whose format it has")
@@ -45,7 +45,11 @@ class ImportSource(Config):
 
 
 class ImportedCard(Config):
-    """What a card of imported features says. Paths are relative to the card and stay in its folder, or are absolute."""
+    """Contents of a card of imported features.
+
+    Relative paths start at the folder of the card and must stay inside it; absolute paths are
+    allowed.
+    """
 
     kind: Literal["features"]
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -78,38 +82,49 @@ class ImportedCard(Config):
 
 
 def read_card(path: Path) -> ImportedCard:
-    """The card in a YAML file. Raises UserError that names the key that is missing, unknown or wrong."""
+    """Read and validate a card.
+
+    Raises:
+        UserError: Names the key that is missing, unknown or invalid.
+    """
     card = build(ImportedCard, card_settings(path), str(path))
     if (card.maps is None) == (card.pooled is None):
         raise UserError(
-            f"{path}: a card of features names either maps (the folder of a store) or pooled (a .npy file)"
+            f"{path}: a card of features names either maps (the folder of a store) or pooled (a "
+            ".npy file)"
         )
     build(FeatureConfig, Settings(dict(card.features)), f"{path}: features")
     return card
 
 
 def card_defaults(path: Path) -> dict[str, Any]:
-    """The card's own settings for the section `features`, read without its data. Raises what `read_card` raises."""
+    """Settings of the card for the section `features`; the data are not read.
+
+    Raises:
+        UserError: As `read_card`.
+    """
     return dict(read_card(path).features)
 
 
 def fingerprint(digest: str, shape: tuple[int, ...], dtype: str, layout: str = "") -> str:
-    """16 hex digits of all that decides imported values.
+    """Cache key over all inputs of imported features, 16 hex digits.
 
     Args:
-        digest: Of the file.
-        shape: Of the features as they are stored.
+        digest: Digest of the imported file.
+        shape: Shape of the features as stored.
         dtype: Their type.
-        layout: How the axes were turned; "" if they lie in the file as they are stored.
+        layout: How the axes were changed; "" if they were not.
     """
     facts = [digest, list(shape), dtype, *([layout] if layout else [])]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
 def load_imported(path: Path) -> Dataset:
-    """The Dataset that the card at `path` describes; its features stay on disk.
+    """Load the dataset that a card describes; its features stay on disk.
 
-    Raises UserError or DataError that names the card or file and what does not fit.
+    Raises:
+        UserError: Names the invalid key of the card.
+        DataError: Names the card or file that does not fit.
     """
     path = Path(path)
     card = read_card(path)
@@ -146,10 +161,11 @@ def load_imported(path: Path) -> Dataset:
 
 
 def _pooled(path: Path) -> NDArray[np.float32]:
-    stream = open_npy(path)  # says what is wrong with a damaged file
+    stream = open_npy(path)  # its errors explain the damage; those of numpy do not
     if stream.dtype != np.float32 or len(stream.shape) != 2:
         raise DataError(
-            f"{path}: pooled features are float32 (N, D), and these are {stream.dtype} {stream.shape}; import them again"
+            f"{path}: pooled features are float32 (N, D), and these are {stream.dtype} "
+            f"{stream.shape}; import them again"
         )
     features: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
     return features
@@ -159,6 +175,7 @@ def _numbers(path: Path) -> NDArray[np.int64]:
     stream = open_npy(path)
     if stream.dtype.kind not in "iu" or len(stream.shape) != 1:
         raise DataError(
-            f"{path}: numbers of images or classes are whole and in a row, and these are {stream.dtype} {stream.shape}"
+            f"{path}: numbers of images or classes are whole and in a row, and these are "
+            f"{stream.dtype} {stream.shape}"
         )
     return stream.whole().astype(np.int64)

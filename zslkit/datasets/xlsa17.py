@@ -1,4 +1,4 @@
-"""The benchmarks with the proposed splits of Xian et al. 2018: CUB (by attributes or by sentences), SUN, AWA2, AWA1, aPY, FLO."""
+"""Benchmarks with the proposed splits of Xian et al. 2018: CUB, SUN, AWA2, AWA1, aPY, FLO."""
 
 from __future__ import annotations
 
@@ -23,30 +23,31 @@ from zslkit.semantics import Semantics
 
 
 class Xlsa17(DatasetSource):
-    """A dataset below `root` as its papers lay it out: `xlsa17/data/<folder>/{att_splits,res101}.mat` and a folder of photos.
+    """Base class of the benchmarks, whose files are laid out as published.
 
-    Pooled features come from res101.mat, converted once into the cache. Where the photos are there too, the Dataset has both.
-    A subclass says what is its own in the class attributes.
+    `xlsa17/data/<folder>/{att_splits,res101}.mat` lie below the data root, photos in a folder of
+    their own. Pooled features come from res101.mat, converted once into the cache; with photos
+    present, the Dataset has both. A subclass sets the class attributes.
     """
 
     folder: ClassVar[str] = ""
-    """Its folder in xlsa17/data."""
+    """Folder in xlsa17/data."""
     splits: ClassVar[str] = "att_splits.mat"
-    """File with classes, class-attribute table and locs."""
+    """File with classes, class-attribute table and split."""
     archive: ClassVar[str] = "xlsa17.zip"
-    """Where that file comes from, for the error that says it is missing."""
+    """Archive that contains this file, for errors."""
     features_from: ClassVar[str] = "xlsa17.zip"
-    """Where res101.mat comes from."""
+    """Archive that contains res101.mat, for errors."""
     photos: ClassVar[str] = ""
-    """Folder of the photos below the root; empty where there are only features."""
+    """Folder of the photos below the data root; "" for features only."""
     attribute_files: ClassVar[tuple[str, ...]] = ()
-    """Names under which attribute names and word vectors are looked for, first found wins."""
+    """Stems of the files of attribute names and word vectors, in order of priority."""
     table: ClassVar[str] = "original_att"
-    """Variable with the class-attribute table. Negative entries of original_att mean "unknown" and are read as 0."""
+    """Variable with the class-attribute table; negative entries ("unknown") become 0."""
     kind: ClassVar[str] = "attributes"
     """Kind of the semantics, as in Semantics."""
     nameless: ClassVar[str] = "class"
-    """What classes are called where att_splits.mat has no names: "class 1", "class 2", ..."""
+    """Word for a class where att_splits.mat has no names: "class 1", "class 2", ..."""
 
     def looks_for(self, root: Path) -> Mapping[str, tuple[Path, ...]]:
         home = root / "xlsa17" / "data" / self.folder
@@ -94,19 +95,29 @@ class Xlsa17(DatasetSource):
         return dataset
 
     def read_splits(self, name: str, root: Path) -> SplitFile:
-        """att_splits.mat, or what stands for it, below `root`."""
+        """Read the split file below the data root."""
         return read_split_file(
             need_file(name, root, f"xlsa17/data/{self.folder}/{self.splits}", self.archive),
             self.table,
         )
 
     def semantics(self, name: str, root: Path, attributes: NDArray[np.float32]) -> Semantics:
-        """The class-attribute table (C, A) with names, groups and word vectors of its columns."""
+        """Semantics of a class-attribute table: names, groups and word vectors of its columns.
+
+        Args:
+            name: Name of the dataset, for errors.
+            root: Data root.
+            attributes: (C, A) class-attribute table.
+
+        Raises:
+            DataError: The number of attribute names is not A, or a file below the root is damaged.
+        """
         width = attributes.shape[1]
         card = self.card(root, width)
         if len(card.names) != width:
             raise DataError(
-                f"{name}: there are {len(card.names)} attribute names for {width} attributes in {self.splits}; mend attribute_names"
+                f"{name}: there are {len(card.names)} attribute names for {width} attributes in "
+                f"{self.splits}; mend attribute_names"
             )
         words = next((file for file in self.word_vector_files(root) if file.is_file()), None)
         return Semantics(
@@ -118,20 +129,22 @@ class Xlsa17(DatasetSource):
         )
 
     def word_vector_files(self, root: Path) -> tuple[Path, ...]:
-        # The .npy first: it is the user's own, made by `zslkit data words`, and the .pkl may stay as it came.
+        # The user's .npy of `zslkit data words` goes before the published .pkl.
         ends = [f"{n}_attribute{end}" for n in self.attribute_files for end in (".npy", ".pkl")]
         return tuple(home / end for end in ends for home in self._homes(root, "w2v"))
 
     def attribute_names(self, name: str, root: Path) -> tuple[str, ...]:
         if self.kind != "attributes":
             raise DataError(
-                f"{name}: its classes are described by {self.kind}, whose columns have no names in words"
+                f"{name}: its classes are described by {self.kind}, whose columns have no names "
+                "in words"
             )
         names = self.card(root, 0).names
         if not names:
             home = root / "attribute_names" / f"{self.attribute_files[0]}.txt"
             raise DataError(
-                f"{name}: its attributes have no names here; write them to {home}, one a line, in the table's order"
+                f"{name}: its attributes have no names here; write them to {home}, one a line, in "
+                "the table's order"
             )
         return names
 
@@ -139,7 +152,11 @@ class Xlsa17(DatasetSource):
         return self.card(root, 0).words
 
     def card(self, root: Path, width: int) -> AttributeCard:
-        """Attribute names from the data folder, else from the card that comes with zslkit, else numbers; groups from the card."""
+        """Attribute names and groups.
+
+        Names come from a file below the data root, else from the shipped card, else they are
+        numbers; groups come from the shipped card.
+        """
         shipped = next(
             (card for n in self.attribute_files if (card := shipped_card(n)) is not None), None
         )
@@ -152,7 +169,7 @@ class Xlsa17(DatasetSource):
 
     @staticmethod
     def _homes(root: Path, folder: str) -> list[Path]:
-        # xlsa17 may be a link to where the shared copy of the data is, with the rest beside it.
+        # xlsa17 may be a link into a shared data folder that also holds the other folders.
         return [root / folder, (root / "xlsa17").resolve().parent / folder]
 
     def _images(self, name: str, root: Path, paths: Sequence[str | None]) -> FileImages | None:
@@ -164,11 +181,12 @@ class Xlsa17(DatasetSource):
             for folder, _, files in os.walk(home)
             for f in files
         }
-        lost = [path or "a path without /images/" for path in paths if path not in have]
-        if lost:
+        missing = [path or "a path without /images/" for path in paths if path not in have]
+        if missing:
             raise DataError(
-                f"{name}: {len(lost)} of {len(paths)} images that res101.mat lists are not below {home} ({lost[0]!r}, ...); "
-                f"unpack the photos again, or move {home} away to use features only"
+                f"{name}: {len(missing)} of {len(paths)} images that res101.mat lists are not "
+                f"below {home} ({missing[0]!r}, ...); unpack the photos again, or move {home} "
+                "away to use features only"
             )
         return FileImages(home, [path for path in paths if path is not None])
 
@@ -176,12 +194,13 @@ class Xlsa17(DatasetSource):
         last = max(int(part.max()) for part in splits.split.parts().values())
         if last >= len(read.labels):
             raise DataError(
-                f"{name}: {self.splits} speaks of image {last + 1} and res101.mat has {len(read.labels)}; take both from one xlsa17.zip"
+                f"{name}: {self.splits} speaks of image {last + 1} and res101.mat has "
+                f"{len(read.labels)}; take both from one xlsa17.zip"
             )
         if read.labels.max() >= len(splits.attributes):
             raise DataError(
-                f"{name}: res101.mat has a label {read.labels.max() + 1} and {self.splits} {len(splits.attributes)} classes; "
-                "take both from one xlsa17.zip"
+                f"{name}: res101.mat has a label {read.labels.max() + 1} and {self.splits} "
+                f"{len(splits.attributes)} classes; take both from one xlsa17.zip"
             )
 
     def _check_facts(self, dataset: Dataset) -> None:
@@ -196,32 +215,43 @@ class Xlsa17(DatasetSource):
         for fact, count in self.counts.items():
             if found[fact] != count:
                 raise DataError(
-                    f"{dataset.name}: {fact} counts {found[fact]} here and {count} in {self.title}; "
-                    f"take {self.splits} and res101.mat of xlsa17/data/{self.folder} from one {self.archive}"
+                    f"{dataset.name}: {fact} counts {found[fact]} here and {count} in "
+                    f"{self.title}; take {self.splits} and res101.mat of "
+                    f"xlsa17/data/{self.folder} from one {self.archive}"
                 )
 
 
 def need_root(name: str, root: Path) -> Path:
-    """The data root as a folder. Raises DataError if there is none."""
+    """Check that the data root is a folder.
+
+    Raises:
+        DataError: There is no such folder.
+    """
     root = Path(root)
     if not root.is_dir():
         raise DataError(
-            f"{name}: there is no folder {root} (--data-root); name the folder that holds the datasets"
+            f"{name}: there is no folder {root} (--data-root); name the folder that holds the "
+            "datasets"
         )
     return root
 
 
 def need_file(name: str, root: Path, path: str, source: str) -> Path:
-    """root / path, a file. Raises DataError that says where it goes and where it is from."""
+    """Path of a file below the data root.
+
+    Raises:
+        DataError: The file is missing; names its place and the archive that contains it.
+    """
     if not (root / path).is_file():
         raise DataError(
-            f"{name}: {path} is missing below {root} (--data-root); it comes with {source}, put it at {root / path}"
+            f"{name}: {path} is missing below {root} (--data-root); it comes with {source}, put "
+            f"it at {root / path}"
         )
     return root / path
 
 
 def first_file(homes: Sequence[Path], names: Sequence[str]) -> Path | None:
-    """The first of `names` that is a file in one of `homes`."""
+    """First of `names` that is a file in one of `homes`; a name has priority over a folder."""
     return next((home / n for n in names for home in homes if (home / n).is_file()), None)
 
 
@@ -243,15 +273,22 @@ class CUB(Xlsa17):
     photos = "CUB/CUB_200_2011/images"
     attribute_files: ClassVar[tuple[str, ...]] = ("CUB",)
     counts: ClassVar[Mapping[str, int]] = {
-        "images": 11788, "attributes": 312, "seen": 150, "unseen": 50, "trainval": 7057, "test_seen": 1764, "test_unseen": 2967,
+        "images": 11788, "attributes": 312, "seen": 150, "unseen": 50,
+        "trainval": 7057, "test_seen": 1764, "test_unseen": 2967,
     }  # fmt: skip
 
 
 class CUBSentences(CUB):
-    """CUB-200-2011 with embeddings of sentences instead of attributes: the same images and split, another task."""
+    """CUB-200-2011 with sentence embeddings instead of attributes.
+
+    Same images and split as CUB, but a different task.
+    """
 
     title = "CUB, sentences"
-    citation = "Wah et al. 2011; sentences: Reed et al., Learning Deep Representations of Fine-Grained Visual Descriptions, CVPR 2016"
+    citation = (
+        "Wah et al. 2011; sentences: Reed et al., Learning Deep Representations of Fine-Grained "
+        "Visual Descriptions, CVPR 2016"
+    )
     published_as = ""
     downloads: ClassVar[Sequence[str | Mapping[str, Any]]] = (
         "cub_photos",
@@ -284,7 +321,8 @@ class SUN(Xlsa17):
     photos = "SUN/images"
     attribute_files = ("SUN",)
     counts: ClassVar[Mapping[str, int]] = {
-        "images": 14340, "attributes": 102, "seen": 645, "unseen": 72, "trainval": 10320, "test_seen": 2580, "test_unseen": 1440,
+        "images": 14340, "attributes": 102, "seen": 645, "unseen": 72,
+        "trainval": 10320, "test_seen": 2580, "test_unseen": 1440,
     }  # fmt: skip
 
 
@@ -292,7 +330,10 @@ class AWA2(Xlsa17):
     """Animals with Attributes 2."""
 
     title = "AWA2"
-    citation = "Xian et al., Zero-Shot Learning - A Comprehensive Evaluation of the Good, the Bad and the Ugly, TPAMI 2018"
+    citation = (
+        "Xian et al., Zero-Shot Learning - A Comprehensive Evaluation of the Good, the Bad and "
+        "the Ugly, TPAMI 2018"
+    )
     licence = "photos under free licences, listed with the dataset"
     defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 224}
     published_as = "awa2"
@@ -304,15 +345,19 @@ class AWA2(Xlsa17):
     photos = "AWA2/Animals_with_Attributes2/JPEGImages"
     attribute_files = ("AWA2",)
     counts: ClassVar[Mapping[str, int]] = {
-        "images": 37322, "attributes": 85, "seen": 40, "unseen": 10, "trainval": 23527, "test_seen": 5882, "test_unseen": 7913,
+        "images": 37322, "attributes": 85, "seen": 40, "unseen": 10,
+        "trainval": 23527, "test_seen": 5882, "test_unseen": 7913,
     }  # fmt: skip
 
 
 class AWA1(Xlsa17):
-    """Animals with Attributes, whose photos are not public: features only."""
+    """Animals with Attributes; features only, since its photos are not public."""
 
     title = "AWA1"
-    citation = "Lampert et al., Learning to Detect Unseen Object Classes, CVPR 2009; split: Xian et al., TPAMI 2018"
+    citation = (
+        "Lampert et al., Learning to Detect Unseen Object Classes, CVPR 2009; split: Xian et al., "
+        "TPAMI 2018"
+    )
     licence = "features only; the photos are not public"
     defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 224}
     published_as = "awa1"
@@ -320,7 +365,8 @@ class AWA1(Xlsa17):
     folder = "AWA1"
     attribute_files = ("AWA1", "AWA2")
     counts: ClassVar[Mapping[str, int]] = {
-        "images": 30475, "attributes": 85, "seen": 40, "unseen": 10, "trainval": 19832, "test_seen": 4958, "test_unseen": 5685,
+        "images": 30475, "attributes": 85, "seen": 40, "unseen": 10,
+        "trainval": 19832, "test_seen": 4958, "test_unseen": 5685,
     }  # fmt: skip
 
 
@@ -328,7 +374,10 @@ class APY(Xlsa17):
     """Attribute Pascal and Yahoo: features of cropped objects only."""
 
     title = "aPY"
-    citation = "Farhadi et al., Describing Objects by their Attributes, CVPR 2009; split: Xian et al., TPAMI 2018"
+    citation = (
+        "Farhadi et al., Describing Objects by their Attributes, CVPR 2009; split: Xian et al., "
+        "TPAMI 2018"
+    )
     licence = "features only"
     defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 224}
     published_as = "apy"
@@ -336,15 +385,19 @@ class APY(Xlsa17):
     folder = "APY"
     attribute_files = ("APY",)
     counts: ClassVar[Mapping[str, int]] = {
-        "images": 15339, "attributes": 64, "seen": 20, "unseen": 12, "trainval": 5932, "test_seen": 1483, "test_unseen": 7924,
+        "images": 15339, "attributes": 64, "seen": 20, "unseen": 12,
+        "trainval": 5932, "test_seen": 1483, "test_unseen": 7924,
     }  # fmt: skip
 
 
 class FLO(Xlsa17):
-    """Oxford Flowers with embeddings of sentences instead of attributes."""
+    """Oxford Flowers with sentence embeddings instead of attributes."""
 
     title = "FLO"
-    citation = "Nilsback and Zisserman, Automated Flower Classification, ICVGIP 2008; sentences: Reed et al., CVPR 2016; split: Xian et al. 2018"
+    citation = (
+        "Nilsback and Zisserman, Automated Flower Classification, ICVGIP 2008; sentences: Reed et "
+        "al., CVPR 2016; split: Xian et al. 2018"
+    )
     licence = "features only"
     defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 224}
     published_as = "flo"
@@ -356,5 +409,6 @@ class FLO(Xlsa17):
     kind = "sentences"
     nameless = "flower"
     counts: ClassVar[Mapping[str, int]] = {
-        "images": 8189, "attributes": 1024, "seen": 82, "unseen": 20, "trainval": 5631, "test_seen": 1403, "test_unseen": 1155,
+        "images": 8189, "attributes": 1024, "seen": 82, "unseen": 20,
+        "trainval": 5631, "test_seen": 1403, "test_unseen": 1155,
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""res101.mat turned once into arrays that open at once: a folder of the cache for each content such a file has had."""
+"""Cache of res101.mat: converted once into arrays that open fast, a folder for each content."""
 
 from __future__ import annotations
 
@@ -28,9 +28,14 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Pooled:
-    """What res101.mat holds, opened from the cache: features (N, 2048) float32, memory-mapped; labels (N,), 0-based; files, N paths.
+    """Contents of res101.mat, opened from the cache.
 
-    fingerprint: of the features, 16 hex digits. sha256: of the file.
+    Args:
+        features: (N, 2048) float32, memory-mapped.
+        labels: (N,) 0-based class ids.
+        files: N image paths.
+        fingerprint: Digest of the features, 16 hex digits.
+        sha256: Digest of the file.
     """
 
     features: NDArray[np.float32]
@@ -41,9 +46,11 @@ class Pooled:
 
 
 def open_features(path: Path) -> Pooled:
-    """The features of a res101.mat, converted first if this file has not been yet (one pass, seconds).
+    """Open the features of a res101.mat; a new file is converted first, in seconds.
 
-    Raises DataError that names the file if it is damaged, the folder if the cache is; CannotWrite if the disk is full.
+    Raises:
+        DataError: Names the damaged file or cache folder.
+        CannotWrite: The disk is full or not writable.
     """
     digest = _digest(path)
     folder = cache_root() / "xlsa17" / digest[:16]
@@ -56,7 +63,7 @@ def open_features(path: Path) -> Pooled:
 
 
 def _digest(path: Path) -> str:
-    """sha256 of the file, remembered as long as its size and time of change stay."""
+    """sha256 of the file, cached while its size and modification time stay the same."""
     stat = path.stat()
     signature = hashlib.sha256(
         f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}".encode("utf-8", "surrogateescape")
@@ -103,7 +110,8 @@ def _convert(path: Path, digest: str, folder: Path) -> None:
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise CannotWrite(
-            f"Converting {path} into {partial} failed ({error.strerror or error}); free some space or set ZSLKIT_CACHE, then run again"
+            f"Converting {path} into {partial} failed ({error.strerror or error}); free some "
+            "space or set ZSLKIT_CACHE, then run again"
         ) from error
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
@@ -127,5 +135,6 @@ def _open(folder: Path) -> Pooled:
         return Pooled(features, labels, files, str(facts["fingerprint"]), str(facts["sha256"]))
     except (OSError, ValueError, EOFError, BadZipFile, KeyError, TypeError) as error:
         raise DataError(
-            f"The converted features in {folder} are damaged ({error}); remove that folder and run again"
+            f"The converted features in {folder} are damaged ({error}); remove that folder and "
+            "run again"
         ) from error

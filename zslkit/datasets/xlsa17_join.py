@@ -1,4 +1,4 @@
-"""Which class an image of the proposed splits belongs to: joined by the names of classes and folders, never by their order."""
+"""Class of each image of the proposed splits, joined by class and folder names, never by order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ANCHOR = re.compile(r"(?:.*/)?(?:images|JPEGImages)/+(.+)")
 
 
 def anchored(file: str) -> str | None:
-    """The part of one of res101.mat's image_files that is true on every disk: what follows `/images/` or `/JPEGImages/`.
+    """Portable part of a path in image_files of res101.mat: all after `/images/` or `/JPEGImages/`.
 
     >>> anchored("/BS/data/SUN/images/a/abbey/sun_aa.jpg")
     'a/abbey/sun_aa.jpg'
@@ -26,10 +26,16 @@ def anchored(file: str) -> str | None:
 def class_ids(
     name: str, classes: Sequence[str], labels: Index, paths: Sequence[str | None]
 ) -> Index:
-    """Class ids (N,) of the images, by the name of the folder an image lies in, never by the order of folders.
+    """Class ids (N,) of the images, by the name of the folder of each image.
 
-    labels (N,): rows of the class-attribute table by number; they decide where no folder tells the class.
-    Raises DataError if folders and labels contradict each other.
+    Args:
+        name: Name of the dataset, for errors.
+        classes: C class names.
+        labels: (N,) row indices of the class-attribute table; they decide where folders do not.
+        paths: N paths as `anchored` returns them.
+
+    Raises:
+        DataError: Folders and labels contradict each other.
     """
     if any(path is None or "/" not in path for path in paths):
         return labels
@@ -39,7 +45,8 @@ def class_ids(
         {folder for _, folder in pairs}
     ) < len(pairs):
         raise DataError(
-            f"{name}: labels and folders of image_files in res101.mat are not one to one; fetch res101.mat again"
+            f"{name}: labels and folders of image_files in res101.mat are not one to one; fetch "
+            "res101.mat again"
         )
     number = {plain(c): k for k, c in enumerate(classes)}
     named = {label: number.get(plain(folder)) for label, folder in pairs}
@@ -47,24 +54,25 @@ def class_ids(
         known := [k for k in named.values() if k is not None]
     ) > len(set(known)):
         raise DataError(
-            f"{name}: two classes or folders of images have the same name but for case and signs; fetch att_splits.mat and res101.mat again"
+            f"{name}: two classes or folders of images have the same name but for case and signs; "
+            "fetch att_splits.mat and res101.mat again"
         )
-    lost = [folder for label, folder in pairs if named[label] is None]
-    if lost and (
-        len(lost) == len(pairs) or any(k not in (None, label) for label, k in named.items())
+    unmatched = [folder for label, folder in pairs if named[label] is None]
+    if unmatched and (
+        len(unmatched) == len(pairs) or any(k not in (None, label) for label, k in named.items())
     ):
-        shown = ", ".join(repr(folder) for folder in lost[:3])
+        shown = ", ".join(repr(folder) for folder in unmatched[:3])
         raise DataError(
-            f"{name}: {len(lost)} folders of image_files in res101.mat are no class of att_splits.mat "
-            f"({shown}); take both from one xlsa17.zip"
+            f"{name}: {len(unmatched)} folders of image_files in res101.mat are no class of "
+            f"att_splits.mat ({shown}); take both from one xlsa17.zip"
         )
-    # A folder spelled unlike its class is told by its label once all others agree with theirs.
+    # The label decides for a folder spelled unlike its class, once all other folders agree.
     final = {label: label if k is None else k for label, k in named.items()}
     return np.array([final[label] for label in labels.tolist()], dtype=np.int64)
 
 
 def plain(name: str) -> str:
-    """A class name or class folder without what the two spell differently: number, initial letter, case, signs.
+    """Class or folder name without number prefix, initial-letter folder, case and punctuation.
 
     >>> plain("001.Black_footed_Albatross"), plain("a/apse/indoor"), plain("apse_indoor")
     ('blackfootedalbatross', 'apseindoor', 'apseindoor')

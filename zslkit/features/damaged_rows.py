@@ -1,4 +1,4 @@
-"""Rows of features that an extraction which was stopped leaves behind: zeros, one value throughout, numbers that are not finite, copies."""
+"""Detection of features left by an interrupted extraction: zeros, constants, non-finite, copies."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from torch import Tensor
 
 _SHOWN = 8
 _STEP = 61
-"""Of a map, every 61st value is compared beside the means: equal means alone are no equal maps."""
+"""Maps are compared by their means and every 61st value: different maps may have equal means."""
 
 
 @dataclass
 class FeatureRows:
-    """Looks at the features of all images in turn, block by block. All lists hold image numbers from 0.
+    """Collects suspicious features of all images, block by block; all lists hold 0-based indices.
 
     Args:
         zero: Images whose features are all zero.
-        constant: Images whose features are one other number throughout.
-        broken: Images with a number that is not finite.
+        constant: Images whose features all have the same value other than zero.
+        broken: Images with a value that is not finite.
+        count: Number of images examined.
     """
 
     zero: list[int] = field(default_factory=list)
@@ -31,23 +32,24 @@ class FeatureRows:
     _seen: dict[bytes, list[int]] = field(default_factory=dict)
 
     def add(self, values: Tensor, means: Tensor | None = None) -> int:
-        """Look at the next block.
+        """Examine the next block.
 
         Args:
             values: (n, D) or maps (n, D, H, W), float32 on the CPU.
-            means: Of the maps over their positions, (n, D). They show which maps to look at closely, which is most of the work.
+            means: (n, D) means of maps over their positions. They select the maps to examine in
+                full, which saves most of the work.
 
         Returns:
-            How many of its images are broken.
+            Number of broken images in the block.
         """
         flat = values.reshape(len(values), -1)
         short = flat if means is None else means
         low, high = short.amin(1), short.amax(1)
         finite = torch.isfinite(low) & torch.isfinite(high)
-        level = finite & (high - low <= 1e-5 * torch.maximum(high.abs(), low.abs()))
+        flat_rows = finite & (high - low <= 1e-5 * torch.maximum(high.abs(), low.abs()))
         broken, before = len(self.broken), self.count
         for i, (is_finite, is_level) in enumerate(
-            zip(finite.tolist(), level.tolist(), strict=True)
+            zip(finite.tolist(), flat_rows.tolist(), strict=True)
         ):
             row = flat[i]
             if not is_finite and not bool(torch.isfinite(row).all()):
@@ -67,19 +69,25 @@ class FeatureRows:
         return len(self.broken) - broken
 
     def groups(self) -> list[list[int]]:
-        """Images whose features are the same, two or more in a group, the largest group first."""
+        """Groups of two or more images with the same features, the largest group first."""
         return sorted(
             (group for group in self._seen.values() if len(group) > 1),
             key=lambda group: (-len(group), group),
         )
 
     def notes(self) -> Iterator[str]:
-        """A line for each kind of row that an honest extraction does not write."""
+        """One line for each kind of suspicious features."""
         hint = "was the extraction stopped?"
         if self.zero:
-            yield f"{len(self.zero)} of {self.count} images have features that are all zero ({spans(self.zero)}); {hint}"
+            yield (
+                f"{len(self.zero)} of {self.count} images have features that are all zero "
+                f"({spans(self.zero)}); {hint}"
+            )
         if self.constant:
-            yield f"{len(self.constant)} of {self.count} images have one value in all features ({spans(self.constant)}); {hint}"
+            yield (
+                f"{len(self.constant)} of {self.count} images have one value in all features "
+                f"({spans(self.constant)}); {hint}"
+            )
         if groups := self.groups():
             copies = sum(map(len, groups))
             shown = "; ".join(spans(group) for group in groups[:3]) + (
@@ -89,7 +97,7 @@ class FeatureRows:
 
 
 def spans(numbers: Sequence[int], offset: int = 0) -> str:
-    """Image numbers in words, neighbours as one span; at most eight spans.
+    """Format image indices, consecutive ones as a range; at most eight ranges.
 
     >>> spans([3, 26, 27, 28])
     'images 3, 26-28, counted from 0'
@@ -104,6 +112,7 @@ def spans(numbers: Sequence[int], offset: int = 0) -> str:
 
 
 def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """First and last number of each run of consecutive numbers."""
     low = high = -2
     for n in numbers:
         if n != high + 1:

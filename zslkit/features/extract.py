@@ -1,4 +1,4 @@
-"""From images to a feature store: each image passes the frozen backbone once, and never again."""
+"""Feature extraction: each image passes the frozen backbone once, into a feature store."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 BATCH = 4
-"""Images that pass a CPU at once in float32, twice as many in bfloat16: more would fall out of its caches."""
+"""Batch size on a CPU in float32, doubled in bfloat16; larger batches exceed the CPU caches."""
 BATCH_ELSEWHERE = 32
-"""Images that pass an accelerator at once."""
+"""Batch size on an accelerator."""
 ROUND = 8
-"""Batches of each process between two notes of progress, for which processes that share the work wait for each other."""
+"""Batches a process between two saves of the progress, at which all processes wait."""
 
 
 def store_key(
     images: Images, backbone: Backbone, dtype: str, precision: Precision = "float32"
 ) -> str:
-    """16 hex digits of all that decides a store's values, so that a store is never stale, only another one."""
+    """Cache key over all inputs of a store, 16 hex digits; any change gives a new store."""
     facts = [
         SCHEMA,
         images_digest(images),
@@ -68,8 +68,8 @@ def store_key(
 
 
 @dataclass(frozen=True)
-class _Making:
-    """How a store is made, as open_store is told it."""
+class _ExtractSettings:
+    """Settings of an extraction, as in `open_store`."""
 
     device: torch.device
     reporter: Reporter
@@ -90,24 +90,39 @@ def open_store(
     skipped: Collection[int] = (),
     batch: int | None = None,
 ) -> FeatureStore:
-    """The store of these images under this backbone, extracted first if it is not there yet.
+    """Open the store of these images and this backbone; a missing store is extracted first.
 
-    precision: what the network computes with. skipped: indices of images that cannot be read; their rows stay zero.
-    batch: images at once, None: what suits the device.
-    Interrupted extraction goes on where it stopped; two processes asking for one store do the work once, the second is told that it
-    waits, and the processes of one run share it.
-    Raises DataError that lists the images that cannot be read, CannotWrite if the disk is full.
+    An interrupted extraction resumes. If two processes need the same store, the second waits for
+    the first; the processes of one run share the work.
+
+    Args:
+        name: Name of the dataset.
+        images: N images.
+        backbone: Backbone.
+        dtype: Type of the stored maps.
+        device: Device of the network.
+        reporter: Receives the progress.
+        precision: Type in which the network computes.
+        skipped: Indices of unreadable images; their rows are zero.
+        batch: Batch size; None for the default of the device.
+
+    Raises:
+        DataError: Lists the images that cannot be read.
+        CannotWrite: The disk is full or not writable.
     """
     with distributed.in_turn():
         try:
             key = store_key(images, backbone, dtype, precision)
-        except DataError:  # a file is not there: others may be missing too
+        except DataError:  # a file is missing; `refuse` lists all of them
             refuse(images, reporter, skipped)
             raise
     folder = cache_root() / "features" / f"{name}-{key}"
     if not distributed.agreed(folder.is_dir()):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        sentence = f"Another process extracts the features of {name} into {folder}; this one waits until it is done"
+        sentence = (
+            f"Another process extracts the features of {name} into {folder}; this one waits until "
+            "it is done"
+        )
         with (
             acquired(f"{folder}.lock", reporter.note, sentence)
             if distributed.first()
@@ -127,25 +142,30 @@ def open_store(
                     images,
                     backbone,
                     dtype,
-                    _Making(device, reporter, precision, frozenset(skipped), step),
+                    _ExtractSettings(device, reporter, precision, frozenset(skipped), step),
                 )
     return FeatureStore(folder)
 
 
 def _extract(
-    folder: Path, key: str, images: Images, backbone: Backbone, dtype: str, making: _Making
+    folder: Path,
+    key: str,
+    images: Images,
+    backbone: Backbone,
+    dtype: str,
+    settings: _ExtractSettings,
 ) -> None:
-    device, reporter, skipped = making.device, making.reporter, making.skipped
+    device, reporter, skipped = settings.device, settings.reporter, settings.skipped
     partial = folder.with_name(folder.name + ".partial")
     with distributed.in_turn():
         look(images, reporter, skipped)
         partial.mkdir(exist_ok=True)
         if distributed.first():
-            _drop_notes(partial)  # of a process that was killed while it wrote them
+            _drop_notes(partial)  # left by a process killed while it wrote them
     built = backbone.build().eval()
     height, width = first_size(images, backbone.transform, reporter, skipped)
     shape = (len(images), *backbone.map_shape(height, width, built))
-    network = frozen(built, device, making.precision)
+    network = frozen(built, device, settings.precision)
     size = int(np.prod(shape)) * stored_dtype(dtype).itemsize + int(np.prod(shape[:2])) * 4
 
     def finish(features: Tensor) -> tuple[NDArray[Any], NDArray[np.float32]]:
@@ -159,17 +179,17 @@ def _extract(
             pooled = _array(partial / "pooled.npy", shape[:2], np.dtype(np.float32))
         done = distributed.agreed(_progress(partial))
         good = np.array([i for i in range(done, len(images)) if i not in skipped], dtype=np.int64)
-        batches = [good[i : i + making.batch] for i in range(0, len(good), making.batch)]
+        batches = [good[i : i + settings.batch] for i in range(0, len(good), settings.batch)]
         rounds = _rounds(batches)
         mine = [part for part, _ in rounds]
-        told = _Told(images)
+        recorder = _ScalingRecorder(images)
         results = passed(
-            told,
+            recorder,
             backbone.transform,
             network,
             [b for part in mine for b in part],
             device,
-            making.precision,
+            settings.precision,
             finish,
         )
         with (
@@ -181,22 +201,21 @@ def _extract(
             phase.advance(done - sum(i < done for i in skipped))
             for part, whole in rounds:
                 for index, (kept, means) in islice(results, len(part)):
-                    if (
-                        kept.shape[1:] != shape[1:]
-                    ):  # a whole batch of one size, and not that of the first image
+                    # All images of the batch have one size, but not that of the first image.
+                    if kept.shape[1:] != shape[1:]:
                         raise DataError(
-                            f"{images.key(int(index[0]))} is of another size than the images before it; "
-                            "set features.size to bring all images to one size"
+                            f"{images.key(int(index[0]))} is of another size than the images "
+                            "before it; set features.size to bring all images to one size"
                         )
                     maps[index], pooled[index] = kept, means
-                # What counts as done must be on disk before the note that says so. The cores work on meanwhile.
+                # Features must be on disk before the progress is; other threads keep computing.
                 maps.flush()
                 pooled.flush()
                 distributed.wait()
                 if distributed.first():
                     _write_text(partial / "done", str(whole[-1][-1] + 1))
                 phase.advance(sum(len(index) for index in whole))
-        told.tell(folder.name, reporter)
+        recorder.report(folder.name, reporter)
         if not distributed.first():
             distributed.wait()
             return
@@ -211,8 +230,8 @@ def _extract(
             "transform": repr(backbone.transform),
             "images": images_digest(images),
         }
-        if making.precision != "float32":
-            manifest["precision"] = making.precision
+        if settings.precision != "float32":
+            manifest["precision"] = settings.precision
         if skipped:
             manifest["skipped"] = [images.key(i) for i in sorted(skipped)]
         _write_text(partial / "manifest.json", json.dumps(manifest, indent=1))
@@ -220,10 +239,11 @@ def _extract(
         _drop_notes(partial)
     except OSError as error:
         raise CannotWrite(
-            f"Writing the feature store {partial} failed ({why(error)}); free some space or set ZSLKIT_CACHE, then run again"
+            f"Writing the feature store {partial} failed ({why(error)}); free some space or set "
+            "ZSLKIT_CACHE, then run again"
         ) from error
     except NotOpened:
-        refuse(images, reporter, skipped)  # say which others are like it
+        refuse(images, reporter, skipped)  # lists all unreadable images
         raise
     try:
         os.replace(partial, folder)
@@ -234,8 +254,8 @@ def _extract(
     distributed.wait()
 
 
-class _Told:
-    """Images that remember which of them hold more than 8 bits a channel, and how these were scaled."""
+class _ScalingRecorder:
+    """Wrapper of images that records which have more than 8 bits a channel and their scaling."""
 
     def __init__(self, images: Images) -> None:
         self.images = images
@@ -256,11 +276,13 @@ class _Told:
     def digest(self) -> str:
         return self.images.digest()
 
-    def tell(self, name: str, reporter: Reporter) -> None:
+    def report(self, name: str, reporter: Reporter) -> None:
+        """Note the scaled images, if there are any."""
         if self.scaled:
             first = min(self.scaled)
             reporter.note(
-                f"{name}: {len(self.scaled)} images have more than 8 bits a channel and are scaled ({self.key(first)}: {self.scaled[first]}"
+                f"{name}: {len(self.scaled)} images have more than 8 bits a channel and are "
+                f"scaled ({self.key(first)}: {self.scaled[first]}"
                 f"{', ...' if len(self.scaled) > 1 else ''}); `zslkit data verify` names them all"
             )
 
@@ -268,7 +290,11 @@ class _Told:
 def first_size(
     images: Images, transform: Transform, reporter: Reporter, skipped: Collection[int] = ()
 ) -> tuple[int, int]:
-    """(height, width) of the first image as the backbone sees it. Raises DataError, of all that cannot be read, if it cannot."""
+    """Height and width of the first readable image as the backbone sees it.
+
+    Raises:
+        DataError: The image cannot be read; lists all unreadable images.
+    """
     first = next(i for i in range(len(images)) if i not in skipped)
     try:
         height, width = pixels_of(images, transform, first).shape[:2]
@@ -281,9 +307,13 @@ def first_size(
 def _rounds(
     batches: list[NDArray[np.int64]],
 ) -> list[tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]]:
-    """This process's batches of every round, and those of all processes. After a round everything up to its end is done.
+    """Split the batches into rounds, after each of which the progress is saved.
 
-    Batches stay whole, so that a store's bits do not hang on how many processes made it. A process alone notes every batch.
+    Batches stay whole, so that results do not depend on the number of processes. A single process
+    saves the progress after every batch.
+
+    Returns:
+        For each round, the batches of this process and those of all processes.
     """
     step = ROUND * distributed.size() if distributed.several() else 1
     rounds = [batches[i : i + step] for i in range(0, len(batches), step)]
@@ -291,22 +321,24 @@ def _rounds(
 
 
 def _reserve(partial: Path, size: int) -> None:
+    """Check that the disk has room for the store."""
     have = shutil.disk_usage(partial).free + sum(
         f.stat().st_blocks * 512 for f in partial.iterdir()
     )
     if have < size:
         raise CannotWrite(
-            f"The feature store needs {size / 1e6:.0f} MB and {partial.parent} has {have / 1e6:.0f} MB left; "
-            "free some, or put it elsewhere with ZSLKIT_CACHE"
+            f"The feature store needs {size / 1e6:.0f} MB and {partial.parent} has "
+            f"{have / 1e6:.0f} MB left; free some, or put it elsewhere with ZSLKIT_CACHE"
         ) from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _array(
     path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> np.memmap[Any, np.dtype[Any]]:
+    """Open the array of an interrupted extraction, or create a new one and reset the progress."""
     if path.is_file():
         try:
-            # Opened for reading first: for writing, a file that was cut off would be filled up with zeros.
+            # Read-only first: opening for writing would extend a truncated file with zeros.
             found = np.load(path, mmap_mode="r", allow_pickle=False)
             if found.shape == shape and found.dtype == dtype:
                 return np.lib.format.open_memmap(path, mode="r+")
@@ -317,19 +349,21 @@ def _array(
         path, mode="w+", dtype=dtype, shape=shape
     )
     if hasattr(os, "posix_fallocate"):
-        # Room is taken now: a mapped page that finds none when it is written ends the process without a word.
+        # Allocate now: writing a mapped page on a full disk would kill the process.
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     return array
 
 
 def _progress(partial: Path) -> int:
+    """Number of images already extracted."""
     note = partial / "done"
     text = note.read_text().strip() if note.is_file() else ""
     return int(text) if text.isdecimal() else 0
 
 
 def _drop_notes(partial: Path) -> None:
+    """Delete temporary files."""
     for file in partial.glob("*.new"):
         file.unlink(missing_ok=True)
 
@@ -341,11 +375,11 @@ def _write_text(path: Path, text: str) -> None:
 
 @dataclass(frozen=True)
 class ImageInputs:
-    """Images as inputs of a trainable backbone, decoded when they are asked for."""
+    """Images as inputs of a trainable backbone, decoded on request."""
 
     images: Images
     transform: Transform
 
     def batch(self, index: NDArray[np.int64]) -> Tensor:
-        """(B, 3, h, w) float32."""
+        """Inputs (B, 3, h, w) float32."""
         return stacked_inputs(self.images, self.transform, index)

@@ -1,4 +1,4 @@
-"""Images through a frozen backbone, batch by batch in order, every core at work on decoding or on the network."""
+"""Forward pass of images through a frozen backbone, with decoding and network in parallel."""
 
 from __future__ import annotations
 
@@ -23,18 +23,22 @@ Index = NDArray[np.int64]
 T = TypeVar("T")
 
 STREAMS = 16
-"""Most networks that run side by side on a CPU, since each holds the activations of a batch."""
+"""Limit of networks that run in parallel on a CPU; each holds the activations of a batch."""
 
-# Layers that autocast hands a bfloat16 copy of their weights; the copy is made once here instead of for every batch.
+# Autocast converts the weights of these layers for every batch; here they are converted once.
 _AUTOCAST = ("Conv2d", "Conv2dSame", "Linear")
 
 
 class NotOpened(DataError):
-    """An image that cannot be read, told apart from all else that may be wrong with data."""
+    """An image cannot be read; distinct from all other faults of data."""
 
 
 def pixels_of(images: Images, transform: Transform, index: int) -> NDArray[np.uint8]:
-    """(h, w, 3) uint8, resized and cropped. Raises NotOpened."""
+    """Resized and cropped pixels of an image, (h, w, 3) uint8.
+
+    Raises:
+        NotOpened: The image cannot be read.
+    """
     try:
         image = images.open(index)
     except DataError as error:
@@ -43,9 +47,9 @@ def pixels_of(images: Images, transform: Transform, index: int) -> NDArray[np.ui
 
 
 def frozen(network: nn.Module, device: torch.device, precision: Precision) -> nn.Module:
-    """The network, changed in place: in evaluation mode, its weights laid out for `device`.
+    """Prepare a network for inference on `device`; changes it in place.
 
-    Channels last, because the fast convolutions of CPUs and GPUs read pixels whole and would reorder them otherwise.
+    Weights are stored channels last, which the fast convolutions of CPUs and GPUs need.
     """
     network.eval().requires_grad_(False)
     if precision == "bfloat16":
@@ -56,7 +60,16 @@ def frozen(network: nn.Module, device: torch.device, precision: Precision) -> nn
 
 
 def forward(network: nn.Module, inputs: Tensor, precision: Precision) -> Tensor:
-    """Feature maps (B, D, H, W) float32 of inputs (B, 3, h, w) on their device."""
+    """Compute feature maps.
+
+    Args:
+        network: Network from `frozen`.
+        inputs: (B, 3, h, w), on the device of the network.
+        precision: Type in which the network computes.
+
+    Returns:
+        (B, D, H, W) float32 on the same device.
+    """
     with (
         torch.inference_mode(),
         torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bfloat16"),
@@ -73,10 +86,23 @@ def passed(
     precision: Precision,
     finish: Callable[[Tensor], T],
 ) -> Generator[tuple[Index, T], None, None]:
-    """Each batch with what `finish` makes of its feature maps (B, D, H, W), float32 on the CPU, in order.
+    """Pass batches of images through the network, in order.
 
-    On a CPU, each core takes a batch from the file to the finished features on its own: no core waits for another within
-    a layer, and there are never more busy threads than torch.get_num_threads(). Elsewhere batches are decoded ahead.
+    On a CPU, each thread takes a batch from file to result, so that no thread waits for another
+    within a layer; at most torch.get_num_threads() threads are busy. On other devices, the next
+    batches are decoded ahead.
+
+    Args:
+        images: Images.
+        transform: Preprocessing of the images.
+        network: Network from `frozen`.
+        batches: Image indices of each batch.
+        device: Device of the network.
+        precision: Type in which the network computes.
+        finish: Function of the feature maps (B, D, H, W), float32 on the CPU.
+
+    Yields:
+        The indices of a batch and the result of `finish`.
     """
     if device.type != "cpu":
         for index, inputs in decoded(images, transform, batches, device):
@@ -90,7 +116,7 @@ def passed(
 
     threads = torch.get_num_threads()
     streams = min(threads, STREAMS)
-    # torch counts threads by the thread that asks, so that the caller keeps its own number.
+    # torch stores the number of threads for each calling thread, so the caller's is unchanged.
     pool = ThreadPoolExecutor(
         streams, initializer=torch.set_num_threads, initargs=(max(1, threads // streams),)
     )
@@ -112,7 +138,7 @@ def passed(
 def decoded(
     images: Images, transform: Transform, batches: list[Index], device: torch.device
 ) -> Iterator[tuple[Index, Tensor]]:
-    """Batches of inputs (B, 3, h, w), the next two decoded by threads while the caller works on this one."""
+    """Decode batches of inputs (B, 3, h, w) in threads, two batches ahead."""
     with (
         ThreadPoolExecutor(max_workers=1) as ahead,
         ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool,
@@ -147,11 +173,16 @@ def _stack(images: Images, transform: Transform, index: Index, pool: ThreadPoolE
 
 
 def _stacked(images: Images, index: Index, pixels: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Stack pixels to (B, h, w, 3).
+
+    Raises:
+        DataError: Names two images of different sizes.
+    """
     for i, p in zip(index, pixels, strict=True):
         if p.shape != pixels[0].shape:
             raise DataError(
-                f"{images.key(int(i))} is {p.shape[1]}x{p.shape[0]} pixels and {images.key(int(index[0]))} is "
-                f"{pixels[0].shape[1]}x{pixels[0].shape[0]}; "
-                "set features.size to bring all images to one size"
+                f"{images.key(int(i))} is {p.shape[1]}x{p.shape[0]} pixels and "
+                f"{images.key(int(index[0]))} is {pixels[0].shape[1]}x{pixels[0].shape[0]}; set "
+                "features.size to bring all images to one size"
             )
     return np.stack(pixels)

@@ -1,4 +1,4 @@
-"""How much room the feature store of a dataset takes, before anything is extracted."""
+"""Disk space that a feature store needs, computed before extraction."""
 
 from __future__ import annotations
 
@@ -12,9 +12,18 @@ from zslkit.features.store import stored_dtype
 
 
 def store_bytes(images: int, features: FeatureConfig, height: int, width: int) -> int:
-    """Bytes of the store for this many images of height x width pixels: maps in the store's type and pooled float32.
+    """Size in bytes of a store: maps in the type of the store, and pooled float32.
 
-    The backbone is run on the meta device: shapes alone, no weights. Raises what timm raises for a network it cannot make.
+    The backbone runs on the meta device: shapes only, without weights.
+
+    Args:
+        images: Number of images.
+        features: The section `features`.
+        height: Height of an image in pixels.
+        width: Width of an image in pixels.
+
+    Raises:
+        Exception: Any error of timm for a network that it cannot create.
     """
     import timm
 

@@ -1,4 +1,4 @@
-"""From a photo to what a run's model eats: what the run's backbone sees of it, and the features that it makes of that."""
+"""Preprocessing of new photos for the model of a finished run."""
 
 from __future__ import annotations
 
@@ -26,10 +26,16 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class Preprocessor:
-    """How the run in `folder` sees.
+    """Preprocessing of one run.
 
-    size: (height, width) in pixels of what its backbone was given, None if nobody knows. kind: what the model eats; "image" if its
-    backbone is its own. build: makes the frozen backbone.
+    Args:
+        folder: Folder of the run.
+        transform: Resize, crop and normalisation of the backbone.
+        size: (height, width) in pixels of the backbone's inputs, None if unknown.
+        kind: Input of the model; "image" if the model contains its backbone.
+        features: The run's section `features`.
+        build: Builds the backbone.
+        device: Device of the backbone.
     """
 
     folder: Path
@@ -41,14 +47,16 @@ class Preprocessor:
     device: torch.device
 
     def photo(self, path: Path) -> Pixels:
-        """One image file as the backbone sees it, (h, w, 3) uint8.
+        """Read one image file as the backbone sees it, (h, w, 3) uint8.
 
-        Raises DataError that names the file that is missing, no image, or of another size than the backbone takes.
+        Raises:
+            DataError: Names the file that is missing, not an image, or of a size that the backbone
+                does not take.
         """
         return self._fitting(path, self.transform.pixels(_read(path)))
 
     def inputs(self, photos: Sequence[Pixels]) -> Tensor:
-        """What the model eats of what `photo` gave, (B, ...) float32 on the CPU."""
+        """Inputs (B, ...) of the model, float32 on the CPU, for photos from `photo`."""
         parts = []
         for i in range(0, len(photos), BATCH):
             images = self.transform.normalise(torch.from_numpy(np.stack(photos[i : i + BATCH])))
@@ -60,17 +68,18 @@ class Preprocessor:
         return frozen(self.build(), self.device, self.features.precision)
 
     def _features(self, images: Tensor) -> Tensor:
-        """Feature maps as the store would give them back, or their means over positions, of images (B, 3, h, w)."""
+        """Features of images (B, 3, h, w): maps rounded as in the store, or their means."""
         inputs = images.to(self.device).contiguous(memory_format=torch.channels_last)
         features = forward(self._network, inputs, self.features.precision).cpu()
         if self.kind == "pooled":
             return features.mean(dim=(2, 3))
         dtype = self.features.dtype
-        to_stored(features, dtype)  # refuses a value that the store's type cannot hold
+        to_stored(features, dtype)  # raises for a value that overflows the store's type
         rounded: Tensor = features.to(getattr(torch, dtype))
         return rounded.float()
 
     def _fitting(self, path: Path, pixels: Pixels) -> Pixels:
+        """Check the size of a photo."""
         found, wanted = pixels.shape[:2], self.size
         if wanted is None or found == wanted:
             return pixels
@@ -78,8 +87,9 @@ class Preprocessor:
             "is too small for" if found[0] < wanted[0] or found[1] < wanted[1] else "does not fit"
         )
         raise DataError(
-            f"The image {path} of {found[1]}x{found[0]} pixels {fault} the backbone of {self.folder}, which takes images as they are "
-            f"and was trained on {wanted[1]}x{wanted[0]}; bring it to that size"
+            f"The image {path} of {found[1]}x{found[0]} pixels {fault} the backbone of "
+            f"{self.folder}, which takes images as they are and was trained on "
+            f"{wanted[1]}x{wanted[0]}; bring it to that size"
         )
 
 

@@ -1,8 +1,8 @@
-"""The feature store: features of every image of a dataset, memory-mapped, with a manifest of what made them.
+"""Feature store: memory-mapped features of all images of a dataset, and a manifest.
 
-A store is a folder: maps.npy (N, D, H, W), pooled.npy (N, D), manifest.json, which also lists the images that were skipped
-(their rows are zero). It is written beside and renamed when whole, so a folder without `.partial` in its name is a finished
-store. bfloat16 is kept as its upper 16 bits.
+A store is a folder: maps.npy (N, D, H, W), pooled.npy (N, D), and manifest.json, which records how
+the features were made and lists skipped images (their rows are zero). It is written to a `.partial`
+folder and renamed when complete. bfloat16 is stored as int16 with the same bits.
 """
 
 from __future__ import annotations
@@ -29,12 +29,15 @@ _ARRAYS = ("maps.npy", "pooled.npy")
 
 
 def images_digest(images: Images) -> str:
-    """Fingerprint of the content of all images, remembered as long as no file's size or time changes."""
+    """Fingerprint of the content of all images.
+
+    It is cached while sizes and modification times of the files stay the same.
+    """
     signature = getattr(images, "stat_signature", None)
     if signature is None:
         return images.digest()
     name = str(signature())
-    if not re.fullmatch("[0-9a-f]{16,64}", name):  # a plugin's may be anything
+    if not re.fullmatch("[0-9a-f]{16,64}", name):  # the signature of a plugin may be any text
         name = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
     note = cache_root() / "digests" / name
     with suppress(OSError, ValueError):
@@ -46,7 +49,7 @@ def images_digest(images: Images) -> str:
 
 
 def remember(note: Path, text: str) -> None:
-    """Keep a text in the cache that can be made again. A cache that cannot be written costs the time of making it, and nothing else."""
+    """Write a text to the cache; errors are ignored, since the text can be computed again."""
     with suppress(OSError):
         note.parent.mkdir(parents=True, exist_ok=True)
         with replacing(note) as beside:
@@ -54,10 +57,14 @@ def remember(note: Path, text: str) -> None:
 
 
 class FeatureStore:
-    """A finished store, opened for reading. Opening reads the manifest and maps the arrays; features stay on disk."""
+    """A complete store, opened for reading; the features stay on disk."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises DataError if the store is damaged."""
+        """Read the manifest and map the arrays.
+
+        Raises:
+            DataError: The store is damaged.
+        """
         self.folder = folder
         for name in ("manifest.json", *_ARRAYS):
             check_permitted(folder / name)
@@ -74,14 +81,16 @@ class FeatureStore:
         self._stamps = {name: _stamp(folder / name) for name in _ARRAYS}
         if not self._fits():
             raise DataError(
-                f"The feature store {folder} does not hold what its manifest says; remove that folder and run again"
+                f"The feature store {folder} does not hold what its manifest says; remove that "
+                "folder and run again"
             )
 
     def _fits(self) -> bool:
-        said = self.manifest if isinstance(self.manifest, dict) else {}
-        shape, dtype = said.get("shape"), said.get("dtype")
+        """Whether the arrays have the shape and type that the manifest states."""
+        facts = self.manifest if isinstance(self.manifest, dict) else {}
+        shape, dtype = facts.get("shape"), facts.get("dtype")
         if (
-            said.get("schema") != SCHEMA
+            facts.get("schema") != SCHEMA
             or not isinstance(shape, list)
             or dtype not in ("float16", "bfloat16", "float32")
         ):
@@ -99,7 +108,7 @@ class FeatureStore:
 
     @property
     def fingerprint(self) -> str:
-        """Of all that decides the values: images, backbone, weights, transform, type."""
+        """Cache key over images, backbone, weights, transform and type."""
         return str(self.manifest["key"])
 
     def maps(self, index: NDArray[np.int64]) -> Tensor:
@@ -107,51 +116,62 @@ class FeatureStore:
         return self.stored_maps(index).float()
 
     def stored_maps(self, index: NDArray[np.int64]) -> Tensor:
-        """Feature maps (B, D, H, W) in the store's own type."""
+        """Feature maps (B, D, H, W) in the type of the store."""
         self._refuse_change()
         tensor = torch.from_numpy(np.asarray(self._maps[index]))
         return tensor.view(torch.bfloat16) if self.manifest["dtype"] == "bfloat16" else tensor
 
     def pooled(self, index: NDArray[np.int64]) -> Tensor:
-        """Maps averaged over their positions, (B, D) float32, pooled before they were rounded."""
+        """Mean of the feature maps over positions before rounding, (B, D) float32."""
         self._refuse_change()
         return torch.from_numpy(np.asarray(self._pooled[index]))
 
     def _refuse_change(self) -> None:
-        """Raises DataError if a file was written to since it was opened: reading behind a new end would end the process without a word.
+        """Check that the files are unchanged since they were opened.
 
-        A file that was removed or replaced is no matter, since the old one stays mapped.
+        Reading beyond the end of a truncated file would kill the process. A removed or replaced
+        file does no harm: the old one stays mapped.
+
+        Raises:
+            DataError: Names the file that was changed.
         """
         for name, (inode, *before) in self._stamps.items():
             with suppress(OSError):
                 found, *now = _stamp(self.folder / name)
                 if found == inode and now != before:
                     raise DataError(
-                        f"{self.folder / name} was changed while this run read it, so its results would mean nothing; "
-                        f"remove the folder {self.folder} and run again"
+                        f"{self.folder / name} was changed while this run read it, so its results "
+                        f"would mean nothing; remove the folder {self.folder} and run again"
                     )
 
     @property
     def map_shape(self) -> tuple[int, int, int]:
+        """Shape (D, H, W) of the maps of one image."""
         _, d, h, w = self._maps.shape
         return d, h, w
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:
-    """Which file it is, its size and when it was last written."""
-    said = path.stat()
-    return said.st_ino, said.st_size, said.st_mtime_ns
+    """Inode, size and modification time of a file."""
+    stat = path.stat()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def to_stored(values: Tensor, dtype: str) -> NDArray[Any]:
-    """A tensor as the store keeps it. Raises DataError for a value that is not finite in that type."""
+    """Convert a tensor to the array that the store holds.
+
+    Raises:
+        DataError: A value is not finite in this type.
+    """
     stored = values.to(getattr(torch, dtype))
     if not bool(torch.isfinite(stored).all()):
         raise DataError(
-            f"A feature is not finite as {dtype}; set features.dtype to bfloat16 or float32, or look at the backbone's weights"
+            f"A feature is not finite as {dtype}; set features.dtype to bfloat16 or float32, or "
+            "look at the backbone's weights"
         )
     return (stored.view(torch.int16) if dtype == "bfloat16" else stored).numpy()
 
 
 def stored_dtype(dtype: str) -> np.dtype[Any]:
+    """numpy type in which the store holds values of `dtype`."""
     return np.dtype(np.int16 if dtype == "bfloat16" else dtype)

@@ -1,4 +1,4 @@
-"""Which images of a dataset cannot be read: all of them are told at once, and before the work where that is cheap."""
+"""Unreadable images of a dataset: all are reported at once, before long work where possible."""
 
 from __future__ import annotations
 
@@ -17,13 +17,22 @@ from zslkit.utils.files import parse_json, read_small
 from zslkit.utils.progress import Reporter
 
 NAMED = 5
-"""How many are named in the sentence that counts them."""
+"""Number of images named in the message."""
 
 
 def unreadable(
     images: Images, reporter: Reporter, among: Iterable[int] | None = None
 ) -> dict[int, str]:
-    """Index -> what is wrong, for every image that cannot be opened. Decodes all of `among` (default: all images)."""
+    """Find all images that cannot be opened, by decoding them.
+
+    Args:
+        images: Images.
+        reporter: Receives the progress.
+        among: Indices to decode; all by default.
+
+    Returns:
+        Index -> fault.
+    """
     chosen = range(len(images)) if among is None else list(among)
     bad: dict[int, str] = {}
     pool = ThreadPoolExecutor(torch.get_num_threads())
@@ -41,6 +50,7 @@ def unreadable(
 
 
 def _fault(images: Images, index: int) -> str | None:
+    """Fault of one image, None if it opens."""
     try:
         images.open(index)
     except DataError as error:
@@ -49,23 +59,26 @@ def _fault(images: Images, index: int) -> str | None:
 
 
 def readable(dataset: Dataset, reporter: Reporter) -> Dataset:
-    """The dataset without the images that cannot be read; the same one if all can. Which they are is remembered by content.
+    """Dataset without unreadable images; the same object if all are readable.
 
-    Raises DataError if a part of the split, or a class of test_seen in trainval, has no image left.
+    The indices of unreadable images are cached by the content of the images.
+
+    Raises:
+        DataError: A part of the split, or a class of test_seen in trainval, has no image left.
     """
     if dataset.images is None:
         return dataset
-    # A file that is not there has no content to remember anything by.
-    lost = _lost(dataset.images)
-    images = leaving_out(dataset.images, lost)
-    note = cache_root() / "unreadable" / f"{images_digest(images)}.json"
-    found = _noted(note, len(images))
+    # The cache key is a digest of the contents, which missing files do not have.
+    missing = _missing(dataset.images)
+    images = leaving_out(dataset.images, missing)
+    cache_file = cache_root() / "unreadable" / f"{images_digest(images)}.json"
+    found = _noted(cache_file, len(images))
     if found is None:
         found = sorted(
-            unreadable(images, reporter, [i for i in range(len(images)) if i not in lost])
+            unreadable(images, reporter, [i for i in range(len(images)) if i not in missing])
         )
-        remember(note, json.dumps(found))
-    bad = sorted({*lost, *found})
+        remember(cache_file, json.dumps(found))
+    bad = sorted({*missing, *found})
     if not bad:
         return dataset
     reporter.note(f"{dataset.name}: {listed(dataset.images, bad)} and are left out")
@@ -73,20 +86,23 @@ def readable(dataset: Dataset, reporter: Reporter) -> Dataset:
         return dataset.without(bad, leaving_out(dataset.images, bad))
     except DataError as error:
         raise DataError(
-            f"{error}, after {len(bad)} images that cannot be read were left out; replace some of them"
+            f"{error}, after {len(bad)} images that cannot be read were left out; replace some of "
+            "them"
         ) from error
 
 
-def _noted(note: Path, count: int) -> list[int] | None:
+def _noted(cache_file: Path, count: int) -> list[int] | None:
+    """Cached indices, None if there are none or they are invalid."""
     try:
-        found = parse_json(read_small(note))
+        found = parse_json(read_small(cache_file))
     except (OSError, ValueError):
         return None
     fits = isinstance(found, list) and all(isinstance(i, int) and 0 <= i < count for i in found)
     return found if fits else None
 
 
-def _lost(images: Images) -> list[int]:
+def _missing(images: Images) -> list[int]:
+    """Indices of files that are missing or not readable."""
     file = getattr(images, "file", None)
     if file is None:
         return []
@@ -101,14 +117,21 @@ def _lost(images: Images) -> list[int]:
 
 
 def leaving_out(images: Images, index: Collection[int]) -> Images:
-    """The images with the same numbers, where those at `index` are never asked for and count as empty in the digest."""
+    """Images with the same indices, where those at `index` are not used.
+
+    In the digest they count as empty.
+    """
     leave = getattr(images, "leaving_out", None)
     out: Images = leave(index) if leave is not None and len(index) else images
     return out
 
 
 def look(images: Images, reporter: Reporter, skipped: Collection[int] = ()) -> None:
-    """A glance at every file before hours of work. Raises DataError that lists all unreadable images if there is one."""
+    """Check every file quickly before long work.
+
+    Raises:
+        DataError: Lists all unreadable images, if there are any.
+    """
     whole = getattr(images, "looks_whole", None)
     if whole is None:
         return
@@ -119,18 +142,22 @@ def look(images: Images, reporter: Reporter, skipped: Collection[int] = ()) -> N
 
 
 def refuse(images: Images, reporter: Reporter, skipped: Collection[int] = ()) -> None:
-    """Raise a DataError that lists all images that cannot be read, except those that are skipped anyway; return if all can."""
+    """Check all images by decoding them.
+
+    Raises:
+        DataError: Lists all unreadable images except the skipped ones.
+    """
     left_out = set(skipped)
     bad = unreadable(images, reporter, [i for i in range(len(images)) if i not in left_out])
     if bad:
         raise DataError(
-            f"{listed(images, sorted(bad))}: {_first(bad)}; replace them, or go on without them by --skip-bad or "
-            "--set features.skip_bad=true"
+            f"{listed(images, sorted(bad))}: {_first(bad)}; replace them, or go on without them "
+            "by --skip-bad or --set features.skip_bad=true"
         )
 
 
 def listed(images: Images, bad: Collection[int]) -> str:
-    """'3 of 40 images cannot be read (a.jpg, b.jpg, c.jpg)'."""
+    """Summary such as "3 of 40 images cannot be read (a.jpg, b.jpg, c.jpg)"."""
     names = ", ".join(images.key(i) for i in list(bad)[:NAMED]) + (
         ", ..." if len(bad) > NAMED else ""
     )

@@ -1,1 +1,1 @@
-"""Files of strangers, read as data."""
+"""Readers of files from others: every file is data, and no code in it runs."""

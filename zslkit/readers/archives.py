@@ -1,4 +1,4 @@
-"""The members of a zip or tar archive, read as the claims of a stranger: nothing here writes a file."""
+"""Members of a zip or tar archive, checked before use; this module writes no file."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ from zslkit.errors import DataError
 from zslkit.utils.files import permitted
 
 MOST_MEMBERS = 1_000_000
-_LONGEST_READ = (
-    1 << 24
-)  # tarfile reads a header's extensions in one piece, however long they claim to be
+# tarfile reads a header's extensions in one piece, whatever length they claim.
+_LONGEST_READ = 1 << 24
 _LONGEST_TAIL = 1 << 26
 _BLOCK = 512
 
@@ -32,7 +31,15 @@ _DAMAGE += (struct.error, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.
 
 @dataclass(frozen=True)
 class Member:
-    """One entry: path, clean and below the archive's root; size in bytes as claimed; link: where a link leads, as it is written."""
+    """One entry of an archive.
+
+    Args:
+        path: Cleaned path relative to the root of the archive.
+        kind: What the entry is.
+        size: Claimed size in bytes; 0 for a member of a tar archive that is not a file.
+        link: Target of a link, as written in the archive.
+        entry: Entry of `zipfile` or `tarfile`.
+    """
 
     path: PurePosixPath
     kind: Literal["file", "folder", "symlink", "hardlink"]
@@ -45,28 +52,35 @@ class Archive(Protocol):
     """An open archive."""
 
     def members(self) -> Iterator[Member]:
-        """All members, in the order of the archive. Raises DataError for one that is no business of a dataset."""
+        """Iterate over all members in the order of the archive.
+
+        Raises:
+            DataError: A member is encrypted, a device or a pipe, or its name leads out of the root.
+        """
         ...
 
-    def open(self, member: Member) -> IO[bytes]: ...
+    def open(self, member: Member) -> IO[bytes]:
+        """Open the content of a member of kind "file"."""
+        ...
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[Archive]:
-    """The archive at `path`, of the kind that its first bytes say.
+    """Open the archive at `path`; its first bytes decide the format.
 
-    Raises DataError that names it if it is missing or no zip or tar archive.
+    Raises:
+        DataError: Names the file that is missing, damaged, or neither zip nor tar.
     """
     kind = kind_of(path)
     if kind is None:
         raise DataError(f"{path} is no zip or tar archive; fetch it again")
     with ExitStack() as stack:
-        with damage(path):  # not around the caller's work, whose failures are its own
+        with damage(path):  # ends before the yield: errors of the caller pass unchanged
             if kind == "zip":
                 archive: Archive = _Zip(path, stack.enter_context(zipfile.ZipFile(path)))
             else:
                 stream = stack.enter_context(_stream(path, kind))
-                archive = _Tar(path, cast(IO[bytes], _Careful(path, stream)))
+                archive = _Tar(path, cast(IO[bytes], _LimitedStream(path, stream)))
         yield archive
 
 
@@ -79,7 +93,14 @@ def _stream(path: Path, kind: str) -> IO[bytes]:
 
 
 def kind_of(path: Path) -> str | None:
-    """zip, gz, bz2, xz or tar by the first bytes of the file; None if it is none of them. Raises DataError if it cannot be read."""
+    """Detect the format of a file by its first bytes.
+
+    Returns:
+        "zip", "gz", "bz2", "xz" or "tar"; None for any other file.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
     try:
         with permitted(path), path.open("rb") as stream:
             start = stream.read(_BLOCK)
@@ -101,7 +122,7 @@ def kind_of(path: Path) -> str | None:
 
 @contextmanager
 def damage(path: Path) -> Iterator[None]:
-    """Whatever the readers raise for a spoilt archive becomes one DataError."""
+    """Turn any error that a damaged archive causes into one DataError."""
     try:
         yield
     except DataError:
@@ -109,12 +130,17 @@ def damage(path: Path) -> Iterator[None]:
     except _DAMAGE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
-            f"The archive {path} is damaged or cut off ({reason}); remove it and give the same command again"
+            f"The archive {path} is damaged or cut off ({reason}); remove it and give the same "
+            "command again"
         ) from error
 
 
 def clean(path: Path, name: str) -> PurePosixPath:
-    """A member's name as a path below the archive's root. Raises DataError for a name that leads out of it."""
+    """Convert the name of a member to a path relative to the root of the archive.
+
+    Raises:
+        DataError: The name leads out of the root.
+    """
     parts = name.replace("\\", "/").split("/")
     if (
         name.startswith(("/", "\\"))
@@ -127,8 +153,10 @@ def clean(path: Path, name: str) -> PurePosixPath:
 
 
 def refused(path: Path, name: str, why: str) -> DataError:
+    """Error for an archive with a dangerous member; `why` completes "its member NAME ..."."""
     return DataError(
-        f"The archive {path} is not to be trusted: its member {name!r} {why}; nothing was unpacked, get it from its maker"
+        f"The archive {path} is not to be trusted: its member {name!r} {why}; nothing was "
+        "unpacked, get it from its maker"
     )
 
 
@@ -180,11 +208,11 @@ class _Tar:
         self._check_end()
 
     def _check_end(self) -> None:
-        # tarfile takes a file that stops between two members for a whole one.
+        # tarfile does not notice that a file is cut off between two members.
         self._stream.seek(self._file.offset)
         if self._stream.read(_BLOCK) != bytes(_BLOCK):
             raise EOFError("it has no end mark")
-        for _ in range(_LONGEST_TAIL >> 16):  # to where a compressed stream has its checksum
+        for _ in range(_LONGEST_TAIL >> 16):  # a compressed stream ends with its checksum
             if not self._stream.read(1 << 16):
                 break
 
@@ -195,8 +223,8 @@ class _Tar:
         return stream
 
 
-class _Careful:
-    """A stream that hands out no more at once than a header may need."""
+class _LimitedStream:
+    """Stream that refuses to read more bytes at once than a header may need."""
 
     def __init__(self, path: Path, stream: IO[bytes]) -> None:
         self._path, self._stream = path, stream
@@ -205,7 +233,8 @@ class _Careful:
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= _LONGEST_READ:
             raise DataError(
-                f"The archive {self._path} is not to be trusted: it has a header of {size:,} bytes; get it from its maker"
+                f"The archive {self._path} is not to be trusted: it has a header of {size:,} "
+                "bytes; get it from its maker"
             )
         return self._stream.read(size)
 

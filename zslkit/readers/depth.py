@@ -1,8 +1,9 @@
-"""From the pixels that a file holds to 8 bits a channel: what its numbers mean where they may be larger, signed or real.
+"""Conversion of images with more than 8 bits a channel to 8-bit RGB.
 
-What the file says of its range goes first. Where it says nothing, whole numbers are taken to have the fewest bits of 8, 10,
-12, 14 and 16 that hold the largest of them, and numbers that are negative, larger or real to reach from the least to the
-greatest. Alpha is dropped, and an animation is its first picture.
+The range that the file states has priority. Without one, unsigned integers up to 65535 are scaled
+by the smallest of 8, 10, 12, 14 and 16 bits that holds their maximum, and floats between 0 and 1
+by 1. All other numbers (negative, larger) are scaled from their minimum to their maximum. Alpha is
+dropped; of an animation, the first frame is used.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SCALED = "zslkit-scaled"
-"""Key in an image's info: how its numbers became 8 bits, where that is no matter of course."""
+"""Key in `Image.info`: how the numbers were scaled to 8 bits; absent where scaling is trivial."""
 
 _BITS = (8, 10, 12, 14, 16)
 _FULL = (0.0, 65535.0)
+"""Range of 16-bit numbers, of which the upper byte is kept."""
 _PHOTOMETRIC, _LEAST, _MOST, _FORMAT, _S_LEAST, _S_MOST, _BITS_TAG = (
     262,
     280,
@@ -36,31 +38,40 @@ Range = tuple[float, float]
 
 
 def to_rgb(image: Image, stream: IO[bytes]) -> Image:
-    """An opened image as upright RGB. stream: its file, which is read again where Pillow drops the lower bytes.
+    """Convert an opened image to upright 8-bit RGB.
 
-    Raises ValueError for numbers that are not finite, and whatever Pillow raises for a damaged file.
+    Args:
+        image: Opened and not yet decoded image.
+        stream: File of the image, read again where Pillow drops the lower bytes.
+
+    Raises:
+        ValueError: Some numbers are not finite.
+        Exception: Any error of Pillow for a damaged file.
     """
     from PIL import ImageOps
 
-    # Asked before the decoding, which forgets some of it.
-    wide, deep = _wide(image), _grey_numbers(image)
-    said, invert = (_said(image, stream), _inverted(image)) if wide or deep else (None, False)
+    # Read before the image is decoded: decoding discards some of these facts.
+    raw_mode, grey = _raw_mode_16(image), _is_deep_grey(image)
+    stated, invert = (
+        (_stated_range(image, stream), _inverted(image)) if raw_mode or grey else (None, False)
+    )
     orientation = image.getexif().get(0x0112)
-    if deep:
-        return _upright(_grey(_numbers(image), said, invert), orientation)
-    if wide:
+    if grey:
+        return _upright(_scaled(_values(image), stated, invert), orientation)
+    if raw_mode:
         lower = None
         upper = np.asarray(image)
-        if (
-            upper[..., :3].max(initial=0) < 64
-        ):  # else no more than 16 bits are needed, and the upper byte says it all
-            lower = _lower_bytes(image, stream, wide)
+        # From 64 on, all 16 bits are in use and the upper byte is the result.
+        if upper[..., :3].max(initial=0) < 64:
+            lower = _lower_bytes(image, stream, raw_mode)
         if lower is not None:
-            upper, lower = (lower[..., [0]], lower[..., [1]]) if "LA;16" in wide else (upper, lower)
+            upper, lower = (
+                (lower[..., [0]], lower[..., [1]]) if "LA;16" in raw_mode else (upper, lower)
+            )
             values = upper[..., :3].astype(np.int64) * 256 + lower[..., :3]
             return _upright(
-                _grey(
-                    np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values, said, False
+                _scaled(
+                    np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values, stated, False
                 ),
                 orientation,
             )
@@ -72,11 +83,11 @@ def to_rgb(image: Image, stream: IO[bytes]) -> Image:
 
 
 def is_deep(image: Image) -> bool:
-    """Whether an image that is opened and not decoded holds more than 8 bits a channel."""
-    return bool(_grey_numbers(image) or _wide(image))
+    """Whether an opened, not yet decoded image has more than 8 bits a channel."""
+    return bool(_is_deep_grey(image) or _raw_mode_16(image))
 
 
-def _grey_numbers(image: Image) -> bool:
+def _is_deep_grey(image: Image) -> bool:
     return image.mode == "F" or image.mode.startswith("I")
 
 
@@ -94,16 +105,30 @@ def _upright(pixels: tuple[NDArray[np.uint8], str], orientation: Any) -> Image:
     return image
 
 
-def _grey(values: NDArray[Any], said: Range | None, invert: bool) -> tuple[NDArray[np.uint8], str]:
-    """The same numbers from 0 to 255, and how that was done, "" if they fill 16 bits."""
+def _scaled(
+    values: NDArray[Any], stated: Range | None, invert: bool
+) -> tuple[NDArray[np.uint8], str]:
+    """Scale numbers to 0 to 255.
+
+    Args:
+        values: Numbers of the image, any shape.
+        stated: Black and white as the file states them, None if it does not.
+        invert: Whether 0 is white.
+
+    Returns:
+        The 8-bit numbers, and how they were scaled ("" if the full 16-bit range was used).
+
+    Raises:
+        ValueError: Some numbers are not finite.
+    """
     if not np.isfinite(values).all():
         raise ValueError("some of its pixels are not finite; save it with 8 bits a channel")
     least, most = float(values.min()), float(values.max())
     source = "as the file says"
-    if said is None or least < said[0] or most > said[1]:
-        said, source = _own(values, least, most), "by its own range"
-    low, high = said
-    if said == _FULL and values.dtype.kind in "iu":
+    if stated is None or least < stated[0] or most > stated[1]:
+        stated, source = _own_range(values, least, most), "by its own range"
+    low, high = stated
+    if stated == _FULL and values.dtype.kind in "iu":
         scaled = (values.astype(np.int64) >> 8).astype(np.uint8)
     else:
         scaled = (
@@ -113,13 +138,14 @@ def _grey(values: NDArray[Any], said: Range | None, invert: bool) -> tuple[NDArr
         )
     how = (
         ""
-        if said == _FULL
+        if stated == _FULL
         else f"values {least:g} to {most:g}, black {low:g} and white {high:g} {source}"
     )
     return (255 - scaled if invert else scaled), how
 
 
-def _own(values: NDArray[Any], least: float, most: float) -> Range:
+def _own_range(values: NDArray[Any], least: float, most: float) -> Range:
+    """Black and white for numbers of a file that does not state them."""
     if values.dtype.kind in "iu" and least >= 0 and most <= 65535:
         return 0.0, float(2 ** next(b for b in _BITS if most < 2**b) - 1)
     if values.dtype.kind == "f" and least >= 0 and most <= 1:
@@ -127,7 +153,7 @@ def _own(values: NDArray[Any], least: float, most: float) -> Range:
     return (least, most) if most > least else (least, least + 1)
 
 
-def _numbers(image: Image) -> NDArray[Any]:
+def _values(image: Image) -> NDArray[Any]:
     values: NDArray[Any] = np.asarray(image)
     tags = getattr(image, "tag_v2", None)
     if (
@@ -136,16 +162,16 @@ def _numbers(image: Image) -> NDArray[Any]:
         and tags.get(_BITS_TAG) == (32,)
         and tags.get(_FORMAT, (1,))[0] == 1
     ):
-        return values.view(np.uint32)  # Pillow has no type of its own for these
+        return values.view(np.uint32)  # Pillow has no mode for unsigned 32-bit integers
     return values
 
 
-def _said(image: Image, stream: IO[bytes]) -> Range | None:
-    """The range of its numbers that a file tells, None if it tells none."""
+def _stated_range(image: Image, stream: IO[bytes]) -> Range | None:
+    """Black and white as the file states them, None if it does not."""
     if image.format == "PNG":
         bits = _significant_bits(stream)
         return (0.0, float(2**bits - 1)) if bits else None
-    if image.format == "PPM":  # Pillow has brought what the header says to 16 bits
+    if image.format == "PPM":  # Pillow has scaled the numbers to 16 bits by the header's maximum
         args = _decoder_args(image)
         maximum = args[-1] if isinstance(args, tuple) else 65535
         return None if maximum in (65535, -1, 1) else _FULL
@@ -166,13 +192,13 @@ def _first(value: Any) -> float:
 
 
 def _inverted(image: Image) -> bool:
-    """Whether 0 is white, which Pillow heeds for 8 bits alone."""
+    """Whether 0 is white; Pillow inverts images of 8 bits only."""
     tags = getattr(image, "tag_v2", None)
     return tags is not None and tags.get(_PHOTOMETRIC) == 0
 
 
 def _significant_bits(stream: IO[bytes]) -> int:
-    """What the chunk sBIT of a PNG says, 0 if it says nothing of use."""
+    """Bits a channel in the sBIT chunk of a PNG; 0 if the chunk is absent or not useful."""
     place = stream.tell()
     try:
         stream.seek(8)
@@ -189,8 +215,8 @@ def _significant_bits(stream: IO[bytes]) -> int:
         stream.seek(place)
 
 
-def _wide(image: Image) -> str:
-    """The raw mode of colours with 16 bits each, of which Pillow keeps the upper 8; "" for all else."""
+def _raw_mode_16(image: Image) -> str:
+    """Raw mode of a colour image with 16 bits a channel (Pillow keeps the upper 8), else ""."""
     args = _decoder_args(image)
     raw = (
         args
@@ -207,13 +233,22 @@ def _wide(image: Image) -> str:
 
 
 def _decoder_args(image: Image) -> Any:
-    """What the decoder of an image that is not decoded yet is told, None once it is."""
+    """Arguments of the decoder; None for an image that is already decoded."""
     tiles: Any = getattr(image, "tile", None)
     return tiles[0].args if tiles else None
 
 
 def _lower_bytes(image: Image, stream: IO[bytes], raw: str) -> NDArray[np.uint8]:
-    """The same pixels, decoded with the other byte of each number; both bytes, upper first, for grey with alpha."""
+    """Decode the image again with the byte order swapped, to get the lower byte of each number.
+
+    Args:
+        image: The image.
+        stream: Its file.
+        raw: Its raw mode.
+
+    Returns:
+        (H, W, C) lower bytes; for grey with alpha (H, W, 4), upper bytes before lower bytes.
+    """
     from PIL import Image as pil
 
     if raw.endswith("N"):

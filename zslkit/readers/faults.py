@@ -1,4 +1,4 @@
-"""The faults of one file, told together: who mends a file wants to know all of them at once."""
+"""All faults of one file in one error, so that the user can repair the file in one pass."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zslkit.errors import DataError
 
 
 class Faults:
-    """Collects what is wrong with the file `path`."""
+    """Collects the faults of the file `path`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -18,7 +18,7 @@ class Faults:
 
     @contextmanager
     def noted(self) -> Iterator[None]:
-        """A block whose DataError is kept for later instead of raised."""
+        """Record a DataError of the block instead of raising it."""
         try:
             yield
         except DataError as error:
@@ -26,11 +26,18 @@ class Faults:
                 self.found.append(str(error))
 
     def add(self, fault: str) -> None:
-        """Keep a fault that was found without an error."""
+        """Record a fault that was found without an error."""
         self.found.append(fault)
 
     def tell(self, more: str = "") -> None:
-        """Raises DataError with all faults, if there are any. more: what is said after them."""
+        """Raise the recorded faults as one error.
+
+        Args:
+            more: Text to add after the faults.
+
+        Raises:
+            DataError: At least one fault was recorded.
+        """
         if not self.found:
             return
         if len(self.found) == 1:

@@ -1,6 +1,6 @@
-"""HDF5 files, read by a process of its own with a limit on its memory (`hdf5_child`).
+"""HDF5 files, read by a separate process with a memory limit (`hdf5_child`).
 
-The library is written in C and trusts what a file says of itself: a damaged file can end the process that reads it.
+The HDF5 library is written in C and trusts the file: a damaged file can crash the process.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from zslkit.errors import DataError
 from zslkit.readers.stream import SMALL, TEXTS, Stream, numeric, rows_per_block
 
 SILENCE = 300.0
-"""Seconds in which the reader may give no block at all before it counts as caught in a loop."""
+"""Seconds without data from the reading process after which it counts as hung."""
 _LINE = 4096
 
 
 @dataclass(frozen=True)
 class Hdf5Arrays:
-    """What was found in a file.
+    """Contents of a file.
 
     Args:
-        small: The small datasets by name.
-        name: Of the large dataset, "" if there is none.
+        small: Small datasets by name.
+        name: Name of the large dataset, "" if there is none.
         large: The large dataset, as a stream that can be read once.
-        texts: The lists of names, by name of the dataset.
-        others: Names of all that lies in the file beside these; groups end in "/".
-        sealed: Those of the lists of names that hold objects other than texts.
+        texts: Lists of names, by dataset.
+        others: Names of everything else in the file; groups end in "/".
+        sealed: Requested lists of names that hold objects instead of texts.
     """
 
     small: dict[str, NDArray[Any]] = field(default_factory=dict)
@@ -58,12 +58,21 @@ def open_hdf5(
     silence: float = SILENCE,
     texts: Sequence[str] = (),
 ) -> Iterator[Hdf5Arrays]:
-    """Those of the datasets `small` and `texts` that the file has, and the first of `large`.
+    """Open the requested datasets of a file; missing ones are skipped.
 
-    A name may stand in `small` and in `texts`; it is read as what it holds. A dataset of `texts` alone that holds no texts
-    counts as one that nobody asked for.
+    A name may stand in both `small` and `texts`: the content of the dataset decides. A dataset that
+    only `texts` names and that holds no texts counts as not requested.
 
-    Raises DataError that names the file if it is damaged, leads to other files, or holds anything but numbers there.
+    Args:
+        path: HDF5 file.
+        small: Names of datasets of numbers to read whole.
+        large: Names of datasets of numbers; the first that exists is streamed.
+        silence: Seconds without data after which the reading process is killed.
+        texts: Names of datasets of texts.
+
+    Raises:
+        DataError: Names the file that is damaged, links to other files, or holds no plain numbers
+            where numbers are requested.
     """
     command = [
         sys.executable,
@@ -72,7 +81,7 @@ def open_hdf5(
         str(path),
         json.dumps(list(small)),
     ]
-    # "::" is no folder: filters are not loaded from whatever the environment names.
+    # "::" is not a folder: HDF5 must not load filter plugins that the environment names.
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
@@ -138,7 +147,7 @@ class _Reader:
             small[name] = np.frombuffer(self._read(nbytes), dtype).reshape(shape)
 
     def _names(self, nbytes: Any) -> tuple[str, ...]:
-        """A list of texts, that many bytes of JSON."""
+        """Read a list of texts, stored as `nbytes` bytes of JSON."""
         if not isinstance(nbytes, int) or not 0 <= nbytes <= 8 * TEXTS:
             raise self._broken()
         raw = self._read(nbytes)
@@ -167,7 +176,7 @@ class _Reader:
                     break
                 done += got
         if done < count:
-            # A refusal may have come in the middle of the numbers: the library met the damage there.
+            # The child may report a fault in the middle of the numbers, where it found it.
             raise self._broken(bytes(data[:done][-_LINE:]))
         return data
 
@@ -193,7 +202,7 @@ class _Reader:
             watch.cancel()
 
     def _refused(self, facts: dict[str, Any]) -> DataError:
-        if facts.get("said"):
+        if facts.get("worded"):
             return DataError(f"{self._path}: {facts['fault']}")
         return DataError(
             f"{self._path} is no whole HDF5 file ({facts['fault']}); save or copy it anew"
@@ -207,5 +216,6 @@ class _Reader:
             except ValueError:
                 pass
         return DataError(
-            f"{self._path} is no whole HDF5 file (its reader broke down on it); save or copy it anew"
+            f"{self._path} is no whole HDF5 file (its reader broke down on it); save or copy it "
+            "anew"
         )

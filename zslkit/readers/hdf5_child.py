@@ -1,15 +1,17 @@
-"""The process that reads an HDF5 file for `zslkit.readers.hdf5`: what the library does with a hostile file ends here.
+"""Process that reads an HDF5 file for `zslkit.readers.hdf5`, so that a crash stays in this process.
 
-It is started with the path and, as JSON lists, the names of small datasets, those one of which is the large one, and those of
-lists of texts. It writes frames to standard output, each a line of JSON and bytes:
+Arguments: the path, and three JSON lists of names: small datasets, candidates for the large
+dataset (the first that exists is read), and lists of texts. Output: frames on standard output,
+each a line of JSON, followed by bytes where it announces any:
 
-- {"others": bytes}: a JSON list of all names in the file that were not asked for.
-- {"sealed": bytes}: a JSON list of lists of texts that hold other objects.
-- {"name", "texts": bytes}: a JSON list of texts.
-- {"name", "shape", "dtype"}: an array; small ones first, then the large one with its rows in order.
-- {"fault": ...} instead says why the file is refused.
+- {"others": bytes}: JSON list of all names in the file that were not requested.
+- {"sealed": bytes}: JSON list of the requested lists of texts that hold objects.
+- {"name", "texts": bytes}: JSON list of texts.
+- {"name", "shape", "dtype"}: an array; small arrays first, then the large array row by row.
+- {"fault", "worded"}: why the file is refused, at any point; the text is zslkit's if worded.
+- {"end": true}: end of the output.
 
-Nothing of zslkit is imported.
+This module does not import zslkit.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import threading
 from typing import Any
 
 MEMORY = 1 << 30
-"""Bytes this process may take for itself."""
+"""Memory limit of this process in bytes."""
 BLOCK = 64 << 20
 LARGEST_CHUNK = 256 << 20
 SMALL = 256 << 20
@@ -34,7 +36,7 @@ BOMB_RATIO, BOMB_FLOOR = 200, 64 << 20
 
 
 class Refused(Exception):
-    pass
+    """A fault of the file, worded for the user."""
 
 
 def main(path: str, small: list[str], large: list[str], texts: list[str]) -> None:
@@ -46,18 +48,20 @@ def main(path: str, small: list[str], large: list[str], texts: list[str]) -> Non
 
         with h5py.File(path, "r") as file:
             size = os.path.getsize(path)
-            words = {name: held for name in texts if (held := _texts(h5py, file, name)) is not None}
+            lists = {
+                name: list_ for name in texts if (list_ := _texts(h5py, file, name)) is not None
+            }
             sealed = [
-                name for name in texts if name not in words and _holds_objects(h5py, file, name)
+                name for name in texts if name not in lists and _holds_objects(h5py, file, name)
             ]
-            asked = [name for name in [*small, *large] if name not in words]
+            asked = [name for name in [*small, *large] if name not in lists]
             found = {
                 name: dataset
                 for name in asked
                 if (dataset := _dataset(h5py, file, name, size)) is not None
             }
             chosen = next((name for name in large if name in found), None)
-            read = {*words, *small, *([] if chosen is None else [chosen])}
+            read = {*lists, *small, *([] if chosen is None else [chosen])}
             others = [name for name in itertools.islice(file, MOST_NAMES) if name not in read]
             _list(
                 out,
@@ -66,30 +70,31 @@ def main(path: str, small: list[str], large: list[str], texts: list[str]) -> Non
                 of="others",
             )
             _list(out, sealed, name=None, of="sealed")
-            for name, held in words.items():
-                _list(out, held, name=name, of="texts")
+            for name, list_ in lists.items():
+                _list(out, list_, name=name, of="texts")
             for name in small:
                 if name in found:
                     array = _small(name, found[name])
-                    _say(out, name=name, shape=array.shape, dtype=array.dtype.str)
+                    _write(out, name=name, shape=array.shape, dtype=array.dtype.str)
                     out.write(array.tobytes())
             if chosen is not None:
                 _stream(out, chosen, found[chosen])
-            _say(out, end=True)
+            _write(out, end=True)
     except Refused as error:
-        _say(out, fault=str(error), said=True)
+        _write(out, fault=str(error), worded=True)
     except MemoryError:
-        _say(out, fault="reading it takes more memory than any such file needs")
+        _write(out, fault="reading it takes more memory than any such file needs")
     except BrokenPipeError:
         os._exit(0)
-    except Exception as error:  # a damaged file makes the library raise nearly anything
-        _say(out, fault=" ".join(str(error).split())[:300] or type(error).__name__)
+    except Exception as error:  # a damaged file makes the library raise errors of any type
+        _write(out, fault=" ".join(str(error).split())[:300] or type(error).__name__)
 
 
 def _limit() -> None:
+    """Limit the memory of this process and switch core dumps off."""
     try:
         import resource
-    except ImportError:  # no such limits on Windows
+    except ImportError:  # Windows has no such limits
         return
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for limit in (resource.RLIMIT_DATA, resource.RLIMIT_AS):
@@ -99,33 +104,42 @@ def _limit() -> None:
             resource.setrlimit(
                 limit, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard)
             )
-        except (ValueError, OSError):  # a system that knows no such limit
+        except (ValueError, OSError):  # the system does not support this limit
             continue
 
 
 def _end_with_parent() -> None:
-    """Standard input is a pipe that the parent holds open and writes nothing to."""
+    """End this process when the parent closes standard input, to which it writes nothing."""
 
     def watch() -> None:
         os.read(0, 1)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-    if (
-        sys.platform == "linux"
-    ):  # the library may be caught in a loop of its own, where no other thread of Python moves
+    if sys.platform == "linux":  # while the library loops in C, no other Python thread runs
         import ctypes
 
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
-def _say(out: Any, **facts: Any) -> None:
+def _write(out: Any, **facts: Any) -> None:
     out.write(json.dumps(facts).encode() + b"\n")
     out.flush()
 
 
 def _dataset(h5py: Any, file: Any, name: str, size: int) -> Any:
-    """The dataset of that name, if it is there and is nothing but numbers of this very file."""
+    """Get the dataset `name`, None if it does not exist.
+
+    Args:
+        h5py: The module.
+        file: Open file.
+        name: Name of the dataset.
+        size: Size of the file in bytes.
+
+    Raises:
+        Refused: It is a link, is stored in other files, holds anything but plain numbers, or claims
+            far more bytes than are stored.
+    """
     link = file.get(name, getlink=True)
     if link is None:
         return None
@@ -158,26 +172,36 @@ def _dataset(h5py: Any, file: Any, name: str, size: int) -> Any:
     )
     if nbytes > BOMB_FLOOR and nbytes > BOMB_RATIO * stored:
         raise Refused(
-            f"{name} claims {nbytes / 1e6:,.0f} MB and the file holds {stored / 1e6:,.3g} MB of it; no features shrink that much"
+            f"{name} claims {nbytes / 1e6:,.0f} MB and the file holds {stored / 1e6:,.3g} MB of "
+            "it; no features shrink that much"
         )
     if (
         dataset.chunks is not None
         and math.prod(dataset.chunks) * dataset.dtype.itemsize > LARGEST_CHUNK
     ):
         raise Refused(
-            f"{name} is kept in chunks over {LARGEST_CHUNK / 1e6:.0f} MB; write it again with smaller ones"
+            f"{name} is kept in chunks over {LARGEST_CHUNK / 1e6:.0f} MB; write it again with "
+            "smaller ones"
         )
     return dataset
 
 
 def _list(out: Any, texts: list[str], name: str | None, of: str) -> None:
+    """Write a frame with a list of texts under the key `of`."""
     raw = json.dumps([text.encode("utf-8", "replace").decode() for text in texts]).encode()
-    _say(out, **({} if name is None else {"name": name}), **{of: len(raw)})
+    _write(out, **({} if name is None else {"name": name}), **{of: len(raw)})
     out.write(raw)
 
 
 def _texts(h5py: Any, file: Any, name: str) -> list[str] | None:
-    """The texts of the dataset of that name; None if there is no such dataset of this very file, or it holds something else."""
+    """Read the texts of the dataset `name`.
+
+    Returns:
+        The texts; None if the file has no such dataset or it holds anything else.
+
+    Raises:
+        Refused: There are too many bytes of texts for names.
+    """
     link = file.get(name, getlink=True)
     if not isinstance(link, h5py.HardLink):
         return None
@@ -194,14 +218,14 @@ def _texts(h5py: Any, file: Any, name: str) -> list[str] | None:
     count = math.prod(dataset.shape)
     if count * max(1, dataset.dtype.itemsize) > TEXTS:
         raise Refused(f"{name} claims {count:,} texts, too many for names")
-    held, left = [], TEXTS
+    found, budget = [], TEXTS
     for text in dataset[()].ravel().tolist():
-        one = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
-        left -= len(one) + 8
-        if left < 0:
+        decoded = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+        budget -= len(decoded) + 8
+        if budget < 0:
             raise Refused(f"{name} holds over {TEXTS / 1e6:.0f} MB of texts, too much for names")
-        held.append(one.rstrip("\0"))
-    return held
+        found.append(decoded.rstrip("\0"))
+    return found
 
 
 def _is_group(h5py: Any, file: Any, name: str) -> bool:
@@ -212,9 +236,9 @@ def _is_group(h5py: Any, file: Any, name: str) -> bool:
 
 
 def _holds_objects(h5py: Any, file: Any, name: str) -> bool:
-    """Whether a dataset of that name holds references or the like, as MATLAB 7.3 writes a cell array."""
-    held = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
-    return isinstance(held, h5py.Dataset) and held.dtype.kind == "O"
+    """Whether a dataset holds object references, as MATLAB 7.3 writes for a cell array."""
+    item = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
+    return isinstance(item, h5py.Dataset) and item.dtype.kind == "O"
 
 
 def _small(name: str, dataset: Any) -> Any:
@@ -228,12 +252,12 @@ def _stream(out: Any, name: str, dataset: Any) -> None:
     import numpy as np
 
     dtype = np.dtype(dataset.dtype).newbyteorder("<")
-    _say(out, name=name, shape=dataset.shape, dtype=dtype.str, stream=True)
+    _write(out, name=name, shape=dataset.shape, dtype=dtype.str, stream=True)
     if not dataset.shape:
         raise Refused(f"{name} is a single number")
     row = math.prod(dataset.shape[1:]) * dtype.itemsize
     chunk = dataset.chunks[0] if dataset.chunks else 1
-    # Whole chunks at once, so that each is unpacked once; the last resort are chunks that are unpacked several times.
+    # Blocks of whole chunks decompress each chunk once; larger chunks are decompressed repeatedly.
     rows = (
         max(1, BLOCK // max(1, row) // chunk * chunk)
         if chunk * row <= BLOCK

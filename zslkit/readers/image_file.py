@@ -1,4 +1,4 @@
-"""One image file, opened as upright RGB of 8 bits: which formats count, how large it may be, and what is wrong with it."""
+"""One image file, opened as upright 8-bit RGB: accepted formats, size limits, and errors."""
 
 from __future__ import annotations
 
@@ -17,41 +17,42 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SUFFIXES = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".apng", ".bmp", ".dib", ".gif", ".webp", ".tif", ".tiff",
-    ".ppm", ".pgm", ".pbm", ".pnm",
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".apng", ".bmp", ".dib", ".gif", ".webp",
+    ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
 )  # fmt: skip
-"""Endings of the files that count as images wherever a folder is searched, in small letters."""
+"""File extensions (lower case) that count as images in every search of a folder."""
 
 _EXTRA = {".avif": "AVIF", ".avifs": "AVIF", ".heic": "HEIF", ".heif": "HEIF", ".hif": "HEIF"}
-"""Endings that count where their reader is installed."""
+"""Extensions that count only where their decoder is installed."""
 _COMMANDS = {"AVIF": "pip install 'pillow>=11.3'", "HEIF": "pip install 'zslkit[heic]'"}
 
-# A closed list, because Pillow reads some formats (EPS, for one) by starting another program.
+# A closed list: Pillow starts another program for some formats, for example EPS.
 _FORMATS = ("PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 
 MAX_PIXELS = 80_000_000
-"""A file that claims to hold more pixels is refused before it is decoded, or, as JPEG can be, decoded at half the size or less."""
+"""Pixel limit, checked before decoding; a larger JPEG is decoded at a reduced size if possible."""
 _FEWER = {"WEBP": 40_000_000, "AVIF": 40_000_000, "HEIF": 64_000_000}
-"""The same for formats whose decoders hold a picture several times over."""
+"""Pixel limits of formats whose decoders hold several copies of the image."""
 _MOST_JPEG = 260_000_000
-"""Pixels of a JPEG that is decoded smaller; the largest cameras of phones make 200 million."""
+"""Pixel limit of a JPEG decoded at a reduced size; the largest phone cameras make 200 million."""
 THIN = 200
 LEAST_THIN = 64 << 20
-"""A file that claims over LEAST_THIN bytes of pixels, and over THIN times its own size, is no photo."""
+"""A file that claims over LEAST_THIN bytes of pixels and THIN times its own size is refused."""
 
 
 @cache
 def endings() -> tuple[str, ...]:
-    """The endings that count here: SUFFIXES, and those whose reader is installed."""
+    """File extensions that count here: SUFFIXES, and those whose decoder is installed."""
     return (*SUFFIXES, *(end for end, kind in _EXTRA.items() if _readable(kind)))
 
 
 def extra_for(ending: str) -> str:
-    """The command that makes files of this ending count, "" if there is none."""
+    """Command that installs the decoder for an extension, "" if there is none."""
     return _COMMANDS.get(_EXTRA.get(ending, ""), "")
 
 
 def _readable(kind: str) -> bool:
+    """Whether the decoder of AVIF or HEIF is installed."""
     if kind == "HEIF":
         return importlib.util.find_spec("pillow_heif") is not None
     from PIL import features
@@ -60,9 +61,16 @@ def _readable(kind: str) -> bool:
 
 
 def read_image(file: Path) -> Image:
-    """The image in `file` as RGB, turned upright as its EXIF says; how grey of more than 8 bits was scaled is in its info[SCALED].
+    """Read an image as RGB, turned upright by its EXIF orientation.
 
-    Raises DataError that names the file if it is empty, damaged, no image, or far too large.
+    Args:
+        file: Image file.
+
+    Returns:
+        The image; `info[SCALED]` says how grey of more than 8 bits was scaled.
+
+    Raises:
+        DataError: Names the file that is empty, damaged, not an image, or too large.
     """
     try:
         need_plain(file)
@@ -72,14 +80,19 @@ def read_image(file: Path) -> Image:
         raise
     except PermissionError as error:
         raise not_permitted(file) from error
-    except Exception as error:  # a damaged file makes Pillow raise nearly anything
+    except Exception as error:  # a damaged file makes Pillow raise errors of any type
         raise DataError(
             f"The image {file} cannot be read ({_reason(file, error)}); replace it"
         ) from error
 
 
 def scaling(file: Path, content: bytes) -> str:
-    """How the numbers of an image were brought to 8 bits, "" where that is a matter of course. content: of the file."""
+    """How the numbers of an image were scaled to 8 bits, "" where scaling is trivial.
+
+    Args:
+        file: Image file.
+        content: Its bytes.
+    """
     if not _may_be_deep(content):
         return ""
     try:
@@ -89,7 +102,7 @@ def scaling(file: Path, content: bytes) -> str:
 
 
 def _may_be_deep(content: bytes) -> bool:
-    """Whether an image may hold more than 8 bits a channel, by its first bytes."""
+    """Whether an image may have more than 8 bits a channel, by its first bytes."""
     from PIL import Image as pil
 
     if content.startswith(b"\x89PNG"):
@@ -99,12 +112,12 @@ def _may_be_deep(content: bytes) -> bool:
     try:
         with pil.open(io.BytesIO(content), formats=["TIFF", "PPM"]) as image:
             return is_deep(image)
-    except Exception:  # whoever opens it says what is wrong
+    except Exception:  # `read_image` reports the fault
         return False
 
 
 def _opened(file: Path, stream: IO[bytes]) -> Image:
-    """The image, its size looked at and nothing decoded."""
+    """Open an image and check its size; nothing is decoded."""
     from PIL import Image as pil
 
     head = stream.read(12)
@@ -116,29 +129,28 @@ def _opened(file: Path, stream: IO[bytes]) -> Image:
     if kind == "HEIF":
         _register_heif()
     wanted = (kind,) if kind else _FORMATS
-    image = pil.open(
-        stream, formats=[f for f in wanted if f in pil.OPEN]
-    )  # a Pillow may have been built without one of them
+    # Pillow may have been built without some of the formats.
+    image = pil.open(stream, formats=[f for f in wanted if f in pil.OPEN])
     pixels = image.width * image.height
     if pixels > (most := _FEWER.get(image.format or "", MAX_PIXELS)):
         raise _too_large(file, image, most)
     size = os.fstat(stream.fileno()).st_size
     if 3 * pixels > LEAST_THIN and 3 * pixels > THIN * size:
         raise DataError(
-            f"The image {file} claims {image.width} x {image.height} pixels in {size:,} bytes, which is no photo; make it smaller"
+            f"The image {file} claims {image.width} x {image.height} pixels in {size:,} bytes, "
+            "which is no photo; make it smaller"
         )
     return image
 
 
 def _jpeg(file: Path, stream: IO[bytes]) -> Image:
-    """A JPEG, set to be decoded at 1/2, 1/4 or 1/8 of its size if it is too large."""
+    """Open a JPEG; one that is too large will be decoded at 1/2, 1/4 or 1/8 of its size."""
     from PIL.JpegImagePlugin import jpeg_factory
 
-    image = jpeg_factory(
-        stream
-    )  # PIL.Image.open would warn of large ones, and refuse those of the largest cameras
+    # PIL.Image.open warns of large images and refuses those of the largest cameras.
+    image = jpeg_factory(stream)
     pixels = image.width * image.height
-    # Of a progressive one, the whole is held in memory at any scale.
+    # A progressive JPEG is held in memory at full size, whatever the scale.
     if pixels > (most := MAX_PIXELS if "progressive" in image.info else _MOST_JPEG):
         raise _too_large(file, image, most)
     scale = next(s for s in (1, 2, 4, 8) if pixels <= MAX_PIXELS * s * s)
@@ -149,12 +161,13 @@ def _jpeg(file: Path, stream: IO[bytes]) -> Image:
 
 def _too_large(file: Path, image: Image, most: int) -> DataError:
     return DataError(
-        f"The image {file} has {image.width} x {image.height} pixels, over {most:,}; make it smaller"
+        f"The image {file} has {image.width} x {image.height} pixels, over {most:,}; make it "
+        "smaller"
     )
 
 
 def _container(head: bytes) -> str:
-    """AVIF or HEIF, which share a container, "" for any other file."""
+    """Container format of the file: "AVIF", "HEIF", or "" for any other."""
     if head[4:8] != b"ftyp":
         return ""
     return "AVIF" if head[8:12] in (b"avif", b"avis") else "HEIF"
@@ -171,6 +184,7 @@ def _register_heif() -> None:
 
 
 def _reason(file: Path, error: Exception) -> str:
+    """Why an image cannot be read."""
     from PIL import UnidentifiedImageError
 
     if not isinstance(error, (UnidentifiedImageError, SyntaxError)):
@@ -183,10 +197,14 @@ def _reason(file: Path, error: Exception) -> str:
         return f"it is AVIF, whose reader is not installed: {_COMMANDS['AVIF']}"
     for magic, kind in _MAGIC.items():
         if head.startswith(magic):
-            return f"it is {kind}, damaged or of a kind that Pillow does not read; save it with 8 bits a channel"
+            return (
+                f"it is {kind}, damaged or of a kind that Pillow does not read; save it with 8 "
+                "bits a channel"
+            )
     return "it is no JPEG, PNG, BMP, GIF, WebP, TIFF or PPM"
 
 
 _MAGIC: dict[bytes, Any] = {
-    b"\xff\xd8": "a JPEG", b"\x89PNG\r\n\x1a\n": "a PNG", b"GIF8": "a GIF", b"II*\0": "a TIFF", b"MM\0*": "a TIFF", b"II+\0": "a TIFF",
+    b"\xff\xd8": "a JPEG", b"\x89PNG\r\n\x1a\n": "a PNG", b"GIF8": "a GIF",
+    b"II*\0": "a TIFF", b"MM\0*": "a TIFF", b"II+\0": "a TIFF",
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Images by index: files below a folder, or an array in memory, always opened as RGB."""
+"""Images by index, always opened as RGB: files below a folder, or an array in memory."""
 
 from __future__ import annotations
 
@@ -23,20 +23,26 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _RULES = ("", b"digests say how numbers of more than 8 bits are scaled")
-"""Part of a signature, so that a digest remembered from before that is made anew."""
+"""Part of a signature: digests cached under older rules of scaling are computed again."""
 
 
 @dataclass(frozen=True)
 class FileImages:
-    """Images in files; `paths` are relative to `root`, with '/' between their parts, and are the keys.
+    """Images in files below `root`.
 
-    Raises DataError for a path that is absolute or leaves `root`; where it is a link that leads out, `open` does.
+    Args:
+        root: Folder of the images.
+        paths: Paths relative to `root`, with "/" as separator; also the keys of the images.
+        left_out: Indices of images that are not used; their content enters no fingerprint.
+
+    Raises:
+        DataError: A path is absolute, leaves `root`, or appears twice. `open` raises it for a link
+            that leads out of `root`.
     """
 
     root: Path
     paths: Sequence[str]
     left_out: frozenset[int] = field(default=frozenset(), kw_only=True)
-    """Images that nobody asks for and whose content is in no fingerprint."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", Path(self.root).resolve())
@@ -44,12 +50,14 @@ class FileImages:
         if len(set(self.paths)) < len(self.paths):
             twice = next(path for path, n in Counter(self.paths).items() if n > 1)
             raise DataError(
-                f"The image path {twice!r} stands twice in the list of images of {self.root}; leave it in one place"
+                f"The image path {twice!r} stands twice in the list of images of {self.root}; "
+                "leave it in one place"
             )
         for path in self.paths:
             if not _stays_below(path):
                 raise DataError(
-                    f"The image path {path!r} leads out of {self.root}; image paths are relative to that folder and stay in it"
+                    f"The image path {path!r} leads out of {self.root}; image paths are relative "
+                    "to that folder and stay in it"
                 )
 
     def __len__(self) -> int:
@@ -59,7 +67,11 @@ class FileImages:
         return self.paths[index]
 
     def file(self, index: int) -> Path:
-        """The file of an image, links followed. Raises DataError if it is missing, no file, or outside `root`."""
+        """Get the file of an image; links are followed.
+
+        Raises:
+            DataError: The file is missing, not a regular file, or outside `root`.
+        """
         path = self.root / self.paths[index]
         try:
             real = path.resolve(strict=True)
@@ -69,7 +81,8 @@ class FileImages:
             ) from error
         if not real.is_relative_to(self.root):
             raise DataError(
-                f"The image {path} is a link to a place outside {self.root}; copy the image into that folder"
+                f"The image {path} is a link to a place outside {self.root}; copy the image into "
+                "that folder"
             )
         if not real.is_file():
             raise DataError(f"The image {path} is no file; remove it or put the image there")
@@ -80,11 +93,14 @@ class FileImages:
         return read_image(file)
 
     def leaving_out(self, index: Iterable[int]) -> FileImages:
-        """The same images, where those at `index` keep their numbers and are never looked at."""
+        """Copy in which the images at `index` keep their indices but are never read."""
         return replace(self, left_out=frozenset(index))
 
     def looks_whole(self, index: int) -> bool:
-        """Whether the file begins and ends as JPEG or PNG do. False is only a doubt: other formats may be fine."""
+        """Whether the file begins and ends like a whole JPEG or PNG.
+
+        False only means "in doubt": files of other formats give False too.
+        """
         try:
             with (self.root / self.paths[index]).open("rb") as stream:
                 head = stream.read(8)
@@ -97,11 +113,14 @@ class FileImages:
         )
 
     def digest(self) -> str:
-        """blake2b over the key and the content of every file, in order. Reads all of them."""
+        """blake2b over key and content of every file, in order; reads all files."""
         return _digest(item for i, key in enumerate(self.paths) for item in self._facts(i, key))
 
     def stat_signature(self) -> str:
-        """A cheap fingerprint, of key, size and time of change of every file: while it is the same, so is `digest`."""
+        """Fast fingerprint over key, size and modification time of every file.
+
+        While it stays the same, `digest` stays the same.
+        """
         return _digest([_RULES, *((key, self._stat(i)) for i, key in enumerate(self.paths))])
 
     def _facts(self, index: int, key: str) -> Iterator[tuple[str, bytes]]:
@@ -132,7 +151,15 @@ class FileImages:
 
 @dataclass(frozen=True, eq=False)
 class ArrayImages:
-    """Images in memory: array uint8 (N, H, W), grey, or (N, H, W, 3), RGB. keys: N names, by default 000000, 000001, ..."""
+    """Images in memory.
+
+    Args:
+        array: uint8, (N, H, W) for grey or (N, H, W, 3) for RGB.
+        keys: N names; 000000, 000001, ... by default.
+
+    Raises:
+        DataError: The array has another type or shape, or the number of keys is not N.
+    """
 
     array: NDArray[np.uint8]
     keys: Sequence[str] | None = None
@@ -142,7 +169,8 @@ class ArrayImages:
         grey, rgb = array.ndim == 3, array.ndim == 4 and array.shape[-1] == 3
         if array.dtype != np.uint8 or not (grey or rgb):
             raise DataError(
-                f"Images in memory are uint8 (N, H, W) or (N, H, W, 3), and this array is {array.dtype} {array.shape}; convert it"
+                "Images in memory are uint8 (N, H, W) or (N, H, W, 3), and this array is "
+                f"{array.dtype} {array.shape}; convert it"
             )
         keys = (
             tuple(f"{i:06d}" for i in range(len(array))) if self.keys is None else tuple(self.keys)
@@ -182,7 +210,7 @@ def _stays_below(path: str) -> bool:
     pure = PurePosixPath(path)
     if "\0" in path or not pure.parts or pure.is_absolute() or {"..", "."} & set(path.split("/")):
         return False
-    # Where a backslash parts folders it may lead out; elsewhere it is a sign like any other.
+    # A backslash separates folders on Windows only; elsewhere it is an ordinary character.
     return "\\" not in path or (os.sep == "/" and ".." not in path.split("\\"))
 
 
@@ -190,7 +218,7 @@ def _digest(items: Iterable[tuple[str, bytes]]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for key, content in items:
         name = key.encode("utf-8", "surrogateescape")
-        # Lengths first, so that no two lists of files run together into the same bytes.
+        # Lengths first: otherwise two lists of files could give the same bytes.
         digest.update(len(name).to_bytes(8, "little") + name + len(content).to_bytes(8, "little"))
         digest.update(content)
     return digest.hexdigest()

@@ -1,8 +1,9 @@
-"""MATLAB files of version 5 to 7, read by a walk over their tags that never looks beyond what a tag allows.
+"""Reader of MATLAB files of version 5 to 7 that is safe for damaged files and streams large tables.
 
-The format is that of MathWorks' "MAT-File Format", chapter 1: a header of 128 bytes, then elements of a tag (type, size) and
-data, each variable one element of type miMATRIX, or one of type miCOMPRESSED that holds it. A general reader follows damaged
-tags out of its memory and the process dies; it also keeps a table of features twice in memory. This one streams them.
+Format: MathWorks, "MAT-File Format", chapter 1. A header of 128 bytes, then elements of a tag
+(type, size) and data; a variable is an element of type miMATRIX, or of type miCOMPRESSED that
+contains one. General readers follow damaged tags out of their memory and crash, and hold a table of
+features twice in memory.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ _NUMBERS = {
 }
 _CELL, _STRUCT, _CHAR, _SPARSE, _NUMERIC, _FUNCTION, _OPAQUE = 1, 2, 4, 5, range(6, 16), 16, 17
 _COMPLEX = 0
-"""Complex numbers are numbers in the file and none of ours."""
+"""Class given here to complex numbers, so that they do not count as numeric."""
 _DEEPEST = 4
-"""Cells in cells: a text is sometimes wrapped once or twice."""
+"""Nested cells around one text; some files wrap a text once or twice."""
 _LONGEST_TEXT = 1 << 16
 
 T = TypeVar("T")
@@ -68,21 +69,24 @@ _AS_TEXTS = {
     _STRUCT: ("a struct", "its field with the texts"),
     _OPAQUE: ("a MATLAB object such as a string array", "cellstr({})"),
 }
-"""Class of a variable -> what it is in words, and what MATLAB makes of it that can be read."""
+"""Class of a variable -> its description, and the MATLAB expression to save instead."""
 
 
 class MatFile:
-    """The variables of a file by name, found without reading what they hold; what nobody asks for may be of any kind."""
+    """Variables of a file by name.
+
+    Values are read on request, so unused variables may be of any class.
+    """
 
     def __init__(self, path: Path, again: str = "save it again with -v7") -> None:
-        """Find the variables.
+        """Index the variables.
 
         Args:
             path: The file.
-            again: What helps against damage, as errors say it.
+            again: Advice that ends every error about a damaged file.
 
         Raises:
-            DataError: Names the file that is no whole MATLAB file of version 5 to 7.
+            DataError: Names the file that is not a whole MATLAB file of version 5 to 7.
         """
         self.path, self.again = path, again
         self._order = "<"
@@ -95,21 +99,30 @@ class MatFile:
         return self.variables[name].shape
 
     def is_numeric(self, name: str) -> bool:
-        """Whether the variable is a table of numbers (a complex one is none)."""
+        """Whether the variable is an array of real numbers."""
         return self.variables[name].kind in _NUMERIC
 
     def holds_texts(self, name: str) -> bool:
-        """Whether the variable is a cell array or a matrix of characters, as lists of texts are."""
+        """Whether the variable is a cell array or a character matrix, as lists of texts are."""
         return self.variables[name].kind in (_CELL, _CHAR)
 
     def columns(self, name: str) -> Stream:
-        """A table of numbers (A, N) by its columns, which lie one after the other in the file: a stream of shape (N, A)."""
+        """Stream a table of numbers (A, N) by its columns, which are contiguous in the file.
+
+        Returns:
+            A stream of shape (N, A).
+
+        Raises:
+            DataError: The variable is not a table of real numbers, or claims far more bytes than
+                are stored.
+        """
         variable = self.variables[name]
         if variable.kind not in _NUMERIC:
-            raise self._of_another_kind(name, "no table of numbers", _AS_NUMBERS)
+            raise self._wrong_class(name, "no table of numbers", _AS_NUMBERS)
         if len(variable.shape) != 2:
             raise DataError(
-                f"{self.path}: {name} is no table of numbers, for it has {len(variable.shape)} axes; save it with two"
+                f"{self.path}: {name} is no table of numbers, for it has {len(variable.shape)} "
+                "axes; save it with two"
             )
         width, count = variable.shape
         dtype, _ = self._guarded(lambda: self._with(variable, self._numbers_head))
@@ -119,32 +132,41 @@ class MatFile:
         )
 
     def table(self, name: str) -> NDArray[Any]:
-        """A table of numbers as MATLAB shows it. Raises DataError if it is none or too large to be one of labels or attributes."""
+        """Read a table of numbers in the shape that MATLAB shows.
+
+        Raises:
+            DataError: The variable is not a table of real numbers, or is too large for labels or
+                attributes.
+        """
         stream = self.columns(name)
         if stream.nbytes > SMALL:
             raise DataError(
-                f"{self.path}: {name} takes {stream.nbytes / 1e6:,.0f} MB, too much for what it should be; is it another variable?"
+                f"{self.path}: {name} takes {stream.nbytes / 1e6:,.0f} MB, too much for what it "
+                "should be; is it another variable?"
             )
         return stream.whole().T
 
     def texts(self, name: str) -> list[str]:
-        """The texts in a cell array, or the rows of a matrix of characters without the blanks at their ends.
+        """Read the texts of a cell array, or the rows of a character matrix.
+
+        Blanks at both ends are removed.
 
         Raises:
-            DataError: Names what holds something that is no text.
+            DataError: Names the variable that is not a list of texts.
         """
         variable = self.variables[name]
         if variable.kind == _CHAR and len(variable.shape) == 2:
             if (size := math.prod(variable.shape)) > SMALL:
                 raise DataError(
-                    f"{self.path}: {name} takes {size / 1e6:,.0f} MB, too much for names; is it another variable?"
+                    f"{self.path}: {name} takes {size / 1e6:,.0f} MB, too much for names; is it "
+                    "another variable?"
                 )
             refuse_bomb(self.path, name, size, variable.size)
             return self._guarded(
                 lambda: self._with(variable, lambda source: self._rows_of_text(source, name))
             )
         if variable.kind != _CELL:
-            raise self._of_another_kind(name, "no list of texts", _AS_TEXTS)
+            raise self._wrong_class(name, "no list of texts", _AS_TEXTS)
         refuse_bomb(self.path, name, 8 * math.prod(variable.shape), variable.size)
 
         def read(source: Bytes) -> list[str]:
@@ -155,22 +177,25 @@ class MatFile:
 
         return self._guarded(lambda: self._with(variable, read))
 
-    def _of_another_kind(
+    def _wrong_class(
         self, name: str, lacks: str, kinds: Mapping[int, tuple[str, str]]
     ) -> DataError:
+        """Error for a variable of the wrong class; `kinds` is _AS_NUMBERS or _AS_TEXTS."""
         what, instead = kinds.get(self.variables[name].kind, ("of another kind", "it as one"))
         return DataError(
             f"{self.path}: {name} is {what} and {lacks}; save {instead.format(name)} there"
         )
 
     def _guarded(self, act: Callable[[], T]) -> T:
+        """Run `act` and turn its errors into DataError."""
         try:
             return act()
         except PermissionError as error:
             raise not_permitted(self.path) from error
         except OSError as error:
             raise DataError(
-                f"{self.path} cannot be read ({error.strerror or error}); check the path and its permissions"
+                f"{self.path} cannot be read ({error.strerror or error}); check the path and its "
+                "permissions"
             ) from error
         except Damaged as error:
             raise DataError(
@@ -196,36 +221,35 @@ class MatFile:
         length = self.path.stat().st_size
         with self.path.open("rb") as file:
             self._order = self._file_header(file.read(128))
-            place = 128
-            while place < length:
-                file.seek(place)
+            position = 128
+            while position < length:
+                file.seek(position)
                 kind, size = struct.unpack(
-                    self._order + "II", PlainBytes(file, length - place).read(8)
+                    self._order + "II", PlainBytes(file, length - position).read(8)
                 )
-                place += 8
+                position += 8
                 if kind not in (_MATRIX, _COMPRESSED):
                     raise Damaged(f"there is a tag {kind} where a variable should be")
-                if size > length - place:
+                if size > length - position:
                     raise Damaged("a variable is cut off")
                 compressed = kind == _COMPRESSED
                 start = file.tell()
                 source = InflatedBytes(file, size) if compressed else PlainBytes(file, size + 8)
-                if (
-                    not compressed
-                ):  # the head begins at the tag itself, as it does inside a compressed variable
+                if not compressed:  # include the tag, as the data of a compressed variable do
                     start -= 8
                     file.seek(start)
                 if size:
                     name, matrix_kind, shape = self._head(source)
-                    if name in found and name:  # what MATLAB keeps of objects has no name
+                    if name in found and name:  # MATLAB stores parts of objects without a name
                         raise Damaged(f"the variable {name!r} stands twice")
                     found[name] = _Variable(
                         start, size + (0 if compressed else 8), compressed, matrix_kind, shape
                     )
-                place += size
+                position += size
         return found
 
     def _file_header(self, header: bytes) -> str:
+        """Byte order of the file, as `struct` writes it."""
         if header[:8] == b"\x89HDF\r\n\x1a\n" or header[124:128] in (b"\x00\x02IM", b"\x02\x00MI"):
             raise DataError(f"{self.path} is a MATLAB file of version 7.3; save it with -v7")
         if _is_version_4(header):
@@ -236,7 +260,7 @@ class MatFile:
         return order
 
     def _tag(self, source: Bytes) -> tuple[int, int, bytes | None]:
-        """Type and size of an element, and its data where they are packed into the tag."""
+        """Type and size of an element, and its data if they are packed into the tag."""
         head = source.read(8)
         (word,) = struct.unpack(self._order + "I", head[:4])
         if word >> 16:
@@ -246,10 +270,12 @@ class MatFile:
         return word, struct.unpack(self._order + "I", head[4:])[0], None
 
     def _small(self, source: Bytes, wanted: int, most: int) -> bytes:
+        """Data of an element of type `wanted` and at most `most` bytes."""
         kind, size, data = self._tag(source)
         if kind != wanted or size > most:
             raise Damaged(
-                f"there is an element of type {kind} and {size} bytes where one of type {wanted} should be"
+                f"there is an element of type {kind} and {size} bytes where one of type {wanted} "
+                "should be"
             )
         if data is None:
             data = source.read(size)
@@ -257,9 +283,10 @@ class MatFile:
         return data
 
     def _head(self, source: Bytes) -> tuple[str, int, tuple[int, ...]]:
-        """Name, class and shape of a variable; an empty one has no head and the class of a number.
+        """Name, class and shape of a variable.
 
-        What MATLAB writes for objects (string, datetime, table) and whatever came after version 7 has no shape and is not looked into.
+        An empty variable has no head and counts as numeric. Objects of MATLAB (string, datetime,
+        table) and classes later than version 7 have no shape, and their content is not read.
         """
         kind, size, _ = self._tag(source)
         if kind != _MATRIX:
@@ -289,7 +316,10 @@ class MatFile:
         )
 
     def _numbers_head(self, source: Bytes) -> tuple[np.dtype[Any], bytes | None]:
-        """The type in which the numbers lie in the file (MATLAB keeps whole ones in few bytes), and they if they are very few."""
+        """Type in which the numbers are stored, and their bytes if they are packed into the tag.
+
+        MATLAB stores whole numbers in the smallest type that holds them.
+        """
         _, _, shape = self._head(source)
         kind, size, data = self._tag(source)
         if kind not in _NUMBERS:
@@ -322,13 +352,14 @@ class MatFile:
         source.read(-size % 8)
         source.finish()
 
-    def _text(self, source: Bytes, name: str, place: int, depth: int) -> str:
+    def _text(self, source: Bytes, name: str, index: int, depth: int) -> str:
         fault = DataError(
-            f"{self.path}: {name} holds something that is no text at place {place + 1}; put a text there, or save cellstr({name})"
+            f"{self.path}: {name} holds something that is no text at place {index + 1}; put a "
+            f"text there, or save cellstr({name})"
         )
         _, kind, shape = self._head(source)
         if kind == _CELL and math.prod(shape) == 1 and depth < _DEEPEST:
-            return self._text(source, name, place, depth + 1)
+            return self._text(source, name, index, depth + 1)
         if kind != _CHAR or len(shape) != 2 or min(shape) > 1:
             raise fault
         text = self._characters(source, _LONGEST_TEXT)
@@ -337,7 +368,7 @@ class MatFile:
         return text.strip()
 
     def _rows_of_text(self, source: Bytes, name: str) -> list[str]:
-        """The rows of a matrix of characters, which lie column by column."""
+        """Rows of a character matrix, which is stored column by column."""
         _, _, (count, width) = self._head(source)
         text = self._characters(source, 4 * count * width)
         source.finish()
@@ -353,7 +384,7 @@ class MatFile:
         return rows
 
     def _characters(self, source: Bytes, most: int) -> str | None:
-        """What the characters of a text or matrix say, None if they are in no known encoding."""
+        """Text of an element of characters, None if its encoding is unknown."""
         kind, size, data = self._tag(source)
         if size > most:
             raise Damaged("a text is longer than any name")
@@ -372,7 +403,10 @@ class MatFile:
 
 
 def _is_version_4(header: bytes) -> bool:
-    """Whether a file begins as those of version 4 do: type, rows, columns, imaginary or not, and the length of the first name."""
+    """Whether a header is that of version 4.
+
+    Its fields: type, rows, columns, whether complex, length of the first name, and the name.
+    """
     if len(header) < 21:
         return False
     for order in "<>":

@@ -1,4 +1,4 @@
-"""The bytes of a MATLAB file in order: as they lie there, or as a compressed variable unfolds. Never more than is asked for."""
+"""Sequential bytes of a MATLAB variable, plain or decompressed, read in bounded memory."""
 
 from __future__ import annotations
 
@@ -7,18 +7,26 @@ from typing import BinaryIO, Protocol
 
 
 class Damaged(Exception):
-    """Why this is no whole MATLAB file."""
+    """Why the file is not a whole MATLAB file."""
 
 
 class Bytes(Protocol):
-    """What is read in order, from the file or out of its compressed part."""
+    """Sequential reader of the bytes of a variable."""
 
     def read(self, count: int) -> bytes:
-        """Exactly `count` bytes. Raises Damaged if there are fewer."""
+        """Read exactly `count` bytes.
+
+        Raises:
+            Damaged: Fewer bytes are left.
+        """
         ...
 
     def finish(self) -> None:
-        """Raises Damaged if what was read does not end as it should."""
+        """Check the end of the data.
+
+        Raises:
+            Damaged: The data do not end where they should.
+        """
         ...
 
 
@@ -40,7 +48,7 @@ class PlainBytes:
 
 
 class InflatedBytes:
-    """What a zlib stream of `left` bytes unfolds to, no more of it in memory than is asked for."""
+    """Decompressed bytes of a zlib stream of `left` bytes, decompressed as they are requested."""
 
     def __init__(self, file: BinaryIO, left: int) -> None:
         self._file, self._left = file, left
@@ -58,15 +66,15 @@ class InflatedBytes:
 
     def _more(self, most: int) -> bytes:
         while not self._zlib.eof:
-            waiting = self._zlib.unconsumed_tail
-            if not waiting:
-                waiting = self._file.read(min(1 << 16, self._left))
-                self._left -= len(waiting)
+            packed = self._zlib.unconsumed_tail
+            if not packed:
+                packed = self._file.read(min(1 << 16, self._left))
+                self._left -= len(packed)
             try:
-                part = self._zlib.decompress(waiting, most)
+                part = self._zlib.decompress(packed, most)
             except zlib.error as error:
                 raise Damaged(str(error)) from error
-            if part or not waiting:
+            if part or not packed:
                 return part
         return b""
 

@@ -1,4 +1,4 @@
-"""Names as people read them: which two are one name, and which name of one list is which of another."""
+"""Comparison of names as people read them: equality, clashes, and joins of two lists."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 
 from zslkit.errors import DataError
 
-_VARIANTS = "\ufe0e\ufe0f"  # ask for another drawing of the sign before them
+_VARIANTS = "\ufe0e\ufe0f"  # variation selectors: another glyph for the character before them
 
 
 def same_look(name: str) -> str:
-    """A name as it looks: equal for two that nobody can tell apart on a screen.
+    """Key of a name by its look: equal for two names that look the same on a screen.
 
-    Some file systems and keyboards take accented letters apart, so that equal names have unequal bytes.
+    Some file systems and keyboards decompose accented letters, so equal names differ in bytes.
 
     >>> same_look(" cafe\\u0301\\u200b  noir") == same_look("caf\\u00e9 noir")
     True
@@ -28,7 +28,7 @@ def same_look(name: str) -> str:
 
 
 def same_name(name: str) -> str:
-    """The same, without regard to case: equal for two that are one name.
+    """Key of a name by its look, without regard to case.
 
     >>> same_name("Red  Fox") == same_name("red fox")
     True
@@ -37,22 +37,28 @@ def same_name(name: str) -> str:
 
 
 def clash(names: Iterable[str], key: Callable[[str], str] = same_name) -> tuple[str, str] | None:
-    """The first two entries of a list that are one name, None if all differ."""
-    held: dict[str, str] = {}
+    """First two entries of a list with the same key, None if all differ."""
+    seen: dict[str, str] = {}
     for name in names:
         known = key(name)
-        if known in held:
-            return held[known], name
-        held[known] = name
+        if known in seen:
+            return seen[known], name
+        seen[known] = name
     return None
 
 
 def match(
     names: Iterable[str], among: Iterable[str], key: Callable[[str], str] = same_name
 ) -> dict[str, str]:
-    """Name -> the one of `among` that is the same name. All joins by name go through here.
+    """Join two lists of names; all joins by name use this function.
 
-    Two are joined only where exactly one name on each side has this key; all others are left out.
+    Args:
+        names: Names to look up.
+        among: Names to find.
+        key: Names with the same key are the same name.
+
+    Returns:
+        Name -> the same name in `among`. A key shared by several names of one list is left out.
     """
     left, right = _by_key(names, key), _by_key(among, key)
     return {
@@ -70,7 +76,7 @@ def _by_key(names: Iterable[str], key: Callable[[str], str]) -> dict[str, list[s
 
 
 def shown(name: str) -> str:
-    """A name in quotes, and with its signs by number where that tells more.
+    """A name in quotes, followed by its escaped form if it has characters outside ASCII.
 
     >>> shown("wren"), shown("caf\\u00e9")
     ("'wren'", "'café' (caf\\\\xe9)")
@@ -80,7 +86,13 @@ def shown(name: str) -> str:
 
 
 def clash_words(kind: str, names: Iterable[str], key: Callable[[str], str] = same_name) -> str:
-    """What is wrong with a list in which two names are one, "" if nothing is. kind: what they name, in the plural."""
+    """Error text for a list in which two names are the same, "" if there is none.
+
+    Args:
+        kind: What the names stand for, in the plural.
+        names: The list.
+        key: Names with the same key are the same name.
+    """
     pair = clash(names, key)
     if pair is None:
         return ""
@@ -91,17 +103,24 @@ def clash_words(kind: str, names: Iterable[str], key: Callable[[str], str] = sam
         if same_look(pair[0]) == same_look(pair[1])
         else "are the same but for capitals"
     )
-    return f"the names of two {kind} {why}: {shown(pair[0])} and {shown(pair[1])}; rename one, or make them one"
+    return (
+        f"the names of two {kind} {why}: {shown(pair[0])} and {shown(pair[1])}; rename one, or "
+        "make them one"
+    )
 
 
 def refuse_clash(
     place: object, kind: str, names: Iterable[str], key: Callable[[str], str] = same_name
 ) -> None:
-    """Raises DataError that shows both names if two of a list are one."""
+    """Check that all names of a list differ.
+
+    Raises:
+        DataError: Names `place` and the two names that are the same.
+    """
     if words := clash_words(kind, names, key):
         raise DataError(f"{place}: {words}")
 
 
 def some(names: Sequence[str], most: int = 5) -> str:
-    """The first names of a list, quoted."""
+    """The first `most` names of a list, quoted."""
     return ", ".join(map(shown, names[:most])) + (", ..." if len(names) > most else "")

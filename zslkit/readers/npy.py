@@ -1,4 +1,4 @@
-"""Arrays in .npy and .npz files that nobody vouches for: no pickle is run, and a claim is held against the file's size."""
+"""Arrays in untrusted .npy and .npz files: no pickle runs, and claimed sizes are checked."""
 
 from __future__ import annotations
 
@@ -22,16 +22,21 @@ _OBJECTS = (
 
 
 def open_npy(path: Path) -> Stream:
-    """The array in a .npy file, memory-mapped. Raises DataError that names the file if it is damaged or holds no plain numbers."""
+    """Open the array of a .npy file, memory-mapped.
+
+    Raises:
+        DataError: Names the file that is damaged or holds no plain numbers.
+    """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False, max_header_size=_LONGEST_HEADER)
         if not isinstance(array, np.memmap):
             raise ValueError("it is a .npz file by its content")
         if not numeric(array.dtype) or not array.ndim:
             raise ValueError(
-                f"it holds {str(array.dtype)[:60]} {array.shape}, and a table of plain numbers is needed"
+                f"it holds {str(array.dtype)[:60]} {array.shape}, and a table of plain numbers is "
+                "needed"
             )
-    except Exception as error:  # numpy raises many kinds for a damaged header
+    except Exception as error:  # numpy raises errors of many types for a damaged header
         raise _damaged(path, "", error) from error
     step = rows_per_block(array.shape, array.dtype.itemsize)
     native = array.dtype.newbyteorder("=")
@@ -44,16 +49,24 @@ def open_npy(path: Path) -> Stream:
 
 
 def npz_names(path: Path) -> list[str]:
-    """Names of the arrays in a .npz file. Raises DataError if it is no such file."""
+    """Names of the arrays in a .npz file.
+
+    Raises:
+        DataError: The file is not a .npz file.
+    """
     try:
         with zipfile.ZipFile(path) as file:
             return [name.removesuffix(".npy") for name in file.namelist() if name.endswith(".npy")]
-    except Exception as error:  # zipfile raises many kinds for a damaged directory
+    except Exception as error:  # zipfile raises errors of many types for a damaged directory
         raise _damaged(path, "", error) from error
 
 
 def open_npz(path: Path, name: str) -> Stream:
-    """One array of a .npz file, unpacked as it is read. Raises DataError that names file and array if it is damaged or a bomb."""
+    """Open one array of a .npz file; it is decompressed while it is read.
+
+    Raises:
+        DataError: Names file and array if it is damaged or claims far more bytes than are stored.
+    """
     try:
         with zipfile.ZipFile(path) as file:
             info = file.getinfo(name + ".npy")
@@ -87,7 +100,7 @@ def open_npz(path: Path, name: str) -> Stream:
                         (rows, *shape[1:]), order="F" if fortran else "C"
                     )
                     yield block.astype(dtype.newbyteorder("="), order="C", copy=False)
-                member.read(1)  # the end of the member, where its checksum is looked at
+                member.read(1)  # zipfile verifies the checksum at the end of the member
         except Exception as error:
             raise _damaged(path, name, error) from error
 
@@ -95,9 +108,14 @@ def open_npz(path: Path, name: str) -> Stream:
 
 
 def npz_texts(path: Path, name: str) -> tuple[str, ...] | Literal["objects"] | None:
-    """The texts in one array of a .npz file, row by row; "objects" if it holds Python objects, which are not loaded, else None.
+    """Read the texts in one array of a .npz file, in row-major order.
 
-    Raises DataError that names file and array if it is damaged or too large for names.
+    Returns:
+        The texts; "objects" if the array holds Python objects, which are not loaded; None if it
+        holds anything else.
+
+    Raises:
+        DataError: Names file and array if it is damaged or too large for names.
     """
     try:
         with zipfile.ZipFile(path) as file, file.open(name + ".npy") as member:
@@ -117,11 +135,12 @@ def npz_texts(path: Path, name: str) -> tuple[str, ...] | Literal["objects"] | N
             text.decode() if isinstance(text, bytes) else str(text)
             for text in array.ravel().tolist()
         )
-    except Exception as error:  # damaged archives and texts raise many kinds
+    except Exception as error:  # damaged archives and texts cause errors of many types
         raise _damaged(path, name, error) from error
 
 
 def _any_header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether in Fortran order, and dtype of an array of any dtype."""
     version = np.lib.format.read_magic(member)
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"its format {version} is not that of plain numbers")
@@ -134,6 +153,7 @@ def _any_header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]
 
 
 def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether in Fortran order, and dtype of an array of plain numbers."""
     shape, fortran, dtype = _any_header(member)
     if dtype.hasobject:
         raise ValueError(_OBJECTS)
@@ -145,13 +165,15 @@ def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 
 
 def _damaged(path: Path, name: str, error: Exception) -> DataError:
+    """Error for a file (and array `name`) that cannot be read."""
     if isinstance(error, DataError):
         return error
     if isinstance(error, PermissionError):
         return not_permitted(path)
     reason = " ".join(str(error).split())[:300] or type(error).__name__
-    if "Python objects in dtype" in reason:  # as numpy says it
+    if "Python objects in dtype" in reason:  # wording of numpy
         reason = _OBJECTS
     return DataError(
-        f"{path}{f': {name}' if name else ''} is no whole numpy file of plain numbers ({reason}); save it anew"
+        f"{path}{f': {name}' if name else ''} is no whole numpy file of plain numbers ({reason}); "
+        "save it anew"
     )

@@ -1,4 +1,4 @@
-"""Which files of a folder count as photos, and why the others do not: one answer for all commands."""
+"""Search for photos in a folder: which files count, and why others do not; used by all commands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zslkit.readers.image_file import endings, extra_for
 
 _QUIET = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
 _QUIET_FOLDERS = frozenset({"__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found"})
-"""What systems leave beside photos, in lower case; like hidden files, it is passed over without a word."""
+"""Files and folders (lower case) of operating systems, skipped silently like hidden files."""
 
 LEADS_OUT = "linked out of the folder"
 BROKEN = "linked to nothing"
@@ -27,11 +27,13 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class Photos:
-    """What a folder holds.
+    """Photos and other files of a folder. All paths are relative to it, with "/" as separator.
 
-    paths: the photos that count, below the folder, '/' between the parts, sorted.
-    others: path -> its ending if that is why it does not count, else the reason.
-    again: link -> the path that counts in its place, whose target is the same.
+    Args:
+        paths: Photos that count, sorted.
+        others: Path of a file that does not count -> its extension if that is the reason, else the
+            reason in words.
+        again: Link -> the counted path with the same target.
     """
 
     paths: tuple[str, ...]
@@ -39,25 +41,30 @@ class Photos:
     again: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, folder: str) -> list[str]:
-        """Those that count in and below one folder."""
+        """Photos in and below one folder."""
         return [path for path in self.paths if path.startswith(f"{folder}/")]
 
     def torn(self) -> tuple[str, str] | None:
-        """Two paths in different folders of the first level that lead to one file or folder, None if there are none."""
+        """Two paths in different top-level folders with the same target, None if there are none."""
         pairs = ((link, there) for link, there in self.again.items())
         return next(
             (pair for pair in pairs if pair[0].split("/")[0] != pair[1].split("/")[0]), None
         )
 
     def note(self) -> str:
-        """How many files do not count, by ending or reason; "" if all count."""
+        """Number of files that do not count, by extension or reason; "" if all count."""
         return left_words(self.others)
 
 
 def find_photos(home: Path, folders: Sequence[str] | None = None) -> Photos:
-    """The photos in and below `home`. folders: look into these of its folders alone, and count no photo beside them.
+    """Find the photos in and below `home`.
 
-    Links count where they stay below `home`, each file once. Hidden files and what systems leave do not count silently.
+    A link counts if its target is below `home`; each file counts once. Hidden files and files of
+    operating systems are skipped silently.
+
+    Args:
+        home: Folder to search.
+        folders: Top-level folders to search; photos beside them do not count. None for all.
     """
     walk = _Walk(Path(os.path.realpath(home)), home)
     if folders is None:
@@ -76,7 +83,7 @@ def find_photos(home: Path, folders: Sequence[str] | None = None) -> Photos:
 
 
 def folders_in(home: Path) -> list[str]:
-    """Names of the folders in `home`, links to folders too, sorted; those that are passed over silently do not count."""
+    """Sorted names of the folders in `home`, with links to folders, without skipped ones."""
     return sorted(
         name
         for name in _entries(home)
@@ -85,18 +92,20 @@ def folders_in(home: Path) -> list[str]:
 
 
 def quiet(name: str) -> bool:
-    """Whether nobody asks why a file of this name does not count."""
+    """Whether a file of this name is skipped silently."""
     return name.startswith(".") or name.lower() in _QUIET
 
 
 def ending(name: str) -> str:
+    """Extension of a name, in lower case, with its dot."""
     return os.path.splitext(name)[1].lower()
 
 
 def left_words(others: Mapping[str, str]) -> str:
-    """'5 files do not count: 3 .txt, 2 .heic (to read them: pip install ...)', "" for none.
+    """Summary such as "5 files do not count: 3 .txt, 2 .heic (...)"; "" for none.
 
-    others: as in Photos.
+    Args:
+        others: As in Photos.
     """
     if not others:
         return ""
@@ -121,7 +130,16 @@ def _entries(home: Path) -> Iterable[str]:
 
 
 class _Walk:
-    """A walk below `root`, the real path of a folder. reals: real path of what counts -> its path below the folder."""
+    """Search below `root`, the real path of the folder `home`.
+
+    Attributes:
+        reals: Real path of a photo that counts -> its path relative to `home`.
+        others: As in Photos.
+        again: As in Photos.
+        links: Links that are not followed yet.
+        entered: Real path of a searched folder -> its path relative to `home`.
+        counts: Extensions that count.
+    """
 
     def __init__(self, root: Path, home: Path) -> None:
         self.root, self.home = root, home
@@ -133,7 +151,7 @@ class _Walk:
         self.counts = frozenset(endings())
 
     def enter(self, folder: str, real: Path) -> None:
-        """Look at everything in and below a folder; links are noted for later, so that what is itself there goes first."""
+        """Search a folder; links are kept for `follow`, so that real files take precedence."""
         waiting = [(folder, str(real))]
         while waiting:
             path, where = waiting.pop()
@@ -162,7 +180,7 @@ class _Walk:
                     self.others[below] = NO_FILE
 
     def follow(self) -> None:
-        """Take up the links, until none is left."""
+        """Follow all links."""
         while self.links:
             path = self.links.pop(0)
             try:
@@ -183,6 +201,7 @@ class _Walk:
                 self.others[path] = NO_FILE
 
     def why(self, path: str) -> str:
+        """Reason for which a file does not count."""
         return ending(path) or NO_ENDING
 
     def _file(self, path: str, real: str) -> None:

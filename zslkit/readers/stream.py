@@ -1,4 +1,4 @@
-"""Tables of numbers too large for memory, read in blocks of rows, and the rules that every file of them must keep."""
+"""Tables of numbers read in blocks of rows, and the size limits for every file of numbers."""
 
 from __future__ import annotations
 
@@ -16,26 +16,30 @@ from zslkit.errors import DataError
 from zslkit.utils.files import check_permitted
 
 BLOCK = 64 << 20
-"""Bytes of a table that are in memory at once."""
+"""Bytes of a table in memory at once."""
 
 SMALL = 256 << 20
 """Bytes up to which a table may be read whole (labels, splits, class attributes)."""
 
 TEXTS = 16 << 20
-"""Bytes of the names of classes or attributes: 20,000 names of 60 letters take a third of it."""
+"""Bytes of the names of classes or attributes; 20,000 names of 60 letters need a third."""
 
 BOMB_RATIO = 200
-"""Features shrink a few times when they are compressed; what claims to unfold so many times is no file of features."""
+"""Highest compression ratio accepted; features compress by a small factor only."""
 
 BOMB_FLOOR = 64 << 20
-"""Below so many bytes a table may be as compressible as it likes: labels are."""
+"""Bytes up to which any compression ratio is accepted, since labels compress well."""
 
 
 @dataclass(frozen=True)
 class Stream:
-    """A table of numbers, rows first. blocks: an iterator over arrays (n, ...) that together are the table, made anew by each call.
+    """A table of numbers, rows first.
 
-    It raises DataError where the file turns out to be damaged.
+    Args:
+        shape: Shape of the table.
+        dtype: Type of the numbers.
+        blocks: Returns a new iterator over arrays (n, ...) that together form the table. The
+            iterator raises DataError if the file is damaged.
     """
 
     shape: tuple[int, ...]
@@ -47,38 +51,53 @@ class Stream:
         return math.prod(self.shape) * self.dtype.itemsize
 
     def whole(self) -> NDArray[Any]:
-        """The table in memory; for small ones."""
+        """Read the whole table into memory; for small tables."""
         parts = list(self.blocks())
         return np.concatenate(parts) if parts else np.zeros(self.shape, self.dtype)
 
 
 def rows_per_block(shape: Sequence[int], itemsize: int) -> int:
-    """How many rows fill a block."""
+    """Number of rows in a block."""
     return max(1, BLOCK // max(1, math.prod(shape[1:]) * itemsize))
 
 
 def refuse_bomb(path: Path, name: str, nbytes: int, stored: int) -> None:
-    """Raises DataError if `nbytes` in memory cannot honestly come out of `stored` bytes of a file."""
+    """Check that `nbytes` in memory are plausible for `stored` bytes in the file.
+
+    Raises:
+        DataError: The compression ratio is too high.
+    """
     if nbytes > BOMB_FLOOR and nbytes > BOMB_RATIO * stored:
         raise DataError(
-            f"{path}: {name} claims {nbytes / 1e6:,.0f} MB and the file holds {stored / 1e6:,.3g} MB of it; "
-            "no features shrink that much, so make the file again"
+            f"{path}: {name} claims {nbytes / 1e6:,.0f} MB and the file holds {stored / 1e6:,.3g} "
+            "MB of it; no features shrink that much, so make the file again"
         )
 
 
 def numeric(dtype: np.dtype[Any]) -> bool:
-    """Whether these are plain numbers of a width that every machine knows."""
+    """Whether a dtype is a plain number of a width that every machine supports."""
     return dtype.kind in "biuf" and dtype.itemsize <= 8 and dtype.subdtype is None
 
 
 def file_digest(path: Path) -> str:
-    """sha256 of a file's content, 64 hex digits."""
+    """sha256 of the content of a file, 64 hex digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def existing(path: Path, what: str) -> Path:
-    """The path itself if it is a file. Raises DataError that names it."""
+    """Check that `path` is a file.
+
+    Args:
+        path: The path.
+        what: Description of the file for errors.
+
+    Returns:
+        The path.
+
+    Raises:
+        DataError: Names the path that is missing or not a file.
+    """
     check_permitted(path)
     if not path.exists():
         raise DataError(f"There is no {what} {path}; check the path")

@@ -1,4 +1,4 @@
-"""Numpy arrays out of pickle files that nobody vouches for: what the pickle calls is replaced by stand-ins."""
+"""Numpy arrays from untrusted pickle files: stand-ins replace every object that a pickle names."""
 
 from __future__ import annotations
 
@@ -18,9 +18,12 @@ from zslkit.errors import DataError
 from zslkit.utils.files import need_plain
 
 LARGEST = 256 << 20
-"""Pickles over so many bytes are refused: no table of word vectors of attributes comes near."""
+"""Limit of the file in bytes, far above any table of word vectors of attributes."""
 MOST_STEPS = 1_000_000
-"""Instructions of a pickle; a list of lists takes one for each number. An empty set takes one byte of the file and 216 of memory."""
+"""Limit of instructions; a list of lists takes one a number.
+
+An empty set takes one byte of the file and 216 bytes of memory.
+"""
 _REFUSED = {
     *("EMPTY_DICT", "DICT", "SETITEM", "SETITEMS", "EMPTY_SET", "ADDITEMS", "FROZENSET"),
     *(
@@ -38,18 +41,21 @@ _REFUSED = {
     ),
     *("DUP", "POP_MARK"),
 }
-"""Instructions that arrays and lists of numbers are not made of. To hash what nests may take for ever, so no dictionary or set."""
+"""Instructions that arrays and lists of numbers do not need.
+
+Dictionaries and sets are among them because hashing nested objects may take unlimited time.
+"""
 
 
 class _Bytes:
-    """Stands for the bytes that a text spells, one a sign, as Python 2 wrote them: spelled out once, at the end."""
+    """Bytes that Python 2 wrote as a text, one character a byte; converted at the end."""
 
     def __init__(self, text: str) -> None:
         self.text = text
 
 
 class _Type:
-    """Stands for numpy.dtype. Only plain numbers are admitted: no objects, no records."""
+    """Stand-in for numpy.dtype; accepts plain numbers only, no objects and no records."""
 
     def __init__(self, code: Any, *_: Any) -> None:
         code = _text(code)
@@ -64,7 +70,7 @@ class _Type:
 
 
 class _Array:
-    """Stands for numpy.ndarray: its parts, which may be shared by many, put together only once all is known."""
+    """Stand-in for numpy.ndarray: keeps the parts, which arrays may share, until all are known."""
 
     def __init__(self, *_: Any) -> None:
         self.parts: tuple[Any, Any, Any, str] | None = None
@@ -99,15 +105,15 @@ def _reconstruct(*_: Any) -> _Array:
 
 
 def _from_buffer(raw: Any, kind: Any, shape: Any, order: Any = "C") -> _Array:
-    made = _Array()
-    made.parts = raw, kind, shape, _text(order)
-    return made
+    array = _Array()
+    array.parts = raw, kind, shape, _text(order)
+    return array
 
 
 def _scalar(kind: Any, raw: Any) -> Any:
-    made = _Array()
-    made.parts = raw, kind, (), "C"
-    return made.whole()[()]
+    array = _Array()
+    array.parts = raw, kind, (), "C"
+    return array.whole()[()]
 
 
 def _encode(text: Any, encoding: Any = "latin1") -> _Bytes:
@@ -117,7 +123,10 @@ def _encode(text: Any, encoding: Any = "latin1") -> _Bytes:
 
 
 def _text(value: Any) -> str:
-    """A word of the pickle; anything else could be nested without end, and take for ever to be written out."""
+    """Convert a word of the pickle to str.
+
+    Other types are refused: nested objects may take unlimited time to convert.
+    """
     if isinstance(value, _Bytes):
         value = value.text
     if not isinstance(value, str | bytes):
@@ -131,7 +140,7 @@ _NAMES = {ord(operation.code): operation.name for operation in pickletools.opcod
 
 
 def _counted(name: str, follow: Callable[[Any], None]) -> Callable[[Any], None]:
-    """An instruction that is followed if it is needed and the pickle has not had its share of steps."""
+    """Wrap an instruction so that it is counted, and refused if forbidden or over the limit."""
 
     def step(unpickler: Any) -> None:
         unpickler.steps += 1
@@ -145,7 +154,7 @@ def _counted(name: str, follow: Callable[[Any], None]) -> Callable[[Any], None]:
 
 
 def _bytearray(unpickler: Any) -> None:
-    """BYTEARRAY8, for which pickle makes room before it looks whether the bytes are there."""
+    """Read BYTEARRAY8; pickle would allocate its memory before it checks that the bytes exist."""
     size = int.from_bytes(unpickler.read(8), "little")
     data = unpickler.read(min(size, LARGEST))
     if len(data) != size:
@@ -153,9 +162,9 @@ def _bytearray(unpickler: Any) -> None:
     unpickler.append(data)
 
 
-# The unpickler written in Python: the one in C takes gigabytes for a few bytes that name a far memo place.
+# The unpickler in Python: the one in C allocates gigabytes for a memo index of a few bytes.
 class _Unpickler(pickle._Unpickler):
-    """Answers each name that a pickled array needs with a stand-in, and refuses every other name and instruction."""
+    """Replaces each name that a pickled array needs; refuses other names and instructions."""
 
     steps = 0
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
@@ -181,9 +190,10 @@ class _Unpickler(pickle._Unpickler):
 
 
 def read_array_pickle(path: Path) -> NDArray[Any]:
-    """The array in a pickle file; nothing that the file names is imported or called.
+    """Read the array of a pickle file; nothing that the file names is imported or called.
 
-    Raises DataError if the file is damaged or holds anything but one array of numbers (or a list of equal ones).
+    Raises:
+        DataError: The file is damaged, or is not one array of numbers or a list of rows of numbers.
     """
     try:
         need_plain(path)
@@ -191,37 +201,39 @@ def read_array_pickle(path: Path) -> NDArray[Any]:
             raise pickle.UnpicklingError("it is larger than any table of word vectors")
         content = path.read_bytes()
         table = _plain(_Unpickler(io.BytesIO(content), encoding="latin1").load(), len(content))
-    except Exception as error:  # a hostile pickle can make the machine of pickle raise anything
+    except Exception as error:  # a hostile pickle can make pickle raise errors of any type
         reason = " ".join(str(error)[:1000].split())[:300] or type(error).__name__
         raise DataError(
-            f"{path} is no pickle of one numpy array ({reason}); save the array with numpy.save instead"
+            f"{path} is no pickle of one numpy array ({reason}); save the array with numpy.save "
+            "instead"
         ) from error
     return table
 
 
 def _plain(loaded: Any, most: int) -> NDArray[Any]:
-    """The table that was loaded, of at most `most` numbers."""
+    """Convert the loaded object to a table of at most `most` numbers."""
     if isinstance(loaded, _Array):
         return loaded.whole()
     if not isinstance(loaded, list) or not loaded:
         raise pickle.UnpicklingError(f"it holds a {type(loaded).__name__.strip('_')}")
     width = len(_row(loaded[0]))
-    # Rows may be one and the same many times over, and then the table is larger than the file.
+    # Many rows may be the same object; then the table would be larger than the file.
     if len(loaded) * width > most:
         raise pickle.UnpicklingError(
             f"it claims {len(loaded) * width:,} numbers and holds {most:,} bytes"
         )
     table = np.empty((len(loaded), width))
-    for k, given in enumerate(loaded):
-        row = _row(given)
+    for k, entry in enumerate(loaded):
+        row = _row(entry)
         if len(row) != width:
             raise pickle.UnpicklingError(f"row {k} has {len(row)} numbers and row 0 {width}")
         table[k] = row
     return table
 
 
-def _row(given: Any) -> NDArray[Any] | list[Any]:
-    row = given.whole() if isinstance(given, _Array) else given
+def _row(entry: Any) -> NDArray[Any] | list[Any]:
+    """Check one row of a list of rows."""
+    row = entry.whole() if isinstance(entry, _Array) else entry
     if isinstance(row, np.ndarray) and row.ndim == 1:
         return row
     if isinstance(row, list) and all(isinstance(number, int | float | np.number) for number in row):

@@ -1,4 +1,4 @@
-"""Word vectors in text form, of any size: GloVe (no header), word2vec and fastText (a header), plain or gzipped."""
+"""Word vectors in text form, of any size: GloVe, word2vec and fastText, plain or gzip."""
 
 from __future__ import annotations
 
@@ -27,16 +27,21 @@ _LONGEST_LINE = 1 << 20
 _CHUNK = 1 << 20
 _HEADER = re.compile(r" ?\d+ [1-9]\d{0,5}( \d+)?")
 _LOOKED_AT = 100
-"""Lines whose numbers are counted, to find out whether a header tells the truth."""
+"""Number of lines whose numbers are counted to verify the header."""
 _MOST_EMPTY = 1000
-"""Empty lines in a row."""
-_UNFOLDED, _RATIO = 1 << 20, 50
-"""Bytes up to which packed text may be as compressible as it likes, and how many times it may shrink beyond. Numbers shrink four times."""
+"""Limit of consecutive empty lines."""
+_ANY_RATIO, _RATIO = 1 << 20, 50
+"""Bytes up to which any compression ratio is accepted, and the limit beyond; numbers reach 4."""
 
 
 @dataclass(frozen=True)
 class FoundVectors:
-    """vectors: word -> (W,) for the words that the file has. sha256: of the whole file as it lies on the disk."""
+    """Word vectors found in a file.
+
+    Args:
+        vectors: Word -> (W,), for the words that the file has.
+        sha256: Digest of the whole file as stored.
+    """
 
     vectors: Mapping[str, NDArray[np.float64]]
     sha256: str
@@ -45,10 +50,18 @@ class FoundVectors:
 def look_up(
     path: Path, words: Collection[str], advance: Callable[[int], Any] = lambda n: None
 ) -> FoundVectors:
-    """Vectors of those of the lower-case `words` that the file has; the spelling in lower case wins over capitals.
+    """Find the vectors of words.
 
-    One line is held at a time, so memory does not grow with the file. advance: told how many bytes were read from the disk.
-    Raises DataError that names file and line if this is no text of word vectors.
+    One line is held in memory at a time. The lower-case spelling of a word in the file has priority
+    over other spellings.
+
+    Args:
+        path: Text file, plain or gzip.
+        words: Words in lower case.
+        advance: Called with the number of bytes after each read from disk.
+
+    Raises:
+        DataError: Names file and line that is not a line of word vectors.
     """
     wanted = frozenset(words)
     found: dict[str, NDArray[np.float64]] = {}
@@ -60,10 +73,11 @@ def look_up(
             width = width or lines.width or _trailing_numbers(line)
             if not width or line.count(" ") < width:
                 raise DataError(
-                    f"{path}, line {number}: a line of word vectors is a word and its {width or ''} numbers{lines.as_said}; "
-                    "mend the file, or is it no word vectors in text form?"
+                    f"{path}, line {number}: a line of word vectors is a word and its "
+                    f"{width or ''} numbers{lines.by_header}; mend the file, or is it no word "
+                    "vectors in text form?"
                 )
-            # Most lines are of no interest: their numbers are never looked at. A wanted word holds no space.
+            # The numbers of most lines are not parsed. A wanted word contains no space.
             if not _of_interest(line[: line.index(" ")], wanted) and not line.startswith(" "):
                 continue
             word, *values = line.rsplit(" ", width)
@@ -75,7 +89,8 @@ def look_up(
                 found[key] = np.array(values, dtype=np.float64)
             except ValueError as error:
                 raise DataError(
-                    f"{path}, line {number}: the vector of {word!r} holds something that is no number; mend that line"
+                    f"{path}, line {number}: the vector of {word!r} holds something that is no "
+                    "number; mend that line"
                 ) from error
             if key == word:
                 exact.add(key)
@@ -83,14 +98,16 @@ def look_up(
 
 
 class _Lines:
-    """The lines of word vectors by number, the header taken off and held against them.
+    """Numbered lines of word vectors without the header, which is verified against them.
 
-    width: numbers of a word as the header says, 0 where there is none. as_said: that it says so, for errors.
+    Attributes:
+        width: Numbers of a word as the header states, 0 without a header.
+        by_header: Words that quote the header in errors.
     """
 
     def __init__(self, path: Path, lines: Iterator[tuple[int, str]]) -> None:
         self._path, self._lines = path, lines
-        self.width, self.as_said = 0, ""
+        self.width, self.by_header = 0, ""
         first, second = next(lines, None), next(lines, None)
         self._begin = [line for line in (first, second) if line is not None]
         self._count: int | None = None
@@ -98,39 +115,42 @@ class _Lines:
             self._take_header(first[1].split(), "" if second is None else second[1])
 
     def _take_header(self, fields: list[str], second: str) -> None:
-        # "2 5 6" is the word 2 and its vector, unless what follows has the five numbers that a header of three fields says.
+        # "2 5 6" is the word 2 and its vector, unless the next line has five numbers.
         if len(fields) == 3 and _trailing_numbers(second) != int(fields[1]):
             return
         self._count, self.width = int(fields[0]), int(fields[1])
-        self.as_said = f", as the header ({' '.join(fields)}) says"
+        self.by_header = f", as the header ({' '.join(fields)}) says"
         del self._begin[0]
 
     def __iter__(self) -> Iterator[tuple[int, str]]:
-        count, said, fewest = 0, self.width, 0
+        count, expected, fewest = 0, self.width, 0
         for number, line in chain(self._begin, self._lines):
             count += 1
             if count <= _LOOKED_AT:
                 numbers = _trailing_numbers(line)
-                if not said:
-                    said = numbers
+                if not expected:
+                    expected = numbers
                 else:
                     fewest = min(fewest or numbers, numbers)
             if count == _LOOKED_AT:
-                self._hold(said, fewest)
+                self._check_width(expected, fewest)
             yield number, line
         if count < _LOOKED_AT:
-            self._hold(said, fewest)
+            self._check_width(expected, fewest)
         if self._count is not None and count != self._count:
             raise DataError(
-                f"{self._path}: the header says {self._count:,} words and {count:,} follow; is the file cut off? If not, mend the header"
+                f"{self._path}: the header says {self._count:,} words and {count:,} follow; is "
+                "the file cut off? If not, mend the header"
             )
 
-    def _hold(self, said: int, fewest: int) -> None:
-        # A word may end in numbers of its own, but not all of them.
-        if fewest > said:
+    def _check_width(self, expected: int, fewest: int) -> None:
+        """Raise DataError if every line has more numbers than expected."""
+        # Some words may end in numbers of their own, but not all of them.
+        if fewest > expected:
             what = "the header says" if self.width else "line 1 has"
             raise DataError(
-                f"{self._path}: {what} {said} numbers for each word, and {fewest} follow; mend that line or remove it"
+                f"{self._path}: {what} {expected} numbers for each word, and {fewest} follow; "
+                "mend that line or remove it"
             )
 
 
@@ -139,7 +159,10 @@ def _of_interest(word: str, wanted: frozenset[str]) -> bool:
 
 
 def _trailing_numbers(line: str) -> int:
-    """How many numbers end the first line: the width, where no header tells it. The word itself may hold spaces or be a number."""
+    """Count the numbers at the end of a line: the width, where no header states it.
+
+    The word itself may contain spaces or be a number.
+    """
     fields = line.split(" ")
     count = 0
     for text in reversed(fields[1:]):
@@ -148,38 +171,49 @@ def _trailing_numbers(line: str) -> int:
         except ValueError:
             break
         count += 1
-    # Fewer than half are no width: something among the numbers is none, and is told when the line is read.
+    # Under half of the fields: one of them is not a number, which is reported when it is parsed.
     return count if 2 * count >= len(fields) - 1 else len(fields) - 1
 
 
 def _lines(path: Path, stream: TextIO) -> Iterator[tuple[int, str]]:
-    """The lines that are not empty, by number, with single spaces. A word may be a sign that only looks like a space."""
-    number, last = 0, 0
+    """Numbered lines that are not empty, with single spaces.
+
+    Only ASCII spaces and tabs separate fields: a word may contain other characters that look like
+    spaces.
+    """
+    number, last_text = 0, 0
     while line := stream.readline(_LONGEST_LINE):
         number += 1
-        if number - last > _MOST_EMPTY:
+        if number - last_text > _MOST_EMPTY:
             raise DataError(
-                f"{path}, line {number}: {_MOST_EMPTY:,} lines in a row are empty; is this GloVe or word2vec in text form?"
+                f"{path}, line {number}: {_MOST_EMPTY:,} lines in a row are empty; is this GloVe "
+                "or word2vec in text form?"
             )
         if len(line) == _LONGEST_LINE:
             raise DataError(
-                f"{path}, line {number}: no word vector is that long; is this GloVe or word2vec in text form?"
+                f"{path}, line {number}: no word vector is that long; is this GloVe or word2vec "
+                "in text form?"
             )
         if "\0" in line:
             raise DataError(
-                f"{path}, line {number}: there are bytes that are no text; the binary form of word vectors is not read, save it as text"
+                f"{path}, line {number}: there are bytes that are no text; the binary form of "
+                "word vectors is not read, save it as text"
             )
         if text := line.rstrip(" \t\r\n"):
             text = text.replace("\t", " ")
             yield number, re.sub("  +", " ", text) if "  " in text else text
-            last = number
+            last_text = number
 
 
 @contextmanager
 def _opened(
     path: Path, advance: Callable[[int], Any]
 ) -> Iterator[tuple[TextIO, Callable[[], str]]]:
-    """The text of a file and a function that gives the digest of the bytes read so far."""
+    """Open a file as text.
+
+    Yields:
+        The text, and a function that returns the digest of the bytes read so far.
+    """
     try:
         need_plain(path)
     except ValueError as error:
@@ -196,7 +230,7 @@ def _opened(
         plain = (
             io.BufferedReader(_Unfolded(path, buffered, watched), _CHUNK) if zipped else buffered
         )
-        # Only \n ends a line: some vocabularies hold other signs that Python would take for an end.
+        # Only \n ends a line: vocabularies contain other characters that Python treats as an end.
         try:
             if is_utf16(plain.peek(2)):
                 raise DataError(f"{path} is UTF-16 text; save it as UTF-8")
@@ -209,7 +243,7 @@ def _opened(
 
 
 class _Watched(io.RawIOBase):
-    """A file that counts and digests what is read from it."""
+    """File that counts and digests the bytes read from it."""
 
     def __init__(self, file: io.RawIOBase | io.FileIO, advance: Callable[[int], Any]) -> None:
         self._file, self._advance, self._hash = file, advance, hashlib.sha256()
@@ -230,7 +264,7 @@ class _Watched(io.RawIOBase):
 
 
 class _Unfolded(io.RawIOBase):
-    """What a gzipped file unfolds to. Raises DataError where it is more than text can be."""
+    """Decompressed content of a gzip file; DataError if the compression ratio is too high."""
 
     def __init__(self, path: Path, packed: Any, watched: _Watched) -> None:
         self._path, self._watched = path, watched
@@ -243,8 +277,9 @@ class _Unfolded(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer, /) -> int | None:
         count = self._file.readinto(buffer)
         self._count += count
-        if self._count > _UNFOLDED and self._count > _RATIO * self._watched.read_so_far:
+        if self._count > _ANY_RATIO and self._count > _RATIO * self._watched.read_so_far:
             raise DataError(
-                f"{self._path} unfolds to more than {_RATIO} times its size, and no word vectors do; is it another file?"
+                f"{self._path} unfolds to more than {_RATIO} times its size, and no word vectors "
+                "do; is it another file?"
             )
         return count

@@ -1,4 +1,4 @@
-"""Word vectors of attributes: from numpy files, from pickles read without running them, or as means of the vectors of their words."""
+"""Word vectors of attributes, from numpy files, pickles (which are not run), or text files."""
 
 from __future__ import annotations
 
@@ -20,29 +20,34 @@ from zslkit.utils.files import check_permitted
 
 Vectors = NDArray[np.float32]
 
-# Published vectors leave some of these out; a phrase keeps its meaning without them.
+# Some published vocabularies lack these words; a phrase keeps its meaning without them.
 _FILLERS = frozenset({"a", "an", "and", "of", "or", "the", "to"})
 
 
 @dataclass(frozen=True)
 class Phrase:
-    """An attribute's name and the plain words that stand for it."""
+    """Words of one attribute.
+
+    Args:
+        name: Name of the attribute.
+        words: Its words in lower case.
+    """
 
     name: str
     words: tuple[str, ...]
 
     def lost(self, vectors: Container[str]) -> tuple[str, ...]:
-        """The words that keep the phrase from having a vector; the name itself where it has no word at all."""
-        lost = tuple(
+        """Words that leave the phrase without a vector; the name itself if it has no words."""
+        missing = tuple(
             w
             for w in self.words
             if w not in vectors and (w not in _FILLERS or len(self.words) == 1)
         )
-        return lost or (() if any(w in vectors for w in self.words) else (repr(self.name),))
+        return missing or (() if any(w in vectors for w in self.words) else (repr(self.name),))
 
 
 def clean_phrase(name: str) -> str:
-    """An attribute name as plain lower-case words.
+    """Convert an attribute name to plain lower-case words.
 
     >>> clean_phrase("has_bill_shape::curved_(up_or_down)")
     'bill shape curved up or down'
@@ -56,16 +61,18 @@ def clean_phrase(name: str) -> str:
 
 
 _STANDS_FOR_NAME = re.compile(
-    r"(?:attributes?|attrs?|atts?|features?|feats?|dimensions?|dims?|columns?|cols?|channels?|components?|properties|property|props?"
-    r"|variables?|vars?|values?|concepts?|class|index|idx|items?|labels?|names?|number|nr|no|unnamed|unknown|pc)?\d+"
+    r"(?:attributes?|attrs?|atts?|features?|feats?|dimensions?|dims?|columns?|cols?|channels?"
+    r"|components?|properties|property|props?"
+    r"|variables?|vars?|values?|concepts?|class|index|idx|items?|labels?|names?|number|nr|no"
+    r"|unnamed|unknown|pc)?\d+"
 )
 _LETTER_AND_NUMBER = re.compile(r"[a-z]\d+")
 
 
 def placeholders(names: Sequence[str]) -> list[str]:
-    """Those of the names that only number the attributes, such as "attribute 1", "attr_3", "0" or "a7".
+    """Names that only number the attributes, such as "attribute 1", "attr_3", "0" or "a7".
 
-    A letter and a number may be a name (vitamin "b6"); where most names are made so, they are numbers.
+    A letter and a number may be a name (vitamin "b6"), unless most names have this form.
 
     >>> placeholders(["attr_3", "Unnamed: 0", "12", "2 wheels", "b6"])
     ['attr_3', 'Unnamed: 0', '12']
@@ -84,14 +91,18 @@ def placeholders(names: Sequence[str]) -> list[str]:
 
 
 def read_word_vectors(path: Path, names: Sequence[str] | None = None) -> Vectors:
-    """The word vectors (A, W) of A attributes.
+    """Read the word vectors (A, W) of A attributes.
 
-    `.pkl`, `.pickle`, `.npy`: the table itself; a pickle is read as data, and nothing in it is run.
-    `.txt`, `.vec`, also with `.gz` behind: GloVe, word2vec or fastText text, of which each attribute takes the mean of the
-    vectors of its words (`clean_phrase`).
-    names: the A attribute names; text needs them, the other formats are checked against their number.
+    `.pkl`, `.pickle` and `.npy` hold the table itself; a pickle is read as data, and nothing in it
+    runs. `.txt` and `.vec`, also with `.gz` appended, are GloVe, word2vec or fastText text: an
+    attribute gets the mean vector of its words (`clean_phrase`).
 
-    Raises DataError if the file is missing, damaged, of another shape, not finite, or lacks words.
+    Args:
+        path: File of word vectors.
+        names: The A attribute names. Text files need them; other formats are checked against them.
+
+    Raises:
+        DataError: The file is missing, damaged, of another shape, not finite, or lacks words.
     """
     path = existing(Path(path), "file of word vectors")
     suffix = Path(path.stem if path.suffix.lower() == ".gz" else path.name).suffix.lower()
@@ -114,7 +125,8 @@ def read_word_vectors(path: Path, names: Sequence[str] | None = None) -> Vectors
     else:
         given = suffix or "a file without ending"
         raise DataError(
-            f"{path}: word vectors are read from .pkl, .npy, .txt or .vec (or .gz of these two), not from {given!r}"
+            f"{path}: word vectors are read from .pkl, .npy, .txt or .vec (or .gz of these two), "
+            f"not from {given!r}"
         )
     return checked(path, table, names)
 
@@ -122,7 +134,7 @@ def read_word_vectors(path: Path, names: Sequence[str] | None = None) -> Vectors
 def _read_npy(path: Path) -> NDArray[Any]:
     try:
         table: NDArray[Any] = np.load(path, allow_pickle=False)
-    except Exception as error:  # numpy raises many kinds for a damaged header
+    except Exception as error:  # numpy raises errors of many types for a damaged header
         raise DataError(
             f"{path}: this is no whole .npy file of numbers; make it anew with numpy.save"
         ) from error
@@ -130,7 +142,11 @@ def _read_npy(path: Path) -> NDArray[Any]:
 
 
 def checked(path: Path, table: NDArray[Any], names: Sequence[str] | None) -> Vectors:
-    """`table` as word vectors (A, W) of the attributes `names`. Raises DataError that names `path` if it is none."""
+    """Check a table of word vectors (A, W) against the attribute names.
+
+    Raises:
+        DataError: Names `path` if the table has another type or shape, or is not finite.
+    """
     if (
         not isinstance(table, np.ndarray)
         or table.dtype.kind not in "fiu"
@@ -143,11 +159,13 @@ def checked(path: Path, table: NDArray[Any], names: Sequence[str] | None) -> Vec
             else type(table).__name__
         )
         raise DataError(
-            f"{path}: word vectors are a table (attributes, width) of numbers, and this is {shape}; make it anew"
+            f"{path}: word vectors are a table (attributes, width) of numbers, and this is "
+            f"{shape}; make it anew"
         )
     if names is not None and len(table) != len(names):
         raise DataError(
-            f"{path}: {len(table)} word vectors for {len(names)} attributes; they must be one to one"
+            f"{path}: {len(table)} word vectors for {len(names)} attributes; they must be one to "
+            "one"
         )
     with np.errstate(over="ignore"):
         vectors = np.ascontiguousarray(table, dtype=np.float32)
@@ -158,32 +176,45 @@ def checked(path: Path, table: NDArray[Any], names: Sequence[str] | None) -> Vec
 
 
 def phrases_of(names: Sequence[str], reword: Mapping[str, str] | None = None) -> tuple[Phrase, ...]:
-    """The phrase of each attribute name. reword: attribute name -> the words to take instead.
+    """Phrases of the attribute names.
 
-    Raises DataError if `reword` speaks of a name that is not there, or a name without other words is only a number.
+    Args:
+        names: Attribute names.
+        reword: Attribute name -> words to use instead.
+
+    Raises:
+        DataError: `reword` has an unknown name, or a name is only a number and not reworded.
     """
-    given = reword or {}
-    for name in given:
+    replaced = reword or {}
+    for name in replaced:
         if name not in names:
             raise DataError(f"There is no attribute {name!r} to reword{did_you_mean(name, names)}")
-    if numbered := [name for name in placeholders(names) if name not in given]:
+    if numbered := [name for name in placeholders(names) if name not in replaced]:
         shown = ", ".join(map(repr, numbered[:3])) + (", ..." if len(numbered) > 3 else "")
         raise DataError(
-            f"{len(numbered)} of {len(names)} attributes have a number in place of a name ({shown}), and a number says nothing; "
-            "give the attributes names in words, or reword them"
+            f"{len(numbered)} of {len(names)} attributes have a number in place of a name "
+            f"({shown}), and a number says nothing; give the attributes names in words, or reword "
+            "them"
         )
-    return tuple(Phrase(name, tuple(clean_phrase(given.get(name, name)).split())) for name in names)
+    return tuple(
+        Phrase(name, tuple(clean_phrase(replaced.get(name, name)).split())) for name in names
+    )
 
 
 def means(
     phrases: Sequence[Phrase], vectors: Mapping[str, NDArray[np.float64]], path: Path
 ) -> Vectors:
-    """The mean of the vectors of each phrase's words, (A, W). Raises DataError that names the words without a vector."""
-    lost = sorted({word for phrase in phrases for word in phrase.lost(vectors)})
-    if lost:
-        shown = ", ".join(lost[:12]) + (", ..." if len(lost) > 12 else "")
+    """Mean vector of the words of each phrase, (A, W).
+
+    Raises:
+        DataError: Names the words without a vector.
+    """
+    missing = sorted({word for phrase in phrases for word in phrase.lost(vectors)})
+    if missing:
+        shown = ", ".join(missing[:12]) + (", ..." if len(missing) > 12 else "")
         raise DataError(
-            f"{path}: there are no vectors for {len(lost)} words of the attribute names ({shown}); reword them or take a larger vocabulary"
+            f"{path}: there are no vectors for {len(missing)} words of the attribute names "
+            f"({shown}); reword them or take a larger vocabulary"
         )
     rows = [
         np.mean([vectors[w] for w in phrase.words if w in vectors], axis=0) for phrase in phrases

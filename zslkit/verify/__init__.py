@@ -1,1 +1,1 @@
-"""Checks whether a dataset is what it should be."""
+"""Checks of a dataset's files: counts, splits, labels, attributes, features and images."""

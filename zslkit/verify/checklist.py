@@ -1,4 +1,4 @@
-"""Is a dataset what it should be? Named checks, each with a verdict, on whatever of it is there."""
+"""Entry point of `zslkit data verify`: runs all checks of a dataset, even if files are missing."""
 
 from __future__ import annotations
 
@@ -12,9 +12,18 @@ from zslkit.verify.material import DatasetFiles, gather_files
 
 
 def verify(name: str, root: Path, reporter: Reporter, images: bool = True) -> list[DatasetCheck]:
-    """All checks of the dataset `name` (registered, or the path of a card). images: whether to open them.
+    """Run all checks of a dataset; one that cannot be read gives a single fault.
 
-    A dataset that cannot be read has one check, a fault. Raises UnknownName, NameClash or BrokenPlugin.
+    Args:
+        name: Name of a registered dataset, or path of a card.
+        root: Data root.
+        reporter: Receives the progress.
+        images: Whether to open the images.
+
+    Raises:
+        UnknownName: No dataset has this name.
+        NameClash: Two distributions register this name.
+        BrokenPlugin: The registered source fails.
     """
     try:
         material = gather_files(name, root)
@@ -24,7 +33,7 @@ def verify(name: str, root: Path, reporter: Reporter, images: bool = True) -> li
 
 
 def examine(m: DatasetFiles, reporter: Reporter, images: bool = True) -> list[DatasetCheck]:
-    """All checks of what was gathered."""
+    """Run all checks of gathered files."""
     return [_checked(m, name) for name in CHECKS] + [*image_checks(m, reporter, images)]
 
 

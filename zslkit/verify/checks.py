@@ -1,4 +1,4 @@
-"""The checks that open no image: what lists, labels, locs and tables say, and whether they agree."""
+"""Checks that open no image: lists, labels, split, attribute table and features."""
 
 from __future__ import annotations
 
@@ -21,7 +21,14 @@ Verdict = Literal["ok", "note", "fault", "skipped"]
 
 @dataclass(frozen=True)
 class DatasetCheck:
-    """note: nothing is broken, but a reader of results should know. skipped: text says why. items: the cases, all of them."""
+    """Result of one check.
+
+    Args:
+        name: Name of the check.
+        verdict: "note": valid, but relevant to readers of results. "skipped": `text` says why.
+        text: Result in one line.
+        items: All cases found.
+    """
 
     name: str
     verdict: Verdict
@@ -33,14 +40,17 @@ Answer = tuple[Verdict, str] | tuple[Verdict, str, Sequence[str]]
 
 
 def _read(m: DatasetFiles) -> Answer:
+    """Whether the files can be read."""
     missing = f"; {m.why_no_labels}" if m.labels is None else ""
     return (
         "ok",
-        f"{m.title}: {len(m.attributes)} classes, {sum(len(m.locs[p]) for p in PARTS)} images in the split{missing}",
+        f"{m.title}: {len(m.attributes)} classes, {sum(len(m.locs[p]) for p in PARTS)} images in "
+        f"the split{missing}",
     )
 
 
 def _counts(m: DatasetFiles) -> Answer:
+    """Whether the counts are the published ones."""
     if not m.known:
         return "skipped", "no counts are known for this dataset"
     found = {part: len(m.locs[part]) for part in PARTS}
@@ -65,6 +75,7 @@ def _counts(m: DatasetFiles) -> Answer:
 
 
 def _locs(m: DatasetFiles) -> Answer:
+    """Whether the locs contain valid indices, each once."""
     n = len(m.labels) if m.labels is not None else m.known.get("images")
     wrong = []
     for part in PARTS:
@@ -85,6 +96,7 @@ def _locs(m: DatasetFiles) -> Answer:
 
 
 def _overlap(m: DatasetFiles) -> Answer:
+    """Whether two parts of the split share images."""
     pairs = [
         (a, b, len(np.intersect1d(m.locs[a], m.locs[b])))
         for i, a in enumerate(PARTS)
@@ -96,6 +108,7 @@ def _overlap(m: DatasetFiles) -> Answer:
 
 
 def _tuning(m: DatasetFiles) -> Answer:
+    """Whether train_loc and val_loc contain test images."""
     if "train" not in m.locs and "val" not in m.locs:
         return "ok", "there are no train_loc and val_loc to tune on by mistake"
     tuned = np.concatenate([m.locs[part] for part in ("train", "val") if part in m.locs])
@@ -105,12 +118,14 @@ def _tuning(m: DatasetFiles) -> Answer:
     if seen := [f"{n} of {len(m.locs[part])} images of {part}" for part, n in inside if n]:
         return (
             "note",
-            f"train_loc and val_loc hold {' and '.join(seen)}: who tunes on them sees test images; zslkit reads neither",
+            f"train_loc and val_loc hold {' and '.join(seen)}: who tunes on them sees test "
+            "images; zslkit reads neither",
         )
     return "ok", "train_loc and val_loc hold no test image"
 
 
 def _labels(m: DatasetFiles) -> Answer:
+    """Whether labels are valid and every class has images."""
     if m.labels is None:
         return "skipped", m.why_no_labels
     used = np.unique(
@@ -134,6 +149,7 @@ def _labels(m: DatasetFiles) -> Answer:
 
 
 def _sides(m: DatasetFiles) -> Answer:
+    """Whether a class is both seen and unseen."""
     if m.labels is None or not m.in_range():
         if m.labels is None and len(m.class_lists) == 2:
             both = sorted(set(m.class_lists["seen"]) & set(m.class_lists["unseen"]))
@@ -168,6 +184,7 @@ def _name(m: DatasetFiles, k: int) -> str:
 
 
 def _class_names(m: DatasetFiles) -> Answer:
+    """Whether class names are unique and agree with the class lists."""
     if m.classes is None:
         return (
             "note",
@@ -176,27 +193,31 @@ def _class_names(m: DatasetFiles) -> Answer:
     if len(m.classes) != len(m.attributes):
         return "fault", f"{len(m.classes)} class names for {len(m.attributes)} rows of attributes"
     doubles = sorted(name for name, times in Counter(m.classes).items() if times > 1)
-    strange = [
+    unknown = [
         f"{name} ({kind} classes)"
         for kind, names in m.class_lists.items()
         for name in sorted(set(names) - set(m.classes))
     ]
-    if doubles or strange:
+    if doubles or unknown:
         return (
             "fault",
             "a class name stands twice, or a list names a class that the table has not",
-            [*doubles, *strange],
+            [*doubles, *unknown],
         )
     listed = {name for names in m.class_lists.values() for name in names}
-    if len(m.class_lists) == 2 and (lost := sorted(set(m.classes) - listed)):
-        return "fault", "classes stand neither in trainvalclasses.txt nor in testclasses.txt", lost
+    if len(m.class_lists) == 2 and (unlisted := sorted(set(m.classes) - listed)):
+        return (
+            "fault",
+            "classes stand neither in trainvalclasses.txt nor in testclasses.txt",
+            unlisted,
+        )
     if (sets := m.class_sets()) is not None and len(m.class_lists) == 2 and m.labels is not None:
         by_list = (set(m.class_lists["seen"]), set(m.class_lists["unseen"]))
-        if odd := sorted((set(sets[0]) ^ by_list[0]) | (set(sets[1]) ^ by_list[1])):
+        if mismatched := sorted((set(sets[0]) ^ by_list[0]) | (set(sets[1]) ^ by_list[1])):
             return (
                 "fault",
                 "the lists of classes and the locs disagree about which classes are unseen",
-                odd,
+                mismatched,
             )
     joined = (
         "joined with the labels" if m.labels is not None else "folders: skipped, " + m.why_no_labels
@@ -205,6 +226,7 @@ def _class_names(m: DatasetFiles) -> Answer:
 
 
 def _scale(m: DatasetFiles) -> Answer:
+    """Range and norms of the attribute table, and classes with equal attributes."""
     table = np.asarray(m.attributes, dtype=np.float64)
     norms = np.linalg.norm(table, axis=1)
     low, high, negative = float(table.min()), float(table.max()), int((table < 0).sum())
@@ -215,16 +237,17 @@ def _scale(m: DatasetFiles) -> Answer:
         return "fault", "the attribute table holds a number that is not finite"
     if m.unit is not None:
         scaled = table / np.where(norms > 0, norms, 1)[:, None]
-        if (apart := float(np.abs(scaled - m.unit).max())) > 1e-4:
+        if (difference := float(np.abs(scaled - m.unit).max())) > 1e-4:
             return (
                 "fault",
-                f"{text}; att is not original_att over its norm: they differ by up to {apart:.2g}",
+                f"{text}; att is not original_att over its norm: they differ by up to "
+                f"{difference:.2g}",
             )
         text += "; att is original_att over its norm"
     if m.kind == "attributes":
         text += f"; scale {'0..100' if high > 1.5 else '0..1'}"
-    _, place, count = np.unique(table, axis=0, return_index=True, return_counts=True)
-    same = [f"class {int(k) + 1} ({_name(m, int(k))})" for k in place[count > 1]]
+    _, first, count = np.unique(table, axis=0, return_index=True, return_counts=True)
+    same = [f"class {int(k) + 1} ({_name(m, int(k))})" for k in first[count > 1]]
     zero = [
         f"class {int(k) + 1} ({_name(m, int(k))}): all zero" for k in np.flatnonzero(norms == 0)
     ]
@@ -240,6 +263,7 @@ def _scale(m: DatasetFiles) -> Answer:
 
 
 def _version(m: DatasetFiles) -> Answer:
+    """Which published version of the split this is."""
     digest = locs_digest(m.locs)
     if known := split_name(digest):
         return "ok", f"fingerprint {digest}: {known}"
@@ -249,6 +273,7 @@ def _version(m: DatasetFiles) -> Answer:
 
 
 def _imagenet(m: DatasetFiles) -> Answer:
+    """Which unseen classes have the name of a class of ImageNet-1k, the usual training data."""
     sets = m.class_sets()
     if sets is None:
         return "skipped", "which classes are unseen is not told: " + (
@@ -266,10 +291,14 @@ def _imagenet(m: DatasetFiles) -> Answer:
     if not unseen:
         return (
             "ok",
-            f"none of {len(sets[1])} unseen classes has a class of that name in ImageNet-1k{beside}{backbone}",
+            f"none of {len(sets[1])} unseen classes has a class of that name in "
+            f"ImageNet-1k{beside}{backbone}",
         )
     same = sum(leak.kind == "same" for leak in unseen)
-    text = f"{len(unseen)} of {len(sets[1])} unseen classes have a class of that name in ImageNet-1k, {same} by the very same name"
+    text = (
+        f"{len(unseen)} of {len(sets[1])} unseen classes have a class of that name in "
+        f"ImageNet-1k, {same} by the very same name"
+    )
     return (
         "note",
         text + beside + backbone,
@@ -281,6 +310,7 @@ _KINDS = {"same": "the same name", "wider": "a wider name", "narrower": "a narro
 
 
 def _features(m: DatasetFiles) -> Answer:
+    """Whether features show signs of an interrupted extraction."""
     if m.features is None and m.maps is None:
         return "skipped", m.why_no_labels or "the dataset brings none"
     rows, shape = _feature_rows(m)
@@ -292,13 +322,13 @@ def _features(m: DatasetFiles) -> Answer:
     )
     bad = [(found, what) for found, what in kinds if found]
     twins = rows.groups()
-    # Two photos may be one; a row that stands for images of several classes was written over and over.
+    # Two photos may be equal; a row shared by several classes was written repeatedly.
     if m.labels is not None:
         classes = m.labels
         bad += [
-            (g, "are the same in several classes")
-            for g in twins
-            if len(g) > 2 and len(set(classes[g].tolist())) > 1
+            (group, "are the same in several classes")
+            for group in twins
+            if len(group) > 2 and len(set(classes[group].tolist())) > 1
         ]
     if bad:
         text = " and ".join(
@@ -307,25 +337,28 @@ def _features(m: DatasetFiles) -> Answer:
         return "fault", text, [f"{spans(found, 1)}: {what}" for found, what in bad]
     parts = dict.fromkeys(range(n), "")
     parts.update({int(i): part for part in PARTS for i in m.locs[part]})
-    across = [g for g in twins if len({parts[i] for i in g} - {""}) > 1]
-    many = [g for g in twins if len(g) > 2 and g not in across]
+    across = [group for group in twins if len({parts[i] for i in group} - {""}) > 1]
+    many = [group for group in twins if len(group) > 2 and group not in across]
     if across or many:
-        text = f"{n} x {width}; {len(across)} groups of images in different sets have the same features"
+        text = (
+            f"{n} x {width}; {len(across)} groups of images in different sets have the same "
+            "features"
+        )
         if many:
             text += f", {len(many)} more groups of three or more within a set"
         return (
             "note",
             text,
             [
-                " = ".join(f"image {i + 1} ({parts[i] or 'no set'})" for i in g)
-                for g in (*across, *many)
+                " = ".join(f"image {i + 1} ({parts[i] or 'no set'})" for i in group)
+                for group in (*across, *many)
             ],
         )
     return "ok", f"{n} x {width}, all finite, none all zero or one value, none the same in two sets"
 
 
 def _feature_rows(m: DatasetFiles) -> tuple[FeatureRows, tuple[int, ...]]:
-    """A look at the features, and their shape. Maps and their means are looked at, since models take either."""
+    """Examine the features and return their shape; for maps, both the maps and their means."""
     rows = FeatureRows()
     if m.maps is None:
         assert m.features is not None
@@ -348,6 +381,7 @@ def _feature_rows(m: DatasetFiles) -> tuple[FeatureRows, tuple[int, ...]]:
 
 
 def _blocks(n: int, width: int) -> Iterator[NDArray[np.int64]]:
+    """Image indices in blocks of at most 32 MiB of float32 features."""
     step = max(1, (32 << 20) // (4 * width))
     return (np.arange(start, min(start + step, n)) for start in range(0, n, step))
 
@@ -366,4 +400,4 @@ CHECKS: dict[str, Callable[[DatasetFiles], Answer]] = {
     "ImageNet classes": _imagenet,
     "features": _features,
 }
-"""The checks that open no image, in the order of the table."""
+"""Checks that open no image, in the order of the report."""

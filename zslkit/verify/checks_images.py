@@ -1,4 +1,4 @@
-"""The checks that open every image: does it open, and is it there twice, to the byte or to the eye?"""
+"""Checks that open every image: readability, bit depth, contrast, identical and similar images."""
 
 from __future__ import annotations
 
@@ -31,10 +31,17 @@ OPEN, DEPTH, FLAT, SAME, NEAR = (
     "near-duplicates",
 )
 LISTED = 1000
-"""Near-duplicates that are named, the nearest; there may be as many as half the square of the images."""
+"""Limit of listed near-duplicates, nearest first; their number may grow with the square of N."""
 
 
 def image_checks(m: DatasetFiles, reporter: Reporter, wanted: bool) -> Iterator[DatasetCheck]:
+    """Run the checks of the images.
+
+    Args:
+        m: Files of the dataset.
+        reporter: Receives the progress.
+        wanted: Whether to open the images; without it, their checks are skipped.
+    """
     if m.found_faults.get("photos"):
         yield DatasetCheck("photos", "fault", m.found_faults["photos"])
     for note in m.notes:
@@ -50,7 +57,7 @@ def image_checks(m: DatasetFiles, reporter: Reporter, wanted: bool) -> Iterator[
     signature = getattr(m.images, "stat_signature", None)
     try:
         keep = None if signature is None else cache_root() / "scans" / f"{signature()}.npz"
-    except DataError:  # an image is missing: told below, by name
+    except DataError:  # an image is missing, which `scan` reports by name
         keep = None
     seen = scan(m.images, reporter, keep)
     if seen.faults:
@@ -71,7 +78,10 @@ def image_checks(m: DatasetFiles, reporter: Reporter, wanted: bool) -> Iterator[
             items,
         )
     if seen.flat:
-        text = f"{len(seen.flat)} of {len(m.images)} show nothing: less than {CONTRAST} of 256 levels between their darkest and lightest pixel"
+        text = (
+            f"{len(seen.flat)} of {len(m.images)} show nothing: less than {CONTRAST} of 256 "
+            "levels between their darkest and lightest pixel"
+        )
         yield DatasetCheck(FLAT, "note", text, tuple(_where(m, i) for i in seen.flat))
     if len(seen.faults) == len(m.images):
         yield from (DatasetCheck(name, "skipped", "no image opens") for name in (SAME, NEAR))
@@ -81,55 +91,66 @@ def image_checks(m: DatasetFiles, reporter: Reporter, wanted: bool) -> Iterator[
 
 
 def _same(m: DatasetFiles, seen: Scan) -> DatasetCheck:
+    """Images with identical content."""
     groups = identical(seen.digests)
     if not groups:
         return DatasetCheck(SAME, "ok", "no two images have the same bytes (sha256)")
     across: list[list[int]] = []
-    torn: list[list[int]] = []
+    two_classes: list[list[int]] = []
     rest: list[list[int]] = []
     for group in groups:
         sets = {m.parts[i] for i in group} - {""}
         classes = set() if m.image_labels is None else {int(m.image_labels[i]) for i in group}
-        (across if len(sets) > 1 else torn if len(classes) > 1 else rest).append(group)
-    items = [" = ".join(_where(m, i) for i in group) for group in (*across, *torn, *rest)]
-    text = f"{len(groups)} groups of images with the same bytes: {len(across)} across sets, {len(torn)} more under two classes"
+        (across if len(sets) > 1 else two_classes if len(classes) > 1 else rest).append(group)
+    items = [" = ".join(_where(m, i) for i in group) for group in (*across, *two_classes, *rest)]
+    text = (
+        f"{len(groups)} groups of images with the same bytes: {len(across)} across sets, "
+        f"{len(two_classes)} more under two classes"
+    )
     return DatasetCheck(SAME, "fault" if across else "note", text, tuple(items))
 
 
 def _alike(m: DatasetFiles, seen: Scan, reporter: Reporter) -> DatasetCheck:
+    """Near-duplicates in different parts of the split."""
     content, part = _numbered(seen.digests), _numbered(m.parts)
     unseen = np.array(["unseen" in name for name in m.parts])
     none = np.array([not name for name in m.parts])
-    count = torn = sides = total = 0
+    count = two_classes = sides = total = 0
     nearest = np.zeros((0, 3), dtype=np.int64)
     with reporter.phase("compare all pairs"):
         for a, b, bits in near(seen.thumbnails, list(seen.faults)):
             other = content[a] != content[b]
             total += int(other.sum())
-            apart = other & (part[a] != part[b]) & ~none[a] & ~none[b]
-            a, b, bits = a[apart], b[apart], bits[apart]
+            counted = other & (part[a] != part[b]) & ~none[a] & ~none[b]
+            a, b, bits = a[counted], b[counted], bits[counted]
             count += len(a)
             sides += int((unseen[a] | unseen[b]).sum())
-            torn += (
+            two_classes += (
                 0 if m.image_labels is None else int((m.image_labels[a] != m.image_labels[b]).sum())
             )
             nearest = np.concatenate([nearest, np.stack([bits, a, b], axis=1)])
             nearest = nearest[np.lexsort(nearest.T[::-1])[:LISTED]]
-    rule = f"dHash distance <= {NEAR_BITS} of {BITS} bits and thumbnails that correlate by {NEAR_CORRELATION:g} or more"
+    rule = (
+        f"dHash distance <= {NEAR_BITS} of {BITS} bits and thumbnails that correlate by "
+        f"{NEAR_CORRELATION:g} or more"
+    )
     within = f"; {total - count} more within a set"
     if not count:
         return DatasetCheck(NEAR, "ok", f"none across sets ({rule}){within}")
     items = tuple(
         f"{_where(m, i)} ~ {_where(m, j)}, {bits} of {BITS} bits" for bits, i, j in nearest.tolist()
     )
-    text = f"{count} pairs across sets, {sides} of them seen/unseen, {torn} under two classes ({rule}){within}"
+    text = (
+        f"{count} pairs across sets, {sides} of them seen/unseen, {two_classes} under two classes "
+        f"({rule}){within}"
+    )
     return DatasetCheck(
         NEAR, "note", text + (f"; the nearest {LISTED} are listed" if count > LISTED else ""), items
     )
 
 
 def _numbered(values: Sequence[str | None]) -> Index:
-    """Equal values have equal numbers."""
+    """Number the values; equal values get equal numbers."""
     number: dict[str | None, int] = {}
     return np.array([number.setdefault(value, len(number)) for value in values], dtype=np.int64)
 

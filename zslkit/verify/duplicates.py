@@ -1,8 +1,9 @@
-"""Images that are the same: to the byte, or to the eye.
+"""Detection of identical images and near-duplicates.
 
-Two images count as near-duplicates if their difference hashes (dHash: is a pixel of the 17 x 16 grey thumbnail brighter
-than its left neighbour?) differ in at most NEAR_BITS of 256 bits and the thumbnails correlate by NEAR_CORRELATION or more.
-The hash alone is noise where an image is flat, the correlation alone where two images share a bright middle.
+Near-duplicates: difference hashes (dHash: is a pixel of the 17 x 16 grey thumbnail brighter than
+its left neighbour?) that differ in at most NEAR_BITS of 256 bits, and thumbnails that correlate by
+at least NEAR_CORRELATION. The hash alone is noise in flat images; the correlation alone is high for
+images with a bright centre.
 """
 
 from __future__ import annotations
@@ -30,21 +31,23 @@ BITS = (WIDTH - 1) * HEIGHT
 NEAR_BITS = 48
 NEAR_CORRELATION = 0.9
 
-_AT_ONCE = 256  # images handed to the threads together: so long an interruption may have to wait
-_KEEP_EVERY = 8  # such stretches between two notes of what is done
-_CELLS = (
-    1 << 21
-)  # of the matrix of all pairs that are in memory together: 8 MB, and some times that while they are looked through
+_AT_ONCE = 256  # images a block; an interruption waits for the end of its block
+_KEEP_EVERY = 8  # blocks between two saves of the progress
+_CELLS = 1 << 21  # cells of the matrix of all pairs in memory: 8 MB a matrix, several at a time
 CONTRAST = 16
-"""Levels of 256 that the darkest and the lightest pixel of an image are apart at least, in one channel, if it shows anything."""
+"""Lowest range of levels (of 256) in some channel of an image that shows anything."""
 
 
 @dataclass(frozen=True)
 class Scan:
-    """One pass over all images. digests (N,): sha256 of the content, None where there is none to read.
+    """Result of one pass over all images.
 
-    thumbnails (N, 16, 17) uint8, grey. faults: image index -> why it cannot be opened. scaled: image index -> how its numbers
-    of more than 8 bits were read. flat: images without contrast.
+    Args:
+        digests: (N,) sha256 of the content, None for an unreadable file.
+        thumbnails: (N, 16, 17) uint8, grey.
+        faults: Image index -> why it cannot be opened.
+        scaled: Image index -> how more than 8 bits a channel were scaled.
+        flat: Indices of images without contrast.
     """
 
     digests: tuple[str | None, ...]
@@ -55,8 +58,8 @@ class Scan:
 
 
 @dataclass(frozen=True)
-class _Look:
-    """One image of a scan."""
+class _ImageResult:
+    """Result for one image."""
 
     digest: str | None
     thumbnail: NDArray[np.uint8] | None = None
@@ -65,8 +68,8 @@ class _Look:
     flat: bool = False
 
 
-class _Looks:
-    """What a scan of `count` images has seen so far."""
+class _Progress:
+    """Results of a scan of `count` images so far."""
 
     def __init__(self, count: int) -> None:
         self.digests: list[str | None] = []
@@ -75,7 +78,7 @@ class _Looks:
         self.scaled: dict[int, str] = {}
         self.flat: list[int] = []
 
-    def add(self, seen: _Look) -> None:
+    def add(self, seen: _ImageResult) -> None:
         i = len(self.digests)
         self.digests.append(seen.digest)
         if seen.thumbnail is not None:
@@ -94,92 +97,100 @@ class _Looks:
 
 
 def scan(images: Images, reporter: Reporter, keep: Path | None = None) -> Scan:
-    """Open every image once, decoded whole, by as many threads as there are cores.
+    """Open and fully decode every image once, in one thread for each core.
 
-    keep: a file, named after the state of the images, that holds what is done while the scan is under way, so that an interrupted
-    one goes on; a finished scan leaves none, since the next one is asked to look again. A file that is damaged is told and counts for none.
+    Args:
+        images: Images to scan.
+        reporter: Receives the progress.
+        keep: File that saves the progress, so that an interrupted scan resumes; its name identifies
+            the state of the images. A damaged file is reported and ignored; a finished scan deletes
+            it.
     """
-    looks = _resumed(keep, len(images), reporter)
+    progress = _resumed(keep, len(images), reporter)
     with (
         ThreadPoolExecutor(os.cpu_count() or 1) as pool,
         reporter.phase("open every image", len(images)) as phase,
     ):
-        phase.advance(len(looks.digests))
-        for start in range(len(looks.digests), len(images), _AT_ONCE):
+        phase.advance(len(progress.digests))
+        for start in range(len(progress.digests), len(images), _AT_ONCE):
             index = range(start, min(start + _AT_ONCE, len(images)))
             for seen in pool.map(lambda i: _look(images, i), index):
-                looks.add(seen)
+                progress.add(seen)
             if keep is not None and (start // _AT_ONCE) % _KEEP_EVERY == _KEEP_EVERY - 1:
-                _keep(keep, looks)
+                _keep(keep, progress)
             phase.advance(len(index))
     if keep is not None:
         keep.unlink(missing_ok=True)
-    return looks.scan()
+    return progress.scan()
 
 
-def _keep(file: Path, looks: _Looks) -> None:
+def _keep(file: Path, progress: _Progress) -> None:
+    """Save the progress."""
     facts = {
-        "digests": looks.digests,
-        "faults": [*looks.faults.items()],
-        "scaled": [*looks.scaled.items()],
-        "flat": looks.flat,
+        "digests": progress.digests,
+        "faults": [*progress.faults.items()],
+        "scaled": [*progress.scaled.items()],
+        "flat": progress.flat,
     }
     note = json.dumps(facts).encode()
-    with contextlib.suppress(
-        OSError
-    ):  # a cache that cannot be written costs the resuming, not the scan
+    with contextlib.suppress(OSError):  # without a writable cache, the scan cannot resume
         file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(file) as beside, beside.open("wb") as stream:
             np.savez(
                 stream,
                 note=np.frombuffer(note, dtype=np.uint8),
-                thumbnails=looks.thumbnails[: len(looks.digests)],
+                thumbnails=progress.thumbnails[: len(progress.digests)],
             )
 
 
-def _resumed(file: Path | None, count: int, reporter: Reporter) -> _Looks:
+def _resumed(file: Path | None, count: int, reporter: Reporter) -> _Progress:
+    """Progress of an interrupted scan, or a new one."""
     if file is None or not file.is_file():
-        return _Looks(count)
+        return _Progress(count)
     try:
         return _kept(file, count)
-    except Exception as error:  # what reads a damaged archive may raise anything
+    except Exception as error:  # a damaged archive raises errors of any type
         reason = str(error) or type(error).__name__
         reporter.note(
-            f"What an interrupted look at the images left in {file} is damaged ({reason}); all of them are opened anew"
+            f"What an interrupted look at the images left in {file} is damaged ({reason}); all of "
+            "them are opened anew"
         )
-        return _Looks(count)
+        return _Progress(count)
 
 
-def _kept(file: Path, count: int) -> _Looks:
+def _kept(file: Path, count: int) -> _Progress:
+    """Load saved progress."""
     with np.load(file, allow_pickle=False) as kept:
         note, done = json.loads(kept["note"].tobytes()), kept["thumbnails"]
-    looks = _Looks(count)
-    looks.digests = [*note["digests"]]
-    looks.faults, looks.scaled = (
-        {int(i): str(said) for i, said in note[key]} for key in ("faults", "scaled")
+    progress = _Progress(count)
+    progress.digests = [*note["digests"]]
+    progress.faults, progress.scaled = (
+        {int(i): str(text) for i, text in note[key]} for key in ("faults", "scaled")
     )
-    looks.flat = [int(i) for i in note["flat"]]
-    n = len(looks.digests)
-    told = (*looks.faults, *looks.scaled, *looks.flat)
-    whole = (
+    progress.flat = [int(i) for i in note["flat"]]
+    n = len(progress.digests)
+    indices = (*progress.faults, *progress.scaled, *progress.flat)
+    valid = (
         n <= count
         and done.dtype == np.uint8
         and done.shape == (n, HEIGHT, WIDTH)
-        and all(0 <= i < n for i in told)
+        and all(0 <= i < n for i in indices)
     )
-    if not whole or not all(digest is None or isinstance(digest, str) for digest in looks.digests):
+    if not valid or not all(
+        digest is None or isinstance(digest, str) for digest in progress.digests
+    ):
         raise ValueError("its parts do not fit together")
-    looks.thumbnails[:n] = done
-    return looks
+    progress.thumbnails[:n] = done
+    return progress
 
 
-def _look(images: Images, i: int) -> _Look:
+def _look(images: Images, i: int) -> _ImageResult:
+    """Open one image."""
     from PIL.Image import Resampling
 
     digest: str | None = None
-    file = getattr(
-        images, "file", None
-    )  # where images are files, their bytes are compared, else their pixels
+    # Files are compared by their bytes, images in memory by their pixels.
+    file = getattr(images, "file", None)
     try:
         if file is not None:
             digest = hashlib.sha256(Path(file(i)).read_bytes()).hexdigest()
@@ -191,25 +202,28 @@ def _look(images: Images, i: int) -> _Look:
             high - low
             for low, high in zip(*[iter(np.ravel(image.getextrema()).tolist())] * 2, strict=True)
         )
-        return _Look(
+        return _ImageResult(
             digest, thumbnail, scaled=str(image.info.get(SCALED, "")), flat=span < CONTRAST
         )
     except DataError as error:
-        return _Look(digest, fault=str(error))
+        return _ImageResult(digest, fault=str(error))
     except OSError as error:
-        return _Look(
+        return _ImageResult(
             digest,
-            fault=f"The image {images.key(i)} cannot be read ({error.strerror or error}); check its permissions",
+            fault=(
+                f"The image {images.key(i)} cannot be read ({error.strerror or error}); check its "
+                "permissions"
+            ),
         )
-    except Exception as error:  # the images of a stranger's dataset may raise anything
-        return _Look(
+    except Exception as error:  # the images of a plugin may raise errors of any type
+        return _ImageResult(
             digest,
             fault=f"The image {images.key(i)} cannot be opened ({type(error).__name__}: {error})",
         )
 
 
 def identical(digests: Sequence[str | None]) -> list[list[int]]:
-    """Groups of two or more images with the same content, each in rising order."""
+    """Groups of two or more images with the same digest, each in ascending order."""
     groups: dict[str, list[int]] = {}
     for i, digest in enumerate(digests):
         if digest is not None:
@@ -218,7 +232,14 @@ def identical(digests: Sequence[str | None]) -> list[list[int]]:
 
 
 def dhash(thumbnails: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """(N, 256) bits from thumbnails (N, 16, 17): whether a pixel is brighter than its left neighbour."""
+    """Difference hash: whether a pixel is brighter than its left neighbour.
+
+    Args:
+        thumbnails: (N, 16, 17).
+
+    Returns:
+        (N, 256) bits.
+    """
     return (thumbnails[:, :, 1:] > thumbnails[:, :, :-1]).reshape(len(thumbnails), BITS)
 
 
@@ -228,11 +249,19 @@ def near(
     bits: int = NEAR_BITS,
     correlation: float = NEAR_CORRELATION,
 ) -> Iterator[tuple[Index, Index, Index]]:
-    """All pairs of near-duplicates in blocks of (first, second, bits), so that memory grows with the images and not with the pairs.
+    """Find all pairs of near-duplicates.
 
-    without: images that are left out, such as those that cannot be opened. bits: in how many of 256 their hashes differ.
+    All pairs are compared by matrix products, in blocks, so that memory grows with N only; 40,000
+    images take 8e11 operations. An image without contrast has no near-duplicates.
 
-    A flat image resembles none. All pairs are compared, by matrix products: 40 000 images take 8e11 operations.
+    Args:
+        thumbnails: (N, 16, 17).
+        without: Indices of images to ignore, such as unreadable ones.
+        bits: Most bits of 256 in which the hashes differ.
+        correlation: Lowest correlation of the thumbnails.
+
+    Yields:
+        Blocks of pairs: first indices, second indices, number of different bits.
     """
     kept = np.setdiff1d(np.arange(len(thumbnails)), np.asarray(without, dtype=np.int64))
     kept = kept[np.ptp(thumbnails[kept].reshape(len(kept), WIDTH * HEIGHT), axis=1) > 0]

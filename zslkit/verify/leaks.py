@@ -1,4 +1,4 @@
-"""Which unseen classes a backbone may have been shown by name: the classes of ImageNet-1k against those of a dataset."""
+"""Unseen classes whose names are also ImageNet-1k classes, on which most backbones are trained."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ Kind = Literal["same", "wider", "narrower"]
 
 @dataclass(frozen=True)
 class Leak:
-    """An unseen class and the ImageNet class of that name.
+    """An unseen class and the ImageNet class with its name.
 
-    kind: "same" name; "wider", ImageNet's name is the end of the class's (albatross, Sooty Albatross) and may hold its
-    images; "narrower", the class's name is the end of ImageNet's (sheep, bighorn sheep).
+    Args:
+        name: Name of the unseen class.
+        synset: Synset of the ImageNet class.
+        imagenet: Its name.
+        kind: "same": equal names. "wider": ImageNet's name is the end of the class's (albatross,
+            Sooty Albatross) and may include its images. "narrower": the class's name is the end of
+            ImageNet's (sheep, bighorn sheep).
     """
 
     name: str
@@ -25,7 +30,7 @@ class Leak:
 
 
 def words(name: str) -> tuple[str, ...]:
-    """A class name as plain words: without number and initial letter, in lower case.
+    """Split a class name into lower-case words, without number and initial letter.
 
     >>> words("051.Horned_Grebe"), words("grizzly+bear"), words("a/apse/indoor")
     (('horned', 'grebe'), ('grizzly', 'bear'), ('apse', 'indoor'))
@@ -36,7 +41,7 @@ def words(name: str) -> tuple[str, ...]:
 
 
 def imagenet_names() -> dict[str, tuple[str, ...]]:
-    """Synset -> its names, for the 1000 classes of ImageNet-1k, from the lists that timm carries."""
+    """Synset -> its names, for the 1000 classes of ImageNet-1k, from timm's lists."""
     from timm.data.imagenet_info import ImageNetInfo
 
     info: Any = ImageNetInfo("imagenet-1k")
@@ -49,10 +54,15 @@ def imagenet_names() -> dict[str, tuple[str, ...]]:
 
 
 def find_leaks(unseen: Sequence[str], names: Mapping[str, Sequence[str]]) -> list[Leak]:
-    """At most one leak for each unseen class, the nearest kind.
+    """Find the closest ImageNet class of each unseen class, if there is one.
 
-    Names are compared by whole words, and by their ends alone, since the last word of an English name says what a thing
-    is: a loggerhead shrike is a shrike and no loggerhead. Two names for one thing (horse, sorrel) are not recognised.
+    Names are compared by whole words from their ends, since the last word of an English name is the
+    kind: a loggerhead shrike is a shrike, not a loggerhead. Synonyms (horse, sorrel) are not
+    recognised.
+
+    Args:
+        unseen: Names of the unseen classes.
+        names: Synset -> names, as from `imagenet_names`.
     """
     lemmas = [
         (synset, lemma, words(lemma)) for synset, all_names in names.items() for lemma in all_names
@@ -72,10 +82,11 @@ def find_leaks(unseen: Sequence[str], names: Mapping[str, Sequence[str]]) -> lis
 
 
 def _kinds(own: tuple[str, ...], theirs: tuple[str, ...]) -> list[tuple[tuple[int, int], Kind]]:
+    """Rank (lower is closer) and kind of the match of two names; empty if they do not match."""
     if own == theirs or "".join(own) == "".join(theirs):
         return [((0, 0), "same")]
     if own[-len(theirs) :] == theirs:
-        return [((1, -len(theirs)), "wider")]  # the longest name is the nearest
+        return [((1, -len(theirs)), "wider")]  # the longest name is the closest
     if theirs[-len(own) :] == own:
         return [((2, len(theirs)), "narrower")]
     return []

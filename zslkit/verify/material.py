@@ -1,6 +1,6 @@
-"""What there is of a dataset to look at, faults and gaps included: the subject of `zslkit.verify.checklist`.
+"""Contents of a dataset's files, with faults and gaps, as input of the checks.
 
-A Dataset refuses to exist when something is wrong with it; this holds what the files say, as far as they can be read.
+A Dataset cannot exist with faulty data; DatasetFiles holds all that can be read.
 """
 
 from __future__ import annotations
@@ -28,12 +28,31 @@ from zslkit.verify.split_versions import PARTS
 
 @dataclass
 class DatasetFiles:
-    """A dataset as its files have it.
+    """Contents of a dataset's files.
 
-    locs: part -> image indices, in the file's order; "train" and "val" beside the three sets where a file has them.
-    classes: C names, None where the files have none. attributes (C, A), not clipped. unit: that table scaled to length 1, if
-    the files bring it. labels (N,) or None, and why. images: N images, or None, and why; parts says where one belongs.
-    found_faults: check -> what was wrong with what could not be read.
+    Args:
+        name: Name of the dataset.
+        title: Its title.
+        attributes: (C, A), negative entries included.
+        kind: Kind of the semantics.
+        locs: Part -> image indices in the order of the file; also "train" and "val" where present.
+        classes: C names, None if the files have none.
+        known: Published counts.
+        backbone: Default backbone, "" if there is none.
+        unit: (C, A) attributes scaled to length 1, where the files have them.
+        labels: (N,) class ids, or None.
+        why_no_labels: Why `labels` is None.
+        images: N images, or None.
+        why_no_images: Why `images` is None.
+        parts: Part of each image in `images`, "" for none.
+        image_labels: Class of each image in `images`, where known.
+        features: (N, D) pooled features, or None.
+        maps: Feature maps, or None.
+        class_lists: Names in trainvalclasses.txt ("seen") and testclasses.txt ("unseen"), where
+            present.
+        strays: Image files on disk that no list names.
+        found_faults: Check -> fault of a file that could not be read.
+        notes: As in Dataset.
     """
 
     name: str
@@ -50,21 +69,19 @@ class DatasetFiles:
     images: Images | None = None
     why_no_images: str = ""
     parts: Sequence[str] = ()
-    """Part of each image in `images`, "" for none."""
     image_labels: Index | None = None
-    """Class of each image in `images`, where it is known."""
     features: NDArray[Any] | None = None
     maps: Maps | None = None
     class_lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Names in trainvalclasses.txt ("seen") and testclasses.txt ("unseen"), where these are there."""
     strays: tuple[str, ...] = ()
-    """Image files on disk that no list names."""
     found_faults: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    """As in Dataset."""
 
     def class_sets(self) -> tuple[list[str], list[str]] | None:
-        """Names of the seen and of the unseen classes: by labels, else by the lists of classes; None if neither tells."""
+        """Names of the seen and the unseen classes.
+
+        They come from the labels, else from the class lists; None if both are missing.
+        """
         if self.labels is not None and self.classes is not None and self.in_range():
             seen, unseen = (
                 np.unique(self.labels[self.locs[part]]) for part in ("trainval", "test_unseen")
@@ -75,7 +92,7 @@ class DatasetFiles:
         return None
 
     def in_range(self) -> bool:
-        """Whether labels and locs point to what exists, so that they can be used as indices."""
+        """Whether all labels and locs are valid indices."""
         if self.labels is None:
             return False
         n, c = len(self.labels), len(self.attributes)
@@ -90,9 +107,17 @@ class DatasetFiles:
 
 
 def gather_files(name: str, root: Path) -> DatasetFiles:
-    """Everything that can be read of the dataset `name` (registered, or the path of a card) below `root`.
+    """Read all that can be read of a dataset.
 
-    Raises UnknownName, NameClash or BrokenPlugin, and DataError if nothing can be read.
+    Args:
+        name: Name of a registered dataset, or path of a card.
+        root: Data root.
+
+    Raises:
+        UnknownName: No dataset has this name.
+        NameClash: Two distributions register this name.
+        BrokenPlugin: The registered source fails.
+        DataError: Nothing can be read.
     """
     if not is_card(name):
         entry, source = DATASETS.load(name)
@@ -103,7 +128,7 @@ def gather_files(name: str, root: Path) -> DatasetFiles:
 
 
 def of_dataset(dataset: Dataset, known: Mapping[str, int]) -> DatasetFiles:
-    """A dataset that could be loaded."""
+    """Contents of a dataset that could be loaded."""
     parts = _parts(dataset.split.parts(), len(dataset.labels))
     return DatasetFiles(
         name=dataset.name,
@@ -126,7 +151,10 @@ def of_dataset(dataset: Dataset, known: Mapping[str, int]) -> DatasetFiles:
 
 
 def of_proposed_split(name: str, source: Xlsa17, root: Path) -> DatasetFiles:
-    """A dataset of xlsa17. att_splits.mat is enough; res101.mat, class lists and photos are looked at where they are there."""
+    """Contents of a benchmark of xlsa17.
+
+    Only att_splits.mat is required; res101.mat, class lists and photos are read where present.
+    """
     root = need_root(name, root)
     home = root / "xlsa17" / "data" / source.folder
     split_file = need_file(
@@ -135,9 +163,10 @@ def of_proposed_split(name: str, source: Xlsa17, root: Path) -> DatasetFiles:
     split = read_split_variables(split_file)
     if source.table not in split.tables:
         raise DataError(
-            f"{split_file} holds no variable {source.table!r}; is it the file of the proposed splits (xlsa17)?"
+            f"{split_file} holds no variable {source.table!r}; is it the file of the proposed "
+            "splits (xlsa17)?"
         )
-    made = DatasetFiles(
+    files = DatasetFiles(
         name=name,
         title=source.title,
         attributes=split.tables[source.table].T,
@@ -152,68 +181,70 @@ def of_proposed_split(name: str, source: Xlsa17, root: Path) -> DatasetFiles:
             kind: names for kind, file in _LISTS.items() if (names := _lines(home / file))
         },
     )
-    read = _features(made, home / "res101.mat")
+    read = _features(files, home / "res101.mat")
     photos = root / source.photos if source.photos else None
     if photos is None:
-        made.why_no_images = f"{source.title} comes as features only"
+        files.why_no_images = f"{source.title} comes as features only"
     elif not photos.is_dir():
-        made.why_no_images = f"there is no folder {photos}"
+        files.why_no_images = f"there is no folder {photos}"
     else:
-        _photos(made, photos, read)
-    return made
+        _photos(files, photos, read)
+    return files
 
 
 _LISTS = {"seen": "trainvalclasses.txt", "unseen": "testclasses.txt"}
 
 
-def _features(made: DatasetFiles, file: Path) -> Pooled | None:
+def _features(files: DatasetFiles, file: Path) -> Pooled | None:
+    """Read res101.mat into `files`; faults are recorded."""
     if not file.is_file():
         return None
     try:
         read = open_features(file)
     except DataError as error:
-        made.found_faults["read"] = str(error)
-        made.why_no_labels = "res101.mat cannot be read"
+        files.found_faults["read"] = str(error)
+        files.why_no_labels = "res101.mat cannot be read"
         return None
-    made.features, made.labels = read.features, read.labels
-    if made.classes is not None and made.labels.max() < len(made.classes):
+    files.features, files.labels = read.features, read.labels
+    if files.classes is not None and files.labels.max() < len(files.classes):
         try:
-            made.labels = class_ids(
-                made.name, made.classes, read.labels, [anchored(file) for file in read.files]
+            files.labels = class_ids(
+                files.name, files.classes, read.labels, [anchored(file) for file in read.files]
             )
         except DataError as error:
-            made.found_faults["class names"] = str(error)
+            files.found_faults["class names"] = str(error)
     return read
 
 
-def _photos(made: DatasetFiles, home: Path, read: Pooled | None) -> None:
-    """The photos that res101.mat lists, missing ones too; without it all that lie below `home`, by their class folders."""
+def _photos(files: DatasetFiles, home: Path, read: Pooled | None) -> None:
+    """Find the photos: those listed in res101.mat, or without it all photos below `home`."""
     found = find_photos(home)
-    there, made.notes = found.paths, (note,) if (note := found.note()) else ()
+    present, files.notes = found.paths, (note,) if (note := found.note()) else ()
     if read is None:
-        side = {plain(name): kind for kind, names in made.class_lists.items() for name in names}
-        made.images = FileImages(home, there)
-        made.parts = [side.get(plain(path.rpartition("/")[0]), "") for path in there]
+        side = {plain(name): kind for kind, names in files.class_lists.items() for name in names}
+        files.images = FileImages(home, present)
+        files.parts = [side.get(plain(path.rpartition("/")[0]), "") for path in present]
         return
     listed = [anchored(file) for file in read.files]
     if any(path is None for path in listed):
-        made.found_faults["photos"] = (
+        files.found_faults["photos"] = (
             "image_files in res101.mat holds paths without /images/ or /JPEGImages/; fetch it again"
         )
-        made.why_no_images = "res101.mat does not say which photo is which"
+        files.why_no_images = "res101.mat does not say which photo is which"
         return
     paths = [str(path) for path in listed]
     try:
-        made.images = FileImages(home, paths)
+        files.images = FileImages(home, paths)
     except DataError as error:
-        made.found_faults["photos"] = str(error)
-        made.why_no_images = "the photos that res101.mat lists cannot be looked for"
+        files.found_faults["photos"] = str(error)
+        files.why_no_images = "the photos that res101.mat lists cannot be looked for"
         return
-    made.parts, made.image_labels = _parts(made.locs, len(paths)), made.labels
-    made.strays = tuple(sorted(set(there) - set(paths)))
+    files.parts, files.image_labels = _parts(files.locs, len(paths)), files.labels
+    files.strays = tuple(sorted(set(present) - set(paths)))
 
 
 def _parts(locs: Mapping[str, Index], n: int) -> list[str]:
+    """Part of each of n images, "" for none."""
     named = [""] * n
     for part in PARTS:
         for i in locs[part]:
@@ -223,6 +254,7 @@ def _parts(locs: Mapping[str, Index], n: int) -> list[str]:
 
 
 def _lines(file: Path) -> tuple[str, ...]:
+    """Lines of a text file; empty if it cannot be read."""
     try:
         return tuple(line.strip() for line in read_small(file).splitlines() if line.strip())
     except (OSError, ValueError):

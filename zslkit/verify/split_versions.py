@@ -1,4 +1,4 @@
-"""Which split a result used, by a fingerprint of the locs: several versions circulate under one name."""
+"""Versions of a split, recognised by a digest: several circulate under the same name."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from zslkit.dataset import Index
 
 PARTS = ("trainval", "test_seen", "test_unseen")
 
-# Computed from att_splits.mat of the datasets whose counts stand in zslkit.datasets.xlsa17. Versions PS and PS 2.0 of the proposed
-# splits have the same counts, so counts cannot tell which of the two a file is, and nothing here claims to.
+# Computed from att_splits.mat of the datasets in zslkit.datasets.xlsa17. Versions PS and PS 2.0 of
+# the proposed splits have the same counts, so it is unknown to which of the two a file belongs.
 _PROPOSED = {
     "50d6600787de5e77": "CUB",
     "4297aad59eaf6408": "SUN",
@@ -28,7 +28,11 @@ _OTHER = {
 
 
 def locs_digest(locs: Mapping[str, Index]) -> str:
-    """16 hex digits of the three sets, image indices from 0, whatever their order in the file."""
+    """Digest of the three parts of a split, 16 hex digits.
+
+    Args:
+        locs: Part -> 0-based image indices, in any order.
+    """
     digest = hashlib.sha256()
     for part in PARTS:
         digest.update(part.encode() + b"|" + np.sort(locs[part]).astype("<i8").tobytes())
@@ -36,7 +40,10 @@ def locs_digest(locs: Mapping[str, Index]) -> str:
 
 
 def split_name(digest: str) -> str:
-    """What is known of the split with this digest; "" if nothing is."""
+    """Description of the split with this digest, "" if unknown."""
     if digest in _PROPOSED:
-        return f"the proposed split of {_PROPOSED[digest]} that this zslkit knows; whether PS or PS 2.0 is not established, their counts agree"
+        return (
+            f"the proposed split of {_PROPOSED[digest]} that this zslkit knows; whether PS or PS "
+            "2.0 is not established, their counts agree"
+        )
     return _OTHER.get(digest, "")
