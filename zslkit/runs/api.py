@@ -44,7 +44,9 @@ def resolve(
 ) -> Settings:
     """What a run would use, and where each value comes from. Needs no data."""
     with contained(f"The model {model!r}"), library_state.held(model):
-        plan = make_plan(model, dataset, settings=settings, config=config, preset=preset, overrides=overrides)
+        plan = make_plan(
+            model, dataset, settings=settings, config=config, preset=preset, overrides=overrides
+        )
     return Settings(plan.values, dict(plan.origins))
 
 
@@ -85,7 +87,11 @@ def run(
         with distributed.in_turn():
             ready = tracking.load(trackers)  # first, so that one that cannot be used costs nothing
         job = _job(model, dataset, seed, data_root, device, reporter, choices)
-        return result_of(replace(job, elsewhere=trained, trackers=ready, executor=executor), Path(out), _reuse(again, reuse_changed))
+        return result_of(
+            replace(job, elsewhere=trained, trackers=ready, executor=executor),
+            Path(out),
+            _reuse(again, reuse_changed),
+        )
 
 
 def _reuse(again: bool, reuse_changed: bool) -> Reuse:
@@ -153,14 +159,22 @@ class Finder:
         if key not in self._wanted:
             self._wanted[key] = run_query(model, dataset, **choices)
         looked_for = self._wanted[key]
-        beside = run_path(Path(out), looked_for.dataset, looked_for.plan.entry.name, seed, "").parent
+        beside = run_path(
+            Path(out), looked_for.dataset, looked_for.plan.entry.name, seed, ""
+        ).parent
         there = find_runs_of(beside, seed, lambda told: None)
         if not any(not run.record.elsewhere for run in matching_runs(there, looked_for, seed)):
             return None, []
         with only_deterministic(deterministic):
             if key not in self._jobs:
-                self._jobs[key] = _job(model, dataset, seed, data_root, device, reporter, choices, self._opened)
-            return found(replace(self._jobs[key], seed=seed, reporter=reporter), Path(out), _reuse(again, reuse_changed))
+                self._jobs[key] = _job(
+                    model, dataset, seed, data_root, device, reporter, choices, self._opened
+                )
+            return found(
+                replace(self._jobs[key], seed=seed, reporter=reporter),
+                Path(out),
+                _reuse(again, reuse_changed),
+            )
 
 
 def _job(
@@ -186,7 +200,9 @@ def _job(
         with library_state.held(model):
             plan = make_plan(model, dataset, **choices)
             where = choose_device(device)
-            encoder = plan.encoder()  # before the data, since weights that are missing are told at once then
+            encoder = (
+                plan.encoder()
+            )  # before the data, since weights that are missing are told at once then
         place = f"{dataset} {data_root}"
         with library_state.held(dataset):
             data: Dataset = once(place, lambda: load_dataset(dataset, data_root))
@@ -201,8 +217,14 @@ def _job(
     def make() -> Inputs:
         return prepare(data, plan.features, kind, where, reporter, encoder)
 
-    inputs = make() if encoder is not None else once(f"{place} {where} {kind} {plan.features.model_dump_json()}", make)
-    return RunExecution(plan, data, inputs, seed, where, reporter, time.monotonic() - began, _published_as(dataset))
+    inputs = (
+        make()
+        if encoder is not None
+        else once(f"{place} {where} {kind} {plan.features.model_dump_json()}", make)
+    )
+    return RunExecution(
+        plan, data, inputs, seed, where, reporter, time.monotonic() - began, _published_as(dataset)
+    )
 
 
 def _published_as(dataset: str) -> str:

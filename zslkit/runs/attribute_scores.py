@@ -80,8 +80,14 @@ def read_attributes(path: Path) -> KeptAttributes | None:
         raise DataError(f"{path} is cut off or damaged ({error}); {mend}") from error
     for name, (kind, dimensions) in _TYPES.items():
         array = arrays[name]
-        if not np.issubdtype(array.dtype, kind) or array.ndim != dimensions or array.shape[-1] != len(arrays["names"]):
-            raise DataError(f"{path}: {name} is {array.dtype} of shape {array.shape} for {len(arrays['names'])} attributes; {mend}")
+        if (
+            not np.issubdtype(array.dtype, kind)
+            or array.ndim != dimensions
+            or array.shape[-1] != len(arrays["names"])
+        ):
+            raise DataError(
+                f"{path}: {name} is {array.dtype} of shape {array.shape} for {len(arrays['names'])} attributes; {mend}"
+            )
     parts = [arrays["test_seen"], arrays["test_unseen"]]
     if all(part.dtype == np.float16 for part in parts):
         lost = np.logical_or.reduce([(np.abs(part) >= _CLIPPED).any(axis=0) for part in parts])
@@ -92,5 +98,7 @@ def read_attributes(path: Path) -> KeptAttributes | None:
 
 def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     with archive.open(f"{name}.npy") as member:
-        array: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False, max_header_size=LONGEST_HEADER)
+        array: NDArray[Any] = np.lib.format.read_array(
+            member, allow_pickle=False, max_header_size=LONGEST_HEADER
+        )
         return array

@@ -24,7 +24,14 @@ from zslkit.semantics import Semantics
 
 FILE = "semantics.npz"
 
-_PARTS = {"classes": ("U", 1), "seen": ("b", 1), "attributes": ("f", 2), "names": ("U", 1), "groups": ("U", 0), "kind": ("U", 0)}
+_PARTS = {
+    "classes": ("U", 1),
+    "seen": ("b", 1),
+    "attributes": ("f", 2),
+    "names": ("U", 1),
+    "groups": ("U", 0),
+    "kind": ("U", 0),
+}
 """Array -> kind of its type, and how many dimensions it has."""
 _WORDS = "word_vectors"
 """Another, which not every dataset has."""
@@ -48,12 +55,18 @@ def save(path: Path, dataset: Dataset) -> None:
         "seen": dataset.seen,
         "attributes": semantics.attributes,
         "names": np.array(semantics.names, dtype=np.str_),
-        "groups": np.array(json.dumps({name: list(columns) for name, columns in semantics.groups.items()})),
+        "groups": np.array(
+            json.dumps({name: list(columns) for name, columns in semantics.groups.items()})
+        ),
         "kind": np.array(semantics.kind),
     }
     if semantics.word_vectors is not None:
         arrays[_WORDS] = semantics.word_vectors
-    with replacing(path) as beside, beside.open("wb") as file, zipfile.ZipFile(file, "w") as archive:
+    with (
+        replacing(path) as beside,
+        beside.open("wb") as file,
+        zipfile.ZipFile(file, "w") as archive,
+    ):
         for name, array in arrays.items():
             put(archive, name, array)
 
@@ -72,13 +85,23 @@ def read(run: Run) -> ClassInfo | None:
         arrays = _arrays(path)
         semantics = _semantics(arrays)
     except (*UNREADABLE, KeyError, AttributeError, RecursionError) as error:
-        raise DataError(f"{path} is cut off or damaged ({' '.join(str(error).split())}); {mend}") from error
+        raise DataError(
+            f"{path} is cut off or damaged ({' '.join(str(error).split())}); {mend}"
+        ) from error
     except DataError as error:
         raise DataError(f"{path}: {error}; {mend}") from error
     classes, seen = tuple(arrays["classes"].tolist()), arrays["seen"]
-    same = classes == tuple(record.per_class) and len(seen) == len(classes) == len(semantics.attributes)
-    if not same or int(seen.sum()) != record.dataset.seen or semantics.fingerprint() != record.fingerprints.semantics:
-        raise DataError(f"{path} does not hold the classes and semantics that {run.folder} was made with; {mend}")
+    same = classes == tuple(record.per_class) and len(seen) == len(classes) == len(
+        semantics.attributes
+    )
+    if (
+        not same
+        or int(seen.sum()) != record.dataset.seen
+        or semantics.fingerprint() != record.fingerprints.semantics
+    ):
+        raise DataError(
+            f"{path} does not hold the classes and semantics that {run.folder} was made with; {mend}"
+        )
     return ClassInfo(record.dataset.name, classes, seen, semantics)
 
 
@@ -101,11 +124,22 @@ def _array(file: IO[bytes], archive: zipfile.ZipFile, name: str) -> NDArray[Any]
     if info.compress_type != zipfile.ZIP_STORED or info.file_size > os.fstat(file.fileno()).st_size:
         raise ValueError(f"{name} is packed or ends behind the end of the file")
     with archive.open(info) as member:
-        array: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False, max_header_size=LONGEST_HEADER)
+        array: NDArray[Any] = np.lib.format.read_array(
+            member, allow_pickle=False, max_header_size=LONGEST_HEADER
+        )
         return array
 
 
 def _semantics(arrays: dict[str, NDArray[Any]]) -> Semantics:
-    groups = {str(name): tuple(map(int, columns)) for name, columns in parse_json(str(arrays["groups"])).items()}
+    groups = {
+        str(name): tuple(map(int, columns))
+        for name, columns in parse_json(str(arrays["groups"])).items()
+    }
     words = arrays[_WORDS].astype(np.float32) if _WORDS in arrays else None
-    return Semantics(arrays["attributes"].astype(np.float32), tuple(arrays["names"].tolist()), groups, words, str(arrays["kind"]))
+    return Semantics(
+        arrays["attributes"].astype(np.float32),
+        tuple(arrays["names"].tolist()),
+        groups,
+        words,
+        str(arrays["kind"]),
+    )

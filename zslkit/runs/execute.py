@@ -84,7 +84,12 @@ class RunExecution:
             | given
             | folds
             | {
-                "model": [entry.name, entry.distribution, entry.version, f"{kind.__module__}:{kind.__qualname__}"],
+                "model": [
+                    entry.name,
+                    entry.distribution,
+                    entry.version,
+                    f"{kind.__module__}:{kind.__qualname__}",
+                ],
                 "config": self.plan.deciding,
                 "data": self.data.fingerprints(),
                 "features": [self.inputs.kind, self.inputs.fingerprint],
@@ -95,7 +100,9 @@ class RunExecution:
     def info(self, folder: RunFolder, key: str) -> RunInfo:
         """What trackers are told before the run."""
         entry = self.plan.entry
-        return RunInfo(folder.final, key, entry.name, entry.origin, self.data.name, self.seed, self.plan.values)
+        return RunInfo(
+            folder.final, key, entry.name, entry.origin, self.data.name, self.seed, self.plan.values
+        )
 
     @property
     def source(self) -> dict[str, str]:
@@ -122,8 +129,15 @@ class RunExecution:
         folds = context.folds if context is not None else ()
         holders = [source, *(fold.data for fold in folds), *(fold.inputs.source for fold in folds)]
         unlabelled = kind.protocol == "transductive"
-        with library_state.held(entry.name), withheld(entry.name, self.data, holders, unlabelled=unlabelled) as held:
-            picks = selection.Selection(self.plan.config) if context is None else selection.pick(context)
+        with (
+            library_state.held(entry.name),
+            withheld(entry.name, self.data, holders, unlabelled=unlabelled) as held,
+        ):
+            picks = (
+                selection.Selection(self.plan.config)
+                if context is None
+                else selection.pick(context)
+            )
             model = make_model(kind, picks.config, self.data, self.inputs, self.seed, self.device)
             # Before the training, which may freeze a part for a while, or one that it is done with.
             frozen = frozenset(name for name, p in model.named_parameters() if not p.requires_grad)
@@ -137,11 +151,16 @@ class RunExecution:
                 evaluated = time.monotonic() - began
                 attributes = self._attributes(model, index)
             if fingerprint(model) != before:
-                again = replace(again, fault="`scores` changes a parameter or a buffer of the model; let it change nothing")
+                again = replace(
+                    again,
+                    fault="`scores` changes a parameter or a buffer of the model; let it change nothing",
+                )
         if broken := distributed.agreed(again.broken):
             raise ModelFault(entry.name, f"{broken} (zslkit check {entry.name} tries it)")
         began, split, labels = time.monotonic(), self.data.split, self.data.labels
-        seen, unseen = (np.searchsorted(index, part) for part in (split.test_seen, split.test_unseen))
+        seen, unseen = (
+            np.searchsorted(index, part) for part in (split.test_seen, split.test_unseen)
+        )
         scores = folder.keep(
             ScoreStream(
                 rows.batches(seen),
@@ -156,8 +175,12 @@ class RunExecution:
         if attributes is not None:
             semantics = self.data.semantics
             parts = attributes.batches(seen), attributes.batches(unseen)
-            folder.keep_attributes(pack(*parts, present_attributes(semantics.attributes), semantics.names))
-        return Execution(picks, model, frozen, scores, watch.best() if watch else {}, again, seconds, evaluated)
+            folder.keep_attributes(
+                pack(*parts, present_attributes(semantics.attributes), semantics.names)
+            )
+        return Execution(
+            picks, model, frozen, scores, watch.best() if watch else {}, again, seconds, evaluated
+        )
 
     def work(self, folder: RunFolder, key: str) -> tuple[schema.RunRecord, Scores]:
         started, prints = now(), self.data.fingerprints()
@@ -175,25 +198,35 @@ class RunExecution:
         weights.save(model, folder.weights)
         class_info.save(folder.path / class_info.FILE, self.data)
         costs = schema.Costs(
-            parameters=sum(p.numel() for p in model.parameters()) or sum(b.numel() for b in model.state_dict().values()),
-            trainable_parameters=sum(p.numel() for name, p in model.named_parameters() if name not in done.frozen),
+            parameters=sum(p.numel() for p in model.parameters())
+            or sum(b.numel() for b in model.state_dict().values()),
+            trainable_parameters=sum(
+                p.numel() for name, p in model.named_parameters() if name not in done.frozen
+            ),
             train_seconds=done.train_seconds,
             extract_seconds=self.extract_seconds,
             eval_seconds=done.eval_seconds,
             peak_memory_mb=peak_mb(self.device),
         )
         optimistic = {"H_gamma_on_test": peak(sets.curve())[1], **done.watched}
-        scoring = schema.Scoring(rescored=done.again.images, moved=done.again.moved, drift=done.again.drift)
+        scoring = schema.Scoring(
+            rescored=done.again.images, moved=done.again.moved, drift=done.again.drift
+        )
         if scoring.remark:
             self.reporter.note(f"{self.plan.entry.name}: {scoring.remark}")
-        return self._record(key, picks, metrics, plain, optimistic, costs, scoring, started, folder.source), scores
+        return self._record(
+            key, picks, metrics, plain, optimistic, costs, scoring, started, folder.source
+        ), scores
 
     def _answers(self, model: Model, held: Withheld) -> AnsweredSets:
         """What the model says of both test sets, while it is being trained."""
         with held.scoring() as index:
             rows = score_rows(model, self.inputs.source, index, self.device)
         labels, split = held.truth()
-        seen, unseen = ((rows.batches(np.searchsorted(index, part)), labels[part]) for part in (split.test_seen, split.test_unseen))
+        seen, unseen = (
+            (rows.batches(np.searchsorted(index, part)), labels[part])
+            for part in (split.test_seen, split.test_unseen)
+        )
         return answered_sets(*seen, *unseen, self.data.seen)
 
     def _attributes(self, model: Model, index: NDArray[np.int64]) -> Rows | None:
@@ -232,9 +265,15 @@ class RunExecution:
         folds = []
         for part in range(protocol.folds):
             data = self.data.fold(protocol.fold_seed, part)
-            inputs = prepare(data, plan.features, self.inputs.kind, self.device, self.reporter) if own else self.inputs
+            inputs = (
+                prepare(data, plan.features, self.inputs.kind, self.device, self.reporter)
+                if own
+                else self.inputs
+            )
             folds.append(selection.Fold(part, data, inputs))
-        return selection.ValidationContext(plan, folds, self.seed, self.device, self.reporter, log, folder, self.executor)
+        return selection.ValidationContext(
+            plan, folds, self.seed, self.device, self.reporter, log, folder, self.executor
+        )
 
     def _record(
         self,
@@ -294,7 +333,9 @@ class RunExecution:
                 tuned=inputs.tuned,
                 fingerprint=inputs.fingerprint,
             ),
-            fingerprints=schema.Fingerprints(**data.fingerprints(), features=inputs.fingerprint, images=inputs.content),
+            fingerprints=schema.Fingerprints(
+                **data.fingerprints(), features=inputs.fingerprint, images=inputs.content
+            ),
             protocol=schema.ProtocolInfo(
                 training=kind.protocol,
                 selection=plan.protocol.selection,
@@ -304,18 +345,26 @@ class RunExecution:
                 fold_seed=plan.protocol.fold_seed if used else None,
                 folds=plan.protocol.folds if used else None,
                 tuned=sorted(key for key in picks.changes if key != "train.epochs"),
-                picked={key: reduce(_below, key.split("."), settings) for key in sorted(picks.changes)},
+                picked={
+                    key: reduce(_below, key.split("."), settings) for key in sorted(picks.changes)
+                },
                 validation=dict(picks.figures),
             ),
             metrics=schema.Figures(**metrics.figures()),
             uncalibrated=schema.Figures(**plain.figures()),
             chance=schema.Chance(**metrics.chance),
             optimistic=optimistic,
-            per_class={c: None if np.isnan(a) else float(a) for c, a in zip(data.classes, metrics.per_class, strict=True)},
+            per_class={
+                c: None if np.isnan(a) else float(a)
+                for c, a in zip(data.classes, metrics.per_class, strict=True)
+            },
             costs=costs,
             scoring=scoring,
             environment=environment(
-                str(self.device), torch.get_num_threads(), distributed.size(), deterministic=torch.are_deterministic_algorithms_enabled()
+                str(self.device),
+                torch.get_num_threads(),
+                distributed.size(),
+                deterministic=torch.are_deterministic_algorithms_enabled(),
             ),
             git=git_state(),
             elsewhere=self.elsewhere.label if self.elsewhere else "",

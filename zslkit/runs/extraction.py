@@ -66,7 +66,10 @@ class Prepared:
         changed = {k: v for k, v in facts["settings"].items() if standard.get(k) != v}
         command = ["zslkit", "run", "--model", "MODEL", "--dataset", self.named]
         for key, value in changed.items():
-            command += ["--set", f"features.{key}={value if isinstance(value, str) else json.dumps(value, separators=(',', ':'))}"]
+            command += [
+                "--set",
+                f"features.{key}={value if isinstance(value, str) else json.dumps(value, separators=(',', ':'))}",
+            ]
         words["used by"] = shlex.join(command)
         return words
 
@@ -96,7 +99,9 @@ def prepare_features(
         for note in data.notes:
             reporter.note(f"{data.name}: {note}")
         if data.images is None:
-            raise UserError(f"{data.name} brings features and has no images here, so nothing is to prepare; put its images in place first")
+            raise UserError(
+                f"{data.name} brings features and has no images here, so nothing is to prepare; put its images in place first"
+            )
         if features.skip_bad:
             data = readable(data, reporter)
     inputs = prepare(data, features, "map", where, reporter, batch=batch)

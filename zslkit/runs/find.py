@@ -45,7 +45,8 @@ def matching_runs(runs: Iterable[Run], looked_for: RunQuery, seed: int) -> list[
     found = [
         run
         for run in runs
-        if (run.record.model.name, run.record.model.distribution) == (entry.name, entry.distribution)
+        if (run.record.model.name, run.record.model.distribution)
+        == (entry.name, entry.distribution)
         and (run.record.dataset.name, run.record.seed) == (looked_for.dataset, seed)
         and _agree(run, settings, idle)
     ]
@@ -69,4 +70,7 @@ def other_source(runs: Sequence[Run], looked_for: RunQuery) -> str:
 def _agree(run: Run, settings: Mapping[str, Any], idle: AbstractSet[str]) -> bool:
     picked = {key for key, origin in run.record.origins.items() if origin == PICKED}
     then = flat(run.record.config)
-    return all(then.get(key) == settings.get(key) for key in (then.keys() | settings.keys()) - picked - idle)
+    return all(
+        then.get(key) == settings.get(key)
+        for key in (then.keys() | settings.keys()) - picked - idle
+    )

@@ -24,7 +24,18 @@ from typing import IO, Any
 import yaml
 
 from zslkit.errors import CannotWrite, DataError, UserError
-from zslkit.utils.files import NotPermitted, check_permitted, clear, disk_full, parse_json, partial_of, permitted, read_small, replacing, why
+from zslkit.utils.files import (
+    NotPermitted,
+    check_permitted,
+    clear,
+    disk_full,
+    parse_json,
+    partial_of,
+    permitted,
+    read_small,
+    replacing,
+    why,
+)
 from zslkit.training.search import TRIED
 from zslkit.utils.locks import acquired
 from zslkit.runs.attribute_scores import KeptAttributes, read_attributes
@@ -49,15 +60,15 @@ def identity(payload: Mapping[str, Any]) -> str:
 
     payload: what decides a run's outcome, as JSON knows it. Raises TypeError or ValueError for anything else (NaN too).
     """
-    canonical = json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    canonical = json.dumps(
+        payload, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+    )
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()[:12]
 
 
 def run_path(out: Path, dataset: str, model: str, seed: int, identity: str) -> Path:
     """Where the run belongs below `out`. Raises UserError for a name that would lead elsewhere."""
     return out / _part(dataset) / _part(model) / f"seed{seed}-{identity}"
-
-
 
 
 def lock_of(final: Path) -> Path:
@@ -80,7 +91,13 @@ class RunFolder:
     @classmethod
     @contextmanager
     def open(
-        cls, out: Path, dataset: str, model: str, seed: int, identity: str, on_wait: Callable[[str], None] = _logger.warning
+        cls,
+        out: Path,
+        dataset: str,
+        model: str,
+        seed: int,
+        identity: str,
+        on_wait: Callable[[str], None] = _logger.warning,
     ) -> Iterator[RunFolder]:
         """Lock the run's folder, make it if it is not there, and free it at the end.
 
@@ -97,7 +114,10 @@ class RunFolder:
                 final.parent.mkdir(parents=True, exist_ok=True)
                 held = acquired(lock_of(final), on_wait, sentence, patience=0)
             except OSError as error:
-                if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS) or not final.is_dir():
+                if (
+                    error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS)
+                    or not final.is_dir()
+                ):
                     raise  # and a finished run is read without a lock where none can be made
         with held:
             folder = cls(final)
@@ -126,7 +146,10 @@ class RunFolder:
 
     def log(self, **values: Any) -> None:
         """Append a line with the time and `values` to the log. A number that is not finite is written as null."""
-        line = {"time": now()} | {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+        line = {"time": now()} | {
+            k: None if isinstance(v, float) and not math.isfinite(v) else v
+            for k, v in values.items()
+        }
         with _explained(self.path), (self.path / LOG).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
         for listener in self.listeners:
@@ -143,7 +166,11 @@ class RunFolder:
             record will not name the source of such a one, since both had a part in the run.
         """
         place = self.path / SOURCE
-        before = read_source(place) if any(self.path.glob("*.pt")) or (self.path / TRIED).is_file() else {}
+        before = (
+            read_source(place)
+            if any(self.path.glob("*.pt")) or (self.path / TRIED).is_file()
+            else {}
+        )
         other = changed(before, source) if before else []
         self.source = {**source, **dict.fromkeys(other, CHANGED)}
         with _explained(self.path):
@@ -159,7 +186,9 @@ class RunFolder:
 
     def _beside(self, when: datetime) -> Path:
         """A name that is free: a clock that was set back may show the same time twice."""
-        while (place := self.final.with_name(f"{self.final.name}.replaced-{when:%Y%m%dT%H%M%S%f}")).exists():
+        while (
+            place := self.final.with_name(f"{self.final.name}.replaced-{when:%Y%m%dT%H%M%S%f}")
+        ).exists():
             when += timedelta(microseconds=1)
         return place
 
@@ -168,7 +197,11 @@ class RunFolder:
 
         Raises CannotWrite, for instance if the disk is full, and whatever computing them raises.
         """
-        stream = replace(stream, test_seen=distinguish(stream.test_seen), test_unseen=distinguish(stream.test_unseen))
+        stream = replace(
+            stream,
+            test_seen=distinguish(stream.test_seen),
+            test_unseen=distinguish(stream.test_unseen),
+        )
         place = self.path / f"{SCORES}.new"
         try:
             with _explained(self.path):
@@ -194,7 +227,9 @@ class RunFolder:
         if self.finished:
             raise ValueError(f"{self.final} is finished already")
         with _explained(self.path):
-            settings = yaml.safe_dump(record.model_dump(mode="json")["config"], sort_keys=False, allow_unicode=True)
+            settings = yaml.safe_dump(
+                record.model_dump(mode="json")["config"], sort_keys=False, allow_unicode=True
+            )
             (self.path / LOG).touch()
             _write(self.path / CONFIG, lambda file: file.write(settings.encode()))
             if scores is self._kept:
@@ -241,7 +276,9 @@ class Run:
 def load_run(folder: Path) -> Run:
     """The finished run in `folder`. Raises UserError if there is none, DataError if its record is damaged."""
     if folder.name.endswith(".partial"):
-        raise UserError(f"{folder} is a run that was not finished; start the same run again and it goes on from there")
+        raise UserError(
+            f"{folder} is a run that was not finished; start the same run again and it goes on from there"
+        )
     with permitted(folder):
         if not folder.is_dir():
             raise UserError(f"There is no run folder {folder}; give the folder that holds {RECORD}")
@@ -250,9 +287,13 @@ def load_run(folder: Path) -> Run:
     try:
         text = read_small(place)
     except FileNotFoundError as error:
-        raise DataError(f"{place} is missing; is {folder} a run folder? If so, move it away and run again") from error
+        raise DataError(
+            f"{place} is missing; is {folder} a run folder? If so, move it away and run again"
+        ) from error
     except (OSError, ValueError) as error:
-        raise DataError(f"{place} cannot be read ({error}); move the folder {folder} away and run again") from error
+        raise DataError(
+            f"{place} cannot be read ({error}); move the folder {folder} away and run again"
+        ) from error
     return Run(parse_record(text, place), folder)
 
 
@@ -279,7 +320,9 @@ def find_runs(out: Path, on_damage: Callable[[str], None] = _logger.warning) -> 
     return _found(run_places(out, on_damage), on_damage)
 
 
-def find_runs_of(place: Path, seed: int, on_damage: Callable[[str], None] = _logger.warning) -> list[Run]:
+def find_runs_of(
+    place: Path, seed: int, on_damage: Callable[[str], None] = _logger.warning
+) -> list[Run]:
     """The same of one seed, of those in `place` (OUT/DATASET/MODEL)."""
     return _found(sorted(place.glob(f"seed{seed}-*")), on_damage)
 
@@ -340,4 +383,6 @@ def _explained(folder: Path) -> Iterator[None]:
                 f"No space is left on the disk that holds {folder}; what was done so far is kept there, "
                 f"so free some space and start the same run again"
             ) from error
-        raise CannotWrite(f"{folder} cannot be written ({why(error)}); check its permissions or choose another --out") from error
+        raise CannotWrite(
+            f"{folder} cannot be written ({why(error)}); check its permissions or choose another --out"
+        ) from error

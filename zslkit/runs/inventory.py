@@ -22,9 +22,13 @@ from zslkit.runs.tags import read_tags
 
 _logger = logging.getLogger(__name__)
 
-State = Literal["finished", "half-written", "running", "replaced", "damaged", "half-removed", "not readable"]
+State = Literal[
+    "finished", "half-written", "running", "replaced", "damaged", "half-removed", "not readable"
+]
 
-_NAME = re.compile(r"(?P<run>seed(?P<seed>-?\d+)-[0-9a-f]{12})(?P<rest>\.partial|\.removing|\.replaced-[0-9T]+)?")
+_NAME = re.compile(
+    r"(?P<run>seed(?P<seed>-?\d+)-[0-9a-f]{12})(?P<rest>\.partial|\.removing|\.replaced-[0-9T]+)?"
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,11 @@ def contents(out: Path, on_fault: Callable[[str], None] = _logger.warning) -> li
     """
     if not out.is_dir():
         raise UserError(f"There is no folder {out}; say where the runs are with --out")
-    return [_item(folder, match) for folder in run_places(out, on_fault) if (match := _NAME.fullmatch(folder.name))]
+    return [
+        _item(folder, match)
+        for folder in run_places(out, on_fault)
+        if (match := _NAME.fullmatch(folder.name))
+    ]
 
 
 def clear_left(out: Path) -> list[Path]:
@@ -62,7 +70,10 @@ def clear_left(out: Path) -> list[Path]:
             gone += clear(folder)
     for jobs in out.glob(".jobs-*"):  # as earlier versions called them
         with suppress(OSError):
-            if re.fullmatch(r"\.jobs-[0-9a-f]{12}", jobs.name) and time.time() - (jobs / "alive").stat().st_mtime > DAY:
+            if (
+                re.fullmatch(r"\.jobs-[0-9a-f]{12}", jobs.name)
+                and time.time() - (jobs / "alive").stat().st_mtime > DAY
+            ):
                 shutil.rmtree(jobs)
                 gone.append(jobs)
     return gone
@@ -77,12 +88,18 @@ def item_at(folder: Path, out: Path) -> InventoryItem:
         raise UserError(f"There is no run folder {folder}")
     match = _NAME.fullmatch(folder.name)
     if folder.is_symlink():
-        raise UserError(f"{folder} is a link to {os.readlink(folder)}, and links are left alone; name the folder that it leads to")
+        raise UserError(
+            f"{folder} is a link to {os.readlink(folder)}, and links are left alone; name the folder that it leads to"
+        )
     if not folder.is_dir() or match is None:
-        raise UserError(f"{folder} is no run folder; those are called seedN-IDENTITY, as `zslkit runs` lists them")
+        raise UserError(
+            f"{folder} is no run folder; those are called seedN-IDENTITY, as `zslkit runs` lists them"
+        )
     # Resolved, so that neither ".." nor a link on the way leads out of it.
     if folder.resolve().parent.parent.parent != out.resolve():
-        raise UserError(f"{folder} is not in its place below {out} (OUT/DATASET/MODEL/RUN), so it is left alone; name its --out")
+        raise UserError(
+            f"{folder} is not in its place below {out} (OUT/DATASET/MODEL/RUN), so it is left alone; name its --out"
+        )
     return _item(folder, match)
 
 
@@ -92,23 +109,35 @@ def remove(item: InventoryItem) -> None:
     It is renamed first, so that an interruption leaves no run that looks whole.
     """
     if item.state == "not readable":
-        raise UserError(f"{item.folder} may not be read by this user, so it may be no run; ask its owner to remove it")
+        raise UserError(
+            f"{item.folder} may not be read by this user, so it may be no run; ask its owner to remove it"
+        )
     if item.run is None and item.state == "damaged" and not (item.folder / RECORD).is_file():
-        raise UserError(f"{item.folder} holds no {RECORD}, so it may be no run; move it away by hand")
+        raise UserError(
+            f"{item.folder} holds no {RECORD}, so it may be no run; move it away by hand"
+        )
     lock = FileLock(_lock(item.folder))
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise UserError(f"{item.folder} is being worked on by another process; wait for it or stop it first") from error
+        raise UserError(
+            f"{item.folder} is being worked on by another process; wait for it or stop it first"
+        ) from error
     try:
-        going = item.folder if item.state == "half-removed" else item.folder.with_name(f"{_run_name(item.folder)}.removing")
+        going = (
+            item.folder
+            if item.state == "half-removed"
+            else item.folder.with_name(f"{_run_name(item.folder)}.removing")
+        )
         if going != item.folder:
             if going.exists():
                 shutil.rmtree(going)
             item.folder.rename(going)
         shutil.rmtree(going)
     except OSError as error:
-        raise UserError(f"{item.folder} cannot be removed ({why(error)}); check its permissions") from error
+        raise UserError(
+            f"{item.folder} cannot be removed ({why(error)}); check its permissions"
+        ) from error
     finally:
         lock.release()
 
@@ -121,11 +150,18 @@ def _item(folder: Path, match: re.Match[str]) -> InventoryItem:
     tags: tuple[str, ...] = ()
     if rest == ".partial":
         state = "running" if _held(folder) else "half-written"
-        said = "" if state == "running" else "start the same run again and it goes on from there, or remove it"
+        said = (
+            ""
+            if state == "running"
+            else "start the same run again and it goes on from there, or remove it"
+        )
     elif rest == ".removing":
         state, said = "half-removed", "remove it again"
     else:
-        state, said = "finished" if not rest else "replaced", "" if not rest else "made anew since; remove it if nobody needs it"
+        state, said = (
+            "finished" if not rest else "replaced",
+            "" if not rest else "made anew since; remove it if nobody needs it",
+        )
         try:
             run = load_run(folder)
             tags = read_tags(folder)

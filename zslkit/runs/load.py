@@ -57,7 +57,15 @@ class LoadedRun:
         inputs = self._sight
         assert isinstance(inputs.source, ImageInputs) and inputs.build_backbone is not None
         size, kind = self.inputs.image_size, self.inputs.kind
-        return Preprocessor(self.run.folder, inputs.source.transform, size, kind, self.plan.features, inputs.build_backbone, self.device)
+        return Preprocessor(
+            self.run.folder,
+            inputs.source.transform,
+            size,
+            kind,
+            self.plan.features,
+            inputs.build_backbone,
+            self.device,
+        )
 
     @property
     def transform(self) -> Transform:
@@ -77,7 +85,12 @@ class LoadedRun:
     def some_test_images(self, count: int) -> Index:
         """Indices of `count` images of each test set, spread over it: always the same ones."""
         sets = (self.dataset.split.test_seen, self.dataset.split.test_unseen)
-        return np.concatenate([part[np.linspace(0, len(part) - 1, min(count, len(part))).astype(np.int64)] for part in sets])
+        return np.concatenate(
+            [
+                part[np.linspace(0, len(part) - 1, min(count, len(part))).astype(np.int64)]
+                for part in sets
+            ]
+        )
 
     def inputs_of(self, paths: Sequence[Path]) -> Tensor:
         """What the model eats of the image files, (B, ...) float32 on the CPU. Raises as `photos` does."""
@@ -94,10 +107,22 @@ class LoadedRun:
         if self.inputs.tuned:
             return self.inputs
         with _as_then(self.run.record.environment):
-            return prepare(self.dataset, self.plan.features, "image", self.device, self.reporter, self.plan.encoder())
+            return prepare(
+                self.dataset,
+                self.plan.features,
+                "image",
+                self.device,
+                self.reporter,
+                self.plan.encoder(),
+            )
 
 
-def load_with_dataset(folder: Path, data_root: str | Path = "data", device: torch.device | None = None, reporter: Reporter | None = None) -> LoadedRun:
+def load_with_dataset(
+    folder: Path,
+    data_root: str | Path = "data",
+    device: torch.device | None = None,
+    reporter: Reporter | None = None,
+) -> LoadedRun:
     """The finished run in `folder` with its dataset, which is read below `data_root` or is the card that `data_root` names.
 
     Features come from the same cache as the run's and are made again if they are not there. Raises UserError if the run,
@@ -114,7 +139,9 @@ def load_with_dataset(folder: Path, data_root: str | Path = "data", device: torc
         dataset = readable(dataset, reporter)
     _compare(run, dataset.name, dataset.fingerprints())
     with _as_then(record.environment):
-        inputs = prepare(dataset, plan.features, record.features.input, device, reporter, plan.encoder())
+        inputs = prepare(
+            dataset, plan.features, record.features.input, device, reporter, plan.encoder()
+        )
     if record.fingerprints.images:
         _compare(run, dataset.name, {"images": inputs.content})
     if not inputs.tuned:  # else the backbone's weights are the run's own
@@ -153,7 +180,9 @@ def tell_of_source(run: Run, plan: Plan, reporter: Reporter) -> None:
     """Say so if the model's source is another than the one that made the run."""
     then = run.record.model.source
     if then and (other := changed(then, sources(plan.entry, plan.kind))):
-        reporter.note(f"{other[0]} is not what {run.folder} was made with, so {plan.entry.name} may answer otherwise than its record says")
+        reporter.note(
+            f"{other[0]} is not what {run.folder} was made with, so {plan.entry.name} may answer otherwise than its record says"
+        )
 
 
 def _dataset(run: Run, root: Path) -> Dataset:
@@ -169,13 +198,19 @@ def _dataset(run: Run, root: Path) -> Dataset:
     if features.size is None and (dataset.features is not None or dataset.maps is not None):
         return replace(dataset, images=None)  # the run was on the features that came along
     if dataset.images is None:
-        raise DataError(f"{run.folder} is a run on images of {name}, and there are none below {root}; give their folder with --data-root")
+        raise DataError(
+            f"{run.folder} is a run on images of {name}, and there are none below {root}; give their folder with --data-root"
+        )
     return dataset
 
 
 def _card(record: RunRecord) -> Path | None:
     """The dataset's card if the record remembers one that is still there."""
-    named = [Path(origin.removeprefix("dataset ")) for origin in record.origins.values() if origin.startswith("dataset ")]
+    named = [
+        Path(origin.removeprefix("dataset "))
+        for origin in record.origins.values()
+        if origin.startswith("dataset ")
+    ]
     return next((path for path in named if is_card(str(path)) and path.is_file()), None)
 
 
@@ -190,7 +225,9 @@ def _compare(run: Run, name: str, now: Mapping[str, str]) -> None:
         if other == ["features"]
         else "give the --data-root of that time"
     )
-    raise DataError(f"The run {run.folder} differs from {name} as it is here in its {' and '.join(other)} ({prints}); {mend}, or run again")
+    raise DataError(
+        f"The run {run.folder} differs from {name} as it is here in its {' and '.join(other)} ({prints}); {mend}, or run again"
+    )
 
 
 @contextmanager

@@ -50,7 +50,10 @@ class _Feed:
 
 
 def load_without_dataset(
-    folder: Path, data_root: str | Path = "data", device: torch.device | None = None, reporter: Reporter | None = None
+    folder: Path,
+    data_root: str | Path = "data",
+    device: torch.device | None = None,
+    reporter: Reporter | None = None,
 ) -> LoadedModel:
     """The finished run in `folder`, opened from what the folder holds and the backbone's weights.
 
@@ -76,16 +79,26 @@ def load_without_dataset(
     return LoadedModel(run, model.eval(), sight, device)
 
 
-def _with_dataset(run: Run, data_root: str | Path, device: torch.device, reporter: Reporter | None, own: bool) -> LoadedModel:
+def _with_dataset(
+    run: Run, data_root: str | Path, device: torch.device, reporter: Reporter | None, own: bool
+) -> LoadedModel:
     try:
         trained = load_with_dataset(run.folder, data_root, device, reporter)
     except UserError as error:
-        why = "its backbone was trained on them" if own else f"it holds no {class_info.FILE}, as runs of an older zslkit do"
-        raise type(error)(f"The images of {run.record.dataset.name} are needed to open {run.folder}, since {why}: {error}") from error
+        why = (
+            "its backbone was trained on them"
+            if own
+            else f"it holds no {class_info.FILE}, as runs of an older zslkit do"
+        )
+        raise type(error)(
+            f"The images of {run.record.dataset.name} are needed to open {run.folder}, since {why}: {error}"
+        ) from error
     return LoadedModel(trained.run, trained.model, trained.sight, device)
 
 
-def _made(run: Run, plan: Plan, facts: ClassInfo, device: torch.device) -> tuple[Model, Preprocessor]:
+def _made(
+    run: Run, plan: Plan, facts: ClassInfo, device: torch.device
+) -> tuple[Model, Preprocessor]:
     """The model, untrained, behind the run's backbone."""
     said, size = run.record.features, run.record.features.size
     assert size is not None
@@ -95,9 +108,22 @@ def _made(run: Run, plan: Plan, facts: ClassInfo, device: torch.device) -> tuple
     if said.input == "image":
         feed = _Feed("image", (3, height, width), maps, backbone.build)
     else:
-        feed = _Feed(said.input, maps if said.input == "map" else maps[:1], maps if said.input == "map" else None, None)
+        feed = _Feed(
+            said.input,
+            maps if said.input == "map" else maps[:1],
+            maps if said.input == "map" else None,
+            None,
+        )
     model = make_model(plan.kind, plan.config, facts, feed, run.record.seed, device)
-    return model, Preprocessor(run.folder, backbone.transform, (height, width), said.input, plan.features, backbone.build, device)
+    return model, Preprocessor(
+        run.folder,
+        backbone.transform,
+        (height, width),
+        said.input,
+        plan.features,
+        backbone.build,
+        device,
+    )
 
 
 def _backbone(run: Run, plan: Plan) -> Backbone:

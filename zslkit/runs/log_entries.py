@@ -55,7 +55,9 @@ class Entries:
         elif "fold" not in line:
             self._on_trial = phase.partition(",")[0] == "trial"
         elif line["fold"]:
-            phase = f"{phase}, fold {int(line['fold']) + 1}"  # as the training on that fold is called
+            phase = (
+                f"{phase}, fold {int(line['fold']) + 1}"  # as the training on that fold is called
+            )
         if self._on_trial:  # its validation too, which the log calls by the same name as that of the settings that were picked
             _, comma, fold = phase.partition(",")
             phase = f"trial {self._numbers['search'] + 1}{comma}{fold}"

@@ -14,12 +14,16 @@ from zslkit.config import FeatureConfig, ProtocolConfig, build, known_keys
 from zslkit.datasets.catalog import DATASETS, card_defaults, is_card
 from zslkit.errors import UserError, did_you_mean
 from zslkit.config.merge import Layer, Settings, merge, nested, parse_set, read_yaml
-from zslkit.model import ENCODER_KEYS, GradientModel, Model, ModelConfig, brings_encoder, check_model
+from zslkit.model import (
+    ENCODER_KEYS,
+    GradientModel,
+    Model,
+    ModelConfig,
+    brings_encoder,
+    check_model,
+)
 from zslkit.registry import Entry
 from zslkit.training.plan import MODELS, Plan
-
-
-
 
 
 def make_plan(
@@ -55,7 +59,9 @@ def make_plan(
     features = build(FeatureConfig, merged.section("features"), "features")
     protocol = build(ProtocolConfig, merged.section("protocol"), "protocol")
     sections = [*known_keys(FeatureConfig, "features."), *known_keys(ProtocolConfig, "protocol.")]
-    return Plan(entry, kind, features, protocol, build(kind.Config, merged, entry.name, sections), origins)
+    return Plan(
+        entry, kind, features, protocol, build(kind.Config, merged, entry.name, sections), origins
+    )
 
 
 def _drop_idle(model: str, features: Any, origins: dict[str, str]) -> None:
@@ -71,7 +77,11 @@ def _drop_idle(model: str, features: Any, origins: dict[str, str]) -> None:
 
 
 def make_features(
-    dataset: str, *, settings: Sequence[str] = (), config: Path | None = None, overrides: Mapping[str, Any] | None = None
+    dataset: str,
+    *,
+    settings: Sequence[str] = (),
+    config: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> FeatureConfig:
     """The `features` section alone, as a run without a preset would have it: dataset defaults < config file < settings < overrides.
 
@@ -83,7 +93,9 @@ def make_features(
         layers.append(replace(file, values={"features": file.values.get("features") or {}}))
     given = parse_set(settings)
     if strange := next((key for key in given.values if key != "features"), None):
-        raise UserError(f"--set {strange!r} says nothing of features; here keys begin with features., such as features.reduction=16")
+        raise UserError(
+            f"--set {strange!r} says nothing of features; here keys begin with features., such as features.reduction=16"
+        )
     layers += [given, Layer({"features": dict(overrides or {})}, "option")]
     return build(FeatureConfig, merge(layers).section("features"), "features")
 
@@ -97,7 +109,9 @@ def _preset(entry: Entry, kind: type[Model], preset: str | None, dataset: str) -
     module = sys.modules[kind.__module__].__file__
     if not kind.presets or module is None:
         if preset is not None:
-            raise UserError(f"{entry.name} comes without presets, so there is no preset {preset!r}; leave --preset away")
+            raise UserError(
+                f"{entry.name} comes without presets, so there is no preset {preset!r}; leave --preset away"
+            )
         return None
     folder = Path(module).parent / kind.presets
     known = {p.stem: p for p in sorted(folder.glob("*.yaml"))}

@@ -63,14 +63,20 @@ def found(job: RunExecution, out: Path, reuse: Reuse) -> tuple[Result | None, li
     then, now = there.model.source, job.source
     if now and not then:
         name = job.plan.entry.name
-        notes = [f"Older runs of {name} do not say which source of it made them and are taken as they are; --again makes them anew"]
+        notes = [
+            f"Older runs of {name} do not say which source of it made them and are taken as they are; --again makes them anew"
+        ]
     elif then and (other := changed(then, now)):
-        was = f"{final} was made by another source of {job.plan.entry.name} ({_modules(then, other)})"
+        was = (
+            f"{final} was made by another source of {job.plan.entry.name} ({_modules(then, other)})"
+        )
         if reuse == "same source":
             return None, [f"{was}, so it is made anew; --reuse-changed takes it as it is"]
         notes = [f"{was}, and is taken as it is"]
     if torch.are_deterministic_algorithms_enabled() and not there.environment.deterministic:
-        notes.append(f"{final} is there already and was made without --deterministic; --again makes it anew")
+        notes.append(
+            f"{final} is there already and was made without --deterministic; --again makes it anew"
+        )
     return Result(there, final, reused=True), notes
 
 
@@ -84,7 +90,9 @@ def _modules(then: Mapping[str, str], other: Sequence[str]) -> str:
 def _made_or_found(job: RunExecution, out: Path, reuse: Reuse) -> Result:
     """Of processes that share the run, the first one does this and the others `_beside`."""
     key = job.key
-    with RunFolder.open(out, job.data.name, job.plan.entry.name, job.seed, key, job.reporter.note) as folder:
+    with RunFolder.open(
+        out, job.data.name, job.plan.entry.name, job.seed, key, job.reporter.note
+    ) as folder:
         there, notes = found(job, out, reuse)
         for note in notes:
             job.reporter.note(note)
@@ -99,7 +107,9 @@ def _made_or_found(job: RunExecution, out: Path, reuse: Reuse) -> Result:
                 f"(remove {folder.path} to start afresh)"
             )
         distributed.wait()
-        with tracking.follow(job.trackers, folder, job.info(folder, key), job.reporter.note) as followers:
+        with tracking.follow(
+            job.trackers, folder, job.info(folder, key), job.reporter.note
+        ) as followers:
             record, scores = job.work(folder, key)
             folder.commit(record, scores)
             followers.finish(record)
@@ -115,8 +125,18 @@ class _Watched(RunFolder):
 
     def keep(self, stream: ScoreStream) -> Scores:
         """Take part in computing them; the other process writes."""
-        seen, unseen = np.concatenate(list(stream.test_seen)), np.concatenate(list(stream.test_unseen))
-        return Scores(seen, stream.test_seen_labels, unseen, stream.test_unseen_labels, stream.seen, stream.classes)
+        seen, unseen = (
+            np.concatenate(list(stream.test_seen)),
+            np.concatenate(list(stream.test_unseen)),
+        )
+        return Scores(
+            seen,
+            stream.test_seen_labels,
+            unseen,
+            stream.test_unseen_labels,
+            stream.seen,
+            stream.classes,
+        )
 
 
 def _beside(job: RunExecution, out: Path) -> Result:
@@ -134,7 +154,9 @@ def _beside(job: RunExecution, out: Path) -> Result:
 def _by_one(job: RunExecution, out: Path, reuse: Reuse) -> Result:
     """The run of a model whose training cannot be shared: the first process does it, the others wait."""
     if distributed.first():
-        job.reporter.note(f"{job.plan.entry.name}: one of the {distributed.size()} processes makes this run, since {_why_by_one(job)}")
+        job.reporter.note(
+            f"{job.plan.entry.name}: one of the {distributed.size()} processes makes this run, since {_why_by_one(job)}"
+        )
         with distributed.alone():
             made = _made_or_found(job, out, reuse)
         distributed.agreed(made.reused)

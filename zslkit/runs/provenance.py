@@ -11,7 +11,9 @@ from pathlib import Path
 from zslkit.record import Environment, GitState
 
 
-def environment(device: str, threads: int, processes: int = 1, deterministic: bool = False) -> Environment:
+def environment(
+    device: str, threads: int, processes: int = 1, deterministic: bool = False
+) -> Environment:
     """device and threads: what the run computes on, as torch says it ("cpu", "cuda:0 NAME"); each of the processes has as much.
 
     deterministic: by such operations only.
@@ -60,7 +62,9 @@ def _version(distribution: str) -> str | None:
 
 def _cpu() -> str:
     try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in (
+            Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        ):
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     except OSError:

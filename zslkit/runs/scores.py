@@ -43,11 +43,24 @@ class Scores:
 
     def sets(self) -> tuple[Table, Labels, Table, Labels, NDArray[np.bool_]]:
         """What the evaluator takes, in its order."""
-        return self.test_seen_scores, self.test_seen_labels, self.test_unseen_scores, self.test_unseen_labels, self.seen
+        return (
+            self.test_seen_scores,
+            self.test_seen_labels,
+            self.test_unseen_scores,
+            self.test_unseen_labels,
+            self.seen,
+        )
 
     def write(self, file: IO[bytes]) -> None:
         of_seen, of_unseen = [self.test_seen_scores], [self.test_unseen_scores]
-        ScoreStream(of_seen, self.test_seen_labels, of_unseen, self.test_unseen_labels, self.seen, self.classes).write(file)
+        ScoreStream(
+            of_seen,
+            self.test_seen_labels,
+            of_unseen,
+            self.test_unseen_labels,
+            self.seen,
+            self.classes,
+        ).write(file)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +80,18 @@ class ScoreStream:
         Raises ValueError if the batches hold more or fewer images than there are labels.
         """
         with zipfile.ZipFile(file, "w") as archive:
-            _put_table(archive, "test_seen_scores", self.test_seen, (len(self.test_seen_labels), len(self.seen)))
-            _put_table(archive, "test_unseen_scores", self.test_unseen, (len(self.test_unseen_labels), len(self.seen)))
+            _put_table(
+                archive,
+                "test_seen_scores",
+                self.test_seen,
+                (len(self.test_seen_labels), len(self.seen)),
+            )
+            _put_table(
+                archive,
+                "test_unseen_scores",
+                self.test_unseen,
+                (len(self.test_unseen_labels), len(self.seen)),
+            )
             put(archive, "test_seen_labels", self.test_seen_labels.astype(np.int64, copy=False))
             put(archive, "test_unseen_labels", self.test_unseen_labels.astype(np.int64, copy=False))
             put(archive, "seen", self.seen)
@@ -85,12 +108,18 @@ class ScoreStream:
         return read_scores(place, verify=False)
 
 
-def _put_table(archive: zipfile.ZipFile, name: str, batches: Iterable[Table], shape: tuple[int, int]) -> None:
+def _put_table(
+    archive: zipfile.ZipFile, name: str, batches: Iterable[Table], shape: tuple[int, int]
+) -> None:
     rows = 0
     with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
-        np.lib.format.write_array_header_1_0(member, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        np.lib.format.write_array_header_1_0(
+            member, {"descr": "<f4", "fortran_order": False, "shape": shape}
+        )
         for batch in batches:
-            member.write(np.ascontiguousarray(batch, dtype="<f4").data.cast("B") if batch.size else b"")
+            member.write(
+                np.ascontiguousarray(batch, dtype="<f4").data.cast("B") if batch.size else b""
+            )
             rows += len(batch)
     if rows != shape[0]:
         raise ValueError(f"{name}: {rows} rows of scores came for {shape[0]} images")
@@ -103,7 +132,16 @@ def put(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
 
 
 UNREADABLE = (
-    *(OSError, ValueError, TypeError, EOFError, MemoryError, RuntimeError, NotImplementedError, OverflowError),
+    *(
+        OSError,
+        ValueError,
+        TypeError,
+        EOFError,
+        MemoryError,
+        RuntimeError,
+        NotImplementedError,
+        OverflowError,
+    ),
     *(zipfile.BadZipFile, zlib.error, struct.error),
 )
 """What reading a file that is no whole archive of arrays may raise."""
@@ -142,15 +180,29 @@ def _array(file: IO[bytes], archive: zipfile.ZipFile, name: str, verify: bool) -
     with archive.open(info) as member:
         if not name.endswith("_scores") or info.compress_type != zipfile.ZIP_STORED:
             if info.file_size > _UNFOLDED and info.file_size > _RATIO * _size(file):
-                raise ValueError(f"{name} would unfold to {info.file_size / 1e6:,.0f} MB, and no scores shrink that much")
-            array: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False, max_header_size=LONGEST_HEADER)
+                raise ValueError(
+                    f"{name} would unfold to {info.file_size / 1e6:,.0f} MB, and no scores shrink that much"
+                )
+            array: NDArray[Any] = np.lib.format.read_array(
+                member, allow_pickle=False, max_header_size=LONGEST_HEADER
+            )
             return array
         version = np.lib.format.read_magic(member)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        read = (
+            np.lib.format.read_array_header_1_0
+            if version == (1, 0)
+            else np.lib.format.read_array_header_2_0
+        )
         shape, fortran, dtype = read(member, max_header_size=LONGEST_HEADER)
         begin = member.tell()
-        if dtype.hasobject or min(shape, default=0) < 0 or begin + dtype.itemsize * math.prod(shape) != info.file_size:
-            raise ValueError(f"{name} is said to be {dtype} of shape {shape}, and {info.file_size - begin} bytes are there")
+        if (
+            dtype.hasobject
+            or min(shape, default=0) < 0
+            or begin + dtype.itemsize * math.prod(shape) != info.file_size
+        ):
+            raise ValueError(
+                f"{name} is said to be {dtype} of shape {shape}, and {info.file_size - begin} bytes are there"
+            )
         if info.file_size > _size(file) or info.file_size != info.compress_size:
             raise ValueError(f"{name} ends behind the end of the file")
         while verify and member.read(_PIECE):
@@ -195,14 +247,20 @@ def _fault(arrays: dict[str, NDArray[Any]]) -> str:
     for part in ("test_seen", "test_unseen"):
         wanted = (len(arrays[f"{part}_labels"]), count)
         if arrays[f"{part}_scores"].shape != wanted:
-            return f"{part}_scores has shape {arrays[f'{part}_scores'].shape} where {wanted} belongs"
+            return (
+                f"{part}_scores has shape {arrays[f'{part}_scores'].shape} where {wanted} belongs"
+            )
         labels = arrays[f"{part}_labels"]
         if labels.size and not 0 <= labels.min() <= labels.max() < count:
             return f"{part}_labels run from {labels.min()} to {labels.max()} for {count} classes"
     if len(arrays["seen"]) != count:
         return f"seen has {len(arrays['seen'])} entries for {count} classes"
     names, counts = np.unique(arrays["classes"], return_counts=True)
-    return f"the class name {str(names[counts.argmax()])!r} stands more than once in classes" if len(names) < count else ""
+    return (
+        f"the class name {str(names[counts.argmax()])!r} stands more than once in classes"
+        if len(names) < count
+        else ""
+    )
 
 
 class ModelError(Exception):

@@ -85,7 +85,11 @@ def folder_of(kind: type) -> Path | None:
 
 def combined(source: Mapping[str, str]) -> str:
     """One digest of all modules, 16 hex digits; "" if there are none."""
-    return _digest("\n".join(f"{name} {digest}" for name, digest in sorted(source.items())).encode()) if source else ""
+    return (
+        _digest("\n".join(f"{name} {digest}" for name, digest in sorted(source.items())).encode())
+        if source
+        else ""
+    )
 
 
 def changed(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
@@ -114,11 +118,16 @@ def _home(top: str) -> Path | None:
     spec = _spec(top)
     if spec is None:
         return None
-    places = list(spec.submodule_search_locations or ()) or ([spec.origin] if spec.has_location and spec.origin else [])
+    places = list(spec.submodule_search_locations or ()) or (
+        [spec.origin] if spec.has_location and spec.origin else []
+    )
     if not places:
         return None
     home = Path(places[0]).parent
-    shared = home.name in ("site-packages", "dist-packages", "lib-dynload") or home == Path(ast.__file__).parent
+    shared = (
+        home.name in ("site-packages", "dist-packages", "lib-dynload")
+        or home == Path(ast.__file__).parent
+    )
     return None if shared else home
 
 
@@ -152,11 +161,17 @@ def _imported(text: bytes, name: str, is_package: bool) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             parts = package.split(".") if node.level else []
-            base = ".".join([*parts[: len(parts) - node.level + 1], *([node.module] if node.module else [])])
+            base = ".".join(
+                [*parts[: len(parts) - node.level + 1], *([node.module] if node.module else [])]
+            )
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            called = (
+                node.func.attr
+                if isinstance(node.func, ast.Attribute)
+                else getattr(node.func, "id", "")
+            )
             said = node.args[0].value
             if called in ("import_module", "__import__") and isinstance(said, str):
                 with contextlib.suppress(ImportError):

@@ -25,14 +25,21 @@ def read_tags(folder: Path) -> tuple[str, ...]:
     except FileNotFoundError:
         return ()
     except (OSError, ValueError) as error:
-        raise DataError(f"{place} cannot be read ({error}); remove it and tag the run again") from error
-    if not isinstance(said, list) or not all(isinstance(tag, str) and _WORD.fullmatch(tag) for tag in said):
+        raise DataError(
+            f"{place} cannot be read ({error}); remove it and tag the run again"
+        ) from error
+    if not isinstance(said, list) or not all(
+        isinstance(tag, str) and _WORD.fullmatch(tag) for tag in said
+    ):
         raise DataError(f"{place} is no list of tags; remove it and tag the run again")
     return tuple(sorted(set(said)))
 
 
 def change_tags(
-    folder: Path, add: str | None = None, drop: str | None = None, on_wait: Callable[[str], object] = lambda sentence: None
+    folder: Path,
+    add: str | None = None,
+    drop: str | None = None,
+    on_wait: Callable[[str], object] = lambda sentence: None,
 ) -> tuple[str, ...]:
     """The tags after one was added or taken away, under the run's lock: of several processes none undoes what another did.
 
@@ -41,9 +48,15 @@ def change_tags(
     if add is not None and not _WORD.fullmatch(add):
         raise UserError(f"{add!r} is no tag; take up to 40 letters, digits and . _ + -")
     try:
-        held = acquired(lock_of(folder), on_wait, f"Another process works on {folder}; this one waits until it is done")
+        held = acquired(
+            lock_of(folder),
+            on_wait,
+            f"Another process works on {folder}; this one waits until it is done",
+        )
     except OSError as error:
-        raise CannotWrite(f"{folder / TAGS} cannot be written ({why(error)}); check the folder's permissions") from error
+        raise CannotWrite(
+            f"{folder / TAGS} cannot be written ({why(error)}); check the folder's permissions"
+        ) from error
     with held:
         return _changed(folder, add, drop)
 
@@ -54,11 +67,15 @@ def _changed(folder: Path, add: str | None, drop: str | None) -> tuple[str, ...]
         tags.add(add)
     if drop is not None:
         if drop not in tags:
-            raise UserError(f"{folder} has no tag {drop!r}; it has {', '.join(sorted(tags)) or 'none'}")
+            raise UserError(
+                f"{folder} has no tag {drop!r}; it has {', '.join(sorted(tags)) or 'none'}"
+            )
         tags.remove(drop)
     try:
         with replacing(folder / TAGS) as beside:
             beside.write_text(json.dumps(sorted(tags), ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError as error:
-        raise CannotWrite(f"{folder / TAGS} cannot be written ({why(error)}); check the folder's permissions") from error
+        raise CannotWrite(
+            f"{folder / TAGS} cannot be written ({why(error)}); check the folder's permissions"
+        ) from error
     return tuple(sorted(tags))

@@ -54,7 +54,9 @@ def load(names: Sequence[str]) -> list[Ready]:
 def _make(entry: Entry, kind: type[Tracker]) -> Tracker:
     if missing := [package for package in kind.needs if find_spec(package) is None]:
         how = f"; install it with: {kind.install}" if kind.install else ""
-        raise UserError(f"The tracker {entry.name!r} needs {', '.join(missing)}, which is not installed{how}")
+        raise UserError(
+            f"The tracker {entry.name!r} needs {', '.join(missing)}, which is not installed{how}"
+        )
     try:
         return kind()
     except ZslkitError:
@@ -68,7 +70,9 @@ def _make(entry: Entry, kind: type[Tracker]) -> Tracker:
 class Followers:
     """The trackers of one run. Made by `follow`."""
 
-    def __init__(self, ready: Sequence[Ready], folder: RunFolder, note: Callable[[str], None]) -> None:
+    def __init__(
+        self, ready: Sequence[Ready], folder: RunFolder, note: Callable[[str], None]
+    ) -> None:
         self._folder, self._note = folder, note
         self._live = list(ready)
         self._entries = Entries()
@@ -77,9 +81,14 @@ class Followers:
     def start(self, info: RunInfo) -> None:
         """Begin, and tell each tracker what the log holds from before and it was not told: it may not have been chosen then."""
         before = _lines(self._folder.path / LOG)
-        told = {ready.entry: min(len(before), self._told.get(_name(ready.entry), 0)) for ready in self._live}
+        told = {
+            ready.entry: min(len(before), self._told.get(_name(ready.entry), 0))
+            for ready in self._live
+        }
         for ready in list(self._live):
-            mine = replace(info, config=deepcopy(info.config), resumed=_name(ready.entry) in self._told)
+            mine = replace(
+                info, config=deepcopy(info.config), resumed=_name(ready.entry) in self._told
+            )
             self._call(ready, lambda tracker, mine=mine: tracker.start(mine))  # type: ignore[misc]
         for number, line in enumerate(before):
             entry = self._entries.entry(line)
@@ -108,7 +117,9 @@ class Followers:
                 (self._folder.path / BOOK).unlink(missing_ok=True)
 
     def _tell(self, ready: Ready, entry: LogEntry) -> None:
-        self._call(ready, lambda tracker: tracker.log(entry.phase, entry.epoch, dict(entry.figures)))
+        self._call(
+            ready, lambda tracker: tracker.log(entry.phase, entry.epoch, dict(entry.figures))
+        )
 
     def _call(self, ready: Ready, what: Callable[[Tracker], None]) -> None:
         try:
@@ -119,7 +130,9 @@ class Followers:
                 raise
             self._live.remove(ready)
             who = f"The tracker {ready.entry.name!r} of {ready.entry.origin}"
-            self._note(f"{who} is switched off for this run, which goes on: {told(error)}{_at(error)}")
+            self._note(
+                f"{who} is switched off for this run, which goes on: {told(error)}{_at(error)}"
+            )
 
     def _write_book(self) -> None:
         for ready in self._live:
@@ -130,7 +143,9 @@ class Followers:
 
 
 @contextmanager
-def follow(ready: Sequence[Ready], folder: RunFolder, info: RunInfo, note: Callable[[str], None]) -> Iterator[Followers]:
+def follow(
+    ready: Sequence[Ready], folder: RunFolder, info: RunInfo, note: Callable[[str], None]
+) -> Iterator[Followers]:
     """Tell the trackers all that goes into the log of `folder`. Whoever makes the run says `finish(record)` when it is committed.
 
     note: gets a line for each tracker that fails. Raises nothing of a tracker's but a real Ctrl-C.
@@ -175,7 +190,10 @@ def _untouched() -> Iterator[None]:
 
 def _read_book(place: Path) -> dict[str, int]:
     try:
-        return {str(name): int(count) for name, count in json.loads(place.read_text(encoding="utf-8")).items()}
+        return {
+            str(name): int(count)
+            for name, count in json.loads(place.read_text(encoding="utf-8")).items()
+        }
     except (OSError, ValueError, AttributeError, TypeError):
         return {}
 
