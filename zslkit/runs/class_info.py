@@ -1,6 +1,6 @@
-"""What a run's model knew of its classes before training, kept with the run so that it answers without the dataset.
+"""Class names and semantics, kept with a run so that its model predicts without the dataset.
 
-The file holds plain arrays (`numpy.load` reads it): the classes' names, which are seen, and their semantics as the dataset gave them.
+The file holds plain arrays (`numpy.load` reads it): class names, which are seen, and semantics.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from zslkit.dataset import Dataset
 from zslkit.errors import DataError
-from zslkit.utils.files import check_permitted, parse_json, replacing
 from zslkit.runs.folders import Run
 from zslkit.runs.scores import LONGEST_HEADER, UNREADABLE, put
 from zslkit.semantics import Semantics
+from zslkit.utils.files import check_permitted, parse_json, replacing
 
 FILE = "semantics.npz"
 
@@ -32,14 +32,21 @@ _PARTS = {
     "groups": ("U", 0),
     "kind": ("U", 0),
 }
-"""Array -> kind of its type, and how many dimensions it has."""
+"""Array name -> `dtype.kind` and number of dimensions."""
 _WORDS = "word_vectors"
-"""Another, which not every dataset has."""
+"""An optional array; not every dataset has word vectors."""
 
 
 @dataclass(frozen=True, eq=False)
 class ClassInfo:
-    """The C classes of the dataset `name`, seen (C,) bool, and their semantics."""
+    """Classes and semantics of a dataset.
+
+    Attributes:
+        name: Name of the dataset.
+        classes: The C class names.
+        seen: (C,) bool.
+        semantics: Semantics of the C classes.
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -48,7 +55,7 @@ class ClassInfo:
 
 
 def save(path: Path, dataset: Dataset) -> None:
-    """Write what there is to know of the dataset's classes to `path`, beside first."""
+    """Write class names and semantics of a dataset to `path`, atomically."""
     semantics = dataset.semantics
     arrays: dict[str, NDArray[Any]] = {
         "classes": np.array(dataset.classes, dtype=np.str_),
@@ -72,9 +79,13 @@ def save(path: Path, dataset: Dataset) -> None:
 
 
 def read(run: Run) -> ClassInfo | None:
-    """What `save` wrote to the run's folder, None if the run is older than that file.
+    """Read the classes and semantics of a run.
 
-    Raises DataError that names the file if it is damaged or not the run's own.
+    Returns:
+        The classes, None if the run is older than this file.
+
+    Raises:
+        DataError: The file is damaged or does not belong to the run.
     """
     path, record = run.folder / FILE, run.record
     mend = "move it away, and the classes are read from the dataset instead"
@@ -100,13 +111,14 @@ def read(run: Run) -> ClassInfo | None:
         or semantics.fingerprint() != record.fingerprints.semantics
     ):
         raise DataError(
-            f"{path} does not hold the classes and semantics that {run.folder} was made with; {mend}"
+            f"{path} does not hold the classes and semantics "
+            f"that {run.folder} was made with; {mend}"
         )
     return ClassInfo(record.dataset.name, classes, seen, semantics)
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Raises what UNREADABLE names for a file that `save` has not written."""
+    """Read and check the arrays; raises one of `UNREADABLE` for any other file."""
     if not path.is_file():
         raise ValueError("it is no file")
     with path.open("rb") as file, zipfile.ZipFile(file) as archive:
@@ -120,7 +132,7 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 def _array(file: IO[bytes], archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     info = archive.getinfo(f"{name}.npy")
-    # It is written unpacked, so nothing in it can unfold to more than the file holds.
+    # `save` does not compress, so a member is never larger than the file (no zip bomb).
     if info.compress_type != zipfile.ZIP_STORED or info.file_size > os.fstat(file.fileno()).st_size:
         raise ValueError(f"{name} is packed or ends behind the end of the file")
     with archive.open(info) as member:

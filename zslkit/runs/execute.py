@@ -1,4 +1,7 @@
-"""The work of one run: what is picked, trained and scored, and the record of it. Whichever processes do it do it alike."""
+"""Executes one run: select on validation, train, score the test sets, and make the record.
+
+Every process of a distributed run computes the same result.
+"""
 
 from __future__ import annotations
 
@@ -13,41 +16,42 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zslkit.utils import library_state, distributed
-from zslkit.training import selection
-from zslkit.runs import tracking
+from zslkit import record as schema
 from zslkit.dataset import Dataset
 from zslkit.errors import ModelFault
 from zslkit.evaluation.attributes import present_attributes
 from zslkit.evaluation.gzsl import Metrics, measure, peak
 from zslkit.evaluation.sets import AnsweredSets, answered_sets, checked_sets
 from zslkit.evaluation.watch import TestWatch
-from zslkit.training.fit import fit, make_model
-from zslkit.utils.memory import peak_mb, reset_peak
 from zslkit.model import GradientModel, Model
-from zslkit.utils.progress import Reporter
-from zslkit.training.rescoring import Rescored, fingerprint, rescore
-from zslkit.runs import class_info
-from zslkit import record as schema
+from zslkit.runs import class_info, tracking
 from zslkit.runs.attribute_scores import pack
-from zslkit.runs.provenance import environment, git_state, now
 from zslkit.runs.folders import RunFolder, identity, run_path
+from zslkit.runs.provenance import environment, git_state, now
 from zslkit.runs.scores import Scores, ScoreStream
 from zslkit.runs.source import folder_of, sources
+from zslkit.tracker import RunInfo
+from zslkit.training import selection, weights
+from zslkit.training.fit import fit, make_model
+from zslkit.training.inputs import Inputs, prepare
+from zslkit.training.plan import Plan
+from zslkit.training.rescoring import Rescored, fingerprint, rescore
 from zslkit.training.scoring import Rows, attribute_rows, score_rows
 from zslkit.training.search import TrialExecutor
-from zslkit.training.plan import Plan
-from zslkit.tracker import RunInfo
-from zslkit.training import weights
-from zslkit.training.inputs import Inputs, prepare
 from zslkit.training.withheld import Withheld, withheld
+from zslkit.utils import distributed, library_state
+from zslkit.utils.memory import peak_mb, reset_peak
+from zslkit.utils.progress import Reporter
 
 
 @dataclass(frozen=True)
 class ExternalWeights:
-    """A training that another program has done. fill: puts its weights into the untrained model.
+    """Weights that another program has trained.
 
-    label says where they are from; digest is a fingerprint of them.
+    Attributes:
+        fill: Loads the weights into the untrained model.
+        label: Where the weights come from.
+        digest: Fingerprint of the weights.
     """
 
     fill: Callable[[Model], None]
@@ -57,7 +61,14 @@ class ExternalWeights:
 
 @dataclass(frozen=True)
 class RunExecution:
-    """One run to be made, with all that it needs. extract_seconds: spent on the inputs already; tries: as in `selection.Workshop`."""
+    """One run with everything that it needs.
+
+    Attributes:
+        extract_seconds: Time already spent on the inputs.
+        published_as: Key of the dataset in the tables of published results, "" if it has none.
+        elsewhere: Weights of another program, used instead of a training.
+        executor: Runs the points of a search; None for this process.
+    """
 
     plan: Plan
     data: Dataset
@@ -72,12 +83,12 @@ class RunExecution:
     executor: TrialExecutor | None = None
 
     def decisive(self) -> dict[str, Any]:
-        """All that decides the outcome: the hash of this is the run's identity."""
+        """All values that determine the outcome; the run's identity is their hash."""
         entry, kind = self.plan.entry, self.plan.kind
         elsewhere = {"elsewhere": self.elsewhere.digest} if self.elsewhere else {}
-        # What a model is given hangs on it; the others are given the same, and keep the names that they have.
+        # Only transductive models receive other data; all other identities stay as they were.
         given = {"protocol": kind.protocol} if kind.protocol == "transductive" else {}
-        # An earlier version took for several folds the mean of what each alone would take.
+        # An earlier version averaged the selections of several folds; this one selects once.
         folds = {"folds": "together"} if self._picks and self.plan.protocol.folds > 1 else {}
         return (
             elsewhere
@@ -98,7 +109,7 @@ class RunExecution:
         )
 
     def info(self, folder: RunFolder, key: str) -> RunInfo:
-        """What trackers are told before the run."""
+        """The description of the run that trackers receive before it starts."""
         entry = self.plan.entry
         return RunInfo(
             folder.final, key, entry.name, entry.origin, self.data.name, self.seed, self.plan.values
@@ -106,7 +117,7 @@ class RunExecution:
 
     @property
     def source(self) -> dict[str, str]:
-        """What the model's source is now, by module."""
+        """Digests of the model's source, by module."""
         return sources(self.plan.entry, self.plan.kind)
 
     @property
@@ -114,15 +125,15 @@ class RunExecution:
         return identity(self.decisive())
 
     def place(self, out: Path) -> Path:
-        """Where the finished run belongs below `out`."""
+        """Folder of the finished run below `out`."""
         return run_path(out, self.data.name, self.plan.entry.name, self.seed, self.key)
 
     def outcome(self, folder: RunFolder) -> Execution:
-        """Everything picked, trained and scored.
+        """Select, train and score.
 
         Raises:
-            ModelFault: The model reached for what is withheld, left settings or functions changed that all models share, or its
-                scores do not come from each image alone.
+            ModelFault: The model reached for withheld data, changed settings or functions that all
+                models share, or its scores do not come from each image alone.
         """
         entry, kind, source = self.plan.entry, self.plan.kind, self.inputs.source
         context = self.context(folder.path, folder.log) if self._picks else None
@@ -139,7 +150,7 @@ class RunExecution:
                 else selection.pick(context)
             )
             model = make_model(kind, picks.config, self.data, self.inputs, self.seed, self.device)
-            # Before the training, which may freeze a part for a while, or one that it is done with.
+            # Before the training, which may freeze parameters for a while or at its end.
             frozen = frozenset(name for name, p in model.named_parameters() if not p.requires_grad)
             every = self.plan.protocol.watch_test
             watch = TestWatch(lambda model: self._answers(model, held), every) if every else None
@@ -153,7 +164,8 @@ class RunExecution:
             if fingerprint(model) != before:
                 again = replace(
                     again,
-                    fault="`scores` changes a parameter or a buffer of the model; let it change nothing",
+                    fault="`scores` changes a parameter or a buffer of the model; "
+                    "let it change nothing",
                 )
         if broken := distributed.agreed(again.broken):
             raise ModelFault(entry.name, f"{broken} (zslkit check {entry.name} tries it)")
@@ -183,14 +195,29 @@ class RunExecution:
         )
 
     def work(self, folder: RunFolder, key: str) -> tuple[schema.RunRecord, Scores]:
+        """Execute the run in its folder.
+
+        Args:
+            folder: The run's open folder.
+            key: The run's identity.
+
+        Returns:
+            The record and the scores of both test sets.
+
+        Raises:
+            ModelFault: As `outcome`, or the model changed the dataset in place.
+        """
         started, prints = now(), self.data.fingerprints()
         reset_peak(self.device)
         try:
             done = self.outcome(folder)
-        except ModelFault as error:  # which may know the class alone
+        except ModelFault as error:  # may name the class; name the model as the user knows it
             raise ModelFault(self.plan.entry.name, error.reason) from error
         if self.data.fingerprints() != prints:
-            reason = "it changes the dataset's labels, split or semantics in place; let it work on copies"
+            reason = (
+                "it changes the dataset's labels, split or semantics in place; "
+                "let it work on copies"
+            )
             raise ModelFault(self.plan.entry.name, reason)
         picks, model, scores = done.picks, done.model, done.scores
         sets = checked_sets(*scores.sets())
@@ -219,7 +246,7 @@ class RunExecution:
         ), scores
 
     def _answers(self, model: Model, held: Withheld) -> AnsweredSets:
-        """What the model says of both test sets, while it is being trained."""
+        """Predictions for both test sets during training."""
         with held.scoring() as index:
             rows = score_rows(model, self.inputs.source, index, self.device)
         labels, split = held.truth()
@@ -230,7 +257,11 @@ class RunExecution:
         return answered_sets(*seen, *unseen, self.data.seen)
 
     def _attributes(self, model: Model, index: NDArray[np.int64]) -> Rows | None:
-        """The model's attribute scores, if it has some, the classes are described by attributes, and this process writes them."""
+        """The model's attribute scores.
+
+        None if the model has none, the semantics are not attributes, or another process writes
+        them.
+        """
         if self.data.semantics.kind != "attributes" or not distributed.first():
             return None
         return attribute_rows(model, self.inputs.source, index, self.device)
@@ -240,7 +271,7 @@ class RunExecution:
         return self.elsewhere is None and selection.needed(self.plan)
 
     def _train(self, model: Model, folder: RunFolder, watch: TestWatch | None) -> float:
-        """Seconds of training."""
+        """Train the model and return the seconds."""
         if self.elsewhere is not None:
             self.elsewhere.fill(model)
             return 0.0
@@ -258,9 +289,14 @@ class RunExecution:
         )
 
     def context(self, folder: Path, log: Callable[..., None]) -> selection.ValidationContext:
-        """What everything that is picked is picked in. folder: for what trainings on the folds leave behind."""
+        """The folds and settings in which hyperparameters are selected.
+
+        Args:
+            folder: Folder for files that the trainings on the folds leave behind.
+            log: Receives the log lines of the trainings.
+        """
         plan, protocol = self.plan, self.plan.protocol
-        # weights made from trainval must not know the classes that a fold holds out
+        # Weights made from trainval must not see the classes that a fold holds out.
         own = plan.features.weights == "trainval" and self.inputs.source is not None
         folds = []
         for part in range(protocol.folds):
@@ -379,10 +415,17 @@ def _below(settings: Any, name: str) -> Any:
 
 @dataclass(frozen=True)
 class Execution:
-    """A trained model and its scores. watched: what was seen of the test sets on the way; again: what came of scoring some images
-    twice; times in seconds.
+    """A trained model and its scores.
 
-    frozen: names of the parameters that the model keeps as they are.
+    Attributes:
+        picks: Values selected on validation.
+        model: The trained model.
+        frozen: Names of the parameters that are not trained.
+        scores: Scores of both test sets.
+        watched: Test metrics observed during training.
+        again: Result of scoring some images twice.
+        train_seconds: Time of the training.
+        eval_seconds: Time of scoring the test sets.
     """
 
     picks: selection.Selection

@@ -1,4 +1,4 @@
-"""All that runs have left below a folder: finished, half-written, replaced and damaged ones; and removing them."""
+"""Lists and removes everything that runs leave below a folder, unfinished and damaged runs too."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 from zslkit.errors import DataError, UserError
-from zslkit.utils.files import DAY, NotPermitted, clear, why
 from zslkit.runs.folders import RECORD, Run, load_run, lock_of, run_places
 from zslkit.runs.tags import read_tags
+from zslkit.utils.files import DAY, NotPermitted, clear, why
 
 _logger = logging.getLogger(__name__)
 
@@ -33,9 +33,17 @@ _NAME = re.compile(
 
 @dataclass(frozen=True)
 class InventoryItem:
-    """What lies in one folder. run: None unless a record can be read. said: what to do about it, "" where nothing need be done.
+    """One folder that a run has left.
 
-    dataset, model: as the record says, else by the folder's path, where a name may be spelled otherwise.
+    Attributes:
+        folder: The folder.
+        state: What it holds.
+        dataset: Name as in the record; without a record, the name of the folder.
+        model: Likewise.
+        seed: Seed of the run.
+        run: The run, None if it has no readable record.
+        tags: Tags of the run.
+        said: What is wrong and what to do about it; "" if nothing is.
     """
 
     folder: Path
@@ -49,9 +57,14 @@ class InventoryItem:
 
 
 def contents(out: Path, on_fault: Callable[[str], None] = _logger.warning) -> list[InventoryItem]:
-    """Everything below `out` that a run has left, by path. on_fault: told of each folder that may not be read.
+    """Everything that runs have left below `out`, sorted by path.
 
-    Raises UserError if there is no such folder.
+    Args:
+        out: Folder of results.
+        on_fault: Called with a sentence for each folder that this user may not read.
+
+    Raises:
+        UserError: `out` is not a folder.
     """
     if not out.is_dir():
         raise UserError(f"There is no folder {out}; say where the runs are with --out")
@@ -63,12 +76,16 @@ def contents(out: Path, on_fault: Callable[[str], None] = _logger.warning) -> li
 
 
 def clear_left(out: Path) -> list[Path]:
-    """Remove what killed commands left below `out` beside the runs, and in them, while they wrote files; returns what is gone."""
+    """Remove temporary files that killed commands left in `out` and in its run folders.
+
+    Returns:
+        The removed paths.
+    """
     gone = clear(out)
     for folder in [*out.glob("*"), *out.glob("*/*"), *out.glob("*/*/seed*")]:
         if folder.is_dir() and not folder.is_symlink():
             gone += clear(folder)
-    for jobs in out.glob(".jobs-*"):  # as earlier versions called them
+    for jobs in out.glob(".jobs-*"):  # the name in earlier versions
         with suppress(OSError):
             if (
                 re.fullmatch(r"\.jobs-[0-9a-f]{12}", jobs.name)
@@ -80,37 +97,45 @@ def clear_left(out: Path) -> list[Path]:
 
 
 def item_at(folder: Path, out: Path) -> InventoryItem:
-    """The item in a run folder `folder`, which must lie below `out` where runs do.
+    """The item of one run folder below `out`.
 
-    Raises UserError for a folder that is elsewhere, a link, or no run folder.
+    Raises:
+        UserError: The folder is elsewhere, a link, or not a run folder.
     """
     if not os.path.lexists(folder):
         raise UserError(f"There is no run folder {folder}")
     match = _NAME.fullmatch(folder.name)
     if folder.is_symlink():
         raise UserError(
-            f"{folder} is a link to {os.readlink(folder)}, and links are left alone; name the folder that it leads to"
+            f"{folder} is a link to {os.readlink(folder)}, and links are left alone; "
+            "name the folder that it leads to"
         )
     if not folder.is_dir() or match is None:
         raise UserError(
-            f"{folder} is no run folder; those are called seedN-IDENTITY, as `zslkit runs` lists them"
+            f"{folder} is no run folder; "
+            "those are called seedN-IDENTITY, as `zslkit runs` lists them"
         )
-    # Resolved, so that neither ".." nor a link on the way leads out of it.
+    # Resolved, so that neither ".." nor a link can lead out of `out`.
     if folder.resolve().parent.parent.parent != out.resolve():
         raise UserError(
-            f"{folder} is not in its place below {out} (OUT/DATASET/MODEL/RUN), so it is left alone; name its --out"
+            f"{folder} is not in its place below {out} (OUT/DATASET/MODEL/RUN), "
+            "so it is left alone; name its --out"
         )
     return _item(folder, match)
 
 
 def remove(item: InventoryItem) -> None:
-    """Remove the folder and all in it. Raises UserError for a run in progress and for a finished one without a record.
+    """Remove a run folder.
 
-    It is renamed first, so that an interruption leaves no run that looks whole.
+    The folder is renamed first, so that an interruption leaves no run that looks complete.
+
+    Raises:
+        UserError: The run is in progress, or the folder cannot be removed or may not be a run.
     """
     if item.state == "not readable":
         raise UserError(
-            f"{item.folder} may not be read by this user, so it may be no run; ask its owner to remove it"
+            f"{item.folder} may not be read by this user, so it may be no run; "
+            "ask its owner to remove it"
         )
     if item.run is None and item.state == "damaged" and not (item.folder / RECORD).is_file():
         raise UserError(
@@ -185,7 +210,7 @@ def _lock(folder: Path) -> Path:
 
 
 def _held(folder: Path) -> bool:
-    """Whether a process works on the run now. No lock file: none ever did on this machine."""
+    """Whether a process works on the run now; without a lock file none does."""
     place = _lock(folder)
     if not place.exists():
         return False

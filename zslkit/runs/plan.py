@@ -1,26 +1,21 @@
-"""What a run would use: defaults, dataset, preset, file and options merged into one typed plan."""
+"""Merges defaults, dataset, preset, file and options into the typed plan of a run."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from math import prod
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from zslkit.features.backbones import Backbone
 from zslkit.config import FeatureConfig, ProtocolConfig, build, known_keys
+from zslkit.config.merge import Layer, Settings, merge, parse_set, read_yaml
 from zslkit.datasets.catalog import DATASETS, card_defaults, is_card
 from zslkit.errors import UserError, did_you_mean
-from zslkit.config.merge import Layer, Settings, merge, nested, parse_set, read_yaml
 from zslkit.model import (
     ENCODER_KEYS,
-    GradientModel,
     Model,
-    ModelConfig,
     brings_encoder,
-    check_model,
 )
 from zslkit.registry import Entry
 from zslkit.training.plan import MODELS, Plan
@@ -37,8 +32,19 @@ def make_plan(
 ) -> Plan:
     """Merge dataset defaults < preset < config file < settings (--set) < overrides, and type them.
 
-    overrides may hold "precision", which becomes train.precision for models with such a section and is ignored by others.
-    Raises UnknownName, BrokenPlugin, or UserError that names the key and its origin.
+    Args:
+        model: Name of a registered model.
+        dataset: Name of a registered dataset, or path of a dataset card.
+        settings: `key=value` pairs, as of `--set`.
+        config: YAML file of settings.
+        preset: Name of a preset of the model.
+        overrides: Settings that win over all others. "precision" sets train.precision of models
+            that have a section train; other models ignore it.
+
+    Raises:
+        UnknownName: The model, dataset or preset does not exist.
+        BrokenPlugin: The model's plugin cannot be used.
+        UserError: A setting is wrong; names the key and its origin.
     """
     entry, kind = MODELS.load(model)
     layers = [Layer({"features": dict(_dataset_defaults(dataset))}, f"dataset {dataset}")]
@@ -65,12 +71,17 @@ def make_plan(
 
 
 def _drop_idle(model: str, features: Any, origins: dict[str, str]) -> None:
-    """Take out what a dataset wishes of a backbone that the model does not use. Raises UserError if anyone else asks for it."""
+    """Drop a dataset's defaults for a backbone, which a model with its own encoder does not use.
+
+    Raises:
+        UserError: The user asks for them.
+    """
     for key in [key for key in ENCODER_KEYS if f"features.{key}" in origins]:
         origin = origins.pop(f"features.{key}")
         if not origin.startswith("dataset "):
             raise UserError(
-                f"{model} brings its own image encoder, so features.{key} ({origin}) says nothing to it; leave it away, "
+                f"{model} brings its own image encoder, "
+                f"so features.{key} ({origin}) says nothing to it; leave it away, "
                 f"and see what it takes instead with: zslkit models {model}"
             )
         features.pop(key)
@@ -83,9 +94,13 @@ def make_features(
     config: Path | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> FeatureConfig:
-    """The `features` section alone, as a run without a preset would have it: dataset defaults < config file < settings < overrides.
+    """The section `features` as a run without a preset would have it.
 
-    Other sections of the config file are for the model and are not looked at. Raises UserError as make_plan does.
+    Merges dataset defaults < config file < settings < overrides. Other sections of the config file
+    belong to the model and are ignored.
+
+    Raises:
+        UserError: As `make_plan`.
     """
     layers = [Layer({"features": dict(_dataset_defaults(dataset))}, f"dataset {dataset}")]
     if config is not None:
@@ -94,7 +109,8 @@ def make_features(
     given = parse_set(settings)
     if strange := next((key for key in given.values if key != "features"), None):
         raise UserError(
-            f"--set {strange!r} says nothing of features; here keys begin with features., such as features.reduction=16"
+            f"--set {strange!r} says nothing of features; "
+            "here keys begin with features., such as features.reduction=16"
         )
     layers += [given, Layer({"features": dict(overrides or {})}, "option")]
     return build(FeatureConfig, merge(layers).section("features"), "features")
@@ -105,12 +121,13 @@ def _dataset_defaults(dataset: str) -> Mapping[str, Any]:
 
 
 def _preset(entry: Entry, kind: type[Model], preset: str | None, dataset: str) -> Path | None:
-    """The preset's file: the one asked for, else the dataset's, else default.yaml, else none."""
+    """File of the named preset; without a name, the dataset's or default.yaml, else None."""
     module = sys.modules[kind.__module__].__file__
     if not kind.presets or module is None:
         if preset is not None:
             raise UserError(
-                f"{entry.name} comes without presets, so there is no preset {preset!r}; leave --preset away"
+                f"{entry.name} comes without presets, so there is no preset {preset!r}; "
+                "leave --preset away"
             )
         return None
     folder = Path(module).parent / kind.presets

@@ -1,4 +1,4 @@
-"""One run and the processes that share it: which of them makes it, which take their part in it, and which wait."""
+"""Coordinates the processes that share one run: one makes it, others take part or wait."""
 
 from __future__ import annotations
 
@@ -10,20 +10,26 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from zslkit.utils import distributed
+from zslkit import record as schema
+from zslkit.model import GradientModel
 from zslkit.runs import tracking
 from zslkit.runs.execute import RunExecution
-from zslkit.model import GradientModel
-from zslkit import record as schema
 from zslkit.runs.folders import RunFolder, load_run
 from zslkit.runs.scores import Scores, ScoreStream
 from zslkit.runs.source import CHANGED, changed
 from zslkit.training.shared import shares_batches
+from zslkit.utils import distributed
 
 
 @dataclass(frozen=True)
 class Result:
-    """A finished run. reused: it was there already."""
+    """A finished run.
+
+    Attributes:
+        record: The run's record.
+        folder: The run folder.
+        reused: Whether the run was finished before.
+    """
 
     record: schema.RunRecord
     folder: Path
@@ -31,18 +37,23 @@ class Result:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """T1, U, S and H in percent, AUSUC from 0 to 1."""
+        """T1, U, S and H in percent; AUSUC from 0 to 1."""
         return self.record.metrics.model_dump()
 
 
 Reuse = Literal["none", "same source", "any source"]
-"""Which finished runs are given back as they are: none, those whose model's source is that of now, or those of any source."""
+"""Which finished runs are returned: none, those of the model's present source, or all."""
 
 
 def result_of(job: RunExecution, out: Path, reuse: Reuse) -> Result:
-    """The run, made or found below `out`. Every process that shares it calls this, and is given the same.
+    """Make the run, or find it below `out`. Every process of the run calls this.
 
-    Raises what making it raises.
+    Returns:
+        The finished run; the same in every process.
+
+    Raises:
+        UserError: The caller can correct the cause.
+        TrainingError: The training fails.
     """
     if not distributed.several():
         return _made_or_found(job, out, reuse)
@@ -52,9 +63,13 @@ def result_of(job: RunExecution, out: Path, reuse: Reuse) -> Result:
 
 
 def found(job: RunExecution, out: Path, reuse: Reuse) -> tuple[Result | None, list[str]]:
-    """The finished run, if it may be given back as it is, and sentences on what is not as one may think.
+    """The finished run, if it may be reused.
 
-    Raises DataError if its record is damaged.
+    Returns:
+        The run or None, and sentences for the user about its source and determinism.
+
+    Raises:
+        DataError: The run's record is damaged.
     """
     final = job.place(out)
     if reuse == "none" or not final.is_dir():
@@ -64,7 +79,8 @@ def found(job: RunExecution, out: Path, reuse: Reuse) -> tuple[Result | None, li
     if now and not then:
         name = job.plan.entry.name
         notes = [
-            f"Older runs of {name} do not say which source of it made them and are taken as they are; --again makes them anew"
+            f"Older runs of {name} do not say which source of it made them "
+            "and are taken as they are; --again makes them anew"
         ]
     elif then and (other := changed(then, now)):
         was = (
@@ -81,14 +97,14 @@ def found(job: RunExecution, out: Path, reuse: Reuse) -> tuple[Result | None, li
 
 
 def _modules(then: Mapping[str, str], other: Sequence[str]) -> str:
-    """'pkg.a and 2 more have changed'; those that changed while the run was made are named so."""
+    """A phrase such as 'pkg.a and 2 more have changed'; names changes during the run first."""
     mixed = [name for name in other if then.get(name) == CHANGED]
     names, what = (mixed, "changed while it was made") if mixed else (other, "changed since")
     return f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''} {what}"
 
 
 def _made_or_found(job: RunExecution, out: Path, reuse: Reuse) -> Result:
-    """Of processes that share the run, the first one does this and the others `_beside`."""
+    """Make or find the run in the first process; the other processes of the run call `_beside`."""
     key = job.key
     with RunFolder.open(
         out, job.data.name, job.plan.entry.name, job.seed, key, job.reporter.note
@@ -103,7 +119,8 @@ def _made_or_found(job: RunExecution, out: Path, reuse: Reuse) -> Result:
             folder.retire()
         if other := folder.begin(job.source):
             job.reporter.note(
-                f"{other[0]} has changed since this run was begun; it goes on from its checkpoint and its record says so "
+                f"{other[0]} has changed since this run was begun; "
+                "it goes on from its checkpoint and its record says so "
                 f"(remove {folder.path} to start afresh)"
             )
         distributed.wait()
@@ -118,13 +135,13 @@ def _made_or_found(job: RunExecution, out: Path, reuse: Reuse) -> Result:
 
 
 class _Watched(RunFolder):
-    """The folder of a run that another process of the same run has opened. It is read and never written."""
+    """The folder of a run that another process has opened; it is read and never written."""
 
     def log(self, **values: Any) -> None:
-        """The other process logs."""
+        """Do nothing; the other process logs."""
 
     def keep(self, stream: ScoreStream) -> Scores:
-        """Take part in computing them; the other process writes."""
+        """Take part in computing the scores; the other process writes them."""
         seen, unseen = (
             np.concatenate(list(stream.test_seen)),
             np.concatenate(list(stream.test_unseen)),
@@ -140,7 +157,7 @@ class _Watched(RunFolder):
 
 
 def _beside(job: RunExecution, out: Path) -> Result:
-    """In a process that is not the first: it takes its share of the steps, and reads what the first one writes."""
+    """Take part in the run in a process that is not the first, and read the first one's record."""
     folder = _Watched(job.place(out))
     reused = distributed.agreed(False)
     if not reused:
@@ -152,10 +169,11 @@ def _beside(job: RunExecution, out: Path) -> Result:
 
 
 def _by_one(job: RunExecution, out: Path, reuse: Reuse) -> Result:
-    """The run of a model whose training cannot be shared: the first process does it, the others wait."""
+    """Let the first process make the run while the others wait, if training cannot be shared."""
     if distributed.first():
         job.reporter.note(
-            f"{job.plan.entry.name}: one of the {distributed.size()} processes makes this run, since {_why_by_one(job)}"
+            f"{job.plan.entry.name}: one of the {distributed.size()} processes makes this run, "
+            f"since {_why_by_one(job)}"
         )
         with distributed.alone():
             made = _made_or_found(job, out, reuse)
