@@ -1,7 +1,8 @@
-"""Backbone weights from nothing but a dataset's own trainval images: `features.weights = trainval`.
+"""Trains backbone weights on a dataset's trainval images only: `features.weights = trainval`.
 
-For domains that no pretrained network knows, and for machines without a network. The backbone learns to name the seen
-classes of trainval by their attributes and is then used like any other. A validation fold has fewer seen classes, hence weights of its own.
+For domains without a pretrained network and for machines without network access. The backbone
+learns to predict the attributes of the seen classes. A validation fold has fewer seen classes and
+therefore its own weights.
 """
 
 from __future__ import annotations
@@ -26,28 +27,36 @@ from zslkit.utils.locks import acquired
 from zslkit.utils.progress import Reporter
 
 RECIPE = 2
-"""Raised whenever the code below trains other weights than before, so that a kept file is never stale."""
+"""Part of the cache key; raise it whenever this code trains other weights."""
 BATCH = 64
 PEAK_LR = 2e-3
 SCALE = 20.0
-"""Of the cosine between predicted and given attributes; a usual value."""
+"""Scale of the cosine logits; a usual value."""
 
 
 def trainval_weights(
     dataset: Dataset, start: Backbone, epochs: int, device: torch.device, reporter: Reporter
 ) -> Path:
-    """A file of weights for `start`'s network, trained from its random start on the seen classes; made once.
+    """Train the backbone from its random start on the seen classes, or find the cached weights.
 
-    AdamW with one cycle of the learning rate; cross entropy over the seen classes of the cosine between their attributes and
-    those predicted from the averaged map, so that classes learn from each other. Seeded: the same file on every run of one machine.
-    Raises DataError if the dataset has no images.
+    AdamW with one cycle of the learning rate. The loss is the cross entropy over the seen classes
+    of the cosine between their attributes and those predicted from the averaged map, so that
+    classes learn from each other. Seeded: the same machine always gives the same file.
+
+    Returns:
+        A file of weights for the network of `start`.
+
+    Raises:
+        DataError: The dataset has no images.
+        TrainingError: The training diverges.
     """
     if dataset.images is None:
         raise DataError(
-            f"{dataset.name} has features but no images, so no backbone can be trained on it; use its pooled features"
+            f"{dataset.name} has features but no images, "
+            "so no backbone can be trained on it; use its pooled features"
         )
     index = dataset.split.trainval
-    # Device and number of threads move the sums and so the weights: without them a result would hang on who trained them first.
+    # Device and threads change the sums and so the weights, hence they are part of the key.
     recipe: list[object] = [
         RECIPE,
         epochs,
@@ -75,9 +84,12 @@ def trainval_weights(
     ).hexdigest()[:16]
     path = cache_root() / "weights" / f"{dataset.name}-{key}.safetensors"
     if path.is_file():
-        return path  # of a cache that others share, perhaps, in which no lock can be made
+        return path  # without a lock, which a shared cache may not allow
     path.parent.mkdir(parents=True, exist_ok=True)
-    sentence = f"Another process trains {start.name} on {dataset.name} for {path}; this one waits until it is done"
+    sentence = (
+        f"Another process trains {start.name} on {dataset.name} for {path}; "
+        "this one waits until it is done"
+    )
     with acquired(f"{path}.lock", reporter.note, sentence):
         if not path.is_file():
             state = _train(dataset, start, epochs, device, reporter)
@@ -119,7 +131,8 @@ def _train(
                     )
                     if not torch.isfinite(loss):
                         raise TrainingError(
-                            f"Training {start.name} on trainval diverged in epoch {epoch + 1}; choose another backbone"
+                            f"Training {start.name} on trainval diverged in epoch {epoch + 1}; "
+                            "choose another backbone"
                         )
                     optimizer.zero_grad(set_to_none=True)
                     loss.backward()  # type: ignore[no-untyped-call]
