@@ -59,9 +59,9 @@ def are_probabilities(scores: ScoreTable) -> bool:
 
 def binned_error(confidence: Floats, right: Floats, bins: int = BINS) -> float:
     """The error (0..1) of confidences (N,) in 0..1 with answers right (1) or wrong (0)."""
-    at = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    gaps = np.bincount(at, weights=right, minlength=bins) - np.bincount(
-        at, weights=confidence, minlength=bins
+    bins_of = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    gaps = np.bincount(bins_of, weights=right, minlength=bins) - np.bincount(
+        bins_of, weights=confidence, minlength=bins
     )
     return float(np.abs(gaps).sum() / len(confidence))
 

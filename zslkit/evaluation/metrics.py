@@ -182,9 +182,9 @@ def seen_unseen_curve(
     """
     lost, lost_weight = _steps(test_seen.best_seen, test_seen, test_seen_labels, n_classes)
     won, won_weight = _steps(test_unseen.best_unseen, test_unseen, test_unseen_labels, n_classes)
-    breakpoints, at = np.unique(np.concatenate([lost, won]), return_inverse=True)
-    losses = np.bincount(at[: len(lost)], weights=lost_weight, minlength=len(breakpoints))
-    wins = np.bincount(at[len(lost) :], weights=won_weight, minlength=len(breakpoints))
+    breakpoints, place = np.unique(np.concatenate([lost, won]), return_inverse=True)
+    losses = np.bincount(place[: len(lost)], weights=lost_weight, minlength=len(breakpoints))
+    wins = np.bincount(place[len(lost) :], weights=won_weight, minlength=len(breakpoints))
     # S is summed from its end, so that both ends of the curve are exactly 0.
     seen = np.append(np.cumsum(losses[::-1])[::-1], 0.0)
     unseen = np.append(0.0, np.cumsum(wins))

@@ -247,7 +247,7 @@ def _job(
     with distributed.in_turn():
         with library_state.held(model):
             plan = make_plan(model, dataset, **choices)
-            where = choose_device(device)
+            chosen_device = choose_device(device)
             # Before the data, so that missing weights are reported at once.
             encoder = plan.encoder()
         place = f"{dataset} {data_root}"
@@ -255,22 +255,29 @@ def _job(
             data: Dataset = once(place, lambda: load_dataset(dataset, data_root))
         for note in data.notes:
             reporter.note(f"{data.name}: {note}")
-        kind = choose_input(plan.kind.inputs, plan.features, data, plan.entry.name)
+        input_kind = choose_input(plan.model_class.inputs, plan.features, data, plan.entry.name)
         began = time.monotonic()
         if plan.features.skip_bad:
             whole = data
             data = once(f"readable {place}", lambda: readable(whole, reporter))
 
     def make() -> Inputs:
-        return prepare(data, plan.features, kind, where, reporter, encoder)
+        return prepare(data, plan.features, input_kind, chosen_device, reporter, encoder)
 
     inputs = (
         make()
         if encoder is not None
-        else once(f"{place} {where} {kind} {plan.features.model_dump_json()}", make)
+        else once(f"{place} {chosen_device} {input_kind} {plan.features.model_dump_json()}", make)
     )
     return RunExecution(
-        plan, data, inputs, seed, where, reporter, time.monotonic() - began, _published_as(dataset)
+        plan,
+        data,
+        inputs,
+        seed,
+        chosen_device,
+        reporter,
+        time.monotonic() - began,
+        _published_as(dataset),
     )
 
 

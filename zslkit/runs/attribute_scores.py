@@ -86,10 +86,10 @@ def read_attributes(path: Path) -> KeptAttributes | None:
         raise DataError(f"{path}: {error.args[0]}; {mend}") from error
     except UNREADABLE as error:
         raise DataError(f"{path} is cut off or damaged ({error}); {mend}") from error
-    for name, (kind, dimensions) in _TYPES.items():
+    for name, (dtype, dimensions) in _TYPES.items():
         array = arrays[name]
         if (
-            not np.issubdtype(array.dtype, kind)
+            not np.issubdtype(array.dtype, dtype)
             or array.ndim != dimensions
             or array.shape[-1] != len(arrays["names"])
         ):

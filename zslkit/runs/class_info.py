@@ -124,8 +124,10 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     with path.open("rb") as file, zipfile.ZipFile(file) as archive:
         names = [*_PARTS, *([_WORDS] if f"{_WORDS}.npy" in archive.namelist() else [])]
         arrays = {name: _array(file, archive, name) for name in names}
-    for name, (kind, dimensions) in (_PARTS | {_WORDS: ("f", 2)}).items():
-        if name in arrays and (arrays[name].dtype.kind != kind or arrays[name].ndim != dimensions):
+    for name, (dtype_kind, dimensions) in (_PARTS | {_WORDS: ("f", 2)}).items():
+        if name in arrays and (
+            arrays[name].dtype.kind != dtype_kind or arrays[name].ndim != dimensions
+        ):
             raise ValueError(f"{name} is {arrays[name].dtype} of shape {arrays[name].shape}")
     return arrays
 

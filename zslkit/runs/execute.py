@@ -84,10 +84,10 @@ class RunExecution:
 
     def decisive(self) -> dict[str, Any]:
         """All values that determine the outcome; the run's identity is their hash."""
-        entry, kind = self.plan.entry, self.plan.kind
+        entry, model_class = self.plan.entry, self.plan.model_class
         elsewhere = {"elsewhere": self.elsewhere.digest} if self.elsewhere else {}
         # Only transductive models receive other data; all other identities stay as they were.
-        given = {"protocol": kind.protocol} if kind.protocol == "transductive" else {}
+        given = {"protocol": model_class.protocol} if model_class.protocol == "transductive" else {}
         # An earlier version averaged the selections of several folds; this one selects once.
         folds = {"folds": "together"} if self._picks and self.plan.protocol.folds > 1 else {}
         return (
@@ -99,7 +99,7 @@ class RunExecution:
                     entry.name,
                     entry.distribution,
                     entry.version,
-                    f"{kind.__module__}:{kind.__qualname__}",
+                    f"{model_class.__module__}:{model_class.__qualname__}",
                 ],
                 "config": self.plan.deciding,
                 "data": self.data.fingerprints(),
@@ -118,7 +118,7 @@ class RunExecution:
     @property
     def source(self) -> dict[str, str]:
         """Digests of the model's source, by module."""
-        return sources(self.plan.entry, self.plan.kind)
+        return sources(self.plan.entry, self.plan.model_class)
 
     @property
     def key(self) -> str:
@@ -135,11 +135,11 @@ class RunExecution:
             ModelFault: The model reached for withheld data, changed settings or functions that all
                 models share, or its scores do not come from each image alone.
         """
-        entry, kind, source = self.plan.entry, self.plan.kind, self.inputs.source
+        entry, model_class, source = self.plan.entry, self.plan.model_class, self.inputs.source
         context = self.context(folder.path, folder.log) if self._picks else None
         folds = context.folds if context is not None else ()
         holders = [source, *(fold.data for fold in folds), *(fold.inputs.source for fold in folds)]
-        unlabelled = kind.protocol == "transductive"
+        unlabelled = model_class.protocol == "transductive"
         with (
             library_state.held(entry.name),
             withheld(entry.name, self.data, holders, unlabelled=unlabelled) as held,
@@ -149,7 +149,9 @@ class RunExecution:
                 if context is None
                 else selection.pick(context)
             )
-            model = make_model(kind, picks.config, self.data, self.inputs, self.seed, self.device)
+            model = make_model(
+                model_class, picks.config, self.data, self.inputs, self.seed, self.device
+            )
             # Before the training, which may freeze parameters for a while or at its end.
             frozen = frozenset(name for name, p in model.named_parameters() if not p.requires_grad)
             every = self.plan.protocol.watch_test
@@ -210,7 +212,7 @@ class RunExecution:
         started, prints = now(), self.data.fingerprints()
         reset_peak(self.device)
         try:
-            done = self.outcome(folder)
+            execution = self.outcome(folder)
         except ModelFault as error:  # may name the class; name the model as the user knows it
             raise ModelFault(self.plan.entry.name, error.reason) from error
         if self.data.fingerprints() != prints:
@@ -219,7 +221,7 @@ class RunExecution:
                 "let it work on copies"
             )
             raise ModelFault(self.plan.entry.name, reason)
-        picks, model, scores = done.picks, done.model, done.scores
+        picks, model, scores = execution.picks, execution.model, execution.scores
         sets = checked_sets(*scores.sets())
         metrics, plain = measure(sets, picks.gamma), measure(sets)
         weights.save(model, folder.weights)
@@ -228,16 +230,18 @@ class RunExecution:
             parameters=sum(p.numel() for p in model.parameters())
             or sum(b.numel() for b in model.state_dict().values()),
             trainable_parameters=sum(
-                p.numel() for name, p in model.named_parameters() if name not in done.frozen
+                p.numel() for name, p in model.named_parameters() if name not in execution.frozen
             ),
-            train_seconds=done.train_seconds,
+            train_seconds=execution.train_seconds,
             extract_seconds=self.extract_seconds,
-            eval_seconds=done.eval_seconds,
+            eval_seconds=execution.eval_seconds,
             peak_memory_mb=peak_mb(self.device),
         )
-        optimistic = {"H_gamma_on_test": peak(sets.curve())[1], **done.watched}
+        optimistic = {"H_gamma_on_test": peak(sets.curve())[1], **execution.watched}
         scoring = schema.Scoring(
-            rescored=done.again.images, moved=done.again.moved, drift=done.again.drift
+            rescored=execution.again.images,
+            moved=execution.again.moved,
+            drift=execution.again.drift,
         )
         if scoring.remark:
             self.reporter.note(f"{self.plan.entry.name}: {scoring.remark}")
@@ -297,13 +301,13 @@ class RunExecution:
         """
         plan, protocol = self.plan, self.plan.protocol
         # Weights made from trainval must not see the classes that a fold holds out.
-        own = plan.features.weights == "trainval" and self.inputs.source is not None
+        per_fold = plan.features.weights == "trainval" and self.inputs.source is not None
         folds = []
         for part in range(protocol.folds):
             data = self.data.fold(protocol.fold_seed, part)
             inputs = (
                 prepare(data, plan.features, self.inputs.kind, self.device, self.reporter)
-                if own
+                if per_fold
                 else self.inputs
             )
             folds.append(selection.Fold(part, data, inputs))
@@ -324,22 +328,22 @@ class RunExecution:
         source: Mapping[str, str],
     ) -> schema.RunRecord:
         plan, data, inputs = self.plan, self.data, self.inputs
-        entry, kind, split = plan.entry, plan.kind, data.split
+        entry, model_class, split = plan.entry, plan.model_class, data.split
         used = self._picks
-        by_epochs = issubclass(kind, GradientModel) and self.elsewhere is None
+        by_epochs = issubclass(model_class, GradientModel) and self.elsewhere is None
         epochs = picks.config.train.epochs if by_epochs else None  # type: ignore[attr-defined]
         settings = picks.config.model_dump(mode="json")
-        home = folder_of(kind)
+        home = folder_of(model_class)
         return schema.RunRecord(
             identity=key,
             model=schema.ModelInfo(
                 name=entry.name,
                 distribution=entry.distribution,
                 version=entry.version,
-                class_path=f"{kind.__module__}:{kind.__qualname__}",
-                protocol=kind.protocol,
-                citation=kind.citation,
-                pretraining_note=kind.pretraining_note,
+                class_path=f"{model_class.__module__}:{model_class.__qualname__}",
+                protocol=model_class.protocol,
+                citation=model_class.citation,
+                pretraining_note=model_class.pretraining_note,
                 source=dict(source),
                 git=git_state(home) if home is not None else None,
             ),
@@ -373,7 +377,7 @@ class RunExecution:
                 **data.fingerprints(), features=inputs.fingerprint, images=inputs.content
             ),
             protocol=schema.ProtocolInfo(
-                training=kind.protocol,
+                training=model_class.protocol,
                 selection=plan.protocol.selection,
                 calibration=plan.protocol.calibration,
                 gamma=picks.gamma,

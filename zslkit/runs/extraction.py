@@ -107,7 +107,7 @@ def prepare_features(
     reporter = (reporter if distributed.first() else None) or Silent()
     with distributed.in_turn():
         features = make_features(dataset, settings=settings, config=config, overrides=overrides)
-        where = choose_device(device)
+        chosen_device = choose_device(device)
         data = load_dataset(dataset, data_root)
         for note in data.notes:
             reporter.note(f"{data.name}: {note}")
@@ -118,6 +118,6 @@ def prepare_features(
             )
         if features.skip_bad:
             data = readable(data, reporter)
-    inputs = prepare(data, features, "map", where, reporter, batch=batch)
+    inputs = prepare(data, features, "map", chosen_device, reporter, batch=batch)
     assert isinstance(inputs.source, MapSource) and isinstance(inputs.source.store, FeatureStore)
     return Prepared(dataset, data, features, inputs.source.store)

@@ -68,7 +68,7 @@ def matching_runs(runs: Iterable[Run], query: RunQuery, seed: int) -> list[Run]:
 def other_source(runs: Sequence[Run], query: RunQuery) -> str:
     """A sentence that counts the runs made by another source of the model; "" if there are none."""
     plan = query.plan
-    now = sources(plan.entry, plan.kind)
+    now = sources(plan.entry, plan.model_class)
     then = [run.record.model.source for run in runs]
     differing = [modules for source in then if source and (modules := changed(source, now))]
     if not differing:

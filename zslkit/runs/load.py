@@ -163,7 +163,7 @@ def load_with_dataset(
         _compare(run, dataset.name, {"images": inputs.content})
     if not inputs.tuned:  # a tuned backbone has its weights in the run
         _compare(run, dataset.name, {"features": inputs.fingerprint})
-    model = make_model(plan.kind, plan.config, dataset, inputs, record.seed, device)
+    model = make_model(plan.model_class, plan.config, dataset, inputs, record.seed, device)
     weights.fill(model, trained, run.folder / WEIGHTS)
     return LoadedRun(run, plan, dataset, inputs, model.eval(), device, reporter)
 
@@ -177,7 +177,7 @@ def plan_of(run: Run) -> Plan:
     """
     model = run.record.model
     try:
-        entry, kind = MODELS.load(f"{model.distribution}:{model.name}")
+        entry, model_class = MODELS.load(f"{model.distribution}:{model.name}")
     except UnknownName as error:
         raise UserError(
             f"{run.folder} was made by the model {model.name} "
@@ -187,19 +187,19 @@ def plan_of(run: Run) -> Plan:
     try:
         features = build(FeatureConfig, settings.section("features"), "features")
         protocol = build(ProtocolConfig, settings.section("protocol"), "protocol")
-        config = build(kind.Config, settings, entry.name)
+        config = build(model_class.Config, settings, entry.name)
     except UserError as error:
         raise DataError(
             f"The settings of {run.folder} do not fit {entry.name} of {entry.origin} ({error}); "
             f"install {model.distribution} {model.version}, which made it, or run again"
         ) from error
-    return Plan(entry, kind, features, protocol, config, dict(run.record.origins))
+    return Plan(entry, model_class, features, protocol, config, dict(run.record.origins))
 
 
 def tell_of_source(run: Run, plan: Plan, reporter: Reporter) -> None:
     """Report if the model's source has changed since the run was made."""
     then = run.record.model.source
-    if then and (other := changed(then, sources(plan.entry, plan.kind))):
+    if then and (other := changed(then, sources(plan.entry, plan.model_class))):
         reporter.note(
             f"{other[0]} is not what {run.folder} was made with, "
             f"so {plan.entry.name} may answer otherwise than its record says"

@@ -80,9 +80,11 @@ def load_without_dataset(
             "turned into what its model eats; give a run on images or maps made of them"
         )
     plan, facts = plan_of(run), class_info.read(run)
-    own = plan.features.weights == "trainval" and not features.tuned and plan.encoder() is None
-    if facts is None or own:
-        return _with_dataset(run, data_root, device, reporter, own)
+    needs_images = (
+        plan.features.weights == "trainval" and not features.tuned and plan.encoder() is None
+    )
+    if facts is None or needs_images:
+        return _with_dataset(run, data_root, device, reporter, needs_images)
     tell_of_source(run, plan, reporter or Silent())
     trained = weights.read(run.folder / WEIGHTS)
     model, sight = _made(run, plan, facts, device)
@@ -91,14 +93,18 @@ def load_without_dataset(
 
 
 def _with_dataset(
-    run: Run, data_root: str | Path, device: torch.device, reporter: Reporter | None, own: bool
+    run: Run,
+    data_root: str | Path,
+    device: torch.device,
+    reporter: Reporter | None,
+    needs_images: bool,
 ) -> LoadedModel:
     try:
         trained = load_with_dataset(run.folder, data_root, device, reporter)
     except UserError as error:
         why = (
             "its backbone was trained on them"
-            if own
+            if needs_images
             else f"it holds no {class_info.FILE}, as runs of an older zslkit do"
         )
         raise type(error)(
@@ -123,7 +129,7 @@ def _made(
         feed = _Feed("map", maps, maps, None)
     else:
         feed = _Feed(features.input, maps[:1], None, None)
-    model = make_model(plan.kind, plan.config, facts, feed, run.record.seed, device)
+    model = make_model(plan.model_class, plan.config, facts, feed, run.record.seed, device)
     return model, Preprocessor(
         run.folder,
         backbone.transform,

@@ -46,27 +46,32 @@ def make_plan(
         BrokenPlugin: The model's plugin cannot be used.
         UserError: A setting is wrong; names the key and its origin.
     """
-    entry, kind = MODELS.load(model)
+    entry, model_class = MODELS.load(model)
     layers = [Layer({"features": dict(_dataset_defaults(dataset))}, f"dataset {dataset}")]
-    if found := _preset(entry, kind, preset, dataset):
+    if found := _preset(entry, model_class, preset, dataset):
         layers.append(read_yaml(found, f"preset {found.name}"))
     if config is not None:
         layers.append(read_yaml(config))
     layers.append(parse_set(settings))
     winning = dict(overrides or {})
     precision = winning.pop("precision", None)
-    if precision is not None and "train" in kind.Config.model_fields:
+    if precision is not None and "train" in model_class.Config.model_fields:
         winning["train"] = {**winning.get("train", {}), "precision": precision}
     layers.append(Layer(winning, "option"))
     merged: Settings = merge(layers)
     origins = dict(merged.origins)
-    if brings_encoder(kind):
+    if brings_encoder(model_class):
         _drop_idle(entry.name, merged.values.get("features"), origins)
     features = build(FeatureConfig, merged.section("features"), "features")
     protocol = build(ProtocolConfig, merged.section("protocol"), "protocol")
     sections = [*known_keys(FeatureConfig, "features."), *known_keys(ProtocolConfig, "protocol.")]
     return Plan(
-        entry, kind, features, protocol, build(kind.Config, merged, entry.name, sections), origins
+        entry,
+        model_class,
+        features,
+        protocol,
+        build(model_class.Config, merged, entry.name, sections),
+        origins,
     )
 
 
@@ -120,17 +125,19 @@ def _dataset_defaults(dataset: str) -> Mapping[str, Any]:
     return card_defaults(Path(dataset)) if is_card(dataset) else DATASETS.load(dataset)[1].defaults
 
 
-def _preset(entry: Entry, kind: type[Model], preset: str | None, dataset: str) -> Path | None:
+def _preset(
+    entry: Entry, model_class: type[Model], preset: str | None, dataset: str
+) -> Path | None:
     """File of the named preset; without a name, the dataset's or default.yaml, else None."""
-    module = sys.modules[kind.__module__].__file__
-    if not kind.presets or module is None:
+    module = sys.modules[model_class.__module__].__file__
+    if not model_class.presets or module is None:
         if preset is not None:
             raise UserError(
                 f"{entry.name} comes without presets, so there is no preset {preset!r}; "
                 "leave --preset away"
             )
         return None
-    folder = Path(module).parent / kind.presets
+    folder = Path(module).parent / model_class.presets
     known = {p.stem: p for p in sorted(folder.glob("*.yaml"))}
     if preset is not None:
         if preset not in known:

@@ -57,7 +57,7 @@ def result_of(job: RunExecution, out: Path, reuse: Reuse) -> Result:
     """
     if not distributed.several():
         return _made_or_found(job, out, reuse)
-    if job.elsewhere is None and shares_batches(job.plan.kind):
+    if job.elsewhere is None and shares_batches(job.plan.model_class):
         return _made_or_found(job, out, reuse) if distributed.first() else _beside(job, out)
     return _by_one(job, out, reuse)
 
@@ -74,8 +74,8 @@ def found(job: RunExecution, out: Path, reuse: Reuse) -> tuple[Result | None, li
     final = job.place(out)
     if reuse == "none" or not final.is_dir():
         return None, []
-    there, notes = load_run(final).record, []
-    then, now = there.model.source, job.source
+    record, notes = load_run(final).record, []
+    then, now = record.model.source, job.source
     if now and not then:
         name = job.plan.entry.name
         notes = [
@@ -89,11 +89,11 @@ def found(job: RunExecution, out: Path, reuse: Reuse) -> tuple[Result | None, li
         if reuse == "same source":
             return None, [f"{was}, so it is made anew; --reuse-changed takes it as it is"]
         notes = [f"{was}, and is taken as it is"]
-    if torch.are_deterministic_algorithms_enabled() and not there.environment.deterministic:
+    if torch.are_deterministic_algorithms_enabled() and not record.environment.deterministic:
         notes.append(
             f"{final} is there already and was made without --deterministic; --again makes it anew"
         )
-    return Result(there, final, reused=True), notes
+    return Result(record, final, reused=True), notes
 
 
 def _modules(then: Mapping[str, str], other: Sequence[str]) -> str:
@@ -109,12 +109,12 @@ def _made_or_found(job: RunExecution, out: Path, reuse: Reuse) -> Result:
     with RunFolder.open(
         out, job.data.name, job.plan.entry.name, job.seed, key, job.reporter.note
     ) as folder:
-        there, notes = found(job, out, reuse)
+        finished, notes = found(job, out, reuse)
         for note in notes:
             job.reporter.note(note)
-        if distributed.agreed(there is not None):
-            assert there is not None
-            return there
+        if distributed.agreed(finished is not None):
+            assert finished is not None
+            return finished
         if folder.finished:
             folder.retire()
         if other := folder.begin(job.source):
@@ -185,9 +185,9 @@ def _by_one(job: RunExecution, out: Path, reuse: Reuse) -> Result:
 
 
 def _why_by_one(job: RunExecution) -> str:
-    kind = job.plan.kind
+    model_class = job.plan.model_class
     if job.elsewhere is not None:
         return "another program has trained the model"
-    if issubclass(kind, GradientModel) and kind.fit is GradientModel.fit:
+    if issubclass(model_class, GradientModel) and model_class.fit is GradientModel.fit:
         return "the model does not declare its loss a mean over images (loss_is_mean)"
     return "the model trains itself"

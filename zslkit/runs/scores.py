@@ -253,9 +253,9 @@ _TYPES: dict[str, tuple[Any, int]] = {
 
 def _fault(arrays: dict[str, NDArray[Any]]) -> str:
     """What is wrong with types and shapes; "" if nothing is."""
-    for name, (kind, dimensions) in _TYPES.items():
+    for name, (dtype, dimensions) in _TYPES.items():
         array = arrays[name]
-        if not np.issubdtype(array.dtype, kind) or array.ndim != dimensions:
+        if not np.issubdtype(array.dtype, dtype) or array.ndim != dimensions:
             return f"{name} is {array.dtype} of shape {array.shape}"
     count = len(arrays["classes"])
     for part in ("test_seen", "test_unseen"):

@@ -27,7 +27,7 @@ CHANGED: Final = "changed"
 _READ: dict[tuple[Entry, type], dict[str, str]] = {}
 
 
-def sources(entry: Entry, kind: type) -> dict[str, str]:
+def sources(entry: Entry, model_class: type) -> dict[str, str]:
     """Digests of a model's source files.
 
     Line endings, compiled files and the location of the package do not matter. Imports nothing;
@@ -35,21 +35,21 @@ def sources(entry: Entry, kind: type) -> dict[str, str]:
 
     Args:
         entry: The model's registry entry.
-        kind: The model class.
+        model_class: The model class.
 
     Returns:
         Module name -> 16 hex digits.
     """
-    if (entry, kind) not in _READ:
-        _READ[entry, kind] = _read(entry, kind)
-    return dict(_READ[entry, kind])
+    if (entry, model_class) not in _READ:
+        _READ[entry, model_class] = _read(entry, model_class)
+    return dict(_READ[entry, model_class])
 
 
-def _read(entry: Entry, kind: type) -> dict[str, str]:
-    starts = {entry.target.partition(":")[0].strip(), kind.__module__}
+def _read(entry: Entry, model_class: type) -> dict[str, str]:
+    starts = {entry.target.partition(":")[0].strip(), model_class.__module__}
     tops = {name.partition(".")[0] for name in starts} | set(_tops(entry))
     homes = {home for top in tops if (home := _home(top)) is not None}
-    waiting = [*starts, *(base.__module__ for base in kind.__mro__)]
+    waiting = [*starts, *(base.__module__ for base in model_class.__mro__)]
     seen: set[str] = set()
     found: dict[str, str] = {}
     while waiting:
@@ -84,9 +84,9 @@ def _read(entry: Entry, kind: type) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def folder_of(kind: type) -> Path | None:
+def folder_of(model_class: type) -> Path | None:
     """Folder of the class's module; None if it has no file."""
-    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    file = getattr(sys.modules.get(model_class.__module__), "__file__", None)
     return Path(file).parent if file else None
 
 

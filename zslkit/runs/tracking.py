@@ -52,17 +52,17 @@ def load(names: Sequence[str]) -> list[Ready]:
         UserError: A package is missing; names the command that installs it.
     """
     found = dict(map(TRACKERS.load, names))
-    return [Ready(entry, _make(entry, kind)) for entry, kind in found.items()]
+    return [Ready(entry, _make(entry, tracker_class)) for entry, tracker_class in found.items()]
 
 
-def _make(entry: Entry, kind: type[Tracker]) -> Tracker:
-    if missing := [package for package in kind.needs if find_spec(package) is None]:
-        how = f"; install it with: {kind.install}" if kind.install else ""
+def _make(entry: Entry, tracker_class: type[Tracker]) -> Tracker:
+    if missing := [package for package in tracker_class.needs if find_spec(package) is None]:
+        how = f"; install it with: {tracker_class.install}" if tracker_class.install else ""
         raise UserError(
             f"The tracker {entry.name!r} needs {', '.join(missing)}, which is not installed{how}"
         )
     try:
-        return kind()
+        return tracker_class()
     except ZslkitError:
         raise
     except BaseException as error:  # a plugin may raise anything

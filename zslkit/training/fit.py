@@ -71,7 +71,7 @@ def make_task(dataset: DatasetSpec, inputs: InputSpec, config: ModelConfig) -> T
 
 
 def make_model(
-    kind: type[Model],
+    model_class: type[Model],
     config: ModelConfig,
     dataset: DatasetSpec,
     inputs: InputSpec,
@@ -80,7 +80,7 @@ def make_model(
 ) -> Model:
     """Create the untrained model; its initial weights depend on the seed alone."""
     torch.manual_seed(seed)
-    return kind(config, make_task(dataset, inputs, config)).to(device)
+    return model_class(config, make_task(dataset, inputs, config)).to(device)
 
 
 def fit(
@@ -119,10 +119,10 @@ def fit(
         UserError: The model asks for unlabelled test images without declaring itself transductive.
         ModelFault: The model reaches for images that it is not given.
     """
-    began, kind = time.monotonic(), type(model)
-    unlabelled = kind.protocol == "transductive"
+    began, model_class = time.monotonic(), type(model)
+    unlabelled = model_class.protocol == "transductive"
     holding = (
-        withheld(kind.__name__, dataset, [inputs.source], unlabelled=unlabelled)
+        withheld(model_class.__name__, dataset, [inputs.source], unlabelled=unlabelled)
         if withholds
         else nullcontext()
     )
@@ -138,7 +138,7 @@ def fit(
             checkpoint_path=checkpoint,
             observer=observer,
         )
-        model.fit(View(inputs.source, dataset, kind), loop)
+        model.fit(View(inputs.source, dataset, model_class), loop)
     model.eval()
     return loop.seconds or time.monotonic() - began
 

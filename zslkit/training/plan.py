@@ -30,7 +30,7 @@ class Plan:
 
     Attributes:
         entry: The model's registry entry.
-        kind: The model class.
+        model_class: The model class.
         features: Settings of the inputs.
         protocol: Settings of selection and calibration.
         config: The model's own settings.
@@ -38,7 +38,7 @@ class Plan:
     """
 
     entry: Entry
-    kind: type[Model]
+    model_class: type[Model]
     features: FeatureConfig
     protocol: ProtocolConfig
     config: ModelConfig
@@ -50,7 +50,7 @@ class Plan:
 
         A model with its own image encoder ignores some settings of features; those are left out.
         """
-        idle = set(ENCODER_KEYS) if brings_encoder(self.kind) else None
+        idle = set(ENCODER_KEYS) if brings_encoder(self.model_class) else None
         sections = {
             "features": self.features.model_dump(mode="json", exclude=idle),
             "protocol": self.protocol.model_dump(mode="json"),
@@ -60,12 +60,12 @@ class Plan:
     @property
     def picks(self) -> bool:
         """Whether validation folds select anything."""
-        protocol, kind = self.protocol, self.kind
-        by_epoch = protocol.selection == "validation" and issubclass(kind, GradientModel)
+        protocol, model_class = self.protocol, self.model_class
+        by_epoch = protocol.selection == "validation" and issubclass(model_class, GradientModel)
         return (
             by_epoch
             or protocol.calibration == "validation"
-            or (protocol.tune and bool(kind.search or kind.mixes))
+            or (protocol.tune and bool(model_class.search or model_class.mixes))
         )
 
     @property
@@ -74,14 +74,14 @@ class Plan:
 
         protocol.watch_test is not among them, since it changes the report.
         """
-        protocol, kind = self.protocol, self.kind
+        protocol, model_class = self.protocol, self.model_class
         idle = set() if self.picks else {"folds", "fold_seed"}
-        if protocol.selection != "validation" or not issubclass(kind, GradientModel):
+        if protocol.selection != "validation" or not issubclass(model_class, GradientModel):
             idle.add("patience")
-        points = prod(len(values) for values in kind.search.values())
-        if not (protocol.tune and kind.search) or (protocol.trials or points) >= points:
+        points = prod(len(values) for values in model_class.search.values())
+        if not (protocol.tune and model_class.search) or (protocol.trials or points) >= points:
             idle.add("trials")
-        if not (kind.search or kind.mixes):
+        if not (model_class.search or model_class.mixes):
             idle.add("tune")
         return idle
 
@@ -96,7 +96,7 @@ class Plan:
 
         Raises what `Model.image_encoder` raises.
         """
-        return self.kind.image_encoder(self.config)
+        return self.model_class.image_encoder(self.config)
 
     def with_config(self, changes: Mapping[str, Any]) -> ModelConfig:
         """The model's settings with some of its own keys changed, validated again."""

@@ -113,16 +113,16 @@ def differences(before: Table, again: Table) -> tuple[NDArray[np.float64], NDArr
         drift: (N,), the largest difference as a share of the spread of the image's scores.
         flips: (N,) bool, whether another class wins by more than rounding explains.
     """
-    one, other = before.astype(np.float64), again.astype(np.float64)
-    middle = np.median(one, axis=1, keepdims=True)
+    old, new = before.astype(np.float64), again.astype(np.float64)
+    middle = np.median(old, axis=1, keepdims=True)
     # The spread includes the score's own distance from the median, since a model may mask classes
     # by a huge number; the last term bounds the rounding of float32 sums of that size.
-    away = np.abs(one - middle)
-    spread = away + np.median(away, axis=1, keepdims=True) + 1e-4 * (np.abs(one) + np.abs(middle))
-    drift = (np.abs(other - one) / np.maximum(spread, np.finfo(np.float32).tiny)).max(axis=1)
-    rows, first, now = np.arange(len(one)), one.argmax(axis=1), other.argmax(axis=1)
-    lead = other[rows, now] - other[rows, first]
-    return drift, lead > 1e-3 * (np.abs(other[rows, now]) + np.abs(other[rows, first]))
+    away = np.abs(old - middle)
+    spread = away + np.median(away, axis=1, keepdims=True) + 1e-4 * (np.abs(old) + np.abs(middle))
+    drift = (np.abs(new - old) / np.maximum(spread, np.finfo(np.float32).tiny)).max(axis=1)
+    rows, first, winner = np.arange(len(old)), old.argmax(axis=1), new.argmax(axis=1)
+    lead = new[rows, winner] - new[rows, first]
+    return drift, lead > 1e-3 * (np.abs(new[rows, winner]) + np.abs(new[rows, first]))
 
 
 def fingerprint(model: Model) -> int:

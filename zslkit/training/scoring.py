@@ -193,10 +193,11 @@ def attribute_rows(
         TrainingError: The scores have another shape or an infinite value.
     """
     model.eval()
-    kind = type(model)
+    model_class = type(model)
     # Attention alone is not used: it would need a pass with maps over all test images.
     silent = (
-        kind.predicted_attributes is Model.predicted_attributes and kind.evidence is Model.evidence
+        model_class.predicted_attributes is Model.predicted_attributes
+        and model_class.evidence is Model.evidence
     )
     if silent or _attribute_scores(model, source, index[:1], device) is None:
         return None
@@ -204,7 +205,7 @@ def attribute_rows(
     for places in mixed(index):
         if (scores := _attribute_scores(model, source, index[places], device)) is None:
             raise TrainingError(
-                f"{kind.__name__}.predicted_attributes gave None for some images "
+                f"{model_class.__name__}.predicted_attributes gave None for some images "
                 "and attribute scores for others"
             )
         rows.put(places, scores)

@@ -109,12 +109,12 @@ def pick(context: ValidationContext) -> Selection:
     """
     plan, protocol = context.plan, context.plan.protocol
     changes: dict[str, Any] = {}
-    if protocol.tune and plan.kind.search:
+    if protocol.tune and plan.model_class.search:
         changes |= _search(context)
     config = plan.with_config(changes)
     trained = [_train(context, fold, config, _named("validation", fold)) for fold in context.folds]
     epoch, judged = _judged(context, trained)
-    if protocol.tune and plan.kind.mixes:
+    if protocol.tune and plan.model_class.mixes:
         mixes, judged = _mix(
             context, [_at_epoch(context, t, config, epoch) for t in trained], changes
         )
@@ -190,7 +190,7 @@ def _search(context: ValidationContext) -> dict[str, Any]:
     """The best point of the grid; TrainingError if none could be trained."""
     protocol = context.plan.protocol
     search = Search(
-        context.plan.kind.search, context.folder / TRIED, protocol.trials, protocol.fold_seed
+        context.plan.model_class.search, context.folder / TRIED, protocol.trials, protocol.fold_seed
     )
     executor = context.executor or in_turn(lambda point: try_point(context, point))
     failed: list[str] = []
@@ -228,7 +228,7 @@ def _mix(
     Returns:
         The point and the folds' results.
     """
-    plan, grid = context.plan, context.plan.kind.mixes
+    plan, grid = context.plan, context.plan.model_class.mixes
     best: tuple[float, dict[str, Any], list[Judged]] = (-1.0, {}, [])
 
     def set_point(point: Mapping[str, Any]) -> None:
@@ -330,7 +330,9 @@ def _train(
         until: Stop after this epoch; None keeps the best epoch.
     """
     plan, folder = context.plan, context.folder
-    model = make_model(plan.kind, config, fold.data, fold.inputs, context.seed, context.device)
+    model = make_model(
+        plan.model_class, config, fold.data, fold.inputs, context.seed, context.device
+    )
     selects = plan.protocol.selection == "validation" and isinstance(model, GradientModel)
     file = name.replace(", ", "-").replace(" ", "-")
     best = (

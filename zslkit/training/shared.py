@@ -29,12 +29,16 @@ from zslkit.utils import distributed
 Index = NDArray[np.int64]
 
 
-def shares_batches(kind: type[Model]) -> bool:
+def shares_batches(model_class: type[Model]) -> bool:
     """Whether processes can train models of this class together.
 
     The loss must allow it, and the harness must do all of the training.
     """
-    return issubclass(kind, GradientModel) and kind.loss_is_mean and kind.fit is GradientModel.fit
+    return (
+        issubclass(model_class, GradientModel)
+        and model_class.loss_is_mean
+        and model_class.fit is GradientModel.fit
+    )
 
 
 def shares(batches: Iterable[Index]) -> Iterator[tuple[Index, int]]:

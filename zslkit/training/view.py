@@ -85,15 +85,19 @@ class View:
     Args:
         source: Inputs by image index.
         dataset: The dataset.
-        kind: The model class; only a transductive one gets unlabelled images.
+        model_class: The model class; only a transductive one gets unlabelled images.
     """
 
-    def __init__(self, source: InputSource, dataset: Dataset, kind: type[Model] = Model) -> None:
+    def __init__(
+        self, source: InputSource, dataset: Dataset, model_class: type[Model] = Model
+    ) -> None:
         self._source = source
         self._index = dataset.split.trainval
         self._labels = dataset.labels[self._index]
-        self._kind = kind
-        self._unlabelled = Unlabelled(source, dataset) if kind.protocol == "transductive" else None
+        self._model_class = model_class
+        self._unlabelled = (
+            Unlabelled(source, dataset) if model_class.protocol == "transductive" else None
+        )
 
     @property
     def labels(self) -> Index:
@@ -117,8 +121,8 @@ class View:
         """The test images without labels; UserError unless the model is transductive."""
         if self._unlabelled is None:
             raise UserError(
-                f"{self._kind.__name__} asks for the unlabelled test images "
-                f"and declares itself {self._kind.protocol}; "
+                f"{self._model_class.__name__} asks for the unlabelled test images "
+                f"and declares itself {self._model_class.protocol}; "
                 'only a model with protocol = "transductive" is given them, '
                 "and its rows stand in tables of their own"
             )

@@ -74,7 +74,7 @@ def fill(model: Model, weights: Mapping[str, Tensor], path: Path) -> None:
     ):
         raise DataError(
             f"{path} does not fit {type(model).__name__}: "
-            f"{odd[0]} holds {_kind(weights[odd[0]])} where {_kind(ours[odd[0]])} belongs; "
+            f"{odd[0]} holds {_dtype(weights[odd[0]])} where {_dtype(ours[odd[0]])} belongs; "
             f"move the folder {path.parent} away and run again"
         )
     model.load_state_dict(dict(weights))
@@ -84,5 +84,5 @@ def _real_or_complex(tensor: Tensor) -> tuple[bool, bool]:
     return tensor.is_floating_point(), tensor.is_complex()
 
 
-def _kind(tensor: Tensor) -> str:
+def _dtype(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
