@@ -97,7 +97,7 @@ def found(job: RunExecution, out: Path, reuse: Reuse) -> tuple[Result | None, li
 
 
 def _modules(then: Mapping[str, str], other: Sequence[str]) -> str:
-    """A phrase such as 'pkg.a and 2 more have changed'; names changes during the run first."""
+    """A phrase such as 'pkg.a and 2 more changed since'; changes during the run come first."""
     mixed = [name for name in other if then.get(name) == CHANGED]
     names, what = (mixed, "changed while it was made") if mixed else (other, "changed since")
     return f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''} {what}"
