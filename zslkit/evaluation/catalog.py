@@ -38,30 +38,37 @@ class Subject:
 
     @cached_property
     def plain(self) -> Metrics:
+        """The metrics of the protocol under gamma."""
         return measure(self.sets, self.gamma)
 
     @cached_property
     def curve(self) -> Curve:
+        """S and U under all gammas."""
         return self.sets.curve()
 
     @cached_property
     def crossed(self) -> dict[str, float]:
+        """Percent of images answered with a class of the other side (`crossings`)."""
         return crossings(self.sets, self.gamma)
 
     @cached_property
     def calibration_error(self) -> dict[str, float]:
+        """Expected calibration error in percent, by set and of both."""
         return expected_calibration_error(self.sets, self.gamma)
 
     @cached_property
     def ranked(self) -> dict[str, Index]:
+        """Rank (N,) of each image's true class, by test set."""
         return all_ranks(self.sets, self.gamma)
 
     @cached_property
     def ranks(self) -> dict[str, float]:
+        """Mean over classes of the mean rank, by test set."""
         return mean_rank(self.sets, self.gamma, self.ranked)
 
     @cached_property
     def told(self) -> dict[str, AttributeAccuracy | None]:
+        """Accuracy of the attribute scores by test set; empty without scores."""
         return {} if self.attributes is None else attribute_accuracy(self.attributes, self.sets)
 
 

@@ -34,6 +34,7 @@ class Outcomes:
 
     @property
     def runs(self) -> int:
+        """Number of runs R."""
         return int(self.S.shape[1])
 
     def of(self, runs: list[int]) -> Outcomes:

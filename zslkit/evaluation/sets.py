@@ -59,9 +59,11 @@ class AnsweredSets:
 
     @property
     def n_classes(self) -> int:
+        """Number of classes C."""
         return len(self.seen)
 
     def parts(self) -> Mapping[str, AnsweredSet]:
+        """Both test sets by name."""
         return {"test_seen": self.test_seen, "test_unseen": self.test_unseen}
 
     def curve(self) -> Curve:

@@ -27,6 +27,7 @@ class TestWatch:
         self._answers, self._every = answers, every
 
     def after_epoch(self, epoch: int, model: GradientModel) -> bool:
+        """Score the test sets if it is time; never stops the training."""
         if epoch % self._every == 0 or epoch == model.config.train.epochs:
             self.history.append({"epoch": float(epoch), **measure(self._answers(model)).figures()})
         return False

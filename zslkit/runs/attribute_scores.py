@@ -46,6 +46,7 @@ class KeptAttributes:
     names: tuple[str, ...]
 
     def write(self, file: IO[bytes]) -> None:
+        """Write an archive that `read_attributes` reads."""
         with zipfile.ZipFile(file, "w") as archive:
             for name in _TYPES:
                 put(archive, name, np.asarray(getattr(self, name)))

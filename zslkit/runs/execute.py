@@ -122,6 +122,7 @@ class RunExecution:
 
     @property
     def key(self) -> str:
+        """The run's identity: 12 hex digits."""
         return identity(self.decisive())
 
     def place(self, out: Path) -> Path:

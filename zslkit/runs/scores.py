@@ -57,6 +57,7 @@ class Scores:
         )
 
     def write(self, file: IO[bytes]) -> None:
+        """Write an archive that `read_scores` reads."""
         of_seen, of_unseen = [self.test_seen_scores], [self.test_unseen_scores]
         ScoreStream(
             of_seen,

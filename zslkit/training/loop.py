@@ -72,6 +72,7 @@ class Loop:
         self._trainings = 0
 
     def log(self, **values: float) -> None:
+        """Append a line of values to the run's log."""
         self._log(phase=self._name, **values)
 
     def stage(

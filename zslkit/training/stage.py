@@ -93,6 +93,7 @@ class TrainingStage:
                     cost = saved - writing
 
     def step(self, **terms: float | Tensor) -> None:
+        """Count a step and its loss terms; TrainingError for a term that is not finite."""
         values = {
             k: float(v.detach()) if isinstance(v, Tensor) else float(v) for k, v in terms.items()
         }

@@ -57,6 +57,7 @@ class Step:
         return {"parts": self.parts, "offloads": int(self.offloads)}
 
     def load(self, state: Mapping[str, int]) -> None:
+        """Restore the state of a checkpoint."""
         self.parts = 1 if self._coupled else int(state["parts"])
         self.offloads = bool(state["offloads"])
 

@@ -129,6 +129,7 @@ class Withheld:
         return np.sort(np.concatenate([split.test_seen, split.test_unseen]))
 
     def discard(self) -> None:
+        """Close the file of the true labels and split."""
         self._file.close()
 
 
