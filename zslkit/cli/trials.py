@@ -37,7 +37,7 @@ def check_search(arguments: Mapping[str, Any]) -> None:
         arguments["dataset"],
         **{k: arguments[k] for k in ("settings", "config", "preset", "overrides")},
     )
-    if not (plan.protocol.tune and plan.kind.search):
+    if not (plan.protocol.tune and plan.model_class.search):
         why = (
             f"{plan.entry.name} declares no grid"
             if plan.protocol.tune

@@ -1,8 +1,8 @@
-"""Does a model know which attributes an image shows? ROC AUC and average precision of its attribute scores.
+"""ROC AUC and average precision of a model's attribute scores: does it know what an image shows?
 
-An image shows an attribute if its class has it, and a class has it if its value is above the attribute's mean over all classes, on the
-dataset's own scale: datasets of the field say attributes of classes and not of images. Both measures look at the order of the images by
-one attribute alone, so scores need no common scale.
+An image shows the attributes of its class, since datasets of the field annotate classes. A class
+has an attribute if its value, on the dataset's own scale, is above the mean over all classes. Both
+metrics use the order of the images by one attribute, so the scores need no common scale.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ from zslkit.evaluation.sets import TestSets
 
 @dataclass(frozen=True, eq=False)
 class AttributeScores:
-    """What a model says of the attributes of both test sets.
+    """A model's attribute scores on both test sets.
 
-    test_seen (Ns, A), test_unseen (Nu, A): higher is likelier; a column of NaN is an attribute that the model does not tell.
-    present (C, A) bool: which class has which attribute. names: A attribute names.
+    Attributes:
+        test_seen: (Ns, A), higher is likelier; a column of NaN is an attribute without scores.
+        test_unseen: (Nu, A), likewise.
+        present: (C, A) bool, whether a class has an attribute.
+        names: The A attribute names.
     """
 
     test_seen: ScoreTable
@@ -33,7 +36,13 @@ class AttributeScores:
 
 @dataclass(frozen=True)
 class AttributeAccuracy:
-    """auc, ap: means over attributes, in percent. counted: attributes that some images of the set show and others do not."""
+    """Accuracy of attribute scores on one test set.
+
+    Attributes:
+        auc: ROC AUC, mean over attributes, in percent.
+        ap: Average precision, mean over attributes, in percent.
+        counted: Number of attributes that some images of the set show and others do not.
+    """
 
     auc: float
     ap: float
@@ -41,16 +50,28 @@ class AttributeAccuracy:
 
 
 def present_attributes(attributes: ScoreTable) -> Mask:
-    """(C, A) bool: above the attribute's mean over all classes. attributes (C, A) on the dataset's own scale."""
+    """Which class has which attribute: its value is above the mean over classes.
+
+    Args:
+        attributes: (C, A) on the dataset's own scale.
+
+    Returns:
+        (C, A) bool.
+    """
     return np.asarray(attributes > attributes.mean(axis=0, dtype=np.float64))
 
 
 def attribute_accuracy(
     scores: AttributeScores, sets: TestSets
 ) -> dict[str, AttributeAccuracy | None]:
-    """Of each set by name; None for one in which no attribute that the model tells is shown by some images and not by others.
+    """Compute the accuracy on each test set.
 
-    Raises DataError if the scores are not as many as the images, or infinite, or NaN in some images of an attribute only.
+    Returns:
+        Set name -> accuracy; None if no scored attribute is shown by some images and not by others.
+
+    Raises:
+        DataError: The number of scores differs from that of the images, or scores are infinite, or
+            NaN in some images of an attribute only.
     """
     parts = {"test_seen": scores.test_seen, "test_unseen": scores.test_unseen}
     return {
@@ -64,7 +85,8 @@ def _accuracy(
 ) -> AttributeAccuracy | None:
     if table.shape != (len(labels), present.shape[1]):
         raise DataError(
-            f"{name}: there are attribute scores of shape {table.shape} for {len(labels)} images and {present.shape[1]} attributes"
+            f"{name}: there are attribute scores of shape {table.shape} "
+            f"for {len(labels)} images and {present.shape[1]} attributes"
         )
     found = list(_each(name, table, present[labels]))
     if not found:
@@ -80,16 +102,25 @@ def _each(name: str, table: ScoreTable, shown: Mask) -> Iterator[tuple[float, fl
             if np.isnan(column).all():
                 continue
             raise DataError(
-                f"{name}: the scores of attribute {i} are not finite in some images; a model that does not tell it says NaN in all"
+                f"{name}: the scores of attribute {i} are not finite in some images; "
+                "a model that does not tell it says NaN in all"
             )
         if truth.any() and not truth.all():
             yield area_and_precision(column, truth)
 
 
 def area_and_precision(scores: Floats, truth: Mask) -> tuple[float, float]:
-    """ROC AUC and average precision, each 0..1, of scores (N,) whose images are positive where truth (N,) says so; it needs both kinds.
+    """ROC AUC and average precision.
 
-    Equal scores count half in the area. The precision is the sum over thresholds of (R_n - R_{n-1}) P_n, without interpolation.
+    Equal scores count half in the area. The precision is the sum over thresholds of
+    (R_n - R_{n-1}) P_n, without interpolation.
+
+    Args:
+        scores: (N,).
+        truth: (N,) bool, positives and negatives; both must occur.
+
+    Returns:
+        The area and the precision, each 0..1.
     """
     order = np.argsort(-scores, kind="stable")
     last_of_equals = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))

@@ -1,13 +1,14 @@
-"""How much of a figure is the luck of which test images were drawn: the stratified bootstrap over images within classes.
+"""Bootstrap intervals over test images, stratified by class.
 
-A class of n images has n - 1 of them drawn, with replacement, and their mean stands for it (Rao and Wu 1988, "Resampling
-Inference With Complex Survey Data", JASA 83, section 2): the variance of that is the unbiased one. Of n draws it would be
-too small by (n - 1) / n, which is a third for three images a class. Classes of one image say nothing of how they vary, so
-they are drawn as if they were one class (collapsed strata; Wolter 2007, "Introduction to Variance Estimation", 2.5), which
-rather makes an interval too wide; a class that alone has one image varies as an image of the whole set does.
+A class of n images gets n - 1 draws with replacement, whose mean has an unbiased variance (Rao and
+Wu 1988, "Resampling Inference With Complex Survey Data", JASA 83, section 2). With n draws it would
+be too small by the factor (n - 1) / n: a third for three images per class. Classes of one image
+have no variance of their own, so they are drawn as one class (collapsed strata; Wolter 2007,
+"Introduction to Variance Estimation", 2.5), which widens the interval. A single class of one image
+varies as an image of the whole set does.
 
-All runs see the same resamples: that is what makes their differences paired. Classes are fixed and training is not
-repeated, so an interval says nothing of other classes or of seeds.
+All runs share the same resamples, which makes their differences paired. Classes are fixed and
+training is not repeated, so intervals do not cover other classes or seeds.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from zslkit.evaluation.outcomes import Outcomes, class_means, harmonic
 LEVEL: Final = 0.95
 RESAMPLES: Final = 1000
 AT_ONCE: Final = 4_000_000
-"""Drawn images that are held at a time, 32 MB of them."""
+"""Drawn images in memory at a time: 32 MB."""
 _NORMAL: Final = NormalDist().inv_cdf((1 + LEVEL) / 2)
 
 
@@ -40,13 +41,18 @@ class Interval:
 
 @dataclass(frozen=True, eq=False)
 class Resampled:
-    """T1, U, S, H of R runs in percent: on the real test sets, name -> (R,), and on B resamples, name -> (B, R)."""
+    """Figures of R runs in percent, by name (T1, U, S, H).
+
+    Attributes:
+        value: (R,) each, on the real test sets.
+        drawn: (B, R) each, on B resamples.
+    """
 
     value: dict[str, Floats]
     drawn: dict[str, Floats]
 
     def interval(self, name: str, runs: list[int]) -> Interval:
-        """The mean figure of some runs with its interval over test images."""
+        """Mean figure of some runs, with its interval over test images."""
         value = float(self.value[name][runs].mean())
         return Interval(
             value, *logit_interval(value, float(self.drawn[name][:, runs].mean(axis=1).std()))
@@ -54,14 +60,15 @@ class Resampled:
 
 
 def logit_interval(percent: float, spread: float) -> tuple[float, float]:
-    """The interval of a share that is normal on the scale of log(share / (100 - share)), where its ends stay within 0 and 100.
+    """Interval of a share, normal on the logit scale, so that its ends stay within 0 and 100.
 
-    Near 0 and 100 it covers better than percentiles do (Dean and Pagano 2015, "Evaluating Confidence Interval Methods for
-    Binomial Proportions in Clustered Surveys", J. Survey Statistics and Methodology 3).
+    Near 0 and 100 its coverage is better than that of percentiles (Dean and Pagano 2015,
+    "Evaluating Confidence Interval Methods for Binomial Proportions in Clustered Surveys",
+    J. Survey Statistics and Methodology 3).
 
     Args:
-        percent: The share.
-        spread: Its standard deviation, in points; 0 for a share that no draw can move, such as one of 0 or 100.
+        percent: The share, in percent.
+        spread: Its standard deviation, in points; 0 if no draw changes the share.
     """
     if spread <= 0 or not 0 < percent < 100:
         return percent, percent
@@ -73,14 +80,14 @@ def logit_interval(percent: float, spread: float) -> tuple[float, float]:
 
 
 def figures(outcomes: Outcomes) -> dict[str, Floats]:
-    """T1, U, S and H of all runs on the real test sets, name -> (R,) in percent."""
+    """T1, U, S and H of all runs on the real test sets, (R,) each, in percent."""
     t1, u = (class_means(right, outcomes.unseen_labels) for right in (outcomes.T1, outcomes.U))
     s = class_means(outcomes.S, outcomes.seen_labels)
     return {"T1": t1, "U": u, "S": s, "H": harmonic(s, u)}
 
 
 def resample(outcomes: Outcomes, resamples: int = RESAMPLES, seed: int = 0) -> Resampled:
-    """The figures of all runs on `resamples` draws of the test images; same seed, same draws."""
+    """Figures of all runs on `resamples` draws of the test images; same seed, same draws."""
     seen_rng, unseen_rng = (np.random.default_rng([seed, side]) for side in (0, 1))
     value = figures(outcomes)
     both = _draws(
@@ -99,17 +106,17 @@ def resample(outcomes: Outcomes, resamples: int = RESAMPLES, seed: int = 0) -> R
 
 
 def percentiles(drawn: Floats) -> tuple[float, float]:
-    """The interval that holds LEVEL of drawn (B,), equal shares left out on both sides."""
+    """Central interval that holds LEVEL of drawn (B,)."""
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 
 def _draws(right: Floats, labels: Index, resamples: int, rng: np.random.Generator) -> Floats:
-    """Means over classes in percent, (B, R), of right (N, R) on resamples of the images within classes."""
+    """Means over classes (B, R), in percent, of right (N, R) on resamples within classes."""
     images = np.bincount(labels)
     weight = 100.0 / np.count_nonzero(images)
     alone = images[labels] == 1
-    order = np.lexsort((labels, ~alone))  # classes of one image come first, as one class
+    order = np.lexsort((labels, ~alone))  # classes of one image first, as one class
     right, singles, n = right[order], int(np.count_nonzero(alone)), len(labels)
     size = images[images > 1]
     share = np.full(len(size), weight)
@@ -122,7 +129,7 @@ def _draws(right: Floats, labels: Index, resamples: int, rng: np.random.Generato
     means = np.zeros((resamples, right.shape[1]))
     if singles == 1:
         means += weight * (right[0] + right[rng.integers(n, size=resamples)] - right.mean(axis=0))
-    # Uniform numbers scaled to each class's size are much faster than bounded integers of many different bounds.
+    # Scaled uniform numbers are much faster than integers with many different bounds.
     start, scale = np.repeat(first, size - 1), np.repeat(size, size - 1)
     for done in range(0, resamples, step := max(1, AT_ONCE // n)):
         count = min(step, resamples - done)

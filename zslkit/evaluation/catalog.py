@@ -1,4 +1,4 @@
-"""All metrics by name, each computed from stored scores: what `zslkit evaluate --metrics` offers."""
+"""The catalog of metrics: every metric of `zslkit evaluate --metrics`, by name."""
 
 from __future__ import annotations
 
@@ -20,9 +20,14 @@ from zslkit.evaluation.sets import TestSets
 
 @dataclass(frozen=True)
 class Subject:
-    """What is measured: the sets, the gamma under which, the gamma that validation picked (None: none was), the C class names.
+    """The scores to measure.
 
-    attributes: the model's attribute scores, None if none were kept.
+    Attributes:
+        sets: Scores and labels of both test sets.
+        gamma: Calibration to measure under.
+        validated: Gamma selected on validation, None if none was.
+        classes: The C class names.
+        attributes: The model's attribute scores, None if there are none.
     """
 
     sets: TestSets
@@ -33,39 +38,52 @@ class Subject:
 
     @cached_property
     def plain(self) -> Metrics:
+        """The metrics of the protocol under gamma."""
         return measure(self.sets, self.gamma)
 
     @cached_property
     def curve(self) -> Curve:
+        """S and U under all gammas."""
         return self.sets.curve()
 
     @cached_property
     def crossed(self) -> dict[str, float]:
+        """Percent of images answered with a class of the other side (`crossings`)."""
         return crossings(self.sets, self.gamma)
 
     @cached_property
     def calibration_error(self) -> dict[str, float]:
+        """Expected calibration error in percent, by set and of both."""
         return expected_calibration_error(self.sets, self.gamma)
 
     @cached_property
     def ranked(self) -> dict[str, Index]:
+        """Rank (N,) of each image's true class, by test set."""
         return all_ranks(self.sets, self.gamma)
 
     @cached_property
     def ranks(self) -> dict[str, float]:
+        """Mean over classes of the mean rank, by test set."""
         return mean_rank(self.sets, self.gamma, self.ranked)
 
     @cached_property
     def told(self) -> dict[str, AttributeAccuracy | None]:
+        """Accuracy of the attribute scores by test set; empty without scores."""
         return {} if self.attributes is None else attribute_accuracy(self.attributes, self.sets)
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric. said: what it means. large: too long for a line. optimistic: picked on test, never a result.
-    of_attributes: needs attribute scores, which not every run has kept.
+    """One metric.
 
-    compute gives a number, None where there is nothing to measure, or for large ones lists and tables as JSON knows them.
+    Attributes:
+        name: Name of the metric.
+        said: Meaning of the metric.
+        compute: Returns a number, or None if there is nothing to measure; large metrics return
+            JSON lists and tables.
+        large: Too long for one line.
+        optimistic: Selected on test, so never a result.
+        of_attributes: Needs attribute scores.
     """
 
     name: str
@@ -105,23 +123,26 @@ def _top(k: int) -> list[Metric]:
             top_k(s.sets, k, s.gamma, s.ranked)[part] if k <= s.sets.n_classes else None
         )
 
-    told = f"true class among the {k} highest of all classes, %, mean over classes"
+    meaning = f"true class among the {k} highest of all classes, %, mean over classes"
     return [
-        Metric(f"top-{k}-{side}", f"{side}: {told}", on(f"test_{side}"))
+        Metric(f"top-{k}-{side}", f"{side}: {meaning}", on(f"test_{side}"))
         for side in ("seen", "unseen")
     ]
 
 
-def _attributes(what: str, said: str) -> list[Metric]:
+def _attributes(what: str, measured: str) -> list[Metric]:
     def on(part: str) -> Callable[[Subject], float | None]:
         return lambda s: (
             None if (found := s.told.get(part)) is None else getattr(found, what.lower())
         )
 
-    told = f"{said} of its attribute scores, %, mean over attributes"
+    meaning = f"{measured} of its attribute scores, %, mean over attributes"
     return [
         Metric(
-            f"attribute-{what}-{side}", f"{side}: {told}", on(f"test_{side}"), of_attributes=True
+            f"attribute-{what}-{side}",
+            f"{side}: {meaning}",
+            on(f"test_{side}"),
+            of_attributes=True,
         )
         for side in ("seen", "unseen")
     ]
@@ -135,30 +156,58 @@ _LIST: tuple[Metric, ...] = (
     Metric("AUSUC", "area under the curve of S over U, 0 to 1", _plain("AUSUC")),
     Metric("H-none", "H without calibration, %", lambda s: measure(s.sets, 0.0).H),
     Metric("H-validation", "H under the gamma that validation picked, %", _validated),
-    Metric("H-oracle", "H under the best gamma on the test sets, %: optimistic, no result", lambda s: peak(s.curve)[1], optimistic=True),
-    Metric("seen-as-unseen", "images of seen classes answered with an unseen one, % of images", lambda s: s.crossed["seen_as_unseen"]),
-    Metric("unseen-as-seen", "images of unseen classes answered with a seen one, % of images", lambda s: s.crossed["unseen_as_seen"]),
-    Metric("ECE", "expected calibration error of both sets, %", lambda s: s.calibration_error["both"]),
+    Metric(
+        "H-oracle",
+        "H under the best gamma on the test sets, %: optimistic, no result",
+        lambda s: peak(s.curve)[1],
+        optimistic=True,
+    ),
+    Metric(
+        "seen-as-unseen",
+        "images of seen classes answered with an unseen one, % of images",
+        lambda s: s.crossed["seen_as_unseen"],
+    ),
+    Metric(
+        "unseen-as-seen",
+        "images of unseen classes answered with a seen one, % of images",
+        lambda s: s.crossed["unseen_as_seen"],
+    ),
+    Metric(
+        "ECE", "expected calibration error of both sets, %", lambda s: s.calibration_error["both"]
+    ),
     Metric("ECE-seen", "the same of test_seen", lambda s: s.calibration_error["test_seen"]),
     Metric("ECE-unseen", "the same of test_unseen", lambda s: s.calibration_error["test_unseen"]),
-    Metric("rank-seen", "seen: mean rank of the true class among all, mean over classes", lambda s: s.ranks["test_seen"]),
-    Metric("rank-unseen", "unseen: mean rank of the true class among all, mean over classes", lambda s: s.ranks["test_unseen"]),
+    Metric(
+        "rank-seen",
+        "seen: mean rank of the true class among all, mean over classes",
+        lambda s: s.ranks["test_seen"],
+    ),
+    Metric(
+        "rank-unseen",
+        "unseen: mean rank of the true class among all, mean over classes",
+        lambda s: s.ranks["test_unseen"],
+    ),
     *_top(5),
     *_attributes("AUC", "area under the ROC curve (chance: 50)"),
     *_attributes("AP", "average precision"),
     Metric("per-class", "accuracy of each class among all, %", _per_class, large=True),
     Metric("confusion", "images by true class (row) and answer (column)", _confusion, large=True),
     Metric("curve", "S and U in percent from each gamma on", _points, large=True),
-)  # fmt: skip
+)
 
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _LIST}
-"""Every metric by its name; top-K-seen and top-K-unseen exist for every other K too."""
+"""Metrics by name; top-K-seen and top-K-unseen exist for every other K too."""
 
 
 def chosen(names: Sequence[str]) -> list[Metric]:
-    """The metrics of these names, whatever their case, each once; "all" is every one, "top-K" both sides.
+    """The metrics of these names, each once.
 
-    Raises UnknownName with a suggestion, and UserError if no name is given.
+    Args:
+        names: Names in any case; "all" is every metric, "top-K" both test sets.
+
+    Raises:
+        UnknownName: No such metric exists; suggests one.
+        UserError: No name is given.
     """
     found: dict[str, Metric] = {}
     known = {name.lower(): metric for name, metric in METRICS.items()}

@@ -1,6 +1,6 @@
-"""Tables of scores a few rows at a time, so that what is computed from one needs no second table beside it.
+"""Reads score tables in chunks of rows, so that metrics need no second table in memory.
 
-A table may lie in a mapped file and be larger than memory; every metric reads it through here.
+A table may be memory-mapped and larger than memory; every metric reads it through this module.
 """
 
 from __future__ import annotations
@@ -13,29 +13,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 AT_ONCE: Final = 1 << 20
-"""Scores that are looked at at a time: 8 MB of them as float64. A row is never cut."""
+"""Scores per chunk, 8 MB as float64; a row is never split."""
 
 
 def row_chunks(
     scores: NDArray[Any], at_once: int | None = None
 ) -> Iterator[tuple[slice, NDArray[Any]]]:
-    """The rows of scores (N, C), in order, as (their place, the rows (n, C)); at_once: how many scores, by default AT_ONCE.
+    """The rows of a score table in chunks.
 
-    Of a mapped table no more than these rows count as memory of the process: what was looked at is given back to the system,
-    which keeps it while it has room.
+    The pages of a memory-mapped table are released after each chunk, so that they do not count as
+    memory of the process; the system caches them while it has room.
+
+    Args:
+        scores: (N, C).
+        at_once: Scores per chunk; by default AT_ONCE.
+
+    Yields:
+        The position of a chunk, and its rows (n, C).
     """
     step = max(1, (at_once or AT_ONCE) // max(1, scores.shape[1]))
     mapping = _mapping(scores)
     for start in range(0, len(scores), step):
         place = slice(start, min(start + step, len(scores)))
-        # A table inside a file may begin at any byte, and arithmetic on numbers that straddle words is slow.
+        # A table in a file may start at any byte, and arithmetic on unaligned numbers is slow.
         yield place, np.require(scores[place], requirements="A")
         if mapping is not None:
             mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def _mapping(array: NDArray[Any]) -> mmap.mmap | None:
-    """The file's mapping that the array lies in, if it can only be read: then pages that are let go come back as they were."""
+    """The read-only file mapping of the array, else None; released pages of it can be reread."""
     if array.flags.writeable or not hasattr(mmap, "MADV_DONTNEED"):
         return None
     holder: object = array

@@ -1,10 +1,10 @@
-"""Is a model right as often as it is sure? The expected calibration error (Naeini et al. 2015; Guo et al. 2017).
+"""The expected calibration error (Naeini et al. 2015; Guo et al. 2017): is confidence accuracy?
 
-The confidence of an answer is its share in the softmax of the calibrated scores, over all classes. Where every row of
-both tables is non-negative and sums to 1, the scores are probabilities already: a softmax would flatten them, and the
-confidence is the answered class's own value; gamma then decides the answer and leaves the value alone.
+The confidence of an answer is its softmax of the calibrated scores over all classes. If every row
+of both tables is non-negative and sums to 1, the scores are probabilities, and the confidence is
+the answered class's own value, since a softmax would flatten it; gamma then changes answers only.
 
-This calibration is that of confidences. The gamma of calibrated stacking is another thing by the same name.
+This calibration of confidences is not the gamma of calibrated stacking.
 """
 
 from __future__ import annotations
@@ -19,16 +19,25 @@ from zslkit.evaluation.sets import TestSet, TestSets
 
 BINS: Final = 15
 ROUNDING: Final = 1e-3
-"""How far a row of float16 probabilities may be from a sum of 1."""
+"""Largest deviation of a row's sum from 1, for float16 probabilities."""
 
 
 def expected_calibration_error(
     sets: TestSets, gamma: float = 0.0, bins: int = BINS
 ) -> dict[str, float]:
-    """The error in percent over the images of both sets ("both") and of each ("test_seen", "test_unseen").
+    """Compute the error over the images of both test sets and of each.
 
-    Images fall into `bins` intervals of confidence of equal width, open below; the error is the mean over images of
-    |share of right answers - mean confidence| of an image's bin. Images count alike, whatever the size of their class.
+    Images fall into intervals of confidence of equal width, open below. The error is the mean over
+    images of |accuracy - mean confidence| of the image's interval. All images have equal weight,
+    whatever the size of their class.
+
+    Args:
+        sets: Scores and labels of both test sets.
+        gamma: Calibration.
+        bins: Number of intervals.
+
+    Returns:
+        The error in percent of "both", "test_seen" and "test_unseen".
     """
     probable = all(are_probabilities(part.scores) for part in sets.parts().values())
     found = {name: _judged(part, sets.seen, gamma, probable) for name, part in sets.parts().items()}
@@ -41,7 +50,7 @@ def expected_calibration_error(
 
 
 def are_probabilities(scores: ScoreTable) -> bool:
-    """Whether every row of scores (N, C) is non-negative and sums to 1, but for rounding."""
+    """Whether every row of scores (N, C) is non-negative and sums to 1, up to rounding."""
     return all(
         (chunk >= 0).all() and (np.abs(chunk.sum(axis=1, dtype=np.float64) - 1) <= ROUNDING).all()
         for _, chunk in row_chunks(scores)
@@ -49,16 +58,16 @@ def are_probabilities(scores: ScoreTable) -> bool:
 
 
 def binned_error(confidence: Floats, right: Floats, bins: int = BINS) -> float:
-    """The error of confidences (N,) in 0..1 whose answers were right (1) or wrong (0), in 0..1."""
-    at = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    gaps = np.bincount(at, weights=right, minlength=bins) - np.bincount(
-        at, weights=confidence, minlength=bins
+    """The error (0..1) of confidences (N,) in 0..1 with answers right (1) or wrong (0)."""
+    bins_of = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    gaps = np.bincount(bins_of, weights=right, minlength=bins) - np.bincount(
+        bins_of, weights=confidence, minlength=bins
     )
     return float(np.abs(gaps).sum() / len(confidence))
 
 
 def _judged(part: TestSet, seen: Mask, gamma: float, probable: bool) -> tuple[Floats, Floats]:
-    """The confidence (N,) of each answer, and whether it was right, 1.0 or 0.0."""
+    """Confidence (N,) of each answer, and whether it is right (1.0) or wrong (0.0)."""
     answers = part.seen_unseen_margin.answers(gamma)
     right = (answers == part.labels).astype(np.float64)
     if probable:
@@ -72,9 +81,9 @@ def _judged(part: TestSet, seen: Mask, gamma: float, probable: bool) -> tuple[Fl
 
 
 def _share_of_highest(scores: ScoreTable, seen: Mask, gamma: float) -> Floats:
-    """The share (n,) of the highest calibrated score of each row of scores (n, C) in their softmax."""
+    """Softmax (n,) of the highest calibrated score of each row of scores (n, C)."""
     scores = scores.astype(np.float64)
-    if np.isinf(gamma):  # one side is out of the race
+    if np.isinf(gamma):  # only one side can be answered
         scores[:, seen if gamma > 0 else ~seen] = -np.inf
     else:
         scores[:, ~seen] += gamma

@@ -1,4 +1,4 @@
-"""Which classes are taken for which: images that cross between seen and unseen, and the whole table."""
+"""Confusions between classes: between the seen and unseen sides, and the whole table."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from zslkit.evaluation.sets import AnsweredSets
 
 
 def crossings(sets: AnsweredSets, gamma: float = 0.0) -> dict[str, float]:
-    """Percent of the images of seen classes that got an unseen class for an answer ("seen_as_unseen"), and the other way round.
+    """Shares of images answered with a class of the other side.
 
-    A share of images and no mean over classes: it says on which side the model leans, and calibration moves it.
+    A share of images, not a mean over classes. It shows which side the model prefers; calibration
+    changes it.
+
+    Returns:
+        Percent of "seen_as_unseen" (images of seen classes) and "unseen_as_seen".
     """
     seen, left, right = sets.seen, sets.test_seen, sets.test_unseen
     return {
@@ -21,7 +25,7 @@ def crossings(sets: AnsweredSets, gamma: float = 0.0) -> dict[str, float]:
 
 
 def confusion_table(sets: AnsweredSets, gamma: float = 0.0) -> NDArray[np.int64]:
-    """(C, C) counts of images of both sets; row: true class, column: answer. A class without test images has a row of zeros."""
+    """Confusion matrix (C, C) of both sets: images by true class (row) and answer (column)."""
     n = sets.n_classes
     labels = np.concatenate([part.labels for part in sets.parts().values()])
     answers = np.concatenate(
@@ -35,8 +39,12 @@ def confusion_table(sets: AnsweredSets, gamma: float = 0.0) -> NDArray[np.int64]
 
 
 def largest(table: NDArray[np.int64], count: int = 5) -> list[tuple[int, int, int]]:
-    """The most frequent confusions of a table (C, C) as (true class, answer, images), equal ones in the order of their classes."""
-    # Almost all of a large table is empty: what stands in it is at most as much as there are images.
+    """The most frequent confusions of a table (C, C).
+
+    Returns:
+        (true class, answer, images), most images first, ties in the order of classes.
+    """
+    # Sparse, since most entries of a large table are zero.
     rows, columns = np.nonzero(table)
     wrong = rows != columns
     rows, columns = rows[wrong], columns[wrong]

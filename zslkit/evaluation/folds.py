@@ -1,4 +1,4 @@
-"""What several validation folds say of one model: its figures under one gamma, which is used on the test sets afterwards."""
+"""Combines a model's figures on several validation folds under one gamma."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from zslkit.evaluation.metrics import Curve, harmonic_mean
 
 @dataclass(frozen=True)
 class Judged:
-    """What a fold says of a model: its figures (percent, AUSUC 0..1) under the gamma that is best for it, 0 without calibration.
+    """A model's result on one fold.
 
-    curve: its S and U under any other gamma; None where no other is asked for, without calibration or with one fold.
+    Attributes:
+        gamma: The best gamma of this fold; 0 without calibration.
+        figures: Figures under gamma, in percent (AUSUC 0..1).
+        curve: S and U under any gamma; None without calibration or with one fold.
     """
 
     gamma: float
@@ -22,16 +25,16 @@ class Judged:
     curve: Curve | None = None
 
     def under(self, gamma: float) -> Mapping[str, float]:
-        """The figures under another gamma, which is no breakpoint of the curve."""
+        """The figures under another gamma, which must not be a breakpoint of the curve."""
         if self.curve is None or gamma == self.gamma:
             return self.figures
         s, u = self.curve.at(gamma)
         return {**self.figures, "S": s, "U": u, "H": harmonic_mean(s, u)}
 
 
-def together(with_significance: Sequence[Judged]) -> tuple[float, dict[str, float]]:
-    """The gamma with the highest mean H over the folds, and the means of their figures under it."""
-    curves = [j.curve for j in with_significance if j.curve is not None]
-    gamma = peak(*curves)[0] if curves else with_significance[0].gamma
-    figures = [j.under(gamma) for j in with_significance]
+def together(judged: Sequence[Judged]) -> tuple[float, dict[str, float]]:
+    """The gamma with the highest mean H over the folds, and the mean figures under it."""
+    curves = [j.curve for j in judged if j.curve is not None]
+    gamma = peak(*curves)[0] if curves else judged[0].gamma
+    figures = [j.under(gamma) for j in judged]
     return gamma, {name: fmean(f[name] for f in figures) for name in figures[0]}

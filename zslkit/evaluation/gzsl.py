@@ -1,4 +1,4 @@
-"""The protocol of generalized zero-shot learning: T1, U, S, H and AUSUC of the two test sets (Xian et al. 2018)."""
+"""The protocol of generalized zero-shot learning: T1, U, S, H and AUSUC (Xian et al. 2018)."""
 
 from __future__ import annotations
 
@@ -20,18 +20,27 @@ from zslkit.evaluation.metrics import (
 from zslkit.evaluation.sets import AnsweredSets, checked_sets
 
 VALIDATION_NAMES = ("validation images of seen classes", "validation images of unseen classes")
-"""What errors call the two sets of a fold inside trainval."""
+"""Names of the two sets of a validation fold in error messages."""
 
 
 @dataclass(frozen=True, eq=False)
 class Metrics:
-    """What one table of scores is worth. Accuracies are means over classes, in percent; AUSUC is 0..1.
+    """The metrics of one model. Accuracies are means over classes in percent; AUSUC is 0..1.
 
-    T1: unseen classes among themselves. U, S: unseen and seen classes among all classes, under `gamma`. H: their
-    harmonic mean. A class without test images counts in no mean; missing_seen and missing_unseen hold the ids of such.
-    per_class (C,): accuracy of each class among all classes under gamma, percent; NaN without test images.
-    per_class_zsl (C,): accuracy of the unseen classes among themselves, percent; NaN for seen ones and without images.
-    chance: T1, U, S, H of answering at random.
+    Classes without test images do not count in means.
+
+    Attributes:
+        T1: Accuracy of unseen classes among unseen classes.
+        U: Accuracy of unseen classes among all classes, under gamma.
+        S: Accuracy of seen classes among all classes, under gamma.
+        H: Harmonic mean of U and S.
+        AUSUC: Area under the seen-unseen curve.
+        gamma: Calibration: the value added to the scores of unseen classes.
+        per_class: (C,) accuracy of each class among all, under gamma; NaN without test images.
+        per_class_zsl: (C,) accuracy of unseen classes among unseen classes; NaN for others.
+        chance: T1, U, S and H of random answers.
+        missing_seen: Ids of seen classes without test images.
+        missing_unseen: Ids of unseen classes without test images.
     """
 
     T1: float
@@ -59,13 +68,22 @@ def evaluate(
     seen: Mask,
     gamma: float = 0.0,
 ) -> Metrics:
-    """All metrics of one model's uncalibrated scores.
+    """Compute all metrics from one model's uncalibrated scores.
 
-    test_seen_scores (Ns, C), test_seen_labels (Ns,), test_unseen_scores (Nu, C), test_unseen_labels (Nu,): class ids;
-    seen (C,) bool. gamma is added to the scores of unseen classes before U, S and H are taken; +inf and -inf are
-    allowed. T1 and AUSUC do not depend on it. At equal scores the class that stands first wins.
+    At equal scores, the class with the lower id wins.
 
-    Raises DataError as `checked_sets` does, and UserError if gamma is NaN.
+    Args:
+        test_seen_scores: (Ns, C).
+        test_seen_labels: (Ns,) class ids.
+        test_unseen_scores: (Nu, C).
+        test_unseen_labels: (Nu,) class ids.
+        seen: (C,) bool.
+        gamma: Added to the scores of unseen classes for U, S and H; may be infinite. T1 and AUSUC
+            do not depend on it.
+
+    Raises:
+        DataError: As `checked_sets`.
+        UserError: gamma is NaN.
     """
     return measure(
         checked_sets(
@@ -76,7 +94,7 @@ def evaluate(
 
 
 def measure(sets: AnsweredSets, gamma: float = 0.0) -> Metrics:
-    """`evaluate` for sets that are checked already, or of which nothing but the answers is left."""
+    """Compute all metrics as `evaluate`, for checked sets or for sets without scores."""
     if math.isnan(gamma):
         raise UserError("gamma is NaN; calibration takes a number, or 0 for none")
     seen, n = sets.seen, sets.n_classes
@@ -103,7 +121,7 @@ def measure(sets: AnsweredSets, gamma: float = 0.0) -> Metrics:
 
 
 def chance(seen: Mask) -> dict[str, float]:
-    """T1, U, S and H, in percent, of a model that answers at random. seen (C,) bool."""
+    """T1, U, S and H, in percent, of random answers. seen (C,) bool."""
     among_all = 100.0 / len(seen)
     return {
         "T1": 100.0 / int(np.count_nonzero(~seen)),
@@ -120,12 +138,14 @@ def best_gamma(
     val_unseen_labels: Index,
     seen: Mask,
 ) -> tuple[float, float]:
-    """The gamma of the highest H on a validation fold, and that H in percent.
+    """The gamma with the highest H on a validation fold.
 
-    Give it scores of a fold inside trainval and NEVER of a test set: a gamma picked on test is an oracle's. Shapes and
-    errors are those of `evaluate`, `seen` being the fold's. H is constant between two breakpoints; the answer is the
-    middle of the best interval, the farthest it can be from either edge, and of equally good intervals the widest. If
-    no gamma gives an H above 0, the answer is (0, 0).
+    NEVER use test sets here: a gamma selected on test is an oracle. H is constant between two
+    breakpoints; gamma is the middle of the best interval, and of equally good intervals the widest
+    counts. Arguments and errors are those of `evaluate` for the fold.
+
+    Returns:
+        gamma and its H in percent; (0, 0) if no gamma gives an H above 0.
     """
     return peak(
         checked_sets(
@@ -140,11 +160,16 @@ def best_gamma(
 
 
 def peak(*curves: Curve) -> tuple[float, float]:
-    """The gamma of the highest H, as `best_gamma` says, and that H in percent; of several curves, the highest mean of their H.
+    """The gamma with the highest H, as `best_gamma`; of several curves, with the highest mean H.
+
+    The mean of the curves' own best gammas may be good for none of them.
 
     Args:
-        curves: One of each validation fold. Between two neighbouring breakpoints of all of them none changes, so that the mean is exact.
-            The mean of the gammas that are best for one each is none that is good for all.
+        curves: One per validation fold. All are constant between two neighbouring breakpoints of
+            all curves, so the mean is exact.
+
+    Returns:
+        gamma and its (mean) H in percent.
     """
     edges = np.unique(np.concatenate([curve.breakpoints for curve in curves]))
     if len(edges) < 2:
@@ -155,7 +180,7 @@ def peak(*curves: Curve) -> tuple[float, float]:
         axis=0,
     )
     middle = low + (high - low) / 2
-    # An interval between two neighbouring floats has no middle, and left and right of the outermost breakpoints H is 0.
+    # Two neighbouring floats have no middle; outside the outermost breakpoints, H is 0.
     harmonic = np.where((low < middle) & (middle < high), mean, 0.0)
     best = int(np.lexsort((high - low, harmonic.round(12)))[-1])
     if harmonic[best] <= 0:

@@ -1,11 +1,11 @@
-"""The metrics of the field as formulas on score tables: per-class accuracy, H, the seen-unseen curve and its area.
+"""The metrics of the field as formulas: per-class accuracy, H, the seen-unseen curve and its area.
 
-Gamma is the constant that calibrated stacking adds to the scores of the unseen classes (Chao et al. 2016 take it from
-the seen ones, which decides the same). As gamma grows, every image changes its answer once, from its best seen class
-to its best unseen one, at a breakpoint of its own: best seen score minus best unseen score. Nothing has to be swept:
-the sorted breakpoints are the whole curve.
+Calibrated stacking adds a constant gamma to the scores of unseen classes (Chao et al. 2016 subtract
+it from those of seen classes, which is equivalent). As gamma grows, every image changes its answer
+once, from its best seen class to its best unseen class. It does so at its breakpoint: best seen
+score minus best unseen score. The sorted breakpoints are the whole curve, without a sweep.
 
-At equal scores the class that stands first wins, as with `argmax`.
+At equal scores, the class with the lower id wins, as in `argmax`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,15 @@ ScoreTable = NDArray[np.floating[Any]]
 
 
 def per_class_recall(answers: Index, labels: Index, n_classes: int) -> Floats:
-    """Share of each class's images that got the right answer, (C,) in 0..1; NaN for a class without images.
+    """Recall of each class.
 
-    answers, labels (N,) class ids below n_classes.
+    Args:
+        answers: (N,) class ids.
+        labels: (N,) class ids.
+        n_classes: Number of classes C.
+
+    Returns:
+        (C,) in 0..1; NaN for a class without images.
     """
     images = np.bincount(labels, minlength=n_classes)
     right = np.bincount(labels[answers == labels], minlength=n_classes)
@@ -38,10 +44,15 @@ def per_class_recall(answers: Index, labels: Index, n_classes: int) -> Floats:
 
 
 def per_class_accuracy(scores: ScoreTable, labels: Index, classes: Index) -> Floats:
-    """Accuracy of each class when only `classes` may be answered, (K,) in their order; NaN for one without images.
+    """Accuracy of each class if only some classes can be answered.
 
-    scores (N, C); labels (N,) ids into C; classes (K,) ids of the candidates. An image whose class is no candidate
-    counts nowhere.
+    Args:
+        scores: (N, C).
+        labels: (N,) class ids. Images of other classes do not count.
+        classes: (K,) ids of the candidates.
+
+    Returns:
+        (K,) in 0..1, in the order of `classes`; NaN for a class without images.
     """
     candidates = np.sort(classes)
     answers = np.concatenate(
@@ -54,15 +65,18 @@ def per_class_accuracy(scores: ScoreTable, labels: Index, classes: Index) -> Flo
 
 
 def harmonic_mean(seen: float, unseen: float) -> float:
-    """H = 2 S U / (S + U), and 0 where both are 0. Same unit in and out."""
+    """H = 2 S U / (S + U); 0 if both are 0. Same unit in and out."""
     return 2.0 * seen * unseen / (seen + unseen) if seen + unseen > 0 else 0.0
 
 
 @dataclass(frozen=True, eq=False)
 class SeenUnseenMargin:
-    """Each image's best seen class against its best unseen one: all that calibration ever decides.
+    """Best seen and best unseen class of each image; all that calibration depends on.
 
-    best_seen, best_unseen (N,) class ids. breakpoint (N,): the gamma at which the answer changes.
+    Attributes:
+        best_seen: (N,) class ids.
+        best_unseen: (N,) class ids.
+        breakpoint: (N,), the gamma at which the answer changes.
     """
 
     best_seen: Index
@@ -70,10 +84,7 @@ class SeenUnseenMargin:
     breakpoint: Floats
 
     def answers(self, gamma: float) -> Index:
-        """The class (N,) with the highest score once gamma is added to the unseen ones; infinite gammas are allowed.
-
-        At gamma = 0 these are the answers of argmax to the last bit.
-        """
+        """The answers (N,) under gamma, which may be infinite; at gamma = 0 exactly `argmax`."""
         tie_goes_unseen = (self.breakpoint == gamma) & (self.best_unseen < self.best_seen)
         return np.where(
             (gamma > self.breakpoint) | tie_goes_unseen, self.best_unseen, self.best_seen
@@ -81,19 +92,19 @@ class SeenUnseenMargin:
 
 
 def seen_unseen_margin(scores: ScoreTable, seen: Mask) -> SeenUnseenMargin:
-    """scores (N, C) finite; seen (C,) bool with a class on either side."""
+    """Best classes and breakpoints of finite scores (N, C); seen (C,) bool has both values."""
     return seen_unseen_margin_of((chunk for _, chunk in row_chunks(scores)), seen)
 
 
 def seen_unseen_margin_of(batches: Iterable[ScoreTable], seen: Mask) -> SeenUnseenMargin:
-    """The same of scores that come batch by batch, (B, C) each, and need not be kept."""
+    """The same for scores in batches (B, C), which are not kept."""
     seen_ids, unseen_ids = np.flatnonzero(seen), np.flatnonzero(~seen)
     parts: list[tuple[Index, Index, Floats]] = [(seen_ids[:0], unseen_ids[:0], np.empty(0))]
     for scores in batches:
         rows = np.arange(len(scores))
         best_seen = seen_ids[scores[:, seen_ids].argmax(axis=1)]
         best_unseen = unseen_ids[scores[:, unseen_ids].argmax(axis=1)]
-        # float64 keeps scores that differ apart, so two float16 or float32 scores never tie by subtraction.
+        # float64: the difference of unequal float16 or float32 scores is never 0.
         gap = scores[rows, best_seen].astype(np.float64) - scores[rows, best_unseen].astype(
             np.float64
         )
@@ -103,10 +114,13 @@ def seen_unseen_margin_of(batches: Iterable[ScoreTable], seen: Mask) -> SeenUnse
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """S and U as functions of gamma: step functions, constant between two neighbouring breakpoints.
+    """S and U as step functions of gamma, constant between neighbouring breakpoints.
 
-    breakpoints (K,) ascending and distinct. seen, unseen (K + 1,) in 0..1: their values on the K + 1 open intervals
-    that the breakpoints leave, from gamma = -inf (U = 0) to gamma = +inf (S = 0, U = T1).
+    Attributes:
+        breakpoints: (K,) ascending and distinct.
+        seen: (K + 1,) S in 0..1 on the open intervals between breakpoints, from gamma = -inf to
+            gamma = +inf, where it is 0.
+        unseen: (K + 1,) U, likewise, from 0 to T1.
     """
 
     breakpoints: Floats
@@ -115,10 +129,10 @@ class Curve:
 
     @property
     def ausuc(self) -> float:
-        """Area under the curve of S over U (Chao et al. 2016), 0..1, by the trapezoid rule.
+        """Area under S over U (Chao et al. 2016), 0..1, by the trapezoid rule.
 
-        Where images of both sets change at one and the same gamma, the line between the two points is slanted, which
-        is the mean of the areas that the two orders of breaking the tie give.
+        If images of both sets change at the same gamma, the line between the two points is slanted:
+        the mean of the two orders of breaking the tie.
         """
         area = float(np.sum(np.diff(self.unseen) * (self.seen[1:] + self.seen[:-1])) / 2)
         return min(max(area, 0.0), 1.0)
@@ -132,14 +146,15 @@ class Curve:
         )
 
     def at(self, gamma: float) -> tuple[float, float]:
-        """S and U in percent under gamma; where it is a breakpoint, right above it."""
+        """S and U in percent under gamma; at a breakpoint, those just above it."""
         i = int(self.breakpoints.searchsorted(gamma, side="right"))
         return 100.0 * float(self.seen[i]), 100.0 * float(self.unseen[i])
 
     def points(self) -> list[dict[str, float]]:
-        """The whole curve: S and U in percent for the gammas from `above` up to the next point's, the first being -inf.
+        """The whole curve as points of S and U in percent.
 
-        At `above` itself, where scores are equal, the order of the classes decides.
+        Each point holds for gammas from its `above` to that of the next point. At `above` itself
+        scores are equal, and the order of the classes decides.
         """
         above = [-np.inf, *self.breakpoints.tolist()]
         percent = zip(above, (100 * self.seen).tolist(), (100 * self.unseen).tolist(), strict=True)
@@ -153,17 +168,24 @@ def seen_unseen_curve(
     test_unseen_labels: Index,
     n_classes: int,
 ) -> Curve:
-    """The curve over all gammas, exactly, in O(N log N). labels (N,) class ids below n_classes.
+    """The exact curve over all gammas, in O(N log N).
 
-    Only images that are right on their own side matter: one of test_seen falls out of S at its breakpoint, one of
-    test_unseen comes into U there.
+    Only images that are right on their own side matter: at its breakpoint, an image of test_seen
+    leaves S and an image of test_unseen enters U.
+
+    Args:
+        test_seen: Best classes of the images of test_seen.
+        test_seen_labels: (Ns,) class ids.
+        test_unseen: Best classes of the images of test_unseen.
+        test_unseen_labels: (Nu,) class ids.
+        n_classes: Number of classes C.
     """
     lost, lost_weight = _steps(test_seen.best_seen, test_seen, test_seen_labels, n_classes)
     won, won_weight = _steps(test_unseen.best_unseen, test_unseen, test_unseen_labels, n_classes)
-    breakpoints, at = np.unique(np.concatenate([lost, won]), return_inverse=True)
-    losses = np.bincount(at[: len(lost)], weights=lost_weight, minlength=len(breakpoints))
-    wins = np.bincount(at[len(lost) :], weights=won_weight, minlength=len(breakpoints))
-    # S is summed from its far end, so that both ends of the curve are zeros without rounding.
+    breakpoints, place = np.unique(np.concatenate([lost, won]), return_inverse=True)
+    losses = np.bincount(place[: len(lost)], weights=lost_weight, minlength=len(breakpoints))
+    wins = np.bincount(place[len(lost) :], weights=won_weight, minlength=len(breakpoints))
+    # S is summed from its end, so that both ends of the curve are exactly 0.
     seen = np.append(np.cumsum(losses[::-1])[::-1], 0.0)
     unseen = np.append(0.0, np.cumsum(wins))
     return Curve(breakpoints, seen, unseen)
@@ -172,7 +194,7 @@ def seen_unseen_curve(
 def _steps(
     best: Index, images: SeenUnseenMargin, labels: Index, n_classes: int
 ) -> tuple[Floats, Floats]:
-    """Breakpoints of the images whose `best` class is theirs, and what each adds to the per-class mean."""
+    """Breakpoints and per-class weights of the images whose `best` class is right."""
     per_class = np.bincount(labels, minlength=n_classes)
     weight = 1.0 / (per_class[labels] * np.count_nonzero(per_class))
     right = best == labels

@@ -1,4 +1,4 @@
-"""Which images a model answered right: what sampling of the test sets and paired tests are computed from."""
+"""Which test images a model answers right: the input of bootstrap intervals and paired tests."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from zslkit.evaluation.metrics import Floats, Index, Mask
 from zslkit.evaluation.sets import AnsweredSets
 
 SAMPLED = ("T1", "U", "S", "H")
-"""The figures whose test sampling is known here: all but the area, which is no mean over images."""
+"""Figures with bootstrap intervals; the area is not a mean over images."""
 
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
     """Right answers of R runs on the same test images.
 
-    seen_labels (Ns,), unseen_labels (Nu,): class ids. S (Ns, R), U (Nu, R) bool: right among all classes under each
-    run's gamma; T1 (Nu, R): right among the unseen classes.
+    Attributes:
+        seen_labels: (Ns,) class ids.
+        unseen_labels: (Nu,) class ids.
+        S: (Ns, R) bool, right among all classes under each run's gamma.
+        U: (Nu, R) bool, likewise.
+        T1: (Nu, R) bool, right among unseen classes.
     """
 
     seen_labels: Index
@@ -30,6 +34,7 @@ class Outcomes:
 
     @property
     def runs(self) -> int:
+        """Number of runs R."""
         return int(self.S.shape[1])
 
     def of(self, runs: list[int]) -> Outcomes:
@@ -40,7 +45,7 @@ class Outcomes:
 
 
 def outcomes(sets: AnsweredSets, gamma: float) -> Outcomes:
-    """The outcomes of one run under its gamma."""
+    """The right answers of one run under its gamma."""
     left, right = sets.test_seen, sets.test_unseen
     return Outcomes(
         left.labels,
@@ -52,11 +57,12 @@ def outcomes(sets: AnsweredSets, gamma: float) -> Outcomes:
 
 
 def together(parts: list[Outcomes]) -> Outcomes:
-    """Several runs as one. Raises DataError unless all saw the same test images in the same order, by their labels."""
+    """Join several runs; DataError unless they have the same test labels in the same order."""
     first = parts[0]
     if not all(same_images(first, part) for part in parts[1:]):
         raise DataError(
-            "The runs were tested on different images, so they cannot be paired; compare runs of one split"
+            "The runs were tested on different images, so they cannot be paired; "
+            "compare runs of one split"
         )
     joined = (
         np.concatenate([getattr(part, name) for part in parts], axis=1) for name in ("S", "U", "T1")
@@ -65,19 +71,19 @@ def together(parts: list[Outcomes]) -> Outcomes:
 
 
 def same_images(a: Outcomes, b: Outcomes) -> bool:
-    """Whether the labels of both test sets agree, image for image."""
+    """Whether the labels of both test sets agree, image by image."""
     return np.array_equal(a.seen_labels, b.seen_labels) and np.array_equal(
         a.unseen_labels, b.unseen_labels
     )
 
 
 def class_means(right: Mask, labels: Index) -> Floats:
-    """Mean over classes of the share of right images, (R,) in percent. right (N, R); labels (N,)."""
+    """Mean over classes (R,), in percent, of right (N, R) with labels (N,)."""
     return image_weights(labels) @ right.astype(np.float64)
 
 
 def image_weights(labels: Index) -> Floats:
-    """What each image adds to the mean over classes when it is right, (N,) in percent: they sum to 100."""
+    """Weight (N,) of each image in the mean over classes, in percent; sums to 100."""
     images = np.bincount(labels)
     weights: Floats = 100.0 / (images[labels] * np.count_nonzero(images))
     return weights

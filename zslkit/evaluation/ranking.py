@@ -1,4 +1,4 @@
-"""How far from the top the true class stands among all classes: mean rank and top-k accuracy."""
+"""Rank of the true class among all classes: mean rank and top-k accuracy."""
 
 from __future__ import annotations
 
@@ -13,9 +13,17 @@ from zslkit.evaluation.sets import TestSet, TestSets
 
 
 def ranks(part: TestSet, seen: Mask, gamma: float = 0.0) -> Index:
-    """The rank (N,) of each image's true class among all classes under gamma, from 1; seen (C,) bool.
+    """Rank of each image's true class among all classes, from 1.
 
-    At equal scores the class that stands first wins, so rank 1 means exactly that the answer is right.
+    At equal scores the class with the lower id wins, so rank 1 is exactly a right answer.
+
+    Args:
+        part: Scores and labels of one test set.
+        seen: (C,) bool.
+        gamma: Calibration.
+
+    Returns:
+        (N,) ranks.
     """
     return np.concatenate(
         [_ranks(chunk, part.labels[place], seen, gamma) for place, chunk in row_chunks(part.scores)]
@@ -24,7 +32,7 @@ def ranks(part: TestSet, seen: Mask, gamma: float = 0.0) -> Index:
 
 def _ranks(scores: ScoreTable, labels: Index, seen: Mask, gamma: float) -> Index:
     own = scores[np.arange(len(labels)), labels][:, None]
-    # The same arithmetic as a Duel's: scores of two sides are subtracted in float64 and held against gamma.
+    # As in SeenUnseenMargin: subtract scores of the two sides in float64 and compare with gamma.
     across = own.astype(np.float64) - scores
     true_seen = seen[labels][:, None]
     same = seen[None, :] == true_seen
@@ -37,22 +45,25 @@ def _ranks(scores: ScoreTable, labels: Index, seen: Mask, gamma: float) -> Index
 
 
 def class_mean(values: Floats, labels: Index) -> float:
-    """The mean over classes of each class's mean of values (N,); classes without images do not count."""
+    """Mean over classes of each class's mean of values (N,); ignores classes without images."""
     images = np.bincount(labels)
     return float(np.mean(np.bincount(labels, weights=values)[images > 0] / images[images > 0]))
 
 
 def all_ranks(sets: TestSets, gamma: float = 0.0) -> dict[str, Index]:
-    """`ranks` of each test set, which mean rank and every top-k accuracy are made of."""
+    """Ranks of each test set; the input of `mean_rank` and `top_k`."""
     return {name: ranks(part, sets.seen, gamma) for name, part in sets.parts().items()}
 
 
 def mean_rank(
     sets: TestSets, gamma: float = 0.0, ranked: Mapping[str, Index] | None = None
 ) -> dict[str, float]:
-    """Mean over classes of the mean rank of the true class, for each test set; 1 is perfect, (C + 1) / 2 is chance.
+    """Mean over classes of the mean rank, by test set; 1 is perfect, (C + 1) / 2 is chance.
 
-    ranked: `all_ranks` of the sets under gamma, where they are there already.
+    Args:
+        sets: Scores and labels of both test sets.
+        gamma: Calibration.
+        ranked: `all_ranks` under gamma, if computed before.
     """
     ranked = all_ranks(sets, gamma) if ranked is None else ranked
     return {
@@ -64,9 +75,16 @@ def mean_rank(
 def top_k(
     sets: TestSets, k: int, gamma: float = 0.0, ranked: Mapping[str, Index] | None = None
 ) -> dict[str, float]:
-    """Mean over classes of the share of images whose true class is among the k highest of all, percent, for each test set.
+    """Top-k accuracy, mean over classes in percent, by test set; k = 1 gives S and U.
 
-    k = 1 gives S and U. ranked: as `mean_rank` takes it. Raises UserError unless 1 <= k <= C.
+    Args:
+        sets: Scores and labels of both test sets.
+        k: Number of highest classes among which the true class counts.
+        gamma: Calibration.
+        ranked: `all_ranks` under gamma, if computed before.
+
+    Raises:
+        UserError: k is not in 1..C.
     """
     if not 1 <= k <= sets.n_classes:
         raise UserError(

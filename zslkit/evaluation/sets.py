@@ -1,7 +1,7 @@
-"""Scores and labels of both test sets, once it is known that they can be trusted: what every metric is computed from.
+"""Validated scores and labels of both test sets: the input of every metric.
 
-Most metrics need the answers alone, a few numbers an image; the scores themselves are read again, in chunks, by the few that ask
-for the whole row (ranks, confidences).
+Most metrics need the answers only, a few numbers per image. Ranks and confidences read the scores
+again, in chunks.
 """
 
 from __future__ import annotations
@@ -29,7 +29,12 @@ TEST_NAMES = ("test_seen", "test_unseen")
 
 @dataclass(frozen=True, eq=False)
 class AnsweredSet:
-    """The answers of one set. labels (N,) class ids; duel: its answers under any gamma."""
+    """The answers of one test set under any gamma, without scores.
+
+    Attributes:
+        labels: (N,) class ids.
+        seen_unseen_margin: Best classes and breakpoints of the images.
+    """
 
     labels: Index
     seen_unseen_margin: SeenUnseenMargin
@@ -37,16 +42,16 @@ class AnsweredSet:
 
 @dataclass(frozen=True, eq=False)
 class TestSet(AnsweredSet):
-    """One test set with its scores (N, C), uncalibrated and finite, which may lie in a mapped file."""
+    """One test set with uncalibrated, finite scores (N, C), which may be memory-mapped."""
 
-    __test__ = False  # pytest would take it for a class of tests
+    __test__ = False  # not a class of tests for pytest
 
     scores: ScoreTable
 
 
 @dataclass(frozen=True, eq=False)
 class AnsweredSets:
-    """The answers of both sets. seen (C,) bool: which classes are seen."""
+    """The answers of both test sets; seen (C,) bool."""
 
     test_seen: AnsweredSet
     test_unseen: AnsweredSet
@@ -54,13 +59,15 @@ class AnsweredSets:
 
     @property
     def n_classes(self) -> int:
+        """Number of classes C."""
         return len(self.seen)
 
     def parts(self) -> Mapping[str, AnsweredSet]:
+        """Both test sets by name."""
         return {"test_seen": self.test_seen, "test_unseen": self.test_unseen}
 
     def curve(self) -> Curve:
-        """S and U over all gammas."""
+        """S and U under all gammas."""
         left, right = self.test_seen, self.test_unseen
         return seen_unseen_curve(
             left.seen_unseen_margin,
@@ -92,10 +99,19 @@ def checked_sets(
     seen: Mask,
     names: tuple[str, str] = TEST_NAMES,
 ) -> TestSets:
-    """test_seen_scores (Ns, C), test_unseen_scores (Nu, C), labels (N,) class ids, seen (C,) bool; names: what errors call the sets.
+    """Validate scores and labels.
 
-    Raises DataError for scores that are not finite, for shapes that do not fit, for a set without images, for a label
-    on the wrong side of `seen`, and if there is no seen or no unseen class.
+    Args:
+        test_seen_scores: (Ns, C).
+        test_seen_labels: (Ns,) class ids.
+        test_unseen_scores: (Nu, C).
+        test_unseen_labels: (Nu,) class ids.
+        seen: (C,) bool.
+        names: Names of the two sets in error messages.
+
+    Raises:
+        DataError: Scores are not finite, shapes differ, a set has no images, a label is of the
+            other side, or there is no seen or no unseen class.
     """
     seen = _checked_classes(seen)
     left = _checked_set(names[0], test_seen_scores, test_seen_labels, seen, seen)
@@ -112,9 +128,18 @@ def answered_sets(
     seen: Mask,
     names: tuple[str, str] = TEST_NAMES,
 ) -> AnsweredSets:
-    """The answers of scores that come batch by batch, (B, C) each and finite, and are not kept: a few numbers an image remain.
+    """Validate scores that come in batches, and keep the answers only.
 
-    Raises DataError as `checked_sets` does, for scores that are not as many as the labels too.
+    Args:
+        test_seen: Batches (B, C), finite.
+        test_seen_labels: (Ns,) class ids.
+        test_unseen: Batches (B, C), finite.
+        test_unseen_labels: (Nu,) class ids.
+        seen: (C,) bool.
+        names: Names of the two sets in error messages.
+
+    Raises:
+        DataError: As `checked_sets`, or the number of scores differs from that of the labels.
     """
     seen = _checked_classes(seen)
     left = _answered(names[0], test_seen, test_seen_labels, seen, seen)
@@ -139,22 +164,25 @@ def _checked_classes(seen: Mask) -> Mask:
     seen = np.asarray(seen)
     if seen.dtype != np.bool_ or seen.ndim != 1:
         raise DataError(
-            f"seen must be a (C,) array of True and False, and it is {seen.dtype} of shape {seen.shape}"
+            "seen must be a (C,) array of True and False, "
+            f"and it is {seen.dtype} of shape {seen.shape}"
         )
     if seen.all() or not seen.any():
         side = "unseen" if seen.all() else "seen"
         raise DataError(
-            f"None of the {len(seen)} classes is {side}; generalized zero-shot learning needs seen and unseen classes"
+            f"None of the {len(seen)} classes is {side}; "
+            "generalized zero-shot learning needs seen and unseen classes"
         )
     return seen
 
 
 def _checked_set(name: str, scores: ScoreTable, labels: Index, seen: Mask, own: Mask) -> TestSet:
-    """The set, once it is known that it can be trusted. own (C,): the classes it may hold."""
+    """One test set, validated; own (C,) bool: classes that it may hold."""
     scores, labels = np.asarray(scores), _integers(name, labels)
     if scores.shape != (len(labels), len(seen)):
         raise DataError(
-            f"{name}: the scores of {len(labels)} images for {len(seen)} classes have shape {scores.shape}"
+            f"{name}: the scores of {len(labels)} images for {len(seen)} classes "
+            f"have shape {scores.shape}"
         )
     if len(labels) == 0:
         raise DataError(f"{name}: there are no images, so nothing can be measured; check the split")
@@ -173,7 +201,8 @@ def _refuse_not_finite(name: str, scores: ScoreTable) -> None:
         image = int(np.argmin(whole))
         column = int(np.argmin(np.isfinite(scores[image])))
         raise DataError(
-            f"{name}: {np.count_nonzero(~whole)} of {len(scores)} images have scores that are not finite (image {image}, class {column}: "
+            f"{name}: {np.count_nonzero(~whole)} of {len(scores)} images have scores "
+            f"that are not finite (image {image}, class {column}: "
             f"{scores[image, column]}); the model's `scores` must not overflow"
         )
 
@@ -182,13 +211,14 @@ def _integers(name: str, labels: Index) -> Index:
     labels = np.asarray(labels)
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
         raise DataError(
-            f"{name}: labels must be an (N,) array of class ids, and they are {labels.dtype} of shape {labels.shape}"
+            f"{name}: labels must be an (N,) array of class ids, "
+            f"and they are {labels.dtype} of shape {labels.shape}"
         )
     return labels
 
 
 def _checked_labels(name: str, labels: Index, own: Mask) -> Index:
-    """The labels as int64, once it is known that there are some and that each is an id of a class in own (C,)."""
+    """The labels as int64, validated: there are some, and all are ids of classes in own (C,)."""
     labels = _integers(name, labels)
     if len(labels) == 0:
         raise DataError(f"{name}: there are no images, so nothing can be measured; check the split")
@@ -197,6 +227,7 @@ def _checked_labels(name: str, labels: Index, own: Mask) -> Index:
     strange = np.unique(labels[~own[labels]])
     if len(strange):
         raise DataError(
-            f"{name}: it holds images of {len(strange)} classes that belong to the other test set (class {strange[0]}, ...)"
+            f"{name}: it holds images of {len(strange)} classes "
+            f"that belong to the other test set (class {strange[0]}, ...)"
         )
     return labels.astype(np.int64, copy=False)

@@ -1,7 +1,7 @@
-"""Is one model better than another, or lucky? Paired tests on the same images, and how many seeds would settle it.
+"""Paired tests of two models on the same images, and the number of seeds that would separate them.
 
-Two sources of luck are kept apart. Which test images were drawn: the paired bootstrap of the difference of H, and
-McNemar's test on unseen images. How a training happened to go: the spread over seeds.
+Two sources of chance are kept apart: the drawn test images (paired bootstrap of the difference in
+H, McNemar's test on unseen images) and the training (the spread over seeds).
 """
 
 from __future__ import annotations
@@ -20,12 +20,17 @@ ALPHA: Final = 1 - LEVEL
 POWER: Final = 0.8
 MOST_SEEDS: Final = 10_000
 MOST_RESAMPLES: Final = 20_000
-"""Beyond this, more pairs get no more resamples: pairs times resamples would grow with the fourth power of the rows."""
+"""Upper limit; pairs times resamples would grow with the fourth power of the rows."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far model A is above model B in a figure, with its paired interval, and the p-value of no difference."""
+    """Difference of a figure between models A and B, and the p-value of no difference.
+
+    Attributes:
+        interval: Figure of A minus that of B, with its paired interval.
+        p: Two-sided p-value.
+    """
 
     interval: Interval
     p: float
@@ -33,7 +38,13 @@ class Difference:
 
 @dataclass(frozen=True)
 class McNemar:
-    """Images that only one of two models answered right, and the exact two-sided p-value of their being equally likely."""
+    """McNemar's test.
+
+    Attributes:
+        only_a: Images that only model A answers right.
+        only_b: Images that only model B answers right.
+        p: Exact two-sided p-value of both being equally likely.
+    """
 
     only_a: int
     only_b: int
@@ -43,11 +54,19 @@ class McNemar:
 def paired_difference(
     resampled: Resampled, a: list[int], b: list[int], name: str = "H", pairs: int = 1
 ) -> Difference:
-    """The mean figure of runs `a` minus that of runs `b`, on the same resamples.
+    """Test the mean figure of runs `a` minus that of runs `b` on the same resamples.
 
-    p: twice the share of resamples on the far side of 0, the real test sets counted as one resample; 1 at most. pairs: among how
-    many the p-value will be corrected. Where there are too few resamples for them (`too_few`) and none lies on the far side, a share
-    can say nothing: p is then the normal approximation to the resamples, two-sided, and at most what the share would give.
+    The p-value is twice the share of resamples on the far side of 0, with the real test sets
+    counted as one resample, at most 1. If no resample is on the far side and there are too few of
+    them for the correction (`too_few`), the p-value is that of a normal approximation to the
+    resamples, where it is smaller.
+
+    Args:
+        resampled: Figures of all runs on the resamples.
+        a: Runs of model A.
+        b: Runs of model B.
+        name: Name of the figure.
+        pairs: Number of pairs for which the p-value will be corrected.
     """
     drawn = resampled.drawn[name][:, a].mean(axis=1) - resampled.drawn[name][:, b].mean(axis=1)
     value = float(resampled.value[name][a].mean() - resampled.value[name][b].mean())
@@ -59,7 +78,7 @@ def paired_difference(
 
 
 def _normal(value: float, spread: float) -> float:
-    """Two-sided p-value of a normal variable around 0."""
+    """Two-sided p-value of a value of a normal variable with mean 0."""
     return math.erfc(abs(value) / spread / math.sqrt(2)) if spread > 0 else 0.0
 
 
@@ -69,22 +88,32 @@ def _two_sided(drawn: Floats) -> float:
 
 
 def enough_resamples(pairs: int, least: int = 2000, most: int = MOST_RESAMPLES) -> int:
-    """Resamples with which the smallest p-value there is, 2 / (B + 1), is still half of ALPHA after Holm over `pairs`; `most` at most."""
+    """Resamples B for which the least p-value, 2 / (B + 1), is half of ALPHA after Holm.
+
+    Args:
+        pairs: Number of pairs that Holm corrects for.
+        least: Lower limit.
+        most: Upper limit.
+    """
     return min(max(least, math.ceil(4 * pairs / ALPHA)), most)
 
 
 def too_few(resamples: int, pairs: int) -> bool:
-    """Whether the smallest p-value that a share of resamples can give is more than half of ALPHA after Holm over `pairs`."""
+    """Whether the smallest p-value of a share exceeds half of ALPHA after Holm over `pairs`."""
     return resamples < math.ceil(4 * pairs / ALPHA)
 
 
 def mcnemar(a: Mask, b: Mask) -> McNemar:
-    """McNemar's test of right answers a (N, R) and b (N, Q) on the same images: N images of unseen classes, R and Q runs.
+    """McNemar's test of right answers on the same images of unseen classes.
 
-    It counts images, each alike; T1 is a mean over classes, so where classes differ in size the two may disagree. With
-    one run each this is the exact test (binomial, at any number of discordant images). With more, an image counts
-    for the model that is right on it in the larger share of its runs: a sign test over images, since seeds see the
-    same images and are no further ones.
+    All images have equal weight, while T1 is a mean over classes, so the two may disagree if
+    classes differ in size. With one run each, the test is exact (binomial for any number of
+    discordant images). With several runs, an image counts for the model that is right in the
+    larger share of its runs: a sign test over images, since seeds add no images.
+
+    Args:
+        a: (N, R) bool, right answers of model A's R runs.
+        b: (N, Q) bool, right answers of model B's Q runs.
     """
     gap = a.sum(axis=1) * b.shape[1] - b.sum(axis=1) * a.shape[1]
     only_a, only_b = int(np.count_nonzero(gap > 0)), int(np.count_nonzero(gap < 0))
@@ -92,19 +121,19 @@ def mcnemar(a: Mask, b: Mask) -> McNemar:
 
 
 def exact_binomial(k: int, n: int) -> float:
-    """Two-sided p-value of k or fewer heads (k <= n / 2) in n throws of a fair coin; 1 for no throw."""
+    """Two-sided p-value of k or fewer heads (k <= n / 2) in n fair coin throws; 1 if n = 0."""
     if n == 0:
         return 1.0
     term = tail = 1
     for i in range(k):
         term = term * (n - i) // (i + 1)
         tail += term
-    # Whole numbers to the end: 2**n of thousands of images is no float.
+    # Integers to the end: 2**n for thousands of images exceeds a float.
     return 1.0 if 2 * tail >= 2**n else float(2 * tail / 2**n)
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Holm's step-down correction: adjusted p-values in the order given, each to be held against ALPHA itself."""
+    """Holm's step-down correction: adjusted p-values in the given order, to compare with ALPHA."""
     adjusted = [0.0] * len(p)
     worst = 0.0
     for step, i in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
@@ -115,17 +144,26 @@ def holm(p: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True)
 class SeedsNeeded:
-    """How many seeds of each model would separate two models. each: seeds per model, None if that cannot be said; said: in words."""
+    """Number of seeds that would separate two models.
+
+    Attributes:
+        each: Seeds per model, None if it cannot be said.
+        said: The result as a sentence.
+    """
 
     each: int | None
     said: str
 
 
 def seeds_needed(a: Sequence[float], b: Sequence[float]) -> SeedsNeeded:
-    """What a two-sided t-test of two independent groups at 5 % would need to find the observed difference with 80 % power.
+    """Seeds that a two-sided t-test at 5 % needs to find the observed difference with 80 % power.
 
-    a, b: the figure of each model's seeds. The spread is the pooled standard deviation of both; a model with one seed
-    brings none. It is a plan and no test: the observed difference and spread are taken for the true ones.
+    A plan, not a test: it takes the observed difference and spread as the true ones.
+
+    Args:
+        a: Figure of each seed of model A.
+        b: Figure of each seed of model B. The spread is the pooled standard deviation; a model with
+            one seed adds nothing to it.
     """
     difference = abs(math.fsum(a) / len(a) - math.fsum(b) / len(b))
     freedom = len(a) + len(b) - 2
@@ -157,8 +195,11 @@ def _squares(values: Sequence[float]) -> float:
 
 
 def _seeds_for(effect: float) -> int | None:
-    """The least n per group with POWER for a standardised difference `effect` > 0; None beyond MOST_SEEDS."""
-    # Where the normal approximation is far beyond the limit, the exact answer is as well.
+    """The least n per group with POWER for a standardised difference `effect` > 0.
+
+    None beyond MOST_SEEDS.
+    """
+    # The normal approximation is close here, and if it is beyond the limit the exact n is too.
     if (2.8 / effect) ** 2 > MOST_SEEDS:
         return None
     low, high = 1, 2
@@ -173,11 +214,16 @@ def _seeds_for(effect: float) -> int | None:
 
 
 def t_test_power(effect: float, n: int) -> float:
-    """The power of the two-sided t-test at ALPHA with n >= 2 values in each of two groups, `effect` standard deviations apart."""
+    """Power of the two-sided t-test at ALPHA.
+
+    Args:
+        effect: Difference in standard deviations.
+        n: Values in each of the two groups, at least 2.
+    """
     from scipy.stats import nct, t
 
     freedom, shift = 2 * n - 2, effect * math.sqrt(n / 2)
     edge = t.ppf(1 - ALPHA / 2, freedom)
     missed = float(nct.cdf(edge, freedom, shift) - nct.cdf(-edge, freedom, shift))
-    # Far out scipy's distribution is NaN, and there nothing is missed.
+    # scipy's distribution is NaN for very large effects, whose power is 1.
     return 1.0 if math.isnan(missed) else 1.0 - missed

@@ -1,4 +1,4 @@
-"""What a training would print if its epoch were picked on the test sets, as many papers do: looked at beside it, and no result."""
+"""Observes test metrics during training, to show what selecting an epoch on test would give."""
 
 from __future__ import annotations
 
@@ -11,25 +11,29 @@ from zslkit.model import GradientModel
 
 
 class TestWatch:
-    """Scores the test sets now and then, for the one figure that says what picking on them would give.
+    """Scores the test sets at intervals; the best values are reported as optimistic, never used.
 
-    It can neither stop the training nor change the model, and nothing of it reaches a result but `optimistic`.
-    answers: those of the model to both test sets; every: epochs between two looks.
+    It cannot stop the training or change the model.
+
+    Args:
+        answers: Returns a model's answers on both test sets.
+        every: Epochs between two observations.
     """
 
-    __test__ = False  # pytest would take it for a class of tests
+    __test__ = False  # not a class of tests for pytest
 
     def __init__(self, answers: Callable[[GradientModel], AnsweredSets], every: int) -> None:
         self.history: list[dict[str, Any]] = []
         self._answers, self._every = answers, every
 
     def after_epoch(self, epoch: int, model: GradientModel) -> bool:
+        """Score the test sets if it is time; never stops the training."""
         if epoch % self._every == 0 or epoch == model.config.train.epochs:
             self.history.append({"epoch": float(epoch), **measure(self._answers(model)).figures()})
         return False
 
     def best(self) -> dict[str, float]:
-        """The best H and the best T1, each at an epoch of its own, as papers print them."""
+        """The best H and the best T1, each at its own epoch, as papers print them."""
         if not self.history:
             return {}
         h, t1 = (max(self.history, key=lambda row, name=name: row[name]) for name in ("H", "T1"))  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""One run, start to end: what is asked for becomes a plan, its data and inputs are made ready, and the job is done or found done."""
+"""The Python entry points of one run: resolve its settings, train and evaluate it, or find it."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from zslkit.utils import library_state, distributed
-from zslkit.training import selection
-from zslkit.runs import tracking
+from zslkit.config.merge import Settings
+from zslkit.dataset import Dataset
 from zslkit.datasets.catalog import DATASETS, is_card, load_dataset
 from zslkit.features.unreadable import readable
-from zslkit.dataset import Dataset
-from zslkit.utils.determinism import deterministic as only_deterministic
-from zslkit.utils.devices import choose_device as choose_device
+from zslkit.runs import tracking
 from zslkit.runs.execute import ExternalWeights as ExternalWeights
 from zslkit.runs.execute import RunExecution
-from zslkit.config.merge import Settings
-from zslkit.utils.progress import Reporter, Silent
+from zslkit.runs.find import RunQuery, matching_runs, run_query
 from zslkit.runs.folders import find_runs_of, run_path
-from zslkit.training.search import TrialExecutor
-from zslkit.utils.seeds import check_seed
 from zslkit.runs.plan import make_plan
 from zslkit.runs.processes import Result as Result
 from zslkit.runs.processes import Reuse, found, result_of
-from zslkit.runs.find import RunQuery, matching_runs, run_query
-from zslkit.utils.stops import contained
+from zslkit.training import selection
 from zslkit.training.inputs import Inputs, choose_input, prepare
+from zslkit.training.search import TrialExecutor
+from zslkit.utils import distributed, library_state
+from zslkit.utils.determinism import deterministic as only_deterministic
+from zslkit.utils.devices import choose_device as choose_device
+from zslkit.utils.progress import Reporter, Silent
+from zslkit.utils.seeds import check_seed
+from zslkit.utils.stops import contained
 
 
 def resolve(
@@ -42,9 +42,21 @@ def resolve(
     preset: str | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """What a run would use, and where each value comes from. Needs no data."""
+    """Settings that a run would use, and the origin of each value. Needs no data.
+
+    Args:
+        model: Name of a registered model.
+        dataset: Name of a registered dataset, or path of a dataset card.
+        data_root: Not used; accepted so that `run` takes the same arguments.
+        settings: `key=value` pairs, as of `--set`.
+        config: YAML file of settings.
+        preset: Name of a preset of the model.
+        overrides: Settings that win over all others.
+    """
     with contained(f"The model {model!r}"), library_state.held(model):
-        plan = make_plan(model, dataset, settings=settings, config=config, preset=preset, overrides=overrides)
+        plan = make_plan(
+            model, dataset, settings=settings, config=config, preset=preset, overrides=overrides
+        )
     return Settings(plan.values, dict(plan.origins))
 
 
@@ -68,24 +80,50 @@ def run(
     trackers: Sequence[str] = (),
     executor: TrialExecutor | None = None,
 ) -> Result:
-    """Train `model` on the trainval images of `dataset`, evaluate it, and keep everything in a run folder below `out`.
+    """Train a model on the trainval images of a dataset, evaluate it, and write a run folder.
 
-    A run that is there already is given back as it is, unless `again`; an interrupted one goes on where it stopped.
-    One that another source of the model made is made anew, unless `reuse_changed`.
-    deterministic: see zslkit.utils.determinism; it decides no identity, since it moves results by rounding at most.
-    trained: weights of another program instead of a training; then nothing is picked on validation.
-    trackers: names of those that are told how the run goes; they decide nothing of it, and a run that is there is not told again.
-    tries: what the points of a search are tried with, such as other processes; None: this one, one after another.
-    Raises UserError for whatever the caller can mend, TrainingError if training breaks down.
+    A finished run with the same identity is returned as it is. An interrupted run continues where
+    it stopped. A finished run is made again if the model's source has changed since.
+
+    Args:
+        model: Name of a registered model.
+        dataset: Name of a registered dataset, or path of a dataset card.
+        seed: Seed of all random numbers of the run.
+        data_root: Folder that holds the datasets.
+        settings: `key=value` pairs, as of `--set`.
+        config: YAML file of settings.
+        preset: Name of a preset of the model.
+        overrides: Settings that win over all others.
+        device: "auto", or a name that torch accepts.
+        out: Folder of results; the run folder is written below it.
+        again: Make the run again even if it is finished.
+        reuse_changed: Return a finished run even if the model's source has changed since.
+        deterministic: Use deterministic algorithms only (`zslkit.utils.determinism`). Not part of
+            the identity, since it changes results by rounding at most.
+        reporter: Receives progress and notes; None prints nothing.
+        trained: Weights of another program, used instead of a training. Nothing is selected on
+            validation then.
+        trackers: Names of trackers that receive the progress of the run. They do not affect
+            results, and receive nothing if the run is finished already.
+        executor: Runs the points of a search, for instance in other processes; None runs them in
+            this process, one after another.
+
+    Raises:
+        UserError: The caller can correct the cause.
+        TrainingError: The training fails.
     """
     distributed.join()
     reporter = (reporter if distributed.first() else None) or Silent()
     choices = {"settings": settings, "config": config, "preset": preset, "overrides": overrides}
     with only_deterministic(deterministic), contained(f"The model {model!r}"):
         with distributed.in_turn():
-            ready = tracking.load(trackers)  # first, so that one that cannot be used costs nothing
+            ready = tracking.load(trackers)  # first: an unusable tracker must not cost a training
         job = _job(model, dataset, seed, data_root, device, reporter, choices)
-        return result_of(replace(job, elsewhere=trained, trackers=ready, executor=executor), Path(out), _reuse(again, reuse_changed))
+        return result_of(
+            replace(job, elsewhere=trained, trackers=ready, executor=executor),
+            Path(out),
+            _reuse(again, reuse_changed),
+        )
 
 
 def _reuse(again: bool, reuse_changed: bool) -> Reuse:
@@ -106,9 +144,15 @@ def context(
     device: str = "auto",
     reporter: Reporter | None = None,
 ) -> selection.ValidationContext:
-    """What `run` with these arguments would try the points of its search in, on the same folds: see `selection.try_point`.
+    """The validation folds and settings in which `run` with these arguments tries search points.
 
-    folder: for what the trainings leave behind; no run is made. Raises what `run` raises before it trains.
+    Makes no run. See `selection.try_point`.
+
+    Args:
+        folder: Folder for files that the trainings leave behind.
+
+    Raises:
+        UserError: As `run` before it trains.
     """
     choices = {"settings": settings, "config": config, "preset": preset, "overrides": overrides}
     with contained(f"The model {model!r}"):
@@ -119,7 +163,8 @@ def context(
 class Finder:
     """Finds finished runs and makes none.
 
-    What several runs share is opened once, and only where a record says that a run may be there: its place hangs on data and inputs.
+    A run's identity depends on data and inputs, so both are opened, but only where a record
+    suggests a matching run. Runs that share data or inputs open them once.
     """
 
     def __init__(self) -> None:
@@ -143,24 +188,37 @@ class Finder:
         trackers: Sequence[str] = (),
         **choices: Any,
     ) -> tuple[Result | None, list[str]]:
-        """What `run` with these arguments would give back, None if it would make a run; and what it would say of that.
+        """The finished run that `run` with these arguments would return.
 
-        trackers: decide nothing. Raises what `run` raises before it trains.
+        Args:
+            trackers: Not used; accepted so that `run` takes the same arguments.
+
+        Returns:
+            The run, or None if `run` would make one, and the notes that `run` would print.
+
+        Raises:
+            UserError: As `run` before it trains.
         """
         if again:
             return None, []
         key = json.dumps([model, dataset, str(data_root), device, choices], default=str)
         if key not in self._wanted:
             self._wanted[key] = run_query(model, dataset, **choices)
-        looked_for = self._wanted[key]
-        beside = run_path(Path(out), looked_for.dataset, looked_for.plan.entry.name, seed, "").parent
-        there = find_runs_of(beside, seed, lambda told: None)
-        if not any(not run.record.elsewhere for run in matching_runs(there, looked_for, seed)):
+        query = self._wanted[key]
+        model_folder = run_path(Path(out), query.dataset, query.plan.entry.name, seed, "").parent
+        runs = find_runs_of(model_folder, seed, lambda sentence: None)
+        if not any(not run.record.elsewhere for run in matching_runs(runs, query, seed)):
             return None, []
         with only_deterministic(deterministic):
             if key not in self._jobs:
-                self._jobs[key] = _job(model, dataset, seed, data_root, device, reporter, choices, self._opened)
-            return found(replace(self._jobs[key], seed=seed, reporter=reporter), Path(out), _reuse(again, reuse_changed))
+                self._jobs[key] = _job(
+                    model, dataset, seed, data_root, device, reporter, choices, self._opened
+                )
+            return found(
+                replace(self._jobs[key], seed=seed, reporter=reporter),
+                Path(out),
+                _reuse(again, reuse_changed),
+            )
 
 
 def _job(
@@ -173,7 +231,11 @@ def _job(
     choices: Mapping[str, Any],
     opened: dict[str, Any] | None = None,
 ) -> RunExecution:
-    """opened: what other jobs have opened, to be shared and added to."""
+    """Plan, data and inputs of one run.
+
+    Args:
+        opened: Datasets and inputs that other runs have opened; this run uses and extends it.
+    """
     check_seed(seed)
     shared = {} if opened is None else opened
 
@@ -185,24 +247,38 @@ def _job(
     with distributed.in_turn():
         with library_state.held(model):
             plan = make_plan(model, dataset, **choices)
-            where = choose_device(device)
-            encoder = plan.encoder()  # before the data, since weights that are missing are told at once then
+            chosen_device = choose_device(device)
+            # Before the data, so that missing weights are reported at once.
+            encoder = plan.encoder()
         place = f"{dataset} {data_root}"
         with library_state.held(dataset):
             data: Dataset = once(place, lambda: load_dataset(dataset, data_root))
         for note in data.notes:
             reporter.note(f"{data.name}: {note}")
-        kind = choose_input(plan.kind.inputs, plan.features, data, plan.entry.name)
+        input_kind = choose_input(plan.model_class.inputs, plan.features, data, plan.entry.name)
         began = time.monotonic()
         if plan.features.skip_bad:
             whole = data
             data = once(f"readable {place}", lambda: readable(whole, reporter))
 
     def make() -> Inputs:
-        return prepare(data, plan.features, kind, where, reporter, encoder)
+        return prepare(data, plan.features, input_kind, chosen_device, reporter, encoder)
 
-    inputs = make() if encoder is not None else once(f"{place} {where} {kind} {plan.features.model_dump_json()}", make)
-    return RunExecution(plan, data, inputs, seed, where, reporter, time.monotonic() - began, _published_as(dataset))
+    inputs = (
+        make()
+        if encoder is not None
+        else once(f"{place} {chosen_device} {input_kind} {plan.features.model_dump_json()}", make)
+    )
+    return RunExecution(
+        plan,
+        data,
+        inputs,
+        seed,
+        chosen_device,
+        reporter,
+        time.monotonic() - began,
+        _published_as(dataset),
+    )
 
 
 def _published_as(dataset: str) -> str:

@@ -1,7 +1,6 @@
-"""The attribute scores of both test sets, kept with a run whose model has them: `attributes.npz`, float32 as the model gave them.
+"""The attribute scores of both test sets, kept with a run as `attributes.npz`.
 
-Their order by one attribute is all that is ever looked at, so nothing may round it: units taken from some of the images do, where the
-others lie far away or close together.
+Only the order of the images by one attribute is used, so the scores are kept unrounded as float32.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslkit.errors import DataError
-from zslkit.utils.files import check_permitted, need_plain
 from zslkit.runs.scores import LONGEST_HEADER, UNREADABLE, put
+from zslkit.utils.files import check_permitted, need_plain
 
 _CLIPPED: Final = 60_000.0
-"""What files of an earlier version hold where a score did not fit: float16 in units of the first images, cut off there."""
+"""Older files hold clipped float16 values; a magnitude of at least this marks a clipped score."""
 _TYPES: dict[str, tuple[Any, int]] = {
     "test_seen": (np.floating, 2),
     "test_unseen": (np.floating, 2),
@@ -31,10 +30,14 @@ _TYPES: dict[str, tuple[Any, int]] = {
 
 @dataclass(frozen=True, eq=False)
 class KeptAttributes:
-    """test_seen (Ns, A), test_unseen (Nu, A) float32: what the model said of each image; NaN: not told.
+    """Attribute scores of the test images.
 
-    Of runs of an earlier version they are float16 in units that an attribute has of its own. present (C, A) bool: which class has which
-    attribute; names: A attribute names.
+    Attributes:
+        test_seen: (Ns, A) float32, the model's score of each image; NaN where it gives none.
+            Older runs hold float16 in a unit of each attribute.
+        test_unseen: (Nu, A), likewise.
+        present: (C, A) bool, whether a class has an attribute.
+        names: Names of the A attributes.
     """
 
     test_seen: NDArray[np.floating[Any]]
@@ -43,6 +46,7 @@ class KeptAttributes:
     names: tuple[str, ...]
 
     def write(self, file: IO[bytes]) -> None:
+        """Write an archive that `read_attributes` reads."""
         with zipfile.ZipFile(file, "w") as archive:
             for name in _TYPES:
                 put(archive, name, np.asarray(getattr(self, name)))
@@ -54,17 +58,22 @@ def pack(
     present: NDArray[np.bool_],
     names: tuple[str, ...],
 ) -> KeptAttributes:
-    """Attribute scores that come in batches (B, A) float32."""
+    """Concatenate attribute scores that come in batches (B, A) float32."""
     none = np.empty((0, len(names)), dtype=np.float32)
     seen, unseen = (np.concatenate([none, *batches]) for batches in (test_seen, test_unseen))
     return KeptAttributes(seen, unseen, present, names)
 
 
 def read_attributes(path: Path) -> KeptAttributes | None:
-    """What an `attributes.npz` holds, None if there is no such file.
+    """Read an `attributes.npz`.
 
-    Attributes whose order a file of an earlier version has lost, since scores were cut off in it, are given as not told.
-    Raises DataError that names the file and the next step.
+    Attributes that an older file holds clipped have lost their order and become NaN.
+
+    Returns:
+        The attribute scores, None if there is no such file.
+
+    Raises:
+        DataError: The file is damaged or does not fit; names the next step.
     """
     mend = f"remove it to do without, or move the folder {path.parent} away and run again"
     check_permitted(path)
@@ -78,10 +87,17 @@ def read_attributes(path: Path) -> KeptAttributes | None:
         raise DataError(f"{path}: {error.args[0]}; {mend}") from error
     except UNREADABLE as error:
         raise DataError(f"{path} is cut off or damaged ({error}); {mend}") from error
-    for name, (kind, dimensions) in _TYPES.items():
+    for name, (dtype, dimensions) in _TYPES.items():
         array = arrays[name]
-        if not np.issubdtype(array.dtype, kind) or array.ndim != dimensions or array.shape[-1] != len(arrays["names"]):
-            raise DataError(f"{path}: {name} is {array.dtype} of shape {array.shape} for {len(arrays['names'])} attributes; {mend}")
+        if (
+            not np.issubdtype(array.dtype, dtype)
+            or array.ndim != dimensions
+            or array.shape[-1] != len(arrays["names"])
+        ):
+            raise DataError(
+                f"{path}: {name} is {array.dtype} of shape {array.shape} "
+                f"for {len(arrays['names'])} attributes; {mend}"
+            )
     parts = [arrays["test_seen"], arrays["test_unseen"]]
     if all(part.dtype == np.float16 for part in parts):
         lost = np.logical_or.reduce([(np.abs(part) >= _CLIPPED).any(axis=0) for part in parts])
@@ -92,5 +108,7 @@ def read_attributes(path: Path) -> KeptAttributes | None:
 
 def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     with archive.open(f"{name}.npy") as member:
-        array: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False, max_header_size=LONGEST_HEADER)
+        array: NDArray[Any] = np.lib.format.read_array(
+            member, allow_pickle=False, max_header_size=LONGEST_HEADER
+        )
         return array

@@ -1,6 +1,6 @@
-"""What a run's model knew of its classes before training, kept with the run so that it answers without the dataset.
+"""Class names and semantics, kept with a run so that its model predicts without the dataset.
 
-The file holds plain arrays (`numpy.load` reads it): the classes' names, which are seen, and their semantics as the dataset gave them.
+The file holds plain arrays (`numpy.load` reads it): class names, which are seen, and semantics.
 """
 
 from __future__ import annotations
@@ -17,22 +17,36 @@ from numpy.typing import NDArray
 
 from zslkit.dataset import Dataset
 from zslkit.errors import DataError
-from zslkit.utils.files import check_permitted, parse_json, replacing
 from zslkit.runs.folders import Run
 from zslkit.runs.scores import LONGEST_HEADER, UNREADABLE, put
 from zslkit.semantics import Semantics
+from zslkit.utils.files import check_permitted, parse_json, replacing
 
 FILE = "semantics.npz"
 
-_PARTS = {"classes": ("U", 1), "seen": ("b", 1), "attributes": ("f", 2), "names": ("U", 1), "groups": ("U", 0), "kind": ("U", 0)}
-"""Array -> kind of its type, and how many dimensions it has."""
+_PARTS = {
+    "classes": ("U", 1),
+    "seen": ("b", 1),
+    "attributes": ("f", 2),
+    "names": ("U", 1),
+    "groups": ("U", 0),
+    "kind": ("U", 0),
+}
+"""Array name -> `dtype.kind` and number of dimensions."""
 _WORDS = "word_vectors"
-"""Another, which not every dataset has."""
+"""An optional array; not every dataset has word vectors."""
 
 
 @dataclass(frozen=True, eq=False)
 class ClassInfo:
-    """The C classes of the dataset `name`, seen (C,) bool, and their semantics."""
+    """Classes and semantics of a dataset.
+
+    Attributes:
+        name: Name of the dataset.
+        classes: The C class names.
+        seen: (C,) bool.
+        semantics: Semantics of the C classes.
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -41,27 +55,37 @@ class ClassInfo:
 
 
 def save(path: Path, dataset: Dataset) -> None:
-    """Write what there is to know of the dataset's classes to `path`, beside first."""
+    """Write class names and semantics of a dataset to `path`, atomically."""
     semantics = dataset.semantics
     arrays: dict[str, NDArray[Any]] = {
         "classes": np.array(dataset.classes, dtype=np.str_),
         "seen": dataset.seen,
         "attributes": semantics.attributes,
         "names": np.array(semantics.names, dtype=np.str_),
-        "groups": np.array(json.dumps({name: list(columns) for name, columns in semantics.groups.items()})),
+        "groups": np.array(
+            json.dumps({name: list(columns) for name, columns in semantics.groups.items()})
+        ),
         "kind": np.array(semantics.kind),
     }
     if semantics.word_vectors is not None:
         arrays[_WORDS] = semantics.word_vectors
-    with replacing(path) as beside, beside.open("wb") as file, zipfile.ZipFile(file, "w") as archive:
+    with (
+        replacing(path) as beside,
+        beside.open("wb") as file,
+        zipfile.ZipFile(file, "w") as archive,
+    ):
         for name, array in arrays.items():
             put(archive, name, array)
 
 
 def read(run: Run) -> ClassInfo | None:
-    """What `save` wrote to the run's folder, None if the run is older than that file.
+    """Read the classes and semantics of a run.
 
-    Raises DataError that names the file if it is damaged or not the run's own.
+    Returns:
+        The classes, None if the run is older than this file.
+
+    Raises:
+        DataError: The file is damaged or does not belong to the run.
     """
     path, record = run.folder / FILE, run.record
     mend = "move it away, and the classes are read from the dataset instead"
@@ -72,40 +96,64 @@ def read(run: Run) -> ClassInfo | None:
         arrays = _arrays(path)
         semantics = _semantics(arrays)
     except (*UNREADABLE, KeyError, AttributeError, RecursionError) as error:
-        raise DataError(f"{path} is cut off or damaged ({' '.join(str(error).split())}); {mend}") from error
+        raise DataError(
+            f"{path} is cut off or damaged ({' '.join(str(error).split())}); {mend}"
+        ) from error
     except DataError as error:
         raise DataError(f"{path}: {error}; {mend}") from error
     classes, seen = tuple(arrays["classes"].tolist()), arrays["seen"]
-    same = classes == tuple(record.per_class) and len(seen) == len(classes) == len(semantics.attributes)
-    if not same or int(seen.sum()) != record.dataset.seen or semantics.fingerprint() != record.fingerprints.semantics:
-        raise DataError(f"{path} does not hold the classes and semantics that {run.folder} was made with; {mend}")
+    same = classes == tuple(record.per_class) and len(seen) == len(classes) == len(
+        semantics.attributes
+    )
+    if (
+        not same
+        or int(seen.sum()) != record.dataset.seen
+        or semantics.fingerprint() != record.fingerprints.semantics
+    ):
+        raise DataError(
+            f"{path} does not hold the classes and semantics "
+            f"that {run.folder} was made with; {mend}"
+        )
     return ClassInfo(record.dataset.name, classes, seen, semantics)
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Raises what UNREADABLE names for a file that `save` has not written."""
+    """Read and check the arrays; raises one of `UNREADABLE` for any other file."""
     if not path.is_file():
         raise ValueError("it is no file")
     with path.open("rb") as file, zipfile.ZipFile(file) as archive:
         names = [*_PARTS, *([_WORDS] if f"{_WORDS}.npy" in archive.namelist() else [])]
         arrays = {name: _array(file, archive, name) for name in names}
-    for name, (kind, dimensions) in (_PARTS | {_WORDS: ("f", 2)}).items():
-        if name in arrays and (arrays[name].dtype.kind != kind or arrays[name].ndim != dimensions):
+    for name, (dtype_kind, dimensions) in (_PARTS | {_WORDS: ("f", 2)}).items():
+        if name in arrays and (
+            arrays[name].dtype.kind != dtype_kind or arrays[name].ndim != dimensions
+        ):
             raise ValueError(f"{name} is {arrays[name].dtype} of shape {arrays[name].shape}")
     return arrays
 
 
 def _array(file: IO[bytes], archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     info = archive.getinfo(f"{name}.npy")
-    # It is written unpacked, so nothing in it can unfold to more than the file holds.
+    # `save` does not compress, so a member is never larger than the file (no zip bomb).
     if info.compress_type != zipfile.ZIP_STORED or info.file_size > os.fstat(file.fileno()).st_size:
         raise ValueError(f"{name} is packed or ends behind the end of the file")
     with archive.open(info) as member:
-        array: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False, max_header_size=LONGEST_HEADER)
+        array: NDArray[Any] = np.lib.format.read_array(
+            member, allow_pickle=False, max_header_size=LONGEST_HEADER
+        )
         return array
 
 
 def _semantics(arrays: dict[str, NDArray[Any]]) -> Semantics:
-    groups = {str(name): tuple(map(int, columns)) for name, columns in parse_json(str(arrays["groups"])).items()}
+    groups = {
+        str(name): tuple(map(int, columns))
+        for name, columns in parse_json(str(arrays["groups"])).items()
+    }
     words = arrays[_WORDS].astype(np.float32) if _WORDS in arrays else None
-    return Semantics(arrays["attributes"].astype(np.float32), tuple(arrays["names"].tolist()), groups, words, str(arrays["kind"]))
+    return Semantics(
+        arrays["attributes"].astype(np.float32),
+        tuple(arrays["names"].tolist()),
+        groups,
+        words,
+        str(arrays["kind"]),
+    )

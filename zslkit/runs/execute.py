@@ -1,4 +1,7 @@
-"""The work of one run: what is picked, trained and scored, and the record of it. Whichever processes do it do it alike."""
+"""Executes one run: select on validation, train, score the test sets, and make the record.
+
+Every process of a distributed run computes the same result.
+"""
 
 from __future__ import annotations
 
@@ -13,41 +16,42 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zslkit.utils import library_state, distributed
-from zslkit.training import selection
-from zslkit.runs import tracking
+from zslkit import record as schema
 from zslkit.dataset import Dataset
 from zslkit.errors import ModelFault
 from zslkit.evaluation.attributes import present_attributes
 from zslkit.evaluation.gzsl import Metrics, measure, peak
 from zslkit.evaluation.sets import AnsweredSets, answered_sets, checked_sets
 from zslkit.evaluation.watch import TestWatch
-from zslkit.training.fit import fit, make_model
-from zslkit.utils.memory import peak_mb, reset_peak
 from zslkit.model import GradientModel, Model
-from zslkit.utils.progress import Reporter
-from zslkit.training.rescoring import Rescored, fingerprint, rescore
-from zslkit.runs import class_info
-from zslkit import record as schema
+from zslkit.runs import class_info, tracking
 from zslkit.runs.attribute_scores import pack
-from zslkit.runs.provenance import environment, git_state, now
 from zslkit.runs.folders import RunFolder, identity, run_path
+from zslkit.runs.provenance import environment, git_state, now
 from zslkit.runs.scores import Scores, ScoreStream
 from zslkit.runs.source import folder_of, sources
+from zslkit.tracker import RunInfo
+from zslkit.training import selection, weights
+from zslkit.training.fit import fit, make_model
+from zslkit.training.inputs import Inputs, prepare
+from zslkit.training.plan import Plan
+from zslkit.training.rescoring import Rescored, fingerprint, rescore
 from zslkit.training.scoring import Rows, attribute_rows, score_rows
 from zslkit.training.search import TrialExecutor
-from zslkit.training.plan import Plan
-from zslkit.tracker import RunInfo
-from zslkit.training import weights
-from zslkit.training.inputs import Inputs, prepare
 from zslkit.training.withheld import Withheld, withheld
+from zslkit.utils import distributed, library_state
+from zslkit.utils.memory import peak_mb, reset_peak
+from zslkit.utils.progress import Reporter
 
 
 @dataclass(frozen=True)
 class ExternalWeights:
-    """A training that another program has done. fill: puts its weights into the untrained model.
+    """Weights that another program has trained.
 
-    label says where they are from; digest is a fingerprint of them.
+    Attributes:
+        fill: Loads the weights into the untrained model.
+        label: Where the weights come from.
+        digest: Fingerprint of the weights.
     """
 
     fill: Callable[[Model], None]
@@ -57,7 +61,14 @@ class ExternalWeights:
 
 @dataclass(frozen=True)
 class RunExecution:
-    """One run to be made, with all that it needs. extract_seconds: spent on the inputs already; tries: as in `selection.Workshop`."""
+    """One run with everything that it needs.
+
+    Attributes:
+        extract_seconds: Time already spent on the inputs.
+        published_as: Key of the dataset in the tables of published results, "" if it has none.
+        elsewhere: Weights of another program, used instead of a training.
+        executor: Runs the points of a search; None for this process.
+    """
 
     plan: Plan
     data: Dataset
@@ -72,19 +83,24 @@ class RunExecution:
     executor: TrialExecutor | None = None
 
     def decisive(self) -> dict[str, Any]:
-        """All that decides the outcome: the hash of this is the run's identity."""
-        entry, kind = self.plan.entry, self.plan.kind
+        """All values that determine the outcome; the run's identity is their hash."""
+        entry, model_class = self.plan.entry, self.plan.model_class
         elsewhere = {"elsewhere": self.elsewhere.digest} if self.elsewhere else {}
-        # What a model is given hangs on it; the others are given the same, and keep the names that they have.
-        given = {"protocol": kind.protocol} if kind.protocol == "transductive" else {}
-        # An earlier version took for several folds the mean of what each alone would take.
+        # Only transductive models receive other data; all other identities stay as they were.
+        given = {"protocol": model_class.protocol} if model_class.protocol == "transductive" else {}
+        # An earlier version averaged the selections of several folds; this one selects once.
         folds = {"folds": "together"} if self._picks and self.plan.protocol.folds > 1 else {}
         return (
             elsewhere
             | given
             | folds
             | {
-                "model": [entry.name, entry.distribution, entry.version, f"{kind.__module__}:{kind.__qualname__}"],
+                "model": [
+                    entry.name,
+                    entry.distribution,
+                    entry.version,
+                    f"{model_class.__module__}:{model_class.__qualname__}",
+                ],
                 "config": self.plan.deciding,
                 "data": self.data.fingerprints(),
                 "features": [self.inputs.kind, self.inputs.fingerprint],
@@ -93,39 +109,51 @@ class RunExecution:
         )
 
     def info(self, folder: RunFolder, key: str) -> RunInfo:
-        """What trackers are told before the run."""
+        """The description of the run that trackers receive before it starts."""
         entry = self.plan.entry
-        return RunInfo(folder.final, key, entry.name, entry.origin, self.data.name, self.seed, self.plan.values)
+        return RunInfo(
+            folder.final, key, entry.name, entry.origin, self.data.name, self.seed, self.plan.values
+        )
 
     @property
     def source(self) -> dict[str, str]:
-        """What the model's source is now, by module."""
-        return sources(self.plan.entry, self.plan.kind)
+        """Digests of the model's source, by module."""
+        return sources(self.plan.entry, self.plan.model_class)
 
     @property
     def key(self) -> str:
+        """The run's identity: 12 hex digits."""
         return identity(self.decisive())
 
     def place(self, out: Path) -> Path:
-        """Where the finished run belongs below `out`."""
+        """Folder of the finished run below `out`."""
         return run_path(out, self.data.name, self.plan.entry.name, self.seed, self.key)
 
     def outcome(self, folder: RunFolder) -> Execution:
-        """Everything picked, trained and scored.
+        """Select, train and score.
 
         Raises:
-            ModelFault: The model reached for what is withheld, left settings or functions changed that all models share, or its
-                scores do not come from each image alone.
+            ModelFault: The model reached for withheld data, changed settings or functions that all
+                models share, or its scores do not come from each image alone.
         """
-        entry, kind, source = self.plan.entry, self.plan.kind, self.inputs.source
+        entry, model_class, source = self.plan.entry, self.plan.model_class, self.inputs.source
         context = self.context(folder.path, folder.log) if self._picks else None
         folds = context.folds if context is not None else ()
         holders = [source, *(fold.data for fold in folds), *(fold.inputs.source for fold in folds)]
-        unlabelled = kind.protocol == "transductive"
-        with library_state.held(entry.name), withheld(entry.name, self.data, holders, unlabelled=unlabelled) as held:
-            picks = selection.Selection(self.plan.config) if context is None else selection.pick(context)
-            model = make_model(kind, picks.config, self.data, self.inputs, self.seed, self.device)
-            # Before the training, which may freeze a part for a while, or one that it is done with.
+        unlabelled = model_class.protocol == "transductive"
+        with (
+            library_state.held(entry.name),
+            withheld(entry.name, self.data, holders, unlabelled=unlabelled) as held,
+        ):
+            picks = (
+                selection.Selection(self.plan.config)
+                if context is None
+                else selection.pick(context)
+            )
+            model = make_model(
+                model_class, picks.config, self.data, self.inputs, self.seed, self.device
+            )
+            # Before the training, which may freeze parameters for a while or at its end.
             frozen = frozenset(name for name, p in model.named_parameters() if not p.requires_grad)
             every = self.plan.protocol.watch_test
             watch = TestWatch(lambda model: self._answers(model, held), every) if every else None
@@ -137,11 +165,17 @@ class RunExecution:
                 evaluated = time.monotonic() - began
                 attributes = self._attributes(model, index)
             if fingerprint(model) != before:
-                again = replace(again, fault="`scores` changes a parameter or a buffer of the model; let it change nothing")
+                again = replace(
+                    again,
+                    fault="`scores` changes a parameter or a buffer of the model; "
+                    "let it change nothing",
+                )
         if broken := distributed.agreed(again.broken):
             raise ModelFault(entry.name, f"{broken} (zslkit check {entry.name} tries it)")
         began, split, labels = time.monotonic(), self.data.split, self.data.labels
-        seen, unseen = (np.searchsorted(index, part) for part in (split.test_seen, split.test_unseen))
+        seen, unseen = (
+            np.searchsorted(index, part) for part in (split.test_seen, split.test_unseen)
+        )
         scores = folder.keep(
             ScoreStream(
                 rows.batches(seen),
@@ -156,48 +190,83 @@ class RunExecution:
         if attributes is not None:
             semantics = self.data.semantics
             parts = attributes.batches(seen), attributes.batches(unseen)
-            folder.keep_attributes(pack(*parts, present_attributes(semantics.attributes), semantics.names))
-        return Execution(picks, model, frozen, scores, watch.best() if watch else {}, again, seconds, evaluated)
+            folder.keep_attributes(
+                pack(*parts, present_attributes(semantics.attributes), semantics.names)
+            )
+        return Execution(
+            picks, model, frozen, scores, watch.best() if watch else {}, again, seconds, evaluated
+        )
 
     def work(self, folder: RunFolder, key: str) -> tuple[schema.RunRecord, Scores]:
+        """Execute the run in its folder.
+
+        Args:
+            folder: The run's open folder.
+            key: The run's identity.
+
+        Returns:
+            The record and the scores of both test sets.
+
+        Raises:
+            ModelFault: As `outcome`, or the model changed the dataset in place.
+        """
         started, prints = now(), self.data.fingerprints()
         reset_peak(self.device)
         try:
-            done = self.outcome(folder)
-        except ModelFault as error:  # which may know the class alone
+            execution = self.outcome(folder)
+        except ModelFault as error:  # may name the class; name the model as the user knows it
             raise ModelFault(self.plan.entry.name, error.reason) from error
         if self.data.fingerprints() != prints:
-            reason = "it changes the dataset's labels, split or semantics in place; let it work on copies"
+            reason = (
+                "it changes the dataset's labels, split or semantics in place; "
+                "let it work on copies"
+            )
             raise ModelFault(self.plan.entry.name, reason)
-        picks, model, scores = done.picks, done.model, done.scores
+        picks, model, scores = execution.picks, execution.model, execution.scores
         sets = checked_sets(*scores.sets())
         metrics, plain = measure(sets, picks.gamma), measure(sets)
         weights.save(model, folder.weights)
         class_info.save(folder.path / class_info.FILE, self.data)
         costs = schema.Costs(
-            parameters=sum(p.numel() for p in model.parameters()) or sum(b.numel() for b in model.state_dict().values()),
-            trainable_parameters=sum(p.numel() for name, p in model.named_parameters() if name not in done.frozen),
-            train_seconds=done.train_seconds,
+            parameters=sum(p.numel() for p in model.parameters())
+            or sum(b.numel() for b in model.state_dict().values()),
+            trainable_parameters=sum(
+                p.numel() for name, p in model.named_parameters() if name not in execution.frozen
+            ),
+            train_seconds=execution.train_seconds,
             extract_seconds=self.extract_seconds,
-            eval_seconds=done.eval_seconds,
+            eval_seconds=execution.eval_seconds,
             peak_memory_mb=peak_mb(self.device),
         )
-        optimistic = {"H_gamma_on_test": peak(sets.curve())[1], **done.watched}
-        scoring = schema.Scoring(rescored=done.again.images, moved=done.again.moved, drift=done.again.drift)
+        optimistic = {"H_gamma_on_test": peak(sets.curve())[1], **execution.watched}
+        scoring = schema.Scoring(
+            rescored=execution.again.images,
+            moved=execution.again.moved,
+            drift=execution.again.drift,
+        )
         if scoring.remark:
             self.reporter.note(f"{self.plan.entry.name}: {scoring.remark}")
-        return self._record(key, picks, metrics, plain, optimistic, costs, scoring, started, folder.source), scores
+        return self._record(
+            key, picks, metrics, plain, optimistic, costs, scoring, started, folder.source
+        ), scores
 
     def _answers(self, model: Model, held: Withheld) -> AnsweredSets:
-        """What the model says of both test sets, while it is being trained."""
+        """Predictions for both test sets during training."""
         with held.scoring() as index:
             rows = score_rows(model, self.inputs.source, index, self.device)
         labels, split = held.truth()
-        seen, unseen = ((rows.batches(np.searchsorted(index, part)), labels[part]) for part in (split.test_seen, split.test_unseen))
+        seen, unseen = (
+            (rows.batches(np.searchsorted(index, part)), labels[part])
+            for part in (split.test_seen, split.test_unseen)
+        )
         return answered_sets(*seen, *unseen, self.data.seen)
 
     def _attributes(self, model: Model, index: NDArray[np.int64]) -> Rows | None:
-        """The model's attribute scores, if it has some, the classes are described by attributes, and this process writes them."""
+        """The model's attribute scores.
+
+        None if the model has none, the semantics are not attributes, or another process writes
+        them.
+        """
         if self.data.semantics.kind != "attributes" or not distributed.first():
             return None
         return attribute_rows(model, self.inputs.source, index, self.device)
@@ -207,7 +276,7 @@ class RunExecution:
         return self.elsewhere is None and selection.needed(self.plan)
 
     def _train(self, model: Model, folder: RunFolder, watch: TestWatch | None) -> float:
-        """Seconds of training."""
+        """Train the model and return the seconds."""
         if self.elsewhere is not None:
             self.elsewhere.fill(model)
             return 0.0
@@ -225,16 +294,27 @@ class RunExecution:
         )
 
     def context(self, folder: Path, log: Callable[..., None]) -> selection.ValidationContext:
-        """What everything that is picked is picked in. folder: for what trainings on the folds leave behind."""
+        """The folds and settings in which hyperparameters are selected.
+
+        Args:
+            folder: Folder for files that the trainings on the folds leave behind.
+            log: Receives the log lines of the trainings.
+        """
         plan, protocol = self.plan, self.plan.protocol
-        # weights made from trainval must not know the classes that a fold holds out
-        own = plan.features.weights == "trainval" and self.inputs.source is not None
+        # Weights made from trainval must not see the classes that a fold holds out.
+        per_fold = plan.features.weights == "trainval" and self.inputs.source is not None
         folds = []
         for part in range(protocol.folds):
             data = self.data.fold(protocol.fold_seed, part)
-            inputs = prepare(data, plan.features, self.inputs.kind, self.device, self.reporter) if own else self.inputs
+            inputs = (
+                prepare(data, plan.features, self.inputs.kind, self.device, self.reporter)
+                if per_fold
+                else self.inputs
+            )
             folds.append(selection.Fold(part, data, inputs))
-        return selection.ValidationContext(plan, folds, self.seed, self.device, self.reporter, log, folder, self.executor)
+        return selection.ValidationContext(
+            plan, folds, self.seed, self.device, self.reporter, log, folder, self.executor
+        )
 
     def _record(
         self,
@@ -249,22 +329,22 @@ class RunExecution:
         source: Mapping[str, str],
     ) -> schema.RunRecord:
         plan, data, inputs = self.plan, self.data, self.inputs
-        entry, kind, split = plan.entry, plan.kind, data.split
+        entry, model_class, split = plan.entry, plan.model_class, data.split
         used = self._picks
-        by_epochs = issubclass(kind, GradientModel) and self.elsewhere is None
+        by_epochs = issubclass(model_class, GradientModel) and self.elsewhere is None
         epochs = picks.config.train.epochs if by_epochs else None  # type: ignore[attr-defined]
         settings = picks.config.model_dump(mode="json")
-        home = folder_of(kind)
+        home = folder_of(model_class)
         return schema.RunRecord(
             identity=key,
             model=schema.ModelInfo(
                 name=entry.name,
                 distribution=entry.distribution,
                 version=entry.version,
-                class_path=f"{kind.__module__}:{kind.__qualname__}",
-                protocol=kind.protocol,
-                citation=kind.citation,
-                pretraining_note=kind.pretraining_note,
+                class_path=f"{model_class.__module__}:{model_class.__qualname__}",
+                protocol=model_class.protocol,
+                citation=model_class.citation,
+                pretraining_note=model_class.pretraining_note,
                 source=dict(source),
                 git=git_state(home) if home is not None else None,
             ),
@@ -294,9 +374,11 @@ class RunExecution:
                 tuned=inputs.tuned,
                 fingerprint=inputs.fingerprint,
             ),
-            fingerprints=schema.Fingerprints(**data.fingerprints(), features=inputs.fingerprint, images=inputs.content),
+            fingerprints=schema.Fingerprints(
+                **data.fingerprints(), features=inputs.fingerprint, images=inputs.content
+            ),
             protocol=schema.ProtocolInfo(
-                training=kind.protocol,
+                training=model_class.protocol,
                 selection=plan.protocol.selection,
                 calibration=plan.protocol.calibration,
                 gamma=picks.gamma,
@@ -304,18 +386,26 @@ class RunExecution:
                 fold_seed=plan.protocol.fold_seed if used else None,
                 folds=plan.protocol.folds if used else None,
                 tuned=sorted(key for key in picks.changes if key != "train.epochs"),
-                picked={key: reduce(_below, key.split("."), settings) for key in sorted(picks.changes)},
+                picked={
+                    key: reduce(_below, key.split("."), settings) for key in sorted(picks.changes)
+                },
                 validation=dict(picks.figures),
             ),
             metrics=schema.Figures(**metrics.figures()),
             uncalibrated=schema.Figures(**plain.figures()),
             chance=schema.Chance(**metrics.chance),
             optimistic=optimistic,
-            per_class={c: None if np.isnan(a) else float(a) for c, a in zip(data.classes, metrics.per_class, strict=True)},
+            per_class={
+                c: None if np.isnan(a) else float(a)
+                for c, a in zip(data.classes, metrics.per_class, strict=True)
+            },
             costs=costs,
             scoring=scoring,
             environment=environment(
-                str(self.device), torch.get_num_threads(), distributed.size(), deterministic=torch.are_deterministic_algorithms_enabled()
+                str(self.device),
+                torch.get_num_threads(),
+                distributed.size(),
+                deterministic=torch.are_deterministic_algorithms_enabled(),
             ),
             git=git_state(),
             elsewhere=self.elsewhere.label if self.elsewhere else "",
@@ -330,10 +420,17 @@ def _below(settings: Any, name: str) -> Any:
 
 @dataclass(frozen=True)
 class Execution:
-    """A trained model and its scores. watched: what was seen of the test sets on the way; again: what came of scoring some images
-    twice; times in seconds.
+    """A trained model and its scores.
 
-    frozen: names of the parameters that the model keeps as they are.
+    Attributes:
+        picks: Values selected on validation.
+        model: The trained model.
+        frozen: Names of the parameters that are not trained.
+        scores: Scores of both test sets.
+        watched: Test metrics observed during training.
+        again: Result of scoring some images twice.
+        train_seconds: Time of the training.
+        eval_seconds: Time of scoring the test sets.
     """
 
     picks: selection.Selection

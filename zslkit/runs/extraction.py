@@ -1,4 +1,4 @@
-"""The features of a dataset made ahead of the runs that use them."""
+"""Extracts the features of a dataset ahead of the runs that use them."""
 
 from __future__ import annotations
 
@@ -9,23 +9,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zslkit.utils import distributed
 from zslkit.config import FeatureConfig
+from zslkit.dataset import Dataset
 from zslkit.datasets.catalog import load_dataset
+from zslkit.errors import UserError
 from zslkit.features.store import FeatureStore
 from zslkit.features.unreadable import readable
-from zslkit.dataset import Dataset
-from zslkit.utils.devices import choose_device
-from zslkit.errors import UserError
-from zslkit.utils.progress import Reporter, Silent
 from zslkit.runs.plan import make_features
 from zslkit.training.inputs import prepare
 from zslkit.training.view import MapSource
+from zslkit.utils import distributed
+from zslkit.utils.devices import choose_device
+from zslkit.utils.progress import Reporter, Silent
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A finished store and the dataset it belongs to. named: as the dataset was asked for."""
+    """A finished feature store and its dataset.
+
+    Attributes:
+        named: The dataset as the caller named it (a name or the path of a card).
+    """
 
     named: str
     dataset: Dataset
@@ -33,7 +37,7 @@ class Prepared:
     store: FeatureStore
 
     def facts(self) -> dict[str, Any]:
-        """What programs want to know."""
+        """The facts as JSON values, for programs."""
         manifest, images = self.store.manifest, self.dataset.images
         assert images is not None
         return {
@@ -52,12 +56,13 @@ class Prepared:
         }
 
     def words(self) -> dict[str, str]:
-        """The same for people, and how a run is told to use it."""
+        """The facts as sentences, for people, with the command of a run that uses the store."""
         facts = self.facts()
         d, h, w = self.store.map_shape
         skipped = facts["skipped"]
         words = {
-            "features": f"{facts['images']} maps {d} x {h} x {w}, {facts['dtype']}, of {facts['backbone']} ({facts['weights']})",
+            "features": f"{facts['images']} maps {d} x {h} x {w}, {facts['dtype']}, "
+            f"of {facts['backbone']} ({facts['weights']})",
             "store": f"{self.store.folder} ({facts['bytes'] / 1e6:.0f} MB)",
         }
         if skipped:
@@ -66,7 +71,8 @@ class Prepared:
         changed = {k: v for k, v in facts["settings"].items() if standard.get(k) != v}
         command = ["zslkit", "run", "--model", "MODEL", "--dataset", self.named]
         for key, value in changed.items():
-            command += ["--set", f"features.{key}={value if isinstance(value, str) else json.dumps(value, separators=(',', ':'))}"]
+            text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+            command += ["--set", f"features.{key}={text}"]
         words["used by"] = shlex.join(command)
         return words
 
@@ -82,23 +88,36 @@ def prepare_features(
     batch: int | None = None,
     reporter: Reporter | None = None,
 ) -> Prepared:
-    """Extract what a run with these `features` settings would, or find it.
+    """Extract the features that a run with these settings would use, or find them.
 
-    settings: as of --set, all below `features.`. overrides: keys of the section that win over all others.
-    Raises UserError for whatever the caller can mend.
+    Args:
+        dataset: Name of a registered dataset, or path of a dataset card.
+        data_root: Folder that holds the datasets.
+        settings: `key=value` pairs as of `--set`, all of the section `features`.
+        config: YAML file of settings.
+        overrides: Keys of the section `features` that win over all others.
+        device: "auto", or a name that torch accepts.
+        batch: Images per batch; None chooses by device.
+        reporter: Receives progress and notes; None prints nothing.
+
+    Raises:
+        UserError: The caller can correct the cause.
     """
     distributed.join()
     reporter = (reporter if distributed.first() else None) or Silent()
     with distributed.in_turn():
         features = make_features(dataset, settings=settings, config=config, overrides=overrides)
-        where = choose_device(device)
+        chosen_device = choose_device(device)
         data = load_dataset(dataset, data_root)
         for note in data.notes:
             reporter.note(f"{data.name}: {note}")
         if data.images is None:
-            raise UserError(f"{data.name} brings features and has no images here, so nothing is to prepare; put its images in place first")
+            raise UserError(
+                f"{data.name} brings features and has no images here, so nothing is to prepare; "
+                "put its images in place first"
+            )
         if features.skip_bad:
             data = readable(data, reporter)
-    inputs = prepare(data, features, "map", where, reporter, batch=batch)
+    inputs = prepare(data, features, "map", chosen_device, reporter, batch=batch)
     assert isinstance(inputs.source, MapSource) and isinstance(inputs.source.store, FeatureStore)
     return Prepared(dataset, data, features, inputs.source.store)

@@ -1,4 +1,4 @@
-"""All that runs have left below a folder: finished, half-written, replaced and damaged ones; and removing them."""
+"""Lists and removes everything that runs leave below a folder, unfinished and damaged runs too."""
 
 from __future__ import annotations
 
@@ -16,22 +16,34 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 from zslkit.errors import DataError, UserError
-from zslkit.utils.files import DAY, NotPermitted, clear, why
 from zslkit.runs.folders import RECORD, Run, load_run, lock_of, run_places
 from zslkit.runs.tags import read_tags
+from zslkit.utils.files import DAY, NotPermitted, clear, why
 
 _logger = logging.getLogger(__name__)
 
-State = Literal["finished", "half-written", "running", "replaced", "damaged", "half-removed", "not readable"]
+State = Literal[
+    "finished", "half-written", "running", "replaced", "damaged", "half-removed", "not readable"
+]
 
-_NAME = re.compile(r"(?P<run>seed(?P<seed>-?\d+)-[0-9a-f]{12})(?P<rest>\.partial|\.removing|\.replaced-[0-9T]+)?")
+_NAME = re.compile(
+    r"(?P<run>seed(?P<seed>-?\d+)-[0-9a-f]{12})(?P<rest>\.partial|\.removing|\.replaced-[0-9T]+)?"
+)
 
 
 @dataclass(frozen=True)
 class InventoryItem:
-    """What lies in one folder. run: None unless a record can be read. said: what to do about it, "" where nothing need be done.
+    """One folder that a run has left.
 
-    dataset, model: as the record says, else by the folder's path, where a name may be spelled otherwise.
+    Attributes:
+        folder: The folder.
+        state: What it holds.
+        dataset: Name as in the record; without a record, the name of the folder.
+        model: Likewise.
+        seed: Seed of the run.
+        run: The run, None if it has no readable record.
+        tags: Tags of the run.
+        said: What is wrong and what to do about it; "" if nothing is.
     """
 
     folder: Path
@@ -45,70 +57,112 @@ class InventoryItem:
 
 
 def contents(out: Path, on_fault: Callable[[str], None] = _logger.warning) -> list[InventoryItem]:
-    """Everything below `out` that a run has left, by path. on_fault: told of each folder that may not be read.
+    """Everything that runs have left below `out`, sorted by path.
 
-    Raises UserError if there is no such folder.
+    Args:
+        out: Folder of results.
+        on_fault: Called with a sentence for each folder that this user may not read.
+
+    Raises:
+        UserError: `out` is not a folder.
     """
     if not out.is_dir():
         raise UserError(f"There is no folder {out}; say where the runs are with --out")
-    return [_item(folder, match) for folder in run_places(out, on_fault) if (match := _NAME.fullmatch(folder.name))]
+    return [
+        _item(folder, match)
+        for folder in run_places(out, on_fault)
+        if (match := _NAME.fullmatch(folder.name))
+    ]
 
 
 def clear_left(out: Path) -> list[Path]:
-    """Remove what killed commands left below `out` beside the runs, and in them, while they wrote files; returns what is gone."""
+    """Remove temporary files that killed commands left in `out` and in its run folders.
+
+    Returns:
+        The removed paths.
+    """
     gone = clear(out)
     for folder in [*out.glob("*"), *out.glob("*/*"), *out.glob("*/*/seed*")]:
         if folder.is_dir() and not folder.is_symlink():
             gone += clear(folder)
-    for jobs in out.glob(".jobs-*"):  # as earlier versions called them
+    for jobs in out.glob(".jobs-*"):  # the name in earlier versions
         with suppress(OSError):
-            if re.fullmatch(r"\.jobs-[0-9a-f]{12}", jobs.name) and time.time() - (jobs / "alive").stat().st_mtime > DAY:
+            if (
+                re.fullmatch(r"\.jobs-[0-9a-f]{12}", jobs.name)
+                and time.time() - (jobs / "alive").stat().st_mtime > DAY
+            ):
                 shutil.rmtree(jobs)
                 gone.append(jobs)
     return gone
 
 
 def item_at(folder: Path, out: Path) -> InventoryItem:
-    """The item in a run folder `folder`, which must lie below `out` where runs do.
+    """The item of one run folder below `out`.
 
-    Raises UserError for a folder that is elsewhere, a link, or no run folder.
+    Raises:
+        UserError: The folder is elsewhere, a link, or not a run folder.
     """
     if not os.path.lexists(folder):
         raise UserError(f"There is no run folder {folder}")
     match = _NAME.fullmatch(folder.name)
     if folder.is_symlink():
-        raise UserError(f"{folder} is a link to {os.readlink(folder)}, and links are left alone; name the folder that it leads to")
+        raise UserError(
+            f"{folder} is a link to {os.readlink(folder)}, and links are left alone; "
+            "name the folder that it leads to"
+        )
     if not folder.is_dir() or match is None:
-        raise UserError(f"{folder} is no run folder; those are called seedN-IDENTITY, as `zslkit runs` lists them")
-    # Resolved, so that neither ".." nor a link on the way leads out of it.
+        raise UserError(
+            f"{folder} is no run folder; "
+            "those are called seedN-IDENTITY, as `zslkit runs` lists them"
+        )
+    # Resolved, so that neither ".." nor a link can lead out of `out`.
     if folder.resolve().parent.parent.parent != out.resolve():
-        raise UserError(f"{folder} is not in its place below {out} (OUT/DATASET/MODEL/RUN), so it is left alone; name its --out")
+        raise UserError(
+            f"{folder} is not in its place below {out} (OUT/DATASET/MODEL/RUN), "
+            "so it is left alone; name its --out"
+        )
     return _item(folder, match)
 
 
 def remove(item: InventoryItem) -> None:
-    """Remove the folder and all in it. Raises UserError for a run in progress and for a finished one without a record.
+    """Remove a run folder.
 
-    It is renamed first, so that an interruption leaves no run that looks whole.
+    The folder is renamed first, so that an interruption leaves no run that looks complete.
+
+    Raises:
+        UserError: The run is in progress, or the folder cannot be removed or may not be a run.
     """
     if item.state == "not readable":
-        raise UserError(f"{item.folder} may not be read by this user, so it may be no run; ask its owner to remove it")
+        raise UserError(
+            f"{item.folder} may not be read by this user, so it may be no run; "
+            "ask its owner to remove it"
+        )
     if item.run is None and item.state == "damaged" and not (item.folder / RECORD).is_file():
-        raise UserError(f"{item.folder} holds no {RECORD}, so it may be no run; move it away by hand")
+        raise UserError(
+            f"{item.folder} holds no {RECORD}, so it may be no run; move it away by hand"
+        )
     lock = FileLock(_lock(item.folder))
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise UserError(f"{item.folder} is being worked on by another process; wait for it or stop it first") from error
+        raise UserError(
+            f"{item.folder} is being worked on by another process; wait for it or stop it first"
+        ) from error
     try:
-        going = item.folder if item.state == "half-removed" else item.folder.with_name(f"{_run_name(item.folder)}.removing")
+        going = (
+            item.folder
+            if item.state == "half-removed"
+            else item.folder.with_name(f"{_run_name(item.folder)}.removing")
+        )
         if going != item.folder:
             if going.exists():
                 shutil.rmtree(going)
             item.folder.rename(going)
         shutil.rmtree(going)
     except OSError as error:
-        raise UserError(f"{item.folder} cannot be removed ({why(error)}); check its permissions") from error
+        raise UserError(
+            f"{item.folder} cannot be removed ({why(error)}); check its permissions"
+        ) from error
     finally:
         lock.release()
 
@@ -121,11 +175,18 @@ def _item(folder: Path, match: re.Match[str]) -> InventoryItem:
     tags: tuple[str, ...] = ()
     if rest == ".partial":
         state = "running" if _held(folder) else "half-written"
-        said = "" if state == "running" else "start the same run again and it goes on from there, or remove it"
+        said = (
+            ""
+            if state == "running"
+            else "start the same run again and it goes on from there, or remove it"
+        )
     elif rest == ".removing":
         state, said = "half-removed", "remove it again"
     else:
-        state, said = "finished" if not rest else "replaced", "" if not rest else "made anew since; remove it if nobody needs it"
+        state, said = (
+            "finished" if not rest else "replaced",
+            "" if not rest else "made anew since; remove it if nobody needs it",
+        )
         try:
             run = load_run(folder)
             tags = read_tags(folder)
@@ -149,7 +210,7 @@ def _lock(folder: Path) -> Path:
 
 
 def _held(folder: Path) -> bool:
-    """Whether a process works on the run now. No lock file: none ever did on this machine."""
+    """Whether a process works on the run now; without a lock file none does."""
     place = _lock(folder)
     if not place.exists():
         return False

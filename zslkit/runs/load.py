@@ -1,4 +1,4 @@
-"""A finished run opened again: its dataset, its inputs and its trained model, ready to look at images."""
+"""Opens a finished run with its dataset, its inputs and its trained model."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zslkit.features.backbones import Transform
 from zslkit.config import FeatureConfig, ProtocolConfig, build
-from zslkit.datasets.catalog import is_card, load_dataset
-from zslkit.features.extract import ImageInputs
-from zslkit.features.unreadable import readable
-from zslkit.dataset import Dataset, Index
-from zslkit.utils.determinism import deterministic
-from zslkit.errors import DataError, UnknownName, UserError
-from zslkit.training.fit import make_model
 from zslkit.config.merge import Settings
+from zslkit.dataset import Dataset, Index
+from zslkit.datasets.catalog import is_card, load_dataset
+from zslkit.errors import DataError, UnknownName, UserError
+from zslkit.features.backbones import Transform
+from zslkit.features.extract import ImageInputs
+from zslkit.features.preprocess import Pixels, Preprocessor
+from zslkit.features.unreadable import readable
 from zslkit.model import Model
-from zslkit.utils.progress import Reporter, Silent
 from zslkit.record import Environment, RunRecord
 from zslkit.runs.folders import WEIGHTS, Run, load_run
 from zslkit.runs.source import changed, sources
-from zslkit.training.plan import MODELS, Plan
-from zslkit.features.preprocess import Pixels, Preprocessor
 from zslkit.training import weights
+from zslkit.training.fit import make_model
 from zslkit.training.inputs import Inputs, prepare
+from zslkit.training.plan import MODELS, Plan
+from zslkit.utils.determinism import deterministic
+from zslkit.utils.progress import Reporter, Silent
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedRun:
-    """A finished run with its model, which is in evaluation mode on `device` and has the weights of the run."""
+    """A finished run with its dataset and its trained model, which is in evaluation mode."""
 
     run: Run
     plan: Plan
@@ -48,60 +48,102 @@ class LoadedRun:
 
     @property
     def gamma(self) -> float:
-        """What the run's calibration adds to the scores of unseen classes."""
+        """Calibration: the value added to the scores of unseen classes."""
         return self.run.record.protocol.gamma
 
     @cached_property
     def sight(self) -> Preprocessor:
-        """From photos to what the model eats. Raises UserError if the run knows no backbone."""
+        """Turns photos into model inputs; UserError if the run has no backbone."""
         inputs = self._sight
         assert isinstance(inputs.source, ImageInputs) and inputs.build_backbone is not None
         size, kind = self.inputs.image_size, self.inputs.kind
-        return Preprocessor(self.run.folder, inputs.source.transform, size, kind, self.plan.features, inputs.build_backbone, self.device)
+        return Preprocessor(
+            self.run.folder,
+            inputs.source.transform,
+            size,
+            kind,
+            self.plan.features,
+            inputs.build_backbone,
+            self.device,
+        )
 
     @property
     def transform(self) -> Transform:
-        """From a decoded image to what the run's backbone sees. Raises as `sight` does."""
+        """Turns a decoded image into the backbone's input; raises as `sight`."""
         return self.sight.transform
 
     def photos(self, paths: Sequence[Path]) -> list[Pixels]:
-        """The image files as the backbone sees them, (h, w, 3) uint8 each, all of one size. Raises as `sight` and its `photo` do."""
+        """Image files as the backbone's input.
+
+        Returns:
+            (h, w, 3) uint8 each, all of one size.
+
+        Raises:
+            UserError: As `sight` and `Preprocessor.photo`.
+        """
         return [self.sight.photo(path) for path in paths]
 
     def photos_at(self, index: Index) -> list[Pixels]:
-        """The dataset's own images, by index, as the backbone sees them. Raises UserError as `transform` does."""
+        """The dataset's own images as the backbone's input; raises as `transform`."""
         transform, images = self.transform, self.dataset.images
         assert images is not None
         return [transform.pixels(images.open(i)) for i in index.tolist()]
 
     def some_test_images(self, count: int) -> Index:
-        """Indices of `count` images of each test set, spread over it: always the same ones."""
+        """Indices of `count` evenly spaced images of each test set; always the same ones."""
         sets = (self.dataset.split.test_seen, self.dataset.split.test_unseen)
-        return np.concatenate([part[np.linspace(0, len(part) - 1, min(count, len(part))).astype(np.int64)] for part in sets])
+        return np.concatenate(
+            [
+                part[np.linspace(0, len(part) - 1, min(count, len(part))).astype(np.int64)]
+                for part in sets
+            ]
+        )
 
     def inputs_of(self, paths: Sequence[Path]) -> Tensor:
-        """What the model eats of the image files, (B, ...) float32 on the CPU. Raises as `photos` does."""
+        """Model inputs of image files, (B, ...) float32 on the CPU; raises as `photos`."""
         return self.sight.inputs(self.photos(paths))
 
     @cached_property
     def _sight(self) -> Inputs:
-        """The run's backbone over images, whatever its model eats."""
+        """The run's backbone over images, even if its model takes precomputed features."""
         if self.dataset.images is None:
             raise UserError(
-                f"{self.run.folder} is a run on {self.inputs.kind} features that came with {self.dataset.name}, so no image can be "
+                f"{self.run.folder} is a run on {self.inputs.kind} features "
+                f"that came with {self.dataset.name}, so no image can be "
                 "turned into what its model eats; give a run on images or maps made of them"
             )
         if self.inputs.tuned:
             return self.inputs
         with _as_then(self.run.record.environment):
-            return prepare(self.dataset, self.plan.features, "image", self.device, self.reporter, self.plan.encoder())
+            return prepare(
+                self.dataset,
+                self.plan.features,
+                "image",
+                self.device,
+                self.reporter,
+                self.plan.encoder(),
+            )
 
 
-def load_with_dataset(folder: Path, data_root: str | Path = "data", device: torch.device | None = None, reporter: Reporter | None = None) -> LoadedRun:
-    """The finished run in `folder` with its dataset, which is read below `data_root` or is the card that `data_root` names.
+def load_with_dataset(
+    folder: Path,
+    data_root: str | Path = "data",
+    device: torch.device | None = None,
+    reporter: Reporter | None = None,
+) -> LoadedRun:
+    """Open a finished run with its dataset.
 
-    Features come from the same cache as the run's and are made again if they are not there. Raises UserError if the run,
-    its model or its dataset is not here, DataError if a file is damaged or the data are not those of the run.
+    Features come from the same cache as the run's and are extracted again if they are missing.
+
+    Args:
+        folder: The run folder.
+        data_root: Folder that holds the datasets, or the path of a dataset card.
+        device: Device of the model; None is the CPU.
+        reporter: Receives progress and notes; None prints nothing.
+
+    Raises:
+        UserError: The run, its model or its dataset is missing.
+        DataError: A file is damaged, or the data differ from those of the run.
     """
     device, reporter = device or torch.device("cpu"), reporter or Silent()
     run = load_run(Path(folder))
@@ -114,68 +156,84 @@ def load_with_dataset(folder: Path, data_root: str | Path = "data", device: torc
         dataset = readable(dataset, reporter)
     _compare(run, dataset.name, dataset.fingerprints())
     with _as_then(record.environment):
-        inputs = prepare(dataset, plan.features, record.features.input, device, reporter, plan.encoder())
+        inputs = prepare(
+            dataset, plan.features, record.features.input, device, reporter, plan.encoder()
+        )
     if record.fingerprints.images:
         _compare(run, dataset.name, {"images": inputs.content})
-    if not inputs.tuned:  # else the backbone's weights are the run's own
+    if not inputs.tuned:  # a tuned backbone has its weights in the run
         _compare(run, dataset.name, {"features": inputs.fingerprint})
-    model = make_model(plan.kind, plan.config, dataset, inputs, record.seed, device)
+    model = make_model(plan.model_class, plan.config, dataset, inputs, record.seed, device)
     weights.fill(model, trained, run.folder / WEIGHTS)
     return LoadedRun(run, plan, dataset, inputs, model.eval(), device, reporter)
 
 
 def plan_of(run: Run) -> Plan:
-    """The record's settings, typed as its model types them.
+    """The plan of a finished run, with settings of the model's types.
 
-    Raises UserError if the model is not here, DataError if it does not take them.
+    Raises:
+        UserError: The model is not installed.
+        DataError: The model does not accept the settings.
     """
-    said = run.record.model
+    model = run.record.model
     try:
-        entry, kind = MODELS.load(f"{said.distribution}:{said.name}")
+        entry, model_class = MODELS.load(f"{model.distribution}:{model.name}")
     except UnknownName as error:
         raise UserError(
-            f"{run.folder} was made by the model {said.name} of {said.distribution} {said.version}, which is not installed; install it"
+            f"{run.folder} was made by the model {model.name} "
+            f"of {model.distribution} {model.version}, which is not installed; install it"
         ) from error
     settings = Settings(copy.deepcopy(run.settings()), dict(run.record.origins))
     try:
         features = build(FeatureConfig, settings.section("features"), "features")
         protocol = build(ProtocolConfig, settings.section("protocol"), "protocol")
-        config = build(kind.Config, settings, entry.name)
+        config = build(model_class.Config, settings, entry.name)
     except UserError as error:
         raise DataError(
             f"The settings of {run.folder} do not fit {entry.name} of {entry.origin} ({error}); "
-            f"install {said.distribution} {said.version}, which made it, or run again"
+            f"install {model.distribution} {model.version}, which made it, or run again"
         ) from error
-    return Plan(entry, kind, features, protocol, config, dict(run.record.origins))
+    return Plan(entry, model_class, features, protocol, config, dict(run.record.origins))
 
 
 def tell_of_source(run: Run, plan: Plan, reporter: Reporter) -> None:
-    """Say so if the model's source is another than the one that made the run."""
+    """Report if the model's source has changed since the run was made."""
     then = run.record.model.source
-    if then and (other := changed(then, sources(plan.entry, plan.kind))):
-        reporter.note(f"{other[0]} is not what {run.folder} was made with, so {plan.entry.name} may answer otherwise than its record says")
+    if then and (other := changed(then, sources(plan.entry, plan.model_class))):
+        reporter.note(
+            f"{other[0]} is not what {run.folder} was made with, "
+            f"so {plan.entry.name} may answer otherwise than its record says"
+        )
 
 
 def _dataset(run: Run, root: Path) -> Dataset:
-    """The dataset with that kind of inputs that the run had."""
+    """The run's dataset, with the kind of inputs that the run had."""
     name, features = run.record.dataset.name, run.record.features
     card = root if is_card(str(root)) else _card(run.record)
     try:
         dataset = load_dataset(name if card is None else str(card), root)
     except UnknownName as error:
         raise UserError(
-            f"{run.folder} is a run on {name!r}, which is no registered dataset; if a card describes it, say --data-root FILE.yaml"
+            f"{run.folder} is a run on {name!r}, which is no registered dataset; "
+            "if a card describes it, say --data-root FILE.yaml"
         ) from error
     if features.size is None and (dataset.features is not None or dataset.maps is not None):
-        return replace(dataset, images=None)  # the run was on the features that came along
+        return replace(dataset, images=None)  # the run used the features of the dataset
     if dataset.images is None:
-        raise DataError(f"{run.folder} is a run on images of {name}, and there are none below {root}; give their folder with --data-root")
+        raise DataError(
+            f"{run.folder} is a run on images of {name}, and there are none below {root}; "
+            "give their folder with --data-root"
+        )
     return dataset
 
 
 def _card(record: RunRecord) -> Path | None:
-    """The dataset's card if the record remembers one that is still there."""
-    named = [Path(origin.removeprefix("dataset ")) for origin in record.origins.values() if origin.startswith("dataset ")]
+    """The dataset card that the record names, None if it is gone."""
+    named = [
+        Path(origin.removeprefix("dataset "))
+        for origin in record.origins.values()
+        if origin.startswith("dataset ")
+    ]
     return next((path for path in named if is_card(str(path)) and path.is_file()), None)
 
 
@@ -190,12 +248,15 @@ def _compare(run: Run, name: str, now: Mapping[str, str]) -> None:
         if other == ["features"]
         else "give the --data-root of that time"
     )
-    raise DataError(f"The run {run.folder} differs from {name} as it is here in its {' and '.join(other)} ({prints}); {mend}, or run again")
+    raise DataError(
+        f"The run {run.folder} differs from {name} as it is here "
+        f"in its {' and '.join(other)} ({prints}); {mend}, or run again"
+    )
 
 
 @contextmanager
 def _as_then(environment: Environment) -> Iterator[None]:
-    """Compute with as many threads as the run did, and as deterministically: weights trained on trainval are kept by both."""
+    """Compute as the run did: weights trained on trainval depend on threads and determinism."""
     before = torch.get_num_threads()
     torch.set_num_threads(max(1, environment.threads))
     try:

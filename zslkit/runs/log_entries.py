@@ -1,4 +1,7 @@
-"""The lines of a run's log as entries: phase, epoch and figures, each once although an interrupted run logs some epochs again."""
+"""Turns the lines of a run's log into entries: phase, epoch and numbers.
+
+An interrupted run logs some epochs twice; the entries hold each once.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,18 @@ from dataclasses import dataclass
 from typing import Any
 
 _PLACE = ("time", "phase", "stage", "fold", "epoch")
-"""Keys that say where a line belongs and are no figures."""
+"""Keys that locate a line and are not figures."""
 
 
 @dataclass(frozen=True)
 class LogEntry:
-    """epoch: from 1; where the phase has none, the number of the entry among the phase's. figures: finite numbers alone."""
+    """One step of a phase.
+
+    Attributes:
+        phase: Name of the phase.
+        epoch: Epoch, from 1; in a phase without epochs, the number of the entry in the phase.
+        figures: Finite numbers by name.
+    """
 
     phase: str
     epoch: int
@@ -23,7 +32,7 @@ class LogEntry:
 
 
 class Entries:
-    """Takes the lines of one log in their order, those before an interruption included."""
+    """Converts the lines of one log, in order, including those before an interruption."""
 
     def __init__(self) -> None:
         self._seen: set[tuple[Any, ...]] = set()
@@ -31,15 +40,15 @@ class Entries:
         self._on_trial = False
 
     def entry(self, line: Mapping[str, Any]) -> LogEntry | None:
-        """The entry that the line makes; None if it has no figure or says again what was said before."""
+        """The entry of a line; None if the line has no figure or repeats an earlier line."""
         figures = {k: float(v) for k, v in line.items() if k not in _PLACE and _finite(v)}
         phase, epoch = self._phase(line), line.get("epoch")
         if isinstance(epoch, int):
-            # The same seed gives the same figures again, to the bit on most devices but not on all: told apart by their names alone.
+            # Names only: a repeated epoch may differ in its last bits on some devices.
             key: tuple[Any, ...] = (phase, epoch, *sorted(figures))
         else:
-            said = {k: v for k, v in line.items() if k not in ("time", "seconds")}
-            key = (phase, json.dumps(said, sort_keys=True, default=str))
+            content = {k: v for k, v in line.items() if k not in ("time", "seconds")}
+            key = (phase, json.dumps(content, sort_keys=True, default=str))
         if key in self._seen:
             return None
         self._seen.add(key)
@@ -55,8 +64,9 @@ class Entries:
         elif "fold" not in line:
             self._on_trial = phase.partition(",")[0] == "trial"
         elif line["fold"]:
-            phase = f"{phase}, fold {int(line['fold']) + 1}"  # as the training on that fold is called
-        if self._on_trial:  # its validation too, which the log calls by the same name as that of the settings that were picked
+            phase = f"{phase}, fold {int(line['fold']) + 1}"  # the name of the training there
+        if self._on_trial:
+            # The log names the validation of a trial like that of the selected settings.
             _, comma, fold = phase.partition(",")
             phase = f"trial {self._numbers['search'] + 1}{comma}{fold}"
         return f"{phase}: {line['stage']}" if "stage" in line else phase

@@ -1,25 +1,24 @@
-"""What a run would use: defaults, dataset, preset, file and options merged into one typed plan."""
+"""Merges defaults, dataset, preset, file and options into the typed plan of a run."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from math import prod
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from zslkit.features.backbones import Backbone
 from zslkit.config import FeatureConfig, ProtocolConfig, build, known_keys
+from zslkit.config.merge import Layer, Settings, merge, parse_set, read_yaml
 from zslkit.datasets.catalog import DATASETS, card_defaults, is_card
 from zslkit.errors import UserError, did_you_mean
-from zslkit.config.merge import Layer, Settings, merge, nested, parse_set, read_yaml
-from zslkit.model import ENCODER_KEYS, GradientModel, Model, ModelConfig, brings_encoder, check_model
+from zslkit.model import (
+    ENCODER_KEYS,
+    Model,
+    brings_encoder,
+)
 from zslkit.registry import Entry
 from zslkit.training.plan import MODELS, Plan
-
-
-
 
 
 def make_plan(
@@ -33,49 +32,80 @@ def make_plan(
 ) -> Plan:
     """Merge dataset defaults < preset < config file < settings (--set) < overrides, and type them.
 
-    overrides may hold "precision", which becomes train.precision for models with such a section and is ignored by others.
-    Raises UnknownName, BrokenPlugin, or UserError that names the key and its origin.
+    Args:
+        model: Name of a registered model.
+        dataset: Name of a registered dataset, or path of a dataset card.
+        settings: `key=value` pairs, as of `--set`.
+        config: YAML file of settings.
+        preset: Name of a preset of the model.
+        overrides: Settings that win over all others. "precision" sets train.precision of models
+            that have a section train; other models ignore it.
+
+    Raises:
+        UnknownName: The model, dataset or preset does not exist.
+        BrokenPlugin: The model's plugin cannot be used.
+        UserError: A setting is wrong; names the key and its origin.
     """
-    entry, kind = MODELS.load(model)
+    entry, model_class = MODELS.load(model)
     layers = [Layer({"features": dict(_dataset_defaults(dataset))}, f"dataset {dataset}")]
-    if found := _preset(entry, kind, preset, dataset):
+    if found := _preset(entry, model_class, preset, dataset):
         layers.append(read_yaml(found, f"preset {found.name}"))
     if config is not None:
         layers.append(read_yaml(config))
     layers.append(parse_set(settings))
     winning = dict(overrides or {})
     precision = winning.pop("precision", None)
-    if precision is not None and "train" in kind.Config.model_fields:
+    if precision is not None and "train" in model_class.Config.model_fields:
         winning["train"] = {**winning.get("train", {}), "precision": precision}
     layers.append(Layer(winning, "option"))
     merged: Settings = merge(layers)
     origins = dict(merged.origins)
-    if brings_encoder(kind):
+    if brings_encoder(model_class):
         _drop_idle(entry.name, merged.values.get("features"), origins)
     features = build(FeatureConfig, merged.section("features"), "features")
     protocol = build(ProtocolConfig, merged.section("protocol"), "protocol")
     sections = [*known_keys(FeatureConfig, "features."), *known_keys(ProtocolConfig, "protocol.")]
-    return Plan(entry, kind, features, protocol, build(kind.Config, merged, entry.name, sections), origins)
+    return Plan(
+        entry,
+        model_class,
+        features,
+        protocol,
+        build(model_class.Config, merged, entry.name, sections),
+        origins,
+    )
 
 
 def _drop_idle(model: str, features: Any, origins: dict[str, str]) -> None:
-    """Take out what a dataset wishes of a backbone that the model does not use. Raises UserError if anyone else asks for it."""
+    """Drop a dataset's defaults for a backbone, which a model with its own encoder does not use.
+
+    Raises:
+        UserError: The user asks for them.
+    """
     for key in [key for key in ENCODER_KEYS if f"features.{key}" in origins]:
         origin = origins.pop(f"features.{key}")
         if not origin.startswith("dataset "):
             raise UserError(
-                f"{model} brings its own image encoder, so features.{key} ({origin}) says nothing to it; leave it away, "
+                f"{model} brings its own image encoder, "
+                f"so features.{key} ({origin}) says nothing to it; leave it away, "
                 f"and see what it takes instead with: zslkit models {model}"
             )
         features.pop(key)
 
 
 def make_features(
-    dataset: str, *, settings: Sequence[str] = (), config: Path | None = None, overrides: Mapping[str, Any] | None = None
+    dataset: str,
+    *,
+    settings: Sequence[str] = (),
+    config: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> FeatureConfig:
-    """The `features` section alone, as a run without a preset would have it: dataset defaults < config file < settings < overrides.
+    """The section `features` as a run without a preset would have it.
 
-    Other sections of the config file are for the model and are not looked at. Raises UserError as make_plan does.
+    Merges dataset defaults < config file < settings < overrides. Other sections of the config file
+    belong to the model and are ignored.
+
+    Raises:
+        UserError: As `make_plan`.
     """
     layers = [Layer({"features": dict(_dataset_defaults(dataset))}, f"dataset {dataset}")]
     if config is not None:
@@ -83,7 +113,10 @@ def make_features(
         layers.append(replace(file, values={"features": file.values.get("features") or {}}))
     given = parse_set(settings)
     if strange := next((key for key in given.values if key != "features"), None):
-        raise UserError(f"--set {strange!r} says nothing of features; here keys begin with features., such as features.reduction=16")
+        raise UserError(
+            f"--set {strange!r} says nothing of features; "
+            "here keys begin with features., such as features.reduction=16"
+        )
     layers += [given, Layer({"features": dict(overrides or {})}, "option")]
     return build(FeatureConfig, merge(layers).section("features"), "features")
 
@@ -92,14 +125,19 @@ def _dataset_defaults(dataset: str) -> Mapping[str, Any]:
     return card_defaults(Path(dataset)) if is_card(dataset) else DATASETS.load(dataset)[1].defaults
 
 
-def _preset(entry: Entry, kind: type[Model], preset: str | None, dataset: str) -> Path | None:
-    """The preset's file: the one asked for, else the dataset's, else default.yaml, else none."""
-    module = sys.modules[kind.__module__].__file__
-    if not kind.presets or module is None:
+def _preset(
+    entry: Entry, model_class: type[Model], preset: str | None, dataset: str
+) -> Path | None:
+    """File of the named preset; without a name, the dataset's or default.yaml, else None."""
+    module = sys.modules[model_class.__module__].__file__
+    if not model_class.presets or module is None:
         if preset is not None:
-            raise UserError(f"{entry.name} comes without presets, so there is no preset {preset!r}; leave --preset away")
+            raise UserError(
+                f"{entry.name} comes without presets, so there is no preset {preset!r}; "
+                "leave --preset away"
+            )
         return None
-    folder = Path(module).parent / kind.presets
+    folder = Path(module).parent / model_class.presets
     known = {p.stem: p for p in sorted(folder.glob("*.yaml"))}
     if preset is not None:
         if preset not in known:

@@ -1,4 +1,4 @@
-"""One run and the processes that share it: which of them makes it, which take their part in it, and which wait."""
+"""Coordinates the processes that share one run: one makes it, others take part or wait."""
 
 from __future__ import annotations
 
@@ -10,20 +10,26 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from zslkit.utils import distributed
+from zslkit import record as schema
+from zslkit.model import GradientModel
 from zslkit.runs import tracking
 from zslkit.runs.execute import RunExecution
-from zslkit.model import GradientModel
-from zslkit import record as schema
 from zslkit.runs.folders import RunFolder, load_run
 from zslkit.runs.scores import Scores, ScoreStream
 from zslkit.runs.source import CHANGED, changed
 from zslkit.training.shared import shares_batches
+from zslkit.utils import distributed
 
 
 @dataclass(frozen=True)
 class Result:
-    """A finished run. reused: it was there already."""
+    """A finished run.
+
+    Attributes:
+        record: The run's record.
+        folder: The run folder.
+        reused: Whether the run was finished before.
+    """
 
     record: schema.RunRecord
     folder: Path
@@ -31,75 +37,96 @@ class Result:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """T1, U, S and H in percent, AUSUC from 0 to 1."""
+        """T1, U, S and H in percent; AUSUC from 0 to 1."""
         return self.record.metrics.model_dump()
 
 
 Reuse = Literal["none", "same source", "any source"]
-"""Which finished runs are given back as they are: none, those whose model's source is that of now, or those of any source."""
+"""Which finished runs are returned: none, those of the model's present source, or all."""
 
 
 def result_of(job: RunExecution, out: Path, reuse: Reuse) -> Result:
-    """The run, made or found below `out`. Every process that shares it calls this, and is given the same.
+    """Make the run, or find it below `out`. Every process of the run calls this.
 
-    Raises what making it raises.
+    Returns:
+        The finished run; the same in every process.
+
+    Raises:
+        UserError: The caller can correct the cause.
+        TrainingError: The training fails.
     """
     if not distributed.several():
         return _made_or_found(job, out, reuse)
-    if job.elsewhere is None and shares_batches(job.plan.kind):
+    if job.elsewhere is None and shares_batches(job.plan.model_class):
         return _made_or_found(job, out, reuse) if distributed.first() else _beside(job, out)
     return _by_one(job, out, reuse)
 
 
 def found(job: RunExecution, out: Path, reuse: Reuse) -> tuple[Result | None, list[str]]:
-    """The finished run, if it may be given back as it is, and sentences on what is not as one may think.
+    """The finished run, if it may be reused.
 
-    Raises DataError if its record is damaged.
+    Returns:
+        The run or None, and sentences for the user about its source and determinism.
+
+    Raises:
+        DataError: The run's record is damaged.
     """
     final = job.place(out)
     if reuse == "none" or not final.is_dir():
         return None, []
-    there, notes = load_run(final).record, []
-    then, now = there.model.source, job.source
+    record, notes = load_run(final).record, []
+    then, now = record.model.source, job.source
     if now and not then:
         name = job.plan.entry.name
-        notes = [f"Older runs of {name} do not say which source of it made them and are taken as they are; --again makes them anew"]
+        notes = [
+            f"Older runs of {name} do not say which source of it made them "
+            "and are taken as they are; --again makes them anew"
+        ]
     elif then and (other := changed(then, now)):
-        was = f"{final} was made by another source of {job.plan.entry.name} ({_modules(then, other)})"
+        was = (
+            f"{final} was made by another source of {job.plan.entry.name} ({_modules(then, other)})"
+        )
         if reuse == "same source":
             return None, [f"{was}, so it is made anew; --reuse-changed takes it as it is"]
         notes = [f"{was}, and is taken as it is"]
-    if torch.are_deterministic_algorithms_enabled() and not there.environment.deterministic:
-        notes.append(f"{final} is there already and was made without --deterministic; --again makes it anew")
-    return Result(there, final, reused=True), notes
+    if torch.are_deterministic_algorithms_enabled() and not record.environment.deterministic:
+        notes.append(
+            f"{final} is there already and was made without --deterministic; --again makes it anew"
+        )
+    return Result(record, final, reused=True), notes
 
 
 def _modules(then: Mapping[str, str], other: Sequence[str]) -> str:
-    """'pkg.a and 2 more have changed'; those that changed while the run was made are named so."""
+    """A phrase such as 'pkg.a and 2 more changed since'; changes during the run come first."""
     mixed = [name for name in other if then.get(name) == CHANGED]
     names, what = (mixed, "changed while it was made") if mixed else (other, "changed since")
     return f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''} {what}"
 
 
 def _made_or_found(job: RunExecution, out: Path, reuse: Reuse) -> Result:
-    """Of processes that share the run, the first one does this and the others `_beside`."""
+    """Make or find the run in the first process; the other processes of the run call `_beside`."""
     key = job.key
-    with RunFolder.open(out, job.data.name, job.plan.entry.name, job.seed, key, job.reporter.note) as folder:
-        there, notes = found(job, out, reuse)
+    with RunFolder.open(
+        out, job.data.name, job.plan.entry.name, job.seed, key, job.reporter.note
+    ) as folder:
+        finished, notes = found(job, out, reuse)
         for note in notes:
             job.reporter.note(note)
-        if distributed.agreed(there is not None):
-            assert there is not None
-            return there
+        if distributed.agreed(finished is not None):
+            assert finished is not None
+            return finished
         if folder.finished:
             folder.retire()
         if other := folder.begin(job.source):
             job.reporter.note(
-                f"{other[0]} has changed since this run was begun; it goes on from its checkpoint and its record says so "
+                f"{other[0]} has changed since this run was begun; "
+                "it goes on from its checkpoint and its record says so "
                 f"(remove {folder.path} to start afresh)"
             )
         distributed.wait()
-        with tracking.follow(job.trackers, folder, job.info(folder, key), job.reporter.note) as followers:
+        with tracking.follow(
+            job.trackers, folder, job.info(folder, key), job.reporter.note
+        ) as followers:
             record, scores = job.work(folder, key)
             folder.commit(record, scores)
             followers.finish(record)
@@ -108,19 +135,29 @@ def _made_or_found(job: RunExecution, out: Path, reuse: Reuse) -> Result:
 
 
 class _Watched(RunFolder):
-    """The folder of a run that another process of the same run has opened. It is read and never written."""
+    """The folder of a run that another process has opened; it is read and never written."""
 
     def log(self, **values: Any) -> None:
-        """The other process logs."""
+        """Do nothing; the other process logs."""
 
     def keep(self, stream: ScoreStream) -> Scores:
-        """Take part in computing them; the other process writes."""
-        seen, unseen = np.concatenate(list(stream.test_seen)), np.concatenate(list(stream.test_unseen))
-        return Scores(seen, stream.test_seen_labels, unseen, stream.test_unseen_labels, stream.seen, stream.classes)
+        """Take part in computing the scores; the other process writes them."""
+        seen, unseen = (
+            np.concatenate(list(stream.test_seen)),
+            np.concatenate(list(stream.test_unseen)),
+        )
+        return Scores(
+            seen,
+            stream.test_seen_labels,
+            unseen,
+            stream.test_unseen_labels,
+            stream.seen,
+            stream.classes,
+        )
 
 
 def _beside(job: RunExecution, out: Path) -> Result:
-    """In a process that is not the first: it takes its share of the steps, and reads what the first one writes."""
+    """Take part in the run in a process that is not the first, and read the first one's record."""
     folder = _Watched(job.place(out))
     reused = distributed.agreed(False)
     if not reused:
@@ -132,9 +169,12 @@ def _beside(job: RunExecution, out: Path) -> Result:
 
 
 def _by_one(job: RunExecution, out: Path, reuse: Reuse) -> Result:
-    """The run of a model whose training cannot be shared: the first process does it, the others wait."""
+    """Let the first process make the run while the others wait, if training cannot be shared."""
     if distributed.first():
-        job.reporter.note(f"{job.plan.entry.name}: one of the {distributed.size()} processes makes this run, since {_why_by_one(job)}")
+        job.reporter.note(
+            f"{job.plan.entry.name}: one of the {distributed.size()} processes makes this run, "
+            f"since {_why_by_one(job)}"
+        )
         with distributed.alone():
             made = _made_or_found(job, out, reuse)
         distributed.agreed(made.reused)
@@ -145,9 +185,9 @@ def _by_one(job: RunExecution, out: Path, reuse: Reuse) -> Result:
 
 
 def _why_by_one(job: RunExecution) -> str:
-    kind = job.plan.kind
+    model_class = job.plan.model_class
     if job.elsewhere is not None:
         return "another program has trained the model"
-    if issubclass(kind, GradientModel) and kind.fit is GradientModel.fit:
+    if issubclass(model_class, GradientModel) and model_class.fit is GradientModel.fit:
         return "the model does not declare its loss a mean over images (loss_is_mean)"
     return "the model trains itself"

@@ -1,4 +1,4 @@
-"""Where a run took place: the libraries, the machine, and the commit of the code. Imports none of what it reports on."""
+"""Where a run took place: libraries, machine, and commit of the code. Imports no library for it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ from pathlib import Path
 from zslkit.record import Environment, GitState
 
 
-def environment(device: str, threads: int, processes: int = 1, deterministic: bool = False) -> Environment:
-    """device and threads: what the run computes on, as torch says it ("cpu", "cuda:0 NAME"); each of the processes has as much.
+def environment(
+    device: str, threads: int, processes: int = 1, deterministic: bool = False
+) -> Environment:
+    """Describe libraries and machine.
 
-    deterministic: by such operations only.
+    Args:
+        device: The device as torch names it ("cpu", "cuda:0 NAME").
+        threads: Threads of each process.
+        processes: Number of processes.
+        deterministic: Whether only deterministic algorithms run.
     """
     return Environment(
         python=platform.python_version(),
@@ -32,9 +38,14 @@ def environment(device: str, threads: int, processes: int = 1, deterministic: bo
 
 
 def git_state(folder: Path | None = None) -> GitState | None:
-    """Commit and cleanliness of the working tree that `folder` (default: this package) is part of.
+    """Commit and cleanliness of the git working tree that contains `folder`.
 
-    None if it is part of none: not tracked, as with an installed wheel below somebody's own repository, or no git.
+    Args:
+        folder: A folder of source code; by default, this package.
+
+    Returns:
+        The state; None without git, or if git does not track the folder (a wheel installed below
+        another repository).
     """
     folder = folder or Path(__file__).parents[1]
     if not _git(folder, "ls-files", "--", "."):
@@ -47,7 +58,7 @@ def git_state(folder: Path | None = None) -> GitState | None:
 
 
 def now() -> str:
-    """The time in ISO format, UTC, to the second."""
+    """The present time in ISO format, UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -60,7 +71,9 @@ def _version(distribution: str) -> str | None:
 
 def _cpu() -> str:
     try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in (
+            Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        ):
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     except OSError:
@@ -69,8 +82,8 @@ def _cpu() -> str:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git prints, or None if it is not there, fails or takes long."""
-    # Reading must not take the index lock away from whoever is working in the tree.
+    """Output of a git command; None if git is missing, fails or takes longer than ten seconds."""
+    # Optional locks would disturb a user who works in the same tree.
     command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)

@@ -1,7 +1,7 @@
-"""The scores of both test sets, kept with the run so that a new metric needs no retraining.
+"""The scores of both test sets, kept with a run so that new metrics need no retraining.
 
-They are the largest thing a run makes, images times classes, so they are written batch by batch as they come and mapped when they
-are read: neither needs memory of their size. The file is a plain .npz, which `numpy.load` reads.
+Scores are the largest output of a run (images times classes), so they are written batch by batch
+and memory-mapped on reading. The file is a plain .npz, which `numpy.load` reads.
 """
 
 from __future__ import annotations
@@ -30,8 +30,13 @@ Labels = NDArray[np.int64]
 class Scores:
     """Uncalibrated scores of one model on both test sets.
 
-    test_seen_scores (Ns, C), test_unseen_scores (Nu, C) float32, in memory or mapped; test_seen_labels (Ns,), test_unseen_labels
-    (Nu,) class ids; seen (C,) bool; classes: C names.
+    Attributes:
+        test_seen_scores: (Ns, C) float32, in memory or memory-mapped.
+        test_seen_labels: (Ns,) class ids.
+        test_unseen_scores: (Nu, C) float32, likewise.
+        test_unseen_labels: (Nu,) class ids.
+        seen: (C,) bool.
+        classes: The C class names.
     """
 
     test_seen_scores: Table
@@ -42,17 +47,31 @@ class Scores:
     classes: tuple[str, ...]
 
     def sets(self) -> tuple[Table, Labels, Table, Labels, NDArray[np.bool_]]:
-        """What the evaluator takes, in its order."""
-        return self.test_seen_scores, self.test_seen_labels, self.test_unseen_scores, self.test_unseen_labels, self.seen
+        """The arguments of the evaluator, in its order."""
+        return (
+            self.test_seen_scores,
+            self.test_seen_labels,
+            self.test_unseen_scores,
+            self.test_unseen_labels,
+            self.seen,
+        )
 
     def write(self, file: IO[bytes]) -> None:
+        """Write an archive that `read_scores` reads."""
         of_seen, of_unseen = [self.test_seen_scores], [self.test_unseen_scores]
-        ScoreStream(of_seen, self.test_seen_labels, of_unseen, self.test_unseen_labels, self.seen, self.classes).write(file)
+        ScoreStream(
+            of_seen,
+            self.test_seen_labels,
+            of_unseen,
+            self.test_unseen_labels,
+            self.seen,
+            self.classes,
+        ).write(file)
 
 
 @dataclass(frozen=True, eq=False)
 class ScoreStream:
-    """Scores that come while they are computed: batches (B, C) of the images of each set in the order of its labels."""
+    """Scores while they are computed: batches (B, C) of each set, in the order of its labels."""
 
     test_seen: Iterable[Table]
     test_seen_labels: Labels
@@ -62,21 +81,32 @@ class ScoreStream:
     classes: tuple[str, ...]
 
     def write(self, file: IO[bytes]) -> None:
-        """Write them as `read_scores` reads them; no more than a batch is held at a time.
+        """Write an archive that `read_scores` reads; holds one batch in memory at a time.
 
-        Raises ValueError if the batches hold more or fewer images than there are labels.
+        Raises:
+            ValueError: The number of rows differs from the number of labels.
         """
         with zipfile.ZipFile(file, "w") as archive:
-            _put_table(archive, "test_seen_scores", self.test_seen, (len(self.test_seen_labels), len(self.seen)))
-            _put_table(archive, "test_unseen_scores", self.test_unseen, (len(self.test_unseen_labels), len(self.seen)))
+            _put_table(
+                archive,
+                "test_seen_scores",
+                self.test_seen,
+                (len(self.test_seen_labels), len(self.seen)),
+            )
+            _put_table(
+                archive,
+                "test_unseen_scores",
+                self.test_unseen,
+                (len(self.test_unseen_labels), len(self.seen)),
+            )
             put(archive, "test_seen_labels", self.test_seen_labels.astype(np.int64, copy=False))
             put(archive, "test_unseen_labels", self.test_unseen_labels.astype(np.int64, copy=False))
             put(archive, "seen", self.seen)
             put(archive, "classes", np.array(self.classes, dtype=np.str_))
 
     def keep(self, place: Path) -> Scores:
-        """Write them to the new file `place`, to the disk, and give them back mapped."""
-        # What stood there may be mapped still, so it is left to those who do and not written over.
+        """Write a new file `place`, sync it to the disk, and return the scores memory-mapped."""
+        # An old file may still be mapped, so it is unlinked and not overwritten.
         place.unlink(missing_ok=True)
         with place.open("xb") as file:
             self.write(file)
@@ -85,38 +115,59 @@ class ScoreStream:
         return read_scores(place, verify=False)
 
 
-def _put_table(archive: zipfile.ZipFile, name: str, batches: Iterable[Table], shape: tuple[int, int]) -> None:
+def _put_table(
+    archive: zipfile.ZipFile, name: str, batches: Iterable[Table], shape: tuple[int, int]
+) -> None:
     rows = 0
     with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
-        np.lib.format.write_array_header_1_0(member, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        np.lib.format.write_array_header_1_0(
+            member, {"descr": "<f4", "fortran_order": False, "shape": shape}
+        )
         for batch in batches:
-            member.write(np.ascontiguousarray(batch, dtype="<f4").data.cast("B") if batch.size else b"")
+            member.write(
+                np.ascontiguousarray(batch, dtype="<f4").data.cast("B") if batch.size else b""
+            )
             rows += len(batch)
     if rows != shape[0]:
         raise ValueError(f"{name}: {rows} rows of scores came for {shape[0]} images")
 
 
 def put(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
-    """Add an array to an archive as `numpy.load` reads it."""
+    """Add an array to an archive for `numpy.load`."""
     with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
         np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 UNREADABLE = (
-    *(OSError, ValueError, TypeError, EOFError, MemoryError, RuntimeError, NotImplementedError, OverflowError),
+    *(
+        OSError,
+        ValueError,
+        TypeError,
+        EOFError,
+        MemoryError,
+        RuntimeError,
+        NotImplementedError,
+        OverflowError,
+    ),
     *(zipfile.BadZipFile, zlib.error, struct.error),
 )
-"""What reading a file that is no whole archive of arrays may raise."""
+"""Errors of reading a file that is not a complete archive of arrays."""
 LONGEST_HEADER = 10_000
 _UNFOLDED, _RATIO = 64 << 20, 200
-"""Bytes up to which a packed array may be as compressible as it likes, as labels are, and how many times it may shrink beyond."""
+"""A compressed array may unpack to this many bytes at any ratio (labels compress well); a larger
+one only to this multiple of the file's size."""
 _PIECE = 1 << 20
 
 
 def read_scores(path: Path, verify: bool = True) -> Scores:
-    """The scores in a `scores.npz`, mapped. Raises DataError that names the file, what is wrong with it and the next step.
+    """Read a `scores.npz`, memory-mapped.
 
-    verify: hold every byte against its checksum, which reads the file once and keeps nothing of it.
+    Args:
+        path: The file.
+        verify: Compare all bytes with their checksums; reads the file once.
+
+    Raises:
+        DataError: The file is missing or damaged; names the fault and the next step.
     """
     mend = f"move the folder {path.parent} away and run again"
     check_permitted(path)
@@ -137,24 +188,40 @@ def read_scores(path: Path, verify: bool = True) -> Scores:
 
 
 def _array(file: IO[bytes], archive: zipfile.ZipFile, name: str, verify: bool) -> NDArray[Any]:
-    """One array of the archive: a table of scores mapped, if it is not packed, anything else in memory."""
+    """One array of the archive: uncompressed scores memory-mapped, others in memory."""
     info = archive.getinfo(f"{name}.npy")
     with archive.open(info) as member:
         if not name.endswith("_scores") or info.compress_type != zipfile.ZIP_STORED:
             if info.file_size > _UNFOLDED and info.file_size > _RATIO * _size(file):
-                raise ValueError(f"{name} would unfold to {info.file_size / 1e6:,.0f} MB, and no scores shrink that much")
-            array: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False, max_header_size=LONGEST_HEADER)
+                raise ValueError(
+                    f"{name} would unfold to {info.file_size / 1e6:,.0f} MB, "
+                    "and no scores shrink that much"
+                )
+            array: NDArray[Any] = np.lib.format.read_array(
+                member, allow_pickle=False, max_header_size=LONGEST_HEADER
+            )
             return array
         version = np.lib.format.read_magic(member)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        read = (
+            np.lib.format.read_array_header_1_0
+            if version == (1, 0)
+            else np.lib.format.read_array_header_2_0
+        )
         shape, fortran, dtype = read(member, max_header_size=LONGEST_HEADER)
         begin = member.tell()
-        if dtype.hasobject or min(shape, default=0) < 0 or begin + dtype.itemsize * math.prod(shape) != info.file_size:
-            raise ValueError(f"{name} is said to be {dtype} of shape {shape}, and {info.file_size - begin} bytes are there")
+        if (
+            dtype.hasobject
+            or min(shape, default=0) < 0
+            or begin + dtype.itemsize * math.prod(shape) != info.file_size
+        ):
+            raise ValueError(
+                f"{name} is said to be {dtype} of shape {shape}, "
+                f"and {info.file_size - begin} bytes are there"
+            )
         if info.file_size > _size(file) or info.file_size != info.compress_size:
             raise ValueError(f"{name} ends behind the end of the file")
         while verify and member.read(_PIECE):
-            pass  # zipfile holds the checksum against them at the last one
+            pass  # zipfile compares the checksum after the last piece
     if not math.prod(shape):
         return np.empty(shape, dtype)
     offset = _begin(file, info) + begin
@@ -166,7 +233,7 @@ def _size(file: IO[bytes]) -> int:
 
 
 def _begin(file: IO[bytes], info: zipfile.ZipInfo) -> int:
-    """Where the bytes of an entry that is not packed begin: behind its own header, whose two last parts vary in length."""
+    """Offset of an uncompressed entry's bytes: after its local header, which varies in length."""
     file.seek(info.header_offset)
     header = file.read(30)
     if header[:4] != b"PK\x03\x04":
@@ -186,27 +253,33 @@ _TYPES: dict[str, tuple[Any, int]] = {
 
 
 def _fault(arrays: dict[str, NDArray[Any]]) -> str:
-    """What is wrong with types and shapes, or ''."""
-    for name, (kind, dimensions) in _TYPES.items():
+    """What is wrong with types and shapes; "" if nothing is."""
+    for name, (dtype, dimensions) in _TYPES.items():
         array = arrays[name]
-        if not np.issubdtype(array.dtype, kind) or array.ndim != dimensions:
+        if not np.issubdtype(array.dtype, dtype) or array.ndim != dimensions:
             return f"{name} is {array.dtype} of shape {array.shape}"
     count = len(arrays["classes"])
     for part in ("test_seen", "test_unseen"):
         wanted = (len(arrays[f"{part}_labels"]), count)
         if arrays[f"{part}_scores"].shape != wanted:
-            return f"{part}_scores has shape {arrays[f'{part}_scores'].shape} where {wanted} belongs"
+            return (
+                f"{part}_scores has shape {arrays[f'{part}_scores'].shape} where {wanted} belongs"
+            )
         labels = arrays[f"{part}_labels"]
         if labels.size and not 0 <= labels.min() <= labels.max() < count:
             return f"{part}_labels run from {labels.min()} to {labels.max()} for {count} classes"
     if len(arrays["seen"]) != count:
         return f"seen has {len(arrays['seen'])} entries for {count} classes"
     names, counts = np.unique(arrays["classes"], return_counts=True)
-    return f"the class name {str(names[counts.argmax()])!r} stands more than once in classes" if len(names) < count else ""
+    return (
+        f"the class name {str(names[counts.argmax()])!r} stands more than once in classes"
+        if len(names) < count
+        else ""
+    )
 
 
 class ModelError(Exception):
-    """An error that came from where scores are made, so that it is not taken for one of the disk they are written to."""
+    """Wraps an OSError from computing scores, to tell it from one of writing them."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(str(error))
@@ -214,7 +287,7 @@ class ModelError(Exception):
 
 
 def distinguish(batches: Iterable[Table]) -> Iterator[Table]:
-    """The batches; raises FromModel if getting one raises an OSError."""
+    """The batches; an OSError from computing one becomes a ModelError."""
     try:
         yield from batches
     except OSError as error:

@@ -1,7 +1,7 @@
-"""The source of a model as digests of its files: to tell whether a finished run was made by the code that is here now.
+"""Digests of a model's source files: was a finished run made by the code installed now?
 
-Counted are the module of the model, and all that it imports of its own distribution, at once or later. The harness is not: its
-version and commit stand in the record.
+Counts the model's module and everything that it imports from its own distribution, anywhere in the
+file. The harness does not count; its version and commit are in the record.
 """
 
 from __future__ import annotations
@@ -21,28 +21,35 @@ from zslkit.registry import Entry
 
 HARNESS: Final = "zslkit"
 CHANGED: Final = "changed"
-"""In the place of a digest: the module was changed between two starts of the run."""
+"""Replaces the digest of a module that changed between two starts of a run."""
 
 
 _READ: dict[tuple[Entry, type], dict[str, str]] = {}
 
 
-def sources(entry: Entry, kind: type) -> dict[str, str]:
-    """Module -> 16 hex digits of its file, of the model class `kind` that `entry` has loaded.
+def sources(entry: Entry, model_class: type) -> dict[str, str]:
+    """Digests of a model's source files.
 
-    Line endings, compiled files and the place of the package change nothing. Nothing is imported. A
-    module without a file (made in memory, in a zip) is left out. Read once in a process.
+    Line endings, compiled files and the location of the package do not matter. Imports nothing;
+    modules without a file (in memory, in a zip) are left out. Cached per process.
+
+    Args:
+        entry: The model's registry entry.
+        model_class: The model class.
+
+    Returns:
+        Module name -> 16 hex digits.
     """
-    if (entry, kind) not in _READ:
-        _READ[entry, kind] = _read(entry, kind)
-    return dict(_READ[entry, kind])
+    if (entry, model_class) not in _READ:
+        _READ[entry, model_class] = _read(entry, model_class)
+    return dict(_READ[entry, model_class])
 
 
-def _read(entry: Entry, kind: type) -> dict[str, str]:
-    starts = {entry.target.partition(":")[0].strip(), kind.__module__}
+def _read(entry: Entry, model_class: type) -> dict[str, str]:
+    starts = {entry.target.partition(":")[0].strip(), model_class.__module__}
     tops = {name.partition(".")[0] for name in starts} | set(_tops(entry))
     homes = {home for top in tops if (home := _home(top)) is not None}
-    waiting = [*starts, *(base.__module__ for base in kind.__mro__)]
+    waiting = [*starts, *(base.__module__ for base in model_class.__mro__)]
     seen: set[str] = set()
     found: dict[str, str] = {}
     while waiting:
@@ -68,7 +75,7 @@ def _read(entry: Entry, kind: type) -> dict[str, str]:
         if path.name.endswith(tuple(EXTENSION_SUFFIXES)):
             found[name] = _digest(content)
             continue
-        if path.suffix == ".pyc":  # without its source; the header holds times
+        if path.suffix == ".pyc":  # without its source; the header holds a time
             found[name] = _digest(content[16:])
             continue
         text = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
@@ -77,19 +84,23 @@ def _read(entry: Entry, kind: type) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def folder_of(kind: type) -> Path | None:
-    """Where the module of the model class lies; None if it has no file."""
-    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+def folder_of(model_class: type) -> Path | None:
+    """Folder of the class's module; None if it has no file."""
+    file = getattr(sys.modules.get(model_class.__module__), "__file__", None)
     return Path(file).parent if file else None
 
 
 def combined(source: Mapping[str, str]) -> str:
-    """One digest of all modules, 16 hex digits; "" if there are none."""
-    return _digest("\n".join(f"{name} {digest}" for name, digest in sorted(source.items())).encode()) if source else ""
+    """One digest of all modules, 16 hex digits; "" if there are no modules."""
+    return (
+        _digest("\n".join(f"{name} {digest}" for name, digest in sorted(source.items())).encode())
+        if source
+        else ""
+    )
 
 
 def changed(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """The modules that are not what they were, those that came or went too."""
+    """The modules that differ, were added or were removed."""
     return sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
 
 
@@ -98,7 +109,7 @@ def _digest(content: bytes) -> str:
 
 
 def _tops(entry: Entry) -> Iterator[str]:
-    """The packages and modules of the entry's distribution, as far as its metadata say."""
+    """Top-level packages and modules of the entry's distribution, according to its metadata."""
     dist = entry.point.dist
     if dist is None:
         return
@@ -110,21 +121,26 @@ def _tops(entry: Entry) -> Iterator[str]:
 
 
 def _home(top: str) -> Path | None:
-    """The folder that a package or module lies in, unless it is one of installed distributions, where neighbours are strangers."""
+    """The folder that contains a package or module; None for site-packages and the like."""
     spec = _spec(top)
     if spec is None:
         return None
-    places = list(spec.submodule_search_locations or ()) or ([spec.origin] if spec.has_location and spec.origin else [])
+    places = list(spec.submodule_search_locations or ()) or (
+        [spec.origin] if spec.has_location and spec.origin else []
+    )
     if not places:
         return None
     home = Path(places[0]).parent
-    shared = home.name in ("site-packages", "dist-packages", "lib-dynload") or home == Path(ast.__file__).parent
+    shared = (
+        home.name in ("site-packages", "dist-packages", "lib-dynload")
+        or home == Path(ast.__file__).parent
+    )
     return None if shared else home
 
 
 @lru_cache(maxsize=4096)
 def _spec(name: str) -> ModuleSpec | None:
-    """Where a module is, without importing anything; None if it is nowhere."""
+    """Location of a module, without importing anything; None if there is no such module."""
     loaded = getattr(sys.modules.get(name), "__spec__", None)
     if isinstance(loaded, ModuleSpec):
         return loaded
@@ -141,7 +157,7 @@ def _spec(name: str) -> ModuleSpec | None:
 
 
 def _imported(text: bytes, name: str, is_package: bool) -> Iterator[str]:
-    """The modules that the source text of module `name` may import, anywhere in it; names that are no modules among them."""
+    """Names that a module's source may import, anywhere in it; some may not be modules."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError):
@@ -152,12 +168,18 @@ def _imported(text: bytes, name: str, is_package: bool) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             parts = package.split(".") if node.level else []
-            base = ".".join([*parts[: len(parts) - node.level + 1], *([node.module] if node.module else [])])
+            base = ".".join(
+                [*parts[: len(parts) - node.level + 1], *([node.module] if node.module else [])]
+            )
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            said = node.args[0].value
-            if called in ("import_module", "__import__") and isinstance(said, str):
+            called = (
+                node.func.attr
+                if isinstance(node.func, ast.Attribute)
+                else getattr(node.func, "id", "")
+            )
+            argument = node.args[0].value
+            if called in ("import_module", "__import__") and isinstance(argument, str):
                 with contextlib.suppress(ImportError):
-                    yield importlib.util.resolve_name(said, package)
+                    yield importlib.util.resolve_name(argument, package)

@@ -1,4 +1,4 @@
-"""Words that a user hangs on a run: kept beside its record, which itself never changes."""
+"""Tags of a run, set by the user; kept beside the record, which never changes."""
 
 from __future__ import annotations
 
@@ -8,42 +8,66 @@ from collections.abc import Callable
 from pathlib import Path
 
 from zslkit.errors import CannotWrite, DataError, UserError
+from zslkit.runs.folders import lock_of
 from zslkit.utils.files import check_permitted, parse_json, read_small, replacing, why
 from zslkit.utils.locks import acquired
-from zslkit.runs.folders import lock_of
 
 TAGS = "tags.json"
 _WORD = re.compile(r"[\w.+-]{1,40}")
 
 
 def read_tags(folder: Path) -> tuple[str, ...]:
-    """The run folder's tags in alphabetical order. Raises DataError if the file is damaged."""
+    """The run's tags in alphabetical order; DataError if the file is damaged."""
     place = folder / TAGS
     check_permitted(place)
     try:
-        said = parse_json(read_small(place))
+        tags = parse_json(read_small(place))
     except FileNotFoundError:
         return ()
     except (OSError, ValueError) as error:
-        raise DataError(f"{place} cannot be read ({error}); remove it and tag the run again") from error
-    if not isinstance(said, list) or not all(isinstance(tag, str) and _WORD.fullmatch(tag) for tag in said):
+        raise DataError(
+            f"{place} cannot be read ({error}); remove it and tag the run again"
+        ) from error
+    if not isinstance(tags, list) or not all(
+        isinstance(tag, str) and _WORD.fullmatch(tag) for tag in tags
+    ):
         raise DataError(f"{place} is no list of tags; remove it and tag the run again")
-    return tuple(sorted(set(said)))
+    return tuple(sorted(set(tags)))
 
 
 def change_tags(
-    folder: Path, add: str | None = None, drop: str | None = None, on_wait: Callable[[str], object] = lambda sentence: None
+    folder: Path,
+    add: str | None = None,
+    drop: str | None = None,
+    on_wait: Callable[[str], object] = lambda sentence: None,
 ) -> tuple[str, ...]:
-    """The tags after one was added or taken away, under the run's lock: of several processes none undoes what another did.
+    """Add or remove a tag under the run's lock, so that processes do not undo each other's changes.
 
-    Raises UserError for a word that is no tag or that the run does not have, CannotWrite.
+    Args:
+        folder: The run folder.
+        add: Tag to add.
+        drop: Tag to remove.
+        on_wait: Called with a sentence before waiting for another process.
+
+    Returns:
+        The tags afterwards.
+
+    Raises:
+        UserError: `add` is not a valid tag, or the run does not have `drop`.
+        CannotWrite: The folder cannot be written.
     """
     if add is not None and not _WORD.fullmatch(add):
         raise UserError(f"{add!r} is no tag; take up to 40 letters, digits and . _ + -")
     try:
-        held = acquired(lock_of(folder), on_wait, f"Another process works on {folder}; this one waits until it is done")
+        held = acquired(
+            lock_of(folder),
+            on_wait,
+            f"Another process works on {folder}; this one waits until it is done",
+        )
     except OSError as error:
-        raise CannotWrite(f"{folder / TAGS} cannot be written ({why(error)}); check the folder's permissions") from error
+        raise CannotWrite(
+            f"{folder / TAGS} cannot be written ({why(error)}); check the folder's permissions"
+        ) from error
     with held:
         return _changed(folder, add, drop)
 
@@ -54,11 +78,15 @@ def _changed(folder: Path, add: str | None, drop: str | None) -> tuple[str, ...]
         tags.add(add)
     if drop is not None:
         if drop not in tags:
-            raise UserError(f"{folder} has no tag {drop!r}; it has {', '.join(sorted(tags)) or 'none'}")
+            raise UserError(
+                f"{folder} has no tag {drop!r}; it has {', '.join(sorted(tags)) or 'none'}"
+            )
         tags.remove(drop)
     try:
         with replacing(folder / TAGS) as beside:
             beside.write_text(json.dumps(sorted(tags), ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError as error:
-        raise CannotWrite(f"{folder / TAGS} cannot be written ({why(error)}); check the folder's permissions") from error
+        raise CannotWrite(
+            f"{folder / TAGS} cannot be written ({why(error)}); check the folder's permissions"
+        ) from error
     return tuple(sorted(tags))

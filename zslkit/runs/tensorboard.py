@@ -1,4 +1,4 @@
-"""The tracker `tensorboard`: a run's figures as curves, read by `tensorboard --logdir runs` while the run goes on."""
+"""The tracker `tensorboard`: draws a run's figures while it runs (`tensorboard --logdir runs`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zslkit.record import RunRecord
 from zslkit.tracker import RunInfo, Tracker
 
 FOLDER = "tensorboard"
-"""Of the run's folder, the part that is TensorBoard's."""
+"""TensorBoard's folder inside the run folder."""
 
 
 class TensorBoard(Tracker):
@@ -23,20 +23,30 @@ class TensorBoard(Tracker):
     install: ClassVar = "pip install 'zslkit[tensorboard]'"
 
     def __init__(self) -> None:
-        from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2  # what is broken here is told before the training
+        # Imported here, so that a broken installation fails before the training.
+        from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2
         from tensorboard.summary.writer.record_writer import RecordWriter
 
-        self._event, self._summary, self._tensor, self._writer = event_pb2.Event, summary_pb2, tensor_pb2.TensorProto, RecordWriter
+        self._event, self._summary, self._tensor, self._writer = (
+            event_pb2.Event,
+            summary_pb2,
+            tensor_pb2.TensorProto,
+            RecordWriter,
+        )
 
     def start(self, info: RunInfo) -> None:
         self._info = info
-        # A file for every start, since a killed process may have left half an event at the end of the last one.
+        # One file per start: a killed process may have left half an event at the end of its file.
         now = time.time_ns()
         self._name = f"events.out.tfevents.{now // 10**9:010d}.{now % 10**9:09d}"
         self._write(file_version="brain.Event:2")
         if not info.resumed:
-            head = f"{info.model} ({info.origin}) on {info.dataset}, seed {info.seed}, run {info.identity}"
-            self._text("settings", f"{head}\n\n```yaml\n{yaml.safe_dump(dict(info.config), sort_keys=False, allow_unicode=True)}```")
+            head = (
+                f"{info.model} ({info.origin}) on {info.dataset}, "
+                f"seed {info.seed}, run {info.identity}"
+            )
+            settings = yaml.safe_dump(dict(info.config), sort_keys=False, allow_unicode=True)
+            self._text("settings", f"{head}\n\n```yaml\n{settings}```")
 
     def log(self, phase: str, epoch: int, figures: Mapping[str, float]) -> None:
         self._scalars(phase, epoch, figures)
@@ -46,22 +56,36 @@ class TensorBoard(Tracker):
             return
         self._scalars("test", record.protocol.epoch or 0, record.metrics.model_dump())
         if record.protocol.validation:
-            self._scalars("validation, mean of folds", record.protocol.epoch or 0, record.protocol.validation)
-        rows = "\n".join(f"| {name} | {value} |" for name, value in record.protocol.model_dump(mode="json").items())
+            self._scalars(
+                "validation, mean of folds", record.protocol.epoch or 0, record.protocol.validation
+            )
+        rows = "\n".join(
+            f"| {name} | {value} |"
+            for name, value in record.protocol.model_dump(mode="json").items()
+        )
         self._text("protocol", f"| protocol | |\n|---|---|\n{rows}")
 
     def _scalars(self, group: str, step: int, figures: Mapping[str, float]) -> None:
-        values = [self._summary.Summary.Value(tag=f"{group}/{name}", simple_value=value) for name, value in figures.items()]
+        values = [
+            self._summary.Summary.Value(tag=f"{group}/{name}", simple_value=value)
+            for name, value in figures.items()
+        ]
         self._write(step=step, summary=self._summary.Summary(value=values))
 
     def _text(self, tag: str, text: str) -> None:
         plugin = self._summary.SummaryMetadata(plugin_data={"plugin_name": "text"})
         tensor = self._tensor(dtype="DT_STRING", string_val=[text.encode()])
-        self._write(summary=self._summary.Summary(value=[self._summary.Summary.Value(tag=tag, metadata=plugin, tensor=tensor)]))
+        self._write(
+            summary=self._summary.Summary(
+                value=[self._summary.Summary.Value(tag=tag, metadata=plugin, tensor=tensor)]
+            )
+        )
 
     def _write(self, **event: Any) -> None:
-        # Opened for each event: the folder is renamed at the end of the run, and whoever looks on sees every epoch at once.
+        # Opened for each event: the folder is renamed at the end, and readers see every epoch.
         folder: Path = self._info.folder / FOLDER
         folder.mkdir(exist_ok=True)
         with (folder / self._name).open("ab") as file:
-            self._writer(file).write(self._event(wall_time=time.time(), **event).SerializeToString())
+            self._writer(file).write(
+                self._event(wall_time=time.time(), **event).SerializeToString()
+            )

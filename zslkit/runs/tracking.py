@@ -1,4 +1,4 @@
-"""Trackers beside a run: found by name, told what its log says, and kept from harming it."""
+"""Runs trackers beside a run: loads them by name, passes on the log, contains their errors."""
 
 from __future__ import annotations
 
@@ -19,47 +19,53 @@ from typing import Any
 import numpy as np
 
 from zslkit.errors import UserError, ZslkitError
-from zslkit.utils.files import replacing
-from zslkit.registry import BrokenPlugin, Entry, Registry, refusing
-from zslkit.runs.log_entries import Entries, LogEntry
 from zslkit.record import RunRecord
+from zslkit.registry import BrokenPlugin, Entry, Registry, refusing
 from zslkit.runs.folders import LOG, RunFolder
-from zslkit.utils.stops import is_stop, told
+from zslkit.runs.log_entries import Entries, LogEntry
 from zslkit.tracker import RunInfo, Tracker, check_tracker
+from zslkit.utils.files import replacing
+from zslkit.utils.stops import is_stop, told
 
 TRACKERS = Registry("zslkit.trackers", "tracker", refusing(check_tracker))
 """All registered trackers."""
 
 BOOK = "trackers.json"
-"""In the folder of a run in progress: how many lines of the log each tracker was told."""
+"""In the folder of a run in progress: the number of log lines that each tracker has received."""
 
 
 @dataclass(frozen=True)
 class Ready:
-    """A tracker that was made and has been told nothing yet."""
+    """A tracker before its first call."""
 
     entry: Entry
     tracker: Tracker
 
 
 def load(names: Sequence[str]) -> list[Ready]:
-    """Make the trackers, each once however often it is named.
+    """Create the trackers, each once.
 
-    Raises UnknownName, NameClash, BrokenPlugin, or UserError with the command that installs what is missing.
+    Raises:
+        UnknownName: No such tracker is registered.
+        NameClash: Several trackers have the name.
+        BrokenPlugin: The tracker's plugin cannot be used.
+        UserError: A package is missing; names the command that installs it.
     """
     found = dict(map(TRACKERS.load, names))
-    return [Ready(entry, _make(entry, kind)) for entry, kind in found.items()]
+    return [Ready(entry, _make(entry, tracker_class)) for entry, tracker_class in found.items()]
 
 
-def _make(entry: Entry, kind: type[Tracker]) -> Tracker:
-    if missing := [package for package in kind.needs if find_spec(package) is None]:
-        how = f"; install it with: {kind.install}" if kind.install else ""
-        raise UserError(f"The tracker {entry.name!r} needs {', '.join(missing)}, which is not installed{how}")
+def _make(entry: Entry, tracker_class: type[Tracker]) -> Tracker:
+    if missing := [package for package in tracker_class.needs if find_spec(package) is None]:
+        how = f"; install it with: {tracker_class.install}" if tracker_class.install else ""
+        raise UserError(
+            f"The tracker {entry.name!r} needs {', '.join(missing)}, which is not installed{how}"
+        )
     try:
-        return kind()
+        return tracker_class()
     except ZslkitError:
         raise
-    except BaseException as error:  # a stranger's class may raise anything
+    except BaseException as error:  # a plugin may raise anything
         if is_stop(error):
             raise
         raise BrokenPlugin(entry, told(error)) from error
@@ -68,29 +74,36 @@ def _make(entry: Entry, kind: type[Tracker]) -> Tracker:
 class Followers:
     """The trackers of one run. Made by `follow`."""
 
-    def __init__(self, ready: Sequence[Ready], folder: RunFolder, note: Callable[[str], None]) -> None:
+    def __init__(
+        self, ready: Sequence[Ready], folder: RunFolder, note: Callable[[str], None]
+    ) -> None:
         self._folder, self._note = folder, note
         self._live = list(ready)
         self._entries = Entries()
         self._told, self._count = _read_book(folder.path / BOOK), 0
 
     def start(self, info: RunInfo) -> None:
-        """Begin, and tell each tracker what the log holds from before and it was not told: it may not have been chosen then."""
+        """Start each tracker and pass on earlier log lines that it has not received."""
         before = _lines(self._folder.path / LOG)
-        told = {ready.entry: min(len(before), self._told.get(_name(ready.entry), 0)) for ready in self._live}
+        received = {
+            ready.entry: min(len(before), self._told.get(_name(ready.entry), 0))
+            for ready in self._live
+        }
         for ready in list(self._live):
-            mine = replace(info, config=deepcopy(info.config), resumed=_name(ready.entry) in self._told)
+            mine = replace(
+                info, config=deepcopy(info.config), resumed=_name(ready.entry) in self._told
+            )
             self._call(ready, lambda tracker, mine=mine: tracker.start(mine))  # type: ignore[misc]
         for number, line in enumerate(before):
             entry = self._entries.entry(line)
             for ready in list(self._live):
-                if entry is not None and number >= told[ready.entry]:
+                if entry is not None and number >= received[ready.entry]:
                     self._tell(ready, entry)
         self._count = len(before)
         self._write_book()
 
     def hear(self, line: Mapping[str, Any]) -> None:
-        """A line was written to the log."""
+        """Pass on a line of the log."""
         self._count += 1
         if (entry := self._entries.entry(line)) is not None:
             for ready in list(self._live):
@@ -98,7 +111,11 @@ class Followers:
         self._write_book()
 
     def finish(self, record: RunRecord | None) -> None:
-        """The end; who was told it is told nothing more. record: None if the run may go on another time."""
+        """Finish each tracker once.
+
+        Args:
+            record: The run's record; None if the run was interrupted and may continue later.
+        """
         for ready in list(self._live):
             mine = record.model_copy(deep=True) if record is not None else None
             self._call(ready, lambda tracker, mine=mine: tracker.finish(mine))  # type: ignore[misc]
@@ -108,7 +125,9 @@ class Followers:
                 (self._folder.path / BOOK).unlink(missing_ok=True)
 
     def _tell(self, ready: Ready, entry: LogEntry) -> None:
-        self._call(ready, lambda tracker: tracker.log(entry.phase, entry.epoch, dict(entry.figures)))
+        self._call(
+            ready, lambda tracker: tracker.log(entry.phase, entry.epoch, dict(entry.figures))
+        )
 
     def _call(self, ready: Ready, what: Callable[[Tracker], None]) -> None:
         try:
@@ -119,21 +138,32 @@ class Followers:
                 raise
             self._live.remove(ready)
             who = f"The tracker {ready.entry.name!r} of {ready.entry.origin}"
-            self._note(f"{who} is switched off for this run, which goes on: {told(error)}{_at(error)}")
+            self._note(
+                f"{who} is switched off for this run, which goes on: {told(error)}{_at(error)}"
+            )
 
     def _write_book(self) -> None:
         for ready in self._live:
             self._told[_name(ready.entry)] = self._count
-        # A disk that is full is told where the run itself writes.
+        # The run itself reports a full disk when it writes.
         with contextlib.suppress(OSError), replacing(self._folder.path / BOOK) as beside:
             beside.write_text(json.dumps(self._told), encoding="utf-8")
 
 
 @contextmanager
-def follow(ready: Sequence[Ready], folder: RunFolder, info: RunInfo, note: Callable[[str], None]) -> Iterator[Followers]:
-    """Tell the trackers all that goes into the log of `folder`. Whoever makes the run says `finish(record)` when it is committed.
+def follow(
+    ready: Sequence[Ready], folder: RunFolder, info: RunInfo, note: Callable[[str], None]
+) -> Iterator[Followers]:
+    """Pass everything that is logged in `folder` to the trackers.
 
-    note: gets a line for each tracker that fails. Raises nothing of a tracker's but a real Ctrl-C.
+    The caller calls `finish(record)` when the run is committed. Errors of trackers are contained;
+    only a real Ctrl-C is raised.
+
+    Args:
+        ready: The trackers.
+        folder: The folder of the run.
+        info: Description of the run.
+        note: Called with a sentence for each tracker that fails.
     """
     followers = Followers(ready, folder, note)
     if not ready:
@@ -145,7 +175,7 @@ def follow(ready: Sequence[Ready], folder: RunFolder, info: RunInfo, note: Calla
         yield followers
     finally:
         folder.listeners.remove(followers.hear)
-        followers.finish(None)  # nobody is left to be told this if the run is finished
+        followers.finish(None)  # does nothing if the run is finished
 
 
 def _name(entry: Entry) -> str:
@@ -153,14 +183,14 @@ def _name(entry: Entry) -> str:
 
 
 def _at(error: BaseException) -> str:
-    """Where a tracker's author has to look; the first frame is ours."""
+    """File and line of the error in the tracker's code; the first frame is ours."""
     frames = traceback.extract_tb(error.__traceback__)[1:]
     return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
 
 
 @contextmanager
 def _untouched() -> Iterator[None]:
-    """Random generators and the working directory are afterwards as they were."""
+    """Restore random generators and working directory afterwards."""
     own, numpys = random.getstate(), np.random.get_state()
     here = os.getcwd()
     with contextlib.ExitStack() as stack:
@@ -175,13 +205,16 @@ def _untouched() -> Iterator[None]:
 
 def _read_book(place: Path) -> dict[str, int]:
     try:
-        return {str(name): int(count) for name, count in json.loads(place.read_text(encoding="utf-8")).items()}
+        return {
+            str(name): int(count)
+            for name, count in json.loads(place.read_text(encoding="utf-8")).items()
+        }
     except (OSError, ValueError, AttributeError, TypeError):
         return {}
 
 
 def _lines(log: Path) -> list[dict[str, Any]]:
-    """What the log holds; a line that cannot be read counts, and says nothing."""
+    """The lines of the log; an unreadable line counts and is empty."""
     if not log.is_file():
         return []
     lines = []

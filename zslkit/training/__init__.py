@@ -1,1 +1,1 @@
-"""The gradient loop and what it stands on."""
+"""Trains models: inputs, batches, the gradient loop, checkpoints, selection on validation."""

@@ -1,4 +1,4 @@
-"""The state of a training run on disk, replaced whole so that an interruption never costs the one before."""
+"""Saves and loads the state of a training; an interrupted save leaves the earlier state intact."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ from zslkit.utils.files import check_permitted, need_plain, replacing
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write beside, then rename. state holds tensors, numbers, strings, lists and dicts.
+    """Write a checkpoint to a temporary file, then rename it.
 
-    Raises OSError that names `path` if it cannot be written, as on a full disk.
+    Args:
+        path: The checkpoint file.
+        state: Tensors, numbers, strings, lists and dicts.
+
+    Raises:
+        OSError: The file cannot be written, for instance because the disk is full; names `path`.
     """
     try:
-        # A file of our own: given a path, torch turns a full disk into an error about positions that does not say so.
+        # An open file: given a path, torch reports a full disk as an error about positions.
         with replacing(path) as beside, beside.open("wb") as file:
             torch.save(state, file)
     except (OSError, RuntimeError) as error:
@@ -28,14 +33,15 @@ def save(path: Path, state: dict[str, Any]) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """The state that `save` wrote. Nothing in the file is executed. Raises DataError if it is damaged."""
+    """Load the state that `save` wrote, executing nothing; DataError if the file is damaged."""
     check_permitted(path)
     try:
         need_plain(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise DataError(
-            f"The checkpoint {path} is damaged ({type(error).__name__}); remove it to start this run afresh"
+            f"The checkpoint {path} is damaged ({type(error).__name__}); "
+            "remove it to start this run afresh"
         ) from error
     if not isinstance(state, dict):
         raise DataError(

@@ -1,4 +1,4 @@
-"""Make and train one model on one dataset."""
+"""Creates one model for one dataset and trains it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from zslkit.utils.progress import Reporter
 
 
 class DatasetSpec(Protocol):
-    """What a model may know of a dataset: a Dataset has it, and so has what a run keeps of one."""
+    """Facts of a dataset that a model may use; a `Dataset` and a run's `ClassInfo` have them."""
 
     @property
     def name(self) -> str: ...
@@ -40,7 +40,7 @@ class DatasetSpec(Protocol):
 
 
 class InputSpec(Protocol):
-    """What a model may know of its inputs, as Inputs has it."""
+    """Facts of the inputs that a model may use; `Inputs` has them."""
 
     @property
     def kind(self) -> Input: ...
@@ -53,7 +53,7 @@ class InputSpec(Protocol):
 
 
 def make_task(dataset: DatasetSpec, inputs: InputSpec, config: ModelConfig) -> Task:
-    """What a model may know of the dataset before training."""
+    """Everything that a model may know of the dataset before training."""
     semantics = dataset.semantics
     return Task(
         dataset=dataset.name,
@@ -71,16 +71,16 @@ def make_task(dataset: DatasetSpec, inputs: InputSpec, config: ModelConfig) -> T
 
 
 def make_model(
-    kind: type[Model],
+    model_class: type[Model],
     config: ModelConfig,
     dataset: DatasetSpec,
     inputs: InputSpec,
     seed: int,
     device: torch.device,
 ) -> Model:
-    """The untrained model; its random start depends on the seed alone."""
+    """Create the untrained model; its initial weights depend on the seed alone."""
     torch.manual_seed(seed)
-    return kind(config, make_task(dataset, inputs, config)).to(device)
+    return model_class(config, make_task(dataset, inputs, config)).to(device)
 
 
 def fit(
@@ -97,23 +97,38 @@ def fit(
     observer: Observer | None = None,
     withholds: bool = True,
 ) -> float:
-    """Train in place on the dataset's trainval and return the seconds it took.
+    """Train a model in place on the dataset's trainval images.
 
-    withholds: nothing of the test images can be had from the dataset and the inputs while the model trains; see zslkit.training.withheld.
+    Args:
+        model: The untrained model.
+        dataset: The dataset, or a validation fold of it.
+        inputs: Inputs of the dataset's images.
+        seed: Seed of the training.
+        device: Device of the model.
+        reporter: Receives progress and notes.
+        log: Called with the values of each log line.
+        name: Name of the training in log and progress.
+        checkpoint: File of the training state; None writes none.
+        observer: Called after every epoch.
+        withholds: Withhold the test images from the model's code (`zslkit.training.withheld`).
 
-    Raises UserError if a model asks for unlabelled test images and does not declare itself transductive, ModelFault if it goes for
-    images that it is not given.
+    Returns:
+        Seconds of training.
+
+    Raises:
+        UserError: The model asks for unlabelled test images without declaring itself transductive.
+        ModelFault: The model reaches for images that it is not given.
     """
-    began, kind = time.monotonic(), type(model)
-    unlabelled = kind.protocol == "transductive"
+    began, model_class = time.monotonic(), type(model)
+    unlabelled = model_class.protocol == "transductive"
     holding = (
-        withheld(kind.__name__, dataset, [inputs.source], unlabelled=unlabelled)
+        withheld(model_class.__name__, dataset, [inputs.source], unlabelled=unlabelled)
         if withholds
         else nullcontext()
     )
     with holding as held:
         if observer is not None and held is not None:
-            observer = _Looking(observer, held)
+            observer = _OpeningObserver(observer, held)
         loop = Loop(
             seed=seed,
             device=device,
@@ -123,13 +138,13 @@ def fit(
             checkpoint_path=checkpoint,
             observer=observer,
         )
-        model.fit(View(inputs.source, dataset, kind), loop)
+        model.fit(View(inputs.source, dataset, model_class), loop)
     model.eval()
     return loop.seconds or time.monotonic() - began
 
 
-class _Looking:
-    """An observer that may look at what the training may not."""
+class _OpeningObserver:
+    """An observer that has access to the withheld images."""
 
     def __init__(self, observer: Observer, held: Withheld) -> None:
         self.history = observer.history

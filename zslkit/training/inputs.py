@@ -1,4 +1,4 @@
-"""A dataset's inputs for a model: which kind, from which backbone, and how to get them by image index."""
+"""Prepares a model's inputs: chooses images, maps or pooled features, and extracts them."""
 
 from __future__ import annotations
 
@@ -25,12 +25,26 @@ from zslkit.utils import distributed
 from zslkit.utils.progress import Reporter
 
 AS_GIVEN = "as given"
-"""The backbone of features that came with the dataset."""
+"""Name of the backbone for features that came with the dataset."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a model is fed with. map_shape and build_backbone are as in zslkit.model.Task."""
+    """Inputs of all images of a dataset, and where they come from.
+
+    Attributes:
+        source: Inputs by image index.
+        kind: Image, map or pooled.
+        feature_shape: Shape of one input.
+        map_shape: (D, H, W) of the backbone's maps; None for pooled features (`zslkit.model.Task`).
+        build_backbone: Creates the backbone, for a model that trains it; else None.
+        backbone: Name of the backbone.
+        weights: Label of the backbone's weights.
+        weights_digest: Digest of the backbone's weights.
+        fingerprint: Digest of the inputs.
+        image_size: (height, width) of the backbone's input in pixels; None without a backbone.
+        content: Digest of the images or features that the inputs are made of.
+    """
 
     source: InputSource
     kind: Input
@@ -42,9 +56,7 @@ class Inputs:
     weights_digest: str
     fingerprint: str
     image_size: tuple[int, int] | None
-    """(height, width) of what the backbone sees, in pixels."""
     content: str = ""
-    """Fingerprint of the images or features that these inputs are made of, whatever the backbone."""
 
     @property
     def tuned(self) -> bool:
@@ -55,9 +67,17 @@ class Inputs:
 def choose_input(
     accepted: tuple[Input, ...], config: FeatureConfig, dataset: Dataset, model: str
 ) -> Input:
-    """The kind of input for a model that accepts some kinds, preferred first.
+    """Choose the kind of input for a model.
 
-    Raises UserError that says what to prepare if the model cannot eat what is asked for or what there is.
+    Args:
+        accepted: Kinds that the model accepts, preferred first.
+        config: The feature settings, with the requested kind.
+        dataset: The dataset.
+        model: Name of the model, for messages.
+
+    Raises:
+        UserError: The model does not accept the requested kind, or the dataset lacks it; names what
+            to prepare.
     """
     usual = [k for k in accepted if k != "image"] if config.input == "frozen" else list(accepted)
     wanted = (
@@ -65,7 +85,8 @@ def choose_input(
     )
     if not wanted:
         raise UserError(
-            f"{model} takes {' or '.join(accepted)} inputs, not {config.input}; set features.input accordingly"
+            f"{model} takes {' or '.join(accepted)} inputs, not {config.input}; "
+            "set features.input accordingly"
         )
     if dataset.images is not None:
         return wanted[0]
@@ -75,7 +96,8 @@ def choose_input(
     raise UserError(
         f"{model} takes {' or '.join(wanted)} inputs, and {dataset.name} has "
         + (
-            "only pooled features here; put its images below --data-root, or import feature maps (zslkit data import)"
+            "only pooled features here; put its images below --data-root, "
+            "or import feature maps (zslkit data import)"
             if dataset.maps is None
             else "feature maps but no images here; put its images below --data-root"
         )
@@ -91,14 +113,28 @@ def prepare(
     encoder: Backbone | None = None,
     batch: int | None = None,
 ) -> Inputs:
-    """Extract or find the features, or make ready the images. batch: images at once, None: what suits the device.
+    """Extract or find the features, or prepare the images.
 
-    Features and maps that came with the dataset are used if it has no images. encoder: the model's own, in the place of the backbone
-    that the config names; then there must be images. Raises what backbones and stores raise, and UserError.
+    Features and maps that came with the dataset are used if it has no images.
+
+    Args:
+        dataset: The dataset.
+        config: The feature settings.
+        kind: The kind of input.
+        device: Device of the extraction.
+        reporter: Receives progress and notes.
+        encoder: The model's own image encoder; replaces the backbone of the settings and needs
+            images.
+        batch: Images per batch; None chooses by device.
+
+    Raises:
+        UserError: The caller can correct the cause.
+        DataError: Images or stored features are damaged.
     """
     if encoder is not None and dataset.images is None:
         raise UserError(
-            f"{encoder.name} has to see the images, and {dataset.name} has only features of another network here; "
+            f"{encoder.name} has to see the images, "
+            f"and {dataset.name} has only features of another network here; "
             "put its images below --data-root"
         )
     if dataset.images is None:
@@ -148,7 +184,7 @@ def prepare(
 
 
 def _given(dataset: Dataset, kind: Input) -> Inputs:
-    """What came with the dataset; a pooled model takes the means of maps."""
+    """Inputs that came with the dataset; pooled features may be the means of maps."""
     if kind == "pooled" and dataset.features is not None:
         source: InputSource = ArraySource(dataset.features)
         shape, maps = dataset.features.shape[1:], None
@@ -161,8 +197,8 @@ def _given(dataset: Dataset, kind: Input) -> Inputs:
             maps or dataset.maps.map_shape[:1],
         )
         fingerprint = dataset.maps.fingerprint
-    told = (AS_GIVEN, dataset.origin or AS_GIVEN, fingerprint, fingerprint)
-    return Inputs(source, kind, shape, maps, None, *told, None, fingerprint)
+    facts = (AS_GIVEN, dataset.origin or AS_GIVEN, fingerprint, fingerprint)
+    return Inputs(source, kind, shape, maps, None, *facts, None, fingerprint)
 
 
 def _backbone(
@@ -171,7 +207,7 @@ def _backbone(
     if config.weights != "trainval":
         return load_backbone(config)
     start = load_backbone(config.model_copy(update={"weights": "random"}))
-    with distributed.in_turn():  # small and seldom: not worth sharing
+    with distributed.in_turn():  # small and rare: not worth sharing
         weights = trainval_weights(dataset, start, config.pretrain_epochs, device, reporter)
     return load_backbone(config, weights, f"trained on trainval, {config.pretrain_epochs} epochs")
 

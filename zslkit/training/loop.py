@@ -1,4 +1,4 @@
-"""The gradient loop: batches, precision, optimiser, checkpoints, log and progress around a model's loss."""
+"""The gradient training loop: batches, precision, optimiser, checkpoints, log and progress."""
 
 from __future__ import annotations
 
@@ -27,21 +27,30 @@ from zslkit.utils import distributed
 from zslkit.utils.progress import Phase, Reporter
 
 CHECKPOINT_SHARE = 0.05
-"""Of the time, what writing checkpoints may take: a small model is saved after every epoch, a large one less often."""
+"""Share of the time that checkpoints may take; large models are not saved after every epoch."""
 
 
 class Observer(Protocol):
-    """Looks at the model after every epoch. Its history, of numbers and tensors, is part of the checkpoint."""
+    """Observes the model after every epoch; the checkpoint holds its history."""
 
     history: list[dict[str, Any]]
+    """One row of numbers and tensors per epoch."""
 
     def after_epoch(self, epoch: int, model: GradientModel) -> bool:
-        """epoch counts from 1. True stops the training."""
+        """Observe the model.
+
+        Args:
+            epoch: Number of the epoch, from 1.
+            model: The model after this epoch.
+
+        Returns:
+            True to stop the training.
+        """
         ...
 
 
 class Loop:
-    """A zslkit.model.Trainer. The same seed and machine give the same steps, interrupted or not."""
+    """A `zslkit.model.Trainer`; the same seed and machine give the same steps, also if resumed."""
 
     def __init__(
         self,
@@ -58,11 +67,12 @@ class Loop:
         self._reporter, self._log, self._name = reporter, log, name
         self._path, self._observer = checkpoint_path, observer
         self.seconds = 0.0
-        """Time spent in training steps, interruptions and observers left out."""
+        """Seconds of training steps, without interruptions and observers."""
         self._stages: set[str] = set()
         self._trainings = 0
 
     def log(self, **values: float) -> None:
+        """Append a line of values to the run's log."""
         self._log(phase=self._name, **values)
 
     def stage(
@@ -74,10 +84,11 @@ class Loop:
         steps: int = 1,
         mend: str = "lower the learning rate",
     ) -> TrainingStage:
-        """See zslkit.model.Trainer. Raises ValueError if a stage of that name was there before."""
+        """See `zslkit.model.Trainer`; ValueError if the model has used the name before."""
         if name in self._stages:
             raise ValueError(
-                f"the stage {name!r} was there before; give every stage of a model a name of its own"
+                f"the stage {name!r} was there before; "
+                "give every stage of a model a name of its own"
             )
         self._stages.add(name)
         return TrainingStage(
@@ -98,10 +109,13 @@ class Loop:
         self.seconds += seconds
 
     def train(self, model: GradientModel, view: TrainingView) -> None:
-        """Train in place. Each call of one `fit` is a training of its own, with a checkpoint of its own.
+        """Train a model in place.
 
-        Raises TrainingError that names the term if one is not finite, or the batch if the device has no room for it, and DataError if the
-        checkpoint is not of this model.
+        Each call within one `fit` is a training of its own, with its own checkpoint.
+
+        Raises:
+            TrainingError: A loss term is not finite, or a batch does not fit on the device.
+            DataError: The checkpoint belongs to another model.
         """
         self._trainings += 1
         path = self._path
@@ -118,7 +132,7 @@ class Loop:
             lambda: isinstance(view, Resident) and self._relieve(view),
         )
         start = self._resume(path, model, optimizer, step)
-        from_first(model)  # and no process writes a checkpoint before all have read it
+        from_first(model)  # also waits until all processes have read the checkpoint
         if start >= config.epochs or (
             start
             and self._observer is not None
@@ -161,8 +175,8 @@ class Loop:
         phase: Phase,
         step: Step,
     ) -> dict[str, float]:
-        # Randomness inside a step (dropout, say) depends on seed and epoch alone, so a resumed run repeats it. Processes that share
-        # batches draw apart: else an image of one would get the mask of an image of another.
+        # Randomness in a step (dropout, say) depends on seed and epoch alone, so that a resumed run
+        # repeats it. Processes that share a batch draw apart, or their images would share masks.
         torch.manual_seed(
             int(np.random.default_rng([self.seed, epoch, 1, *distributed.apart()]).integers(2**62))
         )
@@ -185,7 +199,8 @@ class Loop:
             values, loss = step(x, label, size)
             if bad := [k for k, v in values.items() if not np.isfinite(v)]:
                 raise TrainingError(
-                    f"The loss term {bad[0]} is {values[bad[0]]} in epoch {epoch + 1}, step {count + 1}; "
+                    f"The loss term {bad[0]} is {values[bad[0]]} "
+                    f"in epoch {epoch + 1}, step {count + 1}; "
                     "lower train.lr, set train.clip_norm, "
                     "or train in float32"
                 )
@@ -200,16 +215,18 @@ class Loop:
         return {k: v / count for k, v in sums.items()}
 
     def _remark(self, sentence: str) -> None:
-        """Words alone, and no figure of an epoch: the log's readers draw those."""
+        """Note a sentence in progress and log."""
         self._reporter.note(f"{self._name}: {sentence}")
         self._log(phase=self._name, note=sentence)
 
     def _relieve(self, view: Resident) -> bool:
-        if left := view.leave():
+        freed = view.leave()
+        if freed:
             self._remark(
-                f"features are no longer kept on {self.device}, which has no room for a step beside them"
+                f"features are no longer kept on {self.device}, "
+                "which has no room for a step beside them"
             )
-        return left
+        return freed
 
     def _resume(
         self, path: Path | None, model: GradientModel, optimizer: Optimizer, step: Step
@@ -225,12 +242,13 @@ class Loop:
             )
             model.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])
-            if "step" in state:  # one of an earlier version has none
+            if "step" in state:  # missing in older checkpoints
                 step.load(state["step"])
         except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
             why = " ".join(str(error).split())
             raise DataError(
-                f"The checkpoint {path} is not of {type(model).__name__} as it is now ({why[:300]}); "
+                f"The checkpoint {path} is not of {type(model).__name__} "
+                f"as it is now ({why[:300]}); "
                 "remove it to start this training afresh"
             ) from error
         self.seconds = seconds
@@ -269,7 +287,7 @@ def _optimizer(config: TrainConfig, groups: dict[str, list[torch.nn.Parameter]])
 def _ahead(
     view: TrainingView, indices: Iterable[tuple[NDArray[np.int64], int]]
 ) -> Iterator[tuple[Tensor, Tensor, int]]:
-    # The next batch is read while this one is worked on.
+    # Reads the next batch during the present step.
     labels = torch.from_numpy(np.ascontiguousarray(view.labels))
     with ThreadPoolExecutor(max_workers=1) as reader:
         pending = None

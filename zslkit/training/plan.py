@@ -1,4 +1,4 @@
-"""The plan of a run: a model with every setting decided, before any data is read."""
+"""The plan of a run: a model with all its settings, before any data is read."""
 
 from __future__ import annotations
 
@@ -26,10 +26,19 @@ MODELS = Registry("zslkit.models", "model", refusing(check_model))
 
 @dataclass(frozen=True)
 class Plan:
-    """A model with everything decided that does not need the data."""
+    """A model with all settings that need no data.
+
+    Attributes:
+        entry: The model's registry entry.
+        model_class: The model class.
+        features: Settings of the inputs.
+        protocol: Settings of selection and calibration.
+        config: The model's own settings.
+        origins: Setting -> where its value comes from.
+    """
 
     entry: Entry
-    kind: type[Model]
+    model_class: type[Model]
     features: FeatureConfig
     protocol: ProtocolConfig
     config: ModelConfig
@@ -39,9 +48,9 @@ class Plan:
     def values(self) -> dict[str, Any]:
         """The resolved settings, nested: sections features and protocol, then the model's own keys.
 
-        What a model's own image encoder decides does not stand in features: there it would be untrue.
+        A model with its own image encoder ignores some settings of features; those are left out.
         """
-        idle = set(ENCODER_KEYS) if brings_encoder(self.kind) else None
+        idle = set(ENCODER_KEYS) if brings_encoder(self.model_class) else None
         sections = {
             "features": self.features.model_dump(mode="json", exclude=idle),
             "protocol": self.protocol.model_dump(mode="json"),
@@ -50,44 +59,47 @@ class Plan:
 
     @property
     def picks(self) -> bool:
-        """Whether anything is picked on validation folds."""
-        protocol, kind = self.protocol, self.kind
-        by_epoch = protocol.selection == "validation" and issubclass(kind, GradientModel)
+        """Whether validation folds select anything."""
+        protocol, model_class = self.protocol, self.model_class
+        by_epoch = protocol.selection == "validation" and issubclass(model_class, GradientModel)
         return (
             by_epoch
             or protocol.calibration == "validation"
-            or (protocol.tune and bool(kind.search or kind.mixes))
+            or (protocol.tune and bool(model_class.search or model_class.mixes))
         )
 
     @property
     def idle(self) -> set[str]:
-        """The settings of the protocol, without their section, that decide nothing of this run.
+        """Settings of the section protocol that do not affect the results of this run.
 
-        protocol.watch_test is none of them: it decides what a run reports beside its result.
+        protocol.watch_test is not among them, since it changes the report.
         """
-        protocol, kind = self.protocol, self.kind
+        protocol, model_class = self.protocol, self.model_class
         idle = set() if self.picks else {"folds", "fold_seed"}
-        if protocol.selection != "validation" or not issubclass(kind, GradientModel):
+        if protocol.selection != "validation" or not issubclass(model_class, GradientModel):
             idle.add("patience")
-        points = prod(len(values) for values in kind.search.values())
-        if not (protocol.tune and kind.search) or (protocol.trials or points) >= points:
+        points = prod(len(values) for values in model_class.search.values())
+        if not (protocol.tune and model_class.search) or (protocol.trials or points) >= points:
             idle.add("trials")
-        if not (kind.search or kind.mixes):
+        if not (model_class.search or model_class.mixes):
             idle.add("tune")
         return idle
 
     @property
     def deciding(self) -> dict[str, Any]:
-        """`values`, with the default of each setting that is idle."""
+        """`values`, with defaults for the settings that are idle; they determine the outcome."""
         usual = ProtocolConfig().model_dump(mode="json", include=self.idle)
         return self.values | {"protocol": self.protocol.model_dump(mode="json") | usual}
 
     def encoder(self) -> Backbone | None:
-        """The model's own image encoder with its weights, if it brings one. Raises as Model.image_encoder does."""
-        return self.kind.image_encoder(self.config)
+        """The model's own image encoder with its weights, None if it has none.
+
+        Raises what `Model.image_encoder` raises.
+        """
+        return self.model_class.image_encoder(self.config)
 
     def with_config(self, changes: Mapping[str, Any]) -> ModelConfig:
-        """The model's configuration with some of its own keys changed, checked again."""
+        """The model's settings with some of its own keys changed, validated again."""
         settings = merge(
             [Layer(self.config.model_dump(), "config"), Layer(nested(changes), "validation")]
         )

@@ -1,7 +1,8 @@
-"""Backbone weights from nothing but a dataset's own trainval images: `features.weights = trainval`.
+"""Trains backbone weights on a dataset's trainval images only: `features.weights = trainval`.
 
-For domains that no pretrained network knows, and for machines without a network. The backbone learns to name the seen
-classes of trainval by their attributes and is then used like any other. A validation fold has fewer seen classes, hence weights of its own.
+For domains without a pretrained network and for machines without network access. The backbone
+learns to predict the attributes of the seen classes. A validation fold has fewer seen classes and
+therefore its own weights.
 """
 
 from __future__ import annotations
@@ -29,32 +30,38 @@ from zslkit.utils.locks import acquired
 from zslkit.utils.progress import Reporter
 
 RECIPE = 3
-"""Raised whenever the code below trains other weights than before, so that a kept file is never stale."""
+"""Part of the cache key; raise it whenever this code trains other weights."""
 BATCH = 64
 PEAK_LR = 2e-3
 SCALE = 20.0
-"""Of the cosine between predicted and given attributes; a usual value."""
+"""Scale of the cosine logits; a usual value."""
 SHIPPED = Path(str(files("zslkit.datasets"))) / "weights"
 """Weights of built-in datasets, as `python benchmarks/built_in_weights.py` makes them, so that every
-machine starts from the same bits and a first run takes no training of a backbone."""
+machine starts from the same bits and a first run trains no backbone."""
 
 
 def trainval_weights(
     dataset: Dataset, start: Backbone, epochs: int, device: torch.device, reporter: Reporter
 ) -> Path:
-    """A file of weights for `start`'s network, trained from its random start on the seen classes; made once.
+    """Train the backbone from its random start on the seen classes, or find the cached weights.
 
-    AdamW with one cycle of the learning rate; cross entropy over the seen classes of the cosine between
-    their attributes and those predicted from the averaged map, so that classes learn from each other.
-    Processors train in one thread, so that the number of threads moves no bit. Weights are rounded to
-    half precision. Those that come with zslkit (`SHIPPED`) are used instead of a training.
+    AdamW with one cycle of the learning rate. The loss is the cross entropy over the seen classes
+    of the cosine between their attributes and those predicted from the averaged map, so that
+    classes learn from each other. Seeded, and in one thread on a processor: the same machine always
+    gives the same file. Weights are rounded to half precision. Shipped weights (`SHIPPED`) are used
+    instead of a training.
+
+    Returns:
+        A file of weights for the network of `start`.
 
     Raises:
         DataError: The dataset has no images.
+        TrainingError: The training diverges.
     """
     if dataset.images is None:
         raise DataError(
-            f"{dataset.name} has features but no images, so no backbone can be trained on it; use its pooled features"
+            f"{dataset.name} has features but no images, "
+            "so no backbone can be trained on it; use its pooled features"
         )
     if (shipped := shipped_file(dataset, start, epochs)).is_file():
         return shipped
@@ -65,9 +72,12 @@ def trainval_weights(
     key = _key(dataset, start, epochs, device_facts)
     path = cache_root() / "weights" / f"{dataset.name}-{key}.safetensors"
     if path.is_file():
-        return path  # of a cache that others share, perhaps, in which no lock can be made
+        return path  # without a lock, which a shared cache may not allow
     path.parent.mkdir(parents=True, exist_ok=True)
-    sentence = f"Another process trains {start.name} on {dataset.name} for {path}; this one waits until it is done"
+    sentence = (
+        f"Another process trains {start.name} on {dataset.name} for {path}; "
+        "this one waits until it is done"
+    )
     with acquired(f"{path}.lock", reporter.note, sentence):
         if not path.is_file():
             state = _train(dataset, start, epochs, device, reporter)
@@ -131,7 +141,8 @@ def _train(
                     )
                     if not torch.isfinite(loss):
                         raise TrainingError(
-                            f"Training {start.name} on trainval diverged in epoch {epoch + 1}; choose another backbone"
+                            f"Training {start.name} on trainval diverged in epoch {epoch + 1}; "
+                            "choose another backbone"
                         )
                     optimizer.zero_grad(set_to_none=True)
                     loss.backward()  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Whether the scores of an image come from that image alone: some test images of every run are scored twice."""
+"""Checks that the scores of an image depend on that image alone: scores some images again."""
 
 from __future__ import annotations
 
@@ -15,17 +15,21 @@ from zslkit.training.view import InputSource
 from zslkit.utils.memory import is_out_of_memory
 
 FEWEST, SAMPLE = 8, 16
-"""Images that are scored twice: one in a hundred, within these bounds."""
+"""Number of images scored again: one in a hundred, within these bounds."""
 CLEAR = 0.05
-"""Share of an image's spread of scores from which a difference is no rounding: reduced precision stays below a hundredth."""
+"""A larger difference, as a share of an image's score spread, is not rounding (which stays below
+a hundredth in reduced precision)."""
 
 
 @dataclass(frozen=True)
 class Rescored:
-    """What came of scoring a sample of images alone, and once more among other images.
+    """Result of scoring a sample of images alone and among other images.
 
-    images: how many. moved: how many of them have clearly other scores then. drift: the largest difference of a score, as a
-    share of the spread of its image's scores. fault: another rule that the model breaks, in words, or "".
+    Attributes:
+        images: Size of the sample.
+        moved: Images whose scores clearly change.
+        drift: Largest change of a score, as a share of the spread of its image's scores.
+        fault: Another rule that the model breaks, as a sentence; "" if there is none.
     """
 
     images: int
@@ -35,12 +39,14 @@ class Rescored:
 
     @property
     def broken(self) -> str:
-        """What is wrong, in words that follow the name of the model; "" if nothing is."""
-        # One image alone may stand on an edge, as where a model picks its three nearest neighbours.
+        """What is wrong, as the rest of a sentence about the model; "" if nothing is."""
+        # A single image may lie on an edge, as in a model of nearest neighbours.
         if self.moved >= min(2, self.images):
             return (
-                f"the scores of {self.moved} of {self.images} test images change by up to {self.drift:.0%} of their spread "
-                f"when the images are scored alone or beside others{f'; {self.fault}' if self.fault else ''}; let `scores` look "
+                f"the scores of {self.moved} of {self.images} test images change "
+                f"by up to {self.drift:.0%} of their spread "
+                "when the images are scored alone or beside others"
+                f"{f'; {self.fault}' if self.fault else ''}; let `scores` look "
                 "at each image by itself, keep no count and draw nothing at random"
             )
         return self.fault
@@ -49,13 +55,18 @@ class Rescored:
 def rescore(
     model: Model, source: InputSource, index: Index, rows: Rows, device: torch.device
 ) -> Rescored:
-    """Score a sample of the images in `index` (N,) again and compare with `rows`, what they were given before.
+    """Score a sample of images again, each alone and all in one batch, and compare.
 
-    Each image of the sample is scored alone, and all are scored in one batch with their neighbours in the table.
+    Args:
+        model: The trained model.
+        source: Inputs by image index.
+        index: (N,) image indices.
+        rows: The scores of these images.
+        device: Device of the model.
     """
     count = len(index)
     size = min(count, max(FEWEST, min(SAMPLE, count // 100)))
-    # Drawn, since a regular sample may meet the same batches of `mixed` again and again.
+    # Random, since a regular sample might meet the batches of `mixed` again.
     sample = np.sort(np.random.default_rng([count, 1]).permutation(count)[:size])
     near = (sample[:, None] + np.arange(-(-SCORE_BATCH // len(sample)))) % count
     company = np.concatenate([sample, np.setdiff1d(near, sample)])[:SCORE_BATCH]
@@ -85,7 +96,8 @@ def rescore(
     if training := [name for name, module in model.named_modules() if module.training]:
         fault = (
             fault
-            or f"`scores` leaves {training[0] or 'the model'} in training mode; leave the mode to the harness"
+            or f"`scores` leaves {training[0] or 'the model'} in training mode; "
+            "leave the mode to the harness"
         )
     apart = [differences(before, again) for again in (beside, alone)]
     clear = np.logical_or.reduce([(drift > CLEAR) | flips for drift, flips in apart])
@@ -95,26 +107,26 @@ def rescore(
 
 
 def differences(before: Table, again: Table) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """How far two tables of scores (N, C) are apart, by image.
+    """Compare two tables of scores (N, C) by image.
 
     Returns:
-        The largest difference (N,) as a share of the spread of the image's scores; and whether another class wins (N,), by
-        more than rounding explains.
+        drift: (N,), the largest difference as a share of the spread of the image's scores.
+        flips: (N,) bool, whether another class wins by more than rounding explains.
     """
-    one, other = before.astype(np.float64), again.astype(np.float64)
-    middle = np.median(one, axis=1, keepdims=True)
-    # A score's own distance from the middle counts, since classes may be masked by a huge number or a softmax may leave one;
-    # the last term is what a sum of float32 numbers of that size may be off.
-    away = np.abs(one - middle)
-    spread = away + np.median(away, axis=1, keepdims=True) + 1e-4 * (np.abs(one) + np.abs(middle))
-    drift = (np.abs(other - one) / np.maximum(spread, np.finfo(np.float32).tiny)).max(axis=1)
-    rows, first, now = np.arange(len(one)), one.argmax(axis=1), other.argmax(axis=1)
-    lead = other[rows, now] - other[rows, first]
-    return drift, lead > 1e-3 * (np.abs(other[rows, now]) + np.abs(other[rows, first]))
+    old, new = before.astype(np.float64), again.astype(np.float64)
+    middle = np.median(old, axis=1, keepdims=True)
+    # The spread includes the score's own distance from the median, since a model may mask classes
+    # by a huge number; the last term bounds the rounding of float32 sums of that size.
+    away = np.abs(old - middle)
+    spread = away + np.median(away, axis=1, keepdims=True) + 1e-4 * (np.abs(old) + np.abs(middle))
+    drift = (np.abs(new - old) / np.maximum(spread, np.finfo(np.float32).tiny)).max(axis=1)
+    rows, first, winner = np.arange(len(old)), old.argmax(axis=1), new.argmax(axis=1)
+    lead = new[rows, winner] - new[rows, first]
+    return drift, lead > 1e-3 * (np.abs(new[rows, winner]) + np.abs(new[rows, first]))
 
 
 def fingerprint(model: Model) -> int:
-    """Of all parameters and buffers: another one after scoring tells that scoring changed the model."""
+    """Checksum of all parameters and buffers, to detect a change by scoring."""
     digest = 0
     for _, tensor in sorted(
         [*model.named_parameters(), *model.named_buffers()], key=lambda pair: pair[0]

@@ -1,4 +1,4 @@
-"""Training inputs kept whole on the accelerator where they fit, so that no step waits for the disk or the bus."""
+"""Keeps training inputs on the accelerator if they fit, so that steps do not wait for the disk."""
 
 from __future__ import annotations
 
@@ -13,18 +13,25 @@ from zslkit.model import TrainingView, UnlabelledView
 from zslkit.utils.progress import Reporter
 
 SHARE = 0.5
-"""Of the accelerator's free memory, what the inputs may take: the model, its gradients and a step's temporaries need the rest."""
+"""Share of the accelerator's free memory for inputs; the model and its steps need the rest."""
 CHUNK = 256
 
 
 class Resident:
-    """A TrainingView whose inputs lie on a device in the type that the store keeps, half the size of float32 for maps.
+    """A TrainingView whose inputs lie on a device, in the type of the store.
 
-    batch gives the same values as the view it was made of, as float32 on that device; on the CPU where the device has no room for it.
+    `batch` gives the same values as the original view, as float32 on the device; on the CPU if the
+    device has no room for the batch.
     """
 
     def __init__(self, view: TrainingView, first: Tensor, device: torch.device) -> None:
-        """first: the stored input of one image, (1, ...), for its shape and type."""
+        """Copy all inputs to the device.
+
+        Args:
+            view: The original view.
+            first: (1, ...), the stored input of one image, for shape and type.
+            device: The device.
+        """
         self._view, self._device = view, device
         inputs = torch.empty((len(view), *first.shape[1:]), dtype=first.dtype, device=device)
         for start in range(0, len(view), CHUNK):
@@ -33,9 +40,13 @@ class Resident:
         self._inputs: Tensor | None = inputs
 
     def leave(self) -> bool:
-        """Give the device its memory back; batches then come from the view. False if that was done before."""
-        there, self._inputs = self._inputs is not None, None
-        return there
+        """Free the device's memory, so that batches come from the original view.
+
+        Returns:
+            False if the memory was freed before.
+        """
+        held, self._inputs = self._inputs is not None, None
+        return held
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -45,7 +56,7 @@ class Resident:
         return len(self._view)
 
     def batch(self, index: NDArray[np.int64]) -> Tensor:
-        inputs = self._inputs  # which another thread may give up
+        inputs = self._inputs  # another thread may set it to None
         if inputs is not None:
             with suppress(torch.cuda.OutOfMemoryError):
                 return inputs[torch.from_numpy(index).to(self._device)].float()
@@ -59,7 +70,7 @@ class Resident:
 
 
 def free_memory(device: torch.device) -> int:
-    """Free bytes of an accelerator with memory of its own; 0 for the CPU and for accelerators that share its memory."""
+    """Free bytes of an accelerator; 0 for the CPU and for accelerators that share its memory."""
     if device.type not in ("cuda", "xpu"):
         return 0
     return int(torch.get_device_module(device).mem_get_info(device)[0])
@@ -68,9 +79,18 @@ def free_memory(device: torch.device) -> int:
 def resident(
     view: TrainingView, device: torch.device, reporter: Reporter, free: int | None = None
 ) -> TrainingView:
-    """The view with its inputs on `device`, if they take at most SHARE of its free memory; else the view itself.
+    """Move the view's inputs to the device if they need at most SHARE of its free memory.
 
-    free: bytes, by default what the device says. Images stay where they are: they are decoded anew for every step.
+    Images stay on the CPU, since they are decoded again in every epoch.
+
+    Args:
+        view: The original view.
+        device: The device.
+        reporter: Receives a note if the inputs move.
+        free: Free bytes; by default as the device reports.
+
+    Returns:
+        The new view, or the original one if the inputs do not fit.
     """
     free = free_memory(device) if free is None else free
     stored = getattr(view, "stored", None)

@@ -1,4 +1,4 @@
-"""Which images stand in a batch: a function of seed and epoch alone, so that a resumed run sees the same ones."""
+"""Draws the images of each batch from seed and epoch alone, so that a resumed run repeats them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,16 @@ def batches(
     seed: int,
     epoch: int,
 ) -> Iterator[Index]:
-    """The index batches of one epoch.
+    """The batches of one epoch, as indices.
 
-    labels (N,) class ids. uniform: without replacement, in a new order every time all were seen; balanced:
-    batch_size distinct classes at random (all of them if there are fewer), one image each. steps: None for N // batch_size, at least 1.
+    Args:
+        labels: (N,) class ids.
+        how: "uniform" draws without replacement, in a new order whenever all images are used;
+            "balanced" draws batch_size distinct classes (all, if there are fewer), one image each.
+        batch_size: Images per batch.
+        steps: Number of batches; None for N // batch_size, at least 1.
+        seed: Seed of the run.
+        epoch: Number of the epoch.
     """
     rng = np.random.default_rng([seed, epoch])
     steps = steps or max(1, len(labels) // batch_size)
@@ -38,9 +44,9 @@ def batches(
         return
     size = min(batch_size, len(labels))
     order = rng.permutation(len(labels))
-    at = 0
+    position = 0
     for _ in range(steps):
-        if at + size > len(order):
-            order, at = rng.permutation(len(labels)), 0
-        yield order[at : at + size]
-        at += size
+        if position + size > len(order):
+            order, position = rng.permutation(len(labels)), 0
+        yield order[position : position + size]
+        position += size

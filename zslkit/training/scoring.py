@@ -1,8 +1,8 @@
-"""Scores of images by a trained model, batch by batch, in an order from which a model learns nothing.
+"""Scores images with a trained model, in batches whose composition tells the model nothing.
 
-Test images of one class stand together in most datasets, so a model that looks at the other images of a batch would look at
-images of the same class. Batches are therefore drawn from the whole table. Each takes one image of every stretch of it, so
-that a store on disk is read along as many straight lines as a batch has images.
+Most datasets store the test images of a class together, so a model that looks at its batch would
+see the class. Batches are therefore drawn from the whole table. Each takes one image from every
+stretch of the table, so that a store on disk is read in as many straight lines.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ Table = NDArray[np.float32]
 
 SCORE_BATCH = 64
 IN_MEMORY = 64 << 20
-"""Bytes of a table of scores up to which it is kept in memory; a larger one goes through a file."""
+"""Bytes of a score table kept in memory; a larger one goes to a temporary file."""
 
 
 class Rows:
-    """A table (N, C) float32 whose rows come in any order.
+    """A float32 table (N, C) that is filled row by row in any order.
 
     Args:
         shape: (N, C).
-        folder: where the file of a large table lies; None: the system's folder for such files.
+        folder: Folder for the file of a large table; None for the system's temporary folder.
     """
 
     def __init__(self, shape: tuple[int, int], folder: Path | None = None) -> None:
@@ -45,7 +45,7 @@ class Rows:
         self._file: IO[bytes] | None = None
         if shape[0] * shape[1] * 4 <= IN_MEMORY:
             self._table = np.empty(shape, dtype=np.float32)
-        else:  # without a name, so that nothing is left of it however this process ends
+        else:  # a file without a name, which disappears however this process ends
             self._file = tempfile.TemporaryFile(buffering=0, dir=folder)  # noqa: SIM115
 
     def __del__(self) -> None:
@@ -53,7 +53,7 @@ class Rows:
             self._file.close()
 
     def put(self, places: Index, rows: Table) -> None:
-        """Keep rows (B, C) at places (B,)."""
+        """Store rows (B, C) at places (B,)."""
         if self._table is not None:
             self._table[places] = rows
             return
@@ -65,7 +65,7 @@ class Rows:
             self._file.write(row.data.cast("B"))
 
     def take(self, places: Index) -> Table:
-        """The rows (B, C) at places (B,)."""
+        """Read the rows (B, C) at places (B,)."""
         if self._table is not None:
             return self._table[places]
         assert self._file is not None
@@ -76,14 +76,18 @@ class Rows:
         return taken
 
     def batches(self, places: Index) -> Iterator[Table]:
-        """The same, SCORE_BATCH rows at a time."""
+        """Read rows in batches of at most SCORE_BATCH."""
         return (self.take(places[i : i + SCORE_BATCH]) for i in range(0, len(places), SCORE_BATCH))
 
 
 def mixed(index: Index) -> list[Index]:
-    """Places in `index` (N,) by batch, each in one batch: SCORE_BATCH of them at most, from all over the table, in random order.
+    """Distribute images to batches that mix the whole table.
 
-    The same index always gives the same batches.
+    Args:
+        index: (N,) image indices. The same index always gives the same batches.
+
+    Returns:
+        Positions in `index`, each in one batch of at most SCORE_BATCH, in random order.
     """
     ascending, number = np.argsort(index, kind="stable"), -(-len(index) // SCORE_BATCH)
     random = np.random.default_rng(len(index))
@@ -91,7 +95,7 @@ def mixed(index: Index) -> list[Index]:
 
 
 def score(model: Model, source: InputSource, index: Index, device: torch.device) -> Table:
-    """Uncalibrated scores (N, C) of the images in `index`, in float32 arithmetic. Raises what `score_rows` raises."""
+    """Uncalibrated float32 scores (N, C) of the images in `index`; raises as `score_rows`."""
     return score_rows(model, source, index, device).take(np.arange(len(index)))
 
 
@@ -102,13 +106,20 @@ def score_rows(
     device: torch.device,
     folder: Path | None = None,
 ) -> Rows:
-    """Uncalibrated scores of the images in `index` (N,), a row each in the order of `index`.
+    """Compute uncalibrated scores.
 
     Args:
-        folder: as `Rows` takes it.
+        model: The trained model.
+        source: Inputs by image index.
+        index: (N,) image indices.
+        device: Device of the model.
+        folder: Folder for the file of a large table, as in `Rows`.
+
+    Returns:
+        The scores (N, C) in the order of `index`.
 
     Raises:
-        TrainingError: The model gives another shape or a value that is not finite.
+        TrainingError: The scores have another shape or a value that is not finite.
     """
     model.eval()
     rows, batches = Rows((len(index), model.task.n_classes), folder), mixed(index)
@@ -116,7 +127,8 @@ def score_rows(
         for places in batches:
             rows.put(places, asked(model, source, index[places], device))
         return rows
-    # Every process gets all scores and decides by them alike; whole batches, so that the bits are those of one process.
+    # Every process gets all scores, so that all decide alike; whole batches give the same bits as
+    # one process.
     mine = batches[distributed.share(len(batches))]
     parts = distributed.gathered(
         lambda: [asked(model, source, index[places], device) for places in mine]
@@ -134,9 +146,13 @@ def score_both(
     device: torch.device,
     folder: Path | None = None,
 ) -> tuple[Iterator[Table], Iterator[Table]]:
-    """Scores of two sets of images, in batches (B, C) in the order of each. They are computed as those of one set.
+    """Compute the scores of two sets together, in mixed batches.
 
-    Raises what `score_rows` raises.
+    Returns:
+        The scores of each set in batches (B, C), in the order of its index.
+
+    Raises:
+        TrainingError: As `score_rows`.
     """
     rows = score_rows(model, source, np.concatenate([seen, unseen]), device, folder)
     places = np.arange(rows.shape[0])
@@ -144,12 +160,12 @@ def score_both(
 
 
 def asked(model: Model, source: InputSource, chosen: Index, device: torch.device) -> Table:
-    """The model's scores (B, C) of one batch. Raises as `score_rows` does."""
+    """The model's scores (B, C) of the images in `chosen`; raises as `score_rows`."""
     return answer(model, source.batch(chosen).to(device))
 
 
 def answer(model: Model, x: Tensor) -> Table:
-    """The model's scores (B, C) of inputs x (B, ...), which lie on its device. Raises as `score_rows` does."""
+    """The model's scores (B, C) of inputs x (B, ...) on its device; raises as `score_rows`."""
     with torch.inference_mode():
         scores = in_halves(model.scores, x).float().cpu()
     if scores.shape != (len(x), model.task.n_classes):
@@ -168,49 +184,56 @@ def answer(model: Model, x: Tensor) -> Table:
 def attribute_rows(
     model: Model, source: InputSource, index: Index, device: torch.device
 ) -> Rows | None:
-    """The model's attribute scores (N, A) of the images in `index`, a row each; None if the model has none.
+    """Compute the model's attribute scores in mixed batches.
 
-    They are computed in mixed batches, as scores are.
+    Returns:
+        The attribute scores (N, A) in the order of `index`; None if the model has none.
 
     Raises:
-        TrainingError: The model gives another shape or a value that is infinite.
+        TrainingError: The scores have another shape or an infinite value.
     """
     model.eval()
-    kind = type(model)
-    # What attention alone would tell is not looked for: it costs a pass with maps over all test images.
+    model_class = type(model)
+    # Attention alone is not used: it would need a pass with maps over all test images.
     silent = (
-        kind.predicted_attributes is Model.predicted_attributes and kind.evidence is Model.evidence
+        model_class.predicted_attributes is Model.predicted_attributes
+        and model_class.evidence is Model.evidence
     )
-    if silent or _told(model, source, index[:1], device) is None:
+    if silent or _attribute_scores(model, source, index[:1], device) is None:
         return None
     rows = Rows((len(index), model.task.n_attributes))
     for places in mixed(index):
-        if (told := _told(model, source, index[places], device)) is None:
+        if (scores := _attribute_scores(model, source, index[places], device)) is None:
             raise TrainingError(
-                f"{kind.__name__}.predicted_attributes gave None for some images and attribute scores for others"
+                f"{model_class.__name__}.predicted_attributes gave None for some images "
+                "and attribute scores for others"
             )
-        rows.put(places, told)
+        rows.put(places, scores)
     return rows
 
 
 def attribute_batches(
     model: Model, source: InputSource, index: Index, device: torch.device
 ) -> Iterator[Table] | None:
-    """The same in batches (B, A) in the order of `index`."""
+    """Attribute scores as `attribute_rows`, in batches (B, A) in the order of `index`."""
     rows = attribute_rows(model, source, index, device)
     return None if rows is None else rows.batches(np.arange(len(index)))
 
 
-def _told(model: Model, source: InputSource, chosen: Index, device: torch.device) -> Table | None:
+def _attribute_scores(
+    model: Model, source: InputSource, chosen: Index, device: torch.device
+) -> Table | None:
     with torch.inference_mode():
-        told = model.predicted_attributes(source.batch(chosen).to(device))
-    if told is None:
+        scores = model.predicted_attributes(source.batch(chosen).to(device))
+    if scores is None:
         return None
-    told = told.float().cpu()
-    if told.shape != (len(chosen), model.task.n_attributes) or told.isinf().any():
-        fault = f"{tuple(told.shape)}{' with infinite values' if told.isinf().any() else ''}"
+    scores = scores.float().cpu()
+    if scores.shape != (len(chosen), model.task.n_attributes) or scores.isinf().any():
+        fault = f"{tuple(scores.shape)}{' with infinite values' if scores.isinf().any() else ''}"
         raise TrainingError(
-            f"{type(model).__name__}.predicted_attributes gave {fault} for {len(chosen)} images and {model.task.n_attributes} attributes; "
-            "it must give a score for every image and attribute, or NaN for an attribute that it does not tell"
+            f"{type(model).__name__}.predicted_attributes gave {fault} "
+            f"for {len(chosen)} images and {model.task.n_attributes} attributes; "
+            "it must give a score for every image and attribute, "
+            "or NaN for an attribute that it does not tell"
         )
-    return told.numpy()
+    return scores.numpy()

@@ -1,4 +1,4 @@
-"""A search over a declared grid of settings: all of it, or some trials of it; what was tried is kept, so that it resumes."""
+"""Searches a grid of settings, all of it or with Optuna; resumes from the points tried."""
 
 from __future__ import annotations
 
@@ -15,22 +15,27 @@ from zslkit.utils import distributed
 from zslkit.utils.files import check_permitted, parse_json, read_small, replacing
 
 TRIED = "search.json"
-"""The file of a run that keeps what was tried."""
+"""File of the tried points in a run folder."""
 
 LOST = -1.0
-"""The H of a point that could not be trained: below every figure, and never the best."""
+"""H of a point whose training failed; below every real H, and never selected."""
 
 AT_ONCE = 8
-"""Points that a sampler proposes before it hears of their figures, so that they can be tried beside each other. It is the same
-whatever number really is, since what is tried must not depend on how many processes there are."""
+"""Points that Optuna proposes before it gets their results, so that processes can share them.
+Constant, since the proposals must not depend on the number of processes."""
 
 Point = Mapping[str, Any]
-"""A point of the grid: key -> one of its values."""
+"""A point of the grid: setting -> value."""
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What came of a point: its figures, of which "H" counts; failed: why it could not be trained, and then H is LOST."""
+    """Result of one point.
+
+    Attributes:
+        figures: Figures on validation; "H" counts.
+        failed: Why the training failed, with H = LOST; "" if it did not.
+    """
 
     figures: Mapping[str, float]
     failed: str = ""
@@ -38,19 +43,22 @@ class TrialResult:
 
 Try = Callable[[Point], TrialResult]
 TrialExecutor = Callable[[Sequence[Point]], Iterable[tuple[int, TrialResult]]]
-"""Tries many points, and gives each one's number among them with what came of it, in any order."""
+"""Tries many points and yields the number and the result of each, in any order."""
 
 
 def in_turn(one: Try) -> TrialExecutor:
-    """One point after another, in this process."""
+    """Try one point after another in this process."""
     return lambda points: ((number, one(point)) for number, point in enumerate(points))
 
 
 class Search:
-    """Finds the point of a grid with the highest figure.
+    """Finds the point of a grid with the highest H.
 
-    grid: key -> its values. kept: JSON file of the points that were tried, with their figures. trials: how many points Optuna's TPE
-    sampler may try (extra `tune`); None: every point. seed: of that sampler.
+    Args:
+        grid: Setting -> its values.
+        kept: JSON file of the tried points and their figures.
+        trials: Number of points that Optuna's TPE sampler tries (extra `tune`); None for all.
+        seed: Seed of the sampler.
     """
 
     def __init__(
@@ -64,47 +72,57 @@ class Search:
         points = prod(len(values) for values in grid.values())
         self._trials = None if trials is None or trials >= points else trials
         self.total = self._trials or points
-        """How many points will be tried."""
+        """Number of points to try."""
 
-    def best(self, executor: TrialExecutor, told: Callable[[float], None]) -> dict[str, Any] | None:
-        """The settings with the highest "H", of equally good ones the first proposed; None if every H is LOST.
+    def best(
+        self, executor: TrialExecutor, on_result: Callable[[float], None]
+    ) -> dict[str, Any] | None:
+        """Try the points and find the best one.
 
-        tries is called for the points that were not tried before, and each is kept as soon as it comes; told gets every point's H.
-        Raises DataError if the kept file is damaged, UserError if trials are asked for and Optuna is not installed.
+        Args:
+            executor: Tries the points that were not tried before; each is kept as it finishes.
+            on_result: Called with the H of every point.
+
+        Returns:
+            The settings with the highest H, the first of equals; None if every training failed.
+
+        Raises:
+            DataError: The file of tried points is damaged.
+            UserError: `trials` is set and Optuna is not installed.
         """
         tried = self._read()
-        distributed.wait()  # nothing is written before all processes of the run have read it
+        distributed.wait()  # all processes read the file before one writes it
         best: tuple[float, Point | None] = (LOST, None)
         proposals = self._every() if self._trials is None else self._sampled()
-        heard: list[float] | None = None
+        results: list[float] | None = None
         while True:
             try:
-                points = proposals.send(heard) if heard is not None else next(proposals)
+                points = proposals.send(results) if results is not None else next(proposals)
             except StopIteration:
                 return None if best[1] is None else dict(best[1])
-            self._try(points, tried, executor, told)
-            heard = [tried[_name(point)]["H"] for point in points]
-            best = max([best, *zip(heard, points, strict=True)], key=lambda pair: pair[0])
+            self._try(points, tried, executor, on_result)
+            results = [tried[_name(point)]["H"] for point in points]
+            best = max([best, *zip(results, points, strict=True)], key=lambda pair: pair[0])
 
     def _try(
         self,
         points: Sequence[Point],
         tried: dict[str, dict[str, float]],
         executor: TrialExecutor,
-        told: Callable[[float], None],
+        on_result: Callable[[float], None],
     ) -> None:
-        """Fill `tried` with those of the points that are missing."""
+        """Add the figures of missing points to `tried`."""
         names = [_name(point) for point in points]
         new = {name: point for name, point in zip(names, points, strict=True) if name not in tried}
         for name in names:
             if name in tried:
-                told(tried[name]["H"])
-        asked = list(new)
+                on_result(tried[name]["H"])
+        new_names = list(new)
         for number, outcome in executor(list(new.values())) if new else ():
-            tried[asked[number]] = dict(outcome.figures)
+            tried[new_names[number]] = dict(outcome.figures)
             self._write(tried)
-            for _ in range(names.count(asked[number])):  # a sampler may propose a point twice
-                told(outcome.figures["H"])
+            for _ in range(names.count(new_names[number])):  # a sampler may repeat a point
+                on_result(outcome.figures["H"])
 
     def _every(self) -> Generator[list[Point], list[float], None]:
         yield [
@@ -116,28 +134,28 @@ class Search:
             import optuna
         except ImportError as error:
             raise UserError(
-                "protocol.trials needs Optuna; install it with: pip install 'zslkit[tune]', or search the whole grid"
+                "protocol.trials needs Optuna; install it with: "
+                "pip install 'zslkit[tune]', or search the whole grid"
             ) from error
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        sampler = optuna.samplers.TPESampler(
-            seed=self._seed, constant_liar=True
-        )  # keeps away from points that are being tried
+        # constant_liar keeps the sampler away from points that are being tried.
+        sampler = optuna.samplers.TPESampler(seed=self._seed, constant_liar=True)
         study = optuna.create_study(direction="maximize", sampler=sampler)
         assert self._trials is not None
         for begun in range(0, self._trials, AT_ONCE):
             trials = [study.ask() for _ in range(min(AT_ONCE, self._trials - begun))]
-            heard = yield [
+            results = yield [
                 {
                     key: values[trial.suggest_categorical(key, list(range(len(values))))]
                     for key, values in self._grid.items()
                 }
                 for trial in trials
             ]
-            for trial, h in zip(trials, heard, strict=True):
+            for trial, h in zip(trials, results, strict=True):
                 study.tell(trial, h)
 
     def _read(self) -> dict[str, dict[str, float]]:
-        """The figures of each point by its name, those of points that the grid no longer has among them."""
+        """Figures of the tried points by name, also of points that the grid no longer has."""
         if not self._kept.is_file():
             return {}
         check_permitted(self._kept)
@@ -149,7 +167,8 @@ class Search:
             }
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(
-                f"The tried settings in {self._kept} are damaged ({error}); remove that file and run again"
+                f"The tried settings in {self._kept} are damaged ({error}); "
+                "remove that file and run again"
             ) from error
 
     def _write(self, tried: Mapping[str, Mapping[str, float]]) -> None:
@@ -161,5 +180,5 @@ class Search:
 
 
 def _name(point: Point) -> str:
-    """The same for the same settings, whatever place they have in the grid: a kept point may be of another one."""
+    """Name of a point; independent of the grid, since the file may be of another grid."""
     return json.dumps({key: str(value) for key, value in sorted(point.items())})

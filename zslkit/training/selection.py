@@ -1,4 +1,4 @@
-"""Everything that is picked, and picked on folds inside trainval alone: settings, epoch, mixes and gamma."""
+"""Selects settings, epoch, mixes and gamma on validation folds inside trainval."""
 
 from __future__ import annotations
 
@@ -31,9 +31,13 @@ from zslkit.utils.progress import Reporter
 
 @dataclass(frozen=True)
 class Selection:
-    """What validation chose. config holds the chosen settings, epochs included.
+    """Values selected on validation.
 
-    gamma: one for all folds. figures (in percent, AUSUC 0..1): means over the folds under that gamma, at the chosen epoch.
+    Attributes:
+        config: The model's settings with the selected values, epochs included.
+        gamma: Calibration, one for all folds.
+        figures: Means over the folds under gamma, at the selected epoch, in percent (AUSUC 0..1).
+        changes: The selected settings.
     """
 
     config: ModelConfig
@@ -44,7 +48,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Fold:
-    """A validation dataset made inside trainval (`Dataset.fold`), and the inputs of its images. part: its number, from 0."""
+    """A validation dataset inside trainval (`Dataset.fold`), its inputs, and its number from 0."""
 
     part: int
     data: Dataset
@@ -53,7 +57,18 @@ class Fold:
 
 @dataclass(frozen=True)
 class ValidationContext:
-    """What every training on the folds needs. tries: tries points of the grid elsewhere; None: here, one after another."""
+    """Everything that trainings on the folds need.
+
+    Attributes:
+        plan: Model and settings.
+        folds: The validation folds.
+        seed: Seed of the run.
+        device: Device of the models.
+        reporter: Receives progress and notes.
+        log: Called with the values of each log line.
+        folder: Folder for files that the trainings leave behind.
+        executor: Tries points of the grid, for instance in other processes; None for this process.
+    """
 
     plan: Plan
     folds: Sequence[Fold]
@@ -69,7 +84,10 @@ class ValidationContext:
 class TrainedFold:
     """A model trained on a fold, at the fold's own best epoch if the plan selects one.
 
-    history: a row for every epoch, else empty: the figures and what `Judged` holds beside them.
+    Attributes:
+        fold: The fold.
+        model: The trained model.
+        history: One row per epoch (`_row`) if the plan selects an epoch, else empty.
     """
 
     fold: Fold
@@ -78,25 +96,26 @@ class TrainedFold:
 
 
 def needed(plan: Plan) -> bool:
-    """Whether the plan picks anything, and so needs a fold at all."""
+    """Whether the plan selects anything and so needs folds."""
     return plan.picks
 
 
 def pick(context: ValidationContext) -> Selection:
-    """Train on the folds as often as the plan asks for, and choose by the mean of their H.
+    """Train on the folds as often as the plan needs, and select by the mean H over folds.
 
-    Whatever is picked is one for all folds, and is judged as it is used: a gamma, an epoch or a point of the grid by the mean H of the
-    folds under one gamma (with calibration=validation the one with the highest mean H, else 0) and at one epoch.
+    Every selected value is the same for all folds and is judged as it is used later: epochs and
+    points of the grid by the mean H at one epoch under one gamma. That gamma has the highest mean H
+    (calibration=validation) or is 0.
     """
     plan, protocol = context.plan, context.plan.protocol
     changes: dict[str, Any] = {}
-    if protocol.tune and plan.kind.search:
+    if protocol.tune and plan.model_class.search:
         changes |= _search(context)
     config = plan.with_config(changes)
     trained = [_train(context, fold, config, _named("validation", fold)) for fold in context.folds]
-    epoch, with_significance = _judged(context, trained)
-    if protocol.tune and plan.kind.mixes:
-        mixes, with_significance = _mix(
+    epoch, judged = _judged(context, trained)
+    if protocol.tune and plan.model_class.mixes:
+        mixes, judged = _mix(
             context, [_at_epoch(context, t, config, epoch) for t in trained], changes
         )
         changes |= mixes
@@ -107,12 +126,12 @@ def pick(context: ValidationContext) -> Selection:
         config = config.model_copy(
             update={"train": config.train.model_copy(update={"epochs": epoch})}
         )
-    gamma, figures = together(with_significance)
+    gamma, figures = together(judged)
     return Selection(config, gamma, figures, changes)
 
 
 def judge(context: ValidationContext, fold: Fold, model: Model) -> Judged:
-    """What the fold says of the model as it is."""
+    """Evaluate the model on the fold."""
     data, source, parts = (
         fold.data,
         fold.inputs.source,
@@ -131,7 +150,7 @@ def judge(context: ValidationContext, fold: Fold, model: Model) -> Judged:
 def _judged(
     context: ValidationContext, trained: Sequence[TrainedFold]
 ) -> tuple[int | None, list[Judged]]:
-    """The best epoch, None where none is selected, and what the folds say of the models: at that epoch."""
+    """The best epoch (None if none is selected) and the folds' results at that epoch."""
     if trained[0].history:
         return _best_epoch([t.history for t in trained])
     return None, [judge(context, t.fold, t.model) for t in trained]
@@ -142,9 +161,13 @@ def _named(name: str, fold: Fold) -> str:
 
 
 def try_point(context: ValidationContext, point: Point) -> TrialResult:
-    """Train on every fold with the settings of this point of the grid: the means of the figures.
+    """Train on every fold with the settings of a point of the grid.
 
-    Raises OutOfMemory if the device has no room for it: which point is best must not hang on that.
+    Returns:
+        Means of the figures over folds, or the reason why the training failed.
+
+    Raises:
+        OutOfMemory: The device is too small; the selected point must not depend on that.
     """
     config = context.plan.with_config(point)
     try:
@@ -154,21 +177,20 @@ def try_point(context: ValidationContext, point: Point) -> TrialResult:
         ]
         return TrialResult(together(_judged(context, trained)[1])[1])
     except OutOfMemory as error:
-        said = ", ".join(f"{key}={value}" for key, value in point.items())
+        settings = ", ".join(f"{key}={value}" for key, value in point.items())
         raise OutOfMemory(
-            f"The point {said} of the search could not be tried, so none is picked: {error}"
+            f"The point {settings} of the search could not be tried, so none is picked: {error}"
         ) from error
-    except (
-        TrainingError
-    ) as error:  # a grid reaches into settings that do not work; the others are still worth trying
+    except TrainingError as error:
+        # A grid may hold settings that fail; the other points still count.
         return TrialResult({"H": LOST}, str(error))
 
 
 def _search(context: ValidationContext) -> dict[str, Any]:
-    """The best point of the grid. Raises TrainingError if none could be trained."""
+    """The best point of the grid; TrainingError if none could be trained."""
     protocol = context.plan.protocol
     search = Search(
-        context.plan.kind.search, context.folder / TRIED, protocol.trials, protocol.fold_seed
+        context.plan.model_class.search, context.folder / TRIED, protocol.trials, protocol.fold_seed
     )
     executor = context.executor or in_turn(lambda point: try_point(context, point))
     failed: list[str] = []
@@ -187,7 +209,8 @@ def _search(context: ValidationContext) -> dict[str, Any]:
     if best is None:
         reason = f" ({failed[-1]})" if failed else ""
         raise TrainingError(
-            f"No point of the search of {context.plan.entry.name} could be trained{reason}; set protocol.tune=false"
+            f"No point of the search of {context.plan.entry.name} could be trained{reason}; "
+            "set protocol.tune=false"
         )
     return best
 
@@ -195,37 +218,46 @@ def _search(context: ValidationContext) -> dict[str, Any]:
 def _mix(
     context: ValidationContext, trained: Sequence[TrainedFold], changes: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[Judged]]:
-    """The best point of the mixes, of equally good ones the first, and what the folds say of it. The models are left with it.
+    """Select the best point of the mixes, the first of equals; the models keep it.
 
-    changes: what was picked before.
+    Args:
+        context: The folds and settings.
+        trained: A trained model of each fold.
+        changes: Settings selected before.
+
+    Returns:
+        The point and the folds' results.
     """
-    plan, grid = context.plan, context.plan.kind.mixes
+    plan, grid = context.plan, context.plan.model_class.mixes
     best: tuple[float, dict[str, Any], list[Judged]] = (-1.0, {}, [])
 
-    def give(point: Mapping[str, Any]) -> None:
+    def set_point(point: Mapping[str, Any]) -> None:
         config = plan.with_config({**changes, **point})
         for t in trained:
             t.model.config = config
 
     for values in product(*grid.values()):
         point = dict(zip(grid, values, strict=True))
-        give(point)
-        with_significance = [judge(context, t.fold, t.model) for t in trained]
-        figures = together(with_significance)[1]
+        set_point(point)
+        judged = [judge(context, t.fold, t.model) for t in trained]
+        figures = together(judged)[1]
         context.log(phase="mix", **point, **figures)
         if figures["H"] > best[0]:
-            best = (figures["H"], point, with_significance)
-    give(best[1])
+            best = (figures["H"], point, judged)
+    set_point(best[1])
     return best[1:]
 
 
 def _best_epoch(histories: Sequence[Sequence[Mapping[str, Any]]]) -> tuple[int, list[Judged]]:
-    """The epoch with the highest mean H, each under the one gamma that is best for all folds, among those that every fold has reached.
+    """The epoch with the highest mean H among those that every fold has reached.
 
-    Also what the folds say at that epoch.
+    The H of an epoch is taken under the gamma with the highest mean H over the folds.
+
+    Returns:
+        The epoch and the folds' results at that epoch.
     """
     rounds = [[_row_judged(row) for row in rows] for rows in zip(*histories, strict=False)]
-    best = int(np.argmax([together(with_significance)[1]["H"] for with_significance in rounds]))
+    best = int(np.argmax([together(judged)[1]["H"] for judged in rounds]))
     return int(histories[0][best]["epoch"]), rounds[best]
 
 
@@ -233,9 +265,9 @@ def _best_row(history: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     return history[int(np.argmax([row["H"] for row in history]))]
 
 
-def _row(epoch: int, with_significance: Judged) -> dict[str, Any]:
-    """A row of a history, of numbers and a tensor alone, as checkpoints take them."""
-    curve = with_significance.curve
+def _row(epoch: int, judged: Judged) -> dict[str, Any]:
+    """A history row of numbers and one tensor, which a checkpoint can hold."""
+    curve = judged.curve
     kept = (
         {}
         if curve is None
@@ -245,8 +277,8 @@ def _row(epoch: int, with_significance: Judged) -> dict[str, Any]:
     )
     return {
         "epoch": float(epoch),
-        "gamma": with_significance.gamma,
-        **with_significance.figures,
+        "gamma": judged.gamma,
+        **judged.figures,
         **kept,
     }
 
@@ -271,7 +303,7 @@ def _row_judged(row: Mapping[str, Any]) -> Judged:
 def _at_epoch(
     context: ValidationContext, trained: TrainedFold, config: ModelConfig, epoch: int | None
 ) -> TrainedFold:
-    """The model at the epoch that was picked: trained again up to it where the fold alone would have picked another."""
+    """The model at the selected epoch; trained again if the fold's own best epoch differs."""
     if epoch is None or _best_row(trained.history)["epoch"] == epoch:
         return trained
     return _train(
@@ -287,38 +319,52 @@ def _train(
     quiet: bool = False,
     until: int | None = None,
 ) -> TrainedFold:
-    """Train on the fold. quiet: without a checkpoint. until: the epoch after which to stop, None to look for the best."""
-    w = context
-    model = make_model(w.plan.kind, config, fold.data, fold.inputs, w.seed, w.device)
-    selects = w.plan.protocol.selection == "validation" and isinstance(model, GradientModel)
+    """Train a model on the fold.
+
+    Args:
+        context: The folds and settings.
+        fold: The fold.
+        config: Settings of the model.
+        name: Name of the training.
+        quiet: Write no checkpoint.
+        until: Stop after this epoch; None keeps the best epoch.
+    """
+    plan, folder = context.plan, context.folder
+    model = make_model(
+        plan.model_class, config, fold.data, fold.inputs, context.seed, context.device
+    )
+    selects = plan.protocol.selection == "validation" and isinstance(model, GradientModel)
     file = name.replace(", ", "-").replace(" ", "-")
-    best = _BestEpoch(w, fold, w.folder / f"{file}.best.pt") if selects and until is None else None
+    best = (
+        _BestEpoch(context, fold, folder / f"{file}.best.pt") if selects and until is None else None
+    )
     fit(
         model,
         fold.data,
         fold.inputs,
-        seed=w.seed,
-        device=w.device,
-        reporter=w.reporter,
-        log=w.log,
+        seed=context.seed,
+        device=context.device,
+        reporter=context.reporter,
+        log=context.log,
         name=name,
-        checkpoint=None if quiet else w.folder / f"{file}.pt",
+        checkpoint=None if quiet else folder / f"{file}.pt",
         observer=best if until is None else _Until(until),
     )
     if best is None or not best.history:
         return TrainedFold(fold, model)
-    distributed.wait()  # the first process has written it
+    distributed.wait()  # until the first process has written the weights
     try:
         model.load_state_dict(checkpoint.load(best.path))
     except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise DataError(
-            f"The weights {best.path} are not of {type(model).__name__} as it is now; remove {w.folder} to start this run afresh"
+            f"The weights {best.path} are not of {type(model).__name__} as it is now; "
+            f"remove {folder} to start this run afresh"
         ) from error
     return TrainedFold(fold, model, best.history)
 
 
 class _Until:
-    """Ends a training after an epoch before its last, so that whatever hangs on the number of epochs stays as it was."""
+    """Stops a training early, so that schedules over the number of epochs stay as they were."""
 
     def __init__(self, epoch: int) -> None:
         self.history: list[dict[str, Any]] = []
@@ -330,31 +376,32 @@ class _Until:
 
 
 class _BestEpoch:
-    """Keeps the weights of the epoch with the highest H on the fold, and stops when patience is at its end."""
+    """Keeps the weights of the epoch with the highest H on the fold; stops after `patience`."""
 
     def __init__(self, context: ValidationContext, fold: Fold, path: Path) -> None:
         self.history: list[dict[str, Any]] = []
-        self.path, self._workshop, self._fold = path, context, fold
+        self.path, self._context, self._fold = path, context, fold
 
     def after_epoch(self, epoch: int, model: GradientModel) -> bool:
         if self.history and epoch <= self.history[-1]["epoch"]:
             raise TrainingError(
-                f"{type(model).__name__}.fit calls trainer.train more than once, so there is no one epoch to pick; "
+                f"{type(model).__name__}.fit calls trainer.train more than once, "
+                "so there is no one epoch to pick; "
                 "set protocol.selection=last"
             )
-        with_significance = judge(self._workshop, self._fold, model)
-        self.history.append(_row(epoch, with_significance))
+        judged = judge(self._context, self._fold, model)
+        self.history.append(_row(epoch, judged))
         best = _best_row(self.history)["epoch"]
         if best == epoch and distributed.first():
             checkpoint.save(self.path, model.state_dict())
-        self._workshop.log(
+        self._context.log(
             phase="validation",
             fold=self._fold.part,
             epoch=epoch,
-            gamma=with_significance.gamma,
-            **with_significance.figures,
+            gamma=judged.gamma,
+            **judged.figures,
         )
-        patience = self._workshop.plan.protocol.patience
+        patience = self._context.plan.protocol.patience
         stop = bool(patience) and epoch - best >= patience
         self.history[-1]["stop"] = float(stop)
         return stop

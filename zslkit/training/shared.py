@@ -1,10 +1,11 @@
-"""A batch shared by several processes, so that they take together the step that one would take over the whole batch.
+"""Lets several processes share a batch and take the same step as one process would.
 
-Each process has the loss L_r of its share of n_r of N images, and the loss of the batch is sum_r n_r / N * L_r. It backpropagates
-n_r / N * L_r, and the gradients are added up over processes in one sum after the backward pass. That is done here and not by
-DistributedDataParallel, which takes the plain mean over processes (wrong for shares of unequal size), must be called in the model's place
-(and a model of ours gives `loss`, not `forward`), and must be told of parameters that have no gradient, as those of a group in a
-warm-up. What is lost is that sending could begin during the backward pass.
+Process r has the loss L_r of its n_r of N images. The loss of the batch is sum_r n_r / N * L_r, so
+each process backpropagates n_r / N * L_r, and one sum over processes follows the backward pass.
+
+DistributedDataParallel does not fit: it takes the plain mean over processes (wrong for unequal
+shares), wraps `forward` (models here define `loss`), and needs to know of parameters without a
+gradient, as in a warm-up. The price is that communication does not overlap the backward pass.
 """
 
 from __future__ import annotations
@@ -28,24 +29,36 @@ from zslkit.utils import distributed
 Index = NDArray[np.int64]
 
 
-def shares_batches(kind: type[Model]) -> bool:
-    """Whether models of this class can be trained by several processes: their loss allows it, and the harness does all of the training."""
-    return issubclass(kind, GradientModel) and kind.loss_is_mean and kind.fit is GradientModel.fit
+def shares_batches(model_class: type[Model]) -> bool:
+    """Whether processes can train models of this class together.
+
+    The loss must allow it, and the harness must do all of the training.
+    """
+    return (
+        issubclass(model_class, GradientModel)
+        and model_class.loss_is_mean
+        and model_class.fit is GradientModel.fit
+    )
 
 
 def shares(batches: Iterable[Index]) -> Iterator[tuple[Index, int]]:
-    """This process's part of every batch, and the size of the whole. Raises UserError if there is not an image for each process."""
+    """This process's part of every batch, with the size of the batch.
+
+    Raises:
+        UserError: A batch has fewer images than there are processes.
+    """
     for index in batches:
         if len(index) < distributed.size():
             raise UserError(
-                f"A batch has {len(index)} images and {distributed.size()} processes are to share it; start fewer, or raise train.batch_size"
+                f"A batch has {len(index)} images and {distributed.size()} processes "
+                "are to share it; start fewer, or raise train.batch_size"
             )
         yield index[distributed.share(len(index))], len(index)
 
 
 @contextmanager
 def share_of_batch(size: int) -> Iterator[None]:
-    """Within this part whole_batch, whole_sum and batch normalisation see all `size` images of a batch that processes share."""
+    """Context in which whole_batch, whole_sum and batch norm see all `size` images of a batch."""
     if not distributed.several():
         yield
         return
@@ -56,7 +69,13 @@ def share_of_batch(size: int) -> Iterator[None]:
 def figures(
     terms: Mapping[str, Tensor], total: Tensor, weight: float
 ) -> tuple[dict[str, float], float]:
-    """Terms and total of the whole batch. weight: this process's share of its images."""
+    """Loss terms and total of the whole batch.
+
+    Args:
+        terms: Terms of this process's share.
+        total: Total loss of this process's share.
+        weight: This process's share of the images, 0 to 1.
+    """
     if not distributed.several():
         return {k: float(v.detach()) for k, v in terms.items()}, float(total.detach())
     mine = torch.stack([v.detach().double().cpu().reshape(()) for v in (*terms.values(), total)])
@@ -65,15 +84,15 @@ def figures(
 
 
 def add_up(parameters: Iterable[nn.Parameter]) -> None:
-    """Make each gradient the sum of those of all processes; one that no process has stays None."""
+    """Sum each gradient over processes; a gradient that no process has stays None."""
     if not distributed.several():
         return
-    kinds: dict[tuple[torch.dtype, torch.device], list[nn.Parameter]] = {}
+    groups: dict[tuple[torch.dtype, torch.device], list[nn.Parameter]] = {}
     for p in parameters:
         if p.requires_grad:
-            kinds.setdefault((p.dtype, p.device), []).append(p)
-    for (dtype, device), members in kinds.items():
-        # The last numbers count who has a gradient of each, for a branch of the model that only some shares enter.
+            groups.setdefault((p.dtype, p.device), []).append(p)
+    for (dtype, device), members in groups.items():
+        # The last numbers count the processes with a gradient: some may skip a branch of the model.
         has = torch.tensor([float(p.grad is not None) for p in members], dtype=dtype, device=device)
         own = [
             torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in members
@@ -87,16 +106,16 @@ def add_up(parameters: Iterable[nn.Parameter]) -> None:
 
 
 def from_first(model: nn.Module) -> None:
-    """Give every process the parameters and buffers of the first."""
+    """Copy the first process's parameters and buffers to all processes."""
     if distributed.several():
         for tensor in model.state_dict().values():
             distributed.spread(tensor)
 
 
 class _WholeBatchNorm(TorchFunctionMode):
-    """Batch normalisation in training by the statistics of the whole batch, wherever in a model or a backbone it is.
+    """Batch normalisation by the statistics of the whole batch, anywhere in a model or backbone.
 
-    torch's own SyncBatchNorm has to replace modules, knows none of timm's, and has nothing for a CPU.
+    torch's SyncBatchNorm replaces modules, does not know those of timm, and does not run on a CPU.
     """
 
     def __torch_function__(
@@ -108,7 +127,7 @@ class _WholeBatchNorm(TorchFunctionMode):
 
 
 def _batch_norm(
-    input: Tensor,  # named as F_.batch_norm names it
+    input: Tensor,  # the name in F_.batch_norm
     running_mean: Tensor | None,
     running_var: Tensor | None,
     weight: Tensor | None = None,
@@ -117,7 +136,7 @@ def _batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """F_.batch_norm of this process's share (b, C, ...), mean and variance taken over those of all processes."""
+    """F_.batch_norm of this process's share (b, C, ...) with statistics over all processes."""
     if not training or distributed.batch() is None:
         return F_.batch_norm(
             input, running_mean, running_var, weight, bias, training, momentum, eps

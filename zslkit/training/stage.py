@@ -1,4 +1,4 @@
-"""A stage of a training that a model does itself: epochs with progress, log, and checkpoints to resume from."""
+"""A stage of a training that a model does itself: epochs with progress, log and checkpoints."""
 
 from __future__ import annotations
 
@@ -18,9 +18,20 @@ from zslkit.utils.progress import Phase, Reporter
 
 
 class TrainingStage:
-    """A zslkit.model.Stage. Each stage has a file of its own, so that a finished one is never written again.
+    """A `zslkit.model.Stage`. Each stage has its own file, so that a finished one stays unchanged.
 
-    share: of the time, what writing checkpoints may take. spent: told the seconds of every epoch, those before an interruption included.
+    Args:
+        name: Name of the stage.
+        epochs: Number of epochs.
+        keeps: Objects that the checkpoint holds, by name.
+        steps: Steps of an epoch, for progress.
+        mend: Next step for the user if a loss term is not finite.
+        path: Checkpoint file of the training, whose name the stage's file extends; None for none.
+        share: Share of the time that checkpoints may take.
+        reporter: Receives progress and notes.
+        log: Called with the values of each log line.
+        label: Name of the training.
+        spent: Called with the seconds of every epoch, also of those before an interruption.
     """
 
     def __init__(
@@ -82,13 +93,15 @@ class TrainingStage:
                     cost = saved - writing
 
     def step(self, **terms: float | Tensor) -> None:
+        """Count a step and its loss terms; TrainingError for a term that is not finite."""
         values = {
             k: float(v.detach()) if isinstance(v, Tensor) else float(v) for k, v in terms.items()
         }
         self._count += 1
         if bad := [k for k, v in values.items() if not np.isfinite(v)]:
             raise TrainingError(
-                f"The loss term {bad[0]} is {values[bad[0]]} in epoch {self._epoch + 1}, step {self._count} "
+                f"The loss term {bad[0]} is {values[bad[0]]} "
+                f"in epoch {self._epoch + 1}, step {self._count} "
                 f"of the stage {self._name}; {self._mend}"
             )
         for k, v in values.items():
@@ -112,7 +125,8 @@ class TrainingStage:
         except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
             why = " ".join(str(error).split())
             raise DataError(
-                f"The checkpoint {self._path} is not of this stage ({why}); remove it to start the stage {self._name} afresh"
+                f"The checkpoint {self._path} is not of this stage ({why}); "
+                f"remove it to start the stage {self._name} afresh"
             ) from error
         self._seconds = seconds
         self._spent(seconds)

@@ -1,9 +1,9 @@
-"""The gradient of one batch, also where the device has no room for all of its images at once.
+"""Computes the gradient of one batch, even if the device cannot hold all of its images at once.
 
-A model whose loss is a mean over images takes them in parts, and the gradients of the parts, each weighed by its share of the images,
-add up to that of the whole batch. Where the images of a batch know of each other (a model that declares no mean, a term over the whole
-batch, batch normalisation, a buffer that moves with every batch), parts would make another loss; there the batch stays whole, and what
-the forward pass keeps for the backward pass waits in the host's memory.
+If the loss is a mean over images, the batch is split into parts, and the gradients of the parts,
+weighted by their shares, add up to that of the batch. If images of a batch interact (no declared
+mean, a term over the whole batch, batch normalisation, a buffer that changes with every batch),
+parts would change the loss; then the batch stays whole, and saved tensors move to host memory.
 """
 
 from __future__ import annotations
@@ -22,13 +22,18 @@ from zslkit.utils import distributed
 from zslkit.utils.memory import is_out_of_memory, release
 
 Terms = tuple[dict[str, Tensor], Tensor]
-"""Detached terms of a loss by name, and their total."""
+"""Detached loss terms by name, and their total."""
 
 
 class Step:
-    """Fills the gradients of a model. How a batch was found to fit is kept for the batches that follow.
+    """Fills the gradients of a model, and remembers for later batches how a batch fits.
 
-    tell: gets a sentence whenever that changes. relieve: gives back what lies on the device for speed alone; False if nothing does.
+    Args:
+        model: The model.
+        device: Device of the model.
+        precision: "float32" or "bfloat16".
+        tell: Called with a sentence whenever the method changes.
+        relieve: Frees device memory used for speed alone; returns False if there is none.
     """
 
     def __init__(
@@ -43,31 +48,45 @@ class Step:
         self._tell, self._relieve = tell, relieve
         self._coupled = not model.loss_is_mean
         self.parts = 1
-        """Parts that a batch is taken in, no more than it has images."""
+        """Number of parts of a batch, at most one per image."""
         self.offloads = False
-        """Whether what is kept for the backward pass waits in the host's memory."""
+        """Whether tensors saved for the backward pass are in host memory."""
 
     def state(self) -> dict[str, int]:
-        """What a checkpoint keeps: the number of parts decides the bits."""
+        """State for the checkpoint; the number of parts affects rounding."""
         return {"parts": self.parts, "offloads": int(self.offloads)}
 
     def load(self, state: Mapping[str, int]) -> None:
+        """Restore the state of a checkpoint."""
         self.parts = 1 if self._coupled else int(state["parts"])
         self.offloads = bool(state["offloads"])
 
     def agree(self) -> None:
-        """Take the way of the process that has the least room, so that a checkpoint of the first one is right for all."""
+        """Use the method of the process with the least memory in all processes.
+
+        A checkpoint of the first process is then right for all.
+        """
         states, before = distributed.gathered(self.state), self.state()
         self.load({key: max(state[key] for state in states) for key in before})
         if self.state() != before:
             self._tell(
-                f"another process has no room for its share of a batch at once; {self._way(self.parts)}"
+                "another process has no room for its share of a batch at once; "
+                f"{self._way(self.parts)}"
             )
 
     def __call__(self, x: Tensor, label: Tensor, size: int) -> tuple[dict[str, float], float]:
-        """Terms and total of the loss of the whole batch.
+        """Compute the gradients of one step.
 
-        x (B, ...) and label (B,): this process's share of a batch of `size` images. Raises OutOfMemory if no way of taking it fits.
+        Args:
+            x: (B, ...), this process's share of the inputs.
+            label: (B,) class ids.
+            size: Number of images in the whole batch.
+
+        Returns:
+            Terms and total of the loss of the whole batch.
+
+        Raises:
+            OutOfMemory: The batch does not fit in any way.
         """
         self._model.zero_grad(set_to_none=True)
         start, before = _Start(self._model, self._device), self.state()
@@ -83,7 +102,7 @@ class Step:
     def _attempt(
         self, x: Tensor, label: Tensor, size: int, start: _Start, sums: list[Tensor]
     ) -> Terms | None:
-        """Gradients, and the terms of the share; None if they are to be tried again, in another way."""
+        """Compute gradients and terms of the share; None to try again with another method."""
         try:
             with distributed.remembering(sums):
                 return (
@@ -97,7 +116,7 @@ class Step:
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-        # Out here, since the error's traceback would keep alive what fills the device.
+        # Outside the handler, since the traceback would keep the tensors that fill the device.
         if not self._relieve():
             self._narrow(len(label), size)
         return None
@@ -120,21 +139,22 @@ class Step:
         terms: dict[str, Tensor] = {}
         total = torch.zeros((), device=self._device)
         for number in range(parts):
-            # As if parts were processes that share the batch: then everything that looks at more images than its own asks for a sum.
+            # Parts act as processes that share the batch, so a term over the whole batch asks for
+            # a sum, which `_refuse` turns into _Coupled.
             with distributed.rehearsing(number, parts, count, _refuse), share_of_batch(count):
                 mine = distributed.share(count)
                 images = len(label[mine])
-                told, loss = self._backward(x[mine], label[mine], images / size)
+                part_terms, loss = self._backward(x[mine], label[mine], images / size)
             if start.moved():
                 raise _Coupled
             total = total + images / count * loss
-            for name, value in told.items():
+            for name, value in part_terms.items():
                 terms[name] = terms.get(name, 0.0) + images / count * value
         return terms, total
 
     def _backward(self, x: Tensor, label: Tensor, weight: float) -> Terms:
-        """Add the gradients of the mean loss of these images, times the weight, to those of the model."""
-        # Not pinned, which would lay a channels-last tensor out anew, and another layout may take another kernel and other bits.
+        """Add the gradients of the mean loss of these images, times `weight`."""
+        # Not pinned: pinning changes the layout of channels-last tensors, and so kernels and bits.
         with torch.autograd.graph.save_on_cpu() if self.offloads else nullcontext():
             with torch.autocast(
                 self._device.type, dtype=torch.bfloat16, enabled=self._precision == "bfloat16"
@@ -143,13 +163,16 @@ class Step:
                     x.to(self._device, non_blocking=True), label.to(self._device)
                 )
             total = terms["total"] if "total" in terms else torch.stack(list(terms.values())).sum()
-            # Weighed before, since gradients through whole_sum are added up on the way.
+            # Weighted before the backward pass, since whole_sum adds gradients up in it.
             weighed = total if weight == 1 else weight * total
         weighed.backward()  # type: ignore[no-untyped-call]
         return {name: value.detach() for name, value in terms.items()}, total.detach()
 
     def _sentence(self, count: int, size: int) -> str:
-        return f"{self._device} has no room for a step over {_images(count, size)} at once; {self._way(min(self.parts, count))}"
+        return (
+            f"{self._device} has no room for a step over {_images(count, size)} at once; "
+            f"{self._way(min(self.parts, count))}"
+        )
 
     def _way(self, parts: int) -> str:
         ways = [
@@ -158,7 +181,10 @@ class Step:
             if self.offloads
             else "",
         ]
-        return f"from here on {' and '.join(filter(None, ways))}, so that each step stays that of the whole batch"
+        return (
+            f"from here on {' and '.join(filter(None, ways))}, "
+            "so that each step stays that of the whole batch"
+        )
 
     def _too_large(self, count: int, size: int) -> str:
         tried = "with what it keeps for its backward pass in the host's memory"
@@ -166,13 +192,17 @@ class Step:
         elsewhere = f"give the same command {where}, which goes on from the last checkpoint"
         if min(self.parts, count) == count:
             return (
-                f"{self._device} has no room for a training step over one image, not even {tried}, so no train.batch_size is small enough; "
-                f"take a smaller backbone or a smaller features.size, which are other runs, or {elsewhere}"
+                f"{self._device} has no room for a training step over one image, "
+                f"not even {tried}, so no train.batch_size is small enough; "
+                "take a smaller backbone or a smaller features.size, "
+                f"which are other runs, or {elsewhere}"
             )
         more = "start more processes, which have smaller shares, " if distributed.several() else ""
         return (
-            f"{self._device} has no room for a training step over {_images(count, size)}, not even {tried}, and a loss that looks at the "
-            f"whole batch cannot be taken in parts; {more}lower train.batch_size, which is another recipe and so another run, "
+            f"{self._device} has no room for a training step over {_images(count, size)}, "
+            f"not even {tried}, and a loss that looks at the "
+            f"whole batch cannot be taken in parts; {more}lower train.batch_size, "
+            "which is another recipe and so another run, "
             f"or {elsewhere}"
         )
 
@@ -182,7 +212,7 @@ def _images(count: int, size: int) -> str:
 
 
 class _Coupled(Exception):
-    """A part of a batch asks for the rest of it."""
+    """A part of a batch needs the rest of the batch."""
 
 
 def _refuse(tensor: Tensor) -> Tensor:
@@ -190,10 +220,10 @@ def _refuse(tensor: Tensor) -> Tensor:
 
 
 class _Start:
-    """What a step changes besides gradients, as it was: buffers and the state of random numbers."""
+    """State that a step changes besides gradients: buffers and random generators."""
 
     def __init__(self, model: nn.Module, device: torch.device) -> None:
-        # Copies, since a buffer's version says nothing: batch normalisation moves its statistics past it.
+        # Copies: batch normalisation changes buffers without raising their version.
         self._buffers = [
             (module, name, buffer, buffer.detach().clone())
             for module in model.modules()
@@ -208,13 +238,13 @@ class _Start:
         with torch.no_grad():
             for module, name, buffer, before in self._buffers:
                 buffer.copy_(before)
-                setattr(module, name, buffer)  # a loss may have put another in its place
+                setattr(module, name, buffer)  # a loss may have replaced it
         torch.set_rng_state(self._random)
         if self._on_device is not None:
             _random_of(self._device).set_rng_state(self._on_device, self._device)
 
     def moved(self) -> bool:
-        """Whether a buffer is not what it was."""
+        """Whether a buffer has changed."""
         return any(
             getattr(module, name) is not buffer or not torch.equal(buffer, before)
             for module, name, buffer, before in self._buffers

@@ -1,4 +1,4 @@
-"""What a model is trained on: the images of seen classes in trainval, and nothing else unless it says that it is transductive."""
+"""What a model trains on: images of trainval only, and unlabelled test images if transductive."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class ArraySource:
 
 
 class Unlabelled:
-    """A zslkit.model.UnlabelledView: the images of both test sets, mixed, so that their order tells neither label nor set."""
+    """A `zslkit.model.UnlabelledView`: both test sets in random order, without labels."""
 
     def __init__(self, source: InputSource, dataset: Dataset) -> None:
         both = np.sort(np.concatenate([dataset.split.test_seen, dataset.split.test_unseen]))
@@ -80,17 +80,24 @@ class Unlabelled:
 
 
 class View:
-    """A TrainingView over a source. It holds no index of a test image, so none can be asked for.
+    """A TrainingView over a source. It holds no index of a test image.
 
-    kind: the class of the model that is to be trained; only one that declares itself transductive is given unlabelled images.
+    Args:
+        source: Inputs by image index.
+        dataset: The dataset.
+        model_class: The model class; only a transductive one gets unlabelled images.
     """
 
-    def __init__(self, source: InputSource, dataset: Dataset, kind: type[Model] = Model) -> None:
+    def __init__(
+        self, source: InputSource, dataset: Dataset, model_class: type[Model] = Model
+    ) -> None:
         self._source = source
         self._index = dataset.split.trainval
         self._labels = dataset.labels[self._index]
-        self._kind = kind
-        self._unlabelled = Unlabelled(source, dataset) if kind.protocol == "transductive" else None
+        self._model_class = model_class
+        self._unlabelled = (
+            Unlabelled(source, dataset) if model_class.protocol == "transductive" else None
+        )
 
     @property
     def labels(self) -> Index:
@@ -103,7 +110,7 @@ class View:
         return self._source.batch(self._index[index])
 
     def stored(self, index: Index) -> Tensor | None:
-        """Inputs (B, ...) in the type that their store keeps, on the CPU; None if they are in no store, as images are."""
+        """Inputs (B, ...) in the type of their store, on the CPU; None without a store (images)."""
         stored = getattr(self._source, "stored", None)
         return None if stored is None else stored(self._index[index])
 
@@ -111,11 +118,13 @@ class View:
         return _joined(self), torch.from_numpy(self._labels)
 
     def unlabelled(self) -> Unlabelled:
-        """The test images without their labels. Raises UserError for a model that does not declare itself transductive."""
+        """The test images without labels; UserError unless the model is transductive."""
         if self._unlabelled is None:
             raise UserError(
-                f"{self._kind.__name__} asks for the unlabelled test images and declares itself {self._kind.protocol}; "
-                'only a model with protocol = "transductive" is given them, and its rows stand in tables of their own'
+                f"{self._model_class.__name__} asks for the unlabelled test images "
+                f"and declares itself {self._model_class.protocol}; "
+                'only a model with protocol = "transductive" is given them, '
+                "and its rows stand in tables of their own"
             )
         return self._unlabelled
 
@@ -131,7 +140,7 @@ def _joined(view: _Batches) -> Tensor:
     inputs = torch.empty(0)
     for i in range(0, len(view), 1024):
         part = view.batch(np.arange(i, min(i + 1024, len(view))))
-        if not i:  # made whole at once: parts that are joined at the end take the room twice
+        if not i:  # allocated once: joining parts at the end would need twice the memory
             inputs = torch.empty((len(view), *part.shape[1:]))
         inputs[i : i + len(part)] = part
     return inputs

@@ -1,4 +1,4 @@
-"""What is kept of a trained model: its parameters and buffers in one safetensors file."""
+"""Saves and loads a trained model: parameters and buffers in one safetensors file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zslkit.utils.files import check_permitted, need_plain, replacing
 
 
 def save(model: Model, path: Path) -> None:
-    """Write the model's state to `path`."""
+    """Write the model's parameters and buffers to `path`."""
     from safetensors.torch import save_file
 
     with replacing(path) as beside:
@@ -25,7 +25,7 @@ def save(model: Model, path: Path) -> None:
 
 
 def read(path: Path) -> dict[str, Tensor]:
-    """The state that `save` wrote to a run folder. Raises DataError that names the file if it is missing or damaged."""
+    """Read the weights of a run folder; DataError if the file is missing or damaged."""
     from safetensors.torch import load_file
 
     check_permitted(path)
@@ -36,18 +36,26 @@ def read(path: Path) -> dict[str, Tensor]:
         raise DataError(
             f"{path} is missing; move the folder {path.parent} away and run again"
         ) from error
-    except (
-        Exception
-    ) as error:  # the reader raises an error of its own for each way a file can be damaged
+    except Exception as error:  # safetensors raises many types for damaged files
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
-            f"{path} is cut off or damaged ({reason}); move the folder {path.parent} away and run again"
+            f"{path} is cut off or damaged ({reason}); "
+            f"move the folder {path.parent} away and run again"
         ) from error
     return state
 
 
 def fill(model: Model, weights: Mapping[str, Tensor], path: Path) -> None:
-    """Put weights that were read from `path` into the model. Raises DataError if they are not of its names and shapes."""
+    """Load weights into the model.
+
+    Args:
+        model: The model.
+        weights: Parameters and buffers by name.
+        path: File of the weights, for messages.
+
+    Raises:
+        DataError: Names, shapes or types differ from the model's.
+    """
     ours: dict[str, Any] = model.state_dict()
     wrong = sorted(
         k
@@ -56,14 +64,17 @@ def fill(model: Model, weights: Mapping[str, Tensor], path: Path) -> None:
     )
     if wrong:
         raise DataError(
-            f"{path} does not fit {type(model).__name__} as it is installed: {len(wrong)} of {len(ours)} tensors are missing, too many or "
-            f"of another shape ({wrong[0]}{', ...' if len(wrong) > 1 else ''}); install the version that made the run, or run again"
+            f"{path} does not fit {type(model).__name__} as it is installed: "
+            f"{len(wrong)} of {len(ours)} tensors are missing, too many or "
+            f"of another shape ({wrong[0]}{', ...' if len(wrong) > 1 else ''}); "
+            "install the version that made the run, or run again"
         )
     if odd := sorted(
         k for k, v in weights.items() if _real_or_complex(v) != _real_or_complex(ours[k])
     ):
         raise DataError(
-            f"{path} does not fit {type(model).__name__}: {odd[0]} holds {_kind(weights[odd[0]])} where {_kind(ours[odd[0]])} belongs; "
+            f"{path} does not fit {type(model).__name__}: "
+            f"{odd[0]} holds {_dtype(weights[odd[0]])} where {_dtype(ours[odd[0]])} belongs; "
             f"move the folder {path.parent} away and run again"
         )
     model.load_state_dict(dict(weights))
@@ -73,5 +84,5 @@ def _real_or_complex(tensor: Tensor) -> tuple[bool, bool]:
     return tensor.is_floating_point(), tensor.is_complex()
 
 
-def _kind(tensor: Tensor) -> str:
+def _dtype(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")

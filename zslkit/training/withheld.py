@@ -1,7 +1,8 @@
-"""What a model must not reach while its code runs: labels and places of the test images, their features and their names.
+"""Withholds the test images from a model's code: their labels, indices, features and names.
 
-While a training is on, objects of the harness hold the images of trainval alone. What is true of the others waits in a file
-without a name. Python has no walls, so this stops mistakes and simple leaks; docs/checks.md says what it does not stop.
+During training, objects of the harness hold the images of trainval only; the truth about the others
+is in a file without a name. Python has no walls, so this stops mistakes and simple leaks;
+docs/checks.md says what it does not stop.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ NOWHERE = np.empty(0, dtype=np.int64)
 
 
 class Withheld:
-    """The images of a dataset that are out of reach.
+    """The images of a dataset that a model's code cannot reach.
 
     Args:
-        who: the model's name, for messages.
-        dataset: of which all but trainval is withheld.
-        holders: objects that hold inputs of its images as well, such as sources and validation folds.
-        unlabelled: the test images themselves may be used, without labels and mixed, as a transductive model does.
+        who: Name of the model, for messages.
+        dataset: The dataset; everything but trainval is withheld.
+        holders: Other objects that hold inputs of the images, such as sources and validation folds.
+        unlabelled: Allow the test images without labels and in random order (transductive models).
     """
 
     def __init__(
@@ -67,21 +68,25 @@ class Withheld:
 
     @property
     def complaint(self) -> str:
-        """What the model did, in words that follow its name; "" if it did nothing."""
-        said = "training asked for images that are not in its training set; it may take inputs from the view's methods alone"
-        return said if self._asked else ""
+        """What the model did, as the rest of a sentence about it; "" if it did nothing."""
+        if not self._asked:
+            return ""
+        return (
+            "training asked for images that are not in its training set; "
+            "it may take inputs from the view's methods alone"
+        )
 
     def close(self) -> None:
-        """Put everything out of reach."""
+        """Withhold everything."""
         for holder, name, instead in self._inputs:
-            # Kept by functions and in no list of objects, which is easily searched.
+            # Held by closures and not in a list of objects, which is easily searched.
             self._away.append(_keeper(getattr(holder, name)))
             object.__setattr__(holder, name, instead)
         object.__setattr__(self._dataset, "labels", self._labels)
         object.__setattr__(self._dataset, "split", self._split)
 
     def open(self) -> None:
-        """Put everything back."""
+        """Restore everything."""
         for (holder, name, _), keeper in zip(self._inputs, self._away, strict=True):
             object.__setattr__(holder, name, keeper())
         self._away.clear()
@@ -90,14 +95,14 @@ class Withheld:
         object.__setattr__(self._dataset, "split", split)
 
     def truth(self) -> tuple[Index, Split]:
-        """Labels (N,) and split as they are, for the harness while no code of the model runs."""
+        """True labels (N,) and split, for the harness while no code of the model runs."""
         self._file.seek(0)
         labels, seen, unseen = (np.load(self._file, allow_pickle=False) for _ in range(3))
         return labels, Split(self._split.trainval, seen, unseen)
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Within it the harness looks at everything, as between two epochs."""
+        """Context in which the harness has access to everything, as between two epochs."""
         self.open()
         try:
             yield
@@ -106,7 +111,11 @@ class Withheld:
 
     @contextmanager
     def scoring(self) -> Iterator[Index]:
-        """Within it every image may be scored, and labels and split stay away. Gives the test images (N,) in rising order."""
+        """Context in which every image may be scored; labels and split stay withheld.
+
+        Yields:
+            Indices of the test images (N,), ascending.
+        """
         before = self._mask.copy()
         self._mask[:] = True
         try:
@@ -115,16 +124,17 @@ class Withheld:
             self._mask[:] = before
 
     def _test_images(self) -> Index:
-        # A function of its own: what `scoring` itself held would be within reach of the scores that are computed in it.
+        # A separate function: a local variable of `scoring` would be in reach of the model.
         _, split = self.truth()
         return np.sort(np.concatenate([split.test_seen, split.test_unseen]))
 
     def discard(self) -> None:
+        """Close the file of the true labels and split."""
         self._file.close()
 
 
 class GatedArray:
-    """An array whose rows can be had where they are allowed."""
+    """An array that gives only the rows that are allowed."""
 
     __slots__ = ("_take", "dtype", "ndim", "shape")
 
@@ -145,7 +155,7 @@ class GatedArray:
 
 
 class GatedNames(Sequence[Any]):
-    """A list whose entries can be had where they are allowed."""
+    """A list that gives only the entries that are allowed."""
 
     __slots__ = ("_count", "_take")
 
@@ -163,10 +173,10 @@ class GatedNames(Sequence[Any]):
 def withheld(
     who: str, dataset: Dataset, holders: Iterable[object] = (), *, unlabelled: bool = False
 ) -> Iterator[Withheld]:
-    """Within it a model's code may run. Parameters are those of `Withheld`.
+    """Context in which a model's code may run; parameters as in `Withheld`.
 
     Raises:
-        ModelFault: The model asked for an image that was withheld, whatever it did about the error that it got.
+        ModelFault: The model asked for a withheld image, even if it caught the error.
     """
     held = Withheld(who, dataset, holders, unlabelled)
     held.close()
@@ -192,7 +202,7 @@ _NO_HOLDERS = (type, ModuleType, FunctionType, MethodType, nn.Module, np.ndarray
 
 
 def _held(roots: Iterable[object], count: int) -> Iterator[tuple[object, str, Any]]:
-    """Every attribute, of the objects and what they are made of, that holds something for each of `count` images."""
+    """Every attribute, in these objects and their parts, that holds a value for each image."""
     waiting, met = list(roots), set[int]()
     while waiting:
         holder = waiting.pop()
