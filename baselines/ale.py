@@ -17,7 +17,10 @@ class ALE(Compatibility):
 
     inputs = ("pooled",)
     protocol = "inductive"
-    citation = "Akata, Perronnin, Harchaoui and Schmid. Label-embedding for image classification. TPAMI 2016"
+    citation = (
+        "Akata, Perronnin, Harchaoui and Schmid. Label-embedding for image classification. "
+        "TPAMI 2016"
+    )
     presets = "presets/ale"
     search: ClassVar = {"centre": (False, True), "train.lr": (0.1, 0.3, 1.0, 3.0)}
     Config = CompatibilityConfig

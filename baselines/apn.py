@@ -58,7 +58,10 @@ class APNConfig(GradientConfig):
     )
     parts: tuple[str, ...] = Field(
         (),
-        description="names of groups to decorrelate, each as often as it is named; none: every group of the dataset once",
+        description=(
+            "names of groups to decorrelate, each as often as it is named; none: every "
+            "group of the dataset once"
+        ),
     )
     w_attribute: float = Field(0.01, ge=0, description="regression of the global attribute scores")
     w_local_attribute: float = Field(
@@ -82,7 +85,9 @@ class APNConfig(GradientConfig):
     warmup_lr: float = Field(1e-4, gt=0, description="learning rate of those epochs")
     freeze: tuple[str, ...] = Field(
         (),
-        description="parts of a trainable backbone that stay as they are, as beginnings of parameter names",
+        description=(
+            "parts of a trainable backbone that stay as they are, as beginnings of parameter names"
+        ),
     )
     train: APNTrainConfig = APNTrainConfig()
 
@@ -105,7 +110,10 @@ class APN(GradientModel):
     inputs = ("image", "map")
     protocol = "inductive"
     loss_is_mean = True
-    citation = "Xu, Xian, Wang, Schiele and Akata. Attribute prototype network for zero-shot learning. NeurIPS 2020"
+    citation = (
+        "Xu, Xian, Wang, Schiele and Akata. Attribute prototype network for zero-shot "
+        "learning. NeurIPS 2020"
+    )
     presets = "presets/apn"
     Config = APNConfig
 
@@ -116,7 +124,8 @@ class APN(GradientModel):
         super().__init__(config, task)
         if task.map_shape is None:
             raise UserError(
-                f"{task.dataset}: apn compares regions with prototypes and needs images or feature maps; set features.input=map"
+                f"{task.dataset}: apn compares regions with prototypes and needs images or "
+                "feature maps; set features.input=map"
             )
         shape = (task.n_attributes, task.map_shape[0])
         self.V = nn.Parameter(2e-4 * torch.rand(shape))
@@ -216,7 +225,8 @@ def attribute_groups(config: APNConfig, task: Task) -> list[tuple[int, ...]]:
     for part in config.parts:
         if part not in task.groups:
             raise UserError(
-                f"apn: parts names {part!r}, and {task.dataset} has no such attribute group{did_you_mean(part, task.groups)}"
+                f"apn: parts names {part!r}, and {task.dataset} has no such attribute "
+                f"group{did_you_mean(part, task.groups)}"
             )
     return [task.groups[part] for part in config.parts or task.groups]
 
@@ -236,7 +246,8 @@ def freeze(backbone: nn.Module, beginnings: tuple[str, ...]) -> None:
         if not chosen:
             parts = ", ".join(sorted({name.split(".")[0] for name in parameters}))
             raise UserError(
-                f"apn: freeze names {beginning!r} and the backbone has no such part; it has: {parts}"
+                f"apn: freeze names {beginning!r} and the backbone has no such part; it has: "
+                f"{parts}"
             )
         for name in chosen:
             parameters[name].requires_grad_(False)

@@ -23,7 +23,8 @@ def attribute_words(model: str, task: Task, how: Words, width: int, unit: bool =
         return torch.randn(task.n_attributes, width)
     if task.word_vectors is None:
         raise UserError(
-            f"{task.dataset} has no word vectors of its attributes and {model} starts from them; set word_vectors=random"
+            f"{task.dataset} has no word vectors of its attributes and {model} starts from them; "
+            "set word_vectors=random"
         )
     words = torch.from_numpy(task.word_vectors).float()
     return F_.normalize(words, dim=1) if unit else words

@@ -59,7 +59,10 @@ class CADAVAEConfig(GenerativeConfig):
 
     noise: Literal["released", "textbook"] = Field(
         "released",
-        description="released: sigma^2 times one number for all latent dimensions of an image; textbook: sigma times one for each",
+        description=(
+            "released: sigma^2 times one number for all latent dimensions of an image; "
+            "textbook: sigma times one for each"
+        ),
     )
     classifier: CADAVAESoftmaxConfig = CADAVAESoftmaxConfig()
 
@@ -107,7 +110,8 @@ class CADAVAE(Generative):
     inputs = ("pooled",)
     protocol = "class-inductive"
     citation = (
-        "Schoenfeld, Ebrahimi, Sinha, Darrell and Akata. Generalized zero- and few-shot learning via aligned variational autoencoders. "
+        "Schoenfeld, Ebrahimi, Sinha, Darrell and Akata. Generalized zero- and few-shot learning "
+        "via aligned variational autoencoders. "
         "CVPR 2019"
     )
     presets = "presets/cadavae"

@@ -22,11 +22,15 @@ class CLIPConfig(ModelConfig):
 
     architecture: str = Field(
         "ViT-B-32-quickgelu",
-        description="an open_clip model with CLIP's own tokenizer, or tiny: two layers, to try things out",
+        description=(
+            "an open_clip model with CLIP's own tokenizer, or tiny: two layers, to try things out"
+        ),
     )
     weights: str = Field(
         "openai",
-        description="a file (.safetensors or a torch state dict), a tag in open_clip's cache, or random",
+        description=(
+            "a file (.safetensors or a torch state dict), a tag in open_clip's cache, or random"
+        ),
     )
     prompts: Literal["names", "attributes"] = Field(
         "names", description="what a class is told by: its name, or its strongest attributes"
@@ -52,7 +56,8 @@ class CLIPConfig(ModelConfig):
         for template in templates:
             if template.count(SLOT) != 1:
                 raise ValueError(
-                    f"each template has one {SLOT} where the class goes, and {template!r} has {template.count(SLOT)}"
+                    f"each template has one {SLOT} where the class goes, and {template!r} has "
+                    f"{template.count(SLOT)}"
                 )
         return templates
 
@@ -66,12 +71,17 @@ class CLIP(Model):
     inputs = ("pooled",)
     protocol = "class-inductive"
     pretraining_note: ClassVar[str] = "pretraining may have seen the classes"
-    citation = "Radford et al. Learning transferable visual models from natural language supervision. ICML 2021"
+    citation = (
+        "Radford et al. Learning transferable visual models from natural language "
+        "supervision. ICML 2021"
+    )
     presets = "presets/clip"
     Config = CLIPConfig
     check_settings: ClassVar = {"architecture": "tiny", "weights": "random"}
     expected_failures: ClassVar = {
-        "learns": "it trains on no image, and the weights that checks can have without a file are random",
+        "learns": (
+            "it trains on no image, and the weights that checks can have without a file are random"
+        ),
     }
 
     config: CLIPConfig
@@ -112,7 +122,8 @@ class CLIP(Model):
         texts = F.normalize(embedded.view(len(prompts), -1, embedded.shape[1]).mean(dim=1), dim=1)
         if texts.shape != self.texts.shape:
             raise UserError(
-                f"clip: the images are embedded in {self.texts.shape[1]} dimensions and the sentences in {texts.shape[1]}; "
+                f"clip: the images are embedded in {self.texts.shape[1]} dimensions and the "
+                f"sentences in {texts.shape[1]}; "
                 "they must come from one model"
             )
         self.texts.copy_(texts)

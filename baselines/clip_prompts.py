@@ -42,7 +42,8 @@ def name_prompts(classes: Sequence[str], templates: Sequence[str]) -> list[tuple
     ):
         if len(alike := list(group)) > 1:
             raise UserError(
-                f"clip: the classes {classes[alike[0]]!r} and {classes[alike[1]]!r} both read {spoken!r}; rename one of them, "
+                f"clip: the classes {classes[alike[0]]!r} and {classes[alike[1]]!r} both read "
+                f"{spoken!r}; rename one of them, "
                 "or describe classes by prompts=attributes"
             )
     return [tuple(template.replace(SLOT, name) for template in templates) for name in names]
@@ -63,7 +64,8 @@ def attribute_prompts(
     """
     if all(re.fullmatch(r"\w+ \d+", name) for name in attributes):
         raise UserError(
-            f"clip: prompts=attributes needs attributes with names in words, and here they are {attributes[0]!r}, ...; "
+            "clip: prompts=attributes needs attributes with names in words, and here they are "
+            f"{attributes[0]!r}, ...; "
             "name them, or take prompts=names"
         )
     phrases = [" ".join(phrase.words) for phrase in phrases_of(attributes, words)]
@@ -72,7 +74,8 @@ def attribute_prompts(
         chosen = [int(i) for i in np.argsort(-row, kind="stable")[:strongest] if row[i] > 0]
         if not chosen:
             raise UserError(
-                f"clip: the class {name!r} has no attribute above zero to be described by; take prompts=names"
+                f"clip: the class {name!r} has no attribute above zero to be described by; take "
+                "prompts=names"
             )
         told = ", ".join(phrases[i] for i in chosen)
         prompts.append(tuple(template.replace(SLOT, told) for template in templates))

@@ -95,7 +95,8 @@ def embed_texts(
         # two tokens mark start and end
         if (tokens := len(tokenizer.encode(text)) + 2) > length:
             raise UserError(
-                f"clip: a prompt has {tokens} tokens and {architecture} reads {length} ({text[:60]!r}, ...); "
+                f"clip: a prompt has {tokens} tokens and {architecture} reads {length} "
+                f"({text[:60]!r}, ...); "
                 "shorten the templates or set strongest lower"
             )
     model = model.to(device)
@@ -146,11 +147,13 @@ def _sizes(architecture: str) -> dict[str, Any]:
     text, vision = sizes["text_cfg"], sizes["vision_cfg"]
     if "multimodal_cfg" in sizes:
         raise UserError(
-            f"clip: {architecture} writes captions; take an encoder of texts alone, such as ViT-B-32-quickgelu"
+            f"clip: {architecture} writes captions; take an encoder of texts alone, such as "
+            "ViT-B-32-quickgelu"
         )
     if text.get("hf_model_name") or text.get("hf_tokenizer_name"):
         raise UserError(
-            f"clip: {architecture} reads texts with a tokenizer that lies on a hub, and nothing is fetched; "
+            f"clip: {architecture} reads texts with a tokenizer that lies on a hub, and nothing "
+            "is fetched; "
             "take one with CLIP's own, such as ViT-B-32-quickgelu or ViT-L-14-quickgelu"
         )
     if "timm_model_name" in vision:
@@ -175,7 +178,8 @@ def _transform(model: Any, architecture: str, weights: str) -> Transform:
     )
     if listed.get("resize_mode", "shortest") != "shortest":
         raise UserError(
-            f"clip: {architecture} takes distorted images, which the harness does not make; take another architecture"
+            f"clip: {architecture} takes distorted images, which the harness does not make; take "
+            "another architecture"
         )
     size = model.visual.image_size
     height, width = size if isinstance(size, (tuple, list)) else (size, size)
@@ -202,11 +206,13 @@ def _found(architecture: str, weights: str) -> tuple[Path, str]:
     if not listed:
         miss = did_you_mean(weights, tags)
         raise UserError(
-            f"clip: weights = {weights!r} is neither a file, nor random, nor a tag of open_clip for {architecture}{miss}"
+            f"clip: weights = {weights!r} is neither a file, nor random, nor a tag of open_clip "
+            f"for {architecture}{miss}"
         )
     if (cached := cached_file(listed)) is None:
         raise MissingWeights(
-            f"clip: the weights {weights!r} of {architecture} are not in open_clip's cache and are not fetched unasked; "
+            f"clip: the weights {weights!r} of {architecture} are not in open_clip's cache and "
+            "are not fetched unasked; "
             "give a file with --set weights=FILE, or fetch them once with: "
             f"python -c \"import open_clip; open_clip.create_model('{architecture}', '{weights}')\""
         )
@@ -248,7 +254,8 @@ def _fill(model: Any, path: Path, architecture: str) -> None:
     )
     if wrong:
         raise UserError(
-            f"{path} does not fit {architecture}: {len(wrong)} of {len(ours)} tensors are missing, too many or of another shape "
+            f"{path} does not fit {architecture}: {len(wrong)} of {len(ours)} tensors are "
+            "missing, too many or of another shape "
             f"({wrong[0]}{', ...' if len(wrong) > 1 else ''}); set architecture to that of the file"
         )
     if broken := sorted(k for k in ours if not torch.isfinite(theirs[k]).all()):

@@ -44,7 +44,8 @@ def minimise(
         value = loss(torch.addmm(b, x, W)) + decay / 2 * W.square().sum()
         if not torch.isfinite(value):
             raise TrainingError(
-                f"{name}: the loss is {float(value.detach())}; are the features of a reasonable size? normalise=l2 makes them so"
+                f"{name}: the loss is {float(value.detach())}; are the features of a reasonable "
+                "size? normalise=l2 makes them so"
             )
         value.backward()  # type: ignore[no-untyped-call]
         return value

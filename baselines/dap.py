@@ -21,7 +21,10 @@ class DAPConfig(PooledConfig):
 
     threshold: Literal["table", "attribute"] = Field(
         "table",
-        description="a class has an attribute if its value is above the mean of the seen classes' table, or of the attribute in it",
+        description=(
+            "a class has an attribute if its value is above the mean of the seen classes' "
+            "table, or of the attribute in it"
+        ),
     )
     decay: float = Field(
         1e-4, ge=0, description="L2 penalty of the logistic regressions, against their mean loss"
@@ -37,7 +40,10 @@ class DAP(Model):
 
     inputs = ("pooled",)
     protocol = "inductive"
-    citation = "Lampert, Nickisch and Harmeling. Attribute-based classification for zero-shot visual object categorization. TPAMI 2014"
+    citation = (
+        "Lampert, Nickisch and Harmeling. Attribute-based classification for zero-shot "
+        "visual object categorization. TPAMI 2014"
+    )
     presets = "presets/dap"
     search: ClassVar = {"threshold": ("table", "attribute"), "decay": (1e-5, 3e-5, 1e-4)}
     Config = DAPConfig
@@ -68,7 +74,8 @@ class DAP(Model):
         """Train all logistic regressions at once. Raises TrainingError if no attribute tells seen classes apart."""
         if len(self.b) == 0:
             raise TrainingError(
-                f"dap: no attribute is above the threshold in some seen classes and below it in others with threshold = "
+                "dap: no attribute is above the threshold in some seen classes and below it in "
+                "others with threshold = "
                 f"{self.config.threshold}; set threshold to the other choice"
             )
         x, label = self.scaling.measure(view, "dap", trainer.device)

@@ -20,14 +20,19 @@ class DAZLEConfig(GradientConfig):
     lambda_cal: float = Field(0.1, ge=0, description="weight of the self-calibration loss")
     bias: float = Field(
         1.0,
-        description="taken from seen and added to unseen class scores; the cross entropy does not see it",
+        description=(
+            "taken from seen and added to unseen class scores; the cross entropy does not see it"
+        ),
     )
     attribute_attention: bool = Field(
         True, description="weigh each attribute's score by sigmoid(V W3 f_i)"
     )
     normalise_V: bool = Field(
         False,
-        description="divide each attribute's word vector by its L2 norm at every step, not only at the start",
+        description=(
+            "divide each attribute's word vector by its L2 norm at every step, not only "
+            "at the start"
+        ),
     )
     word_vectors: Words = Field(
         "given", description="what V starts from; random needs no word vectors"
@@ -52,7 +57,10 @@ class DAZLE(GradientModel):
     inputs = ("map", "image")
     protocol = "class-inductive"
     loss_is_mean = True
-    citation = "Huynh and Elhamifar. Fine-grained generalized zero-shot learning via dense attribute-based attention. CVPR 2020"
+    citation = (
+        "Huynh and Elhamifar. Fine-grained generalized zero-shot learning via dense "
+        "attribute-based attention. CVPR 2020"
+    )
     presets = "presets/dazle"
     Config = DAZLEConfig
 
@@ -63,7 +71,8 @@ class DAZLE(GradientModel):
         super().__init__(config, task)
         if task.map_shape is None:
             raise UserError(
-                f"{task.dataset}: dazle looks at regions and needs feature maps (D, H, W); set features.input=map"
+                f"{task.dataset}: dazle looks at regions and needs feature maps (D, H, W); set "
+                "features.input=map"
             )
         depth = task.map_shape[0]
         words = attribute_words("dazle", task, config.word_vectors, config.word_dim)

@@ -25,7 +25,10 @@ class ESZSLConfig(ModelConfig):
     )
     targets: Literal["released", "signs"] = Field(
         "released",
-        description="what an image should answer to the other seen classes: 0 as in the authors' program, or -1 as in the paper",
+        description=(
+            "what an image should answer to the other seen classes: 0 as in the authors' "
+            "program, or -1 as in the paper"
+        ),
     )
     normalise: Literal["none", "l2"] = Field(
         "none", description="features as given, or each divided by its L2 norm"
@@ -42,7 +45,10 @@ class ESZSL(Model):
 
     inputs = ("pooled",)
     protocol = "inductive"
-    citation = "Romera-Paredes and Torr. An embarrassingly simple approach to zero-shot learning. ICML 2015"
+    citation = (
+        "Romera-Paredes and Torr. An embarrassingly simple approach to zero-shot learning. "
+        "ICML 2015"
+    )
     presets = "presets/eszsl"
     search: ClassVar = {
         "gamma": (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3),

@@ -40,7 +40,10 @@ class FCLSWGAN(WGAN):
 
     inputs = ("pooled",)
     protocol = "class-inductive"
-    citation = "Xian, Lorenz, Schiele and Akata. Feature generating networks for zero-shot learning. CVPR 2018"
+    citation = (
+        "Xian, Lorenz, Schiele and Akata. Feature generating networks for zero-shot "
+        "learning. CVPR 2018"
+    )
     presets = "presets/fclswgan"
     check_settings: ClassVar = {**WGAN.check_settings, "seen_classifier.lr": 0.03}
     Config = FCLSWGANConfig

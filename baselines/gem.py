@@ -81,7 +81,10 @@ class GEMZSL(GradientModel):
     inputs = ("image", "map")
     protocol = "inductive"
     loss_is_mean = True
-    citation = "Liu, Zhou, Bai, Huang, Gu, Zhou and Harada. Goal-oriented gaze estimation for zero-shot learning. CVPR 2021"
+    citation = (
+        "Liu, Zhou, Bai, Huang, Gu, Zhou and Harada. Goal-oriented gaze estimation for "
+        "zero-shot learning. CVPR 2021"
+    )
     presets = "presets/gem"
     Config = GEMConfig
 
@@ -92,7 +95,8 @@ class GEMZSL(GradientModel):
         super().__init__(config, task)
         if task.map_shape is None:
             raise UserError(
-                f"{task.dataset}: gemzsl looks for attributes and needs images or feature maps; set features.input=map"
+                f"{task.dataset}: gemzsl looks for attributes and needs images or feature maps; "
+                "set features.input=map"
             )
         depth = task.map_shape[0]
         words = attribute_words("gemzsl", task, config.word_vectors, config.word_dim, unit=False)

@@ -24,7 +24,10 @@ class LATEMConfig(CompatibilityConfig):
     K: int = Field(4, ge=1, description="number of matrices W_i; the paper searches 2, 4, 6, 8, 10")
     ranking: Literal["sum", "largest", "rank"] = Field(
         "sum",
-        description="loss over the hinges: their sum as in the paper, the largest as in SJE, rank-weighted as in ALE",
+        description=(
+            "loss over the hinges: their sum as in the paper, the largest as in SJE, "
+            "rank-weighted as in ALE"
+        ),
     )
 
 
@@ -36,7 +39,10 @@ class LATEM(Compatibility):
 
     inputs = ("pooled",)
     protocol = "inductive"
-    citation = "Xian, Akata, Sharma, Nguyen, Hein and Schiele. Latent embeddings for zero-shot classification. CVPR 2016"
+    citation = (
+        "Xian, Akata, Sharma, Nguyen, Hein and Schiele. Latent embeddings for zero-shot "
+        "classification. CVPR 2016"
+    )
     presets = "presets/latem"
     search: ClassVar = {"centre": (False, True), "K": (2, 4)}
     Config = LATEMConfig

@@ -39,11 +39,16 @@ class MSDNConfig(GradientConfig):
     )
     bias: float = Field(
         1.0,
-        description="taken from seen and added to unseen class scores; the cross entropy does not see it",
+        description=(
+            "taken from seen and added to unseen class scores; the cross entropy does not see it"
+        ),
     )
     normalise_V: bool = Field(
         False,
-        description="divide each attribute's word vector by its L2 norm at every step, not only at the start",
+        description=(
+            "divide each attribute's word vector by its L2 norm at every step, not only "
+            "at the start"
+        ),
     )
     word_vectors: Words = Field(
         "given", description="what V starts from; random needs no word vectors"
@@ -80,7 +85,10 @@ class MSDN(GradientModel):
     inputs = ("map", "image")
     protocol = "class-inductive"
     loss_is_mean = True
-    citation = "Chen, Hong, Xie, Wang, Peng, Wang, Zhao and You. MSDN: mutually semantic distillation network for zero-shot learning. CVPR 2022"
+    citation = (
+        "Chen, Hong, Xie, Wang, Peng, Wang, Zhao and You. MSDN: mutually semantic "
+        "distillation network for zero-shot learning. CVPR 2022"
+    )
     presets = "presets/msdn"
     mixes: ClassVar[dict[str, tuple[float, ...]]] = {
         "mix": (0.0, 0.1, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -94,7 +102,8 @@ class MSDN(GradientModel):
         super().__init__(config, task)
         if task.map_shape is None:
             raise UserError(
-                f"{task.dataset}: msdn looks at regions and needs feature maps (D, H, W); set features.input=map"
+                f"{task.dataset}: msdn looks at regions and needs feature maps (D, H, W); set "
+                "features.input=map"
             )
         words = attribute_words("msdn", task, config.word_vectors, config.word_dim)
         shape = (words.shape[1], task.map_shape[0])

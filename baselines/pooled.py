@@ -19,7 +19,10 @@ class PooledConfig(ModelConfig):
     centre: bool = Field(True, description="take the mean of the training features away first")
     normalise: Literal["none", "l2", "standard"] = Field(
         "l2",
-        description="features as given, each divided by its L2 norm, or each channel divided by its standard deviation in training",
+        description=(
+            "features as given, each divided by its L2 norm, or each channel divided by "
+            "its standard deviation in training"
+        ),
     )
 
 
@@ -65,8 +68,10 @@ def finite_features(view: TrainingView, name: str) -> tuple[Tensor, Tensor]:
     finite = torch.isfinite(x).all(dim=1)
     if not finite.all():
         raise TrainingError(
-            f"{name}: {int((~finite).sum())} of {len(x)} training images have features that are not finite "
-            f"(image {int((~finite).nonzero()[0])} of trainval is the first); mend or extract the features anew"
+            f"{name}: {int((~finite).sum())} of {len(x)} training images have features that are "
+            "not finite "
+            f"(image {int((~finite).nonzero()[0])} of trainval is the first); mend or extract the "
+            "features anew"
         )
     return x, label
 
@@ -95,7 +100,8 @@ def regularised(gram: Tensor, amount: float, name: str, key: str, of: str) -> Te
     largest = system.diagonal().max()
     if int(failed) or not smallest > len(gram) * torch.finfo(gram.dtype).eps * largest:
         raise TrainingError(
-            f"{name}: the system of the {of} is singular with {key} = {amount:g}; set {key} to a larger value, "
+            f"{name}: the system of the {of} is singular with {key} = {amount:g}; set {key} to a "
+            "larger value, "
             f"for instance {key}=1, and check that the {of} are finite"
         )
     return factor

@@ -32,7 +32,10 @@ class Ridge(Model):
 
     inputs = ("pooled",)
     protocol = "inductive"
-    citation = "Shigeto, Suzuki, Hara, Shimbo and Matsumoto. Ridge regression, hubness, and zero-shot learning. ECML PKDD 2015"
+    citation = (
+        "Shigeto, Suzuki, Hara, Shimbo and Matsumoto. Ridge regression, hubness, and "
+        "zero-shot learning. ECML PKDD 2015"
+    )
     presets = "presets/ridge"
     search: ClassVar = {
         "normalise": ("none", "l2"),

@@ -30,7 +30,8 @@ class SAEConfig(PooledConfig):
     recipe: Recipe = Field(
         "port",
         description="what is scaled: port: features by centre and normalise, rows of W to unit length; awa_demo: each channel of the "
-        "training features and each attribute of the classes to norm 1, rows of W to unit length; cub_demo: features replaced by "
+        "training features and each attribute of the classes to norm 1, rows of W to unit length; "
+        "cub_demo: features replaced by "
         "their ridge regression on the seen classes, attributes to unit length, W as it is",
     )
     ridge: float = Field(50.0, gt=0, description="regulariser of that regression; cub_demo alone")
@@ -38,11 +39,17 @@ class SAEConfig(PooledConfig):
     gamma: float = Field(
         1e-6,
         ge=0,
-        description="added to every eigenvalue of l X X^T, for data with fewer images than channels; 0 in the paper",
+        description=(
+            "added to every eigenvalue of l X X^T, for data with fewer images than "
+            "channels; 0 in the paper"
+        ),
     )
     direction: Literal["to_semantics", "to_features"] = Field(
         "to_semantics",
-        description="compare in the space of the attributes, W x with a_k, or in that of the features, x with W^T a_k",
+        description=(
+            "compare in the space of the attributes, W x with a_k, or in that of the "
+            "features, x with W^T a_k"
+        ),
     )
 
 
@@ -132,7 +139,8 @@ def solve(SS: Tensor, XX: Tensor, SX: Tensor, lam: float, gamma: float = 0.0) ->
     sums = p.unsqueeze(1) + (q + gamma)
     if not sums.min() > max(SX.shape) * torch.finfo(SX.dtype).eps * sums.max():
         raise TrainingError(
-            f"sae: the Sylvester equation is singular with gamma = {gamma:g}, since neither the attributes of the seen classes nor "
+            f"sae: the Sylvester equation is singular with gamma = {gamma:g}, since neither the "
+            "attributes of the seen classes nor "
             "the features have full rank; set gamma to a larger value, for instance gamma=1"
         )
     W: Tensor = U @ ((1 + lam) * (U.T @ SX @ V) / sums) @ V.T

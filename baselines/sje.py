@@ -14,7 +14,10 @@ class SJE(Compatibility):
 
     inputs = ("pooled",)
     protocol = "inductive"
-    citation = "Akata, Reed, Walter, Lee and Schiele. Evaluation of output embeddings for fine-grained image classification. CVPR 2015"
+    citation = (
+        "Akata, Reed, Walter, Lee and Schiele. Evaluation of output embeddings for "
+        "fine-grained image classification. CVPR 2015"
+    )
     presets = "presets/sje"
     search: ClassVar = {"centre": (False, True), "train.lr": (0.3, 1.0, 3.0, 10.0)}
     Config = CompatibilityConfig

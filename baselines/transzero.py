@@ -40,7 +40,9 @@ class TransZeroConfig(GradientConfig):
     )
     bias: float = Field(
         1.0,
-        description="taken from seen and added to unseen class scores; the cross entropy does not see it",
+        description=(
+            "taken from seen and added to unseen class scores; the cross entropy does not see it"
+        ),
     )
     width: int = Field(300, ge=1, description="d, of encoder and decoder")
     feed_forward: int = Field(512, ge=1, description="hidden units of both feed-forward parts")
@@ -55,7 +57,10 @@ class TransZeroConfig(GradientConfig):
     std_W: float = Field(
         1.0,
         gt=0,
-        description="standard deviation of W at the start; 1 / sqrt(width) lets attribute scores start near 1",
+        description=(
+            "standard deviation of W at the start; 1 / sqrt(width) lets attribute scores "
+            "start near 1"
+        ),
     )
     geometry: bool = Field(
         True, description="take the relative geometry of two regions from their attention"
@@ -68,7 +73,10 @@ class TransZeroConfig(GradientConfig):
     )
     normalise_V: bool = Field(
         False,
-        description="divide each attribute's word vector by its L2 norm at every step, not only at the start",
+        description=(
+            "divide each attribute's word vector by its L2 norm at every step, not only "
+            "at the start"
+        ),
     )
     lr_V: float = Field(1.0, gt=0, description="learning rate of V, times train.lr")
     word_vectors: Words = Field(
@@ -110,7 +118,10 @@ class TransZero(GradientModel):
     inputs = ("map", "image")
     protocol = "class-inductive"
     loss_is_mean = True
-    citation = "Chen, Hong, Liu, Xie, Sun, Li, Peng, Lu and You. TransZero: attribute-guided transformer for zero-shot learning. AAAI 2022"
+    citation = (
+        "Chen, Hong, Liu, Xie, Sun, Li, Peng, Lu and You. TransZero: attribute-guided "
+        "transformer for zero-shot learning. AAAI 2022"
+    )
     presets = "presets/transzero"
     check_settings: ClassVar = {
         "width": 32,
@@ -129,7 +140,8 @@ class TransZero(GradientModel):
         super().__init__(config, task)
         if task.map_shape is None:
             raise UserError(
-                f"{task.dataset}: transzero looks at regions and needs feature maps (D, H, W); set features.input=map"
+                f"{task.dataset}: transzero looks at regions and needs feature maps (D, H, W); "
+                "set features.input=map"
             )
         depth, *size = task.map_shape
         words = attribute_words("transzero", task, config.word_vectors, config.word_dim)

@@ -85,11 +85,13 @@ def _config_of(factory: Factory) -> type[GradientConfig]:
     for parameter in parameters:
         if parameter.annotation is parameter.empty or parameter.default is parameter.empty:
             raise TypeError(
-                f"{name}: the parameter {parameter.name} becomes a setting, so give it a type and a default: x: float = 0.1"
+                f"{name}: the parameter {parameter.name} becomes a setting, so give it a type and "
+                "a default: x: float = 0.1"
             )
         if parameter.name in GradientConfig.model_fields:
             raise TypeError(
-                f"{name}: every model has a setting {parameter.name!r} already; call the parameter something else"
+                f"{name}: every model has a setting {parameter.name!r} already; call the "
+                "parameter something else"
             )
         fields[parameter.name] = (parameter.annotation, parameter.default)
     return create_model(

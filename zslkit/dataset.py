@@ -137,14 +137,16 @@ class Dataset:
                 raise DataError(f"{self.name}: {held} images or features but {n} labels")
         if len(self.semantics.attributes) != c:
             raise DataError(
-                f"{self.name}: {c} classes but {len(self.semantics.attributes)} rows in the class-attribute table"
+                f"{self.name}: {c} classes but {len(self.semantics.attributes)} rows in the "
+                "class-attribute table"
             )
         for column, (x0, y0, x1, y1) in self.places.items():
             if not (
                 0 <= column < len(self.semantics.names) and 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1
             ):
                 raise DataError(
-                    f"{self.name}: the place of attribute {column} is no box x0 < x1, y0 < y1 in 0..1, or there is no such column"
+                    f"{self.name}: the place of attribute {column} is no box x0 < x1, y0 < y1 in "
+                    "0..1, or there is no such column"
                 )
         if len(set(self.classes)) != c:
             raise DataError(f"{self.name}: a class name stands twice")
@@ -169,11 +171,13 @@ class Dataset:
         trained = set(np.unique(self.labels[self.split.trainval]))
         if both := unseen & trained:
             raise DataError(
-                f"{self.name}: {len(both)} classes stand in trainval and in test_unseen ({self.classes[min(both)]!r}, ...)"
+                f"{self.name}: {len(both)} classes stand in trainval and in test_unseen "
+                f"({self.classes[min(both)]!r}, ...)"
             )
         if strange := set(np.unique(self.labels[self.split.test_seen])) - trained:
             raise DataError(
-                f"{self.name}: {len(strange)} classes of test_seen have no image in trainval ({self.classes[min(strange)]!r}, ...)"
+                f"{self.name}: {len(strange)} classes of test_seen have no image in trainval "
+                f"({self.classes[min(strange)]!r}, ...)"
             )
 
     @property
@@ -201,7 +205,8 @@ class Dataset:
             raise DataError(f"{self.name}: validation needs two seen classes or more")
         if (part + 1) * count > len(old):
             raise DataError(
-                f"{self.name}: {part + 1} folds that hold out {count} of {len(old)} seen classes each would share some; "
+                f"{self.name}: {part + 1} folds that hold out {count} of {len(old)} seen classes "
+                "each would share some; "
                 f"set protocol.folds to {len(old) // count} or less"
             )
         held_out = set(rng.permutation(len(old))[part * count : (part + 1) * count].tolist())

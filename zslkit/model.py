@@ -188,7 +188,10 @@ class ModelConfig(Config):
 
     attributes: Normalisation = Field(
         "l2",
-        description="class attributes; l2: each class by its L2 norm; none (or original): on the dataset's own scale",
+        description=(
+            "class attributes; l2: each class by its L2 norm; none (or original): on the "
+            "dataset's own scale"
+        ),
     )
 
     @field_validator("attributes")
@@ -343,7 +346,8 @@ def check_model(name: str, loaded: Any) -> type[Model]:
         )
     if loaded.contract != CONTRACT:
         raise UserError(
-            f"{name}: it is written for contract {loaded.contract} and this zslkit speaks {CONTRACT}"
+            f"{name}: it is written for contract {loaded.contract} and this zslkit speaks "
+            f"{CONTRACT}"
         )
     if not loaded.inputs or any(i not in ("pooled", "map", "image") for i in loaded.inputs):
         raise UserError(

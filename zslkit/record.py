@@ -276,7 +276,8 @@ def parse_record(text: str, place: Path) -> RunRecord:
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if version != SCHEMA:
         raise DataError(
-            f"{place} is no run record of schema {SCHEMA} (it says {version!r}); read it with the zslkit that wrote it, or {mend}"
+            f"{place} is no run record of schema {SCHEMA} (it says {version!r}); read it with the "
+            f"zslkit that wrote it, or {mend}"
         )
     try:
         return RunRecord.model_validate(raw)
@@ -284,7 +285,8 @@ def parse_record(text: str, place: Path) -> RunRecord:
         first = error.errors()[0]
         key = ".".join(str(p) for p in first["loc"])
         raise DataError(
-            f"{place}: {key} does not belong in a run record as it is ({first['msg'].lower()}); {mend}"
+            f"{place}: {key} does not belong in a run record as it is ({first['msg'].lower()}); "
+            f"{mend}"
         ) from error
 
 

@@ -23,9 +23,13 @@ from zslkit.utils.files import recover, replacing_folder
 
 Kind = Literal["gradient", "closed-form", "generative", "end-to-end"]
 KINDS: Mapping[Kind, str] = {
-    "gradient": "the harness trains it by the loss that it gives; attends to regions of a feature map",
+    "gradient": (
+        "the harness trains it by the loss that it gives; attends to regions of a feature map"
+    ),
     "closed-form": "solves one linear system on pooled features",
-    "generative": "makes features of unseen classes, then trains a classifier, in a training of its own",
+    "generative": (
+        "makes features of unseen classes, then trains a classifier, in a training of its own"
+    ),
     "end-to-end": "the backbone is trained with it, from images",
 }
 """What a new model can start from, in words."""
@@ -130,7 +134,8 @@ def _checked(name: str, registry: Registry) -> Names:
     names = Names(name)
     if not _NAME.fullmatch(name):
         raise UserError(
-            f"{name!r} cannot name a {registry.kind}; take small letters and digits, joined by single - or _, such as my-net"
+            f"{name!r} cannot name a {registry.kind}; take small letters and digits, joined by "
+            "single - or _, such as my-net"
         )
     if keyword.iskeyword(names.module) or keyword.iskeyword(names.cls):
         raise UserError(
@@ -139,18 +144,21 @@ def _checked(name: str, registry: Registry) -> Names:
     for entry in registry.entries():
         if entry.name == name:
             raise UserError(
-                f"The {registry.kind} {name!r} is there already, by {entry.origin} ({entry.target}); choose another name"
+                f"The {registry.kind} {name!r} is there already, by {entry.origin} "
+                f"({entry.target}); choose another name"
             )
     if (where := _module_at(names.module)) is not None:
         raise UserError(
-            f"A module {names.module} is there already ({where}), and the new one would hide it; choose another name"
+            f"A module {names.module} is there already ({where}), and the new one would hide it; "
+            "choose another name"
         )
     try:
         found = f"{names.distribution} {version(names.distribution)}"
     except PackageNotFoundError:
         return names
     raise UserError(
-        f"A distribution {found} is installed already, and the new one would replace it; choose another name"
+        f"A distribution {found} is installed already, and the new one would replace it; choose "
+        "another name"
     )
 
 
@@ -179,5 +187,6 @@ def _refuse_hidden_imports(names: Names, texts: Mapping[PurePosixPath, str]) -> 
         defined = {n.name for n in tree.body if isinstance(n, ast.ClassDef)}
         if both := imported & defined:
             raise UserError(
-                f"{names.name!r} gives a class {min(both)}, and the code needs another thing of that name; choose another name"
+                f"{names.name!r} gives a class {min(both)}, and the code needs another thing of "
+                "that name; choose another name"
             )

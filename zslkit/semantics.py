@@ -38,7 +38,8 @@ class Semantics:
         _, width = self.attributes.shape
         if len(self.names) != width:
             raise DataError(
-                f"The class-attribute table has {width} attributes and {len(self.names)} names for them"
+                f"The class-attribute table has {width} attributes and {len(self.names)} names "
+                "for them"
             )
         if not np.isfinite(self.attributes).all():
             row = int(np.argwhere(~np.isfinite(self.attributes))[0][0])
@@ -47,7 +48,8 @@ class Semantics:
             )
         if self.word_vectors is not None and len(self.word_vectors) != width:
             raise DataError(
-                f"There are {len(self.word_vectors)} word vectors for {width} attributes; they must be one to one"
+                f"There are {len(self.word_vectors)} word vectors for {width} attributes; they "
+                "must be one to one"
             )
         columns = [c for group in self.groups.values() for c in group]
         if len(columns) != len(set(columns)) or any(not 0 <= c < width for c in columns):

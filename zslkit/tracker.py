@@ -84,7 +84,8 @@ def check_tracker(name: str, loaded: Any) -> type[Tracker]:
     """The class itself if it is a tracker that can be made. Raises UserError that says what is wrong."""
     if not (isinstance(loaded, type) and issubclass(loaded, Tracker)):
         raise UserError(
-            f"{name}: the entry point names {loaded!r}, which is no subclass of zslkit.tracker.Tracker"
+            f"{name}: the entry point names {loaded!r}, which is no subclass of "
+            "zslkit.tracker.Tracker"
         )
     if loaded.__abstractmethods__:
         raise UserError(

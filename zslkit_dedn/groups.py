@@ -84,7 +84,8 @@ def choose(
     table = {sum(map(len, c)): c for c in (PAPER if which == "paper" else RELEASED).values()}
     if task.n_attributes not in table:
         raise UserError(
-            f"clusters = {which!r} are for the 312, 102 and 85 attributes of CUB, SUN and AWA2, and {task.dataset} has "
+            f"clusters = {which!r} are for the 312, 102 and 85 attributes of CUB, SUN and AWA2, "
+            f"and {task.dataset} has "
             f"{task.n_attributes}; choose groups or kmeans"
         )
     return table[task.n_attributes]
@@ -108,7 +109,8 @@ def _written(clusters: Mapping[str, Sequence[int | str]], task: Task) -> Cluster
         for m in members:
             if isinstance(m, str) and m not in column:
                 raise UserError(
-                    f"clusters: {cluster!r} holds {m!r}, which is no attribute of {task.dataset}{did_you_mean(m, column)}"
+                    f"clusters: {cluster!r} holds {m!r}, which is no attribute of "
+                    f"{task.dataset}{did_you_mean(m, column)}"
                 )
         found.append([column[m] if isinstance(m, str) else m for m in members])
     return checked(found, task.n_attributes, "clusters", tuple(clusters))
@@ -124,7 +126,8 @@ def _kmeans(task: Task, count: int, by: Literal["word_vectors", "attributes"]) -
         )
     if count > task.n_attributes:
         raise UserError(
-            f"n_clusters = {count} is more than the {task.n_attributes} attributes of {task.dataset}; set it lower"
+            f"n_clusters = {count} is more than the {task.n_attributes} attributes of "
+            f"{task.dataset}; set it lower"
         )
     unit = table / np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-12)
     # A start of its own, the same for every run: clusters belong to the setting, not to the seed of the training.
@@ -151,7 +154,8 @@ def checked(
     flat = [i for c in result for i in c]
     if outside := sorted({i for i in flat if not 0 <= i < n_attributes}):
         raise UserError(
-            f"{where}: attribute {outside[0]} is none of this dataset's {n_attributes}; choose clusters made for it, or groups"
+            f"{where}: attribute {outside[0]} is none of this dataset's {n_attributes}; choose "
+            "clusters made for it, or groups"
         )
     if twice := sorted({i for i in flat if flat.count(i) > 1}):
         raise UserError(
@@ -159,6 +163,7 @@ def checked(
         )
     if missing := sorted(set(range(n_attributes)) - set(flat)):
         raise UserError(
-            f"{where}: attribute {missing[0]} stands in no cluster ({len(missing)} of {n_attributes} do not)"
+            f"{where}: attribute {missing[0]} stands in no cluster ({len(missing)} of "
+            f"{n_attributes} do not)"
         )
     return result

@@ -30,7 +30,10 @@ class DEDNConfig(GradientConfig):
     )
     clusters: str | dict[str, list[int | str]] = Field(
         "groups",
-        description="attribute clusters of fExp: groups, paper, released, kmeans, single, or a YAML file of cluster: [attributes]",
+        description=(
+            "attribute clusters of fExp: groups, paper, released, kmeans, single, or a "
+            "YAML file of cluster: [attributes]"
+        ),
     )
     n_clusters: int = Field(6, ge=1, description="how many clusters kmeans makes")
     cluster_by: Literal["word_vectors", "attributes"] = Field(
@@ -70,7 +73,10 @@ class DEDN(GradientModel):
     needs = ("word_vectors",)
     protocol = "class-inductive"
     loss_is_mean = True
-    citation = "Rao et al., Dual Expert Distillation Network for Generalized Zero-Shot Learning, IJCAI 2024, pp. 4833-4841, arXiv:2404.16348"
+    citation = (
+        "Rao et al., Dual Expert Distillation Network for Generalized Zero-Shot Learning, "
+        "IJCAI 2024, pp. 4833-4841, arXiv:2404.16348"
+    )
     bibtex = """\
 @inproceedings{rao2024dedn,
   author = {Rao and others},
@@ -95,7 +101,8 @@ class DEDN(GradientModel):
         super().__init__(config, task)
         if task.map_shape is None:
             raise UserError(
-                f"{task.dataset}: this model looks at regions and needs feature maps (D, H, W), not pooled features; prepare maps"
+                f"{task.dataset}: this model looks at regions and needs feature maps (D, H, W), "
+                "not pooled features; prepare maps"
             )
         channels, height, width = task.map_shape
         words = self._words(config, task)
@@ -117,7 +124,8 @@ class DEDN(GradientModel):
             return torch.randn(task.n_attributes, config.word_dim)
         if task.word_vectors is None:
             raise UserError(
-                f"{task.dataset} has no word vectors of its attributes, which this model starts from; "
+                f"{task.dataset} has no word vectors of its attributes, which this model starts "
+                "from; "
                 "add them, or start at random with words=random"
             )
         return torch.from_numpy(task.word_vectors).float()

@@ -95,18 +95,22 @@ def fill(model: DEDN, state: Mapping[str, Tensor]) -> None:
     ours = state_dict(model)
     if missing := sorted(set(ours) ^ set(state)):
         raise DataError(
-            f"The checkpoint and the model differ in {', '.join(missing)}; give the checkpoint's clusters and dataset"
+            f"The checkpoint and the model differ in {', '.join(missing)}; give the checkpoint's "
+            "clusters and dataset"
         )
     for name, value in ours.items():
         if name not in ("bias", "weight_ce") and value.shape != state[name].shape:
             raise DataError(
-                f"{name} is {tuple(state[name].shape)} in the checkpoint and {tuple(value.shape)} for {model.task.dataset} with these "
-                "features; give the clusters, the backbone and the image size that it was trained with"
+                f"{name} is {tuple(state[name].shape)} in the checkpoint and {tuple(value.shape)} "
+                f"for {model.task.dataset} with these "
+                "features; give the clusters, the backbone and the image size that it was trained "
+                "with"
             )
     for name, what in (("mask_bias", "seen classes"), ("att", "class attributes")):
         if not torch.allclose(ours[name].float(), state[name].float(), atol=1e-4):
             raise DataError(
-                f"The {what} of the checkpoint are not those of {model.task.dataset} here, class by class; is it another split or order?"
+                f"The {what} of the checkpoint are not those of {model.task.dataset} here, class "
+                "by class; is it another split or order?"
             )
     _copy(state, model, names)
 
@@ -162,7 +166,8 @@ def _check_names(state: Mapping[str, Tensor], groups: Clusters, names: Names) ->
     for i, cluster in enumerate(groups):
         if (rows := len(state[f"Snet{i}.V"])) != len(cluster):
             raise DataError(
-                f"Snet{i} holds {rows} attributes and the chosen clusters give it {len(cluster)}; try the other clusters (paper, released)"
+                f"Snet{i} holds {rows} attributes and the chosen clusters give it {len(cluster)}; "
+                "try the other clusters (paper, released)"
             )
 
 
@@ -176,10 +181,12 @@ def read(path: str | Path) -> Mapping[str, Tensor]:
         raise DataError(f"There is no checkpoint at {path}; check the path") from error
     except Exception as error:
         raise DataError(
-            f"{path} cannot be read as a file of weights ({type(error).__name__}); is it complete, and saved as a state dict?"
+            f"{path} cannot be read as a file of weights ({type(error).__name__}); is it "
+            "complete, and saved as a state dict?"
         ) from error
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise DataError(
-            f"{path} holds no state dict (name -> tensor); save model.state_dict() with the authors' program"
+            f"{path} holds no state dict (name -> tensor); save model.state_dict() with the "
+            "authors' program"
         )
     return state

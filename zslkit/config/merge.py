@@ -140,7 +140,8 @@ def parse_set(items: Iterable[str]) -> Layer:
         key = key.strip()
         if not equals or not key:
             raise UserError(
-                f"--set takes key=value, and {item!r} is not that; write for instance --set train.epochs=5"
+                f"--set takes key=value, and {item!r} is not that; write for instance --set "
+                "train.epochs=5"
             )
         value, written = _parsed(key, text)
         _place(values, key, value, f"--set {item!r}")
@@ -154,7 +155,8 @@ def _parsed(key: str, text: str) -> tuple[Any, dict[str, str]]:
         read = yaml_lines.load(text)
     except yaml_lines.TooMuch as error:
         raise UserError(
-            f"--set {key}: the value cannot be taken, since {error}; write it in a file and name that with --config"
+            f"--set {key}: the value cannot be taken, since {error}; write it in a file and name "
+            "that with --config"
         ) from error
     except yaml_lines.TwiceError as error:
         raise UserError(f"--set {key}: {error}") from error

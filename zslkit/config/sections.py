@@ -38,7 +38,10 @@ class FeatureConfig(Config):
     backbone: str = Field("resnet101.tv_in1k", description="name of a timm model")
     weights: str = Field(
         "auto",
-        description="auto, hub, offline, trainval (trained on this dataset's trainval images), random, or a file",
+        description=(
+            "auto, hub, offline, trainval (trained on this dataset's trainval images), "
+            "random, or a file"
+        ),
     )
     size: int | tuple[int, int] | None = Field(
         None,
@@ -51,7 +54,10 @@ class FeatureConfig(Config):
     )
     input: Literal["auto", "frozen", "pooled", "map", "image"] = Field(
         "auto",
-        description="what the model is fed with; auto: what it prefers; frozen: what it prefers of pooled and map",
+        description=(
+            "what the model is fed with; auto: what it prefers; frozen: what it prefers "
+            "of pooled and map"
+        ),
     )
     dtype: Literal["float16", "bfloat16", "float32"] = Field(
         "float16", description="type of the stored features"
@@ -96,12 +102,17 @@ class ProtocolConfig(Config):
     patience: int = Field(
         0,
         ge=0,
-        description="with selection=validation: stop after so many epochs without a better H; 0: never",
+        description=(
+            "with selection=validation: stop after so many epochs without a better H; 0: never"
+        ),
     )
     watch_test: int = Field(
         5,
         ge=0,
-        description="score the test sets every so many epochs, only to report what picking on them would give",
+        description=(
+            "score the test sets every so many epochs, only to report what picking on "
+            "them would give"
+        ),
     )
 
     @field_validator("selection", "calibration", mode="before")
@@ -109,7 +120,8 @@ class ProtocolConfig(Config):
     def _never_on_test(cls, how: Any) -> Any:
         if isinstance(how, str) and (how == "oracle" or how.startswith("test")):
             raise ValueError(
-                "a result is never picked on the test sets; to see what that would print, zslkit compare --as-papers-do"
+                "a result is never picked on the test sets; to see what that would print, zslkit "
+                "compare --as-papers-do"
             )
         return how
 

@@ -112,7 +112,8 @@ def attend(trained: LoadedRun, x: Tensor) -> dict[str, AttentionMaps]:
         parts = trained.model.attention(x)
     if not parts:
         raise UserError(
-            f"The model {name} offers no attention with the settings of {trained.run.folder}, so there is nothing to show; "
+            f"The model {name} offers no attention with the settings of {trained.run.folder}, so "
+            "there is nothing to show; "
             "it would need a method `attention` (zslkit.model.Model.attention) that gives its maps"
         )
     wanted = (len(x), trained.model.task.n_attributes)
@@ -129,8 +130,10 @@ def attend(trained: LoadedRun, x: Tensor) -> dict[str, AttentionMaps]:
                 or not torch.isfinite(value).all()
             ):
                 raise UserError(
-                    f"{name}: the {what} of {part!r} that its attention gave have shape {tuple(value.shape)}, for {wanted[0]} images and "
-                    f"{wanted[1]} attributes, or are not finite; they must be as zslkit.model.AttentionMaps says"
+                    f"{name}: the {what} of {part!r} that its attention gave have shape "
+                    f"{tuple(value.shape)}, for {wanted[0]} images and "
+                    f"{wanted[1]} attributes, or are not finite; they must be as "
+                    "zslkit.model.AttentionMaps says"
                 )
     return {
         part: AttentionMaps(seen.maps.float().cpu(), _plain(seen.scores), _plain(seen.channels))
@@ -207,7 +210,8 @@ def localisation(trained: LoadedRun) -> dict[str, Localisation]:
     shares = {name: (np.concatenate(right[name]), np.concatenate(chance[name])) for name in right}
     if not all(len(hits) for hits, _ in shares.values()):
         raise UserError(
-            f"No test image of {data.name} has an attribute with a place, so nothing can be localised; look at its places"
+            f"No test image of {data.name} has an attribute with a place, so nothing can be "
+            "localised; look at its places"
         )
     return {
         name: Localisation(float(hits.mean()), float(luck.mean()), len(hits))

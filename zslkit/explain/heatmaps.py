@@ -63,7 +63,8 @@ def draw(blocks: Sequence[HeatmapBlock], names: Sequence[str]) -> Figure:
     width, height = count * (CELL + GAP) + 2 * MARGIN, rows * step + MARGIN
     if max(width, height) * DPI > LARGEST:
         raise UserError(
-            f"{len(blocks)} images with {count - 1} attributes make a picture of {width * DPI:.0f}x{height * DPI:.0f} pixels; "
+            f"{len(blocks)} images with {count - 1} attributes make a picture of "
+            f"{width * DPI:.0f}x{height * DPI:.0f} pixels; "
             "take fewer images or attributes at once"
         )
     figure = Figure(figsize=(width, height))

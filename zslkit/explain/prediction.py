@@ -89,7 +89,8 @@ def images_of(
             if not inside.paths:
                 left = f" ({inside.note()})" if inside.others else ""
                 raise UserError(
-                    f"There is no image in the folder {place}{left}; images end in {', '.join(endings())}"
+                    f"There is no image in the folder {place}{left}; images end in "
+                    f"{', '.join(endings())}"
                 )
             if inside.others:
                 tell(f"{place}: {inside.note()}")
@@ -155,14 +156,16 @@ def _answered(
         told = trained.model.evidence(x) if attributes else None
     if not np.isfinite(plain).all():
         raise TrainingError(
-            f"The model of {trained.run.folder} gives these images a score that is not finite; was its training stable?"
+            f"The model of {trained.run.folder} gives these images a score that is not finite; "
+            "was its training stable?"
         )
     scores = plain + trained.gamma * ~trained.model.task.seen
     shares = _shares(plain, scores, classes)
     if told is not None and told.shape != (len(photos), trained.model.task.n_attributes):
         wanted = (len(photos), trained.model.task.n_attributes)
         raise UserError(
-            f"{type(trained.model).__name__}.evidence gave {tuple(told.shape)} where {wanted[0]} images and {wanted[1]} attributes want "
+            f"{type(trained.model).__name__}.evidence gave {tuple(told.shape)} where {wanted[0]} "
+            f"images and {wanted[1]} attributes want "
             f"{wanted}, as zslkit.model.Model.evidence says; --attributes 0 leaves attributes out"
         )
     s = None if told is None else told.double().cpu().numpy()

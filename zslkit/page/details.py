@@ -118,7 +118,10 @@ def _facts(records: Sequence[RunRecord]) -> list[tuple[str, str]]:
 
 def _of(record: RunRecord) -> dict[str, str]:
     model, features, protocol, data = record.model, record.features, record.protocol, record.dataset
-    images = f"{data.n_trainval} trainval, {data.n_test_seen} test seen, {data.n_test_unseen} test unseen"
+    images = (
+        f"{data.n_trainval} trainval, {data.n_test_seen} test seen, {data.n_test_unseen} "
+        "test unseen"
+    )
     weights = f"{features.weights} {features.weights_digest}".strip()
     return {
         "model": f"{model.class_path} of {model.distribution} {model.version}",
@@ -128,19 +131,27 @@ def _of(record: RunRecord) -> dict[str, str]:
         if model.git is None
         else model.git.commit[:12] + (" with changes" if model.git.dirty else ""),
         "trained elsewhere": record.elsewhere,
-        "dataset": f"{data.title or data.name}: {data.seen} seen and {data.unseen} unseen classes; images: {images}",
+        "dataset": (
+            f"{data.title or data.name}: {data.seen} seen and {data.unseen} unseen "
+            f"classes; images: {images}"
+        ),
         "classes without a test image": ", ".join(record.classes_without_images),
         "split": record.fingerprints.split,
         "images": record.fingerprints.images,
         "semantics": f"{data.semantics} {record.fingerprints.semantics}",
-        "features": f"{features.input} of {features.backbone or 'the dataset'} ({weights}), {features.dtype}, {features.fingerprint}",
+        "features": (
+            f"{features.input} of {features.backbone or 'the dataset'} ({weights}), "
+            f"{features.dtype}, {features.fingerprint}"
+        ),
         "gamma": f"{protocol.gamma:.4g}",
         "epoch": "" if protocol.epoch is None else str(protocol.epoch),
         "picked on validation": ", ".join(protocol.tuned),
         "figures on validation": ", ".join(
             f"{name} {value:.3g}" for name, value in protocol.validation.items()
         ),
-        "parameters": f"{record.costs.parameters}, of which {record.costs.trainable_parameters} are trained",
+        "parameters": (
+            f"{record.costs.parameters}, of which {record.costs.trainable_parameters} are trained"
+        ),
         **{
             key: _word(value)
             for key, value in record.environment.model_dump().items()

@@ -37,7 +37,8 @@ def gather(folders: Sequence[Path], out: Path, datasets: Sequence[str] = ()) -> 
         where = "in the folders that were named" if folders else f"in {out}"
         why = f" ({left_out[0]})" if left_out else ""
         raise UserError(
-            f"There is no finished run {where}, so there is nothing to report{why}; `zslkit runs` lists what is there"
+            f"There is no finished run {where}, so there is nothing to report{why}; `zslkit runs` "
+            "lists what is there"
         )
     known = {run.record.dataset.name for run in found}
     for name in datasets:

@@ -111,7 +111,8 @@ def mistakes(run: Run, dataset: Dataset, count: int, album: Album) -> tuple[list
     scores = run.scores()
     if scores.classes != dataset.classes:
         raise DataError(
-            f"{run.folder} and {dataset.name} as it is here have other classes; give the --data-root of that time"
+            f"{run.folder} and {dataset.name} as it is here have other classes; give the "
+            "--data-root of that time"
         )
     sets, gamma = checked_sets(*scores.sets()), run.record.protocol.gamma
     bias = np.where(sets.seen, 0.0, gamma)
@@ -224,7 +225,8 @@ def _mistakes(run: Run, root: Path, count: int, album: Album) -> tuple[list[Mist
     dataset = dataset_of(run, root)
     if dataset.images is None:
         raise DataError(
-            f"{dataset.name} has no images below {root}, so the page shows none that were answered wrongly"
+            f"{dataset.name} has no images below {root}, so the page shows none that were "
+            "answered wrongly"
         )
     return mistakes(run, dataset, count, album)
 

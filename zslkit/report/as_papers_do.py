@@ -43,7 +43,8 @@ def _with(block: Block) -> Block:
     if unwatched:
         notes.insert(
             0,
-            f"No row with an epoch picked on test of {', '.join(unwatched)}: no training that was watched on test (protocol.watch_test).",
+            f"No row with an epoch picked on test of {', '.join(unwatched)}: no training that was "
+            "watched on test (protocol.watch_test).",
         )
     said = {optimism(row) for row in block.rows}  # now a row says it
     return replace(

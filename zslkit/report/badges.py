@@ -60,15 +60,25 @@ MEANINGS: Final = {
     "class-inductive": "Semantics of the unseen classes in training, none of their images.",
     "transductive": "The test images in training, without their labels.",
     "last epoch": "No epoch was picked: the last one counts.",
-    "epoch picked on validation": "On classes and images held out of trainval; never on test images.",
+    "epoch picked on "
+    "validation": "On classes and images held out of trainval; never on test images.",
     "epoch: test (as papers do)": "The epoch with the best figure on the test sets: no result.",
     "trained elsewhere": "The weights come from another program.",
-    "settings picked on validation": "On classes and images held out of trainval; never on test images.",
+    "settings picked on "
+    "validation": "On classes and images held out of trainval; never on test images.",
     "uncalibrated": "Nothing is added to the scores of unseen classes.",
-    "gamma picked on validation": "A constant is added to the scores of unseen classes, picked on held-out trainval data.",
-    "gamma: oracle": "The constant with the best H on the test sets is added to the scores of unseen classes: no result.",
-    "gamma given by hand": "A constant that the user chose is added to the scores of unseen classes: no result.",
-    "gamma: a constant": "A constant that stands in the authors' program; how it was picked is not known.",
+    "gamma picked on validation": (
+        "A constant is added to the scores of unseen classes, picked on held-out trainval data."
+    ),
+    "gamma: oracle": (
+        "The constant with the best H on the test sets is added to the scores of "
+        "unseen classes: no result."
+    ),
+    "gamma given by "
+    "hand": "A constant that the user chose is added to the scores of unseen classes: no result.",
+    "gamma: a constant": (
+        "A constant that stands in the authors' program; how it was picked is not known."
+    ),
     "backbone frozen": "The network that makes the features was not trained along.",
     "backbone tuned": "The network that makes the features was trained along.",
     "pooled": "The model is fed with one vector an image.",

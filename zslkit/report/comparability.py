@@ -98,7 +98,8 @@ def differing(settings: Sequence[Comparability]) -> list[str]:
             f"{name} ({', '.join(values)})" for name, values in points.items() if len(values) > 1
         ]:
             said.append(
-                f"Not all runs on {dataset} may be compared with each other: they differ in {'; '.join(unlike)}."
+                f"Not all runs on {dataset} may be compared with each other: they differ in "
+                f"{'; '.join(unlike)}."
             )
     return said
 

@@ -208,11 +208,13 @@ def _block(
         notes.append(mixed)
     if absent := records[0].classes_without_images:
         notes.append(
-            f"{len(absent)} of {info.classes} classes have no test image and count in no mean ({absent[0]}, ...)."
+            f"{len(absent)} of {info.classes} classes have no test image and count in no mean "
+            f"({absent[0]}, ...)."
         )
     if skipped := max(r.dataset.n_skipped for r in records):
         notes.append(
-            f"{skipped} images that could not be read were skipped and are in none of the sets (features.skip_bad)."
+            f"{skipped} images that could not be read were skipped and are in none of the sets "
+            "(features.skip_bad)."
         )
     notes += repeated
     notes += [optimism(row) for row in rows if "H" in row.optimistic or "T1" in row.optimistic]
@@ -240,7 +242,10 @@ def _mixed_protocols(rows: Sequence[Row]) -> str:
     told = "; ".join(
         f"{protocol}: {', '.join(dict.fromkeys(labels))}" for protocol, labels in sorted(by.items())
     )
-    return f"Rows of two protocols stand here, since class-inductive training knows the semantics of the unseen classes ({told})."
+    return (
+        "Rows of two protocols stand here, since class-inductive training knows the semantics "
+        f"of the unseen classes ({told})."
+    )
 
 
 def optimism(row: Row) -> str:
@@ -248,7 +253,10 @@ def optimism(row: Row) -> str:
     found = ", ".join(
         f"{name} {stat.mean:.1f}" for name, stat in row.optimistic.items() if name in METRICS[:4]
     )
-    return f"{row.label}: picking on the test sets, as many papers do, would print {found}; it is no result."
+    return (
+        f"{row.label}: picking on the test sets, as many papers do, would print {found}; it is "
+        "no result."
+    )
 
 
 def _rows(records: list[RunRecord], folders: Mapping[Key, str]) -> tuple[list[Row], list[str]]:
@@ -267,7 +275,8 @@ def _rows(records: list[RunRecord], folders: Mapping[Key, str]) -> tuple[list[Ro
         twice = [str(s) for s, runs in Counter(record.seed for record in part).items() if runs > 1]
         if twice:
             repeated.append(
-                f"{row.label}: several runs of seed {', '.join(twice)} have one outcome and count once."
+                f"{row.label}: several runs of seed {', '.join(twice)} have one outcome and count "
+                "once."
             )
     rows.sort(key=lambda row: (row.model, row.variant, row.badges))
     best = _best(rows)

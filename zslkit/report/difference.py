@@ -96,14 +96,16 @@ def outcome(a: Run, b: Run, dataset: Dataset | None = None) -> RunOutcome:
         )
     if left_data.images and right_data.images and left_data.images != right_data.images:
         raise DataError(
-            f"{a.folder} and {b.folder} have one split and were made on other images ({left_data.images[:8]}, "
+            f"{a.folder} and {b.folder} have one split and were made on other images "
+            f"({left_data.images[:8]}, "
             f"{right_data.images[:8]}), so those cannot be paired"
         )
     (sets_a, classes), (sets_b, other_classes) = run_sets(a), run_sets(b)
     left, right = outcomes_of(a, sets_a), outcomes_of(b, sets_b)
     if not same_images(left, right) or classes != other_classes:
         raise DataError(
-            f"{a.folder} and {b.folder} say one split and hold other labels or classes; move the damaged one away"
+            f"{a.folder} and {b.folder} say one split and hold other labels or classes; move the "
+            "damaged one away"
         )
     both: Outcomes = together([left, right])
     resampled = resample(both, RESAMPLES)
@@ -162,7 +164,8 @@ def dataset_of(run: Run, root: Path) -> Dataset:
     then = run.record.fingerprints
     if dataset.fingerprints()["split"] != then.split:
         raise DataError(
-            f"{dataset.name} below {root} has another split than the run {run.folder}; give the --data-root of that time"
+            f"{dataset.name} below {root} has another split than the run {run.folder}; give the "
+            "--data-root of that time"
         )
     if (
         dataset.images is not None
@@ -171,6 +174,7 @@ def dataset_of(run: Run, root: Path) -> Dataset:
         and images_digest(dataset.images) != then.images
     ):
         raise DataError(
-            f"{dataset.name} below {root} has other images than the run {run.folder}; give the --data-root of that time"
+            f"{dataset.name} below {root} has other images than the run {run.folder}; give the "
+            "--data-root of that time"
         )
     return dataset

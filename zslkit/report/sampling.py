@@ -62,7 +62,8 @@ def said(sampling: Sampling, names: Sequence[str]) -> list[str]:
     pairs = sampling.pairs
     if sampling.approximated:
         sentences.append(
-            f"{len(pairs)} pairs are more than {sampling.resamples} resamples can tell apart by counting, so where none of them "
+            f"{len(pairs)} pairs are more than {sampling.resamples} resamples can tell apart by "
+            "counting, so where none of them "
             "contradicts a difference its p is the normal approximation."
         )
     over = f"paired bootstrap, 5 % after Holm over {len(pairs)} pair{'s' if len(pairs) > 1 else ''}"
@@ -87,4 +88,7 @@ def _above(pair: RowPair, names: Sequence[str]) -> str:
 
 def _beside(pair: RowPair, names: Sequence[str]) -> str:
     interval = f"{pair.difference:+.1f} [{pair.low:.1f}, {pair.high:.1f}]"
-    return f"{names[pair.a]} and {names[pair.b]} ({interval}, p {pair.p_holm:.2g}; seeds: {pair.seeds_said})"
+    return (
+        f"{names[pair.a]} and {names[pair.b]} ({interval}, p {pair.p_holm:.2g}; seeds: "
+        f"{pair.seeds_said})"
+    )

@@ -63,7 +63,8 @@ def outcomes_of(run: Run, sets: AnsweredSets) -> Outcomes:
     h = float(figures(found)["H"][0])
     if abs(h - run.record.metrics.H) > ROUNDING:
         raise DataError(
-            f"{run.folder}: its scores give H {h:.1f} and its record says {run.record.metrics.H:.1f}; move the folder away and run again"
+            f"{run.folder}: its scores give H {h:.1f} and its record says "
+            f"{run.record.metrics.H:.1f}; move the folder away and run again"
         )
     return found
 
@@ -118,7 +119,8 @@ def _of(folder: str, before: list[Outcomes]) -> Outcomes:
     found = run_outcomes(load_run(Path(folder)))
     if before and not same_images(before[0], found):
         raise DataError(
-            f"{folder}: the labels of its test images are not those of the rows before it; were its scores put there by hand?"
+            f"{folder}: the labels of its test images are not those of the rows before it; were "
+            "its scores put there by hand?"
         )
     return found
 

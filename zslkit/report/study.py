@@ -79,11 +79,13 @@ def read_study(path: Path) -> Study:
     study = build(Study, merge([read_yaml(path)]), str(path))
     if any(not values for values in study.grid.values()):
         raise UserError(
-            f"{path}: grid: {next(k for k, v in study.grid.items() if not v)} has no values; list some"
+            f"{path}: grid: {next(k for k, v in study.grid.items() if not v)} has no values; list "
+            "some"
         )
     if study.plot and study.plot.x is not None and study.plot.x not in study.grid:
         raise UserError(
-            f"{path}: plot.x = {study.plot.x!r} is no key of the grid ({', '.join(study.grid) or 'there is none'}); name one"
+            f"{path}: plot.x = {study.plot.x!r} is no key of the grid "
+            f"({', '.join(study.grid) or 'there is none'}); name one"
         )
     return study
 

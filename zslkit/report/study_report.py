@@ -35,7 +35,10 @@ def markdown(study: Study, lines: Sequence[StudyLine]) -> str:
     rows = [" | ".join(markdown_text(cell) for cell in row) for row in [HEADER, *cells(lines)]]
     rule = "|".join(["---", *["--:"] * (len(HEADER) - 1)])
     seeds = ", ".join(map(str, study.seeds))
-    how = f"{markdown_text(f'{study.model} on {study.dataset}')}, seeds {seeds}; mean ± standard deviation over runs."
+    how = (
+        f"{markdown_text(f'{study.model} on {study.dataset}')}, seeds {seeds}; mean ± standard "
+        "deviation over runs."
+    )
     parts = [
         f"### {markdown_text(study.title)}",
         "",
@@ -87,7 +90,8 @@ def write(study: Study, lines: Sequence[StudyLine], folder: Path, stem: str) -> 
             written.append(folder / f"{stem}.svg")
     except OSError as error:
         raise ZslkitError(
-            f"{folder} cannot be written ({error.strerror or error}); the runs are kept, so name another --to"
+            f"{folder} cannot be written ({error.strerror or error}); the runs are kept, so name "
+            "another --to"
         ) from error
     return written
 

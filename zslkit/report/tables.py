@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 DASH = "-"
 ON_TEST_TITLE = "As papers do: picked on the test sets, no results"
 ON_TEST_NOTE = (
-    "Nothing in this table is a result: test (as papers do) takes the epoch with the best H and, for T1, that with the best T1, both on "
-    "the test sets; oracle takes the gamma with the best H on them. The rows are in no ranking and in no test."
+    "Nothing in this table is a result: test (as papers do) takes the epoch with the best H and, "
+    "for T1, that with the best T1, both on "
+    "the test sets; oracle takes the gamma with the best H on them. The rows are in no ranking "
+    "and in no test."
 )
 
 
@@ -75,7 +77,8 @@ def on_test_notes(block: Block) -> list[str]:
     for row in block.on_test or ():
         by, names = ("epoch", ("T1", "H")) if row.made.selection == ON_TEST else ("gamma", ("H",))
         told.append(
-            f"{row.label} by {by} {', '.join(f'{name} {signed(row.added[name])}' for name in names)}"
+            f"{row.label} by {by} "
+            f"{', '.join(f'{name} {signed(row.added[name])}' for name in names)}"
         )
     return [
         ON_TEST_NOTE,

@@ -11,8 +11,8 @@ from zslkit.testing.tiny import tiny_dataset, tiny_inputs, tiny_task
 __all__ = [
     "CHECKS",
     "Check",
-    "ConformanceError",
     "CheckResult",
+    "ConformanceError",
     "check_model",
     "parametrize_with_checks",
     "tiny_dataset",

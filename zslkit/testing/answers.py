@@ -18,8 +18,14 @@ RTOL, ATOL = 1e-4, 1e-5
 
 
 @check(
-    reason="The evaluator compares the scores of all classes, and one that is missing or not a number makes every metric wrong.",
-    hint="let `scores` give one finite number for every image and every class, seen or not, also for a batch of one image",
+    reason=(
+        "The evaluator compares the scores of all classes, and one that is missing or not a "
+        "number makes every metric wrong."
+    ),
+    hint=(
+        "let `scores` give one finite number for every image and every class, seen or not, also "
+        "for a batch of one image"
+    ),
     after=[declared_inputs],
 )
 def scores_shape(bench: Bench) -> None:
@@ -32,8 +38,14 @@ def scores_shape(bench: Bench) -> None:
 
 
 @check(
-    reason="A score that hangs on the batch's other images changes with the batch size, and lets test images help each other.",
-    hint="take no mean, maximum or normalisation over the batch in `scores`, and nothing random either",
+    reason=(
+        "A score that hangs on the batch's other images changes with the batch size, and lets "
+        "test images help each other."
+    ),
+    hint=(
+        "take no mean, maximum or normalisation over the batch in `scores`, and nothing random "
+        "either"
+    ),
     after=[scores_shape],
 )
 def scores_of_each_image(bench: Bench) -> None:
@@ -60,7 +72,10 @@ def scores_of_each_image(bench: Bench) -> None:
 
 
 @check(
-    reason="Scoring is watched while a model trains; if it left a trace, watching would change the result.",
+    reason=(
+        "Scoring is watched while a model trains; if it left a trace, watching would change "
+        "the result."
+    ),
     hint="change no parameter, no buffer, no counter and no input in `scores`, draw nothing at random, and keep statistics only while "
     "self.training",
     after=[scores_shape],
@@ -86,7 +101,8 @@ def scoring_leaves_no_trace(bench: Bench) -> None:
     for scores in (again, last):
         if not np.array_equal(first, scores):
             raise Failed(
-                f"the same images scored twice differ by up to {float(np.abs(first - scores).max()):.3g}"
+                "the same images scored twice differ by up to "
+                f"{float(np.abs(first - scores).max()):.3g}"
             )
     x = source.batch(bench.test)
     given = x.clone()
@@ -96,7 +112,10 @@ def scoring_leaves_no_trace(bench: Bench) -> None:
 
 
 @check(
-    reason="`zslkit explain` lays the maps over the photo and takes one an attribute, in the order of the attributes.",
+    reason=(
+        "`zslkit explain` lays the maps over the photo and takes one an attribute, in the "
+        "order of the attributes."
+    ),
     hint="give AttentionMaps of maps (B, A, H, W), scores (B, A) and channels (B, A, D) under a name for each part, or leave "
     "`attention` as it is",
     after=[scores_shape],
@@ -126,7 +145,10 @@ def attention_maps(bench: Bench) -> str | None:
 
 
 @check(
-    reason="`zslkit evaluate` measures by them how well a model tells attributes, in the dataset's order of attributes.",
+    reason=(
+        "`zslkit evaluate` measures by them how well a model tells attributes, in the "
+        "dataset's order of attributes."
+    ),
     hint="let `predicted_attributes` give (B, A), a whole column of NaN for an attribute that the model does not tell, and nothing that "
     "hangs on the batch's other images; or leave it as it is",
     after=[scores_shape],

@@ -103,7 +103,8 @@ class Bench:
             return build(self.kind.Config, merge(layers), self.name)
         except UserError as error:
             raise Failed(
-                f"the config cannot be made for a short training ({error}); say in check_settings what suits the model"
+                f"the config cannot be made for a short training ({error}); say in check_settings "
+                "what suits the model"
             ) from error
 
     def inputs(self, kind: Input | None = None, dataset: Dataset | None = None) -> Inputs:
@@ -233,7 +234,8 @@ def difference(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> str:
         if one[k].shape != other[k].shape or not torch.equal(_plain(one[k]), _plain(other[k]))
     ]
     return (
-        f"{unlike[0]}{f' and {len(unlike) - 1} more' if len(unlike) > 1 else ''} of {len(one)} differ"
+        f"{unlike[0]}{f' and {len(unlike) - 1} more' if len(unlike) > 1 else ''} of {len(one)} "
+        "differ"
         if unlike
         else ""
     )

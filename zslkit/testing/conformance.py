@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 
 @check(
-    reason="A known fault that is written down is a fact; one under a misspelt name hides nothing and tells nobody.",
+    reason=(
+        "A known fault that is written down is a fact; one under a misspelt name hides nothing "
+        "and tells nobody."
+    ),
     hint="name checks in expected_failures as `zslkit check` lists them, each with its reason",
     after=[declared.contract],
 )
@@ -34,7 +37,8 @@ def expected_failures(bench: Bench) -> None:
     for name, why in bench.kind.expected_failures.items():
         if name not in known:
             raise Failed(
-                f"expected_failures names {name!r}, and there is no such check{did_you_mean(name, known)}"
+                f"expected_failures names {name!r}, and there is no such "
+                f"check{did_you_mean(name, known)}"
             )
         if not str(why).strip():
             raise Failed(f"expected_failures gives no reason for {name!r}")
@@ -139,7 +143,10 @@ class Trial:
                 which.name, "failed", text, **facts, traceback=traceback.format_exc()
             )
         if expected is not None:
-            message = f"it passes, and expected_failures says that it does not ({expected}); take the entry away"
+            message = (
+                f"it passes, and expected_failures says that it does not ({expected}); take "
+                "the entry away"
+            )
             return CheckResult(which.name, "unexpected pass", message, **facts)
         return CheckResult(which.name, "passed", message, **facts)
 

@@ -21,7 +21,10 @@ from zslkit.utils import library_state
 
 
 @check(
-    reason="A figure on images that the model has seen in training is no test; a transductive model may see them, and never their labels.",
+    reason=(
+        "A figure on images that the model has seen in training is no test; a transductive "
+        "model may see them, and never their labels."
+    ),
     hint="take inputs from the view's batch(), everything() and, if it is transductive, unlabelled() alone; what lies behind is not the "
     "model's",
     after=[same_seed_same_model],
@@ -44,7 +47,8 @@ def never_sees_test_images(bench: Bench) -> str | None:
         raise Failed(fault.reason) from fault
     except Exception as error:
         raise Failed(
-            f"it cannot be trained where test images are out of reach: {type(error).__name__}: {error}"
+            f"it cannot be trained where test images are out of reach: {type(error).__name__}: "
+            f"{error}"
         ) from error
     if unlike := difference(bench.trained().state, apart.state):
         raise Failed(
@@ -105,7 +109,10 @@ class _Darkened:
 
 
 @check(
-    reason="Semantics of unseen classes in training are allowed, and make another table: inductive models must not know them.",
+    reason=(
+        "Semantics of unseen classes in training are allowed, and make another table: "
+        "inductive models must not know them."
+    ),
     hint='leave the rows of unseen classes out of fit and loss (self.seen marks the others), or declare protocol = "class-inductive"; '
     'view.unlabelled() is for protocol = "transductive"',
     after=[same_seed_same_model],
@@ -121,7 +128,10 @@ def declared_protocol(bench: Bench) -> str | None:
             bench.fit(bench.make(inputs=other_images), inputs=other_images).state,
         ):
             return None
-        return "its training does not use the unlabelled test images here, so it could be declared class-inductive or inductive"
+        return (
+            "its training does not use the unlabelled test images here, so it could be "
+            "declared class-inductive or inductive"
+        )
     data = bench.dataset
     other = data.semantics.attributes.copy()
     other[~data.seen] = np.random.default_rng(7).uniform(0, 1, other[~data.seen].shape)
@@ -138,12 +148,15 @@ def declared_protocol(bench: Bench) -> str | None:
     return (
         None
         if unlike
-        else "its training does not use the unseen classes' attributes here, so it could be declared inductive"
+        else "its training does not use the unseen classes' attributes here, so it could be "
+        "declared inductive"
     )
 
 
 @check(
-    reason="Runs of a comparison share one process; what one leaves behind must not reach the next.",
+    reason=(
+        "Runs of a comparison share one process; what one leaves behind must not reach the next."
+    ),
     hint="keep state in the instance, copy mutable class attributes, take random numbers in fit from a generator of trainer.seed, and "
     "put back every setting of torch, NumPy and Python",
     after=[same_seed_same_model],
@@ -158,7 +171,8 @@ def no_global_state(bench: Bench) -> None:
         random.seed(99 + seed)
         if unlike := difference(alone[seed], bench.fit(models[seed], seed).state):
             raise Failed(
-                f"made beside another model and trained after it, it ends elsewhere than alone: {unlike}"
+                "made beside another model and trained after it, it ends elsewhere than alone: "
+                f"{unlike}"
             )
     bench.score(models[0], bench.inputs())
     if moved := [*bench.libraries.moved(), *library_state.BASE.moved()]:

@@ -22,7 +22,10 @@ DEPTH = 8
 
 
 @check(
-    reason="Processes that share the batches of a loss which is no mean over images train another model than one process does.",
+    reason=(
+        "Processes that share the batches of a loss which is no mean over images train another "
+        "model than one process does."
+    ),
     hint="take means over the images in `loss`, pass what is no mean through zslkit.functional.whole_sum or whole_batch, or leave "
     "loss_is_mean away",
     after=[scores_of_each_image],

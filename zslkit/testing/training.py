@@ -30,7 +30,10 @@ PATIENCE = 5
 
 @check(
     reason="A result that the same seed does not give again can be neither checked nor resumed.",
-    hint="draw what is random from torch's generator in __init__ and from one of trainer.seed in fit, never from the clock",
+    hint=(
+        "draw what is random from torch's generator in __init__ and from one of trainer.seed in "
+        "fit, never from the clock"
+    ),
     after=[scores_shape],
 )
 def same_seed_same_model(bench: Bench) -> None:
@@ -53,8 +56,14 @@ def other_seed_other_model(bench: Bench) -> None:
 
 
 @check(
-    reason="A run keeps parameters and buffers alone; `explain` and every later look at the model start from them.",
-    hint="keep what `scores` needs in parameters or register_buffer(...) of a shape that __init__ knows, not in plain attributes",
+    reason=(
+        "A run keeps parameters and buffers alone; `explain` and every later look at the model "
+        "start from them."
+    ),
+    hint=(
+        "keep what `scores` needs in parameters or register_buffer(...) of a shape that __init__ "
+        "knows, not in plain attributes"
+    ),
     after=[scores_shape],
 )
 def saves_and_loads(bench: Bench) -> None:
@@ -77,7 +86,10 @@ def saves_and_loads(bench: Bench) -> None:
 
 
 @check(
-    reason="Long trainings are interrupted; one that goes on elsewhere than it stopped gives a result of its own.",
+    reason=(
+        "Long trainings are interrupted; one that goes on elsewhere than it stopped gives a "
+        "result of its own."
+    ),
     hint="keep no state of the training in plain attributes (counters, averages): a buffer is part of the checkpoint, and so is what a "
     "stage of one's own keeps, the generators too",
     after=[same_seed_same_model],
@@ -106,7 +118,8 @@ def _resumes_by_stages(bench: Bench) -> str:
         epochs = sum("stage" in line for line in bench.trained().log)
         if not epochs:
             raise Skipped(
-                "it trains itself and without stages (Trainer.stage); an interruption starts it anew"
+                "it trains itself and without stages (Trainer.stage); an interruption starts it "
+                "anew"
             )
         for _ in range(epochs):
             try:
@@ -116,7 +129,8 @@ def _resumes_by_stages(bench: Bench) -> str:
                 pass
         else:
             raise Failed(
-                f"with every epoch interrupted after the one before, {epochs} attempts do not end its {epochs} epochs"
+                f"with every epoch interrupted after the one before, {epochs} attempts do not end "
+                f"its {epochs} epochs"
             )
     if unlike := difference(bench.trained().state, resumed.state):
         raise Failed(
@@ -154,7 +168,10 @@ class _Interruption:
 
 
 @check(
-    reason="A model that cannot learn features that are linear in the attributes has a fault, whatever its papers say.",
+    reason=(
+        "A model that cannot learn features that are linear in the attributes has a fault, "
+        "whatever its papers say."
+    ),
     hint="look at the loss, at the columns of attributes and classes, and at whether the graph reaches the parameters; if the short "
     "training does not suit the model, say what does in check_settings",
     after=[scores_shape],
@@ -253,8 +270,14 @@ def _total(line: Mapping[str, Any]) -> float:
 
 
 @check(
-    reason="`--precision bfloat16` halves the memory of a training; a model that breaks in it should not be found out after hours.",
-    hint="let autocast choose the types: create no tensor of a fixed type in `loss`, and take exponentials and logarithms of float32",
+    reason=(
+        "`--precision bfloat16` halves the memory of a training; a model that breaks in it "
+        "should not be found out after hours."
+    ),
+    hint=(
+        "let autocast choose the types: create no tensor of a fixed type in `loss`, and take "
+        "exponentials and logarithms of float32"
+    ),
     after=[scores_shape],
 )
 def bfloat16(bench: Bench) -> None:
@@ -269,7 +292,10 @@ def bfloat16(bench: Bench) -> None:
 
 
 @check(
-    reason="A parameter that no gradient reaches is never trained; it may be meant, and then it is good to know.",
+    reason=(
+        "A parameter that no gradient reaches is never trained; it may be meant, and then it "
+        "is good to know."
+    ),
     hint="only a remark: use the parameter in `loss`, or make it a buffer",
     after=[scores_shape],
 )

@@ -33,7 +33,8 @@ def deterministic(wanted: bool = True) -> Iterator[None]:
     if os.environ.get(WORKSPACE) not in _FIXED:
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             raise UserError(
-                f"CUDA was started without {WORKSPACE}={_FIXED[0]}, so its sums may vary; set it before this program starts"
+                f"CUDA was started without {WORKSPACE}={_FIXED[0]}, so its sums may vary; set it "
+                "before this program starts"
             )
         os.environ[WORKSPACE] = _FIXED[0]  # read when CUDA starts, and left: it changes no value
     before = (
@@ -51,7 +52,8 @@ def deterministic(wanted: bool = True) -> Iterator[None]:
         if (operation := _operation(error)) is None:
             raise
         raise NotDeterministic(
-            f"{operation} has no deterministic form on this device; leave --deterministic out, or try another --device"
+            f"{operation} has no deterministic form on this device; leave --deterministic out, or "
+            "try another --device"
         ) from error
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])

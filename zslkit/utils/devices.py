@@ -42,11 +42,13 @@ def _device_of_one(name: str) -> str:
         return "cpu"
     if name not in ("auto", "cuda"):
         raise UserError(
-            f"{distributed.size()} processes cannot share {name!r}; --device takes auto, cpu or cuda then, and gives each a GPU"
+            f"{distributed.size()} processes cannot share {name!r}; --device takes auto, cpu or "
+            "cuda then, and gives each a GPU"
         )
     if distributed.size() > there:
         raise UserError(
-            f"There are {there} GPUs here and {distributed.size()} processes; start one for each GPU, or give --device cpu"
+            f"There are {there} GPUs here and {distributed.size()} processes; start one for each "
+            "GPU, or give --device cpu"
         )
     torch.cuda.set_device(distributed.local())
     return f"cuda:{distributed.local()}"

@@ -66,7 +66,8 @@ def join() -> None:
 
     if os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"]) != os.environ["WORLD_SIZE"]:
         raise UserError(
-            "One run is shared by the processes of one machine; start torchrun with --standalone, and other runs on other machines"
+            "One run is shared by the processes of one machine; start torchrun with --standalone, "
+            "and other runs on other machines"
         )
     nccl = torch.cuda.is_available() and dist.is_nccl_available()
     dist.init_process_group("cpu:gloo,cuda:nccl" if nccl else "gloo", timeout=PATIENCE)
@@ -185,7 +186,8 @@ def _together() -> Iterator[None]:
             )
         ):
             raise LostProcess(
-                "Another process of this run has ended, so this one does too; the same command goes on from the last checkpoint"
+                "Another process of this run has ended, so this one does too; the same command "
+                "goes on from the last checkpoint"
             ) from error
         raise
 

@@ -112,7 +112,8 @@ class NotPermitted(DataError):
 def not_permitted(place: Path | str) -> NotPermitted:
     """The error that names the place and the way on."""
     return NotPermitted(
-        f"{place} may not be read by this user; ask its owner for the permission (chmod a+rX), or run as another user"
+        f"{place} may not be read by this user; ask its owner for the permission (chmod a+rX), or "
+        "run as another user"
     )
 
 

@@ -43,7 +43,8 @@ class PluginExit(ZslkitError):
 
     def __init__(self, who: str, error: BaseException) -> None:
         super().__init__(
-            f"{who} tries to end the whole program: {told(error)}{_at(error)}; it may raise an Exception instead"
+            f"{who} tries to end the whole program: {told(error)}{_at(error)}; it may raise an "
+            "Exception instead"
         )
 
 
