@@ -1,4 +1,4 @@
-"""A package to start from: a model or a dataset plugin that installs, passes its tests and trains as it stands."""
+"""Writes a new plugin package that installs, passes its tests and trains."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ KINDS: Mapping[Kind, str] = {
     ),
     "end-to-end": "the backbone is trained with it, from images",
 }
-"""What a new model can start from, in words."""
+"""Template of a new model -> description."""
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
-_ENDING = ".tmpl"  # keeps tools from taking the templates for code of this package
+_ENDING = ".tmpl"  # so that tools do not treat templates as code of this package
 _RENAMED = {"gitignore": ".gitignore"}
 
 
 @dataclass(frozen=True)
 class Names:
-    """All that a new plugin is called: `my-net` is the module my_net, the class MyNet and the distribution zslkit-my-net."""
+    """Names of a new plugin: `my-net` gives my_net, MyNet and zslkit-my-net."""
 
     name: str
 
@@ -58,7 +58,7 @@ class Names:
         return "zslkit-" + self.name.replace("_", "-")
 
     def fill(self, text: str) -> str:
-        """A template's text with these names in it."""
+        """Fill a template with these names."""
         words = {
             "name": self.name,
             "module": self.module,
@@ -70,15 +70,19 @@ class Names:
 
 
 def new_model(name: str, folder: Path, registry: Registry, kind: Kind = "gradient") -> list[Path]:
-    """Write the package of a model to `folder`, which must not exist, and return its files, relative to it.
+    """Write a model package to `folder`, which must not exist.
 
-    Raises UserError for a name that cannot be used or is taken, and for a folder that is there.
+    Returns:
+        Paths of the files, relative to `folder`.
+
+    Raises:
+        UserError: The name is invalid or taken, or the folder exists.
     """
     return _write(name, folder, registry, "model", f"model-{kind}")
 
 
 def new_dataset(name: str, folder: Path, registry: Registry) -> list[Path]:
-    """The same for the package of a dataset."""
+    """Write a dataset package to `folder`; as `new_model`."""
     return _write(name, folder, registry, "dataset")
 
 
@@ -104,9 +108,10 @@ def _refuse_standing(folder: Path) -> None:
 
 
 def _rendered(template: str, names: Names) -> Iterator[tuple[PurePosixPath, str]]:
-    """Path and text of each file of one of zslkit's template folders."""
+    """Path and text of each file of a template folder."""
     for parts, file in _walk(files("zslkit") / "templates" / template, ()):
-        # below src, since a folder that is called as the package hides it from whoever stands beside that folder
+        # Under src: a folder with the package's name would shadow the installed package for
+        # programs started beside it.
         *folders, last = (
             inner
             for part in parts
@@ -130,7 +135,7 @@ def _walk(
 
 
 def _checked(name: str, registry: Registry) -> Names:
-    """The names that follow from `name`. Raises UserError if one of them cannot be used or is taken."""
+    """Names derived from `name`. Raises UserError if one is invalid or taken."""
     names = Names(name)
     if not _NAME.fullmatch(name):
         raise UserError(
@@ -163,13 +168,13 @@ def _checked(name: str, registry: Registry) -> Names:
 
 
 def _module_at(module: str) -> str | None:
-    """Where Python would find a module of that name now; None if nowhere. Nothing is imported."""
+    """Where Python would find this module, or None. Imports nothing."""
     if module in sys.stdlib_module_names:
         return "of Python itself"
     if module == "tests":
         return "the folder of the tests"
     spec = find_spec(module)
-    # A folder without code is found too, say the folder of the same name where the command is given.
+    # find_spec also finds folders without code, such as one of this name in the working directory.
     return None if spec is None or spec.origin is None else spec.origin
 
 
