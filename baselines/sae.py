@@ -29,7 +29,8 @@ class SAEConfig(PooledConfig):
 
     recipe: Recipe = Field(
         "port",
-        description="what is scaled: port: features by centre and normalise, rows of W to unit length; awa_demo: each channel of the "
+        description="what is scaled: port: features by centre and normalise, rows of W to unit "
+        "length; awa_demo: each channel of the "
         "training features and each attribute of the classes to norm 1, rows of W to unit length; "
         "cub_demo: features replaced by "
         "their ridge regression on the seen classes, attributes to unit length, W as it is",

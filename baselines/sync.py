@@ -37,7 +37,8 @@ class SYNCConfig(PooledConfig):
     )
     base: Base = Field(
         "squared_hinge",
-        description="loss of the seen classes: squared_hinge: one against the others; crammer_singer: by the highest wrong score; "
+        description="loss of the seen classes: squared_hinge: one against the others; "
+        "crammer_singer: by the highest wrong score; "
         "struct: that, with the distance of the two classes' attributes as margin; squared: least "
         "squares in closed form, ours",
     )

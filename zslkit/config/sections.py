@@ -1,4 +1,7 @@
-"""Typed configuration: the sections that every run has, and how settings become one. Every error names the key and its place."""
+"""Typed configuration: the sections of every run, and their validation.
+
+Every error names the key and its source.
+"""
 
 from __future__ import annotations
 
@@ -27,13 +30,13 @@ Input = Literal["pooled", "map", "image"]
 
 
 class Config(BaseModel):
-    """Base of every configuration: unknown keys are refused, values do not change after they are read."""
+    """Base class of every configuration; refuses unknown keys and is immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
 class FeatureConfig(Config):
-    """Where a model's input comes from (section `features`)."""
+    """Source of a model's input (section `features`)."""
 
     backbone: str = Field("resnet101.tv_in1k", description="name of a timm model")
     weights: str = Field(
@@ -74,14 +77,14 @@ class FeatureConfig(Config):
 
     @model_serializer(mode="wrap")
     def _usual_left_out(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Settings that came later are written only where they were used, so that older runs keep their identity and their rows."""
+        """Leave out newer settings at their default, so that older runs keep their identity."""
         written: dict[str, Any] = write(self)
         usual = {"precision": "float32", "skip_bad": False}
         return {k: v for k, v in written.items() if k not in usual or v != usual[k]}
 
 
 class ProtocolConfig(Config):
-    """How the numbers are made (section `protocol`)."""
+    """How the metrics are produced (section `protocol`)."""
 
     selection: Literal["last", "validation"] = Field(
         "last", description="which epoch counts; validation: the best one of a fold inside trainval"
@@ -127,7 +130,7 @@ class ProtocolConfig(Config):
 
 
 class TrainConfig(Config):
-    """The gradient loop (section `train` of a gradient model)."""
+    """Gradient loop (section `train` of a gradient model)."""
 
     epochs: int = Field(20, ge=0)
     steps_per_epoch: int | None = Field(None, ge=1, description="none: images / batch_size")
@@ -151,15 +154,23 @@ C = TypeVar("C", bound=Config)
 
 
 def build(kind: type[C], settings: Settings, where: str, beside: Iterable[str] = ()) -> C:
-    """The typed configuration. `where` names it in errors ("dedn", "features"); beside: keys that are read elsewhere, for suggestions.
+    """Validate settings.
 
-    Raises UserError that names the key, its origin and the nearest known key or the rule it breaks.
+    Args:
+        kind: The configuration class.
+        settings: Merged settings.
+        where: Name in errors, such as "features" or a model's name.
+        beside: Keys that are read elsewhere, for suggestions.
+
+    Raises:
+        UserError: A key or value is wrong. The message names the key, its source, and the nearest
+            known key or the broken rule.
     """
     values = as_expected(kind, settings.values, settings.texts)
     try:
         return kind.model_validate(_over_defaults(kind, values))
     except ValidationError as error:
-        # A misspelt key is also a missing one; what was written is told before what was not.
+        # A misspelt required key is also missing; report the misspelling first.
         first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
         key, info, whole = _named(kind, [str(p) for p in first["loc"]])
         place = f" ({found})" if (found := settings.place(key)) else ""
@@ -177,7 +188,7 @@ def build(kind: type[C], settings: Settings, where: str, beside: Iterable[str] =
             value = _at(values, key, value)
             words = choices(info.annotation)
             near = did_you_mean(value, words) if isinstance(value, str) else ""
-            # The list of all words stands there already.
+            # takes() already lists all choices.
             rule = f"it takes {takes(info)}{near if near.endswith('?') else ''}"
         raise UserError(f"{where}: {key} = {value!r}{place} is refused: {rule}") from error
 
@@ -191,13 +202,13 @@ _OWN_WORDS = frozenset(
         "finite_number",
     }
 )
-"""Kinds of errors whose own text says more than type and bounds of the setting."""
+"""Types of pydantic errors whose own text says more than type and bounds."""
 
 
 def _named(kind: type[Config], loc: list[str]) -> tuple[str, FieldInfo | None, bool]:
-    """The dotted key that an error's location means, its field, and whether the error is about the whole value.
+    """Dotted key of an error's location, its field, and whether the error concerns the whole value.
 
-    pydantic appends the member of a union that it tried, which is no part of the key.
+    pydantic appends the tried member of a union to the location; it is not part of the key.
     """
     for depth, name in enumerate(loc):
         info = kind.model_fields.get(name)
@@ -223,20 +234,21 @@ def _at(values: Mapping[str, Any], key: str, otherwise: Any) -> Any:
 
 
 def _over_defaults(kind: type[Config], values: Mapping[str, Any]) -> dict[str, Any]:
-    # A section that is given in part keeps the rest of the default that its owner wrote, which need not be that of the section's class.
-    standing = {
+    # Missing keys of a section come from the owner's default for that section, which may differ
+    # from the defaults of the section's class.
+    defaults = {
         name: info.get_default(call_default_factory=True)
         for name, info in kind.model_fields.items()
     }
-    return {name: _over(standing.get(name), value) for name, value in values.items()}
+    return {name: _over(defaults.get(name), value) for name, value in values.items()}
 
 
-def _over(standing: Any, value: Any) -> Any:
-    if not (isinstance(standing, Config) and isinstance(value, Mapping)):
+def _over(default: Any, value: Any) -> Any:
+    if not (isinstance(default, Config) and isinstance(value, Mapping)):
         return value
     return {
-        **standing.model_dump(),
-        **{name: _over(getattr(standing, name, None), inner) for name, inner in value.items()},
+        **default.model_dump(),
+        **{name: _over(getattr(default, name, None), inner) for name, inner in value.items()},
     }
 
 

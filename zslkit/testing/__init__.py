@@ -1,4 +1,4 @@
-"""For the tests of models: what every plugin must pass, and a tiny dataset to try one on.
+"""Conformance checks for models, and a tiny dataset to test a model with.
 
 >>> from zslkit.testing import check_model
 >>> check_model(MyModel)

@@ -1,4 +1,4 @@
-"""Checks of what a trained model answers: scores and attention maps."""
+"""Checks of a trained model's output: scores, attention maps and attribute predictions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zslkit.testing.shared import changes, plain_state
 from zslkit.training.scoring import SCORE_BATCH, answer, attribute_batches
 
 RTOL, ATOL = 1e-4, 1e-5
-"""How far scores may differ by the order of floating-point sums: relative, and as a share of the largest score."""
+"""Tolerance for the order of floating-point sums: relative, and as a share of the top score."""
 
 
 @check(
@@ -76,7 +76,8 @@ def scores_of_each_image(bench: Bench) -> None:
         "Scoring is watched while a model trains; if it left a trace, watching would change "
         "the result."
     ),
-    hint="change no parameter, no buffer, no counter and no input in `scores`, draw nothing at random, and keep statistics only while "
+    hint="change no parameter, no buffer, no counter and no input in `scores`, draw nothing at "
+    "random, and keep statistics only while "
     "self.training",
     after=[scores_shape],
 )
@@ -84,10 +85,8 @@ def scoring_leaves_no_trace(bench: Bench) -> None:
     trained = bench.fit(bench.make())
     model, source = trained.model, trained.inputs.source
     first = bench.scores(trained)
-    attributes, random = (
-        plain_state(model),
-        torch.get_rng_state(),
-    )  # after the first time, when a model may keep what it needs
+    # After the first scoring, in which a model may cache values.
+    attributes, random = plain_state(model), torch.get_rng_state()
     again = bench.scores(trained)
     if changed := difference(trained.state, state_of(model)):
         raise Failed(f"scoring changed the model: {changed}")
@@ -116,7 +115,8 @@ def scoring_leaves_no_trace(bench: Bench) -> None:
         "`zslkit explain` lays the maps over the photo and takes one an attribute, in the "
         "order of the attributes."
     ),
-    hint="give AttentionMaps of maps (B, A, H, W), scores (B, A) and channels (B, A, D) under a name for each part, or leave "
+    hint="give AttentionMaps of maps (B, A, H, W), scores (B, A) and channels (B, A, D) under a "
+    "name for each part, or leave "
     "`attention` as it is",
     after=[scores_shape],
 )
@@ -149,7 +149,8 @@ def attention_maps(bench: Bench) -> str | None:
         "`zslkit evaluate` measures by them how well a model tells attributes, in the "
         "dataset's order of attributes."
     ),
-    hint="let `predicted_attributes` give (B, A), a whole column of NaN for an attribute that the model does not tell, and nothing that "
+    hint="let `predicted_attributes` give (B, A), a whole column of NaN for an attribute that the "
+    "model does not tell, and nothing that "
     "hangs on the batch's other images; or leave it as it is",
     after=[scores_shape],
 )

@@ -1,4 +1,4 @@
-"""Checks of what a model says of itself: contract, citation, configuration, inputs and needs."""
+"""Checks of a model's declarations: contract, citation, configuration, inputs and needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks that a result is what it says: no test image was seen, the declared protocol is true, nothing leaks between models."""
+"""Checks that results are honest: no test image seen, protocol as declared, no shared state."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from zslkit.utils import library_state
         "A figure on images that the model has seen in training is no test; a transductive "
         "model may see them, and never their labels."
     ),
-    hint="take inputs from the view's batch(), everything() and, if it is transductive, unlabelled() alone; what lies behind is not the "
+    hint="take inputs from the view's batch(), everything() and, if it is transductive, "
+    "unlabelled() alone; what lies behind is not the "
     "model's",
     after=[same_seed_same_model],
 )
@@ -41,7 +42,7 @@ def never_sees_test_images(bench: Bench) -> str | None:
         bench.fit(bench.make(inputs=guarded), inputs=guarded)
     if guard.touched:
         raise Failed(f"training asked for {len(guard.touched)} images of the test sets")
-    try:  # as a run does, where the dataset itself holds nothing of them
+    try:  # as in a run, where the dataset contains no test labels or images
         apart = bench.fit(bench.make(), withholds=True)
     except ModelFault as fault:
         raise Failed(fault.reason) from fault
@@ -67,7 +68,7 @@ def never_sees_test_images(bench: Bench) -> str | None:
 
 
 def _with_other_test_labels(data: Dataset) -> Dataset:
-    """The dataset whose test images have labels of other classes of their set, each as often as before."""
+    """Copy with the labels of each test set permuted."""
     labels = data.labels.copy()
     for part in (data.split.test_seen, data.split.test_unseen):
         labels[part] = np.random.default_rng(3).permutation(labels[part])
@@ -75,12 +76,12 @@ def _with_other_test_labels(data: Dataset) -> Dataset:
 
 
 class _Leak(ZslkitError):
-    """A test image was asked for in training."""
+    """Training asked for a test image."""
 
 
 @dataclass(frozen=True)
 class _Guard:
-    """A source that gives training images and remembers who asks for others."""
+    """Input source that serves allowed images only, and records requests for others."""
 
     source: InputSource
     allowed: frozenset[int]
@@ -95,7 +96,7 @@ class _Guard:
 
 @dataclass(frozen=True)
 class _Darkened:
-    """A source in which some images are half as bright, each feature by an amount of its own."""
+    """Input source with some images darkened, each feature by a different factor."""
 
     source: InputSource
     images: frozenset[int]
@@ -113,7 +114,8 @@ class _Darkened:
         "Semantics of unseen classes in training are allowed, and make another table: "
         "inductive models must not know them."
     ),
-    hint='leave the rows of unseen classes out of fit and loss (self.seen marks the others), or declare protocol = "class-inductive"; '
+    hint="leave the rows of unseen classes out of fit and loss (self.seen marks the others), or "
+    'declare protocol = "class-inductive"; '
     'view.unlabelled() is for protocol = "transductive"',
     after=[same_seed_same_model],
 )
@@ -157,7 +159,8 @@ def declared_protocol(bench: Bench) -> str | None:
     reason=(
         "Runs of a comparison share one process; what one leaves behind must not reach the next."
     ),
-    hint="keep state in the instance, copy mutable class attributes, take random numbers in fit from a generator of trainer.seed, and "
+    hint="keep state in the instance, copy mutable class attributes, take random numbers in fit "
+    "from a generator of trainer.seed, and "
     "put back every setting of torch, NumPy and Python",
     after=[same_seed_same_model],
 )
@@ -165,7 +168,7 @@ def no_global_state(bench: Bench) -> None:
     alone = {seed: bench.trained(seed).state for seed in (0, 1)}
     models = {seed: bench.make(seed) for seed in (0, 1)}
     for seed in (1, 0):
-        # Whoever draws from the global generators in fit without a seed of its own gets other numbers now.
+        # A fit that uses the global generators without seeding them now gets other numbers.
         torch.manual_seed(99 + seed)
         np.random.seed(99 + seed)
         random.seed(99 + seed)

@@ -1,4 +1,4 @@
-"""Checks of training: it repeats, resumes, survives the disk, and learns."""
+"""Checks of training: it is repeatable, resumes, saves its state, and learns."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from zslkit.testing.check import Failed, Skipped, check
 from zslkit.training import weights
 
 MARGIN = 3.0
-"""Times chance that accuracy must reach on the tiny task, on seen and on unseen classes."""
+"""Factor over chance that accuracy must reach on the tiny dataset, on seen and unseen classes."""
 RATES = (0.003, None, 0.03, 0.0005)
-"""Learning rates at which a gradient model may show that it learns; None: its own."""
+"""Learning rates to try until a gradient model learns; None is its own."""
 PATIENCE = 5
-"""Times more epochs that a model which trains itself is given if it has not learnt in the usual ones."""
+"""Factor on the epochs of a model that trains itself, if it has not learnt in the usual number."""
 
 
 @check(
@@ -90,7 +90,8 @@ def saves_and_loads(bench: Bench) -> None:
         "Long trainings are interrupted; one that goes on elsewhere than it stopped gives a "
         "result of its own."
     ),
-    hint="keep no state of the training in plain attributes (counters, averages): a buffer is part of the checkpoint, and so is what a "
+    hint="keep no state of the training in plain attributes (counters, averages): a buffer is "
+    "part of the checkpoint, and so is what a "
     "stage of one's own keeps, the generators too",
     after=[same_seed_same_model],
 )
@@ -112,7 +113,7 @@ def resumes(bench: Bench) -> str | None:
 
 
 def _resumes_by_stages(bench: Bench) -> str:
-    """Interrupt a model that trains itself in the second epoch of every attempt, so that each adds one, until it is through."""
+    """Interrupt a model that trains itself in the second epoch of every attempt."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "checkpoint.pt"
         epochs = sum("stage" in line for line in bench.trained().log)
@@ -140,23 +141,23 @@ def _resumes_by_stages(bench: Bench) -> str:
 
 
 class _SecondEpoch:
-    """Ends the training when the second epoch of a stage is told: the first one is kept by then."""
+    """Ends the training in the second epoch of an attempt, when the first has a checkpoint."""
 
     def __init__(self) -> None:
-        self._told = 0
+        self._epochs = 0
 
     def __call__(self, line: Mapping[str, Any]) -> None:
-        self._told += "stage" in line
-        if self._told == 2:
+        self._epochs += "stage" in line
+        if self._epochs == 2:
             raise _Stopped
 
 
 class _Stopped(Exception):
-    """The training was interrupted on purpose."""
+    """The check interrupted the training."""
 
 
 class _Interruption:
-    """Ends the training in the second epoch: the checkpoint of the first is the last."""
+    """Ends the training in the second epoch, so that the last checkpoint is that of the first."""
 
     def __init__(self) -> None:
         self.history: list[dict[str, float]] = []
@@ -172,7 +173,8 @@ class _Interruption:
         "A model that cannot learn features that are linear in the attributes has a fault, "
         "whatever its papers say."
     ),
-    hint="look at the loss, at the columns of attributes and classes, and at whether the graph reaches the parameters; if the short "
+    hint="look at the loss, at the columns of attributes and classes, and at whether the graph "
+    "reaches the parameters; if the short "
     "training does not suit the model, say what does in check_settings",
     after=[scores_shape],
 )
@@ -182,22 +184,22 @@ def learns(bench: Bench) -> str:
         try:
             trained = bench.fit(bench.make(config=config), observer=_Enough(bench))
             seen, unseen = _accuracies(bench, trained.model)
-        except ZslkitError as error:  # a rate that is too high for it
+        except ZslkitError as error:  # such as a learning rate that is too high
             tried.append(f"{how}{error}")
             continue
-        said = (
+        accuracy = (
             f"{how}{seen:.0f} % on seen and {unseen:.0f} % on unseen classes, each among their own"
         )
         fell = not bench.gradient or _falls(trained)
         if fell and _enough(bench, (seen, unseen)):
-            return said
-        tried.append(f"{said}{'' if fell else ', the loss does not fall'}")
+            return accuracy
+        tried.append(f"{accuracy}{'' if fell else ', the loss does not fall'}")
     least = " and ".join(f"{MARGIN * chance:.0f} %" for chance in _chances(bench))
     raise Failed(f"{'; '.join(tried)}; {MARGIN:g} times chance, {least}, is asked for")
 
 
 def _attempts(bench: Bench) -> Iterator[tuple[str, ModelConfig]]:
-    """Configs with which the model may show that it learns, each with words for it; none twice."""
+    """Configs to try, each with a description; none twice."""
     if bench.gradient and "train" in bench.kind.Config.model_fields:
         trials = [
             (
@@ -211,15 +213,15 @@ def _attempts(bench: Bench) -> Iterator[tuple[str, ModelConfig]]:
             ("", bench.config(LONG)),
             (f"with up to {PATIENCE * LONG} epochs ", bench.config(PATIENCE * LONG)),
         ]
-    told: list[ModelConfig] = []
+    yielded: list[ModelConfig] = []
     for how, config in trials:
-        if config not in told:
-            told.append(config)
+        if config not in yielded:
+            yielded.append(config)
             yield how, config
 
 
 class _Enough:
-    """Ends the training once the accuracy is reached, which most models do long before the last epoch."""
+    """Ends the training when the accuracy suffices, which is mostly long before the last epoch."""
 
     def __init__(self, bench: Bench) -> None:
         self.history: list[dict[str, float]] = []
@@ -234,7 +236,7 @@ def _enough(bench: Bench, accuracies: tuple[float, float]) -> bool:
 
 
 def _accuracies(bench: Bench, model: Model) -> tuple[float, float]:
-    """Per-class accuracy in percent on test_seen among the seen classes, and on test_unseen among the unseen ones (T1)."""
+    """Per-class accuracy in percent: test_seen among seen, test_unseen among unseen classes (T1)."""
     data = bench.dataset
     sides = ((data.split.test_seen, data.seen), (data.split.test_unseen, ~data.seen))
     seen, unseen = (
@@ -259,7 +261,7 @@ def _chances(bench: Bench) -> tuple[float, float]:
 
 
 def _falls(trained: BenchModel) -> bool:
-    """Whether the loop's loss is lower at the end than in the first epoch."""
+    """Whether the loss of the last epoch is below that of the first."""
     losses = [_total(line) for line in trained.log if "epoch" in line and "seconds" in line]
     return len(losses) < 2 or losses[-1] < losses[0]
 
@@ -307,9 +309,7 @@ def gradients(bench: Bench) -> str | None:
     index = bench.dataset.split.trainval
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = (
-            bench.make()
-        )  # a copy of the model to train further, since the trained one is shared
+        model = bench.make()  # a copy, since the trained model is shared
         assert isinstance(model, GradientModel)
         model.load_state_dict(trained.state)
         terms = model.train().loss(
