@@ -19,12 +19,12 @@ RTOL, ATOL = 1e-4, 1e-5
 
 @check(
     reason=(
-        "The evaluator compares the scores of all classes, and one that is missing or not a "
-        "number makes every metric wrong."
+        "The evaluator compares the scores of all classes; a missing or non-finite score "
+        "makes every metric wrong."
     ),
     hint=(
-        "let `scores` give one finite number for every image and every class, seen or not, also "
-        "for a batch of one image"
+        "return one finite score for every image and every class, seen and unseen, also for a "
+        "batch of one image"
     ),
     after=[declared_inputs],
 )
@@ -39,13 +39,10 @@ def scores_shape(bench: Bench) -> None:
 
 @check(
     reason=(
-        "A score that hangs on the batch's other images changes with the batch size, and lets "
-        "test images help each other."
+        "If a score depends on the other images of the batch, it changes with the batch size, "
+        "and test images influence each other."
     ),
-    hint=(
-        "take no mean, maximum or normalisation over the batch in `scores`, and nothing random "
-        "either"
-    ),
+    hint=("use no mean, maximum or normalisation over the batch and no random numbers in `scores`"),
     after=[scores_shape],
 )
 def scores_of_each_image(bench: Bench) -> None:
@@ -73,12 +70,13 @@ def scores_of_each_image(bench: Bench) -> None:
 
 @check(
     reason=(
-        "Scoring is watched while a model trains; if it left a trace, watching would change "
-        "the result."
+        "The harness scores a model during training; if scoring changed the model, it would "
+        "change the result."
     ),
-    hint="change no parameter, no buffer, no counter and no input in `scores`, draw nothing at "
-    "random, and keep statistics only while "
-    "self.training",
+    hint=(
+        "change no parameter, buffer, counter or input in `scores`, draw no random numbers, "
+        "and update statistics only while self.training"
+    ),
     after=[scores_shape],
 )
 def scoring_leaves_no_trace(bench: Bench) -> None:
@@ -112,12 +110,12 @@ def scoring_leaves_no_trace(bench: Bench) -> None:
 
 @check(
     reason=(
-        "`zslkit explain` lays the maps over the photo and takes one an attribute, in the "
-        "order of the attributes."
+        "`zslkit explain` shows the maps over the photo, one per attribute in the dataset's order."
     ),
-    hint="give AttentionMaps of maps (B, A, H, W), scores (B, A) and channels (B, A, D) under a "
-    "name for each part, or leave "
-    "`attention` as it is",
+    hint=(
+        "return AttentionMaps with maps (B, A, H, W), scores (B, A) and channels (B, A, D) "
+        "for each named part, or do not override `attention`"
+    ),
     after=[scores_shape],
 )
 def attention_maps(bench: Bench) -> str | None:
@@ -146,12 +144,13 @@ def attention_maps(bench: Bench) -> str | None:
 
 @check(
     reason=(
-        "`zslkit evaluate` measures by them how well a model tells attributes, in the "
-        "dataset's order of attributes."
+        "`zslkit evaluate` measures attribute prediction from them, in the dataset's order of "
+        "attributes."
     ),
-    hint="let `predicted_attributes` give (B, A), a whole column of NaN for an attribute that the "
-    "model does not tell, and nothing that "
-    "hangs on the batch's other images; or leave it as it is",
+    hint=(
+        "return (B, A) with all-NaN columns for attributes that are not predicted, "
+        "independent of the other images of the batch; or do not override it"
+    ),
     after=[scores_shape],
 )
 def predicted_attributes(bench: Bench) -> str | None:

@@ -23,11 +23,8 @@ if TYPE_CHECKING:
 
 
 @check(
-    reason=(
-        "A known fault that is written down is a fact; one under a misspelt name hides nothing "
-        "and tells nobody."
-    ),
-    hint="name checks in expected_failures as `zslkit check` lists them, each with its reason",
+    reason=("Known faults must name an existing check; a misspelt name would have no effect."),
+    hint="in expected_failures, use names listed by `zslkit check`, each with a reason",
     after=[declared.contract],
 )
 def expected_failures(bench: Bench) -> None:

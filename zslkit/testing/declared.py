@@ -19,8 +19,8 @@ NEEDS = ("word_vectors", "groups")
 
 @check(
     reason=(
-        "A model that was written for another contract, or says what nobody understands, fails "
-        "late and far from its cause."
+        "A model of another contract version, or with unknown declarations, would fail late "
+        "and far from the cause."
     ),
     hint=(
         "derive from zslkit.model.Model, leave `contract` alone (this zslkit speaks "
@@ -45,7 +45,7 @@ def contract(bench: Bench) -> None:
 
 
 @check(
-    reason="Tables and run records name whose idea a figure belongs to.",
+    reason="Tables and run records credit the authors of a model.",
     hint="set `citation` to authors, title, venue and year",
     after=[contract],
 )
@@ -55,8 +55,8 @@ def citation(bench: Bench) -> None:
 
 
 @check(
-    reason="`zslkit run --model NAME` has to work without a setting.",
-    hint="give every key of Config a default, and take (config, task) alone in __init__",
+    reason="`zslkit run --model NAME` must work without further settings.",
+    hint="give every key of Config a default, and let __init__ take only (config, task)",
     after=[contract],
 )
 def default_config(bench: Bench) -> None:
@@ -70,9 +70,7 @@ def default_config(bench: Bench) -> None:
 
 
 @check(
-    reason=(
-        "A misspelt key that is silently ignored gives a result of other settings than one thinks."
-    ),
+    reason=("A misspelt key that is silently ignored gives the result of other settings."),
     hint=(
         'derive Config from zslkit.model.ModelConfig or GradientConfig and leave extra="forbid" '
         "as it is"
@@ -92,9 +90,9 @@ def unknown_keys(bench: Bench) -> None:
 
 
 @check(
-    reason="The harness believes `inputs` and hands a model whatever stands there.",
+    reason="The harness passes any input type listed in `inputs` to the model.",
     hint=(
-        "declare only what scores and loss can take; `embed` turns images into maps, and "
+        "list only types that scores and loss accept; `embed` turns images into maps, and "
         "map_shape is None for pooled features"
     ),
     after=[default_config],
@@ -113,12 +111,12 @@ def declared_inputs(bench: Bench) -> None:
 
 @check(
     reason=(
-        "Not every dataset has word vectors or attribute groups, and a crash in the middle of "
-        "a model tells nobody so."
+        "Some datasets have no word vectors or attribute groups; a crash inside the model "
+        "would not say so."
     ),
     hint=(
-        "raise UserError in __init__ that says what is missing and what to set instead, or add "
-        "it to `needs`"
+        "raise UserError in __init__ that says what is missing and what to set instead, or "
+        "add it to `needs`"
     ),
     after=[default_config],
 )

@@ -22,12 +22,13 @@ from zslkit.utils import library_state
 
 @check(
     reason=(
-        "A figure on images that the model has seen in training is no test; a transductive "
-        "model may see them, and never their labels."
+        "Results on images that were used in training are no test; transductive models may "
+        "use test images, but never their labels."
     ),
-    hint="take inputs from the view's batch(), everything() and, if it is transductive, "
-    "unlabelled() alone; what lies behind is not the "
-    "model's",
+    hint=(
+        "take inputs only from the view's batch(), everything() and, if transductive, "
+        "unlabelled(); do not access other attributes of it"
+    ),
     after=[same_seed_same_model],
 )
 def never_sees_test_images(bench: Bench) -> str | None:
@@ -111,12 +112,14 @@ class _Darkened:
 
 @check(
     reason=(
-        "Semantics of unseen classes in training are allowed, and make another table: "
-        "inductive models must not know them."
+        "Models that use semantics of unseen classes in training are listed apart from "
+        "inductive ones."
     ),
-    hint="leave the rows of unseen classes out of fit and loss (self.seen marks the others), or "
-    'declare protocol = "class-inductive"; '
-    'view.unlabelled() is for protocol = "transductive"',
+    hint=(
+        "leave the rows of unseen classes out of fit and loss (self.seen marks the others), "
+        'or declare protocol = "class-inductive"; view.unlabelled() needs protocol = '
+        '"transductive"'
+    ),
     after=[same_seed_same_model],
 )
 def declared_protocol(bench: Bench) -> str | None:
@@ -156,12 +159,12 @@ def declared_protocol(bench: Bench) -> str | None:
 
 
 @check(
-    reason=(
-        "Runs of a comparison share one process; what one leaves behind must not reach the next."
+    reason=("Runs of a comparison share one process; one run must not influence the next."),
+    hint=(
+        "keep state in the instance, copy mutable class attributes, draw random numbers in "
+        "fit from a generator seeded with trainer.seed, and restore every setting of torch, "
+        "NumPy and Python"
     ),
-    hint="keep state in the instance, copy mutable class attributes, take random numbers in fit "
-    "from a generator of trainer.seed, and "
-    "put back every setting of torch, NumPy and Python",
     after=[same_seed_same_model],
 )
 def no_global_state(bench: Bench) -> None:

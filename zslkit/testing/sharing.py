@@ -23,12 +23,13 @@ DEPTH = 8
 
 @check(
     reason=(
-        "Processes that share the batches of a loss which is no mean over images train another "
-        "model than one process does."
+        "If the loss is not a mean over images, several processes would train another model "
+        "than one process."
     ),
-    hint="take means over the images in `loss`, pass what is no mean through "
-    "zslkit.functional.whole_sum or whole_batch, or leave "
-    "loss_is_mean away",
+    hint=(
+        "take means over the images in `loss`, pass other sums through "
+        "zslkit.functional.whole_sum or whole_batch, or do not set loss_is_mean"
+    ),
     after=[scores_of_each_image],
 )
 def loss_is_mean(bench: Bench) -> None:

@@ -29,10 +29,10 @@ PATIENCE = 5
 
 
 @check(
-    reason="A result that the same seed does not give again can be neither checked nor resumed.",
+    reason="A result that the same seed does not reproduce can be neither verified nor resumed.",
     hint=(
-        "draw what is random from torch's generator in __init__ and from one of trainer.seed in "
-        "fit, never from the clock"
+        "draw random numbers from torch's generator in __init__, and in fit from a generator "
+        "seeded with trainer.seed, never from the clock"
     ),
     after=[scores_shape],
 )
@@ -43,8 +43,8 @@ def same_seed_same_model(bench: Bench) -> None:
 
 
 @check(
-    reason="A spread over seeds that do nothing is no spread.",
-    hint="let the start, or whatever is random in fit, depend on the seed",
+    reason="A standard deviation over seeds means nothing if the seed has no effect.",
+    hint="let the initialisation, or the random numbers in fit, depend on the seed",
     after=[same_seed_same_model],
 )
 def other_seed_other_model(bench: Bench) -> None:
@@ -56,13 +56,10 @@ def other_seed_other_model(bench: Bench) -> None:
 
 
 @check(
-    reason=(
-        "A run keeps parameters and buffers alone; `explain` and every later look at the model "
-        "start from them."
-    ),
+    reason=("A run stores only parameters and buffers; `explain` and `evaluate` start from them."),
     hint=(
-        "keep what `scores` needs in parameters or register_buffer(...) of a shape that __init__ "
-        "knows, not in plain attributes"
+        "keep what `scores` needs in parameters or register_buffer(...) with a shape known in "
+        "__init__, not in plain attributes"
     ),
     after=[scores_shape],
 )
@@ -87,12 +84,13 @@ def saves_and_loads(bench: Bench) -> None:
 
 @check(
     reason=(
-        "Long trainings are interrupted; one that goes on elsewhere than it stopped gives a "
-        "result of its own."
+        "Long trainings are interrupted; resuming must give the same result as an "
+        "uninterrupted training."
     ),
-    hint="keep no state of the training in plain attributes (counters, averages): a buffer is "
-    "part of the checkpoint, and so is what a "
-    "stage of one's own keeps, the generators too",
+    hint=(
+        "keep no training state in plain attributes (counters, averages): checkpoints contain "
+        "buffers and what a stage `keeps`, so pass generators to it too"
+    ),
     after=[same_seed_same_model],
 )
 def resumes(bench: Bench) -> str | None:
@@ -170,12 +168,14 @@ class _Interruption:
 
 @check(
     reason=(
-        "A model that cannot learn features that are linear in the attributes has a fault, "
-        "whatever its papers say."
+        "The features are linear in the attributes, so a model that does not learn them has a "
+        "fault."
     ),
-    hint="look at the loss, at the columns of attributes and classes, and at whether the graph "
-    "reaches the parameters; if the short "
-    "training does not suit the model, say what does in check_settings",
+    hint=(
+        "look at the loss, at the columns of attributes and classes, and at whether gradients "
+        "reach the parameters; if the short training does not fit the model, set another in "
+        "check_settings"
+    ),
     after=[scores_shape],
 )
 def learns(bench: Bench) -> str:
@@ -236,7 +236,7 @@ def _enough(bench: Bench, accuracies: tuple[float, float]) -> bool:
 
 
 def _accuracies(bench: Bench, model: Model) -> tuple[float, float]:
-    """Per-class accuracy in percent: test_seen among seen, test_unseen among unseen classes (T1)."""
+    """Per-class accuracy in percent of test_seen among seen, test_unseen among unseen classes."""
     data = bench.dataset
     sides = ((data.split.test_seen, data.seen), (data.split.test_unseen, ~data.seen))
     seen, unseen = (
@@ -273,12 +273,12 @@ def _total(line: Mapping[str, Any]) -> float:
 
 @check(
     reason=(
-        "`--precision bfloat16` halves the memory of a training; a model that breaks in it "
-        "should not be found out after hours."
+        "`--precision bfloat16` halves the memory of a training; a model that fails in it "
+        "should fail here, not after hours."
     ),
     hint=(
-        "let autocast choose the types: create no tensor of a fixed type in `loss`, and take "
-        "exponentials and logarithms of float32"
+        "let autocast choose the types: create no tensor of a fixed type in `loss`, and "
+        "compute exponentials and logarithms in float32"
     ),
     after=[scores_shape],
 )
@@ -294,10 +294,7 @@ def bfloat16(bench: Bench) -> None:
 
 
 @check(
-    reason=(
-        "A parameter that no gradient reaches is never trained; it may be meant, and then it "
-        "is good to know."
-    ),
+    reason=("A parameter that no gradient reaches is never trained, perhaps by mistake."),
     hint="only a remark: use the parameter in `loss`, or make it a buffer",
     after=[scores_shape],
 )
