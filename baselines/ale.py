@@ -1,4 +1,4 @@
-"""ALE: a bilinear map whose wrong classes count by the rank they leave the true one (Akata et al., TPAMI 2016)."""
+"""ALE: a bilinear map with a ranking loss weighted by rank (Akata et al., TPAMI 2016)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from .compatibility import Compatibility, CompatibilityConfig, rank_weighted
 
 
 class ALE(Compatibility):
-    """Minimises l_r / r * sum_y [margin + F(x, y) - F(x, y_n)]_+ over the seen classes, F(x, y) = x^T W a_y.
+    """Minimises l_r / r * sum_y [margin + F(x, y) - F(x, y_n)]_+ over the seen classes.
 
-    r is the number of classes within the margin and l_k = sum_{i<=k} 1/i, so that the loss bounds a sum of l over ranks.
+    F(x, y) = x^T W a_y; r is the number of classes within the margin and l_k = sum_{i<=k} 1/i, so
+    that the loss bounds a sum of l over ranks.
     """
 
     inputs = ("pooled",)

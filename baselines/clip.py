@@ -1,4 +1,4 @@
-"""CLIP zero-shot: images and sentences about classes meet in one space (Radford et al., ICML 2021); an upper reference, not a rival."""
+"""CLIP zero-shot classification by text prompts (Radford et al., ICML 2021), an upper reference."""
 
 from __future__ import annotations
 
@@ -63,9 +63,10 @@ class CLIPConfig(ModelConfig):
 
 
 class CLIP(Model):
-    """Scores 100 cos(x, t_k): x the image's embedding, t_k the mean of the normalised embeddings of the sentences about class k.
+    """Scores 100 cos(x, t_k) of image embedding x and text embedding t_k of class k.
 
-    No image is trained on; `fit` embeds the sentences alone (section 3.1.4 of the paper on averaging them).
+    t_k is the normalised mean of the normalised embeddings of the class's sentences (section 3.1.4
+    of the paper). `fit` only embeds the sentences; no image is trained on.
     """
 
     inputs = ("pooled",)
@@ -93,11 +94,11 @@ class CLIP(Model):
 
     @classmethod
     def image_encoder(cls, config: Any) -> Backbone:
-        """CLIP's image encoder. Raises as zslkit_baselines.clip_towers.clip_model does."""
+        """CLIP's image encoder. Raises as zslkit_baselines.clip_towers.clip_model."""
         return image_encoder(config.architecture, config.weights)
 
     def sentences(self) -> list[tuple[str, ...]]:
-        """What the model is told of each of C classes. Raises UserError as zslkit_baselines.clip_prompts does."""
+        """Sentences of each class. Raises UserError as zslkit_baselines.clip_prompts."""
         config, task = self.config, self.task
         if config.prompts == "names":
             return name_prompts(task.classes, config.templates)
@@ -112,7 +113,7 @@ class CLIP(Model):
         )
 
     def fit(self, view: TrainingView, trainer: Trainer) -> None:
-        """Embed the sentences of all classes; the view is not looked at. Raises as `sentences` and clip_towers do."""
+        """Embed the sentences of all classes; the view is not used."""
         prompts = self.sentences()
         model, _ = clip_model(self.config.architecture, self.config.weights)
         flat = [sentence for of_class in prompts for sentence in of_class]

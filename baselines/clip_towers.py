@@ -1,4 +1,4 @@
-"""CLIP's two encoders through open_clip: architectures, weights that are read and never fetched, and texts as vectors."""
+"""CLIP's image and text encoders through open_clip, with local weights only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zslkit.errors import MissingWeights, UnknownName, UserError, did_you_mean
 from zslkit.features.backbones import Backbone, Transform, read_state, refuse_odd, state_digest
 
 TINY = "tiny"
-"""An architecture of our own with two layers in each encoder: to try the way from photo to score without a file of weights."""
+"""Own architecture with two layers per encoder, to try the pipeline without a weights file."""
 _TINY_SIZES: dict[str, Any] = {
     "embed_dim": 24,
     "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
@@ -24,13 +24,13 @@ _TINY_SIZES: dict[str, Any] = {
 }
 _MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _TEXTS = 256
-"""Texts that are embedded at once."""
+"""Texts per batch."""
 _EXTRAS = frozenset({"input_resolution", "context_length", "vocab_size"})
-"""Numbers that some files of weights hold beside the tensors."""
+"""Numbers that some weights files contain beside the tensors."""
 
 
 class ImageNetwork(nn.Module):
-    """Images (B, 3, h, w) to their embeddings as maps of one place, (B, E, 1, 1), not normalised."""
+    """Images `(B, 3, h, w)` to unnormalised embeddings as 1x1 maps `(B, E, 1, 1)`."""
 
     def __init__(self, visual: nn.Module) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class ImageNetwork(nn.Module):
 
 @dataclass(frozen=True)
 class ImageEncoder(Backbone):
-    """CLIP's image encoder as the harness takes a backbone. digest is of both encoders, so that other texts are another source."""
+    """CLIP's image encoder as a backbone; `digest` covers the text encoder too."""
 
     architecture: str
 
@@ -54,7 +54,7 @@ class ImageEncoder(Backbone):
 
 
 def image_encoder(architecture: str, weights: str) -> ImageEncoder:
-    """The image encoder with its weights, size and normalisation. Raises as `clip_model` does."""
+    """Image encoder with weights, size and normalisation. Raises as `clip_model`."""
     model, label = clip_model(architecture, weights)
     state = {k: v.clone() for k, v in model.visual.state_dict().items()}
     digest = state_digest(model.state_dict())
@@ -70,11 +70,16 @@ def image_encoder(architecture: str, weights: str) -> ImageEncoder:
 
 
 def clip_model(architecture: str, weights: str) -> tuple[Any, str]:
-    """Both encoders on the CPU in evaluation mode, and in words where their weights are from.
+    """Both encoders on the CPU in evaluation mode, and the source of their weights.
 
-    weights: a file, a tag of open_clip whose file is in its cache, or random (the same ones everywhere).
-    Raises UserError if open_clip is missing or the file does not fit, UnknownName for an architecture that open_clip does not have,
-    MissingWeights if a tag is not in the cache.
+    Args:
+        architecture: Name in open_clip, or TINY.
+        weights: A file, a tag of open_clip whose file is in its cache, or "random" (fixed seed).
+
+    Raises:
+        UserError: open_clip is missing, or the file does not fit.
+        UnknownName: open_clip has no such architecture.
+        MissingWeights: The tag is not in the cache.
     """
     sizes = _sizes(architecture)
     if weights == "random":
@@ -88,7 +93,11 @@ def clip_model(architecture: str, weights: str) -> tuple[Any, str]:
 def embed_texts(
     model: Any, architecture: str, texts: Sequence[str], device: torch.device
 ) -> Tensor:
-    """Embeddings (N, E) of N texts, not normalised, on the device. Raises UserError for a text that the encoder would cut off."""
+    """Unnormalised embeddings `(N, E)` of N texts, on the device.
+
+    Raises:
+        UserError: A text is too long for the encoder.
+    """
     tokenizer = _tokenizer(architecture)
     length = int(tokenizer.context_length)
     for text in texts:
@@ -119,19 +128,19 @@ def _open_clip() -> Any:
 
 
 def _made(sizes: dict[str, Any]) -> Any:
-    """The model with random weights, the same ones at every call."""
+    """Model with random weights from a fixed seed."""
     from open_clip.model import CLIP, CustomTextCLIP
 
-    # Not by open_clip.create_model, which warns of random weights and would fetch those of some image encoders.
+    # open_clip.create_model would warn of random weights and download some image encoders.
     sizes = copy.deepcopy(sizes)
-    kind = CustomTextCLIP if sizes.pop("custom_text", False) else CLIP
+    model = CustomTextCLIP if sizes.pop("custom_text", False) else CLIP
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return kind(**sizes).eval()
+        return model(**sizes).eval()
 
 
 def _sizes(architecture: str) -> dict[str, Any]:
-    """What open_clip builds the architecture from. Refused: names that lead to a hub, encoders that read texts otherwise than CLIP."""
+    """Configuration of an architecture; refuses those that need a hub or another tokenizer."""
     library = _open_clip()
     if architecture == TINY:
         return _TINY_SIZES
@@ -169,7 +178,10 @@ def _tokenizer(architecture: str) -> Any:
 
 
 def _transform(model: Any, architecture: str, weights: str) -> Transform:
-    """Size from the encoder; normalisation as open_clip lists it for the tag, or for the architecture's first tag if it is a file."""
+    """Image transform: size of the encoder, and open_clip's normalisation for the tag.
+
+    A weights file gets the normalisation of the architecture's first tag.
+    """
     from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 
     tags = list_pretrained_tags_by_model(architecture)
@@ -193,7 +205,7 @@ def _transform(model: Any, architecture: str, weights: str) -> Transform:
 
 
 def _found(architecture: str, weights: str) -> tuple[Path, str]:
-    """The file of the weights, and where it is from in words."""
+    """File of the weights, and a description of its source."""
     from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 
     path = Path(weights).expanduser()
@@ -220,7 +232,7 @@ def _found(architecture: str, weights: str) -> tuple[Path, str]:
 
 
 def cached_file(listed: dict[str, Any]) -> Path | None:
-    """The file of one entry of open_clip's list of weights where open_clip would have put it, or None. Asks no network."""
+    """Cached file of an entry in open_clip's list of weights, or None. Uses no network."""
     if hub := listed.get("hf_hub"):
         from huggingface_hub import try_to_load_from_cache
 

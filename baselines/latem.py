@@ -1,4 +1,4 @@
-"""LATEM: several bilinear maps, of which each image takes the one that suits it (Xian et al., CVPR 2016)."""
+"""LATEM: several bilinear maps; each image uses its best one (Xian et al., CVPR 2016)."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ class LATEMConfig(CompatibilityConfig):
 
 
 class LATEM(Compatibility):
-    """F(x, y) = max_i x^T W_i a_y over K matrices, piecewise linear in x; trained by sum_y [margin + F(x, y) - F(x, y_n)]_+.
+    """F(x, y) = max_i x^T W_i a_y over K matrices, piecewise linear in x.
 
-    With K = 1 it is DeViSE, SJE or ALE, as `ranking` says.
+    Trained by sum_y [margin + F(x, y) - F(x, y_n)]_+. With K = 1 it is DeViSE, SJE or ALE,
+    depending on `ranking`.
     """
 
     inputs = ("pooled",)

@@ -1,4 +1,4 @@
-"""SJE: a bilinear map in which the worst wrong class counts (Akata et al., CVPR 2015)."""
+"""SJE: a bilinear map with a hinge loss on the highest wrong class (Akata et al., CVPR 2015)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from .compatibility import Compatibility, CompatibilityConfig, largest_hinge
 
 
 class SJE(Compatibility):
-    """Minimises max_y [margin + F(x, y) - F(x, y_n)]_+ over the seen classes y other than the true y_n, F(x, y) = x^T W a_y."""
+    """Minimises max_y [margin + F(x, y) - F(x, y_n)]_+ over seen classes y other than the true y_n.
+
+    F(x, y) = x^T W a_y.
+    """
 
     inputs = ("pooled",)
     protocol = "inductive"
