@@ -62,8 +62,7 @@ class GEMZSL(GradientModel):
 
     The backbone is trained or frozen; the attribute word vectors w_i (W,) are fixed.
 
-        g = V GAP(f)                          global attribute scores, V (A, D), GAP the spatial
-        mean
+        g = V GAP(f)                          global attribute scores, V (A, D), GAP the mean
         z_k = scale * n(g) . n(a_k)           class score, n(v) = v / (||v|| + 1e-5)
         q_i = E w_i                           query of attribute i, E (D, W)
         A_i = softmax over positions of <f, q_i>    attention map
@@ -73,6 +72,7 @@ class GEMZSL(GradientModel):
 
         + w_attribute * mean squared error of l and the true class's attributes
         + w_decorrelation * mean over attribute groups and channels of the norm of the group's q
+          in that channel
         + w_compactness * mean over images, attributes and positions of A_i * squared distance
           to its peak, in cells.
 

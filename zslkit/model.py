@@ -431,9 +431,9 @@ ENCODER_KEYS = ("backbone", "weights", "size", "reduction", "pretrain_epochs")
 """Settings of `features` without effect on a model that brings its own image encoder."""
 
 
-def brings_encoder(model: type[Model]) -> bool:
+def brings_encoder(kind: type[Model]) -> bool:
     """Whether this class requires its own image encoder."""
-    return next(owner for owner in model.__mro__ if "image_encoder" in vars(owner)) is not Model
+    return next(owner for owner in kind.__mro__ if "image_encoder" in vars(owner)) is not Model
 
 
 def check_model(name: str, loaded: Any) -> type[Model]:

@@ -28,7 +28,7 @@ PICKED: Final = "picked on validation"
 
 Their config holds the selected value instead of the requested one."""
 NOTED: Final = 1e-3
-"""Smallest score difference to remark on, as a share of the image's score range.
+"""Smallest score difference to remark on, as a share of the spread of the image's scores.
 
 float32 rounding is about a thousand times smaller."""
 
@@ -120,8 +120,8 @@ class FeatureInfo(Part):
         backbone: Name of the backbone; None for features that come with the dataset.
         weights: Weights of the backbone.
         weights_digest: Digest of these weights.
-        size: Side of the square or (height, width) in pixels; None for features that come with the
-            dataset.
+        size: Side of the square or (height, width) in pixels; None for images of their own size
+            and for features that come with the dataset.
         dtype: Storage type of the features.
         tuned: Whether the backbone was trained.
         fingerprint: Digest of the features.
@@ -229,7 +229,7 @@ class Scoring(Part):
     Attributes:
         rescored: Number of these images.
         moved: Number of images whose scores changed clearly.
-        drift: Largest change of a score, as a share of its image's score range.
+        drift: Largest change of a score, as a share of the spread of its image's scores.
     """
 
     rescored: NonNegativeInt
@@ -298,7 +298,7 @@ class RunRecord(Part):
         costs: Time and memory.
         scoring: Result of scoring twice; None in older records.
         environment: Machine and libraries.
-        git: State of the working directory's repository.
+        git: State of zslkit's own folder, if it is a git working tree.
         elsewhere: Source of the weights if another program trained them, else "".
         started: Start time, UTC.
         finished: End time, UTC.

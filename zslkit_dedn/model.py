@@ -170,7 +170,7 @@ class DEDN(GradientModel):
         }
 
     def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
-        """Unweighted terms of DEDN.md and their weighted "total"; terms without parts are absent."""
+        """Unweighted terms of DEDN.md and their weighted "total"; missing parts have no terms."""
         cfg = self.config
         terms: dict[str, Tensor] = {}
         total = torch.zeros((), device=label.device)

@@ -28,10 +28,10 @@ class Published(BaseModel):
         H: Harmonic mean of U and S.
         backbone: Network of the features.
         averaging: Accuracy over classes or over images.
-        protocol: Label given here.
-        selection: Label given here.
-        calibration: Label given here; "constant": a gamma in the program, of unknown selection.
-        resolution: Label given here.
+        protocol: Label assigned here.
+        selection: Label assigned here.
+        calibration: Label assigned here; "constant": a gamma in the program, of unknown selection.
+        resolution: Label assigned here.
         program: Authors' program that the labels were read from; it need not have produced the
             numbers.
         source: Source of the rest.
