@@ -48,8 +48,7 @@ class DAZLE(GradientModel):
         A_i = softmax over the R regions of (V W2 F)_i        region attention
         s_i = sum over regions of A_i * (V W1 F)_i            attribute score
         g_i = sigmoid((V W3 f_i)_i),  f_i = F A_i             attribute attention
-        z_k = sum_i a_ki g_i s_i -+ bias                      minus for seen, plus for unseen
-        classes
+        z_k = sum_i a_ki g_i s_i -+ bias                      minus if seen, plus if unseen
 
     Initialisation as in the authors' program: W1 ~ N(0, 1); W2 = W3 = 0, so that regions have equal
     weights and attributes weight 1/2; V = the word vectors, L2-normalised per attribute, and

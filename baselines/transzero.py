@@ -99,14 +99,12 @@ class TransZero(GradientModel):
         u' = LN(u + softmax(u Q (u K)^T / sqrt(d) - G) u V)     encoder; G reduces attention
         u'' = LN(u + u')                                        second residual, only in the program
         m  = LN(u'' + FF(u''))                                  memory (R, d)
-        q_i = T v_i                                             attribute i of word vector v_i, (A,
-        d)
+        q_i = T v_i                                             attribute i, word vector v_i, (A, d)
         q' = LN(q + att(q, q, q))                               self-attention of attributes
         h_i = LN(q'_i + att(q'_i, m, m))                        attention of attribute i to regions
         F_i = LN(h_i + FF(h_i))                                 (A, d)
         s_i = v_i W F_i                                         attribute score
-        z_k = s . a_k -+ bias                                   minus for seen, plus for unseen
-        classes
+        z_k = s . a_k -+ bias                                   minus if seen, plus if unseen
 
     Every att has its own linear maps of queries, keys, values and output. e_rq are 32 angles of the
     two cells (`relative_geometry`).
