@@ -40,9 +40,8 @@ def deterministic(wanted: bool = True) -> Iterator[None]:
                 f"CUDA was started without {WORKSPACE}={_FIXED[0]}, so its sums may vary; set it "
                 "before this program starts"
             )
-        os.environ[WORKSPACE] = _FIXED[
-            0
-        ]  # read when CUDA starts; not restored, as it changes no value
+        # CUDA reads it at its start; it is not restored, since it changes no value.
+        os.environ[WORKSPACE] = _FIXED[0]
     before = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),

@@ -30,5 +30,5 @@ def escaped(text: str) -> str:
 
 
 def bounded(text: str, most: int = LONGEST) -> str:
-    """The text, shortened in the middle, since the next step stands at its end."""
+    """The text, shortened in the middle; the end of a message contains the next step."""
     return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
