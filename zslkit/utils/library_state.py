@@ -78,9 +78,8 @@ def _error_filters() -> tuple[Any, ...]:
 
 
 def _put_error_filters(kept: tuple[Any, ...]) -> None:
-    warnings.filters[:] = [
-        entry for entry in warnings.filters if entry[0] != "error" or entry in kept
-    ]  # type: ignore[index]
+    others = [entry for entry in warnings.filters if entry[0] != "error" or entry in kept]
+    warnings.filters[:] = others  # type: ignore[index]
 
 
 def _hooks() -> tuple[tuple[int, ...], ...]:
