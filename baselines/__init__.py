@@ -1,1 +1,1 @@
-"""The rest of the field as zslkit plugins: one model, one file."""
+"""Models of the field as zslkit plugins, one per file."""

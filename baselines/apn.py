@@ -1,4 +1,4 @@
-"""APN: attributes as prototypes that find their place in the image (Xu et al., NeurIPS 2020)."""
+"""APN: attribute prototypes that localise attributes in the image (Xu et al., NeurIPS 2020)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .attribute_maps import compactness, decorrelation
 
 
 class APNTrainConfig(TrainConfig):
-    """The gradient loop of the released CUB run: Adam with beta1 0.5, batches of 64."""
+    """Gradient loop of the released CUB run: Adam with beta1 0.5, batches of 64."""
 
     epochs: int = Field(30, ge=0)
     batch_size: int = Field(64, ge=1)
@@ -32,14 +32,16 @@ class APNTrainConfig(TrainConfig):
 
 
 class APNConfig(GradientConfig):
-    """Settings of APN. Weights of 0 switch a term off; the defaults are those of the released CUB run.
+    """Settings of APN; a weight of 0 disables a term. Defaults are those of the released CUB run.
 
-    equations: "paper" as printed, or "released" as the authors' program has them. They part ways in three terms:
+    equations: "paper" as printed, or "released" as in the authors' program. They differ in three
+    terms:
 
-    - cross entropy: of the scores; the program takes softmaxed scores for logits;
-    - decorrelation: sum over groups and channels of norms; the program takes one norm per group, and on CUB counts the part
-      belly twice and others never (parts);
-    - compactness: weighted by the similarity M; the program weighs by sigmoid(M), which no position can make negative.
+    - cross entropy: of the scores; the program uses softmaxed scores as logits;
+    - decorrelation: sum over groups and channels of norms; the program uses one norm per group, and
+    on CUB counts the part belly twice and others never (parts);
+    - compactness: weighted by the similarity M; the program weights by sigmoid(M), which is never
+    negative.
 
     The published weights belong to the program's terms.
     """
@@ -58,7 +60,10 @@ class APNConfig(GradientConfig):
     )
     parts: tuple[str, ...] = Field(
         (),
-        description="names of groups to decorrelate, each as often as it is named; none: every group of the dataset once",
+        description=(
+            "names of groups to decorrelate, each as often as it is named; none: every "
+            "group of the dataset once"
+        ),
     )
     w_attribute: float = Field(0.01, ge=0, description="regression of the global attribute scores")
     w_local_attribute: float = Field(
@@ -82,30 +87,38 @@ class APNConfig(GradientConfig):
     warmup_lr: float = Field(1e-4, gt=0, description="learning rate of those epochs")
     freeze: tuple[str, ...] = Field(
         (),
-        description="parts of a trainable backbone that stay as they are, as beginnings of parameter names",
+        description=(
+            "parts of a trainable backbone that stay as they are, as beginnings of parameter names"
+        ),
     )
     train: APNTrainConfig = APNTrainConfig()
 
 
 class APN(GradientModel):
-    """Attribute prototype network over a feature map f (D, H, W), the backbone trained with it or frozen.
+    """Attribute prototype network over a feature map f (D, H, W).
+
+    The backbone is trained with it or frozen.
 
         g = V f, pooled over positions          global attribute scores, V (A, D): a 1x1 convolution
-        M_i = <f, p_i> at each position         similarity map of attribute i with its prototype p_i, rows of P (A, D)
+        M_i = <f, p_i> at each position         similarity map of attribute i, prototypes P (A, D)
         l_i = max over positions of M_i         local attribute score
         z_k = g . a_k                           class score
 
-    The global embedding and the prototypes start from 2e-4 * U(0, 1), as in the authors' program.
+    V and P are initialised from 2e-4 * U(0, 1), as in the authors' program.
 
-    `scores` answers softmax(z) over all classes by default, since the paper's calibrated stacking takes its gamma (0.7
-    on CUB and AWA2, 0.4 on SUN, picked on test images there) from probabilities. The softmax keeps the order of the
-    classes of one image, so nothing but calibration can tell the difference; output=scores gives z itself.
+    `scores` returns softmax(z) over all classes by default, because the gamma of the paper's
+    calibrated stacking (0.7 on CUB and AWA2, 0.4 on SUN, picked on test images there) applies to
+    probabilities. The softmax keeps the order of classes, so only calibration changes;
+    output=scores returns z.
     """
 
     inputs = ("image", "map")
     protocol = "inductive"
     loss_is_mean = True
-    citation = "Xu, Xian, Wang, Schiele and Akata. Attribute prototype network for zero-shot learning. NeurIPS 2020"
+    citation = (
+        "Xu, Xian, Wang, Schiele and Akata. Attribute prototype network for zero-shot "
+        "learning. NeurIPS 2020"
+    )
     presets = "presets/apn"
     Config = APNConfig
 
@@ -116,13 +129,14 @@ class APN(GradientModel):
         super().__init__(config, task)
         if task.map_shape is None:
             raise UserError(
-                f"{task.dataset}: apn compares regions with prototypes and needs images or feature maps; set features.input=map"
+                f"{task.dataset}: apn compares regions with prototypes and needs images or "
+                "feature maps; set features.input=map"
             )
         shape = (task.n_attributes, task.map_shape[0])
         self.V = nn.Parameter(2e-4 * torch.rand(shape))
         self.P = nn.Parameter(2e-4 * torch.rand(shape))
         self.groups = attribute_groups(config, task)
-        # The place of each class among the seen ones: training knows no others.
+        # Index of each class among the seen classes.
         self.register_buffer("column", self.seen.long().cumsum(0) - 1, persistent=False)
         if self.backbone is not None:
             freeze(self.backbone, config.freeze)
@@ -136,39 +150,39 @@ class APN(GradientModel):
         return {"prototypes": [self.V, self.P], **({"backbone": backbone} if backbone else {})}
 
     def learning_rate(self, epoch: int, group: str) -> float:
-        """Warm-up of the prototypes alone, then one decaying rate for all. Counted in epochs from the start of training."""
+        """Warm-up of the prototypes alone, then one decaying rate, counted from the first epoch."""
         if epoch < self.config.warmup_epochs:
             return self.config.warmup_lr if group == "prototypes" else 0.0
         return super().learning_rate(epoch, group)
 
     def scores(self, x: Tensor) -> Tensor:
         z = self.global_scores(self.embed(x).flatten(2)) @ self.attributes.T
-        # float64: where one class takes all the mass, float32 would round the others' to a tie at 0.
+        # float64: if one class has nearly all the mass, float32 would round all others to 0.
         return z.double().softmax(dim=1) if self.config.output == "softmax" else z
 
     def predicted_attributes(self, x: Tensor) -> Tensor:
-        """The global attribute scores g (B, A) that decide."""
+        """Global attribute scores g `(B, A)`, from which classes are scored."""
         return self.global_scores(self.embed(x).flatten(2))
 
     def attention(self, x: Tensor) -> dict[str, AttentionMaps]:
-        """The similarity maps M_i, unbounded, and the global attribute scores g that decide."""
+        """Similarity maps M_i, unbounded, and global attribute scores g."""
         f = self.embed(x)
         regions = f.flatten(2)
         maps = self.similarity(regions).view(len(f), -1, *f.shape[2:])
         return {"prototypes": AttentionMaps(maps, self.global_scores(regions))}
 
     def global_scores(self, f: Tensor) -> Tensor:
-        """g (B, A) of regions f (B, D, R)."""
+        """g `(B, A)` of regions f `(B, D, R)`."""
         if self.config.pooling == "max":
             return torch.matmul(self.V, f).amax(dim=2)
         return f.mean(dim=2) @ self.V.T
 
     def similarity(self, f: Tensor) -> Tensor:
-        """M (B, A, R) of regions f (B, D, R)."""
+        """M `(B, A, R)` of regions f `(B, D, R)`."""
         return torch.matmul(self.P, f)
 
     def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
-        """The weighted terms whose weight is not 0."""
+        """Weighted terms, without those of weight 0."""
         cfg, f = self.config, self.embed(x)
         size = (f.shape[2], f.shape[3])
         f = f.flatten(2)
@@ -188,21 +202,27 @@ class APN(GradientModel):
             terms["global_decorrelation"] = cfg.w_global_decorrelation * self._decorrelation(self.V)
         if cfg.w_compactness:
             weight = M if cfg.equations == "paper" else M.sigmoid()
-            # the one term that is a sum over the batch and no mean
+            # the only term that is a sum over the batch instead of a mean
             terms["compactness"] = cfg.w_compactness * whole_sum(
                 compactness(weight, M.argmax(dim=2), size)
             )
         return terms
 
     def _decorrelation(self, table: Tensor) -> Tensor:
-        # The program adds 1e-8 to the squares of each channel where there are groups, and nothing to the norm of the whole matrix.
+        # The program adds 1e-8 to the squares of each channel if there are groups, and nothing
+        # for the whole matrix.
         released = self.config.equations == "released"
         return decorrelation(
             table, self.groups, not released, 0.0 if released and len(self.groups) == 1 else 1e-8
         )
 
     def _cross_entropy(self, attribute_scores: Tensor, label: Tensor) -> Tensor:
-        """Over the seen classes alone. attribute_scores (B, A), label (B,) ids of all classes."""
+        """Cross entropy over the seen classes only.
+
+        Args:
+            attribute_scores: `(B, A)`.
+            label: `(B,)` ids among all classes.
+        """
         z = attribute_scores @ self.attributes[self.seen].T
         if self.config.equations == "released":
             z = z.softmax(dim=1)
@@ -210,21 +230,25 @@ class APN(GradientModel):
 
 
 def attribute_groups(config: APNConfig, task: Task) -> list[tuple[int, ...]]:
-    """The groups that decorrelation counts. Raises UserError for a part that the dataset has no group of."""
+    """Groups for decorrelation. Raises UserError for an unknown group in `parts`."""
     if not config.use_groups or not task.groups:
         return [tuple(range(task.n_attributes))]
     for part in config.parts:
         if part not in task.groups:
             raise UserError(
-                f"apn: parts names {part!r}, and {task.dataset} has no such attribute group{did_you_mean(part, task.groups)}"
+                f"apn: parts names {part!r}, and {task.dataset} has no such attribute "
+                f"group{did_you_mean(part, task.groups)}"
             )
     return [task.groups[part] for part in config.parts or task.groups]
 
 
 def freeze(backbone: nn.Module, beginnings: tuple[str, ...]) -> None:
-    """Stop training the parameters whose names begin so, say "layer1" or "layer2.0".
+    """Freeze the parameters whose names begin with one of `beginnings`, such as "layer1".
 
-    Wrappers around the whole backbone do not count as part of a name. Raises UserError for a beginning that no name has.
+    Wrappers around the whole backbone are not part of a name.
+
+    Raises:
+        UserError: No parameter has such a name.
     """
     while len(inner := list(backbone.children())) == 1 and not list(
         backbone.parameters(recurse=False)
@@ -236,7 +260,8 @@ def freeze(backbone: nn.Module, beginnings: tuple[str, ...]) -> None:
         if not chosen:
             parts = ", ".join(sorted({name.split(".")[0] for name in parameters}))
             raise UserError(
-                f"apn: freeze names {beginning!r} and the backbone has no such part; it has: {parts}"
+                f"apn: freeze names {beginning!r} and the backbone has no such part; it has: "
+                f"{parts}"
             )
         for name in chosen:
             parameters[name].requires_grad_(False)

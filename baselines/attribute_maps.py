@@ -1,4 +1,4 @@
-"""Losses on attribute prototypes and on the maps they make, which APN and GEM-ZSL share."""
+"""Losses on attribute prototypes and attention maps, shared by APN and GEM-ZSL."""
 
 from __future__ import annotations
 
@@ -11,28 +11,37 @@ from torch import Tensor
 def decorrelation(
     P: Tensor, groups: Sequence[tuple[int, ...]], per_channel: bool = True, epsilon: float = 0.0
 ) -> Tensor:
-    """Sum over groups l and channels d of the L2 norm of the entries P[l, d] (Xu et al. 2020, section 3.2).
+    """Sum over groups l and channels d of the L2 norm of P[l, d] (Xu et al. 2020, section 3.2).
 
-    It lets the attributes of one group share channels and makes groups compete for them.
+    Attributes of one group share channels, and groups compete for them.
 
     Args:
-        P: Prototypes or queries (A, D).
-        groups: Attribute ids of each group; one that stands twice counts twice.
+        P: Prototypes or queries `(A, D)`.
+        groups: Attribute ids of each group; a repeated group counts repeatedly.
         per_channel: False for one norm per group, over its attributes and channels.
         epsilon: Added to the square of each channel.
+
+    Returns:
+        Scalar.
     """
     squares = (
         torch.stack([P[list(group)].square().sum(dim=0) for group in groups]) + epsilon
     )  # (L, D)
     squares = squares if per_channel else squares.sum(dim=1)
-    # The root has no gradient at 0: there it is taken as 0.
+    # The root has no finite gradient at 0; use 0 there.
     return torch.where(squares > 0, squares, 1.0).sqrt().mul(squares > 0).sum()
 
 
 def compactness(weight: Tensor, peak: Tensor, size: tuple[int, int]) -> Tensor:
-    """Sum over images, attributes and positions of weight * squared distance to the peak, in map cells.
+    """Sum over images, attributes and positions of weight * squared distance to the peak.
 
-    weight (B, A, R); peak (B, A) the position, row by row, of the largest similarity; size (H, W), R = H * W.
+    Args:
+        weight: `(B, A, R)` with R = H * W.
+        peak: `(B, A)` position of the largest similarity, row by row.
+        size: (H, W); distances are in cells.
+
+    Returns:
+        Scalar.
     """
     height, width = size
     position = torch.arange(height * width, device=weight.device)

@@ -1,4 +1,4 @@
-"""The word vectors that attributes start from, as DAZLE, MSDN, TransZero and GEM-ZSL have them."""
+"""Initial word vectors of attributes, shared by DAZLE, MSDN, TransZero and GEM-ZSL."""
 
 from __future__ import annotations
 
@@ -15,15 +15,24 @@ Words = Literal["given", "random"]
 
 
 def attribute_words(model: str, task: Task, how: Words, width: int, unit: bool = True) -> Tensor:
-    """V (A, W): the dataset's word vectors, L2-normalised per attribute (unit) or as they are, or N(0, 1) of that width.
+    """Word vectors V `(A, W)`.
 
-    Raises UserError that names the model if they are to be given and the dataset has none.
+    Args:
+        model: Name of the model, for errors.
+        task: Task with the dataset's word vectors.
+        how: "given" for the dataset's, "random" for N(0, 1).
+        width: W of random vectors.
+        unit: L2-normalise the dataset's vectors per attribute.
+
+    Raises:
+        UserError: They are to be given, but the dataset has none.
     """
     if how == "random":
         return torch.randn(task.n_attributes, width)
     if task.word_vectors is None:
         raise UserError(
-            f"{task.dataset} has no word vectors of its attributes and {model} starts from them; set word_vectors=random"
+            f"{task.dataset} has no word vectors of its attributes and {model} starts from them; "
+            "set word_vectors=random"
         )
     words = torch.from_numpy(task.word_vectors).float()
     return F_.normalize(words, dim=1) if unit else words

@@ -1,4 +1,4 @@
-"""CADA-VAE: two variational autoencoders, of features and of attributes, that share a latent space (Schoenfeld et al., CVPR 2019)."""
+"""CADA-VAE: autoencoders of features and attributes, aligned (Schoenfeld et al., CVPR 2019)."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from .vae import Posterior, divergence, l1, wasserstein
 
 
 class WarmUp(Config):
-    """A weight that is 0 up to an epoch, then rises evenly, and stays as it is from another epoch on."""
+    """A weight that is 0 up to one epoch, rises linearly to another, and is constant after."""
 
     factor: float = Field(0.25, ge=0, description="the weight at the end of the rise")
     start: int = Field(0, ge=0, description="last epoch without weight")
     end: int = Field(93, ge=0, description="first epoch at full weight")
 
     def at(self, epoch: int) -> float:
-        """The weight in an epoch, counted from 0."""
+        """Weight in an epoch, counted from 0."""
         if self.end <= self.start:
             return self.factor if epoch >= self.end else 0.0
         return self.factor * min(1.0, max(0.0, (epoch - self.start) / (self.end - self.start)))
 
 
 class Cross(WarmUp):
-    """That of the cross-reconstruction."""
+    """Warm-up of the cross-reconstruction."""
 
     factor: float = Field(2.37, ge=0)
     start: int = Field(21, ge=0)
@@ -40,7 +40,7 @@ class Cross(WarmUp):
 
 
 class Alignment(WarmUp):
-    """That of the distance between the two posteriors."""
+    """Warm-up of the distance between the posteriors."""
 
     factor: float = Field(8.13, ge=0)
     start: int = Field(6, ge=0)
@@ -48,18 +48,21 @@ class Alignment(WarmUp):
 
 
 class CADAVAESoftmaxConfig(SoftmaxConfig):
-    """The classifier of the authors' program."""
+    """Classifier of the authors' program."""
 
     epochs: int = Field(23, ge=1)
     batch_size: int = Field(32, ge=1)
 
 
 class CADAVAEConfig(GenerativeConfig):
-    """Settings of CADA-VAE; the defaults are those of the authors' program, which are the same for all datasets."""
+    """Settings of CADA-VAE; defaults of the authors' program, the same for all datasets."""
 
     noise: Literal["released", "textbook"] = Field(
         "released",
-        description="released: sigma^2 times one number for all latent dimensions of an image; textbook: sigma times one for each",
+        description=(
+            "released: sigma^2 times one number for all latent dimensions of an image; "
+            "textbook: sigma times one for each"
+        ),
     )
     classifier: CADAVAESoftmaxConfig = CADAVAESoftmaxConfig()
 
@@ -87,27 +90,34 @@ class CADAVAEConfig(GenerativeConfig):
 
 
 class CADAVAE(Generative):
-    """Encoders q(z|x) = N(mu_x, diag sigma_x^2) and q(z|a), decoders D_x (B, L) -> (B, D) and D_a (B, L) -> (B, A); minimises
+    """Variational autoencoders of features x and attributes a with a shared latent space.
 
-        |x - D_x(z_x)|_1 + |a - D_a(z_a)|_1                                  reconstruction
-        + beta * (KL(q(z|x) || N(0, I)) + KL(q(z|a) || N(0, I)))             divergence
-        + gamma * (|x - D_x(z_a)|_1 + |a - D_a(z_x)|_1)                      cross-reconstruction
-        + delta * (||mu_x - mu_a||^2 + ||sigma_x - sigma_a||^2)^(1/2)        alignment: 2-Wasserstein distance
+    Encoders q(z|x) = N(mu_x, diag sigma_x^2) and q(z|a), decoders D_x (B, L) -> (B, D) and D_a (B,
+    L) -> (B, A) minimise
 
-    summed over dimensions and the batch; z_x and z_a are drawn from q(z|x) and q(z|a) of the same image's class, (B, L). The
-    three weights warm up over epochs. The softmax is trained on latents, each drawn once: of the seen classes from q(z|x) of their
-    first images, of the unseen ones from q(z|a); a test image is answered at mu_x.
+        |x - D_x(z_x)|_1 + |a - D_a(z_a)|_1                             reconstruction
+        + beta * (KL(q(z|x) || N(0, I)) + KL(q(z|a) || N(0, I)))        divergence
+        + gamma * (|x - D_x(z_a)|_1 + |a - D_a(z_x)|_1)                 cross-reconstruction
+        + delta * (||mu_x - mu_a||^2 + ||sigma_x - sigma_a||^2)^(1/2)   alignment: 2-Wasserstein
 
-    The authors' program draws z = mu + sigma^2 * e with one number e ~ N(0, 1) for all dimensions of an image; with the usual
-    mu + sigma * e and a number for each dimension (noise=textbook) the posterior nearly collapses under the released weights.
+    summed over dimensions and the batch; z_x and z_a (B, L) are drawn from q(z|x) and q(z|a) of the
+    image's class. The three weights warm up over epochs. The softmax is trained on latents, each
+    drawn once: for seen classes from q(z|x) of their first images, for unseen classes from q(z|a).
+    Test images are classified at mu_x.
 
-    Start: Xavier uniform with gain 1/2 and biases 0, the classifier too. Adam with AMSGrad.
+    The authors' program draws z = mu + sigma^2 * e with one number e ~ N(0, 1) for all dimensions
+    of an image; with the usual mu + sigma * e and a number per dimension (noise=textbook), the
+    posterior nearly collapses under the released weights.
+
+    Initialisation: Xavier uniform with gain 1/2 and biases 0, also for the classifier. Adam with
+    AMSGrad.
     """
 
     inputs = ("pooled",)
     protocol = "class-inductive"
     citation = (
-        "Schoenfeld, Ebrahimi, Sinha, Darrell and Akata. Generalized zero- and few-shot learning via aligned variational autoencoders. "
+        "Schoenfeld, Ebrahimi, Sinha, Darrell and Akata. Generalized zero- and few-shot learning "
+        "via aligned variational autoencoders. "
         "CVPR 2019"
     )
     presets = "presets/cadavae"
@@ -177,7 +187,7 @@ class CADAVAE(Generative):
 
     @property
     def warm_ups(self) -> dict[str, WarmUp]:
-        """By term, what its weight does; the reconstruction's is 1."""
+        """Warm-up of each term's weight; the reconstruction has weight 1."""
         return {
             "divergence": self.config.beta,
             "cross": self.config.cross,
@@ -187,13 +197,13 @@ class CADAVAE(Generative):
     def terms(
         self, x: Tensor, a: Tensor, noise: tuple[Tensor, Tensor], skip: Sequence[str] = ()
     ) -> dict[str, Tensor]:
-        """The terms before they are weighed, scalars.
+        """Unweighted loss terms, scalars.
 
         Args:
-            x: Scaled features (B, D).
-            a: Attributes of their classes (B, A).
-            noise: Of z_x and of z_a, as `self.noise` draws it.
-            skip: Terms that have no weight yet and need not be computed.
+            x: Scaled features `(B, D)`.
+            a: Attributes of their classes `(B, A)`.
+            noise: Noise of z_x and z_a, from `self.noise`.
+            skip: Terms of weight 0 to leave out.
         """
         posterior_x, posterior_a = self.encode_x(x), self.encode_a(a)
         z_x, z_a = self.latents(posterior_x, noise[0]), self.latents(posterior_a, noise[1])
@@ -207,11 +217,11 @@ class CADAVAE(Generative):
         return {name: len(x) * mean for name, mean in terms.items()}
 
     def noise(self, rows: int, random: torch.Generator) -> Tensor:
-        """Standard normal numbers (rows, 1) as released, (rows, L) as in textbooks."""
+        """Standard normal numbers: (rows, 1) as released, (rows, L) as in textbooks."""
         return normal(rows, 1 if self.config.noise == "released" else self.config.latent, random)
 
     def latents(self, posterior: Posterior, noise: Tensor) -> Tensor:
-        """z (B, L), drawn with that noise."""
+        """Latents z `(B, L)` for the given noise."""
         mu, log_variance = posterior
         return (
             mu
@@ -230,7 +240,7 @@ class CADAVAE(Generative):
 
 
 class Encoder(nn.Module):
-    """Inputs (B, I) to the mean and the logarithm of the variance, (B, L) each, of a diagonal normal distribution."""
+    """Inputs `(B, I)` to mean and log variance, `(B, L)` each, of a diagonal Gaussian."""
 
     def __init__(self, width: int, hidden: int, latent: int) -> None:
         super().__init__()
@@ -243,14 +253,16 @@ class Encoder(nn.Module):
 
 
 def decoder(latent: int, hidden: int, width: int) -> nn.Sequential:
-    """Latents (B, L) to inputs (B, width)."""
+    """Latents `(B, L)` to inputs `(B, width)`."""
     return nn.Sequential(nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, width))
 
 
 def first_images(label: Tensor, wanted: Tensor) -> Tensor:
-    """Places (M,) of images: each class's first ones in order, over again where more are wanted than there are.
+    """Indices `(M,)` of each class's first images, repeated if a class has too few.
 
-    label (N,) of all images; wanted (M,) classes in blocks, each with an image.
+    Args:
+        label: `(N,)` class of each image.
+        wanted: `(M,)` classes in blocks; each has an image.
     """
     order = label.argsort(stable=True)
     counts = torch.bincount(label, minlength=int(wanted.max()) + 1)

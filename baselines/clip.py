@@ -1,4 +1,4 @@
-"""CLIP zero-shot: images and sentences about classes meet in one space (Radford et al., ICML 2021); an upper reference, not a rival."""
+"""CLIP zero-shot classification by text prompts (Radford et al., ICML 2021), an upper reference."""
 
 from __future__ import annotations
 
@@ -22,11 +22,15 @@ class CLIPConfig(ModelConfig):
 
     architecture: str = Field(
         "ViT-B-32-quickgelu",
-        description="an open_clip model with CLIP's own tokenizer, or tiny: two layers, to try things out",
+        description=(
+            "an open_clip model with CLIP's own tokenizer, or tiny: two layers, to try things out"
+        ),
     )
     weights: str = Field(
         "openai",
-        description="a file (.safetensors or a torch state dict), a tag in open_clip's cache, or random",
+        description=(
+            "a file (.safetensors or a torch state dict), a tag in open_clip's cache, or random"
+        ),
     )
     prompts: Literal["names", "attributes"] = Field(
         "names", description="what a class is told by: its name, or its strongest attributes"
@@ -52,26 +56,33 @@ class CLIPConfig(ModelConfig):
         for template in templates:
             if template.count(SLOT) != 1:
                 raise ValueError(
-                    f"each template has one {SLOT} where the class goes, and {template!r} has {template.count(SLOT)}"
+                    f"each template has one {SLOT} where the class goes, and {template!r} has "
+                    f"{template.count(SLOT)}"
                 )
         return templates
 
 
 class CLIP(Model):
-    """Scores 100 cos(x, t_k): x the image's embedding, t_k the mean of the normalised embeddings of the sentences about class k.
+    """Scores 100 cos(x, t_k) of image embedding x and text embedding t_k of class k.
 
-    No image is trained on; `fit` embeds the sentences alone (section 3.1.4 of the paper on averaging them).
+    t_k is the normalised mean of the normalised embeddings of the class's sentences (section 3.1.4
+    of the paper). `fit` only embeds the sentences; no image is trained on.
     """
 
     inputs = ("pooled",)
     protocol = "class-inductive"
     pretraining_note: ClassVar[str] = "pretraining may have seen the classes"
-    citation = "Radford et al. Learning transferable visual models from natural language supervision. ICML 2021"
+    citation = (
+        "Radford et al. Learning transferable visual models from natural language "
+        "supervision. ICML 2021"
+    )
     presets = "presets/clip"
     Config = CLIPConfig
     check_settings: ClassVar = {"architecture": "tiny", "weights": "random"}
     expected_failures: ClassVar = {
-        "learns": "it trains on no image, and the weights that checks can have without a file are random",
+        "learns": (
+            "it trains on no image, and the weights that checks can have without a file are random"
+        ),
     }
 
     config: CLIPConfig
@@ -83,11 +94,11 @@ class CLIP(Model):
 
     @classmethod
     def image_encoder(cls, config: Any) -> Backbone:
-        """CLIP's image encoder. Raises as zslkit_baselines.clip_towers.clip_model does."""
+        """CLIP's image encoder. Raises as zslkit_baselines.clip_towers.clip_model."""
         return image_encoder(config.architecture, config.weights)
 
     def sentences(self) -> list[tuple[str, ...]]:
-        """What the model is told of each of C classes. Raises UserError as zslkit_baselines.clip_prompts does."""
+        """Sentences of each class. Raises UserError as zslkit_baselines.clip_prompts."""
         config, task = self.config, self.task
         if config.prompts == "names":
             return name_prompts(task.classes, config.templates)
@@ -102,7 +113,7 @@ class CLIP(Model):
         )
 
     def fit(self, view: TrainingView, trainer: Trainer) -> None:
-        """Embed the sentences of all classes; the view is not looked at. Raises as `sentences` and clip_towers do."""
+        """Embed the sentences of all classes; the view is not used."""
         prompts = self.sentences()
         model, _ = clip_model(self.config.architecture, self.config.weights)
         flat = [sentence for of_class in prompts for sentence in of_class]
@@ -112,7 +123,8 @@ class CLIP(Model):
         texts = F.normalize(embedded.view(len(prompts), -1, embedded.shape[1]).mean(dim=1), dim=1)
         if texts.shape != self.texts.shape:
             raise UserError(
-                f"clip: the images are embedded in {self.texts.shape[1]} dimensions and the sentences in {texts.shape[1]}; "
+                f"clip: the images are embedded in {self.texts.shape[1]} dimensions and the "
+                f"sentences in {texts.shape[1]}; "
                 "they must come from one model"
             )
         self.texts.copy_(texts)

@@ -1,4 +1,4 @@
-"""What CLIP is told of a class: its name, or its strongest attributes, in sentences made from templates."""
+"""Sentences that describe a class to CLIP, by its name or its strongest attributes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from zslkit.errors import UserError
 from zslkit.readers.word_vectors import phrases_of
 
 SLOT = "{}"
-"""Where a template takes the class."""
+"""Placeholder for the class in a template."""
 
 
 def readable(name: str) -> str:
-    """A class name as people write it: no number before it, blanks for _, + and /, lower case.
+    """A class name as plain words: no leading number, blanks for _, + and /, lower case.
 
     >>> readable("001.Black_footed_Albatross")
     'black footed albatross'
@@ -32,9 +32,10 @@ def readable(name: str) -> str:
 
 
 def name_prompts(classes: Sequence[str], templates: Sequence[str]) -> list[tuple[str, ...]]:
-    """The sentences of each of C classes, one from each template, in the templates' order.
+    """Sentences of each class, one per template.
 
-    Raises UserError if two classes read the same, since no score could then tell them apart.
+    Raises:
+        UserError: Two classes give the same sentences, so that no score could separate them.
     """
     names = [readable(name) for name in classes]
     for spoken, group in groupby(
@@ -42,7 +43,8 @@ def name_prompts(classes: Sequence[str], templates: Sequence[str]) -> list[tuple
     ):
         if len(alike := list(group)) > 1:
             raise UserError(
-                f"clip: the classes {classes[alike[0]]!r} and {classes[alike[1]]!r} both read {spoken!r}; rename one of them, "
+                f"clip: the classes {classes[alike[0]]!r} and {classes[alike[1]]!r} both read "
+                f"{spoken!r}; rename one of them, "
                 "or describe classes by prompts=attributes"
             )
     return [tuple(template.replace(SLOT, name) for template in templates) for name in names]
@@ -56,14 +58,24 @@ def attribute_prompts(
     strongest: int,
     words: Mapping[str, str],
 ) -> list[tuple[str, ...]]:
-    """As `name_prompts`, with the strongest attributes of each class in words instead of its name, strongest first.
+    """Sentences of each class from its strongest attributes, strongest first.
 
-    table (C, A): its largest values above zero are taken, of equal ones the first. words: attribute name -> plain words for it.
-    Raises UserError if attributes have no names in words, `words` speaks of one that is not there, or a class has none above zero.
+    Args:
+        table: `(C, A)`; the largest values above zero are chosen, at ties the first.
+        classes: Class names.
+        attributes: Attribute names.
+        templates: Sentences with a slot.
+        strongest: Number of attributes per class.
+        words: Attribute name -> plain words for it.
+
+    Raises:
+        UserError: Attribute names are not words, `words` has an unknown attribute, or a class has
+            no attribute above zero.
     """
     if all(re.fullmatch(r"\w+ \d+", name) for name in attributes):
         raise UserError(
-            f"clip: prompts=attributes needs attributes with names in words, and here they are {attributes[0]!r}, ...; "
+            "clip: prompts=attributes needs attributes with names in words, and here they are "
+            f"{attributes[0]!r}, ...; "
             "name them, or take prompts=names"
         )
     phrases = [" ".join(phrase.words) for phrase in phrases_of(attributes, words)]
@@ -72,8 +84,9 @@ def attribute_prompts(
         chosen = [int(i) for i in np.argsort(-row, kind="stable")[:strongest] if row[i] > 0]
         if not chosen:
             raise UserError(
-                f"clip: the class {name!r} has no attribute above zero to be described by; take prompts=names"
+                f"clip: the class {name!r} has no attribute above zero to be described by; take "
+                "prompts=names"
             )
-        told = ", ".join(phrases[i] for i in chosen)
-        prompts.append(tuple(template.replace(SLOT, told) for template in templates))
+        described = ", ".join(phrases[i] for i in chosen)
+        prompts.append(tuple(template.replace(SLOT, described) for template in templates))
     return prompts

@@ -1,4 +1,4 @@
-"""CLIP's two encoders through open_clip: architectures, weights that are read and never fetched, and texts as vectors."""
+"""CLIP's image and text encoders through open_clip, with local weights only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zslkit.errors import MissingWeights, UnknownName, UserError, did_you_mean
 from zslkit.features.backbones import Backbone, Transform, read_state, refuse_odd, state_digest
 
 TINY = "tiny"
-"""An architecture of our own with two layers in each encoder: to try the way from photo to score without a file of weights."""
+"""Own architecture with two layers per encoder, to try the pipeline without a weights file."""
 _TINY_SIZES: dict[str, Any] = {
     "embed_dim": 24,
     "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
@@ -24,13 +24,13 @@ _TINY_SIZES: dict[str, Any] = {
 }
 _MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _TEXTS = 256
-"""Texts that are embedded at once."""
+"""Texts per batch."""
 _EXTRAS = frozenset({"input_resolution", "context_length", "vocab_size"})
-"""Numbers that some files of weights hold beside the tensors."""
+"""Numbers that some weights files contain beside the tensors."""
 
 
 class ImageNetwork(nn.Module):
-    """Images (B, 3, h, w) to their embeddings as maps of one place, (B, E, 1, 1), not normalised."""
+    """Images `(B, 3, h, w)` to unnormalised embeddings as 1x1 maps `(B, E, 1, 1)`."""
 
     def __init__(self, visual: nn.Module) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class ImageNetwork(nn.Module):
 
 @dataclass(frozen=True)
 class ImageEncoder(Backbone):
-    """CLIP's image encoder as the harness takes a backbone. digest is of both encoders, so that other texts are another source."""
+    """CLIP's image encoder as a backbone; `digest` covers the text encoder too."""
 
     architecture: str
 
@@ -54,7 +54,7 @@ class ImageEncoder(Backbone):
 
 
 def image_encoder(architecture: str, weights: str) -> ImageEncoder:
-    """The image encoder with its weights, size and normalisation. Raises as `clip_model` does."""
+    """Image encoder with weights, size and normalisation. Raises as `clip_model`."""
     model, label = clip_model(architecture, weights)
     state = {k: v.clone() for k, v in model.visual.state_dict().items()}
     digest = state_digest(model.state_dict())
@@ -70,11 +70,16 @@ def image_encoder(architecture: str, weights: str) -> ImageEncoder:
 
 
 def clip_model(architecture: str, weights: str) -> tuple[Any, str]:
-    """Both encoders on the CPU in evaluation mode, and in words where their weights are from.
+    """Both encoders on the CPU in evaluation mode, and the source of their weights.
 
-    weights: a file, a tag of open_clip whose file is in its cache, or random (the same ones everywhere).
-    Raises UserError if open_clip is missing or the file does not fit, UnknownName for an architecture that open_clip does not have,
-    MissingWeights if a tag is not in the cache.
+    Args:
+        architecture: Name in open_clip, or TINY.
+        weights: A file, a tag of open_clip whose file is in its cache, or "random" (fixed seed).
+
+    Raises:
+        UserError: open_clip is missing, or the file does not fit.
+        UnknownName: open_clip has no such architecture.
+        MissingWeights: The tag is not in the cache.
     """
     sizes = _sizes(architecture)
     if weights == "random":
@@ -88,14 +93,19 @@ def clip_model(architecture: str, weights: str) -> tuple[Any, str]:
 def embed_texts(
     model: Any, architecture: str, texts: Sequence[str], device: torch.device
 ) -> Tensor:
-    """Embeddings (N, E) of N texts, not normalised, on the device. Raises UserError for a text that the encoder would cut off."""
+    """Unnormalised embeddings `(N, E)` of N texts, on the device.
+
+    Raises:
+        UserError: A text is too long for the encoder.
+    """
     tokenizer = _tokenizer(architecture)
     length = int(tokenizer.context_length)
     for text in texts:
         # two tokens mark start and end
         if (tokens := len(tokenizer.encode(text)) + 2) > length:
             raise UserError(
-                f"clip: a prompt has {tokens} tokens and {architecture} reads {length} ({text[:60]!r}, ...); "
+                f"clip: a prompt has {tokens} tokens and {architecture} reads {length} "
+                f"({text[:60]!r}, ...); "
                 "shorten the templates or set strongest lower"
             )
     model = model.to(device)
@@ -118,19 +128,19 @@ def _open_clip() -> Any:
 
 
 def _made(sizes: dict[str, Any]) -> Any:
-    """The model with random weights, the same ones at every call."""
+    """Model with random weights from a fixed seed."""
     from open_clip.model import CLIP, CustomTextCLIP
 
-    # Not by open_clip.create_model, which warns of random weights and would fetch those of some image encoders.
+    # open_clip.create_model would warn of random weights and download some image encoders.
     sizes = copy.deepcopy(sizes)
-    kind = CustomTextCLIP if sizes.pop("custom_text", False) else CLIP
+    model = CustomTextCLIP if sizes.pop("custom_text", False) else CLIP
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return kind(**sizes).eval()
+        return model(**sizes).eval()
 
 
 def _sizes(architecture: str) -> dict[str, Any]:
-    """What open_clip builds the architecture from. Refused: names that lead to a hub, encoders that read texts otherwise than CLIP."""
+    """Configuration of an architecture; refuses those that need a hub or another tokenizer."""
     library = _open_clip()
     if architecture == TINY:
         return _TINY_SIZES
@@ -146,11 +156,13 @@ def _sizes(architecture: str) -> dict[str, Any]:
     text, vision = sizes["text_cfg"], sizes["vision_cfg"]
     if "multimodal_cfg" in sizes:
         raise UserError(
-            f"clip: {architecture} writes captions; take an encoder of texts alone, such as ViT-B-32-quickgelu"
+            f"clip: {architecture} writes captions; take an encoder of texts alone, such as "
+            "ViT-B-32-quickgelu"
         )
     if text.get("hf_model_name") or text.get("hf_tokenizer_name"):
         raise UserError(
-            f"clip: {architecture} reads texts with a tokenizer that lies on a hub, and nothing is fetched; "
+            f"clip: {architecture} reads texts with a tokenizer that lies on a hub, and nothing "
+            "is fetched; "
             "take one with CLIP's own, such as ViT-B-32-quickgelu or ViT-L-14-quickgelu"
         )
     if "timm_model_name" in vision:
@@ -166,7 +178,10 @@ def _tokenizer(architecture: str) -> Any:
 
 
 def _transform(model: Any, architecture: str, weights: str) -> Transform:
-    """Size from the encoder; normalisation as open_clip lists it for the tag, or for the architecture's first tag if it is a file."""
+    """Image transform: size of the encoder, and open_clip's normalisation for the tag.
+
+    A weights file gets the normalisation of the architecture's first tag.
+    """
     from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 
     tags = list_pretrained_tags_by_model(architecture)
@@ -175,7 +190,8 @@ def _transform(model: Any, architecture: str, weights: str) -> Transform:
     )
     if listed.get("resize_mode", "shortest") != "shortest":
         raise UserError(
-            f"clip: {architecture} takes distorted images, which the harness does not make; take another architecture"
+            f"clip: {architecture} takes distorted images, which the harness does not make; take "
+            "another architecture"
         )
     size = model.visual.image_size
     height, width = size if isinstance(size, (tuple, list)) else (size, size)
@@ -189,7 +205,7 @@ def _transform(model: Any, architecture: str, weights: str) -> Transform:
 
 
 def _found(architecture: str, weights: str) -> tuple[Path, str]:
-    """The file of the weights, and where it is from in words."""
+    """File of the weights, and a description of its source."""
     from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 
     path = Path(weights).expanduser()
@@ -202,11 +218,13 @@ def _found(architecture: str, weights: str) -> tuple[Path, str]:
     if not listed:
         miss = did_you_mean(weights, tags)
         raise UserError(
-            f"clip: weights = {weights!r} is neither a file, nor random, nor a tag of open_clip for {architecture}{miss}"
+            f"clip: weights = {weights!r} is neither a file, nor random, nor a tag of open_clip "
+            f"for {architecture}{miss}"
         )
     if (cached := cached_file(listed)) is None:
         raise MissingWeights(
-            f"clip: the weights {weights!r} of {architecture} are not in open_clip's cache and are not fetched unasked; "
+            f"clip: the weights {weights!r} of {architecture} are not in open_clip's cache and "
+            "are not fetched unasked; "
             "give a file with --set weights=FILE, or fetch them once with: "
             f"python -c \"import open_clip; open_clip.create_model('{architecture}', '{weights}')\""
         )
@@ -214,7 +232,7 @@ def _found(architecture: str, weights: str) -> tuple[Path, str]:
 
 
 def cached_file(listed: dict[str, Any]) -> Path | None:
-    """The file of one entry of open_clip's list of weights where open_clip would have put it, or None. Asks no network."""
+    """Cached file of an entry in open_clip's list of weights, or None. Uses no network."""
     if hub := listed.get("hf_hub"):
         from huggingface_hub import try_to_load_from_cache
 
@@ -248,7 +266,8 @@ def _fill(model: Any, path: Path, architecture: str) -> None:
     )
     if wrong:
         raise UserError(
-            f"{path} does not fit {architecture}: {len(wrong)} of {len(ours)} tensors are missing, too many or of another shape "
+            f"{path} does not fit {architecture}: {len(wrong)} of {len(ours)} tensors are "
+            "missing, too many or of another shape "
             f"({wrong[0]}{', ...' if len(wrong) > 1 else ''}); set architecture to that of the file"
         )
     if broken := sorted(k for k in ours if not torch.isfinite(theirs[k]).all()):

@@ -1,4 +1,4 @@
-"""Bilinear compatibility F(x, y) = x^T W a_y and its three rankings: the base of DeViSE, SJE, ALE and LATEM."""
+"""Bilinear compatibility F(x, y) = x^T W a_y, the base of DeViSE, SJE, ALE and LATEM."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .pooled import PooledConfig, Scaling, column_of
 
 
 class CompatibilityConfig(PooledConfig, GradientConfig):
-    """Settings that all four share.
+    """Settings of all four models.
 
-    F is linear in W and the hinges in F and margin, so c times the margin at c times train.lr gives c times the W: one of the two
-    is enough to search.
+    F is linear in W and the hinges in F and margin, so scaling margin and train.lr by c scales W by
+    c: searching one of the two is enough.
     """
 
     margin: float = Field(
@@ -28,10 +28,11 @@ class CompatibilityConfig(PooledConfig, GradientConfig):
 
 
 class Compatibility(GradientModel):
-    """Ranks the true class above the other seen ones by a margin; unseen classes take no part in training.
+    """Ranks the true class above other seen classes by a margin; unseen classes are not used.
 
-    h_y = [margin + F(x, y) - F(x, y_n)]_+ for every seen class y but the true one, y_n; a subclass says what of
-    them is the loss, and may say what F is. x is scaled by statistics of the training images.
+    h_y = [margin + F(x, y) - F(x, y_n)]_+ for every seen class y other than the true class y_n. A
+    subclass defines the loss of these hinges, and may define F. x is scaled with statistics of the
+    training images.
     """
 
     inputs = ("pooled",)
@@ -47,7 +48,7 @@ class Compatibility(GradientModel):
         self.register_buffer("column", column_of(self.seen), persistent=False)
 
     def shape_of_W(self) -> tuple[int, ...]:
-        """(D, A). The start of W is random and small against the margin, since what training never touches must not decide."""
+        """(D, A). W starts random and small, so that untrained entries have no effect."""
         return self.task.feature_shape[0], self.task.n_attributes
 
     def fit(self, view: TrainingView, trainer: Trainer) -> None:
@@ -62,39 +63,49 @@ class Compatibility(GradientModel):
         return self.compatibility(self.scaling(x), self.attributes)
 
     def compatibility(self, x: Tensor, attributes: Tensor) -> Tensor:
-        """F (B, K) of scaled features x (B, D) with the classes whose attributes (K, A) are given."""
+        """F `(B, K)` of scaled features x `(B, D)` and classes with attributes `(K, A)`."""
         return x @ self.W @ attributes.T
 
     def evidence(self, x: Tensor) -> Tensor | None:
-        """x^T W (B, A), as long as F is linear in the attributes: not where a subclass has an F of its own."""
+        """x^T W `(B, A)`; None if a subclass defines its own F."""
         linear = type(self).compatibility is Compatibility.compatibility
         return self.scaling(x) @ self.W if linear else None
 
     @abstractmethod
     def ranking(self, h: Tensor) -> Tensor:
-        """The loss of each image (B,) from its hinges h (B, C_s)."""
+        """Loss of each image `(B,)` from its hinges h `(B, C_s)`."""
 
 
 def hinges(F: Tensor, column: Tensor, margin: float) -> Tensor:
-    """h (B, C_s) with h_y = [margin + F_y - F_true]_+, and 0 at the true class. F (B, C_s); column (B,) the true classes."""
+    """h_y = [margin + F_y - F_true]_+, and 0 at the true class.
+
+    Args:
+        F: `(B, C_s)`.
+        column: `(B,)` index of the true class among the seen classes.
+        margin: The margin.
+
+    Returns:
+        h `(B, C_s)`.
+    """
     true = column.unsqueeze(1)
     return (margin + F - F.gather(1, true)).clamp_min(0).scatter(1, true, 0.0)
 
 
 def sum_of_hinges(h: Tensor) -> Tensor:
-    """sum_y h_y (B,), the loss of DeViSE (Frome et al. 2013, equation 1)."""
+    """sum_y h_y `(B,)`, the loss of DeViSE (Frome et al. 2013, equation 1)."""
     return h.sum(dim=1)
 
 
 def largest_hinge(h: Tensor) -> Tensor:
-    """max_y h_y (B,), the loss of SJE (Akata et al. 2015, with the 0/1 loss as margin)."""
+    """max_y h_y `(B,)`, the loss of SJE (Akata et al. 2015, with the 0/1 loss as margin)."""
     return h.amax(dim=1)
 
 
 def rank_weighted(h: Tensor) -> Tensor:
-    """l_r / r * sum_y h_y (B,) with r the number of classes that violate the margin and l_k = sum_{i<=k} 1/i.
+    """l_r / r * sum_y h_y `(B,)`, the loss of ALE (Akata et al. 2016), after WSABIE.
 
-    The loss of ALE (Akata et al. 2016), after WSABIE; 0 where r is 0. No gradient goes through r.
+    r is the number of classes that violate the margin and l_k = sum_{i<=k} 1/i. The loss is 0 if r
+    is 0. r has no gradient.
     """
     r = (h > 0).sum(dim=1)
     harmonic = torch.cat(

@@ -1,4 +1,4 @@
-"""CONSE: an image lies where the seen classes that it resembles lie (Norouzi et al., ICLR 2014)."""
+"""CONSE: embeds an image as a mean of its likeliest seen classes (Norouzi et al., ICLR 2014)."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ class CONSEConfig(PooledConfig):
 
 
 class CONSE(Model):
-    """Scores the cosine of f(x) and a_k, with f(x) = 1/Z sum_{t<=T} p(y_t | x) a_{y_t} over the T likeliest seen classes.
+    """Scores the cosine of f(x) and a_k with f(x) = 1/Z sum_{t<=T} p(y_t | x) a_{y_t}.
 
-    Z is the sum of the T probabilities; p is a softmax regression over the seen classes.
+    y_1..y_T are the most likely seen classes by a softmax regression p over the seen classes, and Z
+    is the sum of their probabilities.
     """
 
     inputs = ("pooled",)
@@ -54,7 +55,7 @@ class CONSE(Model):
         self.register_buffer("b", torch.zeros(n_seen))
 
     def fit(self, view: TrainingView, trainer: Trainer) -> None:
-        """Train the softmax regression. Raises TrainingError if the features or the loss are not finite."""
+        """Train the softmax regression. Raises TrainingError if features or loss are not finite."""
         x, label = self.scaling.measure(view, "conse", trainer.device)
         column = column_of(self.seen)[label]
         W, b, left = minimise(
@@ -71,7 +72,16 @@ class CONSE(Model):
 
 
 def combination(p: Tensor, attributes: Tensor, top: int) -> Tensor:
-    """f (B, A) = 1/Z sum of p_t a_t over the `top` likeliest classes. p (B, C_s); attributes (C_s, A)."""
+    """f = 1/Z sum of p_t a_t over the `top` most likely classes.
+
+    Args:
+        p: `(B, C_s)`.
+        attributes: `(C_s, A)`.
+        top: Number of classes.
+
+    Returns:
+        f `(B, A)`.
+    """
     value, place = p.topk(min(top, p.shape[1]), dim=1)
     kept = torch.zeros_like(p).scatter(1, place, value)
     return kept / value.sum(dim=1, keepdim=True) @ attributes

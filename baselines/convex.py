@@ -1,4 +1,4 @@
-"""Linear classifiers trained to the minimum of a convex loss: logistic and softmax regression, squared hinge."""
+"""Linear models trained to the minimum of a convex loss by L-BFGS."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor
 from zslkit.errors import TrainingError
 
 STEPS = 200
-"""L-BFGS steps at most. The loss is convex, so what is left after them is small and is logged."""
+"""Most L-BFGS steps; the remaining gradient is logged and small, since the loss is convex."""
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-11}
-"""Largest entry of the gradient of the mean loss at which the search is over, by the type it is computed in."""
+"""Largest entry of the gradient at which the search stops, by dtype."""
 
 
 def minimise(
@@ -23,10 +23,23 @@ def minimise(
     name: str,
     offset: bool = True,
 ) -> tuple[Tensor, Tensor, float]:
-    """argmin over W (D, K) and b (K,) of loss(x W + b) + decay / 2 * ||W||^2, by L-BFGS from zero over all images at once.
+    """Minimise loss(x W + b) + decay / 2 * ||W||^2 over W and b, from zero over all images at once.
 
-    x (N, D); outputs K; loss: a mean over images of the outputs (N, K), convex; offset: whether b may leave 0. Gives W, b and the
-    largest entry of the last gradient. Nothing in it is random. Raises TrainingError, with the model's name, if the loss is not finite.
+    Deterministic.
+
+    Args:
+        x: `(N, D)`.
+        outputs: K.
+        decay: L2 penalty.
+        loss: Convex mean over images of the outputs `(N, K)`.
+        name: Name of the model, for errors.
+        offset: Whether b is trained.
+
+    Returns:
+        W `(D, K)`, b `(K,)` and the largest entry of the last gradient.
+
+    Raises:
+        TrainingError: The loss is not finite.
     """
     W = torch.zeros(x.shape[1], outputs, dtype=x.dtype, device=x.device, requires_grad=True)
     b = torch.zeros(outputs, dtype=x.dtype, device=x.device, requires_grad=offset)
@@ -44,7 +57,8 @@ def minimise(
         value = loss(torch.addmm(b, x, W)) + decay / 2 * W.square().sum()
         if not torch.isfinite(value):
             raise TrainingError(
-                f"{name}: the loss is {float(value.detach())}; are the features of a reasonable size? normalise=l2 makes them so"
+                f"{name}: the loss is {float(value.detach())}; are the features of a reasonable "
+                "size? normalise=l2 makes them so"
             )
         value.backward()  # type: ignore[no-untyped-call]
         return value

@@ -1,4 +1,4 @@
-"""DAP: each attribute is told on its own, and a class is what has them (Lampert, Nickisch & Harmeling, TPAMI 2014)."""
+"""DAP: classifies by independently predicted attributes (Lampert et al., TPAMI 2014)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ class DAPConfig(PooledConfig):
 
     threshold: Literal["table", "attribute"] = Field(
         "table",
-        description="a class has an attribute if its value is above the mean of the seen classes' table, or of the attribute in it",
+        description=(
+            "a class has an attribute if its value is above the mean of the seen classes' "
+            "table, or of the attribute in it"
+        ),
     )
     decay: float = Field(
         1e-4, ge=0, description="L2 penalty of the logistic regressions, against their mean loss"
@@ -29,15 +32,19 @@ class DAPConfig(PooledConfig):
 
 
 class DAP(Model):
-    """Scores log prod_m p(b_m = b_km | x) / p(b_m = b_km) over attributes m that are there (b_km = 1) or not (b_km = 0).
+    """Scores log prod_m p(b_m = b_km | x) / p(b_m = b_km) with binary attributes b_km of class k.
 
-    p(b_m = 1 | x) is a logistic regression an attribute, trained with the binary attributes of each image's class; the prior
-    p(b_m = 1) is the share of seen classes that have it. An attribute that all or none of them have is left out.
+    p(b_m = 1 | x) is one logistic regression per attribute, trained on the binary attributes of
+    each image's class; the prior p(b_m = 1) is the share of seen classes with the attribute.
+    Attributes that all or no seen classes have are left out.
     """
 
     inputs = ("pooled",)
     protocol = "inductive"
-    citation = "Lampert, Nickisch and Harmeling. Attribute-based classification for zero-shot visual object categorization. TPAMI 2014"
+    citation = (
+        "Lampert, Nickisch and Harmeling. Attribute-based classification for zero-shot "
+        "visual object categorization. TPAMI 2014"
+    )
     presets = "presets/dap"
     search: ClassVar = {"threshold": ("table", "attribute"), "decay": (1e-5, 3e-5, 1e-4)}
     Config = DAPConfig
@@ -45,7 +52,7 @@ class DAP(Model):
     config: DAPConfig
     W: Tensor
     b: Tensor
-    told: Tensor
+    varying: Tensor
     binary: Tensor
     prior: Tensor
 
@@ -57,23 +64,28 @@ class DAP(Model):
             self.attributes > (known.mean() if config.threshold == "table" else known.mean(dim=0))
         ).float()
         prior = binary[self.seen].mean(dim=0)
-        told = (prior > 0) & (prior < 1)
-        self.register_buffer("told", told, persistent=False)
-        self.register_buffer("binary", binary[:, told], persistent=False)
-        self.register_buffer("prior", prior[told], persistent=False)
-        self.register_buffer("W", torch.zeros(task.feature_shape[0], int(told.sum())))
-        self.register_buffer("b", torch.zeros(int(told.sum())))
+        varying = (prior > 0) & (prior < 1)
+        self.register_buffer("varying", varying, persistent=False)
+        self.register_buffer("binary", binary[:, varying], persistent=False)
+        self.register_buffer("prior", prior[varying], persistent=False)
+        self.register_buffer("W", torch.zeros(task.feature_shape[0], int(varying.sum())))
+        self.register_buffer("b", torch.zeros(int(varying.sum())))
 
     def fit(self, view: TrainingView, trainer: Trainer) -> None:
-        """Train all logistic regressions at once. Raises TrainingError if no attribute tells seen classes apart."""
+        """Train all logistic regressions at once.
+
+        Raises:
+            TrainingError: No attribute separates seen classes.
+        """
         if len(self.b) == 0:
             raise TrainingError(
-                f"dap: no attribute is above the threshold in some seen classes and below it in others with threshold = "
+                "dap: no attribute is above the threshold in some seen classes and below it in "
+                "others with threshold = "
                 f"{self.config.threshold}; set threshold to the other choice"
             )
         x, label = self.scaling.measure(view, "dap", trainer.device)
         there = self.binary[label]
-        # The mean over images of the sum over attributes: each regression has its own minimum, whatever the others do.
+        # Mean over images of the sum over attributes, so that the regressions are independent.
         W, b, left = minimise(
             x,
             len(self.b),
@@ -89,16 +101,28 @@ class DAP(Model):
         return log_posterior(self._logits(x), self.binary, self.prior)
 
     def predicted_attributes(self, x: Tensor) -> Tensor:
-        """The logits of p(b_m = 1 | x) (B, A); NaN for an attribute that all or no seen classes have."""
-        told = x.new_full((len(x), len(self.told)), float("nan"))
-        told[:, self.told] = self._logits(x)
-        return told
+        """Logits of p(b_m = 1 | x) `(B, A)`.
+
+        NaN for attributes that all or no seen classes have.
+        """
+        predicted = x.new_full((len(x), len(self.varying)), float("nan"))
+        predicted[:, self.varying] = self._logits(x)
+        return predicted
 
     def _logits(self, x: Tensor) -> Tensor:
         return torch.addmm(self.b, self.scaling(x), self.W)
 
 
 def log_posterior(z: Tensor, binary: Tensor, prior: Tensor) -> Tensor:
-    """sum_m log p(b_m = b_km | x) - log p(b_m = b_km), (B, C). z (B, M) logits; binary (C, M) 0 or 1; prior (M,) in 0..1."""
+    """sum_m log p(b_m = b_km | x) - log p(b_m = b_km).
+
+    Args:
+        z: `(B, M)` logits.
+        binary: `(C, M)` 0 or 1.
+        prior: `(M,)` in 0..1.
+
+    Returns:
+        `(B, C)`.
+    """
     there, absent = F.logsigmoid(z) - prior.log(), F.logsigmoid(-z) - (-prior).log1p()
     return there @ binary.T + absent @ (1 - binary).T

@@ -1,4 +1,4 @@
-"""DAZLE: attributes look for their own image regions (Huynh & Elhamifar, CVPR 2020)."""
+"""DAZLE: dense attribute attention over image regions (Huynh and Elhamifar, CVPR 2020)."""
 
 from __future__ import annotations
 
@@ -15,19 +15,24 @@ from .attribute_words import Words, attribute_words
 
 
 class DAZLEConfig(GradientConfig):
-    """Settings of DAZLE; the defaults are those of the authors' CUB run."""
+    """Settings of DAZLE; defaults are those of the authors' CUB run."""
 
     lambda_cal: float = Field(0.1, ge=0, description="weight of the self-calibration loss")
     bias: float = Field(
         1.0,
-        description="taken from seen and added to unseen class scores; the cross entropy does not see it",
+        description=(
+            "taken from seen and added to unseen class scores; the cross entropy does not see it"
+        ),
     )
     attribute_attention: bool = Field(
         True, description="weigh each attribute's score by sigmoid(V W3 f_i)"
     )
     normalise_V: bool = Field(
         False,
-        description="divide each attribute's word vector by its L2 norm at every step, not only at the start",
+        description=(
+            "divide each attribute's word vector by its L2 norm at every step, not only "
+            "at the start"
+        ),
     )
     word_vectors: Words = Field(
         "given", description="what V starts from; random needs no word vectors"
@@ -36,23 +41,27 @@ class DAZLEConfig(GradientConfig):
 
 
 class DAZLE(GradientModel):
-    """Dense attribute-based attention over the regions F (D, R) of a feature map, each of unit length.
+    """Dense attribute-based attention over unit-length regions F (D, R) of a feature map.
 
     With attribute word vectors V (A, W) and W1, W2, W3 (W, D), for attribute i:
 
         A_i = softmax over the R regions of (V W2 F)_i        region attention
         s_i = sum over regions of A_i * (V W1 F)_i            attribute score
         g_i = sigmoid((V W3 f_i)_i),  f_i = F A_i             attribute attention
-        z_k = sum_i a_ki g_i s_i -+ bias                      minus for seen, plus for unseen classes
+        z_k = sum_i a_ki g_i s_i -+ bias                      minus if seen, plus if unseen
 
-    Start, as in the authors' program: W1 ~ N(0, 1); W2 = W3 = 0, so that regions weigh the same and attributes
-    weigh 1/2 each; V = the word vectors, L2-normalised per attribute, and trained.
+    Initialisation as in the authors' program: W1 ~ N(0, 1); W2 = W3 = 0, so that regions have equal
+    weights and attributes weight 1/2; V = the word vectors, L2-normalised per attribute, and
+    trained.
     """
 
     inputs = ("map", "image")
     protocol = "class-inductive"
     loss_is_mean = True
-    citation = "Huynh and Elhamifar. Fine-grained generalized zero-shot learning via dense attribute-based attention. CVPR 2020"
+    citation = (
+        "Huynh and Elhamifar. Fine-grained generalized zero-shot learning via dense "
+        "attribute-based attention. CVPR 2020"
+    )
     presets = "presets/dazle"
     Config = DAZLEConfig
 
@@ -63,7 +72,8 @@ class DAZLE(GradientModel):
         super().__init__(config, task)
         if task.map_shape is None:
             raise UserError(
-                f"{task.dataset}: dazle looks at regions and needs feature maps (D, H, W); set features.input=map"
+                f"{task.dataset}: dazle looks at regions and needs feature maps (D, H, W); set "
+                "features.input=map"
             )
         depth = task.map_shape[0]
         words = attribute_words("dazle", task, config.word_vectors, config.word_dim)
@@ -80,11 +90,11 @@ class DAZLE(GradientModel):
         return s @ self.attributes.T + self.b
 
     def predicted_attributes(self, x: Tensor) -> Tensor:
-        """g_i s_i (B, A): what a class's attributes are multiplied with."""
+        """g_i s_i `(B, A)`, the factors of the class attributes."""
         return self.attribute_scores(unit_regions(self.embed(x)))[0]
 
     def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
-        """Cross entropy over all classes on the unbiased scores, and weighted self-calibration on the biased ones."""
+        """Cross entropy on unbiased scores, and weighted self-calibration on biased ones."""
         z = self.scores(x)
         return {
             "cross_entropy": F_.cross_entropy(z - self.b, label),
@@ -92,21 +102,25 @@ class DAZLE(GradientModel):
         }
 
     def attribute_scores(self, F: Tensor) -> tuple[Tensor, Tensor]:
-        """g_i * s_i (B, A), or s_i without attribute attention, and the region attention A (B, A, R).
+        """Attribute scores and region attention.
 
-        F (B, D, R), each region of unit length.
+        Args:
+            F: `(B, D, R)`, regions of unit length.
+
+        Returns:
+            g_i * s_i `(B, A)`, or s_i without attribute attention, and A `(B, A, R)`.
         """
         V = F_.normalize(self.V, dim=1) if self.config.normalise_V else self.V
         s, attention = region_attention(F, V @ self.W1, V @ self.W2)
         if self.W3 is None:
             return s, attention
-        # V W3 f_i = sum_r A_ir (V W3 F)_ir, so the attended features f (B, A, D) are never formed.
+        # V W3 f_i = sum_r A_ir (V W3 F)_ir, which avoids the attended features f (B, A, D).
         importance = F_.linear(F.mT, V @ self.W3)  # (B, R, A)
         gate = torch.sigmoid((importance * attention.mT).sum(dim=1))
         return gate * s, attention
 
     def attention(self, x: Tensor) -> dict[str, AttentionMaps]:
-        """Where each attribute looks: maps that sum to 1 over positions."""
+        """Region attention of each attribute; maps sum to 1 over positions."""
         F = self.embed(x)
         s, attention = self.attribute_scores(unit_regions(F))
         return {"region": AttentionMaps(attention.reshape(len(F), -1, *F.shape[2:]), s)}

@@ -1,4 +1,4 @@
-"""DeViSE: a bilinear map in which every wrong class counts (Frome et al., NeurIPS 2013)."""
+"""DeViSE: a bilinear map with a hinge loss over all wrong classes (Frome et al., NeurIPS 2013)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from .compatibility import Compatibility, CompatibilityConfig, sum_of_hinges
 
 
 class DeViSE(Compatibility):
-    """Minimises sum_y [margin + F(x, y) - F(x, y_n)]_+ over the seen classes y other than the true y_n, F(x, y) = x^T W a_y.
+    """Minimises sum_y [margin + F(x, y) - F(x, y_n)]_+ over seen classes y other than the true y_n.
 
-    The class embeddings a_y are the dataset's attributes instead of word vectors, as in Xian et al. 2018.
+    F(x, y) = x^T W a_y. The class embeddings a_y are attributes instead of word vectors, as in Xian
+    et al. 2018.
     """
 
     inputs = ("pooled",)

@@ -1,4 +1,4 @@
-"""ESZSL: a bilinear map between features and attributes in closed form (Romera-Paredes & Torr, ICML 2015)."""
+"""ESZSL: a bilinear map in closed form (Romera-Paredes and Torr, ICML 2015)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from .pooled import column_of, regularised
 
 
 class ESZSLConfig(ModelConfig):
-    """Settings of ESZSL. The regularisers are values, not exponents; the paper searches powers of ten."""
+    """Settings of ESZSL.
+
+    Regularisers are values, not exponents; the paper searches powers of ten.
+    """
 
     gamma: float = Field(
         1.0, ge=0, description="regulariser g of the features, 1e-3..1e3 in the paper"
@@ -25,7 +28,10 @@ class ESZSLConfig(ModelConfig):
     )
     targets: Literal["released", "signs"] = Field(
         "released",
-        description="what an image should answer to the other seen classes: 0 as in the authors' program, or -1 as in the paper",
+        description=(
+            "what an image should answer to the other seen classes: 0 as in the authors' "
+            "program, or -1 as in the paper"
+        ),
     )
     normalise: Literal["none", "l2"] = Field(
         "none", description="features as given, or each divided by its L2 norm"
@@ -35,14 +41,18 @@ class ESZSLConfig(ModelConfig):
 class ESZSL(Model):
     """Scores x^T W a_k with W = (X X^T + g I)^-1 X Y S^T (S S^T + l I)^-1.
 
-    X (D, N) are the training features as columns, Y (N, C_s) is 1 at the true class and 0 elsewhere, and
-    S (A, C_s) holds the attribute vectors of the seen classes as columns: unseen classes do not enter.
-    The paper writes -1 for 0 (`targets: signs`); the authors' program and the public ports have 0.
+    X (D, N) are the training features as columns, Y (N, C_s) is 1 at the true class and 0
+    elsewhere, and S (A, C_s) holds the attribute vectors of the seen classes as columns. Unseen
+    classes are not used. The paper has -1 instead of 0 (`targets: signs`); the authors' program and
+    public ports have 0.
     """
 
     inputs = ("pooled",)
     protocol = "inductive"
-    citation = "Romera-Paredes and Torr. An embarrassingly simple approach to zero-shot learning. ICML 2015"
+    citation = (
+        "Romera-Paredes and Torr. An embarrassingly simple approach to zero-shot learning. "
+        "ICML 2015"
+    )
     presets = "presets/eszsl"
     search: ClassVar = {
         "gamma": (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3),
@@ -58,7 +68,11 @@ class ESZSL(Model):
         self.register_buffer("W", torch.zeros(task.feature_shape[0], task.n_attributes))
 
     def fit(self, view: TrainingView, trainer: Trainer) -> None:
-        """Solve for W in float64. Raises TrainingError if a regulariser is too small for the system to be solved."""
+        """Solve for W in float64.
+
+        Raises:
+            TrainingError: A regulariser is too small.
+        """
         x, label = view.everything()
         x = self._prepared(x.to(trainer.device)).double()
         known = self.attributes[self.seen].double()
@@ -82,13 +96,16 @@ class ESZSL(Model):
 def statistics(
     x: Tensor, column: Tensor, n_seen: int, targets: str = "released"
 ) -> tuple[Tensor, Tensor]:
-    """What the closed form needs of the images: X X^T (D, D) and X Y (D, C_s), without a table Y of N x C_s.
+    """Sums over images for the closed form, without a table Y of size N x C_s.
 
     Args:
-        x: Features (N, D), float64.
-        column: Place of each image's class among the seen ones, (N,).
+        x: Features `(N, D)`, float64.
+        column: `(N,)` index of each image's class among the seen classes.
         n_seen: Number of seen classes, C_s.
         targets: "released" for Y = onehot, "signs" for Y = 2 * onehot - 1.
+
+    Returns:
+        X X^T `(D, D)` and X Y `(D, C_s)`.
     """
     per_class = x.new_zeros(n_seen, x.shape[1]).index_add_(0, column, x)
     if targets == "signs":
@@ -97,9 +114,17 @@ def statistics(
 
 
 def solve(gram: Tensor, targets: Tensor, attributes: Tensor, gamma: float, lam: float) -> Tensor:
-    """W (D, A) from X X^T (D, D), X Y (D, C_s) and the seen classes' attributes (C_s, A), all float64.
+    """Solve for W `(D, A)`. All tensors are float64.
 
-    Raises TrainingError that names gamma or lam where its system is singular.
+    Args:
+        gram: X X^T `(D, D)`.
+        targets: X Y `(D, C_s)`.
+        attributes: `(C_s, A)` of the seen classes.
+        gamma: Regulariser of the features.
+        lam: Regulariser of the attributes.
+
+    Raises:
+        TrainingError: A system is singular; the message names gamma or lam.
     """
     left = regularised(gram, gamma, "eszsl", "gamma", "features")
     right = regularised(attributes.T @ attributes, lam, "eszsl", "lam", "attributes")

@@ -1,4 +1,4 @@
-"""f-CLSWGAN: features made of attributes by a Wasserstein GAN that a seen-class softmax keeps apart (Xian et al., CVPR 2018)."""
+"""f-CLSWGAN: features from attributes by a Wasserstein GAN (Xian et al., CVPR 2018)."""
 
 from __future__ import annotations
 
@@ -31,16 +31,20 @@ class FCLSWGANConfig(WGANConfig):
 
 
 class FCLSWGAN(WGAN):
-    """The generator minimises -E D(x~, a) - beta * E log P(y | x~; theta), x~ = G(z, a) of a seen class y.
+    """The generator minimises -E D(x~, a) - beta * E log P(y | x~; theta) for x~ = G(z, a).
 
-    P is a softmax over the seen classes that was trained on their real features before and does not change; it keeps made features of
-    different classes apart. G (B, Z + A) -> (B, D) ends in a rectifier, as real features, brought to 0..1, are never below zero;
-    D (B, D + A) -> (B, 1). The final classifier sees x itself, real of seen and made of unseen classes.
+    P is a softmax over the seen classes, trained on real features first and then frozen; it keeps
+    generated features of different classes apart. G (B, Z + A) -> (B, D) ends in a rectifier, since
+    features scaled to 0..1 are not negative; D (B, D + A) -> (B, 1). The final classifier is
+    trained on x itself: real features of seen classes, generated ones of unseen classes.
     """
 
     inputs = ("pooled",)
     protocol = "class-inductive"
-    citation = "Xian, Lorenz, Schiele and Akata. Feature generating networks for zero-shot learning. CVPR 2018"
+    citation = (
+        "Xian, Lorenz, Schiele and Akata. Feature generating networks for zero-shot "
+        "learning. CVPR 2018"
+    )
     presets = "presets/fclswgan"
     check_settings: ClassVar = {**WGAN.check_settings, "seen_classifier.lr": 0.03}
     Config = FCLSWGANConfig

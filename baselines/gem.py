@@ -1,4 +1,4 @@
-"""GEM-ZSL: a global embedding helped by attributes that must be found somewhere in the image (Liu et al., CVPR 2021)."""
+"""GEM-ZSL: pooled attribute scores with losses on localisation (Liu et al., CVPR 2021)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .attribute_words import Words, attribute_words
 
 
 class GEMTrainConfig(TrainConfig):
-    """The gradient loop of the released CUB run."""
+    """Gradient loop of the released CUB run."""
 
     epochs: int = Field(15, ge=0)
     batch_size: int = Field(8, ge=1)
@@ -34,7 +34,7 @@ class GEMTrainConfig(TrainConfig):
 
 
 class GEMConfig(GradientConfig):
-    """Settings of GEM-ZSL. Weights of 0 switch a term off; the defaults are those of the released CUB run."""
+    """Settings of GEM-ZSL; a weight of 0 disables a term. Defaults of the released CUB run."""
 
     scale: float = Field(
         20.0, gt=0, description="of the cosine between embedding and class attributes"
@@ -58,30 +58,39 @@ class GEMConfig(GradientConfig):
 
 
 class GEMZSL(GradientModel):
-    """A feature map f (D, H, W), the backbone trained with it or frozen, and attribute word vectors w_i (W,), as they are and fixed.
+    """Global attribute scores of a feature map f (D, H, W), trained with attribute localisation.
 
-        g = V GAP(f)                          global attribute scores, V (A, D), GAP the mean over positions
+    The backbone is trained or frozen; the attribute word vectors w_i (W,) are fixed.
+
+        g = V GAP(f)                          global attribute scores, V (A, D), GAP the mean
         z_k = scale * n(g) . n(a_k)           class score, n(v) = v / (||v|| + 1e-5)
-        q_i = E w_i                           attribute i as a query, E (D, W)
+        q_i = E w_i                           query of attribute i, E (D, W)
         A_i = softmax over positions of <f, q_i>    attention map
         l_i = max over positions of A_i       local attribute score, between 0 and 1
 
     Loss: cross entropy of z over the seen classes
+
         + w_attribute * mean squared error of l and the true class's attributes
-        + w_decorrelation * mean over attribute groups and channels of the norm of the group's q in that channel
-        + w_compactness * mean over images, attributes and positions of A_i * squared distance to its peak, in cells.
+        + w_decorrelation * mean over attribute groups and channels of the norm of the group's q
+          in that channel
+        + w_compactness * mean over images, attributes and positions of A_i * squared distance
+          to its peak, in cells.
 
-    Start: V, E ~ N(0, std^2), with std 1 in the authors' program.
+    Initialisation: V, E ~ N(0, std^2), with std 1 in the authors' program.
 
-    The local part serves training alone: it shapes the map that g reads if the backbone is trained (features.input=image).
-    On frozen maps nothing connects it with the class scores, so there the model is one linear map of pooled features. The
-    paper's gaze data are not used, in the authors' program neither.
+    The local part only matters in training: it shapes the map that g uses if the backbone is
+    trained (features.input=image). With frozen maps it has no effect on class scores, and the model
+    is a linear map of pooled features. The paper's gaze data are not used, as in the authors'
+    program.
     """
 
     inputs = ("image", "map")
     protocol = "inductive"
     loss_is_mean = True
-    citation = "Liu, Zhou, Bai, Huang, Gu, Zhou and Harada. Goal-oriented gaze estimation for zero-shot learning. CVPR 2021"
+    citation = (
+        "Liu, Zhou, Bai, Huang, Gu, Zhou and Harada. Goal-oriented gaze estimation for "
+        "zero-shot learning. CVPR 2021"
+    )
     presets = "presets/gem"
     Config = GEMConfig
 
@@ -92,7 +101,8 @@ class GEMZSL(GradientModel):
         super().__init__(config, task)
         if task.map_shape is None:
             raise UserError(
-                f"{task.dataset}: gemzsl looks for attributes and needs images or feature maps; set features.input=map"
+                f"{task.dataset}: gemzsl looks for attributes and needs images or feature maps; "
+                "set features.input=map"
             )
         depth = task.map_shape[0]
         words = attribute_words("gemzsl", task, config.word_vectors, config.word_dim, unit=False)
@@ -109,7 +119,7 @@ class GEMZSL(GradientModel):
         return self.class_scores(self.global_scores(self.embed(x)))
 
     def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
-        """The weighted terms whose weight is not 0."""
+        """Weighted terms, without those of weight 0."""
         cfg, f = self.config, self.embed(x)
         z = self.class_scores(self.global_scores(f)).masked_fill(~self.seen, float("-inf"))
         terms = {"cross_entropy": F_.cross_entropy(z, label)}
@@ -133,26 +143,31 @@ class GEMZSL(GradientModel):
         return terms
 
     def maps(self, f: Tensor, q: Tensor) -> Tensor:
-        """The attention maps A (B, A, R) of maps f (B, D, H, W) and queries q (A, D), at least in float32."""
+        """Attention maps A `(B, A, R)`, at least in float32.
+
+        Args:
+            f: Maps `(B, D, H, W)`.
+            q: Queries `(A, D)`.
+        """
         M = q @ f.flatten(2)
         return M.to(torch.promote_types(M.dtype, torch.float32)).softmax(dim=2)
 
     def global_scores(self, f: Tensor) -> Tensor:
-        """g (B, A) of maps f (B, D, H, W)."""
+        """g `(B, A)` of maps f `(B, D, H, W)`."""
         return f.mean(dim=(2, 3)) @ self.V.T
 
     def class_scores(self, g: Tensor) -> Tensor:
-        """scale * n(g) . n(a_k), (B, C), of g (B, A)."""
-        return self.config.scale * _shortened(g) @ _shortened(self.attributes).T
+        """scale * n(g) . n(a_k) `(B, C)` of g `(B, A)`."""
+        return self.config.scale * _unit(g) @ _unit(self.attributes).T
 
     def attention(self, x: Tensor) -> dict[str, AttentionMaps]:
-        """The attention maps A_i, which sum to 1 over positions, and the global attribute scores that decide."""
+        """Attention maps A_i, which sum to 1 over positions, and global attribute scores g."""
         f = self.embed(x)
         maps = self.maps(f, self.words @ self.E.T).view(len(f), -1, *f.shape[2:])
         return {"attributes": AttentionMaps(maps, self.global_scores(f))}
 
 
-def _shortened(v: Tensor) -> Tensor:
-    """n(v) of each row: nearly of unit length."""
-    shortened: Tensor = v / (v.norm(dim=1, keepdim=True) + 1e-5)
-    return shortened
+def _unit(v: Tensor) -> Tensor:
+    """n(v) of each row, approximately of unit length."""
+    unit: Tensor = v / (v.norm(dim=1, keepdim=True) + 1e-5)
+    return unit

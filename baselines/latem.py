@@ -1,4 +1,4 @@
-"""LATEM: several bilinear maps, of which each image takes the one that suits it (Xian et al., CVPR 2016)."""
+"""LATEM: several bilinear maps; each image uses its best one (Xian et al., CVPR 2016)."""
 
 from __future__ import annotations
 
@@ -24,19 +24,26 @@ class LATEMConfig(CompatibilityConfig):
     K: int = Field(4, ge=1, description="number of matrices W_i; the paper searches 2, 4, 6, 8, 10")
     ranking: Literal["sum", "largest", "rank"] = Field(
         "sum",
-        description="loss over the hinges: their sum as in the paper, the largest as in SJE, rank-weighted as in ALE",
+        description=(
+            "loss over the hinges: their sum as in the paper, the largest as in SJE, "
+            "rank-weighted as in ALE"
+        ),
     )
 
 
 class LATEM(Compatibility):
-    """F(x, y) = max_i x^T W_i a_y over K matrices, piecewise linear in x; trained by sum_y [margin + F(x, y) - F(x, y_n)]_+.
+    """F(x, y) = max_i x^T W_i a_y over K matrices, piecewise linear in x.
 
-    With K = 1 it is DeViSE, SJE or ALE, as `ranking` says.
+    Trained by sum_y [margin + F(x, y) - F(x, y_n)]_+. With K = 1 it is DeViSE, SJE or ALE,
+    depending on `ranking`.
     """
 
     inputs = ("pooled",)
     protocol = "inductive"
-    citation = "Xian, Akata, Sharma, Nguyen, Hein and Schiele. Latent embeddings for zero-shot classification. CVPR 2016"
+    citation = (
+        "Xian, Akata, Sharma, Nguyen, Hein and Schiele. Latent embeddings for zero-shot "
+        "classification. CVPR 2016"
+    )
     presets = "presets/latem"
     search: ClassVar = {"centre": (False, True), "K": (2, 4)}
     Config = LATEMConfig

@@ -1,4 +1,4 @@
-"""MSDN: attributes look for regions, regions look for attributes, and both teach each other (Chen et al., CVPR 2022)."""
+"""MSDN: two attention branches that distil each other (Chen et al., CVPR 2022)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .attribute_words import Words, attribute_words
 
 
 class MSDNConfig(GradientConfig):
-    """Settings of MSDN; the defaults are those of the authors' CUB run."""
+    """Settings of MSDN; defaults are those of the authors' CUB run."""
 
     lambda_cal: float = Field(
         0.1, ge=0, description="weight of the self-calibration loss of each branch"
@@ -39,11 +39,16 @@ class MSDNConfig(GradientConfig):
     )
     bias: float = Field(
         1.0,
-        description="taken from seen and added to unseen class scores; the cross entropy does not see it",
+        description=(
+            "taken from seen and added to unseen class scores; the cross entropy does not see it"
+        ),
     )
     normalise_V: bool = Field(
         False,
-        description="divide each attribute's word vector by its L2 norm at every step, not only at the start",
+        description=(
+            "divide each attribute's word vector by its L2 norm at every step, not only "
+            "at the start"
+        ),
     )
     word_vectors: Words = Field(
         "given", description="what V starts from; random needs no word vectors"
@@ -52,35 +57,39 @@ class MSDNConfig(GradientConfig):
 
 
 class MSDN(GradientModel):
-    """Mutual attention of attributes and the regions F (D, R) of a feature map, each region f_r of unit length.
+    """Mutual attention of attributes and the unit-length regions F (D, R) of a feature map.
 
-    With attribute word vectors V (A, W), rows v_i, and W1, W2, W3, W4 (W, D):
+    With attribute word vectors V (A, W), rows v_i, regions f_r, and W1, W2, W3, W4 (W, D):
 
     Attribute to visual, which is DAZLE without attribute attention:
 
-        A_ir = softmax over the R regions of v_i W2 f_r       where attribute i looks
+        A_ir = softmax over the R regions of v_i W2 f_r       attention of attribute i
         s_i = sum over regions of A_ir * (v_i W1 f_r)         attribute score
 
     Visual to attribute:
 
-        B_ri = softmax over the A attributes of v_i W3 f_r    what region r speaks of
+        B_ri = softmax over the A attributes of v_i W3 f_r    attention of region r
         t_i = sum over regions of B_ri * (v_i W4 f_r)         attribute score
 
-    Class scores of each branch: z_k = s . a_k -+ bias and y_k = t . a_k -+ bias, minus for seen, plus for unseen classes.
-    Loss: for each branch, cross entropy over all classes on the unbiased scores and self-calibration on the biased
-    ones; and semantic distillation Dist(z, y). At inference: mix * z + (1 - mix) * y.
+    Class scores of each branch: z_k = s . a_k -+ bias and y_k = t . a_k -+ bias, minus for seen,
+    plus for unseen classes. Loss: for each branch, cross entropy over all classes on the unbiased
+    scores and self-calibration on the biased ones; and semantic distillation Dist(z, y). Inference:
+    mix * z + (1 - mix) * y.
 
-    This is the authors' program. The paper has one more projection in the second branch, of the attribute-based feature
-    of each region, which the program does not hold.
+    These are the equations of the authors' program. The paper has one more projection in the second
+    branch, of the attribute-based feature of each region.
 
-    Start: V = the word vectors, L2-normalised per attribute, and trained. W1 ~ N(0, 1); W2 = W3 = W4 = 0, so that all
-    regions and all attributes weigh the same and the second branch starts silent.
+    Initialisation: V = the word vectors, L2-normalised per attribute, and trained. W1 ~ N(0, 1); W2
+    = W3 = W4 = 0, so that all regions and attributes have equal weights and t starts at 0.
     """
 
     inputs = ("map", "image")
     protocol = "class-inductive"
     loss_is_mean = True
-    citation = "Chen, Hong, Xie, Wang, Peng, Wang, Zhao and You. MSDN: mutually semantic distillation network for zero-shot learning. CVPR 2022"
+    citation = (
+        "Chen, Hong, Xie, Wang, Peng, Wang, Zhao and You. MSDN: mutually semantic "
+        "distillation network for zero-shot learning. CVPR 2022"
+    )
     presets = "presets/msdn"
     mixes: ClassVar[dict[str, tuple[float, ...]]] = {
         "mix": (0.0, 0.1, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -94,7 +103,8 @@ class MSDN(GradientModel):
         super().__init__(config, task)
         if task.map_shape is None:
             raise UserError(
-                f"{task.dataset}: msdn looks at regions and needs feature maps (D, H, W); set features.input=map"
+                f"{task.dataset}: msdn looks at regions and needs feature maps (D, H, W); set "
+                "features.input=map"
             )
         words = attribute_words("msdn", task, config.word_vectors, config.word_dim)
         shape = (words.shape[1], task.map_shape[0])
@@ -111,12 +121,12 @@ class MSDN(GradientModel):
         return mix * self.class_scores(s) + (1 - mix) * self.class_scores(t)
 
     def predicted_attributes(self, x: Tensor) -> Tensor:
-        """mix * s + (1 - mix) * t (B, A): what a class's attributes are multiplied with, since both branches are linear in them."""
+        """mix * s + (1 - mix) * t `(B, A)`; both branches' class scores are linear in these."""
         F, mix = unit_regions(self.embed(x)), self.config.mix
         return mix * self.attribute_to_visual(F)[0] + (1 - mix) * self.visual_to_attribute(F)[0]
 
     def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
-        """The weighted terms: cross entropy and self-calibration of both branches, and their distillation."""
+        """Weighted cross entropy and self-calibration of both branches, and their distillation."""
         F = unit_regions(self.embed(x))
         z, y = (
             self.class_scores(self.attribute_to_visual(F)[0]),
@@ -131,16 +141,16 @@ class MSDN(GradientModel):
         }
 
     def class_scores(self, s: Tensor) -> Tensor:
-        """s . a_k -+ bias (B, C) of attribute scores s (B, A)."""
+        """s . a_k -+ bias `(B, C)` of attribute scores s `(B, A)`."""
         return s @ self.attributes.T + self.b
 
     def attribute_to_visual(self, F: Tensor) -> tuple[Tensor, Tensor]:
-        """s (B, A) and A (B, A, R) of unit regions F (B, D, R)."""
+        """s `(B, A)` and A `(B, A, R)` of unit regions F `(B, D, R)`."""
         V = self._words()
         return region_attention(F, V @ self.W1, V @ self.W2)
 
     def visual_to_attribute(self, F: Tensor) -> tuple[Tensor, Tensor]:
-        """t (B, A) and B (B, R, A) of unit regions F (B, D, R)."""
+        """t `(B, A)` and B `(B, R, A)` of unit regions F `(B, D, R)`."""
         V = self._words()
         logits, answers = region_answers(F, V @ self.W3, V @ self.W4)
         with torch.autocast(F.device.type, enabled=False):
@@ -148,7 +158,7 @@ class MSDN(GradientModel):
             return (attention * answers).sum(dim=1), attention
 
     def attention(self, x: Tensor) -> dict[str, AttentionMaps]:
-        """A, maps that sum to 1 over positions, with s; and B, maps that sum to 1 over attributes at each position, with t."""
+        """A with s: maps sum to 1 over positions. B with t: maps sum to 1 over attributes."""
         f = self.embed(x)
         F, size = unit_regions(f), f.shape[2:]
         s, visual = self.attribute_to_visual(F)

@@ -1,4 +1,4 @@
-"""Ridge: the nearest class mean, where ridge regression from attributes says where an unseen class's mean would lie."""
+"""Ridge: nearest class mean, with means of unseen classes predicted by ridge regression."""
 
 from __future__ import annotations
 
@@ -20,19 +20,23 @@ class RidgeConfig(PooledConfig):
 
 
 class Ridge(Model):
-    """Scores -||x - m_k||^2: the nearest mean, measured for seen classes and predicted from attributes for unseen ones.
+    """Scores -||x - m_k||^2, the negative squared distance to the mean m_k of class k.
 
-        m_k = mean of the class's training features                                for a seen class
-        m_k = m + B^T (a_k - a),  B = (A^T A + l I)^-1 A^T M                       for an unseen one
+        m_k = mean of the class's training features                 for a seen class
+        m_k = m + B^T (a_k - a),  B = (A^T A + l I)^-1 A^T M        for an unseen class
 
-    Row k of A (C_s, A) and M (C_s, D) are a seen class's attributes and mean feature less their means a and m over the
-    seen classes, each class counting once. The floor of a table: two averages and one linear system. The regression goes from
-    attributes to features, which keeps the nearest neighbour free of hubs (the citation's point).
+    Row k of A (C_s, A) and M (C_s, D) are a seen class's attributes and mean feature, minus their
+    means a and m over the seen classes, in which each class counts once. A simple baseline: two
+    averages and one linear system. The regression goes from attributes to features, which avoids
+    hubs among nearest neighbours (the point of the cited paper).
     """
 
     inputs = ("pooled",)
     protocol = "inductive"
-    citation = "Shigeto, Suzuki, Hara, Shimbo and Matsumoto. Ridge regression, hubness, and zero-shot learning. ECML PKDD 2015"
+    citation = (
+        "Shigeto, Suzuki, Hara, Shimbo and Matsumoto. Ridge regression, hubness, and "
+        "zero-shot learning. ECML PKDD 2015"
+    )
     presets = "presets/ridge"
     search: ClassVar = {
         "normalise": ("none", "l2"),
@@ -56,7 +60,11 @@ class Ridge(Model):
         self.register_buffer("feature_mean", torch.zeros(width))
 
     def fit(self, view: TrainingView, trainer: Trainer) -> None:
-        """Take the means and solve for B in float64. Raises TrainingError if lam is too small for the system to be solved."""
+        """Compute the means and solve for B in float64.
+
+        Raises:
+            TrainingError: lam is too small.
+        """
         x, label = self.scaling.measure(view, "ridge", trainer.device)
         means = class_means(x.double(), column_of(self.seen)[label], len(self.means))
         attributes = self.attributes[self.seen].double()
@@ -73,10 +81,19 @@ class Ridge(Model):
         m = self.feature_mean + (self.attributes - self.attribute_mean) @ self.B
         m[self.seen] = self.means
         x = self.scaling(x)
-        # ||x||^2 would be added to all classes of an image alike: without it digits are kept for what differs.
+        # Without ||x||^2, which is equal for all classes of an image, to keep precision.
         return 2 * x @ m.T - m.square().sum(dim=1)
 
 
 def regression(A: Tensor, M: Tensor, lam: float) -> Tensor:
-    """B = (A^T A + lam I)^-1 A^T M. A (C_s, A), M (C_s, D), float64. Raises TrainingError that names lam if it is singular."""
+    """B = (A^T A + lam I)^-1 A^T M.
+
+    Args:
+        A: `(C_s, A)` float64.
+        M: `(C_s, D)` float64.
+        lam: Regulariser.
+
+    Raises:
+        TrainingError: The system is singular; the message names lam.
+    """
     return torch.cholesky_solve(A.T @ M, regularised(A.T @ A, lam, "ridge", "lam", "attributes"))

@@ -1,4 +1,4 @@
-"""SJE: a bilinear map in which the worst wrong class counts (Akata et al., CVPR 2015)."""
+"""SJE: a bilinear map with a hinge loss on the highest wrong class (Akata et al., CVPR 2015)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,17 @@ from .compatibility import Compatibility, CompatibilityConfig, largest_hinge
 
 
 class SJE(Compatibility):
-    """Minimises max_y [margin + F(x, y) - F(x, y_n)]_+ over the seen classes y other than the true y_n, F(x, y) = x^T W a_y."""
+    """Minimises max_y [margin + F(x, y) - F(x, y_n)]_+ over seen classes y other than the true y_n.
+
+    F(x, y) = x^T W a_y.
+    """
 
     inputs = ("pooled",)
     protocol = "inductive"
-    citation = "Akata, Reed, Walter, Lee and Schiele. Evaluation of output embeddings for fine-grained image classification. CVPR 2015"
+    citation = (
+        "Akata, Reed, Walter, Lee and Schiele. Evaluation of output embeddings for "
+        "fine-grained image classification. CVPR 2015"
+    )
     presets = "presets/sje"
     search: ClassVar = {"centre": (False, True), "train.lr": (0.3, 1.0, 3.0, 10.0)}
     Config = CompatibilityConfig

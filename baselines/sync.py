@@ -1,4 +1,4 @@
-"""SYNC: classifiers of unseen classes are put together from those of phantom classes (Changpinyo et al., CVPR 2016)."""
+"""SYNC: classifiers as combinations of phantom classifiers (Changpinyo et al., CVPR 2016)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Base = Literal["squared_hinge", "crammer_singer", "struct", "squared"]
 
 
 class SYNCConfig(PooledConfig):
-    """Settings of SYNC; with centre=false and normalise=l2 they are those of the authors' program."""
+    """Settings of SYNC; centre=false and normalise=l2 are those of the authors' program."""
 
     centre: bool = Field(
         False, description="take the mean of the training features away first; ours"
@@ -37,8 +37,10 @@ class SYNCConfig(PooledConfig):
     )
     base: Base = Field(
         "squared_hinge",
-        description="loss of the seen classes: squared_hinge: one against the others; crammer_singer: by the highest wrong score; "
-        "struct: that, with the distance of the two classes' attributes as margin; squared: least squares in closed form, ours",
+        description="loss of the seen classes: squared_hinge: one against the others; "
+        "crammer_singer: by the highest wrong score; "
+        "struct: that, with the distance of the two classes' attributes as margin; squared: least "
+        "squares in closed form, ours",
     )
 
 
@@ -47,9 +49,10 @@ class SYNC(Model):
 
         s_kr = exp(-sim_scale ||p_k - p_r||^2) / sum over r' of the same
 
-    p_k is a_k of unit length, divided by the median distance of two classes. The phantoms stand at the seen classes, which is one
-    of the paper's choices. With as many phantoms as seen classes every set of seen w_c can be put together, so these, W (C_s, D),
-    are found first; w_k = s_k S_s^+ W, with S_s (C_s, C_s) the rows of the seen classes and + the pseudoinverse.
+    p_k is a_k of unit length, divided by the median distance of two classes. The phantoms are at
+    the seen classes, one of the paper's choices. With as many phantoms as seen classes, any set of
+    seen classifiers W (C_s, D) is such a combination, so W is trained first; w_k = s_k S_s^+ W,
+    with S_s (C_s, C_s) the rows of the seen classes and + the pseudoinverse.
 
     W minimises, with N images and y in +-1, decay / 2 * sum_c ||w_c||^2 and
 
@@ -83,7 +86,11 @@ class SYNC(Model):
         )
 
     def fit(self, view: TrainingView, trainer: Trainer) -> None:
-        """Train the seen classes' classifiers. Raises TrainingError if the features are not finite or their system is singular."""
+        """Train the classifiers of the seen classes.
+
+        Raises:
+            TrainingError: Features are not finite, or their system is singular.
+        """
         x, label = self.scaling.measure(view, "sync", trainer.device)
         x, column, n_seen = self._with_offset(x), column_of(self.seen)[label], len(self.W)
         decay, left = self.config.decay, 0.0
@@ -105,7 +112,7 @@ class SYNC(Model):
 
     def scores(self, x: Tensor) -> Tensor:
         z = self._with_offset(self.scaling(x)) @ self.W.T
-        # float64, since the phantoms of a wide kernel are large and cancel.
+        # float64, because with a wide kernel the phantoms are large and cancel.
         return (z.double() @ combination(self.attributes, self.seen, self.config.sim_scale).T).to(
             z.dtype
         )
@@ -115,7 +122,7 @@ class SYNC(Model):
 
 
 def signatures(attributes: Tensor) -> Tensor:
-    """p (C, A) float64: attributes of unit length, divided by the median of the distances between two different ones."""
+    """p `(C, A)` float64: attributes of unit length, divided by the median nonzero distance."""
     p = F.normalize(attributes.double(), dim=1)
     apart = F.pdist(p)
     apart = apart[apart > 0]
@@ -123,7 +130,13 @@ def signatures(attributes: Tensor) -> Tensor:
 
 
 def similarity(p: Tensor, phantoms: Tensor, sim_scale: float) -> Tensor:
-    """S (K, R): softmax over phantoms of -sim_scale ||p_k - b_r||^2. p (K, A) signatures of classes; phantoms (R, A)."""
+    """S `(K, R)`: softmax over phantoms of -sim_scale ||p_k - b_r||^2.
+
+    Args:
+        p: `(K, A)` signatures of classes.
+        phantoms: `(R, A)`.
+        sim_scale: Sharpness.
+    """
     apart = (
         (p[:, None] - phantoms).square().sum(dim=2)
         if p.numel() * len(phantoms) < 1 << 24
@@ -133,9 +146,14 @@ def similarity(p: Tensor, phantoms: Tensor, sim_scale: float) -> Tensor:
 
 
 def combination(attributes: Tensor, seen: Tensor, sim_scale: float) -> Tensor:
-    """S S_s^+ (C, C_s) float64: what each seen classifier gives to each class's. Unit rows for the seen classes themselves.
+    """S S_s^+ `(C, C_s)` float64: weights of the seen classifiers in each class's classifier.
 
-    attributes (C, A) of all classes; seen (C,) bool. Seen classes that share their attributes share what they give.
+    Rows of seen classes are unit vectors; seen classes with equal attributes share their weights.
+
+    Args:
+        attributes: `(C, A)`.
+        seen: `(C,)` bool.
+        sim_scale: Sharpness.
     """
     p = signatures(attributes)
     S = similarity(p, p[seen], sim_scale)
@@ -144,22 +162,32 @@ def combination(attributes: Tensor, seen: Tensor, sim_scale: float) -> Tensor:
 
 
 def signs(column: Tensor, n_seen: int) -> Tensor:
-    """y (N, C_s) in +-1: +1 at each image's class. column (N,)."""
+    """y `(N, C_s)` in +-1: +1 at each image's class. column `(N,)`."""
     return 2 * F.one_hot(column, n_seen) - 1
 
 
 def squared_hinge(z: Tensor, column: Tensor) -> Tensor:
-    """One against the others: mean of max(0, 1 - y z)^2. z (N, C_s) outputs; column (N,) each image's class."""
+    """One against the others: mean of max(0, 1 - y z)^2.
+
+    Args:
+        z: `(N, C_s)` outputs.
+        column: `(N,)` class of each image.
+    """
     return (1 - signs(column, z.shape[1]) * z).clamp_min(0).square().mean()
 
 
 def crammer_singer(z: Tensor, column: Tensor) -> Tensor:
-    """Mean over images of what the highest wrong output, raised by 1, has over that of the true class. z (N, C_s)."""
+    """Mean over images of max(0, highest wrong output + 1 - output of the true class).
+
+    Args:
+        z: `(N, C_s)` outputs.
+        column: `(N,)` class of each image.
+    """
     return _violation(z, column, 1.0 - F.one_hot(column, z.shape[1]))
 
 
 def struct(p: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    """crammer_singer with the distances of the seen classes' signatures p (C_s, A) as margins."""
+    """crammer_singer with distances of the signatures p `(C_s, A)` of seen classes as margins."""
     apart = torch.cdist(p, p, compute_mode="donot_use_mm_for_euclid_dist")
     return lambda z, column: _violation(z, column, apart[column].to(z.dtype))
 
@@ -170,9 +198,18 @@ def _violation(z: Tensor, column: Tensor, margin: Tensor) -> Tensor:
 
 
 def least_squares(x: Tensor, column: Tensor, n_seen: int, decay: float) -> Tensor:
-    """W (C_s, D) of min sum (x_n w_c - y_nc)^2 / (N C_s) + decay/2 ||W||^2: (X^T X / N + C_s decay / 2 I) W^T = X^T Y / N.
+    """W `(C_s, D)` of min sum (x_n w_c - y_nc)^2 / (N C_s) + decay/2 ||W||^2.
 
-    x (N, D) float64. Raises TrainingError that names decay if the system is singular.
+    Solves (X^T X / N + C_s decay / 2 I) W^T = X^T Y / N.
+
+    Args:
+        x: `(N, D)` float64.
+        column: `(N,)` class of each image.
+        n_seen: C_s.
+        decay: L2 penalty.
+
+    Raises:
+        TrainingError: The system is singular; the message names decay.
     """
     factor = regularised(x.T @ x / len(x), n_seen * decay / 2, "sync", "decay", "features")
     return torch.cholesky_solve(x.T @ signs(column, n_seen).to(x.dtype) / len(x), factor).T

@@ -1,4 +1,4 @@
-"""TransZero: a small transformer whose decoder asks regions about attributes (Chen et al., AAAI 2022)."""
+"""TransZero: a small transformer with attributes as decoder queries (Chen et al., AAAI 2022)."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from .attribute_words import Words, attribute_words
 from .dropout import Dropout
 
 ANGLES = 64
-"""Values that describe the geometry of two regions."""
+"""Number of values that describe the geometry of two regions."""
 
 
 class TransZeroTrainConfig(TrainConfig):
-    """The gradient loop of the authors' CUB run: Adam at its usual betas."""
+    """Gradient loop of the authors' CUB run: Adam with its usual betas."""
 
     optimizer: Literal["rmsprop", "adam", "adamw", "sgd"] = "adam"
 
 
 class TransZeroConfig(GradientConfig):
-    """Settings of TransZero; the defaults are those of the authors' CUB run."""
+    """Settings of TransZero; defaults are those of the authors' CUB run."""
 
     lambda_cal: float = Field(0.3, ge=0, description="weight of the self-calibration loss")
     lambda_reg: float = Field(
@@ -40,7 +40,9 @@ class TransZeroConfig(GradientConfig):
     )
     bias: float = Field(
         1.0,
-        description="taken from seen and added to unseen class scores; the cross entropy does not see it",
+        description=(
+            "taken from seen and added to unseen class scores; the cross entropy does not see it"
+        ),
     )
     width: int = Field(300, ge=1, description="d, of encoder and decoder")
     feed_forward: int = Field(512, ge=1, description="hidden units of both feed-forward parts")
@@ -55,7 +57,10 @@ class TransZeroConfig(GradientConfig):
     std_W: float = Field(
         1.0,
         gt=0,
-        description="standard deviation of W at the start; 1 / sqrt(width) lets attribute scores start near 1",
+        description=(
+            "standard deviation of W at the start; 1 / sqrt(width) lets attribute scores "
+            "start near 1"
+        ),
     )
     geometry: bool = Field(
         True, description="take the relative geometry of two regions from their attention"
@@ -68,7 +73,10 @@ class TransZeroConfig(GradientConfig):
     )
     normalise_V: bool = Field(
         False,
-        description="divide each attribute's word vector by its L2 norm at every step, not only at the start",
+        description=(
+            "divide each attribute's word vector by its L2 norm at every step, not only "
+            "at the start"
+        ),
     )
     lr_V: float = Field(1.0, gt=0, description="learning rate of V, times train.lr")
     word_vectors: Words = Field(
@@ -79,38 +87,45 @@ class TransZeroConfig(GradientConfig):
 
 
 class TransZero(GradientModel):
-    """One encoder layer over the regions f_r of a map (D, R), one decoder layer whose queries are attributes, one head each.
+    """One encoder layer over the regions of a map, one decoder layer over attributes.
 
-    LN is layer normalisation, FF a feed-forward part d -> feed_forward -> d, att(Q, K, V) = softmax(Q K^T / sqrt(d)) V.
+    f_r are the regions of the map (D, R); every attention has one head.
+
+    LN is layer normalisation, FF a feed-forward part d -> feed_forward -> d, att(Q, K, V) =
+    softmax(Q K^T / sqrt(d)) V.
 
         u_r = U f_r                                             (R, d)
         G_rq = relu(w . [sin e_rq; cos e_rq] + b)               relative geometry of regions r and q
-        u' = LN(u + softmax(u Q (u K)^T / sqrt(d) - G) u V)     encoder, which weakens attention between regions
-        u'' = LN(u + u')                                        second residual; the program alone
+        u' = LN(u + softmax(u Q (u K)^T / sqrt(d) - G) u V)     encoder; G reduces attention
+        u'' = LN(u + u')                                        second residual, only in the program
         m  = LN(u'' + FF(u''))                                  memory (R, d)
-        q_i = T v_i                                             attribute i of word vector v_i, (A, d)
-        q' = LN(q + att(q, q, q))                               attributes among each other
-        h_i = LN(q'_i + att(q'_i, m, m))                        what attribute i finds in the image
+        q_i = T v_i                                             attribute i, word vector v_i, (A, d)
+        q' = LN(q + att(q, q, q))                               self-attention of attributes
+        h_i = LN(q'_i + att(q'_i, m, m))                        attention of attribute i to regions
         F_i = LN(h_i + FF(h_i))                                 (A, d)
         s_i = v_i W F_i                                         attribute score
-        z_k = s . a_k -+ bias                                   minus for seen, plus for unseen classes
+        z_k = s . a_k -+ bias                                   minus if seen, plus if unseen
 
-    Every att has its own linear maps of queries, keys, values and of what comes out. e_rq are 32 angles of the two cells
-    (`relative_geometry`).
+    Every att has its own linear maps of queries, keys, values and output. e_rq are 32 angles of the
+    two cells (`relative_geometry`).
 
-    Start: V = the word vectors, L2-normalised per attribute, and trained; W ~ N(0, std_W^2); maps of attention are Xavier
-    uniform with biases 0, the decoder's queries, keys and values as one (3d, d) map; all else is PyTorch's default. F_i has
-    length sqrt(d) after LN, so with the authors' std_W = 1 attribute scores start near sqrt(d) = 17, and the cross entropy
-    near 20 on cub2010 where chance is 5.3.
+    Initialisation: V = the word vectors, L2-normalised per attribute, and trained; W ~ N(0,
+    std_W^2); attention maps are Xavier uniform with biases 0, the decoder's queries, keys and
+    values as one (3d, d) map; the rest is PyTorch's default. F_i has length sqrt(d) after LN, so
+    with the authors' std_W = 1 attribute scores start near sqrt(d) = 17, and the cross entropy near
+    20 on cub2010, where chance is 5.3.
 
-    Loss: cross entropy on the unbiased scores + lambda_cal * self-calibration on the biased ones + lambda_reg * mean
-    squared error of s and the true class's attributes.
+    Loss: cross entropy on the unbiased scores + lambda_cal * self-calibration on the biased ones +
+    lambda_reg * mean squared error of s and the true class's attributes.
     """
 
     inputs = ("map", "image")
     protocol = "class-inductive"
     loss_is_mean = True
-    citation = "Chen, Hong, Liu, Xie, Sun, Li, Peng, Lu and You. TransZero: attribute-guided transformer for zero-shot learning. AAAI 2022"
+    citation = (
+        "Chen, Hong, Liu, Xie, Sun, Li, Peng, Lu and You. TransZero: attribute-guided "
+        "transformer for zero-shot learning. AAAI 2022"
+    )
     presets = "presets/transzero"
     check_settings: ClassVar = {
         "width": 32,
@@ -129,7 +144,8 @@ class TransZero(GradientModel):
         super().__init__(config, task)
         if task.map_shape is None:
             raise UserError(
-                f"{task.dataset}: transzero looks at regions and needs feature maps (D, H, W); set features.input=map"
+                f"{task.dataset}: transzero looks at regions and needs feature maps (D, H, W); "
+                "set features.input=map"
             )
         depth, *size = task.map_shape
         words = attribute_words("transzero", task, config.word_vectors, config.word_dim)
@@ -160,14 +176,17 @@ class TransZero(GradientModel):
         return {"words": [self.V], "rest": [p for p in self.parameters() if p is not self.V]}
 
     def learning_rate(self, epoch: int, group: str) -> float:
-        """train.lr with its decay; lr_V times as much for V, which alone tells attributes apart and starts nearly collinear."""
+        """train.lr with its decay, times lr_V for V.
+
+        V alone distinguishes attributes and starts nearly collinear, so a higher rate can help.
+        """
         return super().learning_rate(epoch, group) * (self.config.lr_V if group == "words" else 1.0)
 
     def scores(self, x: Tensor) -> Tensor:
         return self.class_scores(self.predicted_attributes(x))
 
     def predicted_attributes(self, x: Tensor) -> Tensor:
-        """s (B, A): what a class's attributes are multiplied with."""
+        """s `(B, A)`, the factors of the class attributes."""
         return self.attribute_scores(self.embed(x))[0]
 
     def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
@@ -184,11 +203,11 @@ class TransZero(GradientModel):
         }
 
     def class_scores(self, s: Tensor) -> Tensor:
-        """s . a_k -+ bias (B, C) of attribute scores s (B, A)."""
+        """s . a_k -+ bias `(B, C)` of attribute scores s `(B, A)`."""
         return s @ self.attributes.T + self.b
 
     def attribute_scores(self, feature_map: Tensor) -> tuple[Tensor, Tensor]:
-        """s (B, A) of maps (B, D, H, W), and where each attribute looks (B, A, R)."""
+        """s `(B, A)` of maps `(B, D, H, W)`, and the decoder's attention `(B, A, R)`."""
         F = unit_regions(feature_map) if self.config.unit_regions else feature_map.flatten(2)
         V = F_.normalize(self.V, dim=1) if self.config.normalise_V else self.V
         u = self.U(F.mT)
@@ -204,7 +223,7 @@ class TransZero(GradientModel):
         return (self.decoder_forward(found) * (V @ self.W)).sum(dim=2), attention
 
     def attention(self, x: Tensor) -> dict[str, AttentionMaps]:
-        """Where each attribute looks in the decoder: maps that sum to 1 over positions, with s."""
+        """Decoder attention of each attribute, maps that sum to 1 over positions, with s."""
         f = self.embed(x)
         s, attention = self.attribute_scores(f)
         return {"decoder": AttentionMaps(attention.reshape(len(f), -1, *f.shape[2:]), s)}
@@ -216,8 +235,9 @@ class Attention(nn.Module):
     Args:
         d: Width.
         p_weights: Dropout of the attention weights, in training.
-        p: Dropout of the answer before it is added.
-        stacked: Start queries, keys and values as one map (3d, d), and what comes out as PyTorch does.
+        p: Dropout of the output before it is added.
+        stacked: Initialise queries, keys and values as one map (3d, d), and the output as PyTorch
+            does.
     """
 
     def __init__(self, d: int, p_weights: float, p: float, stacked: bool = False) -> None:
@@ -236,17 +256,27 @@ class Attention(nn.Module):
     def forward(
         self, query: Tensor, key: Tensor, less: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """query (B or 1, n, d), key (B or 1, m, d), less (n, m) taken from the logits. The result (B, n, d) and the weights (B, n, m)."""
+        """Apply the layer.
+
+        Args:
+            query: `(B or 1, n, d)`.
+            key: `(B or 1, m, d)`.
+            less: `(n, m)`, subtracted from the logits.
+
+        Returns:
+            The result `(B, n, d)` and the attention weights `(B, n, m)`.
+        """
         logits = self.Q(query) @ self.K(key).mT / math.sqrt(query.shape[2])
         weights = (logits if less is None else logits - less).softmax(dim=2)
-        # What comes out is mapped before it is mixed: the same by linearity, and there are fewer regions than attributes.
+        # The output map is applied before mixing: equal by linearity, and cheaper, since there
+        # are fewer regions than attributes.
         values = F_.linear(self.V(key), self.out.weight)
         answer = self.weights_dropout(weights) @ values + self.out.bias
         return self.norm(query + self.dropout(answer)), weights
 
 
 class FeedForward(nn.Module):
-    """LN(x + a layer of hidden units back to d), with dropout p in training."""
+    """LN(x + FF(x)) with one hidden layer, and dropout p in training."""
 
     def __init__(self, d: int, hidden: int, p: float) -> None:
         super().__init__()
@@ -260,10 +290,14 @@ class FeedForward(nn.Module):
 
 
 def relative_geometry(height: int, width: int) -> Tensor:
-    """Sines and cosines of 32 angles for each pair of cells of a map, (R, R, ANGLES) float64, as in the authors' program.
+    """Sines and cosines of 32 angles for each pair of cells of a map, as in the authors' program.
 
-    Each cell is a box with its centre at a fraction of the map. Of a pair: log max(|dy| / (1 / height + 1), 1e-3), the same of dx, and
-    twice 0, the logarithm of the ratio of two equal sides. Each of these four is multiplied by 100 / 1000^(j / 8) for j = 0..7.
+    Each cell is a box with its centre as a fraction of the map. The four entries of a pair are log
+    max(|dy| / (1 / height + 1), 1e-3), the same for dx, and twice 0, the log ratio of equal sides.
+    Each is multiplied by 100 / 1000^(j / 8) for j = 0..7.
+
+    Returns:
+        `(R, R, ANGLES)` float64.
     """
     row = (torch.arange(height, dtype=torch.float64).repeat_interleave(width) + 0.5) / height
     column = (torch.arange(width, dtype=torch.float64).repeat(height) + 0.5) / width

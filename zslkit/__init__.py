@@ -1,7 +1,7 @@
 """zslkit: train and compare generalized zero-shot learning models, reproducibly.
 
 >>> import zslkit
->>> result = zslkit.run("dedn", "digits", seed=0)
+>>> result = zslkit.run("mine", "digits", seed=0)
 >>> result.metrics["H"]
 """
 
@@ -26,7 +26,7 @@ __all__ = ["__version__", "evaluate", "load_dataset", "run"]
 
 
 def __getattr__(name: str) -> Any:
-    # Nothing heavy is imported before it is needed: the command line starts from this package too.
+    # Imported on first use: the command line imports this package too and must start fast.
     if name not in _HOME:
         raise AttributeError(f"module 'zslkit' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

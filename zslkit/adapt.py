@@ -1,10 +1,10 @@
-"""A model of a network and a loss as research scripts have them: for code that is there already.
+"""Makes a model from the network and the loss of an existing research script.
 
     class Mine(wrap(make, loss)):
         inputs = ("map",)
         citation = "..."
 
-A model that is written anew is better written as a GradientModel (zslkit.model).
+For a new model, subclass GradientModel (zslkit.model).
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ Terms = Tensor | Mapping[str, Tensor]
 
 
 class Factory(Protocol):
-    """Makes the network for a task. Further parameters, each with a type and a default, are the model's settings."""
+    """Builds the network for a task.
+
+    Every further parameter needs a type and a default, and becomes a setting of the model.
+    """
 
     def __call__(self, task: Task, /, **settings: Any) -> nn.Module: ...
 
@@ -36,15 +39,22 @@ def wrap(
     *,
     over: Literal["seen", "all"] = "seen",
 ) -> type[GradientModel]:
-    """A base class for a model that trains `factory(task, ...)` by `loss`.
+    """Base class of a model that trains `factory(task, ...)` with `loss`.
 
-    factory: the network maps inputs (B, D), (B, D, H, W) or, before it the trained backbone, images to class scores (B, C).
-    Its parameters after the task become keys of the config: `dropout: float = 0.1` is `--set dropout=0.2`.
-    loss: of scores and labels (B,), gives a scalar or named scalars as GradientModel.loss does. One that is a module is copied
-    for each model and trained along.
-    over: "seen" hands the loss the scores of the seen classes (B, C_s) and labels from 0 to C_s - 1, as scripts number them; "all" hands
-    it (B, C) and class ids, and if the loss lets unseen classes' scores matter, protocol is "class-inductive".
-    Raises TypeError if a parameter of the factory has no type, no default, or the name of a key that every model has.
+    Args:
+        factory: Builds the network, which maps inputs `(B, D)` or `(B, D, H, W)` to class scores
+            `(B, C)`; images pass through the trained backbone first. Parameters after the task
+            become config keys: `dropout: float = 0.1` is set by `--set dropout=0.2`.
+        loss: Takes scores and labels `(B,)`; returns a scalar or named scalars, as
+            GradientModel.loss. A loss that is a module is copied for each model and trained with
+            it.
+        over: "seen" passes scores of the seen classes `(B, C_s)` and labels 0..C_s-1; "all" passes
+            `(B, C)` and class ids. Set protocol = "class-inductive" if the loss uses scores of
+            unseen classes.
+
+    Raises:
+        TypeError: A parameter of the factory has no type or no default, or its name is a key of
+            every model.
     """
 
     class Wrapped(GradientModel):
@@ -58,7 +68,7 @@ def wrap(
                 task, **{name: getattr(config, name) for name in _own(type(config))}
             )
             self.criterion = copy.deepcopy(loss) if isinstance(loss, nn.Module) else loss
-            # The place of each class among the seen ones.
+            # Index of each class among the seen classes.
             self.register_buffer("column", self.seen.long().cumsum(0) - 1, persistent=False)
 
         def scores(self, x: Tensor) -> Tensor:
@@ -85,11 +95,13 @@ def _config_of(factory: Factory) -> type[GradientConfig]:
     for parameter in parameters:
         if parameter.annotation is parameter.empty or parameter.default is parameter.empty:
             raise TypeError(
-                f"{name}: the parameter {parameter.name} becomes a setting, so give it a type and a default: x: float = 0.1"
+                f"{name}: the parameter {parameter.name} becomes a setting, so give it a type and "
+                "a default: x: float = 0.1"
             )
         if parameter.name in GradientConfig.model_fields:
             raise TypeError(
-                f"{name}: every model has a setting {parameter.name!r} already; call the parameter something else"
+                f"{name}: every model has a setting {parameter.name!r} already; call the "
+                "parameter something else"
             )
         fields[parameter.name] = (parameter.annotation, parameter.default)
     return create_model(

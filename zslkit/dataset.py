@@ -21,29 +21,33 @@ if TYPE_CHECKING:
 
 Index = NDArray[np.int64]
 Box = tuple[float, float, float, float]
-"""x0, y0, x1, y1 as fractions of an image, from its upper left corner."""
+"""(x0, y0, x1, y1) as fractions of the image size, from the upper left corner."""
 
 
 class Images(Protocol):
-    """A sequence of images that can be opened one by one, from any process."""
+    """Sequence of images, opened one at a time, from any process."""
 
     def __len__(self) -> int: ...
 
     def open(self, index: int) -> Image:
-        """The decoded RGB image. Raises DataError that names the file."""
+        """The decoded RGB image.
+
+        Raises:
+            DataError: The file cannot be read; the message names it.
+        """
         ...
 
     def key(self, index: int) -> str:
-        """A stable name of the image: its path below the dataset's folder, with '/' between parts."""
+        """Stable name of the image: its path inside the dataset's folder, separated by '/'."""
         ...
 
     def digest(self) -> str:
-        """A fingerprint of the content of all images, in order."""
+        """Fingerprint of the content of all images, in order."""
         ...
 
 
 class Maps(Protocol):
-    """Feature maps of N images that came with a dataset, kept on disk."""
+    """Feature maps of N images that come with a dataset and stay on disk."""
 
     def __len__(self) -> int: ...
 
@@ -54,26 +58,30 @@ class Maps(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Of all that decides the values."""
+        """Digest of everything that determines the values."""
         ...
 
     def maps(self, index: Index) -> Tensor:
-        """(B, D, H, W) float32 on the CPU."""
+        """Maps `(B, D, H, W)` float32 on the CPU."""
         ...
 
     def stored_maps(self, index: Index) -> Tensor:
-        """(B, D, H, W) in the type in which they are kept."""
+        """Maps `(B, D, H, W)` in the type on disk."""
         ...
 
     def pooled(self, index: Index) -> Tensor:
-        """Their means over positions, (B, D) float32."""
+        """Means over positions, `(B, D)` float32."""
         ...
 
 
 def members_of(labels: Index, count: int) -> list[Index]:
-    """The images of each class 0..count-1, in rising order. labels (N,) class ids; an image with another one is in none.
+    """Image indices of each class 0..count-1, in rising order.
 
-    Sorted once: to look for each class anew would take images times classes.
+    Sorts once, since a search per class would cost images times classes.
+
+    Args:
+        labels: `(N,)` class ids; images with an id outside 0..count-1 are left out.
+        count: Number of classes.
     """
     order = np.argsort(labels, kind="stable")
     edges = np.searchsorted(labels[order], np.arange(count + 1))
@@ -98,17 +106,27 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Everything the harness knows of a dataset. A model never sees this object, only a TrainingView and a Task.
+    """Everything the harness knows of a dataset. Models only get a TrainingView and a Task.
 
-    name: registry name. title: what tables print ("CUB-200-2010, 224 px").
-    classes: C names. labels (N,): class id of every image, -1 where the image belongs to no class of this dataset
-    (as in a validation fold). Of images, features (N, D) and maps there is one at least; images go before what came with them.
-    origin: which file of which program features and maps are from, as records say it. features_digest: fingerprint of `features`,
-    16 hex digits, where it is known without reading them.
-    defaults: the dataset's own wishes for the configuration's `features` section.
-    places: attribute column -> where in every image that has the attribute it is; only for explanations, no part of the fingerprints.
-    skipped: images that `without` took out of the split.
-    notes: sentences about how it was read, such as files that do not count; `run`, `data verify` and `data info` tell them.
+    At least one of `images`, `features` and `maps` is given; `images` are preferred.
+
+    Attributes:
+        name: Registry name.
+        classes: Names of all C classes.
+        labels: `(N,)` class id of every image; -1 for images of no class, as in validation folds.
+        split: Image indices of trainval, test_seen and test_unseen.
+        semantics: Class-attribute table and what belongs to it.
+        images: The N images.
+        features: `(N, D)` pooled features.
+        title: Display name in tables ("CUB-200-2010, 224 px").
+        defaults: Default settings of the `features` section for this dataset.
+        places: Attribute column -> box that contains this attribute in every image that has it.
+            Only used by explanations; not part of the fingerprints.
+        maps: Feature maps on disk.
+        origin: File and program that `features` and `maps` come from, for the record.
+        features_digest: Fingerprint of `features`, 16 hex digits, if known without reading them.
+        skipped: Images that `without` removed from the split.
+        notes: Remarks on reading the files, shown by `run`, `data verify` and `data info`.
     """
 
     name: str
@@ -137,14 +155,16 @@ class Dataset:
                 raise DataError(f"{self.name}: {held} images or features but {n} labels")
         if len(self.semantics.attributes) != c:
             raise DataError(
-                f"{self.name}: {c} classes but {len(self.semantics.attributes)} rows in the class-attribute table"
+                f"{self.name}: {c} classes but {len(self.semantics.attributes)} rows in the "
+                "class-attribute table"
             )
         for column, (x0, y0, x1, y1) in self.places.items():
             if not (
                 0 <= column < len(self.semantics.names) and 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1
             ):
                 raise DataError(
-                    f"{self.name}: the place of attribute {column} is no box x0 < x1, y0 < y1 in 0..1, or there is no such column"
+                    f"{self.name}: the place of attribute {column} is no box x0 < x1, y0 < y1 in "
+                    "0..1, or there is no such column"
                 )
         if len(set(self.classes)) != c:
             raise DataError(f"{self.name}: a class name stands twice")
@@ -169,16 +189,18 @@ class Dataset:
         trained = set(np.unique(self.labels[self.split.trainval]))
         if both := unseen & trained:
             raise DataError(
-                f"{self.name}: {len(both)} classes stand in trainval and in test_unseen ({self.classes[min(both)]!r}, ...)"
+                f"{self.name}: {len(both)} classes stand in trainval and in test_unseen "
+                f"({self.classes[min(both)]!r}, ...)"
             )
         if strange := set(np.unique(self.labels[self.split.test_seen])) - trained:
             raise DataError(
-                f"{self.name}: {len(strange)} classes of test_seen have no image in trainval ({self.classes[min(strange)]!r}, ...)"
+                f"{self.name}: {len(strange)} classes of test_seen have no image in trainval "
+                f"({self.classes[min(strange)]!r}, ...)"
             )
 
     @property
     def seen(self) -> NDArray[np.bool_]:
-        """(C,) True for the classes that have images in trainval."""
+        """`(C,)` True for classes with images in trainval."""
         mask = np.zeros(len(self.classes), dtype=bool)
         mask[np.unique(self.labels[self.split.trainval])] = True
         return mask
@@ -186,12 +208,22 @@ class Dataset:
     def fold(
         self, seed: int, part: int = 0, unseen_share: float | None = None, image_share: float = 0.2
     ) -> Dataset:
-        """A validation dataset made inside trainval that imitates the test.
+        """Validation dataset made from trainval alone, which imitates the test.
 
-        Some seen classes (by default the share that unseen classes have of all) play the unseen ones, and
-        `image_share` of each other class's trainval images play test_seen. The true unseen classes and both test
-        sets are not in it, so nothing picked on it was picked on test data. Same seed and part, same fold; two parts of one seed
-        hold out different classes. Raises DataError if there are too few seen classes for that many parts.
+        Some seen classes play the unseen ones; a share of the images of each other class plays
+        test_seen. The true unseen classes and both test sets are left out, so selection on a fold
+        uses no test data. Equal arguments give equal folds; parts of one seed hold out different
+        classes.
+
+        Args:
+            seed: Seed of the fold.
+            part: Number of the fold, from 0.
+            unseen_share: Share of the seen classes to hold out; by default the share of unseen
+                classes in the dataset.
+            image_share: Share of images per remaining class that plays test_seen.
+
+        Raises:
+            DataError: Too few seen classes for that many parts.
         """
         rng = np.random.default_rng(seed)
         old = np.flatnonzero(self.seen)
@@ -201,7 +233,8 @@ class Dataset:
             raise DataError(f"{self.name}: validation needs two seen classes or more")
         if (part + 1) * count > len(old):
             raise DataError(
-                f"{self.name}: {part + 1} folds that hold out {count} of {len(old)} seen classes each would share some; "
+                f"{self.name}: {part + 1} folds that hold out {count} of {len(old)} seen classes "
+                "each would share some; "
                 f"set protocol.folds to {len(old) // count} or less"
             )
         held_out = set(rng.permutation(len(old))[part * count : (part + 1) * count].tolist())
@@ -232,9 +265,14 @@ class Dataset:
         )
 
     def without(self, index: Collection[int], images: Images | None = None) -> Dataset:
-        """The dataset whose split does not hold the images at `index`; all others keep their numbers.
+        """Copy without the images at `index` in its split; image numbers do not change.
 
-        images: takes the place of the dataset's own. Raises DataError if a part has no image left.
+        Args:
+            index: Images to remove.
+            images: Replacement for the dataset's images.
+
+        Raises:
+            DataError: A set of the split becomes empty.
         """
         gone = np.array(sorted(index), dtype=np.int64)
         split = Split(*(part[~np.isin(part, gone)] for part in self.split.parts().values()))
@@ -243,7 +281,12 @@ class Dataset:
         )
 
     def fingerprints(self) -> dict[str, str]:
-        """What makes two results comparable: `split` (labels and locs by class name) and `semantics`, 16 hex digits each."""
+        """Digests that decide whether two results are comparable, 16 hex digits each.
+
+        Returns:
+            "split" covers class names, labels and image indices; "semantics" covers the
+            class-attribute table and word vectors.
+        """
         split = hashlib.sha256("\n".join(self.classes).encode())
         split.update(np.ascontiguousarray(self.labels, dtype="<i8").tobytes())
         for index in self.split.parts().values():
@@ -252,55 +295,72 @@ class Dataset:
 
 
 class DatasetSource(ABC):
-    """What an entry of `zslkit.datasets` points to: a class that builds a Dataset.
+    """Base class of an entry in `zslkit.datasets`: builds a Dataset.
 
-    The attributes below are written as literals, since `zslkit datasets` reads them from the source
-    without importing it.
+    Write the class attributes below as literals: `zslkit datasets` reads them without importing.
     """
 
     title: ClassVar[str] = ""
-    """What tables call the dataset."""
+    """Display name in tables."""
     citation: ClassVar[str] = ""
     licence: ClassVar[str] = ""
     defaults: ClassVar[Mapping[str, Any]] = {}
-    """The dataset's own `features` settings, below every preset."""
+    """Default `features` settings of the dataset; presets override them."""
     published_as: ClassVar[str] = ""
-    """The name under which published results may stand beside ours; empty if none is comparable."""
+    """Dataset name of comparable published results; empty if there are none."""
     downloads: ClassVar[Sequence[str | Mapping[str, Any]]] = ()
-    """The archives that `zslkit data download` fetches for it, in order. Each is the name of one that several datasets
-    share (zslkit/data/sources.yaml), `{"shared": name, "holds": [...]}` if only some of its files are needed, or one of its own:
+    """Archives that `zslkit data download` fetches, in order.
 
-        {"file": "birds.zip", "urls": ["https://example.org/birds.zip"], "sha256": "...", "size": 1200000, "licence": "CC BY 4.0",
-         "folder": "birds", "holds": ["classes.csv"]}
+    Each is the name of a shared archive (`sources.yaml` of zslkit), `{"shared": name, "holds":
+    [...]}` for some of its files, or a description:
 
-    file: what the archive is called in the data root and on mirrors. urls: tried in order. folder: where its contents go below the
-    root. holds: paths below `folder` that are there once it is unpacked; whatever folders the archive wraps around them are dropped.
-    Optional: only (take only these folders), size (bytes, about), licence, md5, sha256 (without one the first download records it)."""
+        {"file": "birds.zip", "urls": ["https://example.org/birds.zip"], "sha256": "...",
+         "size": 1200000, "licence": "CC BY 4.0", "folder": "birds", "holds": ["classes.csv"]}
+
+    `file`: archive name in the data root and on mirrors. `urls`: tried in order. `folder`:
+    destination inside the data root. `holds`: paths inside `folder` after unpacking; wrapping
+    folders in the archive are dropped. Optional: `only` (folders to unpack), `size` (approximate
+    bytes), `licence`, `md5`, `sha256` (without it the first download records it)."""
     counts: ClassVar[Mapping[str, int]] = {}
-    """Known facts to check what is read against: images, attributes, seen, unseen, trainval, test_seen, test_unseen."""
+    """Expected numbers, for verification.
+
+    Keys: images, attributes, seen, unseen, trainval, test_seen, test_unseen."""
 
     def looks_for(self, root: Path) -> Mapping[str, tuple[Path, ...]]:
-        """What the dataset is made of ("photos") -> the places where it is looked for, of which the first that exists is used.
+        """Files of the dataset, for `zslkit data info` and `zslkit doctor`. Reads nothing.
 
-        For `zslkit data info` and `zslkit doctor`; reads nothing. A dataset that needs no file says nothing here.
+        Returns:
+            Part ("photos") -> candidate paths; the first that exists is used. Empty for a dataset
+            without files.
         """
         return {}
 
     @abstractmethod
     def load(self, name: str, root: Path) -> Dataset:
-        """Read the dataset below `root` (the folder of --data-root).
+        """Read the dataset.
 
-        Raises DataError with the path that is missing or wrong.
+        Args:
+            name: Registry name.
+            root: Folder of --data-root.
+
+        Raises:
+            DataError: A file is missing or wrong; the message names its path.
         """
 
     def attribute_names(self, name: str, root: Path) -> tuple[str, ...]:
-        """The attributes' names, as `load` gives them; a source that knows them without its images says so here."""
+        """Attribute names, as `load` gives them.
+
+        Override where they are known without reading images.
+        """
         return self.load(name, root).semantics.names
 
     def attribute_words(self, root: Path) -> Mapping[str, str]:
-        """Attribute name -> plain words, for names that are no words as they are written; word vectors are made of those."""
+        """Attribute name -> plain English words, where the name is not readable as words.
+
+        Word vectors are made of these words.
+        """
         return {}
 
     def word_vector_files(self, root: Path) -> tuple[Path, ...]:
-        """Where word vectors of the attributes are looked for, first found wins; empty if nowhere."""
+        """Candidate files with word vectors of the attributes; the first that exists is used."""
         return ()

@@ -1,4 +1,4 @@
-"""The errors that a user sees: one sentence that names the thing, the place and the next step."""
+"""Errors shown to the user: one sentence that names the thing, the place and the next step."""
 
 from __future__ import annotations
 
@@ -7,19 +7,26 @@ from collections.abc import Iterable
 
 
 class ZslkitError(Exception):
-    """A failure that the tool can explain. The command line prints its text and exits with `exit_code`."""
+    """A failure with an explanation. The command line prints it and exits with `exit_code`."""
 
     exit_code = 1
 
 
 class UserError(ZslkitError):
-    """Something the user can mend: a name, a path, a value, an input file."""
+    """An error in a name, a path, a value or an input file, which the user can correct."""
 
     exit_code = 2
 
 
 class UnknownName(UserError):
-    """A name that nothing answers to, with the nearest names that exist."""
+    """An unknown name, with suggestions.
+
+    Args:
+        kind: Singular noun, such as "model".
+        name: The unknown name.
+        known: Existing names.
+        hint: Next step, appended to the message.
+    """
 
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         self.kind, self.name, self.known = kind, name, sorted(known)
@@ -28,27 +35,27 @@ class UnknownName(UserError):
 
 
 class DataError(UserError):
-    """Input data that is missing, damaged or contradicts itself."""
+    """Input data is missing, damaged or inconsistent."""
 
 
 class CannotWrite(ZslkitError):
-    """A file or folder that cannot be written, as on a full disk: a failure of the machine. What stands there is whole."""
+    """A file or folder cannot be written, such as on a full disk. Existing files are unchanged."""
 
 
 class TrainingError(ZslkitError):
-    """Training cannot go on, for instance because a loss term is not finite."""
+    """Training cannot continue, such as after a loss term that is not finite."""
 
 
 class OutOfMemory(TrainingError):
-    """The device has no room for a training step: a matter of the machine, and not of the settings."""
+    """The device has too little memory for a training step."""
 
 
 class ModelFault(ZslkitError):
-    """A model breaks a rule of the contract while it runs, so its figures would not be what they say.
+    """A model breaks a rule of the contract while it runs, so its results would be invalid.
 
     Args:
-        who: the model's name.
-        reason: what it did and how to mend it, in words that follow the name.
+        who: Name of the model.
+        reason: What it did and how to correct it; follows the name in the message.
     """
 
     def __init__(self, who: str, reason: str) -> None:
@@ -56,15 +63,15 @@ class ModelFault(ZslkitError):
         super().__init__(f"{who}: {reason}")
 
     def __reduce__(self) -> tuple[type[ModelFault], tuple[str, str]]:
-        return ModelFault, (self.who, self.reason)  # it may be raised in another process
+        return ModelFault, (self.who, self.reason)  # pickled when raised in another process
 
 
 class MissingWeights(UserError):
-    """A backbone was asked for whose pretrained weights are nowhere to be found."""
+    """Pretrained weights of a backbone are not on this machine."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """'; did you mean "x"?' for the nearest known names, else the list of what exists (at most 12)."""
+    """'; did you mean "x"?' for similar known names, else a list of at most 12 known names."""
     names = sorted(known)
     near = difflib.get_close_matches(name.lower(), [n.lower() for n in names], n=2, cutoff=0.6)
     if near:

@@ -1,4 +1,4 @@
-"""The plugin contract: what a model says of itself, what it is given, and what it must answer.
+"""The plugin contract: base classes of a model, and what a model receives in training.
 
 A model is registered by an entry point of the group `zslkit.models` that names its class:
 
@@ -23,23 +23,34 @@ from zslkit.config import Config, Input, TrainConfig
 from zslkit.errors import UserError
 from zslkit.features.backbones import Backbone
 from zslkit.semantics import Normalisation
-from zslkit.utils import library_state as library_state  # taken before any model is imported
+
+# Imported here to record torch's state before any model is imported.
+from zslkit.utils import library_state as library_state
 
 CONTRACT = 1
-"""Version of this contract; a model written for another one is refused by name."""
+"""Version of this contract; a model of another version is refused with an error."""
 
 TrainProtocol = Literal["inductive", "class-inductive", "transductive"]
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a model knows before training. It holds no image, no label and nothing of the test sets.
+    """What a model knows before training: classes, semantics and shapes, but no image and no label.
 
-    classes: C names. seen (C,) bool. attributes (C, A) float32, normalised as the model's config asks.
-    groups: attribute group name -> columns. word_vectors (A, W) float32 or None.
-    input: what the model is fed with. feature_shape: (D,), (D, H, W) or (3, height, width) accordingly.
-    build_backbone: for input "image", makes the trainable network (B, 3, h, w) -> (B, D, H, W);
-    map_shape is then its output (D, H, W), and equals feature_shape for input "map".
+    Attributes:
+        dataset: Registry name of the dataset.
+        classes: Names of all C classes.
+        seen: `(C,)` bool, True for classes with training images.
+        attributes: `(C, A)` float32, normalised as the model's config asks.
+        attribute_names: Names of the A attributes.
+        input: Input type of the model.
+        feature_shape: Shape of one input: `(D,)`, `(D, H, W)` or `(3, height, width)`.
+        map_shape: `(D, H, W)` of the backbone's output for input "image"; equals `feature_shape`
+            for input "map"; else None.
+        groups: Attribute group name -> columns of `attributes`.
+        word_vectors: `(A, W)` float32, one word vector per attribute, or None.
+        build_backbone: For input "image": makes the trainable network `(B, 3, h, w) -> (B, D, H,
+            W)`.
     """
 
     dataset: str
@@ -65,10 +76,14 @@ class Task:
 
 @dataclass(frozen=True)
 class AttentionMaps:
-    """What one part of a model looked at in B images: maps (B, A, H, W), one an attribute, higher is more.
+    """Attention of one part of a model for B images.
 
-    scores (B, A): the part's attribute scores s, if class k gets z_k = a_k . s from it, so that a_ki * s_i is what
-    attribute i gave to class k. channels (B, A, D): how much each attribute listened to each channel, if the part weighs channels.
+    Attributes:
+        maps: `(B, A, H, W)`, one map per attribute; higher means more attention.
+        scores: `(B, A)` attribute scores s, if this part gives class k the score z_k = a_k . s;
+            a_ki * s_i is then the contribution of attribute i to class k.
+        channels: `(B, A, D)` weight of each channel for each attribute, if the part weighs
+            channels.
     """
 
     maps: Tensor
@@ -77,74 +92,91 @@ class AttentionMaps:
 
 
 class UnlabelledView(Protocol):
-    """The images of both test sets, mixed and without labels: what a transductive model may be trained on beside the view.
+    """Images of both test sets, mixed and without labels, for transductive models.
 
-    On a validation fold they are the images that the fold holds out. batch(index) gives inputs (B, ...) as float32 on the CPU.
+    On a validation fold, these are the images that the fold holds out.
     """
 
     def __len__(self) -> int: ...
 
-    def batch(self, index: NDArray[np.int64]) -> Tensor: ...
+    def batch(self, index: NDArray[np.int64]) -> Tensor:
+        """Inputs `(B, ...)` float32 on the CPU."""
+        ...
 
     def everything(self) -> Tensor:
-        """All inputs (M, ...) float32 at once."""
+        """All inputs `(M, ...)` float32 at once."""
         ...
 
 
 class TrainingView(Protocol):
-    """The images of seen classes in trainval: all that a model is ever trained on, unless it declares itself transductive.
-
-    labels (N,) int64, ids into Task.classes. batch(index) gives the inputs (B, ...) as float32 on the CPU.
-    """
+    """Trainval images of the seen classes: all that an inductive model is trained on."""
 
     @property
-    def labels(self) -> NDArray[np.int64]: ...
+    def labels(self) -> NDArray[np.int64]:
+        """`(N,)` int64 class ids, as indices into `Task.classes`."""
+        ...
 
     def __len__(self) -> int: ...
 
-    def batch(self, index: NDArray[np.int64]) -> Tensor: ...
+    def batch(self, index: NDArray[np.int64]) -> Tensor:
+        """Inputs `(B, ...)` float32 on the CPU."""
+        ...
 
     def everything(self) -> tuple[Tensor, Tensor]:
-        """All inputs (N, ...) float32 and labels (N,) int64 at once, for closed forms on pooled features."""
+        """All inputs `(N, ...)` float32 and labels `(N,)` int64 at once, for closed forms."""
         ...
 
     def unlabelled(self) -> UnlabelledView:
-        """The unlabelled test images, for models with protocol = "transductive" alone.
+        """The unlabelled test images, only for models with protocol = "transductive".
 
-        Raises UserError for any other: that a model has seen test images must stand with its figures.
+        Raises:
+            UserError: The model has another protocol. Results of models that use test images are
+                marked as such.
         """
         ...
 
 
 Kept = nn.Module | torch.optim.Optimizer | torch.Generator
-"""What a stage can keep of a training: whatever moves in it has to be among them, so that it goes on where it stopped."""
+"""Objects that a stage checkpoints; others are not restored when a training resumes."""
 
 
 class Stage(Protocol):
-    """Epochs of a training that a model does itself."""
+    """Epochs of a training loop that the model writes itself."""
 
     def __iter__(self) -> Iterator[int]:
-        """The epochs (from 0) that are still to do, each to its end: what is kept is filled first and written after them."""
+        """Remaining epochs, counted from 0. Iterate to the end.
+
+        A resumed stage first restores the objects in `keeps`; they are checkpointed after each
+        epoch.
+        """
         ...
 
     def step(self, **terms: float | Tensor) -> None:
-        """Tell the terms of a step. Their means over the epoch go to the log, and the progress moves on by one.
+        """Report the terms of one step; the log gets their means over the epoch.
 
-        Raises TrainingError that names the first term that is not finite, the epoch, and what the model said to set.
+        Raises:
+            TrainingError: A term is not finite. The message names the first such term, the epoch
+                and the `mend` of the stage.
         """
         ...
 
 
 class Trainer(Protocol):
-    """What `fit` gets to work with. Randomness comes from `seed`, tensors live on `device`."""
+    """Services of the harness for `fit`.
+
+    Attributes:
+        seed: Seed for every random number of the training.
+        device: Device of the model; create tensors here.
+    """
 
     seed: int
     device: torch.device
 
     def train(self, model: GradientModel, view: TrainingView) -> None:
-        """The harness's gradient loop over model.loss (sampling, precision, checkpoints, resume, progress).
+        """Run the harness's gradient loop over `model.loss`.
 
-        Each call is a training of its own; of several, no epoch can be picked on validation.
+        The loop does sampling, precision, checkpoints, resuming and progress. Each call is a
+        separate training; with several calls, no best epoch can be picked on validation.
         """
         ...
 
@@ -157,11 +189,12 @@ class Trainer(Protocol):
         steps: int = 1,
         mend: str = "lower the learning rate",
     ) -> Stage:
-        """Optional, for a `fit` of one's own that takes long: epochs that show progress and resume to the bit after an interruption.
+        """Optional: epochs of your own training loop, which resumes bit for bit when interrupted.
 
             random = torch.Generator(trainer.device).manual_seed(trainer.seed)
             optimizer = torch.optim.Adam(self.net.parameters())
-            stage = trainer.stage("net", 50, {"net": self.net, "optimizer": optimizer, "random": random}, steps=10)
+            keeps = {"net": self.net, "optimizer": optimizer, "random": random}
+            stage = trainer.stage("net", 50, keeps, steps=10)
             for epoch in stage:
                 for _ in range(10):
                     index = torch.randint(len(x), (64,), generator=random, device=trainer.device)
@@ -171,15 +204,22 @@ class Trainer(Protocol):
                     loss.backward()
                     optimizer.step()
 
-        name: of letters, digits, - and _, of its own for every stage of the model; later stages come after it. keeps: all that moves in
-        it, by name: modules, optimisers, and the generators that every random number comes from. steps: calls of `step` in an epoch, for
-        the progress. mend: what to set when a term is not finite. The loop must not be left early. A stage that was finished before an
-        interruption is filled and gives no epoch.
+        Do not leave the loop early. A stage that was complete before an interruption is restored
+        and yields no epoch.
+
+        Args:
+            name: Letters, digits, - and _; unique within the model. Stages run in the order of the
+                calls.
+            epochs: Number of epochs.
+            keeps: Objects to checkpoint, by name: modules, optimisers, and the generator of every
+                random number. Anything else that changes is lost on resume.
+            steps: Calls of `step` per epoch, for the progress display.
+            mend: Advice in the error for a term that is not finite.
         """
         ...
 
     def log(self, **values: float) -> None:
-        """Append a line to the run's log."""
+        """Append one line to the run's log."""
         ...
 
 
@@ -188,13 +228,16 @@ class ModelConfig(Config):
 
     attributes: Normalisation = Field(
         "l2",
-        description="class attributes; l2: each class by its L2 norm; none (or original): on the dataset's own scale",
+        description=(
+            "class attributes; l2: each class by its L2 norm; none (or original): on the "
+            "dataset's own scale"
+        ),
     )
 
     @field_validator("attributes")
     @classmethod
     def _one_spelling(cls, how: Normalisation) -> Normalisation:
-        # Two words for one thing would be two runs and two rows of one table.
+        # Two spellings of one value would give two run identities and two rows in a table.
         return "none" if how == "original" else how
 
 
@@ -205,41 +248,52 @@ class GradientConfig(ModelConfig):
 
 
 class Model(nn.Module):
-    """Base of every model. What is to be kept of a trained model are its parameters and buffers.
+    """Base class of every model.
 
-    The class attributes below are written as literals: `zslkit models` reads them without importing.
+    The saved state of a trained model is its parameters and buffers. Write the class attributes
+    below as literals: `zslkit models` reads them without importing.
     """
 
     contract: ClassVar[int] = CONTRACT
     inputs: ClassVar[tuple[Input, ...]] = ("map",)
-    """What the model accepts, preferred first."""
+    """Accepted input types, preferred first."""
     needs: ClassVar[tuple[str, ...]] = ()
-    """Of "word_vectors" and "groups", what it cannot do without."""
+    """Required semantics: any of "word_vectors" and "groups"."""
     protocol: ClassVar[TrainProtocol] = "inductive"
-    """inductive: nothing of the unseen classes is used in training. class-inductive: their semantics are. transductive: the unlabelled
-    test images are (view.unlabelled()), and mostly their semantics too; such rows stand in tables of their own."""
+    """What training may use beside images of seen classes.
+
+    inductive: nothing of the unseen classes. class-inductive: semantics of the unseen classes.
+    transductive: unlabelled test images (`view.unlabelled()`), usually with semantics. Tables keep
+    the three apart."""
     citation: ClassVar[str] = ""
     bibtex: ClassVar[str] = ""
-    """Optional: the citation as a BibTeX entry, for `zslkit models NAME --bibtex`; without it one is made of `citation`."""
+    """Optional BibTeX entry for `zslkit models NAME --bibtex`; by default made from `citation`."""
     pretraining_note: ClassVar[str] = ""
-    """What a reader must know of data that the model was trained on elsewhere; it stands with every figure of the model."""
+    """Remark on the data of a pretraining elsewhere; shown with every result of the model."""
     presets: ClassVar[str] = ""
-    """Folder of <dataset>.yaml files, relative to the module's own."""
+    """Folder of `<dataset>.yaml` files, relative to the folder of the module."""
     search: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
-    """Grid of config keys, dotted ones too, that --tune searches on validation."""
+    """Config key (dotted for sections) -> values that `--tune` tries on validation."""
     mixes: ClassVar[Mapping[str, tuple[float, ...]]] = {}
-    """Grid of config keys that matter only to `scores`, so that --tune needs no retraining for them."""
+    """Config key -> values for keys that only `scores` uses, which `--tune` tries without
+    retraining."""
     Config: ClassVar[type[ModelConfig]] = ModelConfig
     expected_failures: ClassVar[Mapping[str, str]] = {}
-    """Checks of zslkit.testing that the model is known to fail, by name, each with the reason."""
+    """Name of a check of `zslkit.testing` that the model is known to fail -> the reason."""
     check_settings: ClassVar[Mapping[str, Any]] = {}
-    """Config values, by dotted key, with which those checks train it where their own short training does not suit it."""
+    """Dotted config key -> value for the trainings of `zslkit.testing`, where its short default
+    training does not fit."""
 
     attributes: Tensor
     seen: Tensor
 
     def __init__(self, config: Any, task: Task) -> None:
-        """config: an instance of this class's Config. Buffers: attributes (C, A), seen (C,) bool."""
+        """Register the buffers `attributes` (C, A) and `seen` (C,), and build a trainable backbone.
+
+        Args:
+            config: Instance of this class's `Config`.
+            task: Classes, semantics and input shape.
+        """
         super().__init__()
         self.config, self.task = config, task
         self.register_buffer(
@@ -250,100 +304,152 @@ class Model(nn.Module):
 
     @classmethod
     def image_encoder(cls, config: Any) -> Backbone | None:
-        """Optional: the frozen network, its weights and its transform, for a model that can only be fed by its own; None: by any.
+        """Optional: the frozen image encoder that this model requires; None accepts any backbone.
 
-        config: an instance of this class's Config, which then says what the keys ENCODER_KEYS of `features` say otherwise. The
-        harness does the rest: each image passes once into the feature store, and the record names the encoder as the backbone.
-        Raises UserError or MissingWeights that says what to give.
+        For models that only work with their own encoder, such as vision-language models. The
+        harness passes each image through it once, stores the features, and records the encoder as
+        the backbone.
+
+        Args:
+            config: Instance of this class's `Config`; it replaces the settings ENCODER_KEYS of
+                `features`.
+
+        Returns:
+            The network with its weights and image transform, or None.
+
+        Raises:
+            UserError: A setting is missing or wrong.
+            MissingWeights: The weights are not on this machine.
         """
         return None
 
     def embed(self, x: Tensor) -> Tensor:
-        """The feature map (B, D, H, W) of images (B, 3, h, w) if the backbone is trained here, else x itself."""
+        """Feature map `(B, D, H, W)` of images if the backbone is trained here; otherwise `x`."""
         return self.backbone(x) if self.backbone is not None else x
 
     @abstractmethod
     def fit(self, view: TrainingView, trainer: Trainer) -> None:
-        """Train on the view. Called once, on trainer.device."""
+        """Train on the view. Called once, on `trainer.device`."""
 
     @abstractmethod
     def scores(self, x: Tensor) -> Tensor:
-        """Class scores (B, C) of inputs (B, ...) over ALL classes, uncalibrated, higher is likelier.
+        """Class scores over ALL classes, uncalibrated; higher is more likely.
 
-        Called in evaluation mode without gradients. The score of an image must not depend on its batch.
+        Called in evaluation mode without gradients. The scores of an image must not depend on the
+        other images of its batch.
+
+        Args:
+            x: Inputs `(B, ...)`.
+
+        Returns:
+            Scores `(B, C)`.
         """
 
     def attention(self, x: Tensor) -> dict[str, AttentionMaps]:
-        """Optional: where each part of the model looks in inputs (B, ...), parts by name in the order they are shown.
+        """Optional: attention maps of each part of the model for inputs `(B, ...)`.
 
-        Called as `scores` is. A model that offers nothing leaves it as it is.
+        Called in evaluation mode without gradients. By default none.
+
+        Returns:
+            Part name -> maps, in display order.
         """
         return {}
 
     def evidence(self, x: Tensor) -> Tensor | None:
-        """Optional: attribute scores s (B, A) of inputs (B, ...) such that a_ki * s_i is what attribute i gives to the score of class k.
+        """Optional: attribute scores whose products with the class attributes explain the class
+        scores.
 
-        Called as `scores` is. By default the sum of the scores of the parts that `attention` tells of; None: the model has none.
+        For scores s `(B, A)`, a_ki * s_i is the contribution of attribute i to the score of class
+        k. Called in evaluation mode without gradients.
+
+        Args:
+            x: Inputs `(B, ...)`.
+
+        Returns:
+            By default the sum of the `scores` of all parts of `attention`; None if the model has
+            none.
         """
-        told = [part.scores for part in self.attention(x).values() if part.scores is not None]
-        return torch.stack(told).sum(dim=0) if told else None
+        scores = [part.scores for part in self.attention(x).values() if part.scores is not None]
+        return torch.stack(scores).sum(dim=0) if scores else None
 
     def predicted_attributes(self, x: Tensor) -> Tensor | None:
-        """Optional: how much each attribute shows in inputs (B, ...), (B, A) in the dataset's order, the higher the likelier.
+        """Optional: attribute predictions, for `zslkit evaluate --metrics attribute-AUC-seen,...`.
 
-        On any scale, for only the order of images by one attribute is looked at; a column of NaN for an attribute that the model does
-        not tell. Called as `scores` is, for `zslkit evaluate --metrics attribute-AUC-seen,...`.
-        By default the `evidence` of a model that defines one; None: it has no attribute scores.
+        Higher means more likely present. Any scale works, because the metrics only rank images by
+        one attribute. Fill the column of an attribute that the model does not predict with NaN.
+        Called in evaluation mode without gradients.
+
+        Args:
+            x: Inputs `(B, ...)`.
+
+        Returns:
+            Predictions `(B, A)`, by default `evidence`; None if the model has no attribute scores.
         """
         return self.evidence(x)
 
 
 class GradientModel(Model):
-    """A model trained by gradients: it gives the loss, the harness's loop does the rest."""
+    """Base class of models trained by gradients: define `loss`, and the harness trains."""
 
     loss_is_mean: ClassVar[bool] = False
-    """True: several processes may share a batch, and a device with too little memory for it may take it in parts. Every term of `loss` is
-    then a mean over the images it is given, or made of parameters alone, or made with zslkit.functional.whole_batch or whole_sum of what
-    the images give. Else one process trains and the others wait, and a batch is always taken whole."""
+    """Whether a batch may be split between processes, or into parts when device memory is short.
+
+    True requires that every term of `loss` is a mean over the given images, depends on parameters
+    alone, or uses zslkit.functional.whole_batch or whole_sum for sums over images. If False, one
+    process trains while the others wait, and a batch is never split."""
 
     @abstractmethod
     def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
-        """Named scalar terms of inputs (B, ...) and class ids (B,).
+        """Loss terms of one batch.
 
-        The loop minimises "total" if it is among them and only logs the others; else it minimises their sum.
+        Args:
+            x: Inputs `(B, ...)`.
+            label: Class ids `(B,)`.
+
+        Returns:
+            Scalars by name. The loop minimises "total" if present and logs the others; otherwise it
+            minimises their sum.
         """
 
     def fit(self, view: TrainingView, trainer: Trainer) -> None:
         trainer.train(self, view)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Parameters by group name, for models whose parts have learning rates of their own. What is in no group is not trained."""
+        """Parameters by group name, for separate learning rates.
+
+        Parameters in no group are not trained.
+        """
         return {"all": [p for p in self.parameters() if p.requires_grad]}
 
     def learning_rate(self, epoch: int, group: str) -> float:
-        """Learning rate of a group in an epoch (from 0). At 0 the group is frozen and costs nothing."""
+        """Learning rate of `group` in `epoch` (from 0); at 0 the group is frozen at no cost."""
         train: TrainConfig = self.config.train
         return train.lr * train.lr_factor ** (epoch // train.lr_every)
 
 
 ENCODER_KEYS = ("backbone", "weights", "size", "reduction", "pretrain_epochs")
-"""Settings of `features` that say nothing to a model that brings its own image encoder."""
+"""Settings of `features` without effect on a model that brings its own image encoder."""
 
 
 def brings_encoder(kind: type[Model]) -> bool:
-    """Whether models of this class may be fed by their own image encoder alone."""
+    """Whether this class requires its own image encoder."""
     return next(owner for owner in kind.__mro__ if "image_encoder" in vars(owner)) is not Model
 
 
 def check_model(name: str, loaded: Any) -> type[Model]:
-    """The class itself if it is a model of this contract. Raises UserError that says what is wrong."""
+    """Return `loaded` if it is a model class of this contract.
+
+    Raises:
+        UserError: It is not; the message says why.
+    """
     if not (isinstance(loaded, type) and issubclass(loaded, Model)):
         raise UserError(
             f"{name}: the entry point names {loaded!r}, which is no subclass of zslkit.model.Model"
         )
     if loaded.contract != CONTRACT:
         raise UserError(
-            f"{name}: it is written for contract {loaded.contract} and this zslkit speaks {CONTRACT}"
+            f"{name}: it is written for contract {loaded.contract} and this zslkit speaks "
+            f"{CONTRACT}"
         )
     if not loaded.inputs or any(i not in ("pooled", "map", "image") for i in loaded.inputs):
         raise UserError(

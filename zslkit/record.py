@@ -1,4 +1,4 @@
-"""The schema of `record.json`: everything one run says of itself, typed, with unknown keys refused."""
+"""Schema of `record.json`, the typed record of one run. Unknown keys are refused."""
 
 from __future__ import annotations
 
@@ -21,12 +21,16 @@ from zslkit.errors import DataError
 from zslkit.utils.files import parse_json
 
 SCHEMA: Final = 1
-"""Version of this schema; a record of another version is refused by name."""
+"""Version of this schema; a record of another version is refused with an error."""
 
 PICKED: Final = "picked on validation"
-"""The origin of a setting in older records, whose config holds what was picked in the place of what was asked for."""
+"""Origin of a selected value in older records.
+
+Their config holds the selected value instead of the requested one."""
 NOTED: Final = 1e-3
-"""Share of an image's spread of scores from which a difference is told; that of float32 is about a thousand times smaller."""
+"""Smallest score difference to remark on, as a share of the spread of the image's scores.
+
+float32 rounding is about a thousand times smaller."""
 
 Percent = Annotated[FiniteFloat, Field(ge=0, le=100)]
 Seconds = Annotated[FiniteFloat, Field(ge=0)]
@@ -34,24 +38,37 @@ UtcTime = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?
 
 
 class Part(BaseModel):
-    """Base of the record and its parts."""
+    """Base class of the record and its sections."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
 class GitState(Part):
-    """The commit the code stood at; dirty: tracked files were changed since."""
+    """Git commit of the code.
+
+    Attributes:
+        commit: Commit hash.
+        dirty: Whether tracked files had uncommitted changes.
+    """
 
     commit: str
     dirty: bool
 
 
 class ModelInfo(Part):
-    """The plugin that ran: registry name, the distribution that brought it, and what it says of itself.
+    """The model plugin of the run.
 
-    pretraining_note: what a reader must know of data that it was trained on elsewhere, or "".
-    source: module -> digest of its file, as `zslkit.runs.source` makes them; empty in an older
-    record and where there are no files. git: of the plugin's own folder.
+    Attributes:
+        name: Registry name.
+        distribution: Installed distribution that contains it.
+        version: Version of the distribution.
+        class_path: Module and class.
+        protocol: As in Model.protocol.
+        citation: As in Model.citation.
+        pretraining_note: Remark on the data of a pretraining elsewhere, or "".
+        source: Module -> digest of its file (`zslkit.runs.source`); empty in older records and for
+            code without files.
+        git: State of the plugin's folder.
     """
 
     name: str
@@ -66,10 +83,20 @@ class ModelInfo(Part):
 
 
 class DatasetInfo(Part):
-    """The dataset in numbers. published_as: the name under which published results may stand beside it, or ''.
+    """The dataset in numbers.
 
-    semantics: what its classes are described by, "attributes" or "sentences" (Semantics.kind).
-    n_skipped: images that could not be read and are in none of the sets.
+    Attributes:
+        name: Registry name.
+        title: Display name in tables.
+        classes: Number of classes.
+        seen: Number of seen classes.
+        unseen: Number of unseen classes.
+        n_trainval: Number of images in trainval.
+        n_test_seen: Number of images in test_seen.
+        n_test_unseen: Number of images in test_unseen.
+        published_as: Dataset name of comparable published results, or "".
+        semantics: "attributes" or "sentences" (Semantics.kind).
+        n_skipped: Number of unreadable images, which are in no set.
     """
 
     name: str
@@ -86,9 +113,18 @@ class DatasetInfo(Part):
 
 
 class FeatureInfo(Part):
-    """Where the model's input came from. backbone and size are None if the dataset brings its own features.
+    """Source of the model's input.
 
-    size: side of the square or (height, width) in pixels. tuned: the backbone was trained along.
+    Attributes:
+        input: Input type of the model.
+        backbone: Name of the backbone; None for features that come with the dataset.
+        weights: Weights of the backbone.
+        weights_digest: Digest of these weights.
+        size: Side of the square or (height, width) in pixels; None for images of their own size
+            and for features that come with the dataset.
+        dtype: Storage type of the features.
+        tuned: Whether the backbone was trained.
+        fingerprint: Digest of the features.
     """
 
     input: Literal["pooled", "map", "image"]
@@ -102,10 +138,14 @@ class FeatureInfo(Part):
 
 
 class Fingerprints(Part):
-    """What makes two results comparable, as hex digits.
+    """Hex digests that decide whether two results are comparable.
 
-    split: of labels and sets. images: of the images' content, or of the features of a dataset
-    without images; "" in an older record. features: of what the model was fed with.
+    Attributes:
+        split: Of labels and sets.
+        semantics: Of the class semantics.
+        features: Of the model's input.
+        images: Of the image content, or of the features if the dataset has no images; "" in older
+            records.
     """
 
     split: str
@@ -115,11 +155,20 @@ class Fingerprints(Part):
 
 
 class ProtocolInfo(Part):
-    """How the figures were made. gamma: what calibration added to unseen scores (0: none).
+    """How the metrics were produced.
 
-    validation: mean figures on the folds inside trainval, empty if none was made; fold_seed and folds (how many) are None then.
-    tuned: settings that a search on the folds picked. picked: dotted key -> the value that the folds
-    picked in the place of the one in the record's config; epochs and mixes are among them.
+    Attributes:
+        training: Training protocol of the model.
+        selection: How the epoch was selected.
+        calibration: How gamma was selected.
+        gamma: Value added to scores of unseen classes; 0 is uncalibrated.
+        epoch: Selected epoch, or None.
+        fold_seed: Seed of the validation folds; None without validation.
+        folds: Number of validation folds; None without validation.
+        tuned: Settings selected by a search on the folds.
+        picked: Dotted key -> value selected on the folds in place of the config's, including epochs
+            and mixes.
+        validation: Mean metrics on the folds; empty without validation.
     """
 
     training: Literal["inductive", "class-inductive", "transductive"]
@@ -135,7 +184,7 @@ class ProtocolInfo(Part):
 
 
 class Figures(Part):
-    """T1, U, S, H in percent, AUSUC 0..1."""
+    """GZSL metrics: T1, U, S, H in percent, AUSUC 0..1."""
 
     T1: Percent
     U: Percent
@@ -145,7 +194,7 @@ class Figures(Part):
 
 
 class Chance(Part):
-    """What answering at random gives, in percent."""
+    """Expected metrics of random answers, in percent."""
 
     T1: Percent
     U: Percent
@@ -154,9 +203,16 @@ class Chance(Part):
 
 
 class Costs(Part):
-    """What the run took. peak_memory_mb: of the process on a CPU, of the device elsewhere; None if unknown.
+    """Time and memory of the run.
 
-    trainable_parameters: of `parameters`, without those that the model keeps frozen and without what it computes in closed form.
+    Attributes:
+        parameters: Number of parameters.
+        trainable_parameters: Those of `parameters` that are neither frozen nor computed in closed
+            form.
+        train_seconds: Training time.
+        extract_seconds: Feature extraction time.
+        eval_seconds: Evaluation time.
+        peak_memory_mb: Peak memory of the process on a CPU, else of the device; None if unknown.
     """
 
     parameters: NonNegativeInt
@@ -168,10 +224,12 @@ class Costs(Part):
 
 
 class Scoring(Part):
-    """Test images that were scored twice, the second time alone and beside others.
+    """Test images that were scored a second time, alone and in other batches.
 
-    rescored: how many. moved: how many of them got clearly other scores. drift: the largest difference of a score, as a
-    share of the spread of its image's scores.
+    Attributes:
+        rescored: Number of these images.
+        moved: Number of images whose scores changed clearly.
+        drift: Largest change of a score, as a share of the spread of its image's scores.
     """
 
     rescored: NonNegativeInt
@@ -180,16 +238,27 @@ class Scoring(Part):
 
     @property
     def remark(self) -> str:
-        """What must stand with the figures; "" if there is nothing to say."""
+        """Remark to show with the metrics; "" if there is none."""
         return (
             f"scores change by up to {self.drift:.1%} with the batch" if self.drift > NOTED else ""
         )
 
 
 class Environment(Part):
-    """The machine and the libraries. A library that is not installed is None.
+    """Machine and library versions; None for a library that is not installed.
 
-    processes: how many shared the training. deterministic: as `--deterministic` asks.
+    Attributes:
+        python: Version of Python.
+        platform: Operating system.
+        torch: Version of PyTorch.
+        numpy: Version of NumPy.
+        timm: Version of timm.
+        zslkit: Version of zslkit.
+        device: Device of the training.
+        threads: Number of CPU threads.
+        cpu: Name of the CPU.
+        processes: Number of training processes.
+        deterministic: Value of `--deterministic`.
     """
 
     python: str
@@ -208,12 +277,31 @@ class Environment(Part):
 class RunRecord(Part):
     """One finished run.
 
-    identity: hash of what decided the outcome. config: the settings that were asked for; origins: dotted
-    key -> where its value came from. metrics: under the stated protocol; uncalibrated: the same with
-    gamma 0. optimistic: what picking on the test sets would give, as many papers print it ("best_epoch",
-    "every", and figures), never a result of ours.
-    per_class: class name -> accuracy among all classes in percent, None for a class without test images.
-    elsewhere: where the weights are from if another program trained them, else "". scoring: None in a run that is older than it.
+    Attributes:
+        schema_version: Version of this schema.
+        identity: Hash of everything that determines the result.
+        model: The model plugin.
+        dataset: The dataset in numbers.
+        seed: Seed of the run.
+        config: Requested settings.
+        origins: Dotted key -> source of the value.
+        features: Source of the input.
+        fingerprints: Digests for comparison.
+        protocol: How the metrics were produced.
+        metrics: Metrics under this protocol.
+        uncalibrated: The same with gamma 0.
+        chance: Metrics of random answers.
+        optimistic: Metrics if selection used the test sets, as many papers report them
+            ("best_epoch", "every", and metrics). Never reported as a result.
+        per_class: Class name -> accuracy among all classes in percent; None for classes without
+            test images.
+        costs: Time and memory.
+        scoring: Result of scoring twice; None in older records.
+        environment: Machine and libraries.
+        git: State of zslkit's own folder, if it is a git working tree.
+        elsewhere: Source of the weights if another program trained them, else "".
+        started: Start time, UTC.
+        finished: End time, UTC.
     """
 
     schema_version: Literal[1] = SCHEMA
@@ -241,7 +329,7 @@ class RunRecord(Part):
 
     @property
     def used(self) -> dict[str, Any]:
-        """The settings that the model was trained with: config with what validation picked."""
+        """Settings of the training: `config` with the values selected on validation."""
         settings = copy.deepcopy(self.config)
         for key, value in self.protocol.picked.items():
             *sections, last = key.split(".")
@@ -253,7 +341,7 @@ class RunRecord(Part):
 
     @property
     def classes_without_images(self) -> list[str]:
-        """Classes that no test image shows, and that therefore count in no mean."""
+        """Classes without test images, which count in no mean."""
         return [name for name, accuracy in self.per_class.items() if accuracy is None]
 
     def to_json(self) -> str:
@@ -264,9 +352,14 @@ class RunRecord(Part):
 
 
 def parse_record(text: str, place: Path) -> RunRecord:
-    """The record in `text`, which was read at `place`.
+    """Parse the record in `text`.
 
-    Raises DataError that names the place, the key and the next step.
+    Args:
+        text: Content of a record.json.
+        place: Path of the file, for errors.
+
+    Raises:
+        DataError: Not a valid record; the message names the path, the key and the next step.
     """
     mend = f"move the folder {place.parent} away and run again"
     try:
@@ -276,7 +369,8 @@ def parse_record(text: str, place: Path) -> RunRecord:
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if version != SCHEMA:
         raise DataError(
-            f"{place} is no run record of schema {SCHEMA} (it says {version!r}); read it with the zslkit that wrote it, or {mend}"
+            f"{place} is no run record of schema {SCHEMA} (it says {version!r}); read it with the "
+            f"zslkit that wrote it, or {mend}"
         )
     try:
         return RunRecord.model_validate(raw)
@@ -284,12 +378,13 @@ def parse_record(text: str, place: Path) -> RunRecord:
         first = error.errors()[0]
         key = ".".join(str(p) for p in first["loc"])
         raise DataError(
-            f"{place}: {key} does not belong in a run record as it is ({first['msg'].lower()}); {mend}"
+            f"{place}: {key} does not belong in a run record as it is ({first['msg'].lower()}); "
+            f"{mend}"
         ) from error
 
 
 def json_summary(record: RunRecord, folder: Path) -> dict[str, Any]:
-    """The object that `zslkit run --json` prints; metrics in percent, AUSUC 0..1, timings in seconds."""
+    """Output of `zslkit run --json`: metrics in percent, AUSUC 0..1, timings in seconds."""
     timings = record.costs.model_dump(include={"train_seconds", "extract_seconds", "eval_seconds"})
     return {
         "model": record.model.name,

@@ -1,6 +1,6 @@
-"""Models and datasets by name, found through the entry points of installed distributions.
+"""Finds models and datasets by name, through the entry points of installed distributions.
 
-Listing reads the packages' metadata and imports nothing. An entry is imported when it is used.
+Listing reads package metadata and imports nothing. A plugin is imported on first use.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from zslkit.errors import UnknownName, UserError, ZslkitError
 from zslkit.utils.stops import is_stop, told
 
 BUILT_IN = "zslkit"
-"""The distribution whose entries win over any plugin's of the same name."""
+"""Distribution whose entries take precedence over entries of the same name."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One registered name: a promise ("module:object") and the distribution that makes it."""
+    """One registered name: a target ("module:object") and the distribution that provides it."""
 
     name: str
     target: str
@@ -31,7 +31,7 @@ class Entry:
 
     @property
     def origin(self) -> str:
-        """Distribution and version, as results record them: 'zslkit 0.1.0'."""
+        """Distribution and version, as in results: 'zslkit 0.1.0'."""
         return f"{self.distribution} {self.version}"
 
     @property
@@ -39,20 +39,26 @@ class Entry:
         return self.distribution == BUILT_IN
 
     def load(self) -> Any:
-        """Import what the entry promises.
+        """Import the target.
 
-        Raises BrokenPlugin with the distribution and the reason if that fails in any way.
+        Raises:
+            BrokenPlugin: The import fails; the message names the distribution and the reason.
         """
         try:
             return self.point.load()
-        except BaseException as error:  # a stranger's module may raise anything
+        except BaseException as error:  # a plugin may raise anything on import
             if is_stop(error):
                 raise
             raise BrokenPlugin(self, told(error)) from error
 
 
 class BrokenPlugin(ZslkitError):
-    """A plugin that cannot be loaded, with the distribution that brought it."""
+    """A plugin that cannot be loaded.
+
+    Args:
+        entry: The registered name and its distribution.
+        reason: What is wrong.
+    """
 
     def __init__(self, entry: Entry, reason: str) -> None:
         self.entry, self.reason = entry, reason
@@ -63,7 +69,12 @@ class BrokenPlugin(ZslkitError):
 
 
 class NameClash(UserError):
-    """Two plugins that register one name."""
+    """Several plugins register one name.
+
+    Args:
+        kind: Singular noun of the group, such as "model".
+        entries: The clashing entries.
+    """
 
     def __init__(self, kind: str, entries: list[Entry]) -> None:
         self.entries = entries
@@ -75,10 +86,13 @@ class NameClash(UserError):
 
 
 class Registry:
-    """The entries of one entry-point group.
+    """Entries of one entry-point group.
 
-    group: "zslkit.models", say. kind: the word for one entry in messages. check: called with the
-    entry and the loaded object, raises BrokenPlugin if the object is not what the group holds.
+    Args:
+        group: Entry-point group, such as "zslkit.models".
+        kind: Singular noun for messages, such as "model".
+        check: Called with the entry and the loaded object; raises BrokenPlugin for an invalid
+            object.
     """
 
     def __init__(
@@ -87,14 +101,16 @@ class Registry:
         self.group, self.kind, self._check = group, kind, check
 
     def entries(self) -> list[Entry]:
-        """All entries, clashing ones included, sorted by name, built-in first. Imports nothing."""
+        """All entries, clashing ones too, by name with built-in ones first. Imports nothing."""
         found = [e for e in _scan() if e.point.group == self.group]
         return sorted(found, key=lambda e: (e.name, not e.built_in, e.distribution))
 
     def find(self, name: str) -> Entry:
-        """The entry that `name` or `distribution:name` stands for.
+        """The entry for `name` or `distribution:name`.
 
-        Raises UnknownName (with a suggestion) or NameClash.
+        Raises:
+            UnknownName: There is none; the message suggests similar names.
+            NameClash: Several plugins registered it.
         """
         entries = self.entries()
         if ":" in name:
@@ -110,7 +126,13 @@ class Registry:
         raise NameClash(self.kind, chosen)
 
     def load(self, name: str) -> tuple[Entry, Any]:
-        """Find and import `name`. Raises UnknownName, NameClash or BrokenPlugin."""
+        """Find and import `name`.
+
+        Raises:
+            UnknownName: There is no such entry.
+            NameClash: Several plugins registered the name.
+            BrokenPlugin: The plugin cannot be loaded.
+        """
         entry = self.find(name)
         loaded = _unmoved(entry)
         if self._check is not None:
@@ -119,13 +141,13 @@ class Registry:
 
 
 _SPOILT: dict[str, str] = {}
-"""Module of an entry -> what importing it changed. It is imported once, and refused ever after."""
+"""Module -> change to shared state that its import made; such a module stays refused."""
 
 
 def _unmoved(entry: Entry) -> Any:
-    """What the entry promises. Raises BrokenPlugin if importing it changes what all models share, and puts that back.
+    """Load the entry; if the import changes shared state, restore it and raise BrokenPlugin.
 
-    A command that has not imported torch makes no numbers, and is not slowed down by this.
+    Commands that have not imported torch skip this check, since they compute nothing.
     """
     module = entry.target.partition(":")[0]
     if module in sys.modules or "zslkit.utils.library_state" not in sys.modules:
@@ -146,7 +168,7 @@ def _unmoved(entry: Entry) -> Any:
 
 
 def refusing(check: Callable[[str, Any], object]) -> Callable[[Entry, Any], None]:
-    """A check for a Registry from one that raises UserError for (name, object): the plugin is named as broken then."""
+    """Turn a check that raises UserError into a Registry check that raises BrokenPlugin."""
 
     def checked(entry: Entry, loaded: Any) -> None:
         try:
@@ -159,8 +181,8 @@ def refusing(check: Callable[[str, Any], object]) -> Callable[[Entry, Any], None
 
 @lru_cache(maxsize=1)
 def _scan() -> tuple[Entry, ...]:
-    # distributions() instead of entry_points(): it tells which distribution an entry is from, and
-    # a distribution with unreadable metadata spoils nothing but itself.
+    # distributions(), unlike entry_points(), gives the distribution of an entry, and a
+    # distribution with unreadable metadata does not hide the others.
     found: list[Entry] = []
     known: set[str] = set()
     for dist in distributions():
@@ -171,7 +193,7 @@ def _scan() -> tuple[Entry, ...]:
             name, version = dist.name, dist.version
         except Exception:
             continue
-        if name in known:  # an older copy further down sys.path is shadowed, as on import
+        if name in known:  # a copy later on sys.path is shadowed, as in an import
             continue
         known.add(name)
         found += [Entry(p.name, p.value, name, version, p) for p in points]
@@ -179,5 +201,5 @@ def _scan() -> tuple[Entry, ...]:
 
 
 def rescan() -> None:
-    """Forget what was found, after packages were installed in this process."""
+    """Clear the cached entries, after packages were installed in this process."""
     _scan.cache_clear()

@@ -1,4 +1,4 @@
-"""A package to start from: a model or a dataset plugin that installs, passes its tests and trains as it stands."""
+"""Writes a new plugin package that installs, passes its tests and trains."""
 
 from __future__ import annotations
 
@@ -23,21 +23,25 @@ from zslkit.utils.files import recover, replacing_folder
 
 Kind = Literal["gradient", "closed-form", "generative", "end-to-end"]
 KINDS: Mapping[Kind, str] = {
-    "gradient": "the harness trains it by the loss that it gives; attends to regions of a feature map",
+    "gradient": (
+        "the harness trains it by the loss that it gives; attends to regions of a feature map"
+    ),
     "closed-form": "solves one linear system on pooled features",
-    "generative": "makes features of unseen classes, then trains a classifier, in a training of its own",
+    "generative": (
+        "makes features of unseen classes, then trains a classifier, in a training of its own"
+    ),
     "end-to-end": "the backbone is trained with it, from images",
 }
-"""What a new model can start from, in words."""
+"""Template of a new model -> description."""
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
-_ENDING = ".tmpl"  # keeps tools from taking the templates for code of this package
+_ENDING = ".tmpl"  # so that tools do not treat templates as code of this package
 _RENAMED = {"gitignore": ".gitignore"}
 
 
 @dataclass(frozen=True)
 class Names:
-    """All that a new plugin is called: `my-net` is the module my_net, the class MyNet and the distribution zslkit-my-net."""
+    """Names of a new plugin: `my-net` gives my_net, MyNet and zslkit-my-net."""
 
     name: str
 
@@ -54,7 +58,7 @@ class Names:
         return "zslkit-" + self.name.replace("_", "-")
 
     def fill(self, text: str) -> str:
-        """A template's text with these names in it."""
+        """Fill a template with these names."""
         words = {
             "name": self.name,
             "module": self.module,
@@ -66,15 +70,19 @@ class Names:
 
 
 def new_model(name: str, folder: Path, registry: Registry, kind: Kind = "gradient") -> list[Path]:
-    """Write the package of a model to `folder`, which must not exist, and return its files, relative to it.
+    """Write a model package to `folder`, which must not exist.
 
-    Raises UserError for a name that cannot be used or is taken, and for a folder that is there.
+    Returns:
+        Paths of the files, relative to `folder`.
+
+    Raises:
+        UserError: The name is invalid or taken, or the folder exists.
     """
     return _write(name, folder, registry, "model", f"model-{kind}")
 
 
 def new_dataset(name: str, folder: Path, registry: Registry) -> list[Path]:
-    """The same for the package of a dataset."""
+    """Write a dataset package to `folder`; as `new_model`."""
     return _write(name, folder, registry, "dataset")
 
 
@@ -100,9 +108,10 @@ def _refuse_standing(folder: Path) -> None:
 
 
 def _rendered(template: str, names: Names) -> Iterator[tuple[PurePosixPath, str]]:
-    """Path and text of each file of one of zslkit's template folders."""
+    """Path and text of each file of a template folder."""
     for parts, file in _walk(files("zslkit") / "templates" / template, ()):
-        # below src, since a folder that is called as the package hides it from whoever stands beside that folder
+        # Under src: a folder with the package's name would shadow the installed package for
+        # programs started beside it.
         *folders, last = (
             inner
             for part in parts
@@ -126,11 +135,12 @@ def _walk(
 
 
 def _checked(name: str, registry: Registry) -> Names:
-    """The names that follow from `name`. Raises UserError if one of them cannot be used or is taken."""
+    """Names derived from `name`. Raises UserError if one is invalid or taken."""
     names = Names(name)
     if not _NAME.fullmatch(name):
         raise UserError(
-            f"{name!r} cannot name a {registry.kind}; take small letters and digits, joined by single - or _, such as my-net"
+            f"{name!r} cannot name a {registry.kind}; take small letters and digits, joined by "
+            "single - or _, such as my-net"
         )
     if keyword.iskeyword(names.module) or keyword.iskeyword(names.cls):
         raise UserError(
@@ -139,29 +149,32 @@ def _checked(name: str, registry: Registry) -> Names:
     for entry in registry.entries():
         if entry.name == name:
             raise UserError(
-                f"The {registry.kind} {name!r} is there already, by {entry.origin} ({entry.target}); choose another name"
+                f"The {registry.kind} {name!r} is there already, by {entry.origin} "
+                f"({entry.target}); choose another name"
             )
     if (where := _module_at(names.module)) is not None:
         raise UserError(
-            f"A module {names.module} is there already ({where}), and the new one would hide it; choose another name"
+            f"A module {names.module} is there already ({where}), and the new one would hide it; "
+            "choose another name"
         )
     try:
         found = f"{names.distribution} {version(names.distribution)}"
     except PackageNotFoundError:
         return names
     raise UserError(
-        f"A distribution {found} is installed already, and the new one would replace it; choose another name"
+        f"A distribution {found} is installed already, and the new one would replace it; choose "
+        "another name"
     )
 
 
 def _module_at(module: str) -> str | None:
-    """Where Python would find a module of that name now; None if nowhere. Nothing is imported."""
+    """Where Python would find this module, or None. Imports nothing."""
     if module in sys.stdlib_module_names:
         return "of Python itself"
     if module == "tests":
         return "the folder of the tests"
     spec = find_spec(module)
-    # A folder without code is found too, say the folder of the same name where the command is given.
+    # find_spec also finds folders without code, such as one of this name in the working directory.
     return None if spec is None or spec.origin is None else spec.origin
 
 
@@ -179,5 +192,6 @@ def _refuse_hidden_imports(names: Names, texts: Mapping[PurePosixPath, str]) -> 
         defined = {n.name for n in tree.body if isinstance(n, ast.ClassDef)}
         if both := imported & defined:
             raise UserError(
-                f"{names.name!r} gives a class {min(both)}, and the code needs another thing of that name; choose another name"
+                f"{names.name!r} gives a class {min(both)}, and the code needs another thing of "
+                "that name; choose another name"
             )

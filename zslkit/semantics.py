@@ -1,4 +1,4 @@
-"""Class semantics: what is known of a class in words and numbers, seen or not."""
+"""Class semantics: the class-attribute table, attribute names and groups, and word vectors."""
 
 from __future__ import annotations
 
@@ -13,19 +13,23 @@ from numpy.typing import NDArray
 from zslkit.errors import DataError
 
 Normalisation = Literal["l2", "none", "original"]
-"""l2: each class by its L2 norm, what the proposed splits call att. none: the dataset's own values on their own scale (0 to 100 on CUB
-and AWA, 0 to 1 on SUN and aPY), what they call original_att. original: another word for none."""
+"""Scale of the class attributes.
+
+l2: each class divided by its L2 norm (`att` of the proposed splits). none: the dataset's own scale,
+0..100 on CUB and AWA, 0..1 on SUN and aPY (`original_att`). original: same as none."""
 
 
 @dataclass(frozen=True)
 class Semantics:
-    """The class-attribute table and what is known of its columns.
+    """The class-attribute table and its columns.
 
-    attributes (C, A) float32, as the dataset gives them (`normalised` scales them); a dataset in which a negative value means
-    "unknown" gives 0 for it.
-    names: one per attribute. groups: group name -> column indices, which cover no column twice.
-    word_vectors (A, W) float32 or None. kind: "attributes", or "sentences" for embeddings of text,
-    which must never stand in one table with the former unmarked (they are another task).
+    Attributes:
+        attributes: `(C, A)` float32 on the dataset's own scale; unknown values are 0.
+        names: Names of the A attributes.
+        groups: Group name -> column indices; groups do not overlap.
+        word_vectors: `(A, W)` float32, one per attribute, or None.
+        kind: "attributes", or "sentences" for text embeddings. Tables mark the two, because they
+            are different tasks.
     """
 
     attributes: NDArray[np.float32]
@@ -38,7 +42,8 @@ class Semantics:
         _, width = self.attributes.shape
         if len(self.names) != width:
             raise DataError(
-                f"The class-attribute table has {width} attributes and {len(self.names)} names for them"
+                f"The class-attribute table has {width} attributes and {len(self.names)} names "
+                "for them"
             )
         if not np.isfinite(self.attributes).all():
             row = int(np.argwhere(~np.isfinite(self.attributes))[0][0])
@@ -47,18 +52,19 @@ class Semantics:
             )
         if self.word_vectors is not None and len(self.word_vectors) != width:
             raise DataError(
-                f"There are {len(self.word_vectors)} word vectors for {width} attributes; they must be one to one"
+                f"There are {len(self.word_vectors)} word vectors for {width} attributes; they "
+                "must be one to one"
             )
         columns = [c for group in self.groups.values() for c in group]
         if len(columns) != len(set(columns)) or any(not 0 <= c < width for c in columns):
             raise DataError(f"The attribute groups overlap or name a column outside 0..{width - 1}")
 
     def of(self, classes: NDArray[np.int64]) -> Semantics:
-        """The same semantics for some of the classes, in the order given."""
+        """The same semantics for a subset of classes, in the given order."""
         return replace(self, attributes=self.attributes[classes])
 
     def fingerprint(self) -> str:
-        """Of kind, attributes and word vectors, 16 hex digits: what makes two results comparable."""
+        """Digest of kind, attributes and word vectors, 16 hex digits."""
         digest = hashlib.sha256(self.kind.encode())
         digest.update(np.ascontiguousarray(self.attributes, dtype="<f4").tobytes())
         if self.word_vectors is not None:
@@ -66,7 +72,10 @@ class Semantics:
         return digest.hexdigest()[:16]
 
     def normalised(self, how: Normalisation = "l2") -> NDArray[np.float32]:
-        """The table (C, A) as `how` says; nothing else is scaled, shifted or clipped. With l2 a class of zeros stays zero."""
+        """Class-attribute table `(C, A)` float32, scaled as `how` says.
+
+        No other scaling, shift or clipping. With l2, an all-zero row stays zero.
+        """
         table = self.attributes.astype(np.float64)
         if how == "l2":
             norm = np.linalg.norm(table, axis=1, keepdims=True)

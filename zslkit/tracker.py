@@ -1,4 +1,4 @@
-"""The tracker contract: a plugin that is told how a run goes, for figures to be seen elsewhere while it goes on.
+"""The tracker contract: base class of plugins that receive a run's metrics while it goes on.
 
 A tracker is registered by an entry point of the group `zslkit.trackers` that names its class:
 
@@ -21,10 +21,17 @@ from zslkit.utils.files import partial_of
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a tracker knows of a run before it. Nothing here leads to an image, a label or a score.
+    """What a tracker knows before a run. Gives no access to images, labels or scores.
 
-    home: the run's folder once it is finished. model, dataset: as they are called in results. origin: distribution and version of the
-    model. config: the resolved settings, nested, a copy. resumed: this tracker has been told a part of the run before it was interrupted.
+    Attributes:
+        home: Folder of the finished run.
+        identity: Hash of everything that determines the result.
+        model: Model name in results.
+        origin: Distribution and version of the model.
+        dataset: Dataset name in results.
+        seed: Seed of the run.
+        config: Copy of the resolved settings, nested.
+        resumed: Whether this tracker already received a part of the run, before an interruption.
     """
 
     home: Path
@@ -38,53 +45,71 @@ class RunInfo:
 
     @property
     def folder(self) -> Path:
-        """Where the run's files are now: beside `home` while it is in progress, then `home` itself. To be asked anew at each write.
+        """Current folder of the run: beside `home` while in progress, then `home`.
 
-        What a tracker keeps there in a folder of its own moves along, and is removed with the run.
+        Read it before each write. A tracker may keep a folder of its own in it, which is moved and
+        removed with the run.
         """
         partial = partial_of(self.home)
         return partial if partial.is_dir() else self.home
 
 
 class Tracker(ABC):
-    """One of these is made for each run, without arguments, before anything is read; one more may be made to see that it can be.
+    """Base class of trackers. One instance per run, made without arguments before any data is read.
 
-    `__init__` may raise UserError, and the command ends in its sentence. Whatever the methods raise is told in a line; the tracker is
-    switched off then, and the run goes on. What they are given are copies, and the random generators and the working directory are put
-    back after each call. The run waits for each call.
-    The class attributes below are written as literals: `zslkit trackers` reads them without importing.
+    The harness may make one more instance to test that it can be made. A UserError in `__init__`
+    ends the command with its message. An exception in any other method prints a warning and
+    switches the tracker off; the run continues. Methods receive copies, and the random state and
+    the working directory are restored after each call. The run waits for each call.
+
+    Write the class attributes below as literals: `zslkit trackers` reads them without importing.
     """
 
     needs: ClassVar[Sequence[str]] = ()
-    """Packages, as they are imported, that its distribution does not depend on. It is made only where they are installed."""
+    """Import names of required packages that its distribution does not depend on.
+
+    The tracker is only made if they are installed."""
     install: ClassVar[str] = ""
-    """The command that installs them."""
+    """Command that installs them."""
 
     @abstractmethod
     def start(self, info: RunInfo) -> None:
-        """A run begins, or goes on after an interruption (info.resumed)."""
+        """A run starts, or resumes after an interruption (`info.resumed`)."""
 
     @abstractmethod
     def log(self, phase: str, epoch: int, figures: Mapping[str, float]) -> None:
-        """Figures of an epoch; every epoch of a phase is told once for each set of figures, however often the run is interrupted.
+        """Metrics of one epoch, reported once even if the run is interrupted.
 
-        phase: "train" is the training that the result comes from, "train: NAME" a stage of it. "validation" and "validation, fold 2" are
-        the trainings on folds inside trainval, "validation again" those of them that are repeated up to the epoch that all folds picked,
-        "trial 7" those of the search's seventh point, "search" and "mix" the points themselves.
-        epoch: from 1; where a phase has none, the number of its entry. figures: finite ones alone; the terms of the loss as means over
-        the epoch and its seconds, or what the fold gave (T1, U, S, H in percent, AUSUC 0..1, gamma). Nothing of the test sets.
+        Args:
+            phase: "train" is the training of the reported result, "train: NAME" a stage of it.
+                "validation" and "validation, fold 2" are trainings on folds inside trainval;
+                "validation again" repeats one up to the selected epoch. "trial 7" is the training
+                of the seventh point of the search; "search" and "mix" are the points.
+            epoch: From 1; in a phase without epochs, the number of the entry.
+            figures: Finite values only, none from test sets: means of the loss terms over the epoch
+                and its seconds, or results on a fold (T1, U, S, H in percent, AUSUC 0..1, gamma).
         """
 
     @abstractmethod
     def finish(self, record: RunRecord | None) -> None:
-        """The run is finished, and its record and folder are written. None: it was interrupted or failed, and may be started again."""
+        """The run ends.
+
+        Args:
+            record: The record of the finished run, whose folder is complete; None if the run was
+                interrupted or failed and may be resumed.
+        """
 
 
 def check_tracker(name: str, loaded: Any) -> type[Tracker]:
-    """The class itself if it is a tracker that can be made. Raises UserError that says what is wrong."""
+    """Return `loaded` if it is a tracker class.
+
+    Raises:
+        UserError: It is not; the message says why.
+    """
     if not (isinstance(loaded, type) and issubclass(loaded, Tracker)):
         raise UserError(
-            f"{name}: the entry point names {loaded!r}, which is no subclass of zslkit.tracker.Tracker"
+            f"{name}: the entry point names {loaded!r}, which is no subclass of "
+            "zslkit.tracker.Tracker"
         )
     if loaded.__abstractmethods__:
         raise UserError(

@@ -1,4 +1,4 @@
-"""The parameters of one Dual Attention Network (DAN) and the queries they make (DEDN.md, section DAN)."""
+"""Parameters and queries of one Dual Attention Network (DEDN.md, section DAN)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,28 @@ Branch = Literal["region", "channel"]
 
 
 class Queries(NamedTuple):
-    """What one branch asks of a feature map, one row an attribute: V W1 and V W2 (A, D), or V W3 and V W4 (A, R)."""
+    """Queries of one branch, one row per attribute.
+
+    Attributes:
+        score: V W1 `(A, D)` or V W3 `(A, R)`.
+        attention: V W2 `(A, D)` or V W4 `(A, R)`.
+    """
 
     score: Tensor
     attention: Tensor
 
 
 class DAN(nn.Module):
-    """Word vectors V (A, W) of the attributes it looks for; W1, W2 (W, D) for regions; W3, W4 (W, R) for channels.
+    """Word vectors V (A, W) of attributes; W1, W2 (W, D) for regions, W3, W4 (W, R) for channels.
 
-    W1 and W3 start from N(0, 1), W2 and W4 from 0, so that attention starts uniform. With `rank` h, W1 is the
-    product of two factors (W, h) and (h, D), as the authors have it on SUN. A branch that is left out has no parameters.
+    W1 and W3 are initialised from N(0, 1), W2 and W4 with 0, so that attention starts uniform.
+
+    Args:
+        words: `(A, W)` word vectors.
+        channels: D.
+        regions: R.
+        rank: W1 as a product of two factors (W, rank) and (rank, D), as the authors use on SUN.
+        branches: Branches to build; others have no parameters.
     """
 
     def __init__(
@@ -44,7 +55,7 @@ class DAN(nn.Module):
             self.W4 = nn.Parameter(torch.zeros(width, regions))
 
     def queries(self, branch: Branch) -> Queries:
-        """The queries of one of its branches."""
+        """Queries of one branch."""
         if branch == "channel":
             return Queries(self.V @ self.W3, self.V @ self.W4)
         score = self.V

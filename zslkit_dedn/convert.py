@@ -1,6 +1,7 @@
-"""`python -m zslkit_dedn.convert`: a checkpoint of the authors' program as a run folder, tested on both test sets.
+"""`python -m zslkit_dedn.convert` makes a run folder from a checkpoint of the authors' program.
 
-The folder can be evaluated, compared and explained like any run; its record says that the weights were trained elsewhere.
+The folder can be evaluated, compared and explained like any run; its record says that another
+program trained the weights.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def convert(
 
 
 def main() -> int:
-    """Run the command and return its exit code, as `zslkit` does."""
+    """Run the command and return its exit code."""
     try:
         convert.main(standalone_mode=False)
     except BaseException as error:

@@ -1,4 +1,4 @@
-"""Two experts over one feature map: cExp, a DAN over all attributes, and fExp, a DAN per attribute cluster."""
+"""The experts of DEDN: cExp, a DAN over all attributes, and fExp, a DAN per cluster."""
 
 from __future__ import annotations
 
@@ -14,29 +14,39 @@ from zslkit_dedn.groups import Clusters
 
 Expert = Literal["cexp", "fexp"]
 SHOWN = {"cexp": "cExp", "fexp": "fExp"}
-"""The experts as people write them."""
+"""Display names of the experts."""
 
 
 class ExpertScores(NamedTuple):
-    """An expert's attribute scores from the regions and from the channels, each (B, A); None for a branch left out."""
+    """Attribute scores `(B, A)` of one expert from regions and channels; None if left out."""
 
     region: Tensor | None
     channel: Tensor | None
 
     def mixed(self, c_mix: float) -> Tensor:
-        """At inference: c_mix * s_region + (1 - c_mix) * s_channel, or the one there is."""
+        """Inference: c_mix * s_region + (1 - c_mix) * s_channel, or the only branch."""
         if self.region is None or self.channel is None:
             return self.summed()
         return c_mix * self.region + (1 - c_mix) * self.channel
 
     def summed(self) -> Tensor:
-        """In training: s_region + s_channel, or the one there is."""
+        """Training: s_region + s_channel, or the only branch."""
         present = [s for s in self if s is not None]
         return present[0] if len(present) == 1 else present[0] + present[1]
 
 
 class Experts(nn.Module):
-    """cExp, fExp or both. They see the same map, so their queries are stacked and answered in one pass."""
+    """cExp, fExp or both. Their queries are stacked, so that one pass over the map serves both.
+
+    Args:
+        words: `(A, W)` word vectors.
+        clusters: Partition of the attributes 0..A-1 for fExp.
+        channels: D.
+        regions: R.
+        rank: As in DAN.
+        experts: Experts to build.
+        branches: As in DAN.
+    """
 
     restore: Tensor
 
@@ -50,7 +60,6 @@ class Experts(nn.Module):
         experts: tuple[Expert, ...] = ("cexp", "fexp"),
         branches: tuple[Branch, ...] = ("region", "channel"),
     ) -> None:
-        """words (A, W); clusters partition 0..A-1."""
         super().__init__()
         self.experts, self.branches = experts, branches
         if "cexp" in experts:
@@ -60,11 +69,11 @@ class Experts(nn.Module):
                 DAN(words[list(c)], channels, regions, rank, branches) for c in clusters
             )
         order = torch.tensor([i for c in clusters for i in c])
-        # the clusters' rows, put together, are sorted back into the dataset's order of attributes
+        # sorts the concatenated rows of all clusters into the dataset's order of attributes
         self.register_buffer("restore", torch.argsort(order), persistent=False)
 
     def queries(self, branch: Branch) -> Queries:
-        """The experts' rows under each other, those of fExp in the dataset's order: (A, .) each, cExp first."""
+        """Stacked queries of the experts, cExp first; A rows each, in the dataset's order."""
         stacked: list[Queries] = []
         if "cexp" in self.experts:
             stacked.append(self.coarse.queries(branch))
@@ -76,7 +85,7 @@ class Experts(nn.Module):
         return Queries(*(torch.cat(parts) for parts in zip(*stacked, strict=True)))
 
     def forward(self, F: Tensor) -> dict[Expert, ExpertScores]:
-        """Attribute scores of each expert for maps F (B, D, R)."""
+        """Attribute scores of each expert for maps F `(B, D, R)`."""
         region = (
             region_attention(F, *self.queries("region"))[0] if "region" in self.branches else None
         )
@@ -91,9 +100,15 @@ class Experts(nn.Module):
         }
 
     def attention(self, F: Tensor, c_mix: float) -> dict[str, AttentionMaps]:
-        """Region attention (B, A, R), mixed attribute scores and channel attention (B, A, D) of each expert, everything kept.
+        """Region attention, mixed attribute scores and channel attention of each expert.
 
-        Nothing if there is no region branch.
+        Args:
+            F: Maps `(B, D, R)`.
+            c_mix: Share of the region branch.
+
+        Returns:
+            Expert -> maps `(B, A, R)`, scores `(B, A)`, channels `(B, A, D)`; empty without a
+            region branch.
         """
         if "region" not in self.branches:
             return {}
@@ -115,6 +130,6 @@ class Experts(nn.Module):
         }
 
     def _each(self, stacked: Tensor | None) -> tuple[Tensor | None, ...]:
-        """What belongs to each expert of (B, A or 2A, ...)."""
+        """Split `(B, A or 2A, ...)` by expert."""
         count = len(self.experts)
         return (None,) * count if stacked is None else stacked.chunk(count, dim=1)

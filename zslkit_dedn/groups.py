@@ -1,4 +1,4 @@
-"""Attribute clusters of the fine expert: which attributes share one subnet."""
+"""Attribute clusters of fExp: attributes of one cluster share a subnet."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PAPER: Mapping[str, Clusters] = {
     ),
     "awa2": (_spans((0, 18)), _spans((18, 33)), _spans((33, 64), (78, 85)), _spans((64, 78))),
 }
-"""Rao et al. 2024: the clusters by meaning of each dataset (DEDN.md, attribute clusters)."""
+"""Clusters by meaning for each dataset (Rao et al. 2024; DEDN.md, attribute clusters)."""
 
 RELEASED: Mapping[str, Clusters] = {
     **PAPER,
@@ -47,7 +47,7 @@ RELEASED: Mapping[str, Clusters] = {
         (85, 99),
     ),
 }
-"""The clusters as the released program makes them: on SUN, slips of an index leave 64/27/9/2 attributes."""
+"""Clusters of the released program; on SUN, index errors there leave 64/27/9/2 attributes."""
 
 
 CHOICES = ("groups", "paper", "released", "kmeans", "single")
@@ -59,11 +59,18 @@ def choose(
     n_clusters: int = 6,
     by: Literal["word_vectors", "attributes"] = "word_vectors",
 ) -> Clusters:
-    """The clusters that the setting `clusters` names, for this task's attributes.
+    """Clusters for the setting `clusters`.
 
-    which: one of CHOICES, or cluster name -> attributes by name or column. "groups" are the dataset's own attribute groups, one
-    cluster if it has none; "paper" and "released" go by the number of attributes. n_clusters and by are kmeans's alone.
-    Raises UserError if there is no such choice or it does not fit the task's attributes.
+    Args:
+        which: One of CHOICES, or cluster name -> attribute names or columns. "groups" are the
+            dataset's attribute groups, or one cluster if it has none; "paper" and "released" are
+            chosen by the number of attributes.
+        task: Task with the attributes.
+        n_clusters: Number of clusters, for kmeans.
+        by: Vectors to cluster, for kmeans.
+
+    Raises:
+        UserError: There is no such choice, or it does not fit the attributes.
     """
     if isinstance(which, Mapping):
         return _written(which, task)
@@ -84,14 +91,19 @@ def choose(
     table = {sum(map(len, c)): c for c in (PAPER if which == "paper" else RELEASED).values()}
     if task.n_attributes not in table:
         raise UserError(
-            f"clusters = {which!r} are for the 312, 102 and 85 attributes of CUB, SUN and AWA2, and {task.dataset} has "
+            f"clusters = {which!r} are for the 312, 102 and 85 attributes of CUB, SUN and AWA2, "
+            f"and {task.dataset} has "
             f"{task.n_attributes}; choose groups or kmeans"
         )
     return table[task.n_attributes]
 
 
 def read_clusters(path: Path) -> dict[str, list[int | str]]:
-    """A YAML file of cluster name -> attribute names or columns. Raises UserError that says what it is instead."""
+    """Read a YAML file of cluster name -> attribute names or columns.
+
+    Raises:
+        UserError: The file contains something else.
+    """
     values = read_yaml(path).values
     for name, members in values.items():
         if not isinstance(members, list) or not all(isinstance(m, int | str) for m in members):
@@ -108,7 +120,8 @@ def _written(clusters: Mapping[str, Sequence[int | str]], task: Task) -> Cluster
         for m in members:
             if isinstance(m, str) and m not in column:
                 raise UserError(
-                    f"clusters: {cluster!r} holds {m!r}, which is no attribute of {task.dataset}{did_you_mean(m, column)}"
+                    f"clusters: {cluster!r} holds {m!r}, which is no attribute of "
+                    f"{task.dataset}{did_you_mean(m, column)}"
                 )
         found.append([column[m] if isinstance(m, str) else m for m in members])
     return checked(found, task.n_attributes, "clusters", tuple(clusters))
@@ -124,10 +137,11 @@ def _kmeans(task: Task, count: int, by: Literal["word_vectors", "attributes"]) -
         )
     if count > task.n_attributes:
         raise UserError(
-            f"n_clusters = {count} is more than the {task.n_attributes} attributes of {task.dataset}; set it lower"
+            f"n_clusters = {count} is more than the {task.n_attributes} attributes of "
+            f"{task.dataset}; set it lower"
         )
     unit = table / np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-12)
-    # A start of its own, the same for every run: clusters belong to the setting, not to the seed of the training.
+    # A fixed seed, because clusters depend on the settings and not on the seed of the training.
     label = KMeans(count, n_init=10, random_state=0).fit(unit.astype(np.float64)).labels_
     return checked(
         [np.flatnonzero(label == k).tolist() for k in range(count)],
@@ -139,9 +153,16 @@ def _kmeans(task: Task, count: int, by: Literal["word_vectors", "attributes"]) -
 def checked(
     clusters: Sequence[Iterable[int]], n_attributes: int, where: str, names: Sequence[str] = ()
 ) -> Clusters:
-    """The same clusters if they hold every attribute once and none is empty, else a UserError that says which.
+    """Return the clusters if they partition the attributes.
 
-    names: the clusters' own; without them they are told by number.
+    Args:
+        clusters: The clusters.
+        n_attributes: Number of attributes.
+        where: Source of the clusters, for errors.
+        names: Names of the clusters, for errors; by default numbers.
+
+    Raises:
+        UserError: A cluster is empty, or an attribute is in no cluster or in several.
     """
     result = tuple(tuple(int(i) for i in c) for c in clusters)
     for k, cluster in enumerate(result):
@@ -151,7 +172,8 @@ def checked(
     flat = [i for c in result for i in c]
     if outside := sorted({i for i in flat if not 0 <= i < n_attributes}):
         raise UserError(
-            f"{where}: attribute {outside[0]} is none of this dataset's {n_attributes}; choose clusters made for it, or groups"
+            f"{where}: attribute {outside[0]} is none of this dataset's {n_attributes}; choose "
+            "clusters made for it, or groups"
         )
     if twice := sorted({i for i in flat if flat.count(i) > 1}):
         raise UserError(
@@ -159,6 +181,7 @@ def checked(
         )
     if missing := sorted(set(range(n_attributes)) - set(flat)):
         raise UserError(
-            f"{where}: attribute {missing[0]} stands in no cluster ({len(missing)} of {n_attributes} do not)"
+            f"{where}: attribute {missing[0]} stands in no cluster ({len(missing)} of "
+            f"{n_attributes} do not)"
         )
     return result

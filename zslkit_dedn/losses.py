@@ -1,4 +1,4 @@
-"""The margin-aware loss of DEDN. Self-calibration and the distillation distance are shared: zslkit.functional."""
+"""The margin-aware loss of DEDN; its other losses are in zslkit.functional."""
 
 from __future__ import annotations
 
@@ -9,10 +9,20 @@ from torch.nn import functional as F_
 def margin_aware_loss(
     scores: Tensor, label: Tensor, seen: Tensor, m_seen: float, m_true: float
 ) -> Tensor:
-    """Cross entropy over all classes in which the true class must win by a margin (DEDN.md, losses).
+    """Cross entropy over all classes with margins (DEDN.md, losses).
 
-    scores (B, C), unbiased; label (B,) class ids; seen (C,) bool. m_seen is added to every seen class and m_true taken
-    from the true one, so it must win over other seen classes by more than over unseen ones. Returns a scalar.
+    m_seen is added to every seen class and m_true is subtracted from the true one, so that the true
+    class must win by a larger margin over seen classes than over unseen ones.
+
+    Args:
+        scores: `(B, C)` unbiased scores.
+        label: `(B,)` class ids.
+        seen: `(C,)` bool.
+        m_seen: Margin of seen classes.
+        m_true: Margin of the true class.
+
+    Returns:
+        Scalar.
     """
     margin = m_seen * seen.to(scores.dtype) - m_true * F_.one_hot(label, scores.shape[1]).to(
         scores.dtype

@@ -1,4 +1,4 @@
-"""DEDN: a coarse and a fine expert that look at regions and channels and teach each other."""
+"""DEDN: a coarse and a fine expert with region and channel attention, which distil each other."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from zslkit_dedn.losses import margin_aware_loss
 
 
 class DEDNConfig(GradientConfig):
-    """Symbols of DEDN.md; defaults are those of the released CUB run where it has a say."""
+    """Settings of DEDN, named as in DEDN.md; defaults of the released CUB run where known."""
 
     experts: Literal["both", "cexp", "fexp"] = Field(
         "both", description="which experts there are; fewer than both for ablations"
@@ -30,7 +30,10 @@ class DEDNConfig(GradientConfig):
     )
     clusters: str | dict[str, list[int | str]] = Field(
         "groups",
-        description="attribute clusters of fExp: groups, paper, released, kmeans, single, or a YAML file of cluster: [attributes]",
+        description=(
+            "attribute clusters of fExp: groups, paper, released, kmeans, single, or a "
+            "YAML file of cluster: [attributes]"
+        ),
     )
     n_clusters: int = Field(6, ge=1, description="how many clusters kmeans makes")
     cluster_by: Literal["word_vectors", "attributes"] = Field(
@@ -55,7 +58,7 @@ class DEDNConfig(GradientConfig):
     @field_validator("clusters", mode="before")
     @classmethod
     def _read_file(cls, value: Any) -> Any:
-        # What the file says becomes the setting, so that a run's identity and record hold it.
+        # The content of the file becomes the setting, so that identity and record contain it.
         if isinstance(value, str) and value.lower().endswith((".yaml", ".yml")):
             return read_clusters(Path(value))
         if not isinstance(value, str | dict):
@@ -70,7 +73,10 @@ class DEDN(GradientModel):
     needs = ("word_vectors",)
     protocol = "class-inductive"
     loss_is_mean = True
-    citation = "Rao et al., Dual Expert Distillation Network for Generalized Zero-Shot Learning, IJCAI 2024, pp. 4833-4841, arXiv:2404.16348"
+    citation = (
+        "Rao et al., Dual Expert Distillation Network for Generalized Zero-Shot Learning, "
+        "IJCAI 2024, pp. 4833-4841, arXiv:2404.16348"
+    )
     bibtex = """\
 @inproceedings{rao2024dedn,
   author = {Rao and others},
@@ -95,7 +101,8 @@ class DEDN(GradientModel):
         super().__init__(config, task)
         if task.map_shape is None:
             raise UserError(
-                f"{task.dataset}: this model looks at regions and needs feature maps (D, H, W), not pooled features; prepare maps"
+                f"{task.dataset}: this model looks at regions and needs feature maps (D, H, W), "
+                "not pooled features; prepare maps"
             )
         channels, height, width = task.map_shape
         words = self._words(config, task)
@@ -117,21 +124,22 @@ class DEDN(GradientModel):
             return torch.randn(task.n_attributes, config.word_dim)
         if task.word_vectors is None:
             raise UserError(
-                f"{task.dataset} has no word vectors of its attributes, which this model starts from; "
+                f"{task.dataset} has no word vectors of its attributes, which this model starts "
+                "from; "
                 "add them, or start at random with words=random"
             )
         return torch.from_numpy(task.word_vectors).float()
 
     def attribute_scores(self, x: Tensor) -> dict[Expert, ExpertScores]:
-        """Attribute scores of each expert for inputs (B, D, H, W), or images if the backbone is trained."""
+        """Attribute scores of each expert for inputs `(B, D, H, W)`, or images."""
         return self.experts(unit_regions(self.embed(x)))  # type: ignore[no-any-return]
 
     def class_scores(self, s: Tensor) -> Tensor:
-        """z_k = a_k . s + b_k for attribute scores s (B, A): (B, C)."""
+        """z_k = a_k . s + b_k `(B, C)` for attribute scores s `(B, A)`."""
         return s @ self.attributes.T + self.b
 
     def expert_scores(self, x: Tensor) -> dict[Expert, Tensor]:
-        """Class scores (B, C) of each expert at inference: regions and channels mixed by c_mix."""
+        """Class scores `(B, C)` of each expert at inference, with branches mixed by c_mix."""
         return {
             expert: self.class_scores(s.mixed(self.config.c_mix))
             for expert, s in self.attribute_scores(x).items()
@@ -145,13 +153,13 @@ class DEDN(GradientModel):
         return e_mix * z["cexp"] + (1 - e_mix) * z["fexp"]
 
     def predicted_attributes(self, x: Tensor) -> Tensor:
-        """The experts' attribute scores (B, A), mixed by c_mix and e_mix as the class scores are, which are linear in them."""
+        """Attribute scores `(B, A)` of both experts, mixed like the class scores."""
         s = [scores.mixed(self.config.c_mix) for scores in self.attribute_scores(x).values()]
         e_mix: float = self.config.e_mix
         return s[0] if len(s) == 1 else e_mix * s[0] + (1 - e_mix) * s[1]
 
     def attention(self, x: Tensor) -> dict[str, AttentionMaps]:
-        """Where and on which channels each expert looks; nothing if the region branch is left out."""
+        """Region and channel attention of each expert; empty without a region branch."""
         feature_map = self.embed(x)
         parts = self.experts.attention(unit_regions(feature_map), self.config.c_mix)
         return {
@@ -162,13 +170,14 @@ class DEDN(GradientModel):
         }
 
     def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
-        """The terms of DEDN.md, unweighted, and their weighted "total". A term without its parts is left out."""
+        """Unweighted terms of DEDN.md and their weighted "total"; missing parts have no terms."""
         cfg = self.config
         terms: dict[str, Tensor] = {}
         total = torch.zeros((), device=label.device)
         z: list[Tensor] = []
         for name, s in self.attribute_scores(x).items():
-            # a sum here, a convex mix at inference: the released program trains so, and c_mix thereby calibrates too
+            # A sum here, a convex mix at inference, as in the released program; c_mix therefore
+            # also calibrates.
             z.append(self.class_scores(s.summed()))
             mal = terms[f"{name}_mal"] = margin_aware_loss(
                 z[-1] - self.b, label, self.seen, cfg.m_seen, cfg.m_true

@@ -1,7 +1,8 @@
-"""Checkpoints of the authors' released program, read into this model and written back under their names.
+"""Reads and writes checkpoints of the authors' released program.
 
-There `GNet` is cExp (rows in the dataset's attribute order) and `Snet0..` are the clusters of fExp; `att` is the
-normalised class-attribute table with its columns in cluster order; `mask_bias` is -1 for seen and +1 for unseen.
+There `GNet` is cExp (rows in the dataset's attribute order) and `Snet0..` are the clusters of fExp;
+`att` is the normalised class-attribute table with columns in cluster order; `mask_bias` is -1 for
+seen and +1 for unseen classes.
 """
 
 from __future__ import annotations
@@ -39,11 +40,21 @@ def load_state_dict(
     e_mix: float | None = None,
     lambda_cal: float | None = None,
 ) -> DEDN:
-    """The model that a checkpoint of the authors' program holds; it gives that program's scores and losses.
+    """Model with the weights of a checkpoint; it reproduces the scores and losses of that program.
 
-    source: a state dict, or a file of one (read as weights only, so nothing in it is executed). D, R, the width of the word
-    vectors, the number of classes and SUN's factorisation are taken from it; settings not given come from the dataset's
-    preset. Raises DataError that lists missing and extra names.
+    D, R, the width of word vectors, the number of classes and the rank come from the checkpoint;
+    other settings from the dataset's preset.
+
+    Args:
+        source: State dict, or its file (read as weights only, so nothing in it is executed).
+        dataset: Dataset of the checkpoint.
+        clusters: Clusters of fExp.
+        c_mix: Replaces the preset's value.
+        e_mix: Replaces the preset's value.
+        lambda_cal: Replaces the preset's value.
+
+    Raises:
+        DataError: Names are missing or unknown; the message lists them.
     """
     state = {
         k: torch.as_tensor(v)
@@ -87,26 +98,31 @@ def load_state_dict(
 
 
 def fill(model: DEDN, state: Mapping[str, Tensor]) -> None:
-    """Put the weights of a checkpoint into a model that was made for a dataset, `clusters` and `rank` being the checkpoint's.
+    """Copy the weights of a checkpoint into a model with its `clusters` and `rank`.
 
-    Raises DataError if names, sizes, seen classes or class attributes are not those of the model's task.
+    Raises:
+        DataError: Names, sizes, seen classes or class attributes are not those of the model's task.
     """
     names = _FACTORED if "GNet.H_5" in state else _PLAIN
     ours = state_dict(model)
     if missing := sorted(set(ours) ^ set(state)):
         raise DataError(
-            f"The checkpoint and the model differ in {', '.join(missing)}; give the checkpoint's clusters and dataset"
+            f"The checkpoint and the model differ in {', '.join(missing)}; give the checkpoint's "
+            "clusters and dataset"
         )
     for name, value in ours.items():
         if name not in ("bias", "weight_ce") and value.shape != state[name].shape:
             raise DataError(
-                f"{name} is {tuple(state[name].shape)} in the checkpoint and {tuple(value.shape)} for {model.task.dataset} with these "
-                "features; give the clusters, the backbone and the image size that it was trained with"
+                f"{name} is {tuple(state[name].shape)} in the checkpoint and {tuple(value.shape)} "
+                f"for {model.task.dataset} with these "
+                "features; give the clusters, the backbone and the image size that it was trained "
+                "with"
             )
     for name, what in (("mask_bias", "seen classes"), ("att", "class attributes")):
         if not torch.allclose(ours[name].float(), state[name].float(), atol=1e-4):
             raise DataError(
-                f"The {what} of the checkpoint are not those of {model.task.dataset} here, class by class; is it another split or order?"
+                f"The {what} of the checkpoint are not those of {model.task.dataset} here, class "
+                "by class; is it another split or order?"
             )
     _copy(state, model, names)
 
@@ -119,7 +135,7 @@ def _copy(state: Mapping[str, Tensor], model: DEDN, names: Names) -> None:
 
 
 def state_dict(model: DEDN) -> dict[str, Tensor]:
-    """The model's weights and constants under the names of the authors' program: the inverse of `load_state_dict`."""
+    """State under the names of the authors' program; inverse of `load_state_dict`."""
     names = _FACTORED if model.config.rank is not None else _PLAIN
     order = torch.argsort(model.experts.restore)
     classes = len(model.attributes)
@@ -162,12 +178,17 @@ def _check_names(state: Mapping[str, Tensor], groups: Clusters, names: Names) ->
     for i, cluster in enumerate(groups):
         if (rows := len(state[f"Snet{i}.V"])) != len(cluster):
             raise DataError(
-                f"Snet{i} holds {rows} attributes and the chosen clusters give it {len(cluster)}; try the other clusters (paper, released)"
+                f"Snet{i} holds {rows} attributes and the chosen clusters give it {len(cluster)}; "
+                "try the other clusters (paper, released)"
             )
 
 
 def read(path: str | Path) -> Mapping[str, Tensor]:
-    """The state dict in a file, read as weights only. Raises DataError if there is none."""
+    """State dict of a file, read as weights only.
+
+    Raises:
+        DataError: There is none.
+    """
     check_permitted(Path(path))
     try:
         need_plain(Path(path))
@@ -176,10 +197,12 @@ def read(path: str | Path) -> Mapping[str, Tensor]:
         raise DataError(f"There is no checkpoint at {path}; check the path") from error
     except Exception as error:
         raise DataError(
-            f"{path} cannot be read as a file of weights ({type(error).__name__}); is it complete, and saved as a state dict?"
+            f"{path} cannot be read as a file of weights ({type(error).__name__}); is it "
+            "complete, and saved as a state dict?"
         ) from error
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise DataError(
-            f"{path} holds no state dict (name -> tensor); save model.state_dict() with the authors' program"
+            f"{path} holds no state dict (name -> tensor); save model.state_dict() with the "
+            "authors' program"
         )
     return state

@@ -1,4 +1,4 @@
-"""Settings of a run: typed sections, and where every value comes from."""
+"""Settings of a run: typed sections, and the source of every value."""
 
 from __future__ import annotations
 

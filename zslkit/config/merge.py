@@ -1,6 +1,7 @@
-"""Settings in layers: defaults < preset < --config FILE < --set key=value. Every value remembers the layer and the line it came from.
+"""Merges settings: defaults < preset < --config FILE < --set key=value.
 
-What a value is, a number or a text, is not decided here but by the key that takes it (zslkit.config.build).
+Every value keeps its source and line for errors. The type of a value is decided later, by the key
+that takes it (zslkit.config.build).
 """
 
 from __future__ import annotations
@@ -19,14 +20,18 @@ from zslkit.utils.files import check_permitted, read_small
 T = TypeVar("T")
 
 LONGEST = 4 << 20
-"""Bytes of a file of settings; a card that lists 20,000 unseen classes has half a megabyte."""
+"""Most bytes of a settings file; a card that lists 20,000 unseen classes has half a megabyte."""
 
 
 @dataclass
 class Layer:
-    """One source of values: a nested mapping and where it came from, as errors should say it.
+    """Values from one source.
 
-    lines: of a file, dotted key -> line. texts: dotted key -> what was written, where YAML made something else than text of it.
+    Attributes:
+        values: Nested settings.
+        origin: Name of the source in errors.
+        lines: Dotted key -> line in the file.
+        texts: Dotted key -> text as written, for values that YAML did not read as text.
     """
 
     values: Mapping[str, Any]
@@ -37,9 +42,14 @@ class Layer:
 
 @dataclass
 class Settings:
-    """Merged layers. `values` is nested; `origins` maps dotted keys to the origin of the value that won, `lines` to its file and line.
+    """Merged layers.
 
-    A section has the line where it begins in the last file that has it. texts: as in a layer, of the values that won.
+    Attributes:
+        values: Nested settings.
+        origins: Dotted key -> source of the value.
+        lines: Dotted key -> file and line; a section has the line where it begins in the last file
+            that contains it.
+        texts: Dotted key -> text as written, for values that YAML did not read as text.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -48,7 +58,7 @@ class Settings:
     texts: dict[str, str] = field(default_factory=dict)
 
     def section(self, name: str) -> Settings:
-        """The values below `name`, taken out of these settings."""
+        """Remove the section `name` from these settings and return it."""
         inner = self.values.pop(name, None)
         if inner is None:
             inner = {}
@@ -61,7 +71,10 @@ class Settings:
         )
 
     def place(self, key: str) -> str:
-        """Where the value of a dotted key, of what it holds, or else of what holds it, is from: 'my.yaml, line 3'; "" if unknown."""
+        """Source of a dotted key, such as 'my.yaml, line 3'; "" if unknown.
+
+        A section gives the source of a value in it; an unknown key gives that of its section.
+        """
         near = [k for k in self.origins if k == key or k.startswith(key + ".")]
         near = near or [k for k in self.origins if key.startswith(k + ".")]
         if not near:
@@ -76,7 +89,7 @@ class Settings:
 
 
 def merge(layers: Iterable[Layer]) -> Settings:
-    """Later layers win, key by key; sections are merged, other values replaced."""
+    """Merge layers: later ones win key by key; sections are merged, other values replaced."""
     merged = Settings()
     for layer in layers:
         _merge_into(merged.values, layer.values, "", layer.origin, merged.origins)
@@ -89,10 +102,8 @@ def merge(layers: Iterable[Layer]) -> Settings:
 
 def _merge_notes(notes: dict[str, T], layer: Layer, coming: Mapping[str, T]) -> None:
     for key in _dotted(layer.values):
-        for old in [
-            k for k in notes if k == key or k.startswith(key + ".")
-        ]:  # of a value that has been replaced
-            del notes[old]
+        for replaced in [k for k in notes if k == key or k.startswith(key + ".")]:
+            del notes[replaced]
     notes.update(coming)
 
 
@@ -129,9 +140,10 @@ def _merge_into(
 
 
 def parse_set(items: Iterable[str]) -> Layer:
-    """`a.b=1` pairs of --set; values are YAML, so true, null and [1, 2] mean what they say, and numbers are those of a key that takes some.
+    """Parse `a.b=1` pairs of --set. Values are YAML: true, null, [1, 2].
 
-    Raises UserError for an item without '='.
+    Raises:
+        UserError: An item has no '='.
     """
     values: dict[str, Any] = {}
     texts: dict[str, str] = {}
@@ -140,21 +152,26 @@ def parse_set(items: Iterable[str]) -> Layer:
         key = key.strip()
         if not equals or not key:
             raise UserError(
-                f"--set takes key=value, and {item!r} is not that; write for instance --set train.epochs=5"
+                f"--set takes key=value, and {item!r} is not that; write for instance --set "
+                "train.epochs=5"
             )
         value, written = _parsed(key, text)
         _place(values, key, value, f"--set {item!r}")
-        texts |= {f"{key}.{inner}" if inner else key: said for inner, said in written.items()}
+        texts |= {f"{key}.{inner}" if inner else key: raw for inner, raw in written.items()}
     return Layer(values, "--set", texts=texts)
 
 
 def _parsed(key: str, text: str) -> tuple[Any, dict[str, str]]:
-    """What the text says, else the text itself, and the texts of a layer below `key`."""
+    """Value of the YAML text, or the text itself if it is not YAML.
+
+    Also returns the texts of a Layer, for keys below `key`.
+    """
     try:
         read = yaml_lines.load(text)
     except yaml_lines.TooMuch as error:
         raise UserError(
-            f"--set {key}: the value cannot be taken, since {error}; write it in a file and name that with --config"
+            f"--set {key}: the value cannot be taken, since {error}; write it in a file and name "
+            "that with --config"
         ) from error
     except yaml_lines.TwiceError as error:
         raise UserError(f"--set {key}: {error}") from error
@@ -164,9 +181,10 @@ def _parsed(key: str, text: str) -> tuple[Any, dict[str, str]]:
 
 
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings whose keys may be dotted, as sections: {"train.epochs": 5} becomes {"train": {"epochs": 5}}.
+    """Turn dotted keys into sections: {"train.epochs": 5} becomes {"train": {"epochs": 5}}.
 
-    Raises UserError if a key is given a value and something below it too.
+    Raises:
+        UserError: A key has both a value and keys below it.
     """
     values: dict[str, Any] = {}
     for key, value in flat.items():
@@ -179,7 +197,7 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Nested settings by dotted key; an empty section is a value of its own."""
+    """Nested settings by dotted key; an empty section counts as a value."""
     found: dict[str, Any] = {}
     for name, value in values.items():
         key = f"{before}{name}"
@@ -202,7 +220,15 @@ def _place(values: dict[str, Any], key: str, value: Any, where: str) -> None:
 
 
 def read_yaml(path: Path, origin: str | None = None) -> Layer:
-    """A YAML file of settings. Raises UserError if it is missing, no YAML, or no mapping."""
+    """Read a YAML file of settings.
+
+    Args:
+        path: The file.
+        origin: Name of the source in errors; by default the path.
+
+    Raises:
+        UserError: The file is missing, is not YAML, or does not contain a mapping.
+    """
     check_permitted(path)
     try:
         text = read_small(path, LONGEST)

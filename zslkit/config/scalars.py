@@ -1,6 +1,7 @@
-"""What was written, read as the key that takes it expects: a name stays a text and 1e-4 is a number, whatever YAML makes of them.
+"""Converts YAML scalars to the type of each field.
 
-YAML 1.1 takes 007, 1_000, on and 2024-01-01 for something else than text, and 1e-4, for want of a dot, for text.
+YAML 1.1 reads 007, 1_000, on and 2024-01-01 as numbers, booleans and dates, and 1e-4 (without a
+dot) as text.
 """
 
 from __future__ import annotations
@@ -18,9 +19,15 @@ from pydantic import BaseModel
 def as_expected(
     kind: type[BaseModel], values: Mapping[str, Any], texts: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The values of a configuration class, each as its key expects it where it was read as something else.
+    """Convert the values of a configuration class to the types of its fields.
 
-    texts: dotted key -> what was written (zslkit.config.yaml_lines.Read). What fits no better is left as it is, for the class to refuse.
+    Args:
+        kind: The configuration class.
+        values: Nested values as YAML read them.
+        texts: Dotted key -> text as written (zslkit.config.yaml_lines.Read).
+
+    Returns:
+        The converted values; what cannot be converted is unchanged, for validation to refuse.
     """
     fields = kind.model_fields
     return {
@@ -32,7 +39,10 @@ _THOUSANDS = re.compile(r"[-+]?\d{1,3}(_\d{3})+(\.\d*)?([eE][-+]?\d+)?")
 
 
 class Written:
-    """What was written for a number and is none, although YAML and Python take it for one; a key for numbers refuses it."""
+    """Text that YAML and Python read as a number but that is not a valid one, such as 1_0.
+
+    Numeric fields refuse it.
+    """
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -42,12 +52,12 @@ class Written:
 
 
 def _odd(text: str | None) -> bool:
-    """Whether "_" stands elsewhere than between thousands: 1_000 is a number, 1_0 is not."""
+    """Whether "_" stands elsewhere than between thousands, as in 1_0."""
     return text is not None and "_" in text and not _THOUSANDS.fullmatch(text.strip())
 
 
 def number(value: Any) -> Any:
-    """1e-4 as people write it, the number that it says; anything else as it is."""
+    """Convert text such as 1e-4 to a number; return anything else unchanged."""
     if isinstance(value, str) and _odd(value):
         return value
     try:
@@ -113,7 +123,7 @@ def _fits(expected: list[Any], words: list[Any], value: Any) -> bool:
 
 
 def _alternatives(annotation: Any) -> Iterator[Any]:
-    """The members of a union, without what annotates them."""
+    """Members of a union, without their annotations."""
     if get_origin(annotation) is Annotated:
         yield from _alternatives(get_args(annotation)[0])
     elif get_origin(annotation) in (Union, types.UnionType):
@@ -124,7 +134,7 @@ def _alternatives(annotation: Any) -> Iterator[Any]:
 
 
 def _item(inner: tuple[Any, ...], place: int) -> Any:
-    """The type of an item of list[inner], tuple[inner] or tuple[inner, ...]."""
+    """Type of item number `place` of list[inner], tuple[inner] or tuple[inner, ...]."""
     if not inner:
         return Any
     return inner[min(place, len(inner) - 1)] if inner[-1] is not Ellipsis else inner[0]

@@ -1,4 +1,7 @@
-"""Typed configuration: the sections that every run has, and how settings become one. Every error names the key and its place."""
+"""Typed configuration: the sections of every run, and their validation.
+
+Every error names the key and its source.
+"""
 
 from __future__ import annotations
 
@@ -27,18 +30,21 @@ Input = Literal["pooled", "map", "image"]
 
 
 class Config(BaseModel):
-    """Base of every configuration: unknown keys are refused, values do not change after they are read."""
+    """Base class of every configuration; refuses unknown keys and is immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
 class FeatureConfig(Config):
-    """Where a model's input comes from (section `features`)."""
+    """Source of a model's input (section `features`)."""
 
     backbone: str = Field("resnet101.tv_in1k", description="name of a timm model")
     weights: str = Field(
         "auto",
-        description="auto, hub, offline, trainval (trained on this dataset's trainval images), random, or a file",
+        description=(
+            "auto, hub, offline, trainval (trained on this dataset's trainval images), "
+            "random, or a file"
+        ),
     )
     size: int | tuple[int, int] | None = Field(
         None,
@@ -51,7 +57,10 @@ class FeatureConfig(Config):
     )
     input: Literal["auto", "frozen", "pooled", "map", "image"] = Field(
         "auto",
-        description="what the model is fed with; auto: what it prefers; frozen: what it prefers of pooled and map",
+        description=(
+            "what the model is fed with; auto: what it prefers; frozen: what it prefers "
+            "of pooled and map"
+        ),
     )
     dtype: Literal["float16", "bfloat16", "float32"] = Field(
         "float16", description="type of the stored features"
@@ -68,14 +77,14 @@ class FeatureConfig(Config):
 
     @model_serializer(mode="wrap")
     def _usual_left_out(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Settings that came later are written only where they were used, so that older runs keep their identity and their rows."""
+        """Leave out newer settings at their default, so that older runs keep their identity."""
         written: dict[str, Any] = write(self)
         usual = {"precision": "float32", "skip_bad": False}
         return {k: v for k, v in written.items() if k not in usual or v != usual[k]}
 
 
 class ProtocolConfig(Config):
-    """How the numbers are made (section `protocol`)."""
+    """How the metrics are produced (section `protocol`)."""
 
     selection: Literal["last", "validation"] = Field(
         "last", description="which epoch counts; validation: the best one of a fold inside trainval"
@@ -96,12 +105,17 @@ class ProtocolConfig(Config):
     patience: int = Field(
         0,
         ge=0,
-        description="with selection=validation: stop after so many epochs without a better H; 0: never",
+        description=(
+            "with selection=validation: stop after so many epochs without a better H; 0: never"
+        ),
     )
     watch_test: int = Field(
         5,
         ge=0,
-        description="score the test sets every so many epochs, only to report what picking on them would give",
+        description=(
+            "score the test sets every so many epochs, only to report what picking on "
+            "them would give"
+        ),
     )
 
     @field_validator("selection", "calibration", mode="before")
@@ -109,13 +123,14 @@ class ProtocolConfig(Config):
     def _never_on_test(cls, how: Any) -> Any:
         if isinstance(how, str) and (how == "oracle" or how.startswith("test")):
             raise ValueError(
-                "a result is never picked on the test sets; to see what that would print, zslkit compare --as-papers-do"
+                "a result is never picked on the test sets; to see what that would print, zslkit "
+                "compare --as-papers-do"
             )
         return how
 
 
 class TrainConfig(Config):
-    """The gradient loop (section `train` of a gradient model)."""
+    """Gradient loop (section `train` of a gradient model)."""
 
     epochs: int = Field(20, ge=0)
     steps_per_epoch: int | None = Field(None, ge=1, description="none: images / batch_size")
@@ -139,15 +154,23 @@ C = TypeVar("C", bound=Config)
 
 
 def build(kind: type[C], settings: Settings, where: str, beside: Iterable[str] = ()) -> C:
-    """The typed configuration. `where` names it in errors ("dedn", "features"); beside: keys that are read elsewhere, for suggestions.
+    """Validate settings.
 
-    Raises UserError that names the key, its origin and the nearest known key or the rule it breaks.
+    Args:
+        kind: The configuration class.
+        settings: Merged settings.
+        where: Name in errors, such as "features" or a model's name.
+        beside: Keys that are read elsewhere, for suggestions.
+
+    Raises:
+        UserError: A key or value is wrong. The message names the key, its source, and the nearest
+            known key or the broken rule.
     """
     values = as_expected(kind, settings.values, settings.texts)
     try:
         return kind.model_validate(_over_defaults(kind, values))
     except ValidationError as error:
-        # A misspelt key is also a missing one; what was written is told before what was not.
+        # A misspelt required key is also missing; report the misspelling first.
         first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
         key, info, whole = _named(kind, [str(p) for p in first["loc"]])
         place = f" ({found})" if (found := settings.place(key)) else ""
@@ -165,7 +188,7 @@ def build(kind: type[C], settings: Settings, where: str, beside: Iterable[str] =
             value = _at(values, key, value)
             words = choices(info.annotation)
             near = did_you_mean(value, words) if isinstance(value, str) else ""
-            # The list of all words stands there already.
+            # takes() already lists all choices.
             rule = f"it takes {takes(info)}{near if near.endswith('?') else ''}"
         raise UserError(f"{where}: {key} = {value!r}{place} is refused: {rule}") from error
 
@@ -179,13 +202,13 @@ _OWN_WORDS = frozenset(
         "finite_number",
     }
 )
-"""Kinds of errors whose own text says more than type and bounds of the setting."""
+"""Types of pydantic errors whose own text says more than type and bounds."""
 
 
 def _named(kind: type[Config], loc: list[str]) -> tuple[str, FieldInfo | None, bool]:
-    """The dotted key that an error's location means, its field, and whether the error is about the whole value.
+    """Dotted key of an error's location, its field, and whether the error concerns the whole value.
 
-    pydantic appends the member of a union that it tried, which is no part of the key.
+    pydantic appends the tried member of a union to the location; it is not part of the key.
     """
     for depth, name in enumerate(loc):
         info = kind.model_fields.get(name)
@@ -211,20 +234,21 @@ def _at(values: Mapping[str, Any], key: str, otherwise: Any) -> Any:
 
 
 def _over_defaults(kind: type[Config], values: Mapping[str, Any]) -> dict[str, Any]:
-    # A section that is given in part keeps the rest of the default that its owner wrote, which need not be that of the section's class.
-    standing = {
+    # Missing keys of a section come from the owner's default for that section, which may differ
+    # from the defaults of the section's class.
+    defaults = {
         name: info.get_default(call_default_factory=True)
         for name, info in kind.model_fields.items()
     }
-    return {name: _over(standing.get(name), value) for name, value in values.items()}
+    return {name: _over(defaults.get(name), value) for name, value in values.items()}
 
 
-def _over(standing: Any, value: Any) -> Any:
-    if not (isinstance(standing, Config) and isinstance(value, Mapping)):
+def _over(default: Any, value: Any) -> Any:
+    if not (isinstance(default, Config) and isinstance(value, Mapping)):
         return value
     return {
-        **standing.model_dump(),
-        **{name: _over(getattr(standing, name, None), inner) for name, inner in value.items()},
+        **default.model_dump(),
+        **{name: _over(getattr(default, name, None), inner) for name, inner in value.items()},
     }
 
 

@@ -1,4 +1,4 @@
-"""A setting's type, bounds and values in the words in which --set and YAML files take them."""
+"""Describes the type, bounds and choices of a setting as users write them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pydantic.fields import FieldInfo
 
 
 def takes(field: FieldInfo) -> str:
-    """What a field of a configuration takes: 'number, >= 0, < 1' or 'rmsprop | adam'."""
+    """Type and bounds of a field: 'number, >= 0, < 1' or 'rmsprop | adam'."""
     return ", ".join(
         [type_name(field.annotation), *(text for item in field.metadata if (text := rule_of(item)))]
     )
 
 
 def choices(annotation: Any) -> list[str]:
-    """The words that a Literal, or one in a union, allows."""
+    """Choices of a Literal, also inside a union."""
     if get_origin(annotation) is Literal:
         return [shown(a) for a in get_args(annotation)]
     if get_origin(annotation) in (Union, types.UnionType):
@@ -34,11 +34,11 @@ SIGNS = {
     "min_length": "length >=",
     "max_length": "length <=",
 }
-"""How the constraints of annotated_types are said."""
+"""Constraint of annotated_types -> its sign."""
 
 
 def rule_of(item: Any) -> str:
-    """A constraint of a field's metadata in words: '>= 0'; "" if it is none that is said."""
+    """A constraint of a field's metadata as text: '>= 0'; "" if it has no sign."""
     return ", ".join(
         f"{sign} {shown(getattr(item, name))}"
         for name, sign in SIGNS.items()
@@ -47,7 +47,7 @@ def rule_of(item: Any) -> str:
 
 
 def type_name(annotation: Any) -> str:
-    """A type as a user would say it: 'integer or none', 'uniform | balanced'."""
+    """A type as text: 'integer or none', 'uniform | balanced'."""
     if annotation is type(None) or annotation is None:
         return "none"
     if get_origin(annotation) is Literal:
@@ -56,13 +56,14 @@ def type_name(annotation: Any) -> str:
         return " or ".join(type_name(a) for a in get_args(annotation))
     if get_origin(annotation) in (tuple, list):
         inner = [type_name(a) for a in get_args(annotation) if a is not Ellipsis]
-        return f"[{', '.join(inner)}{', ...' if Ellipsis in get_args(annotation) or get_origin(annotation) is list else ''}]"
+        repeats = Ellipsis in get_args(annotation) or get_origin(annotation) is list
+        return f"[{', '.join(inner)}{', ...' if repeats else ''}]"
     words = {int: "integer", float: "number", str: "text", bool: "true | false", Path: "path"}
     return words.get(annotation) or getattr(annotation, "__name__", None) or str(annotation)
 
 
 def shown(value: Any) -> str:
-    """A value as --set would take it."""
+    """A value in the notation of --set."""
     if value is None:
         return "null"
     if isinstance(value, bool):

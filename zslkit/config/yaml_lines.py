@@ -1,4 +1,4 @@
-"""YAML read so that every value knows the line where its key stands, and how it was written."""
+"""Reads YAML with the line of every key and the text of every scalar."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import yaml
 
 
 class TooMuch(yaml.YAMLError):
-    """Text whose aliases unfold to more than anybody would write, or without end, or that is nested so deeply."""
+    """The text is too large, too deeply nested, or its aliases unfold to too many values."""
 
 
 MOST = 100_000
-"""Values of one text, what aliases stand for counted at each of them. A card of 20,000 classes has 40,000."""
+"""Most values in one text, with aliases expanded. A card of 20,000 classes has 40,000."""
 LONGEST_NUMBER = 400
-"""Signs of a number or date; Python counts to 1e308 and prints no whole number of more than 4300 digits."""
+"""Most characters of a number or date; Python does not print integers over 4300 digits."""
 
 
 class TwiceError(Exception):
-    """A key that stands twice in one mapping, of which YAML would silently take the last."""
+    """A mapping contains one key twice; YAML would silently use the last."""
 
     def __init__(self, key: str, first: int, second: int) -> None:
         self.key, self.first, self.second = key, first, second
@@ -27,10 +27,14 @@ class TwiceError(Exception):
 
 
 class Read(NamedTuple):
-    """What a text says. lines: dotted key -> line, from 1; items of a list are numbered: `freeze.0`.
+    """Content of a YAML text.
 
-    texts: dotted key -> the words as written, of a value that YAML took for a number, a truth value or a date; "" is the whole text.
-    What an alias (*name) stands for has the line of its key alone.
+    Attributes:
+        value: The value.
+        lines: Dotted key -> line, from 1. List items are numbered: `freeze.0`. The content of an
+            alias (*name) has no lines.
+        texts: Dotted key -> text as written, for values that YAML reads as numbers, booleans or
+            dates; the key "" is the whole text.
     """
 
     value: Any
@@ -39,11 +43,17 @@ class Read(NamedTuple):
 
 
 def load(text: str) -> Read:
-    """Raises yaml.YAMLError (TooMuch), and TwiceError."""
-    # Reading takes minutes and gigabytes where there are millions of values; a value has two such signs at most, seldom fewer than one.
+    """Read a YAML text.
+
+    Raises:
+        yaml.YAMLError: Not valid YAML, or too large (TooMuch).
+        TwiceError: A mapping contains one key twice.
+    """
+    # Parsing millions of values takes minutes and gigabytes, so estimate their number first:
+    # a value comes with at most two of these signs, and rarely with none.
     if sum(text.count(sign) for sign in ("\n", ",", ":", "[", "{", "- ")) > 2 * MOST:
         raise TooMuch(f"it has more than {MOST:,} values")
-    loader = yaml.SafeLoader(text)  # knows plain values alone; a tag of Python is an error
+    loader = yaml.SafeLoader(text)  # plain values only; Python tags are errors
     try:
         node = loader.get_single_node()
         if node is None:
@@ -53,9 +63,8 @@ def load(text: str) -> Read:
                 f"it has more than {MOST:,} values, those counted that aliases (*) stand for"
             )
         texts: dict[str, str] = {}
-        lines = dict(
-            _lines(node, "", set(), texts)
-        )  # before construction, which resolves << into keys of other places
+        # Before construction, which copies merged keys (<<) from other lines.
+        lines = dict(_lines(node, "", set(), texts))
         return Read(loader.construct_document(node), lines, texts)
     except RecursionError as error:
         raise TooMuch("it is nested too deeply") from error
@@ -64,7 +73,13 @@ def load(text: str) -> Read:
 
 
 def _count(node: yaml.Node, known: dict[int, int], loader: yaml.SafeLoader) -> int:
-    """Values below the node and itself, each looked at. known: node -> its count, 0 while it is being counted."""
+    """Number of values in `node`, with a check of each scalar.
+
+    Args:
+        node: The node.
+        known: id of a node -> its count; 0 while being counted.
+        loader: The loader of the text.
+    """
     if id(node) not in known:
         known[id(node)] = 0
         inner = node.value if isinstance(node, yaml.SequenceNode) else ()
@@ -79,7 +94,7 @@ def _count(node: yaml.Node, known: dict[int, int], loader: yaml.SafeLoader) -> i
 
 
 def _check(node: yaml.ScalarNode, loader: yaml.SafeLoader) -> None:
-    """Raises yaml.MarkedYAMLError if the text looks like a number, a date or what its tag says, and is none that there is."""
+    """Raises yaml.MarkedYAMLError for a scalar that looks like a number or date but is invalid."""
     make = loader.yaml_constructors.get(node.tag)
     if node.tag not in _TAKEN_FOR_ELSE and not node.tag.endswith(":binary"):
         return
@@ -91,17 +106,17 @@ def _check(node: yaml.ScalarNode, loader: yaml.SafeLoader) -> None:
     except yaml.YAMLError:
         raise
     except (ValueError, ArithmeticError, KeyError, AttributeError, TypeError) as error:
-        kind = node.tag.rpartition(":")[2]
+        type_name = node.tag.rpartition(":")[2]
         shown = (
             node.value
             if len(node.value) <= 40
             else f"{node.value[:20]}..., {len(node.value):,} signs"
         )
-        problem = f"{shown!r} is no {kind} that there is; write it in quotes if it is a text"
+        problem = f"{shown!r} is no {type_name} that there is; write it in quotes if it is a text"
         raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from error
 
 
-_TAKEN_FOR_ELSE = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool", "timestamp")}
+_TAKEN_FOR_ELSE = {f"tag:yaml.org,2002:{t}" for t in ("int", "float", "bool", "timestamp")}
 
 
 def _lines(
@@ -109,7 +124,7 @@ def _lines(
 ) -> Iterator[tuple[str, int]]:
     if isinstance(node, yaml.ScalarNode) and node.tag in _TAKEN_FOR_ELSE:
         texts[prefix.removesuffix(".")] = node.value
-    if id(node) in seen:  # an alias; following it could take for ever
+    if id(node) in seen:  # an alias, possibly recursive
         return
     seen.add(id(node))
     if isinstance(node, yaml.MappingNode):

@@ -1,1 +1,1 @@
-"""One trained model at work: predictions, explanations, heat maps."""
+"""Applies a trained model: predictions, explanations, heat maps."""

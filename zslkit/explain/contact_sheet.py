@@ -1,4 +1,4 @@
-"""Many small images on one sheet, each with a line or two below it."""
+"""Draws many small images on one sheet, each with up to three lines of text."""
 
 from __future__ import annotations
 
@@ -15,11 +15,21 @@ if TYPE_CHECKING:
 
 SIDE, LINE, GAP, COLUMNS = 128, 12, 8, 8
 MOST = 800
-"""Images on a sheet; a larger one is no help for the eye."""
+"""Most images on a sheet."""
 
 
 def save_sheet(images: Iterable[tuple[Image, tuple[str, ...]]], count: int, path: Path) -> None:
-    """Write `count` images with their lines to a PNG, row by row. Raises UserError for none or too many of them."""
+    """Write images with their lines to a PNG, row by row.
+
+    Args:
+        images: Image and lines.
+        count: Number of images.
+        path: The PNG file.
+
+    Raises:
+        UserError: There are no images, or too many.
+        ZslkitError: The file cannot be written.
+    """
     from PIL import Image, ImageDraw
 
     if not 0 < count <= MOST:

@@ -1,4 +1,4 @@
-"""Why a model answered as it did: what each attribute gave to the predicted class, and where in the image it was found."""
+"""Explains predictions: contribution of each attribute, and its location in the image."""
 
 from __future__ import annotations
 
@@ -20,17 +20,21 @@ from zslkit.runs.load import LoadedRun
 Floats = NDArray[np.float64]
 
 BATCH = 16
-"""Images at once: channel attention (B, A, D) is large."""
+"""Images per batch; channel attention (B, A, D) is large."""
 CHANNELS = 5
-"""Channels that are named for an attribute."""
+"""Channels listed per attribute."""
 
 
 @dataclass(frozen=True, eq=False)
 class PartView:
-    """What one part of a model saw in one image.
+    """Output of one part of a model for one image.
 
-    maps (A, H, W): where each attribute was looked for. contributions (A,): a_ki * s_i of each attribute i to the predicted
-    class k, if the part scores attributes. channels (A, K): the K channels that answered most, strongest first, if it weighs channels.
+    Attributes:
+        maps: `(A, H, W)` attention of each attribute.
+        contributions: `(A,)` a_ki * s_i of each attribute i to the predicted class k, if the part
+            scores attributes.
+        channels: `(A, K)` the K channels with the highest weight, highest first, if the part weighs
+            channels.
     """
 
     maps: NDArray[np.float32]
@@ -40,9 +44,13 @@ class PartView:
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """One image: all C classes from likeliest to least likely with their calibrated scores (C,), and what each part saw.
+    """Explanation of one image.
 
-    attributes: the columns to show, in that order.
+    Attributes:
+        classes: All C classes, most likely first.
+        scores: `(C,)` their calibrated scores.
+        parts: Part name -> its output.
+        attributes: Attribute columns to show, in order.
     """
 
     classes: tuple[str, ...]
@@ -57,10 +65,12 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Localisation:
-    """How often the strongest cell of a part's map has its centre in the place of its attribute, in 0..1.
+    """Share of maps whose strongest cell has its centre in the box of the attribute, 0..1.
 
-    chance: share of all cells whose centres lie there. cases: an image and an attribute that its true class has. Cells that tie count
-    in equal parts.
+    Attributes:
+        right: The share; tied cells count in equal parts.
+        chance: Share of all cells with centres in the box.
+        cases: Number of pairs of an image and an attribute of its true class.
     """
 
     right: float
@@ -71,11 +81,18 @@ class Localisation:
 def explain(
     trained: LoadedRun, x: Tensor, attributes: Sequence[str] | None = None, top: int = 5
 ) -> list[Explanation]:
-    """What the model saw in inputs x (B, ...), one explanation an image.
+    """Explain inputs, one explanation per image.
 
-    attributes: names of those to show; None: the `top` that gave most to the predicted class, over all parts together,
-    or those that the class has most of if no part scores attributes. Raises UserError for a name that the dataset does not have and for a
-    model that offers no attention.
+    Args:
+        trained: The trained model.
+        x: Inputs `(B, ...)`.
+        attributes: Names of the attributes to show; None selects the `top` with the largest
+            contribution to the predicted class over all parts, or with the largest class attributes
+            if no part scores attributes.
+        top: Number of attributes.
+
+    Raises:
+        UserError: An attribute is unknown, or the model offers no attention.
     """
     chosen = None if attributes is None else columns(trained, attributes)
     unseen = torch.from_numpy(~trained.dataset.seen)
@@ -92,7 +109,7 @@ def explain(
 
 
 def columns(trained: LoadedRun, names: Sequence[str]) -> tuple[int, ...]:
-    """The columns of attributes by name. Raises UserError for a name that no column has."""
+    """Columns of attributes by name. Raises UserError for an unknown name."""
     known = trained.dataset.semantics.names
     for name in names:
         if name not in known:
@@ -103,16 +120,22 @@ def columns(trained: LoadedRun, names: Sequence[str]) -> tuple[int, ...]:
 
 
 def attend(trained: LoadedRun, x: Tensor) -> dict[str, AttentionMaps]:
-    """The model's attention for inputs x (B, ...) on its device, as float32 on the CPU.
+    """Attention maps for inputs on the model's device, as float32 on the CPU.
 
-    Raises UserError if the model offers none or something that is not as `AttentionMaps` says.
+    Args:
+        trained: The trained model.
+        x: Inputs `(B, ...)`.
+
+    Raises:
+        UserError: The model offers no attention, or it is not as `AttentionMaps` requires.
     """
     name = trained.run.record.model.name
     with torch.inference_mode():
         parts = trained.model.attention(x)
     if not parts:
         raise UserError(
-            f"The model {name} offers no attention with the settings of {trained.run.folder}, so there is nothing to show; "
+            f"The model {name} offers no attention with the settings of {trained.run.folder}, so "
+            "there is nothing to show; "
             "it would need a method `attention` (zslkit.model.Model.attention) that gives its maps"
         )
     wanted = (len(x), trained.model.task.n_attributes)
@@ -129,8 +152,10 @@ def attend(trained: LoadedRun, x: Tensor) -> dict[str, AttentionMaps]:
                 or not torch.isfinite(value).all()
             ):
                 raise UserError(
-                    f"{name}: the {what} of {part!r} that its attention gave have shape {tuple(value.shape)}, for {wanted[0]} images and "
-                    f"{wanted[1]} attributes, or are not finite; they must be as zslkit.model.AttentionMaps says"
+                    f"{name}: the {what} of {part!r} that its attention gave have shape "
+                    f"{tuple(value.shape)}, for {wanted[0]} images and "
+                    f"{wanted[1]} attributes, or are not finite; they must be as "
+                    "zslkit.model.AttentionMaps says"
                 )
     return {
         part: AttentionMaps(seen.maps.float().cpu(), _plain(seen.scores), _plain(seen.channels))
@@ -150,9 +175,8 @@ def _one(
     chosen: tuple[int, ...] | None,
     top: int,
 ) -> Explanation:
-    order = np.argsort(
-        -scores, kind="stable"
-    )  # at equal scores the class that stands first wins, as in the evaluator
+    # Stable: at equal scores the first class wins, as in the evaluator.
+    order = np.argsort(-scores, kind="stable")
     of_class = trained.model.attributes[int(order[0])].double().cpu().numpy()
     views = {name: _view(part, b, of_class) for name, part in parts.items()}
     if chosen is None:
@@ -175,9 +199,12 @@ def _view(part: AttentionMaps, b: int, of_class: Floats) -> PartView:
 
 
 def localisation(trained: LoadedRun) -> dict[str, Localisation]:
-    """Each part's maps against the dataset's places, over both test sets and the attributes that each image's true class has.
+    """Compare each part's maps with the dataset's places.
 
-    Raises UserError if the dataset knows no places, or as `attend` does.
+    Covers both test sets and the attributes of each image's true class.
+
+    Raises:
+        UserError: The dataset has no places, or as `attend`.
     """
     data = trained.dataset
     if not data.places:
@@ -207,16 +234,25 @@ def localisation(trained: LoadedRun) -> dict[str, Localisation]:
     shares = {name: (np.concatenate(right[name]), np.concatenate(chance[name])) for name in right}
     if not all(len(hits) for hits, _ in shares.values()):
         raise UserError(
-            f"No test image of {data.name} has an attribute with a place, so nothing can be localised; look at its places"
+            f"No test image of {data.name} has an attribute with a place, so nothing can be "
+            "localised; look at its places"
         )
     return {
-        name: Localisation(float(hits.mean()), float(luck.mean()), len(hits))
-        for name, (hits, luck) in shares.items()
+        name: Localisation(float(hits.mean()), float(by_chance.mean()), len(hits))
+        for name, (hits, by_chance) in shares.items()
     }
 
 
 def _hits(maps: NDArray[np.float32], boxes: Floats) -> tuple[Floats, Floats]:
-    """For maps (n, H, W) and their boxes (n, 4): share of the strongest cells, and of all cells, with the centre in the box (n,)."""
+    """Share of the strongest cells, and of all cells, with centres in the box.
+
+    Args:
+        maps: `(n, H, W)`.
+        boxes: `(n, 4)`.
+
+    Returns:
+        Two arrays `(n,)`.
+    """
     height, width = maps.shape[1:]
     x, y = (np.arange(width) + 0.5) / width, (np.arange(height) + 0.5) / height
     x0, y0, x1, y1 = boxes.T[:, :, None]
@@ -228,7 +264,7 @@ def _hits(maps: NDArray[np.float32], boxes: Floats) -> tuple[Floats, Floats]:
 
 
 def _visible(trained: LoadedRun, image: int, boxes: Sequence[Box]) -> Floats:
-    """Boxes (n, 4) of an image as fractions of what the backbone sees of it."""
+    """Boxes `(n, 4)` of an image as fractions of the backbone's input."""
     whole = np.array(boxes, dtype=np.float64).reshape(-1, 4)
     if (
         trained.inputs.image_size is None
@@ -240,7 +276,13 @@ def _visible(trained: LoadedRun, image: int, boxes: Sequence[Box]) -> Floats:
 
 
 def cropped(boxes: Floats, size: tuple[int, int], transform: Transform) -> Floats:
-    """Boxes (n, 4) of an image of that (width, height) as fractions of the crop that the transform takes of it."""
+    """Boxes `(n, 4)` as fractions of the crop that the transform takes.
+
+    Args:
+        boxes: Fractions of the image.
+        size: (width, height) of the image.
+        transform: Resizes and crops the image.
+    """
     if transform.size is None:
         return boxes
     frame = np.array([transform.size[1], transform.size[0]], dtype=np.float64)
@@ -250,7 +292,7 @@ def cropped(boxes: Floats, size: tuple[int, int], transform: Transform) -> Float
 
 
 def as_data(explanation: Explanation, names: Sequence[str], classes: int = 5) -> dict[str, Any]:
-    """The explanation as plain data: the first `classes` of its ranking, and for each shown attribute what each part says of it."""
+    """Explanation as plain data: the first `classes` of its ranking, and each shown attribute."""
     ranking = zip(explanation.classes[:classes], explanation.scores[:classes].tolist(), strict=True)
     return {
         "classes": [{"class": name, "score": score} for name, score in ranking],

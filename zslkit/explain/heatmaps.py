@@ -1,4 +1,4 @@
-"""Explanations as one picture: a block for each image, a row for each part of the model, a column for each attribute."""
+"""Draws explanations: a block per image, a row per model part, a column per attribute."""
 
 from __future__ import annotations
 
@@ -23,18 +23,24 @@ CELL = 1.9
 """Width of a photo in inches."""
 GAP = 0.12
 LINE = 0.13
-"""Height of a line of a title."""
+"""Height of a title line in inches."""
 MARGIN = 0.3
 DPI = 150
 LARGEST = 30_000
-"""Pixels of the picture's longer side; the renderer takes twice as many."""
+"""Most pixels of the picture's longer side; the renderer takes twice as many."""
 WRAP = 30
 OPACITY = 0.55
 
 
 @dataclass(frozen=True, eq=False)
 class HeatmapBlock:
-    """One image of the picture: its name, what the backbone sees of it (h, w, 3) uint8, and its explanation."""
+    """One image of the picture.
+
+    Attributes:
+        name: Its name.
+        photo: `(h, w, 3)` uint8, the backbone's input.
+        explanation: Its explanation.
+    """
 
     name: str
     photo: NDArray[np.uint8]
@@ -42,15 +48,22 @@ class HeatmapBlock:
 
 
 def draw(blocks: Sequence[HeatmapBlock], names: Sequence[str]) -> Figure:
-    """The picture. names: of all attributes. Raises UserError if it would be too large to be drawn.
+    """Draw the explanations.
 
-    Each map is stretched from its least to its greatest value, so that colours compare positions and not attributes.
+    Each map is scaled to its own range, so colours do not compare attributes.
+
+    Args:
+        blocks: Images with explanations.
+        names: Names of all attributes.
+
+    Raises:
+        UserError: The picture would be too large.
     """
     from matplotlib.figure import Figure
 
     tallest = max(block.photo.shape[0] / block.photo.shape[1] for block in blocks)
     titles = [
-        [_said(block), *(_title(part, c, names[c]) for c in block.explanation.attributes)]
+        [_caption(block), *(_title(part, c, names[c]) for c in block.explanation.attributes)]
         for block in blocks
         for part in block.explanation.parts.values()
     ]
@@ -63,7 +76,8 @@ def draw(blocks: Sequence[HeatmapBlock], names: Sequence[str]) -> Figure:
     width, height = count * (CELL + GAP) + 2 * MARGIN, rows * step + MARGIN
     if max(width, height) * DPI > LARGEST:
         raise UserError(
-            f"{len(blocks)} images with {count - 1} attributes make a picture of {width * DPI:.0f}x{height * DPI:.0f} pixels; "
+            f"{len(blocks)} images with {count - 1} attributes make a picture of "
+            f"{width * DPI:.0f}x{height * DPI:.0f} pixels; "
             "take fewer images or attributes at once"
         )
     figure = Figure(figsize=(width, height))
@@ -90,7 +104,7 @@ def draw(blocks: Sequence[HeatmapBlock], names: Sequence[str]) -> Figure:
 
 
 def upsampled(values: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """A map (H, W) at the size of the photo, bilinear between the centres of its cells, stretched to 0..1; 0 where all are equal."""
+    """A map `(H, W)` at the size of the photo, bilinear, scaled to 0..1; 0 if it is constant."""
     from PIL import Image
 
     large = np.asarray(
@@ -105,7 +119,7 @@ def upsampled(values: NDArray[np.float32], height: int, width: int) -> NDArray[n
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write the picture as PNG, beside first."""
+    """Write the picture as PNG."""
     with replacing(path) as beside:
         figure.savefig(beside, dpi=DPI, format="png")
 
@@ -122,7 +136,7 @@ def _map(axes: Axes, photo: NDArray[np.uint8], values: NDArray[np.float32], titl
     axes.set_title(title, fontsize=6.5, pad=3, parse_math=False)
 
 
-def _said(block: HeatmapBlock) -> str:
+def _caption(block: HeatmapBlock) -> str:
     return f"{_wrapped(block.name)}\n{_wrapped(f'predicted: {block.explanation.predicted}')}"
 
 

@@ -1,4 +1,4 @@
-"""A trained model at work: the classes of photos that no dataset holds, a batch at a time."""
+"""Predicts the classes of photos that are in no dataset, batch by batch."""
 
 from __future__ import annotations
 
@@ -25,11 +25,14 @@ Among = Literal["all", "seen", "unseen"]
 Floats = NDArray[np.float64]
 
 BATCH = 16
-"""Images at once."""
+"""Images per batch."""
 
 
 class Opened(Protocol):
-    """A finished run with its model, opened with its dataset (zslkit.runs.load) or without (zslkit.runs.load_portable)."""
+    """A finished run with its model.
+
+    Loaded with its dataset (zslkit.runs.load) or without it (zslkit.runs.load_portable).
+    """
 
     @property
     def run(self) -> Run: ...
@@ -45,9 +48,15 @@ class Opened(Protocol):
 
 @dataclass(frozen=True)
 class Answer:
-    """One class for one image. score: with the run's gamma on unseen classes. share: of the softmax over the classes in question, 0 to 1.
+    """One class for one image.
 
-    attributes: those that gave most to the score, with what each gave, strongest first; empty if the model scores no attributes.
+    Attributes:
+        name: Class name.
+        seen: Whether the class is seen.
+        score: Score, with the run's gamma for unseen classes.
+        share: Softmax over the candidate classes, 0..1.
+        attributes: Attributes with the largest contributions to the score, largest first; empty if
+            the model scores no attributes.
     """
 
     name: str
@@ -59,7 +68,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Prediction:
-    """An image with its likeliest classes, likeliest first; or, in their place, why it could not be read."""
+    """An image with its most likely classes, or with the reason why it cannot be read."""
 
     image: Path
     answers: tuple[Answer, ...] = ()
@@ -68,7 +77,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class FoundPhotos:
-    """An image file. named: by the caller himself, not found in a folder."""
+    """An image file; `named` if the caller named it, instead of a folder."""
 
     path: Path
     named: bool
@@ -77,10 +86,14 @@ class FoundPhotos:
 def images_of(
     places: Iterable[Path], tell: Callable[[str], None] = lambda note: None
 ) -> list[FoundPhotos]:
-    """Files as they are named, and in their place for each folder all images in and below it, sorted.
+    """Image files: those named, and all images in and below named folders, sorted.
 
-    tell: is given a sentence for each folder with files that do not count. Raises UserError for what is not there and for
-    a folder without images.
+    Args:
+        places: Files and folders.
+        tell: Called with a sentence for each folder with other files.
+
+    Raises:
+        UserError: A path does not exist, or a folder has no images.
     """
     found: dict[Path, FoundPhotos] = {}
     for place in places:
@@ -89,7 +102,8 @@ def images_of(
             if not inside.paths:
                 left = f" ({inside.note()})" if inside.others else ""
                 raise UserError(
-                    f"There is no image in the folder {place}{left}; images end in {', '.join(endings())}"
+                    f"There is no image in the folder {place}{left}; images end in "
+                    f"{', '.join(endings())}"
                 )
             if inside.others:
                 tell(f"{place}: {inside.note()}")
@@ -111,14 +125,25 @@ def predict(
     attributes: int = 3,
     phase: Phase | None = None,
 ) -> Iterator[Prediction]:
-    """The `top` likeliest classes of each image in order, read and answered a batch at a time.
+    """The most likely classes of each image, in order, batch by batch.
 
-    among: the classes in question; "unseen" is the classical zero-shot task, for which gamma does not matter. attributes: how many to name.
-    At equal scores the class that stands first wins, as in the evaluator. Raises DataError that names the file if an
-    image that was named cannot be read; one found in a folder is given back with its fault. Raises UserError if the run cannot see
-    images.
+    At equal scores the first class wins, as in the evaluator.
+
+    Args:
+        trained: The trained model.
+        found: Image files.
+        top: Number of classes.
+        among: Candidate classes; "unseen" is classical zero-shot learning, for which gamma does not
+            matter.
+        attributes: Number of attributes per class.
+        phase: Progress.
+
+    Raises:
+        DataError: A named image cannot be read. An image found in a folder gives a Prediction with
+            the reason instead.
+        UserError: The run cannot process images.
     """
-    trained.sight  # noqa: B018  a run that cannot see images says so before the first image
+    trained.sight  # noqa: B018  raises before the first image if the run cannot process images
     seen = trained.model.task.seen
     classes = np.flatnonzero({"all": np.ones_like(seen), "seen": seen, "unseen": ~seen}[among])
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
@@ -152,20 +177,22 @@ def _answered(
     x = trained.sight.inputs(photos).to(trained.device)
     with torch.inference_mode():
         plain = trained.model.scores(x).double().cpu().numpy()
-        told = trained.model.evidence(x) if attributes else None
+        evidence = trained.model.evidence(x) if attributes else None
     if not np.isfinite(plain).all():
         raise TrainingError(
-            f"The model of {trained.run.folder} gives these images a score that is not finite; was its training stable?"
+            f"The model of {trained.run.folder} gives these images a score that is not finite; "
+            "was its training stable?"
         )
     scores = plain + trained.gamma * ~trained.model.task.seen
     shares = _shares(plain, scores, classes)
-    if told is not None and told.shape != (len(photos), trained.model.task.n_attributes):
-        wanted = (len(photos), trained.model.task.n_attributes)
+    wanted = (len(photos), trained.model.task.n_attributes)
+    if evidence is not None and evidence.shape != wanted:
         raise UserError(
-            f"{type(trained.model).__name__}.evidence gave {tuple(told.shape)} where {wanted[0]} images and {wanted[1]} attributes want "
+            f"{type(trained.model).__name__}.evidence gave {tuple(evidence.shape)} where "
+            f"{wanted[0]} images and {wanted[1]} attributes want "
             f"{wanted}, as zslkit.model.Model.evidence says; --attributes 0 leaves attributes out"
         )
-    s = None if told is None else told.double().cpu().numpy()
+    s = None if evidence is None else evidence.double().cpu().numpy()
     return [
         _ranked(
             trained, scores[b], shares[b], None if s is None else s[b], classes, top, attributes
@@ -175,7 +202,10 @@ def _answered(
 
 
 def _shares(plain: Floats, scores: Floats, classes: NDArray[np.int64]) -> Floats:
-    """(B, C): of all that falls to `classes`, what each has. Scores that are probabilities already are taken as they are."""
+    """Probabilities `(B, C)` over `classes`.
+
+    Scores that are probabilities already are only normalised.
+    """
     parts = (
         plain
         if are_probabilities(plain)
@@ -198,7 +228,7 @@ def _ranked(
 ) -> tuple[Answer, ...]:
     task, of_class = trained.model.task, trained.model.attributes.double().cpu().numpy()
 
-    def spoke(k: int) -> tuple[tuple[str, float], ...]:
+    def contributions(k: int) -> tuple[tuple[str, float], ...]:
         if s is None:
             return ()
         given = of_class[k] * s
@@ -209,6 +239,12 @@ def _ranked(
 
     order = classes[np.argsort(-scores[classes], kind="stable")[:top]].tolist()
     return tuple(
-        Answer(task.classes[k], bool(task.seen[k]), float(scores[k]), float(shares[k]), spoke(k))
+        Answer(
+            task.classes[k],
+            bool(task.seen[k]),
+            float(scores[k]),
+            float(shares[k]),
+            contributions(k),
+        )
         for k in order
     )

@@ -1,4 +1,4 @@
-"""Equations that several models of the field share, written once. Part of the plugin API."""
+"""Equations shared by several models: attention, losses and biases. Part of the plugin API."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Attention to regions and to channels of a feature map.
+"""Attention over the regions and over the channels of a feature map.
 
-F is a feature map with its regions as columns, (B, D, R); queries are rows, one per attribute, (A, D) or (A, R).
+F is a feature map with regions as columns, `(B, D, R)`; queries have one row per attribute, `(A,
+D)` or `(A, R)`.
 """
 
 from __future__ import annotations
@@ -16,20 +17,32 @@ from zslkit.utils.devices import cpu_gains_by_bfloat16
 
 
 def unit_regions(feature_map: Tensor) -> Tensor:
-    """A map (B, D, H, W) as regions of unit length over the channels, F (B, D, R)."""
+    """Flatten a map to regions and scale each to unit length over the channels.
+
+    Args:
+        feature_map: `(B, D, H, W)`.
+
+    Returns:
+        F `(B, D, R)` with R = H * W.
+    """
     return F_.normalize(feature_map.flatten(2), dim=1)
 
 
 def region_answers(F: Tensor, *queries: Tensor) -> tuple[Tensor, ...]:
-    """What each region answers to each row of each query: F^T Q^T, (B, R, A) for queries Q (A, D).
+    """Products of regions and queries, F^T Q^T, computed as one matrix product.
 
-    F (B, D, R). The answers to several queries are parts of one product.
+    Args:
+        F: `(B, D, R)`.
+        *queries: Each `(A, D)`.
+
+    Returns:
+        One `(B, R, A)` tensor per query.
     """
     batch, channels, regions = F.shape
     F, *working = _working(F, *queries)
     with torch.autocast(F.device.type, enabled=False):
-        # One product over all regions of all images: its gradient by the queries is one product too, where a
-        # batched product would hold (B, A, D) gradients before it sums them.
+        # One product over all regions of all images: a batched product would need (B, A, D)
+        # memory for the gradient of the queries.
         tokens = F.mT.reshape(batch * regions, channels)
         answers = F_.linear(tokens, torch.cat(working)).view(batch, regions, -1)
         return tuple(
@@ -40,9 +53,19 @@ def region_answers(F: Tensor, *queries: Tensor) -> tuple[Tensor, ...]:
 def region_attention(
     F: Tensor, score_query: Tensor, attention_query: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Attribute scores s = sum_r A_r * (score_query F)_r with A = softmax over regions of (attention_query F).
+    """Attribute scores by attention over regions.
 
-    F (B, D, R); queries (A, D). Returns scores (B, A) and attention (B, A, R). DAZLE's, MSDN's and DAN's region branch.
+    s = sum_r A_r * (score_query F)_r with A = softmax over regions of (attention_query F). Sources:
+    DAZLE (Huynh and Elhamifar 2020), MSDN (Chen et al. 2022), region branch of DAN in DEDN (Rao et
+    al. 2024).
+
+    Args:
+        F: `(B, D, R)`.
+        score_query: `(A, D)`.
+        attention_query: `(A, D)`.
+
+    Returns:
+        Scores `(B, A)` and attention `(B, A, R)`.
     """
     working, *queries = _working(F, score_query, attention_query)
     if F.device.type == "cpu" and not F.requires_grad and working.dtype == wide(working):
@@ -56,10 +79,20 @@ def region_attention(
 
 
 def channel_attention(F: Tensor, score_query: Tensor, attention_query: Tensor) -> Tensor:
-    """Attribute scores s = sum_c A_c * (score_query F^T)_c with A = softmax over channels of (attention_query F^T).
+    """Attribute scores by attention over channels.
 
-    F (B, D, R); queries (A, R). Returns (B, A). DAN's channel branch, equal to `channel_attention_plain`; if F
-    needs no gradient, nothing of size (B, A, D) is kept and the gradient by the queries is formed on the way forward.
+    s = sum_c A_c * (score_query F^T)_c with A = softmax over channels of (attention_query F^T).
+    Equal to `channel_attention_plain`. If F needs no gradient, the gradient of the queries is
+    computed in the forward pass, and nothing of size (B, A, D) is kept. Source: channel branch of
+    DAN in DEDN (Rao et al. 2024).
+
+    Args:
+        F: `(B, D, R)`.
+        score_query: `(A, R)`.
+        attention_query: `(A, R)`.
+
+    Returns:
+        Scores `(B, A)`.
     """
     F, score_query, attention_query = _working(F, score_query, attention_query)
     with torch.autocast(F.device.type, enabled=False):
@@ -72,17 +105,26 @@ def channel_attention(F: Tensor, score_query: Tensor, attention_query: Tensor) -
 def channel_attention_plain(
     F: Tensor, score_query: Tensor, attention_query: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The same as a formula: scores (B, A) and attention (B, A, D), everything kept."""
+    """`channel_attention` without the memory-saving form.
+
+    Args:
+        F: `(B, D, R)`.
+        score_query: `(A, R)`.
+        attention_query: `(A, R)`.
+
+    Returns:
+        Scores `(B, A)` and attention `(B, A, D)`.
+    """
     attention = torch.matmul(attention_query, F.mT).softmax(dim=-1)
     return (torch.matmul(score_query, F.mT) * attention).sum(dim=-1), attention
 
 
 def _working(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """The tensors in the type that autocast asks for, if it is on and the device computes in it."""
-    kind = tensors[0].device.type
-    if not torch.is_autocast_enabled(kind):
+    """The tensors in autocast's dtype, if autocast is on and the device gains from it."""
+    device = tensors[0].device.type
+    if not torch.is_autocast_enabled(device):
         return tensors
-    dtype = torch.get_autocast_dtype(kind)
-    if dtype == torch.bfloat16 and kind == "cpu" and not cpu_gains_by_bfloat16():
-        dtype = torch.float32  # products in bfloat16 would take longer and be less exact
+    dtype = torch.get_autocast_dtype(device)
+    if dtype == torch.bfloat16 and device == "cpu" and not cpu_gains_by_bfloat16():
+        dtype = torch.float32  # bfloat16 products would be slower and less exact here
     return tuple(t.to(dtype) for t in tensors)

@@ -1,7 +1,7 @@
-"""Attention to regions and to channels with the gradient by its queries, in the form that is fast: for `zslkit.functional`.
+"""Fast autograd functions behind `zslkit.functional`: attention with gradients of its queries only.
 
-F is a feature map with its regions as columns, (B, D, R), and needs no gradient; queries are rows, one per attribute. What is large
-is worked on in pieces that stay in a core's cache.
+F is a feature map with regions as columns, `(B, D, R)`, and needs no gradient; queries have one row
+per attribute. Large products are computed in pieces that fit into the cache of a CPU core.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_CPU_BYTES = 1_280_000  # of attention, of the images at work: long enough products, short enough for the caches
+# Bytes of attention computed at once: large enough for fast products, small enough for the cache.
+_CPU_BYTES = 1_280_000
 _GPU_BYTES = 400_000_000
 
 
 class RegionAttention(torch.autograd.Function):
-    """Scores s (B, A) and attention p (B, A, R) over the regions, for queries (A, D): DEDN, section DAN, the region branch.
+    """Scores s `(B, A)` and attention p `(B, A, R)` over regions, for queries `(A, D)`.
 
-    On processors, in float32: F is read as it lies, where one product over all images would want a transposed copy of it, and the
-    gradient by the queries is summed image by image, where a batched product would hold (B, A, D) of it. Kept are p and the scores S
-    of the regions, (B, A, R) each.
+    For CPUs, in float32. F is used without a transposed copy, and the gradient of the queries is
+    summed image by image without a (B, A, D) tensor. Saved for backward: p and the region scores S,
+    `(B, A, R)` each. Source: region branch of DAN in DEDN (Rao et al. 2024).
     """
 
     @staticmethod
@@ -48,7 +49,7 @@ class RegionAttention(torch.autograd.Function):
         F, S, p, s = ctx.saved_tensors
         by_score, by_attention = (F.new_zeros(p.shape[1], F.shape[1]) for _ in range(2))
         for b, f in enumerate(F):
-            # ds/dS = p and ds/dlogit = p * (S - s); what the loss says of p itself goes through the softmax
+            # ds/dS = p and ds/dlogit = p * (S - s); a gradient of p goes through the softmax.
             logit = torch.zeros_like(p[b])
             if by_s is not None:
                 score = p[b] * by_s[b].unsqueeze(-1)
@@ -62,13 +63,14 @@ class RegionAttention(torch.autograd.Function):
 
 
 class ChannelAttention(torch.autograd.Function):
-    """Scores s (B, A) for queries (A, R): DEDN, section DAN, the channel branch.
+    """Scores s `(B, A)` by attention over channels, for queries `(A, R)`.
 
     With p the attention and S the scores of one attribute over the channels, s = p.S and
 
-    ds/d score_query = p F,    ds/d attention_query = (p * S) F - s (p F),
+        ds/d score_query = p F,    ds/d attention_query = (p * S) F - s (p F),
 
-    so two sums over the channels, of size (B, A, R), are all that backward needs.
+    so backward needs only two sums over the channels, `(B, A, R)` each. Source: channel branch of
+    DAN in DEDN (Rao et al. 2024).
     """
 
     @staticmethod
@@ -111,9 +113,10 @@ class ChannelAttention(torch.autograd.Function):
 
 
 def _unnormalised_softmax(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """p and z, whose quotient is the softmax over the last dimension: sums over p are divided instead of p, which is far larger.
+    """p and z with p / z = softmax over the last dimension. Overwrites the logits.
 
-    Overwrites the logits. In half precision, where single operations are slow and inexact, p is the softmax itself.
+    Callers divide sums over p by z, which is cheaper than dividing p. In half precision, where
+    elementwise operations are slow and inexact, p is the softmax itself and z = 1.
     """
     if logits.dtype != wide(logits):
         return logits.softmax(dim=-1), logits.new_ones(())
@@ -122,15 +125,15 @@ def _unnormalised_softmax(logits: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _chunks(F: Tensor) -> tuple[int, int]:
-    """How many images and how many attributes to work on at once."""
+    """Number of images and number of attributes to compute at once."""
     budget = (_GPU_BYTES if F.is_cuda else _CPU_BYTES) // F.element_size() // F.shape[1]
     if F.is_cuda:
         images = max(1, budget // 64)
         return images, max(32, budget // images)
-    # Images are spread over the threads; attributes are cut so that one image's attention stays in a core's cache.
+    # One image per thread; attributes in chunks, so that an image's attention fits into the cache.
     return torch.get_num_threads(), max(32, budget)
 
 
 def wide(F: Tensor) -> torch.dtype:
-    """The type that sums over F are kept in: float64 for float64, else float32."""
+    """Type for sums over F: float64 for float64, otherwise float32."""
     return torch.float64 if F.dtype == torch.float64 else torch.float32

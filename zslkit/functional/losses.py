@@ -1,4 +1,4 @@
-"""Loss terms and biases that several models of the field share; means over a batch that several processes may hold."""
+"""Loss terms and score biases shared by several models, also for batches split over processes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,16 @@ from zslkit.utils import distributed
 
 
 def whole_batch(share: Tensor) -> Tensor:
-    """Rows of all images of the batch, (B, ...), of those that this process has, (b, ...); the same tensor where one process has all.
+    """Rows of all images of a batch that is split between processes.
 
-    For a loss term that is no mean over images, such as the logarithm of a mean. Gradients flow to the process that has the image.
+    For loss terms that are not means over images, such as the logarithm of a mean. Gradients flow
+    to the process that holds the image.
+
+    Args:
+        share: `(b, ...)` rows of this process.
+
+    Returns:
+        `(B, ...)` rows of all processes; `share` itself if the batch is not split.
     """
     size = distributed.batch()
     if size is None:
@@ -24,12 +31,22 @@ def whole_batch(share: Tensor) -> Tensor:
 
 
 def whole_sum(share: Tensor) -> Tensor:
-    """A sum over all images of the batch, of the sum over those that this process has; the same tensor where one process has all."""
+    """Sum over all images of a batch that is split between processes.
+
+    Args:
+        share: Sum over the images of this process.
+
+    Returns:
+        Sum over all processes; `share` itself if the batch is not split.
+    """
     return share if distributed.batch() is None else _WholeSum.apply(share)
 
 
 class _WholeSum(torch.autograd.Function):
-    """The sum over processes. Each of them uses the sum in its own part of the loss, so its gradient is a sum over them too."""
+    """Sum over processes.
+
+    Every process uses the sum in its own loss, so the gradient is a sum over processes too.
+    """
 
     @staticmethod
     def forward(ctx: Any, share: Tensor) -> Tensor:
@@ -41,14 +58,26 @@ class _WholeSum(torch.autograd.Function):
 
 
 def seen_bias(seen: Tensor, bias: float) -> Tensor:
-    """(C,) float: -bias for seen classes and +bias for unseen ones, given seen (C,) bool."""
+    """Bias `(C,)` for class scores: -bias for seen and +bias for unseen classes.
+
+    Args:
+        seen: `(C,)` bool.
+        bias: The bias.
+    """
     return torch.where(seen, -bias, bias)
 
 
 def self_calibration(z: Tensor, seen: Tensor) -> Tensor:
-    """-log of the batch mean of the probability mass on unseen classes (DAZLE, section 3.4).
+    """-log of the batch mean of the probability mass on unseen classes.
 
-    z (B, C) biased scores; seen (C,) bool. Returns a scalar; 0 if there is no unseen class.
+    Source: DAZLE (Huynh and Elhamifar 2020), section 3.4.
+
+    Args:
+        z: `(B, C)` biased scores.
+        seen: `(C,)` bool.
+
+    Returns:
+        Scalar; 0 without unseen classes.
     """
     if bool(seen.all()):
         return z.new_zeros(())
@@ -58,10 +87,17 @@ def self_calibration(z: Tensor, seen: Tensor) -> Tensor:
 
 
 def distillation_distance(x: Tensor, y: Tensor) -> Tensor:
-    """Dist(x, y) of DEDN.md and MSDN: mean over the batch of sum |d|^3 / ||d||_2, plus Jensen-Shannon divergence.
+    """Batch mean of sum |d|^3 / ||d||_2 plus the Jensen-Shannon divergence, with d = x - y.
 
-    x, y (B, n) with d = x - y; neither side is detached. Returns a scalar. 1e-9 inside the root keeps the gradient
-    finite where x equals y.
+    Neither side is detached. 1e-9 inside the root keeps the gradient finite where x equals y.
+    Sources: MSDN (Chen et al. 2022), DEDN (Rao et al. 2024).
+
+    Args:
+        x: `(B, n)` logits.
+        y: `(B, n)` logits.
+
+    Returns:
+        Scalar.
     """
     d = x - y
     cubic = (d.abs() ** 3).sum(dim=1) / (d.square().sum(dim=1) + 1e-9).sqrt()

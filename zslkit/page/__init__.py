@@ -1,1 +1,1 @@
-"""Finished runs as one folder with a page in it, which opens without a network: what `zslkit report` writes."""
+"""The HTML report of `zslkit report`: a folder with one page that needs no network."""

@@ -1,4 +1,4 @@
-"""A row's marks on the page: those of zslkit.report.badges, without what its block's title says already."""
+"""Badges on the page, without those that the title of the block contains."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ __all__ = ["KINDS", "Badge", "marks_of"]
 
 
 def marks_of(made: Badges, setting: Comparability) -> tuple[Badge, ...]:
-    """The marks of a row that was made so, in the order of KINDS. setting: of its block."""
+    """Badges of a row, in the order of KINDS.
+
+    Args:
+        made: How the row was produced.
+        setting: Shared properties of its block.
+    """
     usual = {"split", *(["semantics"] if setting.kind == "attributes" else [])}
     return tuple(mark for mark in made.marks() if mark.kind not in usual)

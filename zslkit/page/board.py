@@ -1,4 +1,4 @@
-"""A block as the rows of a leaderboard: the cells of `zslkit compare` to the digit, with what they sort by."""
+"""The leaderboard of a block: cells as in `zslkit compare`, with sort values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zslkit.report.published import Published
 from zslkit.report.tables import Cell, grid, how_published
 
 ASCENDING = ("model", "parameters", "training", "peak memory")
-"""Columns whose best is the least; they are sorted upwards first."""
+"""Columns sorted upwards on the first click, since less is better."""
 _SAID = {
     "runs": "Runs, one a seed",
     "T1": "Unseen images among unseen classes, % (mean over classes)",
@@ -28,7 +28,13 @@ _SAID = {
 
 @dataclass(frozen=True)
 class Column:
-    """name: as tables have it; said: what it means; first: the order of its first click."""
+    """One column.
+
+    Attributes:
+        name: Name as in tables.
+        said: Explanation.
+        first: Order of the first click.
+    """
 
     name: str
     said: str
@@ -37,7 +43,16 @@ class Column:
 
 @dataclass(frozen=True)
 class TableFigure:
-    """A cell: text as compare prints it, split before its ±; value: what it sorts by, "" for none."""
+    """One cell.
+
+    Attributes:
+        mean: Text before the ±.
+        spread: Text after it.
+        interval: Interval.
+        best: Whether it is the best of its column.
+        value: Sort value, "" for none.
+        doubted: Whether a published value is unconfirmed.
+    """
 
     mean: str
     spread: str
@@ -49,7 +64,7 @@ class TableFigure:
 
 @dataclass(frozen=True)
 class Whisker:
-    """An interval of H as places 0..100 on the block's scale."""
+    """Interval of H as positions 0..100 on the block's scale."""
 
     low: float
     mean: float
@@ -58,7 +73,16 @@ class Whisker:
 
 @dataclass(frozen=True)
 class TableLine:
-    """A row of ours. key: its anchor on the page; badges: those that not all rows of the block share; protocol: what filters take."""
+    """One row of our runs.
+
+    Attributes:
+        key: Anchor on the page.
+        row: The row.
+        badges: Badges that not all rows of the block share.
+        all_badges: All badges.
+        cells: Cells.
+        whisker: Interval of H.
+    """
 
     key: str
     row: Row
@@ -74,7 +98,15 @@ class TableLine:
 
 @dataclass(frozen=True)
 class Guest:
-    """A published row or chance: it stands below ours and is never ranked among them. made: how a published one was made."""
+    """A published row or chance, below our runs and never ranked among them.
+
+    Attributes:
+        name: Name.
+        remark: Last column.
+        cells: Cells.
+        published: The published result.
+        made: How a published row was produced.
+    """
 
     name: str
     remark: str
@@ -85,7 +117,15 @@ class Guest:
 
 @dataclass(frozen=True)
 class Board:
-    """columns: the figures, after the model. lines: by H, the best first."""
+    """Leaderboard.
+
+    Attributes:
+        columns: Metrics and costs, without the model.
+        lines: Rows by H, best first.
+        guests: Published rows and chance.
+        shared: Badges of all rows.
+        axis: Scale of the intervals of H.
+    """
 
     columns: tuple[Column, ...]
     lines: tuple[TableLine, ...]
@@ -95,7 +135,7 @@ class Board:
 
 
 def board(block: Block, place: int) -> Board:
-    """The leaderboard of a block that stands at `place` on the page."""
+    """Leaderboard of the block number `place` on the page."""
     content = grid(block)
     names = content.header[1:-1]
     badges = [marks_of(row.made, block.setting) for row in block.rows]
@@ -129,7 +169,7 @@ def board(block: Block, place: int) -> Board:
 
 
 def _value(row: Row, column: str) -> float | None:
-    """The unrounded number that a column shows."""
+    """Unrounded number of a column."""
     if column == "runs":
         return row.n
     if column == "H, gamma 0":

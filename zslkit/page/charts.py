@@ -1,4 +1,4 @@
-"""What the charts of a block draw, in the pixels of their drawings: seen-unseen curves, cost against H, classes, pairs."""
+"""Charts of a block in pixel coordinates: seen-unseen curves, cost against H, classes, pairs."""
 
 from __future__ import annotations
 
@@ -24,16 +24,24 @@ from zslkit.runs.folders import Run
 WIDTH, HEIGHT = 440, 380
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 14, 42
 POINTS = 160
-"""Points that are kept of a curve: as many as the eye can tell apart at that size."""
+"""Points per curve; more would not be visible at this size."""
 COLOURS = 8
-"""Hues of the palette, which stay apart for colour-blind eyes."""
+"""Hues of the palette, which colour-blind readers can distinguish."""
 SHOWN = 6
-"""Curves that are drawn in colour at first."""
+"""Curves in colour at first."""
 
 
 @dataclass(frozen=True)
 class Trace:
-    """One row's curves. paths: SVG points, the first seed's first; at: its result (U, S) on the chart; hue: 0..COLOURS - 1."""
+    """Curves of one row.
+
+    Attributes:
+        line: The row.
+        hue: 0..COLOURS - 1.
+        shown: Whether it is in colour at first.
+        paths: SVG points, one string per seed.
+        at: Position of its result (U, S).
+    """
 
     line: TableLine
     hue: int
@@ -44,7 +52,14 @@ class Trace:
 
 @dataclass(frozen=True)
 class Curves:
-    """S over U of all rows whose scores can be read. equal: lines on which H is the same, as (H, points, label place)."""
+    """S over U of all rows with readable scores.
+
+    Attributes:
+        x: Scale of U.
+        y: Scale of S.
+        traces: Curves.
+        equal: Lines of equal H, as (H, SVG points, label position).
+    """
 
     x: Scale
     y: Scale
@@ -54,7 +69,18 @@ class Curves:
 
 @dataclass(frozen=True)
 class Dot:
-    """One row on the scatter. text: where its label stands, anchor: which end of it; lead: whether a line must lead to it."""
+    """One row in the scatter plot.
+
+    Attributes:
+        line: The row.
+        x: Position.
+        y: Position.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        text: Position of the label.
+        anchor: SVG text anchor of the label.
+        said: Description.
+    """
 
     line: TableLine
     x: float
@@ -76,7 +102,13 @@ class Scatter:
 
 @dataclass(frozen=True)
 class Pairing:
-    """H of the row minus H of the column in points; sign: "above", "below" or "" where the difference may be luck."""
+    """Difference in H between a row and a column in percent points.
+
+    Attributes:
+        text: The difference.
+        sign: "above", "below", or "" if not significant.
+        said: Sentence.
+    """
 
     text: str
     sign: str
@@ -84,7 +116,10 @@ class Pairing:
 
 
 def curves(board: Board, runs: Mapping[str, Run], high: float = 100.0) -> Curves | None:
-    """S over U for every run whose scores can be read; None if none can. Which cannot, the block's notes say."""
+    """S over U for every run with readable scores; None if there are none.
+
+    The block's notes name the other runs.
+    """
     found: list[tuple[TableLine, list[Curve]]] = []
     for line in board.lines:
         try:
@@ -132,9 +167,10 @@ def curves(board: Board, runs: Mapping[str, Run], high: float = 100.0) -> Curves
 
 def _path(curve: Curve, x: Scale, y: Scale) -> str:
     u, s = 100 * curve.unseen, 100 * curve.seen
-    # Evenly along the way the curve takes, and its ends as they are.
-    way = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(u)) + np.abs(np.diff(s)))])
-    kept = np.unique(np.searchsorted(way, np.linspace(0, way[-1], POINTS)).clip(0, len(u) - 1))
+    # Evenly spaced along the curve, with both ends.
+    length = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(u)) + np.abs(np.diff(s)))])
+    even = np.linspace(0, length[-1], POINTS)
+    kept = np.unique(np.searchsorted(length, even).clip(0, len(u) - 1))
     return " ".join(
         f"{x.at(a):.1f},{y.at(b):.1f}"
         for a, b in zip(u[kept].tolist(), s[kept].tolist(), strict=True)
@@ -143,7 +179,7 @@ def _path(curve: Curve, x: Scale, y: Scale) -> str:
 
 def _equal(h: int, x: Scale, y: Scale) -> tuple[int, str, tuple[float, float]]:
     """All (U, S) with 2US / (U + S) = h inside the chart."""
-    least = h * y.high / (2 * y.high - h)  # the U at which S leaves the chart
+    least = h * y.high / (2 * y.high - h)  # U where the line leaves the chart at the top
     u = np.geomspace(least, x.high, 80)
     s = h * u / (2 * u - h)
     points = [(x.at(a), y.at(b)) for a, b in zip(u.tolist(), s.tolist(), strict=True)]
@@ -155,7 +191,7 @@ def _equal(h: int, x: Scale, y: Scale) -> tuple[int, str, tuple[float, float]]:
 
 
 def scatter(board: Board) -> Scatter | None:
-    """Training time, on a logarithmic scale, against H; None if no row's time is known to be above 0."""
+    """Training time, on a logarithmic scale, against H; None if no time is above 0."""
     timed = [
         (line, cost.mean)
         for line in board.lines
@@ -184,8 +220,8 @@ def scatter(board: Board) -> Scatter | None:
         text, anchor = _label(at, line.row.model, taken)
         bounds = line.row.intervals.get("H")
         low, high = (round(y.at(end), 1) for end in bounds) if bounds else (None, None)
-        said = f"{line.row.label}: H {line.row.metrics['H'].mean:.1f}, training {seconds_words(t)}"
-        dots.append(Dot(line, round(at[0], 1), round(at[1], 1), low, high, text, anchor, said))
+        about = f"{line.row.label}: H {line.row.metrics['H'].mean:.1f}, training {seconds_words(t)}"
+        dots.append(Dot(line, round(at[0], 1), round(at[1], 1), low, high, text, anchor, about))
     return Scatter(
         x,
         y,
@@ -197,7 +233,7 @@ def scatter(board: Board) -> Scatter | None:
 def _label(
     at: tuple[float, float], text: str, taken: list[tuple[float, float, float, float]]
 ) -> tuple[tuple[float, float], str]:
-    """Where a label meets no other: right of its dot, left, above or below it, else the least bad."""
+    """Position of a label with the least overlap: right, left, above or below its dot."""
     width = 6.6 * min(len(text), 24)
     choices = []
     for dx, dy, anchor in (
@@ -233,10 +269,13 @@ def _up() -> tuple[int, int]:
 
 
 def per_class(board: Board, runs: Mapping[str, Run]) -> dict[str, Any]:
-    """Accuracy of each class among all classes, a mean over seeds, for the script of the page.
+    """Accuracy of each class among all classes, as means over seeds, for the page's script.
 
-    {"classes": [names], "unseen": [bool or null], "rows": {key: [percent or null]}}. Which classes are unseen is read from scores,
-    since records do not say it; null where none can be read.
+    Unseen classes are read from scores, since records do not contain them.
+
+    Returns:
+        {"classes": [names], "unseen": [bool or null], "rows": {key: [percent or null]}}; null if
+        unknown.
     """
     first = runs[board.lines[0].row.folders[0]].record
     names = list(first.per_class)
@@ -264,25 +303,25 @@ def _unseen(names: Sequence[str], board: Board, runs: Mapping[str, Run]) -> list
 
 
 def pairings(block: Block, board: Board) -> dict[tuple[str, str], Pairing]:
-    """(key of a row, key of another) -> H of the first minus H of the second and whether that is more than luck."""
+    """(key of a row, key of another) -> difference in H and its significance."""
     if block.sampling is None:
         return {}
     keys = {id(line.row): line.key for line in board.lines}
     names, found = row_names(block), {}
     for pair in block.sampling.pairs:
-        said = pair_sentence(pair, names)
+        sentence = pair_sentence(pair, names)
         for a, b, difference in (
             (pair.a, pair.b, pair.difference),
             (pair.b, pair.a, -pair.difference),
         ):
             sign = ("above" if difference > 0 else "below") if pair.significant else ""
             found[keys[id(block.rows[a])], keys[id(block.rows[b])]] = Pairing(
-                _signed(difference), sign, said
+                _signed(difference), sign, sentence
             )
     return found
 
 
 def _signed(points: float) -> str:
-    """With one digit and the sign of a minus as print has it; what rounds to nothing has no sign."""
+    """Difference with one digit and a typographic minus; zero after rounding has no sign."""
     text = f"{points:+.1f}"
     return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "\u2212")

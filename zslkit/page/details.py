@@ -1,4 +1,4 @@
-"""Where a row's numbers come from: its runs, its settings with their origins, the machine, the code, the citation."""
+"""Details of a row: runs, settings with their origins, machine, code, citation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,14 @@ from zslkit.runs.tags import read_tags
 
 @dataclass(frozen=True)
 class SeedLine:
-    """One run. figures: as tables round them, under METRICS; picked: what picking on test would print, never a result."""
+    """One run.
+
+    Attributes:
+        run: The run.
+        figures: Metrics as rounded in tables, in the order of METRICS.
+        commit: Git commit.
+        tags: Tags.
+    """
 
     run: Run
     figures: tuple[str, ...]
@@ -29,7 +36,16 @@ class SeedLine:
 
 @dataclass(frozen=True)
 class Details:
-    """settings and facts: (name, what is said of it, where it is from); a name is said once for all seeds where they agree."""
+    """Details of one row.
+
+    Attributes:
+        line: The row.
+        seeds: Its runs.
+        settings: (key, value, origin); one value for all seeds if they agree.
+        facts: (name, value); likewise.
+        optimistic: Metrics as selected on test, never a result.
+        citation: Citation of the model.
+    """
 
     line: TableLine
     seeds: tuple[SeedLine, ...]
@@ -40,7 +56,7 @@ class Details:
 
 
 def details(line: TableLine, runs: Mapping[str, Run]) -> Details:
-    """All about one row of a leaderboard."""
+    """Details of one row of a leaderboard."""
     members = [runs[folder] for folder in line.row.folders]
     records = [run.record for run in members]
     return Details(
@@ -56,7 +72,7 @@ def details(line: TableLine, runs: Mapping[str, Run]) -> Details:
 
 
 def _picked(line: TableLine, records: Sequence[RunRecord]) -> dict[str, Stat]:
-    """What picking on the test sets would print of H and the others: never a result."""
+    """Metrics as selected on the test sets, never a result."""
     found = line.row.optimistic
     picked = {f"{name}, epoch picked on test": found[name] for name in METRICS[:4] if name in found}
     gamma = [
@@ -82,7 +98,7 @@ def _seed(run: Run) -> SeedLine:
     )
     try:
         tags = read_tags(run.folder)
-    except DataError:  # told where runs are gathered
+    except DataError:  # reported by gather()
         tags = ()
     return SeedLine(run, figures, commit, tags)
 
@@ -109,16 +125,17 @@ def _origin(record: RunRecord, key: str) -> str:
 
 
 def _facts(records: Sequence[RunRecord]) -> list[tuple[str, str]]:
-    said = [_of(record) for record in records]
-    names = dict.fromkeys(name for facts in said for name in facts)
-    return [
-        (name, text) for name in names if (text := _each([facts.get(name, "") for facts in said]))
-    ]
+    facts = [_of(record) for record in records]
+    names = dict.fromkeys(name for own in facts for name in own)
+    return [(name, text) for name in names if (text := _each([own.get(name, "") for own in facts]))]
 
 
 def _of(record: RunRecord) -> dict[str, str]:
     model, features, protocol, data = record.model, record.features, record.protocol, record.dataset
-    images = f"{data.n_trainval} trainval, {data.n_test_seen} test seen, {data.n_test_unseen} test unseen"
+    images = (
+        f"{data.n_trainval} trainval, {data.n_test_seen} test seen, {data.n_test_unseen} "
+        "test unseen"
+    )
     weights = f"{features.weights} {features.weights_digest}".strip()
     return {
         "model": f"{model.class_path} of {model.distribution} {model.version}",
@@ -128,19 +145,27 @@ def _of(record: RunRecord) -> dict[str, str]:
         if model.git is None
         else model.git.commit[:12] + (" with changes" if model.git.dirty else ""),
         "trained elsewhere": record.elsewhere,
-        "dataset": f"{data.title or data.name}: {data.seen} seen and {data.unseen} unseen classes; images: {images}",
+        "dataset": (
+            f"{data.title or data.name}: {data.seen} seen and {data.unseen} unseen "
+            f"classes; images: {images}"
+        ),
         "classes without a test image": ", ".join(record.classes_without_images),
         "split": record.fingerprints.split,
         "images": record.fingerprints.images,
         "semantics": f"{data.semantics} {record.fingerprints.semantics}",
-        "features": f"{features.input} of {features.backbone or 'the dataset'} ({weights}), {features.dtype}, {features.fingerprint}",
+        "features": (
+            f"{features.input} of {features.backbone or 'the dataset'} ({weights}), "
+            f"{features.dtype}, {features.fingerprint}"
+        ),
         "gamma": f"{protocol.gamma:.4g}",
         "epoch": "" if protocol.epoch is None else str(protocol.epoch),
         "picked on validation": ", ".join(protocol.tuned),
         "figures on validation": ", ".join(
             f"{name} {value:.3g}" for name, value in protocol.validation.items()
         ),
-        "parameters": f"{record.costs.parameters}, of which {record.costs.trainable_parameters} are trained",
+        "parameters": (
+            f"{record.costs.parameters}, of which {record.costs.trainable_parameters} are trained"
+        ),
         **{
             key: _word(value)
             for key, value in record.environment.model_dump().items()
@@ -150,7 +175,7 @@ def _of(record: RunRecord) -> dict[str, str]:
 
 
 def _each(words: Sequence[str]) -> str:
-    """One word for all seeds, or all of them in the order of the seeds."""
+    """One text if all seeds agree, else all texts in the order of the seeds."""
     return words[0] if len(set(words)) == 1 else " | ".join(word or "-" for word in words)
 
 

@@ -1,4 +1,4 @@
-"""Which runs a page shows, and what was left out of it and why."""
+"""Selects the runs of a page, and says which were left out and why."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ from zslkit.runs.inventory import contents
 
 @dataclass(frozen=True)
 class Gathered:
-    """The runs of a page. left_out: a sentence for each folder that was looked at and is not among them.
+    """Runs of a page.
 
-    unread: folders that were named and hold no run that can be read.
+    Attributes:
+        runs: The runs.
+        left_out: One sentence per folder that is left out.
+        unread: Number of named folders without a readable run.
     """
 
     runs: tuple[Run, ...]
@@ -28,16 +31,24 @@ class Gathered:
 
 
 def gather(folders: Sequence[Path], out: Path, datasets: Sequence[str] = ()) -> Gathered:
-    """The runs in `folders`, or all below `out` if none is named; of both only those on `datasets`, where any is given.
+    """Runs in `folders`, or all inside `out` if none are named.
 
-    Raises UserError if there is no run at all, and UnknownName for a dataset that none of them is on.
+    Args:
+        folders: Run folders.
+        out: Folder with run folders.
+        datasets: Only runs on these datasets, if given.
+
+    Raises:
+        UserError: There is no run.
+        UnknownName: There is no run on a given dataset.
     """
     found, left_out = _named(folders) if folders else _below(out)
     if not found:
         where = "in the folders that were named" if folders else f"in {out}"
         why = f" ({left_out[0]})" if left_out else ""
         raise UserError(
-            f"There is no finished run {where}, so there is nothing to report{why}; `zslkit runs` lists what is there"
+            f"There is no finished run {where}, so there is nothing to report{why}; `zslkit runs` "
+            "lists what is there"
         )
     known = {run.record.dataset.name for run in found}
     for name in datasets:
@@ -58,9 +69,11 @@ def gather(folders: Sequence[Path], out: Path, datasets: Sequence[str] = ()) -> 
 
 
 def blocks_of(runs: Sequence[Run], as_papers_do: bool = False) -> list[Block]:
-    """The runs in blocks of what may be compared, with intervals and tests: what `zslkit compare` prints.
+    """Blocks with intervals and tests, as in `zslkit compare`.
 
-    as_papers_do: also what their rows would be if picked on test (Block.on_test).
+    Args:
+        runs: The runs.
+        as_papers_do: Include rows as selected on test (Block.on_test).
     """
     records = [run.record for run in runs]
     reference = [
@@ -90,7 +103,7 @@ def _below(out: Path) -> tuple[list[Run], list[str]]:
     for item in contents(out, left_out.append):
         if item.run is not None and item.state != "replaced":
             runs.append(item.run)
-        if item.said:  # of a run that is shown, that its tags are damaged
+        if item.said:  # also for a shown run with damaged tags
             left_out.append(
                 item.said
                 if str(item.folder) in item.said

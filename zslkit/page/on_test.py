@@ -1,4 +1,4 @@
-"""What a block's rows would be if picked on the test sets, as the page shows it: marked, apart, in no order of its own, and no result."""
+"""Rows as selected on the test sets, in a separate section of the page: marked, never ranked."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ from zslkit.report.tables import ON_TEST_TITLE, on_test_grid, on_test_notes, sig
 OPTIMISTIC = Badge(
     "no-result", "no result", "Picked on the test sets: not comparable with any row that was not."
 )
-"""The mark of every such row."""
+"""Badge of every such row."""
 
 
 @dataclass(frozen=True)
 class OnTestFigure:
-    """text: as compare prints it; added: by how much it stands above the row's own, "" where nobody knows."""
+    """One cell.
+
+    Attributes:
+        text: Text as in compare.
+        added: Difference to the row's own result, "" if unknown.
+    """
 
     text: str
     added: str
@@ -26,7 +31,14 @@ class OnTestFigure:
 
 @dataclass(frozen=True)
 class Picked:
-    """One such row. of: the anchor of the row that it was made of; badges: OPTIMISTIC, then those that its block does not say of all."""
+    """One such row.
+
+    Attributes:
+        row: The row.
+        of: Anchor of the original row.
+        badges: OPTIMISTIC, then badges that not all rows of the block share.
+        figures: Cells.
+    """
 
     row: PickedOnTest
     of: str
@@ -36,7 +48,14 @@ class Picked:
 
 @dataclass(frozen=True)
 class OnTest:
-    """title and said: as compare has them. columns: of the figures."""
+    """The section.
+
+    Attributes:
+        title: Title as in compare.
+        said: Notes as in compare.
+        columns: Metrics.
+        rows: Rows.
+    """
 
     title: str
     said: tuple[str, ...]
@@ -45,9 +64,15 @@ class OnTest:
 
 
 def on_test(block: Block, lines: Sequence[TableLine], shared: Sequence[Badge]) -> OnTest | None:
-    """What was picked on test of a block whose rows stand as `lines`, in their order; None where nobody asked or nothing can be told.
+    """Rows of a block as selected on test, in the order of its leaderboard.
 
-    shared: marks that the page says once for all rows of the block.
+    Args:
+        block: The block.
+        lines: Rows of the leaderboard.
+        shared: Badges that all rows of the block share.
+
+    Returns:
+        The section, or None if there are no such rows.
     """
     content = on_test_grid(block)
     if content is None or block.on_test is None:
@@ -59,9 +84,8 @@ def on_test(block: Block, lines: Sequence[TableLine], shared: Sequence[Badge]) -
         _picked(row, keys[row.folders], block, shared, names, [cell.text for cell in cells[1:-1]])
         for row, cells in zip(block.on_test, content.rows, strict=True)
     ]
-    rows.sort(
-        key=lambda picked: order.index(picked.of)
-    )  # a better figure here must move nothing up
+    # In the order of the leaderboard, so that these numbers rank nothing.
+    rows.sort(key=lambda picked: order.index(picked.of))
     return OnTest(ON_TEST_TITLE, tuple(on_test_notes(block)), names, tuple(rows))
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a page: images that a model answers wrongly, and where it looked; small files beside the page."""
+"""Pictures of a page: wrongly classified images and attention maps, as small files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,14 @@ OPACITY = 0.55
 
 @dataclass(frozen=True)
 class Picture:
-    """A file below the page's folder, with its size in pixels and what is said of it."""
+    """An image file below the page's folder.
+
+    Attributes:
+        file: Path relative to the page.
+        width: Pixels.
+        height: Pixels.
+        name: Description.
+    """
 
     file: str
     width: int
@@ -42,7 +49,15 @@ class Picture:
 
 @dataclass(frozen=True)
 class Mistake:
-    """An image that was answered wrongly. unseen: whether its true class is unseen; margin: score of the answer above the truth's."""
+    """A wrongly classified image.
+
+    Attributes:
+        picture: The image.
+        true: True class.
+        given: Predicted class.
+        unseen: Whether the true class is unseen.
+        margin: Score of the predicted class minus that of the true class.
+    """
 
     picture: Picture
     true: str
@@ -53,7 +68,15 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Look:
-    """One image and where a part of the model looked. maps: (attribute, what it gave to the answer or "", the picture)."""
+    """Attention of one part of a model to one image.
+
+    Attributes:
+        photo: The image.
+        part: Name of the part.
+        true: True class.
+        predicted: Predicted class.
+        maps: (attribute, its contribution to the prediction or "", picture).
+    """
 
     photo: Picture
     part: str
@@ -64,7 +87,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures of one row, made by its first run."""
+    """Pictures of one row, from its first run."""
 
     line: TableLine
     run: Run
@@ -74,7 +97,7 @@ class Gallery:
 
 
 class Album:
-    """The folder of pictures that is being filled; an image that several rows show is written once."""
+    """Folder of pictures; an image that several rows show is written once."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -82,7 +105,7 @@ class Album:
         self._known: dict[tuple[str, int], Picture] = {}
 
     def photo(self, dataset: Dataset, index: int) -> Picture:
-        """An image of the dataset, made small. Raises DataError as the dataset does."""
+        """Small copy of an image of the dataset. Raises DataError as the dataset does."""
         key = (dataset.fingerprints()["split"] + dataset.name, index)
         if key not in self._known:
             assert dataset.images is not None
@@ -90,7 +113,7 @@ class Album:
         return self._known[key]
 
     def add(self, image: Image, name: str) -> Picture:
-        """Write the image; files are numbered, so that no name of a stranger becomes a path."""
+        """Write the image. Files are numbered, so that no untrusted name becomes a path."""
         self.folder.mkdir(exist_ok=True)
         small = image.convert("RGB")
         small.thumbnail((SIDE, SIDE))
@@ -101,17 +124,30 @@ class Album:
 
 
 def mistakes(run: Run, dataset: Dataset, count: int, album: Album) -> tuple[list[Mistake], int]:
-    """`count` images that the run answers wrongly under its gamma, and how many there are.
+    """Images that the run classifies wrongly with its gamma.
 
-    Those by which the answer stands farthest above the true class, each true class once, half of them unseen where there are
-    enough. Raises DataError if the scores or an image cannot be read.
+    Chosen by the largest score of the prediction over the true class, one per true class, half of
+    them unseen if there are enough.
+
+    Args:
+        run: The run.
+        dataset: Its dataset.
+        count: Number of images.
+        album: Folder for the pictures.
+
+    Returns:
+        The images, and the number of all wrongly classified images.
+
+    Raises:
+        DataError: The scores or an image cannot be read.
     """
     from zslkit.report.difference import image_of
 
     scores = run.scores()
     if scores.classes != dataset.classes:
         raise DataError(
-            f"{run.folder} and {dataset.name} as it is here have other classes; give the --data-root of that time"
+            f"{run.folder} and {dataset.name} as it is here have other classes; give the "
+            "--data-root of that time"
         )
     sets, gamma = checked_sets(*scores.sets()), run.record.protocol.gamma
     bias = np.where(sets.seen, 0.0, gamma)
@@ -148,7 +184,11 @@ def mistakes(run: Run, dataset: Dataset, count: int, album: Album) -> tuple[list
 
 
 def looks(trained: LoadedRun, count: int, album: Album) -> list[Look]:
-    """Where the model looked in `count` test images, of both sets in turn. Raises UserError for one that offers no attention."""
+    """Attention maps for `count` test images, alternating between both test sets.
+
+    Raises:
+        UserError: The model offers no attention.
+    """
     from zslkit.explain.explanation import explain
 
     both = trained.some_test_images((count + 1) // 2)
@@ -191,7 +231,7 @@ def galleries(
     device: str,
     reporter: Reporter,
 ) -> tuple[list[Gallery], list[str]]:
-    """For each row its first run's mistakes and heat maps, and a sentence for whatever cannot be shown."""
+    """Mistakes and heat maps of each row's first run, and a sentence for each one missing."""
     found, faults, blind = [], [], []
     with reporter.phase("pictures", total=len(lines)) as phase:
         for line in lines:
@@ -224,19 +264,20 @@ def _mistakes(run: Run, root: Path, count: int, album: Album) -> tuple[list[Mist
     dataset = dataset_of(run, root)
     if dataset.images is None:
         raise DataError(
-            f"{dataset.name} has no images below {root}, so the page shows none that were answered wrongly"
+            f"{dataset.name} has no images below {root}, so the page shows none that were "
+            "answered wrongly"
         )
     return mistakes(run, dataset, count, album)
 
 
 def _attends(run: Run) -> bool:
-    """Whether the model has a method `attention` of its own; reopening one that has none would cost its features for nothing."""
+    """Whether the model overrides `attention`; checked before its features are loaded."""
     from zslkit.model import Model
     from zslkit.training.plan import MODELS
 
-    said = run.record.model
-    kind = MODELS.load(f"{said.distribution}:{said.name}")[1]
-    return kind.attention is not Model.attention
+    info = run.record.model
+    model = MODELS.load(f"{info.distribution}:{info.name}")[1]
+    return model.attention is not Model.attention
 
 
 def _looks(
@@ -255,7 +296,7 @@ def _image(pixels: NDArray[np.uint8]) -> Image:
 
 
 def _over(photo: NDArray[np.uint8], values: NDArray[np.float32]) -> Image:
-    """A map laid over the photo, from its least (dark) to its greatest value (bright)."""
+    """A map over the photo, from its minimum (dark) to its maximum (bright)."""
     from matplotlib import colormaps
 
     from zslkit.explain.heatmaps import upsampled

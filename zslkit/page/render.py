@@ -1,4 +1,4 @@
-"""The page's text: templates filled with every name escaped, and a policy that lets the browser load nothing from elsewhere."""
+"""Renders the page: escaped names, and a content security policy that allows no other source."""
 
 from __future__ import annotations
 
@@ -34,7 +34,21 @@ SCRIPTS = ("board.js", "marks.js", "classes.js")
 
 @dataclass(frozen=True)
 class Section:
-    """One block on the page, with all that is shown of it. place: its number, which its anchors carry."""
+    """One block on the page.
+
+    Attributes:
+        place: Number of the block, used in anchors.
+        block: The block.
+        board: Leaderboard.
+        on_test: Rows as selected on test.
+        details: Details per row.
+        curves: Seen-unseen curves.
+        scatter: Cost against H.
+        courses: Training curves.
+        classes: Accuracy per class, for the script.
+        pairings: Pairwise differences.
+        galleries: Pictures.
+    """
 
     place: int
     block: Block
@@ -50,14 +64,14 @@ class Section:
 
     @property
     def verdicts(self) -> list[str]:
-        """What compare says of intervals and pairs."""
+        """Sentences of compare on intervals and pairs."""
         return (
             [] if self.block.sampling is None else said(self.block.sampling, row_names(self.block))
         )
 
     @property
     def notes(self) -> list[str]:
-        """The other notes of compare."""
+        """Other notes of compare."""
         return [
             note for note in (*self.block.notes, *remarks(self.block)) if note not in self.verdicts
         ]
@@ -66,7 +80,7 @@ class Section:
 def page(
     sections: Sequence[Section], runs: Sequence[Run], left_out: Sequence[str], title: str = ""
 ) -> tuple[str, str]:
-    """The page, and its figures as JSON: the blocks of `zslkit compare --json`. The same runs give the same text."""
+    """The page, and its numbers as JSON as in `zslkit compare --json`. Deterministic."""
     environment = _environment()
     style, script = _source("style.css"), "\n".join(_source(name) for name in SCRIPTS)
     figures = {
@@ -97,7 +111,7 @@ def page(
 
 
 def embedded(value: Any) -> Markup:
-    """JSON that no HTML parser takes for markup, whatever names it holds: <, > and & are written as escapes."""
+    """JSON that is safe inside HTML: <, > and & are escaped."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
 
@@ -108,7 +122,7 @@ def _title(sections: Sequence[Section]) -> str:
 
 
 def _meanings(sections: Sequence[Section]) -> dict[str, str]:
-    """What the marks of the page mean, for readers without a pointer."""
+    """Explanations of the page's badges as text, for readers who cannot hover."""
     marks = [
         mark for section in sections for line in section.board.lines for mark in line.all_badges
     ]
@@ -144,7 +158,7 @@ def _environment() -> Environment:
 
 
 def _shown(value: Any) -> Any:
-    """Without control codes, which would command the reader's eye: right-to-left marks among them."""
+    """Text without control characters, such as right-to-left marks."""
     return plain(value.translate(_SPACES)) if type(value) is str else value
 
 
@@ -152,7 +166,7 @@ _SPACES = {ord(c): " " for c in "\t\n\r"}
 
 
 def _breakable(name: str) -> Markup:
-    """A name that may go on in the next line behind each _ and -, since narrow columns have no room for some."""
+    """Name with possible line breaks after each _ and -, for narrow columns."""
     return Markup("<wbr>").join(part for part in re.split(r"(?<=[_-])", plain(name)) if part)
 
 
@@ -163,7 +177,7 @@ def _source(name: str) -> str:
 
 
 def _policy(style: str, script: str) -> str:
-    """Nothing but the page's own style and script, by their digests, and pictures from its folder."""
+    """Allows only the page's own style and script, by digest, and pictures from its folder."""
     return (
         f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
         "img-src 'self' file:; base-uri 'none'; form-action 'none'"

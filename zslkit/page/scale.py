@@ -1,4 +1,4 @@
-"""From values to places on a chart, linear or logarithmic, with round ticks."""
+"""Scales of charts, linear or logarithmic, with round ticks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Scale:
-    """low..high of the values fall on start..end of the chart; start may be the larger one. log: by their logarithms."""
+    """Maps values low..high to positions start..end.
+
+    Attributes:
+        low: Lowest value.
+        high: Highest value.
+        start: Position of `low`; may be greater than `end`.
+        end: Position of `high`.
+        log: Whether the scale is logarithmic.
+    """
 
     low: float
     high: float
@@ -19,7 +27,7 @@ class Scale:
 
     @classmethod
     def around(cls, values: Iterable[float], start: float, end: float, log: bool = False) -> Scale:
-        """A scale that holds all values with a little room beside them. log: only for values above 0."""
+        """Scale with all values and a margin. `log` requires positive values."""
         known = list(values)
         low, high = min(known), max(known)
         if log:
@@ -29,14 +37,14 @@ class Scale:
         return cls(low - room, high + room, start, end)
 
     def at(self, value: float) -> float:
-        """Where the value stands on the chart."""
+        """Position of a value."""
         share = self._of(value) - self._of(self.low)
         return self.start + (self.end - self.start) * share / (
             self._of(self.high) - self._of(self.low)
         )
 
     def ticks(self, count: int = 5) -> list[float]:
-        """About `count` round values inside: 1, 2 or 5 times a power of ten."""
+        """About `count` round values on the scale: 1, 2 or 5 times a power of ten."""
         if self.log:
             powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
             for steps in ((1,), (1, 3), (1, 2, 5)):
@@ -48,9 +56,8 @@ class Scale:
                 ]
                 if len(found) >= 3:
                     return found
-            return Scale(self.low, self.high, self.start, self.end).ticks(
-                3
-            )  # less than a power of ten
+            # Less than a power of ten.
+            return Scale(self.low, self.high, self.start, self.end).ticks(3)
         rough = (self.high - self.low) / count
         unit = 10.0 ** math.floor(math.log10(rough))
         step = next(k * unit for k in (1, 2, 5, 10) if k * unit >= rough)

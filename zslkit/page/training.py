@@ -1,4 +1,4 @@
-"""What the logs of runs say of training: each logged term and the validation folds' figures, epoch by epoch."""
+"""Training curves from the logs of runs: loss terms and validation H per epoch."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from zslkit.utils.files import NotPermitted, check_permitted, parse_json, read_s
 WIDTH, HEIGHT = 260, 150
 LEFT, RIGHT, TOP, BOTTOM = 40, 8, 10, 22
 PANELS = 8
-"""Panels of one row; a model that logs more terms shows the first ones, and the page says so."""
+"""Panels per row; the page names further terms."""
 STEEP = 200.0
-"""A positive term that falls by more than this factor is drawn on a logarithmic scale."""
+"""A positive term that falls by more than this factor gets a logarithmic scale."""
 
 Points = list[tuple[int, float]]
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One logged term over epochs. paths: SVG points of each seed or fold."""
+    """One logged term over epochs; `paths` holds SVG points for each seed or fold."""
 
     name: str
     x: Scale
@@ -34,7 +34,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Course:
-    """The panels of one row. more: terms that have none."""
+    """Panels of one row; `more` names terms without a panel."""
 
     line: TableLine
     panels: tuple[Panel, ...]
@@ -42,7 +42,7 @@ class Course:
 
 
 def courses(lines: Sequence[TableLine], runs: Mapping[str, Run]) -> tuple[list[Course], list[str]]:
-    """The rows that were trained in epochs, and a sentence for each log that cannot be read whole."""
+    """Rows that were trained in epochs, and a sentence for each log that is not fully readable."""
     found, faults = [], []
     for line in lines:
         terms: dict[str, list[Points]] = {}
@@ -63,7 +63,7 @@ def courses(lines: Sequence[TableLine], runs: Mapping[str, Run]) -> tuple[list[C
 
 
 def read_log(run: Run) -> tuple[list[dict[str, Any]], str]:
-    """The entries of the run's log in their order, and a sentence if some of it cannot be read."""
+    """Entries of the run's log, and a sentence if some of it is unreadable."""
     place = run.folder / LOG
     try:
         check_permitted(place)
@@ -88,7 +88,7 @@ def read_log(run: Run) -> tuple[list[dict[str, Any]], str]:
 
 
 def _training(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[Points]]:
-    """Term -> one list of (epoch, value): of the training that the result comes from. An epoch that was done again counts once."""
+    """Term -> one list of (epoch, value) for the final training; repeated epochs count once."""
     terms: dict[str, dict[int, float]] = {}
     for entry in entries:
         if entry.get("phase") == "train":
@@ -99,7 +99,7 @@ def _training(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[Points]]:
 
 
 def _validation(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[Points]]:
-    """H on each fold of the last validation, which follows the search of settings."""
+    """H on each fold of the last validation, which follows the search."""
     last = max((i for i, entry in enumerate(entries) if entry.get("phase") == "search"), default=-1)
     folds: dict[Any, dict[int, float]] = {}
     for entry in entries[last + 1 :]:

@@ -1,4 +1,4 @@
-"""The page from runs to a folder: put together, written beside and renamed into its place."""
+"""Assembles the page and writes it to a folder, which it replaces at the end."""
 
 from __future__ import annotations
 
@@ -27,7 +27,14 @@ _PICTURE = re.compile(r"\d{4,}\.jpg")
 
 @dataclass(frozen=True)
 class Pictures:
-    """What is shown of images. root: where the data is, None for no pictures at all; errors, heat_maps: images of each row."""
+    """Options for pictures.
+
+    Attributes:
+        root: Data root; None for no pictures.
+        errors: Wrongly classified images per row.
+        heat_maps: Images with attention maps per row.
+        device: Device of the model.
+    """
 
     root: Path | None = None
     errors: int = 12
@@ -37,7 +44,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Written:
-    """What was written: the page, and what it could not show."""
+    """The page, and what it could not show."""
 
     index: Path
     blocks: tuple[Block, ...]
@@ -47,17 +54,19 @@ class Written:
 
 
 def check_target(target: Path) -> None:
-    """Raises UserError unless the folder may be written: it is not there, empty, or a former report with nothing else in it."""
+    """Raise UserError unless the folder is absent, empty, or only contains a former report."""
     recover(target)
     if not target.parent.is_dir():
         raise UserError(
-            f"--html {target} is in no folder that exists; make {target.parent} or name another place"
+            f"--html {target} is in no folder that exists; make {target.parent} or name another "
+            "place"
         )
     if not target.exists() and not target.is_symlink():
         return
     if not target.is_dir():
         raise UserError(
-            f"--html {target} is no folder; the report is a folder, so name one that is new or a former report"
+            f"--html {target} is no folder; the report is a folder, so name one that is new or a "
+            "former report"
         )
     strange = sorted(str(path.relative_to(target)) for path in target.iterdir() if not _ours(path))
     index = target / INDEX
@@ -65,7 +74,8 @@ def check_target(target: Path) -> None:
         strange = [INDEX]
     if strange:
         raise UserError(
-            f"--html {target} holds {strange[0]}, which no report wrote, and a report replaces its folder; name another one"
+            f"--html {target} holds {strange[0]}, which no report wrote, and a report replaces "
+            "its folder; name another one"
         )
 
 
@@ -92,10 +102,21 @@ def write(
     reporter: Reporter | None = None,
     tell: Callable[[str], None] = lambda sentence: None,
 ) -> Written:
-    """Write the report to the folder `target`. as_papers_do: with what picking on test would print, apart from all results. tell: gets
-    a sentence for whatever the page cannot show, which the page says as well.
+    """Write the report.
 
-    Raises UserError as `check_target` does, and ZslkitError if the folder cannot be written; what stood there is then as it was.
+    Args:
+        gathered: The runs.
+        target: Folder of the report.
+        title: Title of the page.
+        pictures: Options for pictures.
+        as_papers_do: Include rows as selected on test, apart from all results.
+        reporter: Destination of progress; by default none.
+        tell: Called with a sentence for each thing that the page cannot show; the page contains
+            them too.
+
+    Raises:
+        UserError: As `check_target`.
+        ZslkitError: The folder cannot be written; it is then unchanged.
     """
     check_target(target)
     reporter, pictures = reporter or Silent(), pictures or Pictures()
@@ -119,7 +140,8 @@ def write(
             (beside / DATA).write_text(data, encoding="utf-8")
     except OSError as error:
         raise ZslkitError(
-            f"{target} cannot be written ({why(error)}); what was there is kept, so name another --html"
+            f"{target} cannot be written ({why(error)}); what was there is kept, so name another "
+            "--html"
         ) from error
     return Written(target / INDEX, tuple(blocks), tuple(faults), len(text.encode()), album.count)
 

@@ -1,1 +1,1 @@
-"""Many runs side by side: tables, exports, studies, significance."""
+"""Reports over many runs: comparison tables, exports, studies, significance."""

@@ -1,6 +1,7 @@
-"""What rows would be if their epoch or their gamma were picked on the test sets, as many papers do: asked for, marked, and no result.
+"""Rows as if their epoch or gamma had been selected on the test sets, as many papers do.
 
-They are made beside the rows and never among them, so that no ranking, interval or test can meet one.
+Shown on request, marked, and kept apart from the rows, so that no ranking, interval or test
+contains one.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from zslkit.report.significance import outcomes_of, run_sets
 from zslkit.runs.folders import load_run
 
 WATCHED = ("T1", "U", "S", "H")
-"""What a training that looks at the test sets (protocol.watch_test) keeps of its best epoch."""
+"""Metrics of the best epoch that a run with protocol.watch_test records."""
 
 
 def with_rows_picked_on_test(blocks: Iterable[Block]) -> list[Block]:
-    """The blocks, each with what its rows would be if picked on test: by epoch where the runs were watched, by gamma where scores are kept.
+    """Add to each block its rows as selected on test: by epoch and by gamma.
 
-    A note names each row of which one cannot be told, and why. Rows need their run folders.
+    By epoch needs runs with protocol.watch_test; by gamma needs run folders with scores. Notes name
+    the rows without one and say why.
     """
     return [_with(block) for block in blocks]
 
@@ -43,18 +45,19 @@ def _with(block: Block) -> Block:
     if unwatched:
         notes.insert(
             0,
-            f"No row with an epoch picked on test of {', '.join(unwatched)}: no training that was watched on test (protocol.watch_test).",
+            f"No row with an epoch picked on test of {', '.join(unwatched)}: no training that was "
+            "watched on test (protocol.watch_test).",
         )
-    said = {optimism(row) for row in block.rows}  # now a row says it
+    replaced = {optimism(row) for row in block.rows}  # the new rows contain these numbers
     return replace(
         block,
         on_test=tuple(found),
-        notes=(*(note for note in block.notes if note not in said), *notes),
+        notes=(*(note for note in block.notes if note not in replaced), *notes),
     )
 
 
 def _by_epoch(row: Row) -> PickedOnTest | None:
-    """The best H with its U and S, and the best T1 at an epoch of its own; None if some of the runs were not watched."""
+    """Best H with its U and S, and best T1 at its own epoch; None if a run was not watched."""
     if not all(name in row.optimistic for name in WATCHED):
         return None
     figures = {name: row.optimistic.get(name) for name in METRICS}
@@ -69,7 +72,11 @@ def _by_epoch(row: Row) -> PickedOnTest | None:
 
 
 def _by_gamma(row: Row) -> PickedOnTest:
-    """Each run under the gamma of its own highest H on the test sets. Raises UserError if the scores of one cannot be used."""
+    """Each run with the gamma of its highest H on the test sets.
+
+    Raises:
+        UserError: The scores of a run are not available.
+    """
     if len(row.folders) != row.n:
         raise UserError("its run folders are not known")
     measured = [_under_oracle(Path(folder)) for folder in row.folders]
@@ -87,7 +94,11 @@ def _by_gamma(row: Row) -> PickedOnTest:
 
 
 def _added(row: Row, figures: Mapping[str, Stat | None]) -> dict[str, float]:
-    """By how much each figure stands above the row's own: below it where picking one figure cost another, or validation picked better."""
+    """Difference of each metric to the row's own.
+
+    It is negative where selecting for one metric costs another, or where validation selected
+    better.
+    """
     return {
         name: stat.mean - row.metrics[name].mean
         for name, stat in figures.items()
@@ -98,5 +109,5 @@ def _added(row: Row, figures: Mapping[str, Stat | None]) -> dict[str, float]:
 def _under_oracle(folder: Path) -> Metrics:
     run = load_run(folder)
     sets = run_sets(run)[0]
-    outcomes_of(run, sets)  # refuses scores that are not those of the record
+    outcomes_of(run, sets)  # raises if the scores do not match the record
     return measure(sets, peak(sets.curve())[0])

@@ -1,6 +1,6 @@
-"""How a number was made, as marks that stand with it everywhere: of a run, of a published row, of a row as papers pick it.
+"""Badges: how a number was produced, for runs, published rows and rows selected on test.
 
-Tables and exports print their words, JSON carries them as an object, the page shows each with its meaning.
+Tables and exports print their text, JSON contains them as an object, and the page explains each.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from zslkit.record import FeatureInfo, RunRecord
 from zslkit.report.published import UNKNOWN, Published
 
 ON_TEST: Final = "test (as papers do)"
-"""The selection of an epoch that was picked on the test sets: never one of a run, whose record refuses it."""
+"""Selection of an epoch on the test sets; never that of a run, whose record refuses it."""
 ORACLE: Final = "oracle"
-"""The calibration whose gamma was picked on the test sets."""
+"""Calibration with a gamma selected on the test sets."""
 BY_HAND: Final = "by hand"
-"""The calibration whose gamma was given by the user."""
+"""Calibration with a gamma given by the user."""
 CONSTANT: Final = "constant"
-"""The calibration of a published row whose gamma stands in the authors' program."""
+"""Calibration of a published row with a constant gamma in the authors' program."""
 OWN_FEATURES: Final = "features of the dataset"
 AS_IT_COMES: Final = "as it comes"
-"""The resolution of images that are not resized, and of features that came with a dataset."""
+"""Resolution of images that are not resized, and of features that come with a dataset."""
 
 KINDS = (
     "protocol",
@@ -37,7 +37,7 @@ KINDS = (
     "semantics",
     "note",
 )
-"""The questions that marks answer, in the order in which they are shown."""
+"""Kinds of badges, in display order."""
 
 _WORDS = {
     "selection": {
@@ -60,27 +60,46 @@ MEANINGS: Final = {
     "class-inductive": "Semantics of the unseen classes in training, none of their images.",
     "transductive": "The test images in training, without their labels.",
     "last epoch": "No epoch was picked: the last one counts.",
-    "epoch picked on validation": "On classes and images held out of trainval; never on test images.",
+    "epoch picked on validation": (
+        "On classes and images held out of trainval; never on test images."
+    ),
     "epoch: test (as papers do)": "The epoch with the best figure on the test sets: no result.",
     "trained elsewhere": "The weights come from another program.",
-    "settings picked on validation": "On classes and images held out of trainval; never on test images.",
+    "settings picked on validation": (
+        "On classes and images held out of trainval; never on test images."
+    ),
     "uncalibrated": "Nothing is added to the scores of unseen classes.",
-    "gamma picked on validation": "A constant is added to the scores of unseen classes, picked on held-out trainval data.",
-    "gamma: oracle": "The constant with the best H on the test sets is added to the scores of unseen classes: no result.",
-    "gamma given by hand": "A constant that the user chose is added to the scores of unseen classes: no result.",
-    "gamma: a constant": "A constant that stands in the authors' program; how it was picked is not known.",
+    "gamma picked on validation": (
+        "A constant is added to the scores of unseen classes, picked on held-out trainval data."
+    ),
+    "gamma: oracle": (
+        "The constant with the best H on the test sets is added to the scores of "
+        "unseen classes: no result."
+    ),
+    "gamma given by hand": (
+        "A constant that the user chose is added to the scores of unseen classes: no result."
+    ),
+    "gamma: a constant": (
+        "A constant that stands in the authors' program; how it was picked is not known."
+    ),
     "backbone frozen": "The network that makes the features was not trained along.",
     "backbone tuned": "The network that makes the features was trained along.",
     "pooled": "The model is fed with one vector an image.",
     "map": "The model is fed with a feature map, a vector for each position.",
     "image": "The model is fed with pixels.",
 }
-"""What a mark says, where its words alone do not."""
+"""Explanation of a badge whose text needs one."""
 
 
 @dataclass(frozen=True)
 class Badge:
-    """One mark. kind: one of KINDS; text: its words; said: what it means, or ""."""
+    """One badge.
+
+    Attributes:
+        kind: One of KINDS.
+        text: Its text.
+        said: Its explanation, or "".
+    """
 
     kind: str
     text: str
@@ -89,12 +108,21 @@ class Badge:
 
 @dataclass(frozen=True)
 class Badges:
-    """How one row was made; "unknown" where nobody knows it of a published row.
+    """How one row was produced; "unknown" for unknown properties of a published row.
 
-    protocol: inductive, class-inductive or transductive. selection: last, validation, test (as papers do), or trained elsewhere.
-    calibration: none, validation, oracle, by hand, or constant. trained: whether the backbone was frozen or tuned. resolution: "224 px".
-    split: its fingerprint. semantics: kind and fingerprint. settings: whether a search on validation picked some; folds: how many
-    validation folds said what was picked. notes: what else stands with every figure.
+    Attributes:
+        protocol: inductive, class-inductive or transductive.
+        selection: last, validation, test (as papers do), or trained elsewhere.
+        calibration: none, validation, oracle, by hand, or constant.
+        backbone: Name of the backbone.
+        trained: Whether the backbone was frozen or tuned.
+        resolution: Such as "224 px".
+        split: Fingerprint of the split.
+        semantics: Kind and fingerprint of the semantics.
+        input: Input type of the model.
+        settings: Whether a search on validation selected settings.
+        folds: Number of validation folds used for selection.
+        notes: Remarks to show with every metric.
     """
 
     protocol: str | None
@@ -111,23 +139,23 @@ class Badges:
     notes: tuple[str, ...] = ()
 
     def as_data(self) -> dict[str, Any]:
-        """As JSON carries them; null where a mark says nothing of the row."""
+        """Badges for JSON; null where a badge does not apply."""
         return {**asdict(self), "notes": list(self.notes)}
 
     @property
     def words(self) -> tuple[str, ...]:
-        """What a table says of a row: all but what its block shares (backbone, resolution, split, semantics)."""
+        """Texts for a table row, without those that the whole block shares."""
         shared = ("backbone", "resolution", "split", "semantics", "input")
         return tuple(mark.text for mark in self.marks() if mark.kind not in shared)
 
     @property
     def every_word(self) -> tuple[str, ...]:
-        """All marks in words, for a row that stands in no block."""
+        """Texts of all badges, for a row outside a block."""
         return tuple(mark.text for mark in self.marks())
 
     def marks(self) -> tuple[Badge, ...]:
-        """Every mark with its meaning, in the order of KINDS; what is unknown is left away, and `unknown` names it."""
-        told: dict[str, list[str | None]] = {
+        """Badges with explanations, in the order of KINDS; unknown ones are listed in `unknown`."""
+        texts: dict[str, list[str | None]] = {
             "settings": ["settings picked on validation"] if self.settings else [],
             "folds": [f"{self.folds} validation folds"] if (self.folds or 1) > 1 else [],
             "split": [f"split {self.split[:8]}"] if self.split not in (None, UNKNOWN) else [],
@@ -135,26 +163,26 @@ class Badges:
             "note": list(self.notes),
         }
         for kind in KINDS:
-            if kind not in told:
+            if kind not in texts:
                 value: str | None = getattr(self, kind)
-                told[kind] = [
+                texts[kind] = [
                     None if value in (None, UNKNOWN) else _WORDS.get(kind, {}).get(value, value)
                 ]
         return tuple(
             Badge(kind, text, MEANINGS.get(text, ""))
             for kind in KINDS
-            for text in told[kind]
+            for text in texts[kind]
             if text
         )
 
     @property
     def unknown(self) -> tuple[str, ...]:
-        """The kinds of which nobody knows how it was."""
+        """Kinds whose value is unknown."""
         return tuple(kind for kind in KINDS if getattr(self, kind, None) == UNKNOWN)
 
 
 def badges_of(record: RunRecord) -> Badges:
-    """The marks of a run."""
+    """Badges of a run."""
     protocol, features = record.protocol, record.features
     return Badges(
         protocol=protocol.training,
@@ -178,7 +206,7 @@ def badges_of(record: RunRecord) -> Badges:
 
 
 def badges_of_published(entry: Published) -> Badges:
-    """The marks of a row that others printed; of which split it is, none of them says."""
+    """Badges of a published row; its split is never known."""
     return Badges(
         protocol=entry.protocol,
         selection=entry.selection,
@@ -193,14 +221,14 @@ def badges_of_published(entry: Published) -> Badges:
 
 
 def picked_on_test(made: Badges, *, epoch: bool = False, gamma: bool = False) -> Badges:
-    """The marks of a row whose epoch or gamma was picked on the test sets instead."""
-    if epoch:  # the test sets were looked at without calibration
+    """Badges of a row whose epoch or gamma was selected on the test sets instead."""
+    if epoch:  # protocol.watch_test scores without calibration
         made = replace(made, selection=ON_TEST, calibration="none")
     return replace(made, calibration=ORACLE) if gamma else made
 
 
 def resolution(features: FeatureInfo) -> str:
-    """What the backbone sees: "224 px", "48x112 px" (height x width), or "as it comes"."""
+    """Input size of the backbone: "224 px", "48x112 px" (height x width), or "as it comes"."""
     size = features.size
     return (
         f"{size[0]}x{size[1]} px"
@@ -212,7 +240,7 @@ def resolution(features: FeatureInfo) -> str:
 
 
 def _short(semantics: str | None) -> str | None:
-    """ "attributes 5e3a5e3a" of kind and whole fingerprint."""
+    """Kind and shortened fingerprint: "attributes 5e3a5e3a"."""
     if semantics is None:
         return None
     kind, _, fingerprint = semantics.partition(" ")

@@ -1,4 +1,4 @@
-"""What results must share to stand in one table, and in what those of one dataset differ."""
+"""Decides which results are comparable, and names what differs between those that are not."""
 
 from __future__ import annotations
 
@@ -10,18 +10,26 @@ from zslkit.report.badges import OWN_FEATURES, resolution
 
 TRANSDUCTIVE = "transductive"
 SEEN_ALONE = "no test image in training"
-"""What inductive and class-inductive training have in common."""
+"""Protocol of inductive and class-inductive training together."""
 
 
 @dataclass(frozen=True)
 class Comparability:
-    """What two results must share to stand in one table.
+    """Properties that two results must share to stand in one table.
 
-    semantics: fingerprint of the class semantics, kind what they are ("attributes", "sentences").
-    source: digest of the backbone's weights, or fingerprint of the features if the dataset brings its own.
-    training: "transductive", or SEEN_ALONE for the others, which stand together unless they are asked to stand apart.
-    images: fingerprint of the images' content, or of the features of a dataset without images; "" where
-    an older record does not say it.
+    Attributes:
+        dataset: Registry name of the dataset.
+        split: Fingerprint of the split.
+        semantics: Fingerprint of the class semantics.
+        backbone: Name of the backbone.
+        source: Digest of the backbone's weights, or fingerprint of features that come with the
+            dataset.
+        tuned: Whether the backbone was trained.
+        resolution: Input size of the backbone.
+        kind: "attributes" or "sentences".
+        training: "transductive", or SEEN_ALONE for other protocols unless they are to be separated.
+        images: Fingerprint of the image content, or of the features of a dataset without images; ""
+            in older records.
     """
 
     dataset: str
@@ -37,7 +45,12 @@ class Comparability:
 
     @classmethod
     def of(cls, record: RunRecord, strict: bool = False) -> Comparability:
-        """strict: inductive and class-inductive stand apart too."""
+        """Properties of a run.
+
+        Args:
+            record: Record of the run.
+            strict: Separate inductive from class-inductive.
+        """
         features, training = record.features, record.protocol.training
         return cls(
             dataset=record.dataset.name,
@@ -55,7 +68,7 @@ class Comparability:
         )
 
     def described(self) -> dict[str, str]:
-        """Each point by the name that titles and notes use."""
+        """Each property by its name in titles and notes."""
         return {
             "split": f"split {self.split[:8]}",
             "images": f"images {self.images[:8]}" if self.images else "images unknown",
@@ -69,9 +82,12 @@ class Comparability:
 
 
 def settled(settings: Iterable[Comparability]) -> dict[Comparability, Comparability]:
-    """Each setting -> itself, or with the images of all others like it if it does not say its own.
+    """Fill in unknown image fingerprints of older records, where all others alike agree.
 
-    So runs of an older record stay in one table with newer ones, as long as those agree.
+    Older runs so stay in one table with newer ones.
+
+    Returns:
+        Given properties -> properties to group by.
     """
     every = set(settings)
     images: dict[Comparability, set[str]] = {}
@@ -87,8 +103,8 @@ def settled(settings: Iterable[Comparability]) -> dict[Comparability, Comparabil
 
 
 def differing(settings: Sequence[Comparability]) -> list[str]:
-    """A sentence for each dataset of which results stand here that must not be compared, with the points in which they differ."""
-    said = []
+    """One sentence per dataset whose results are not all comparable, with what differs."""
+    sentences = []
     whole = settled(settings)
     settings = [whole[setting] for setting in settings]
     for dataset in dict.fromkeys(setting.dataset for setting in settings):
@@ -97,14 +113,15 @@ def differing(settings: Sequence[Comparability]) -> list[str]:
         if unlike := [
             f"{name} ({', '.join(values)})" for name, values in points.items() if len(values) > 1
         ]:
-            said.append(
-                f"Not all runs on {dataset} may be compared with each other: they differ in {'; '.join(unlike)}."
+            sentences.append(
+                f"Not all runs on {dataset} may be compared with each other: they differ in "
+                f"{'; '.join(unlike)}."
             )
-    return said
+    return sentences
 
 
 def differences(setting: Comparability, settings: Sequence[Comparability]) -> list[str]:
-    """In what this block differs from another of the same dataset: 'resolution: 448 px', ..."""
+    """How a block differs from others of the same dataset: 'resolution: 448 px', ..."""
     own = setting.described()
     others = [s.described() for s in settings if s.dataset == setting.dataset and s != setting]
     return [

@@ -1,4 +1,4 @@
-"""Records side by side: seeds become means, and what must not be compared goes into blocks of its own."""
+"""Groups run records into comparable blocks, with means over seeds."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from zslkit.report.sampling import Sampling
 from zslkit.runs.source import combined
 
 Key = tuple[str, str, int, str]
-"""Dataset, model, seed and identity: what one run is told apart by."""
+"""Dataset, model, seed and identity, which identify a run."""
 
 METRICS = tuple(Figures.model_fields)
-"""T1, U, S, H, AUSUC: the higher the better."""
+"""T1, U, S, H, AUSUC; higher is better."""
 COSTS = ("parameters", "train_seconds", "peak_memory_mb")
-"""The lower the better."""
+"""Lower is better."""
 
 
 @dataclass(frozen=True)
 class Stat:
-    """Mean over n runs and their standard deviation (divided by n - 1), None for one run."""
+    """Mean over n runs and sample standard deviation (n - 1), None for one run."""
 
     mean: float
     std: float | None
@@ -51,13 +51,23 @@ class Stat:
 
 @dataclass(frozen=True)
 class Row:
-    """The runs of one model under one configuration and protocol, all seeds together.
+    """Runs of one model with one configuration and protocol, over all seeds.
 
-    variant: the settings in which it differs from the block's other rows of the same model. origin: distribution and
-    version. uncalibrated_H: H with gamma 0, equal to H unless a badge says calibrated. costs: None where no run knows.
-    optimistic: what picking on test would give. best: names of the columns in which no other row is better. folders: of
-    the runs in the order of their seeds, where known. intervals: figure -> its 95 % interval over draws of the test images.
-    made: how it was made.
+    Attributes:
+        model: Model name.
+        variant: Settings that differ from other rows of this model in the block.
+        origin: Distribution and version.
+        input: Input type of the model.
+        seeds: Seeds of the runs.
+        made: How the row was produced.
+        metrics: Metric -> mean.
+        uncalibrated_H: H with gamma 0; equal to H without calibration.
+        gamma: Mean gamma.
+        costs: Cost -> mean; None if unknown.
+        optimistic: Metric -> mean as selected on test.
+        best: Columns in which no other row is better.
+        folders: Run folders in the order of the seeds, where known.
+        intervals: Metric -> 95 % interval over draws of the test images.
     """
 
     model: str
@@ -85,16 +95,22 @@ class Row:
 
     @property
     def badges(self) -> tuple[str, ...]:
-        """How it was made, in words, without what the whole block shares."""
+        """Badge texts without those that the whole block shares."""
         return self.made.words
 
 
 @dataclass(frozen=True)
 class PickedOnTest:
-    """What a row would be if something of it were picked on the test sets, as papers do: no result, and in no ranking and no test.
+    """A row as selected on the test sets: not a result, and in no ranking or test.
 
-    made: as the row's, with what was picked so. metrics: None where it is not known. added: by how much the means of those that are
-    known stand above the row's own. gamma: None where none was added to the scores.
+    Attributes:
+        label: Label of the row.
+        made: The row's badges with this selection.
+        seeds: Seeds of the runs.
+        metrics: Metric -> mean; None if unknown.
+        added: Metric -> difference to the row's own mean.
+        gamma: Mean gamma; None without calibration.
+        folders: Run folders.
     """
 
     label: str
@@ -112,10 +128,18 @@ class PickedOnTest:
 
 @dataclass(frozen=True)
 class Block:
-    """Rows that may be compared with each other, and the published ones that may stand beside them.
+    """Comparable rows, and published rows to show beside them.
 
-    sampling: what the luck of the test images leaves of them, None where the runs' scores were not looked at.
-    on_test: what the rows would be if picked on test, None where nobody asked; shown in a table of its own.
+    Attributes:
+        title: What the rows share.
+        setting: Properties that the rows share.
+        notes: Sentences below the table.
+        rows: The rows.
+        chance: Metrics of random answers.
+        published: Published rows.
+        sampling: Intervals and tests over draws of the test images; None if the scores were not
+            read.
+        on_test: Rows as selected on test, for a separate table; None if not requested.
     """
 
     title: str
@@ -129,7 +153,7 @@ class Block:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What each row is called where it must be told apart: its label, with its badges where another row has the same label."""
+        """Unambiguous name of each row: its label, with badges if another row has the same."""
         labels = Counter(row.label for row in self.rows)
         return tuple(
             f"{row.label} [{', '.join(row.badges)}]" if labels[row.label] > 1 else row.label
@@ -138,12 +162,12 @@ class Block:
 
     @property
     def calibrated(self) -> bool:
-        """Whether H depends on a gamma in some row, so that H without it must be shown too."""
+        """Whether a row is calibrated, so that H with gamma 0 must be shown too."""
         return any("uncalibrated" not in row.badges for row in self.rows)
 
 
 def key_of(record: RunRecord) -> Key:
-    """What the run is told apart by."""
+    """Key that identifies the run."""
     return record.dataset.name, record.model.name, record.seed, record.identity
 
 
@@ -153,10 +177,13 @@ def compare(
     folders: Mapping[Key, str] | None = None,
     strict: bool = False,
 ) -> list[Block]:
-    """The records in blocks of equal settings, by dataset; a run that is given twice counts once.
+    """Group records into blocks of comparable runs, by dataset. Duplicates count once.
 
-    Of `published`, a block shows what its dataset may stand beside (DatasetInfo.published_as). folders: where the runs are.
-    strict: inductive and class-inductive runs stand in blocks of their own; transductive ones always do.
+    Args:
+        records: Records of runs.
+        published: Published results; each block shows those of its DatasetInfo.published_as.
+        folders: Run folders.
+        strict: Separate inductive from class-inductive runs; transductive ones are always separate.
     """
     unique = {key_of(r): r for r in sorted(records, key=lambda r: r.finished)}
     own = {key: Comparability.of(record, strict) for key, record in unique.items()}
@@ -186,11 +213,10 @@ def _block(
         points["resolution"],
         points["split"],
     ]
-    if (
-        setting.kind != "attributes"
-    ):  # another task than the one most people think of, whatever else stands beside it
+    # Always named, also for a single block, since these are other tasks than the usual one.
+    if setting.kind != "attributes":
         title.append(f"semantics: {setting.kind}")
-    if setting.training == TRANSDUCTIVE:  # alone too: nobody may take it for the usual task
+    if setting.training == TRANSDUCTIVE:
         title.append(TRANSDUCTIVE)
     rows, repeated = _rows(records, folders)
     reference = tuple(p for p in known if info.published_as and p.dataset == info.published_as)
@@ -200,19 +226,21 @@ def _block(
             f"Not comparable with the other blocks of {info.name}: here {', '.join(differing)}."
         )
         title += [
-            told
+            value
             for d in differing
-            if (told := d.partition(": ")[2]) != SEEN_ALONE and told not in " ".join(title)
+            if (value := d.partition(": ")[2]) != SEEN_ALONE and value not in " ".join(title)
         ]
     if mixed := _mixed_protocols(rows):
         notes.append(mixed)
     if absent := records[0].classes_without_images:
         notes.append(
-            f"{len(absent)} of {info.classes} classes have no test image and count in no mean ({absent[0]}, ...)."
+            f"{len(absent)} of {info.classes} classes have no test image and count in no mean "
+            f"({absent[0]}, ...)."
         )
     if skipped := max(r.dataset.n_skipped for r in records):
         notes.append(
-            f"{skipped} images that could not be read were skipped and are in none of the sets (features.skip_bad)."
+            f"{skipped} images that could not be read were skipped and are in none of the sets "
+            "(features.skip_bad)."
         )
     notes += repeated
     notes += [optimism(row) for row in rows if "H" in row.optimistic or "T1" in row.optimistic]
@@ -231,28 +259,34 @@ def _block(
 
 
 def _mixed_protocols(rows: Sequence[Row]) -> str:
-    """The sentence that names whose training knew the semantics of unseen classes, "" if that tells no two rows apart."""
+    """Note that names the protocol of each row; "" if all rows share one."""
     by: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         by[row.made.protocol or ""].append(row.label)
     if len(by) < 2:
         return ""
-    told = "; ".join(
+    rows_of = "; ".join(
         f"{protocol}: {', '.join(dict.fromkeys(labels))}" for protocol, labels in sorted(by.items())
     )
-    return f"Rows of two protocols stand here, since class-inductive training knows the semantics of the unseen classes ({told})."
+    return (
+        "Rows of two protocols stand here, since class-inductive training knows the semantics "
+        f"of the unseen classes ({rows_of})."
+    )
 
 
 def optimism(row: Row) -> str:
-    """The sentence that says beside a table what picking on test would print."""
+    """Note that says what selection on test would report for a row."""
     found = ", ".join(
         f"{name} {stat.mean:.1f}" for name, stat in row.optimistic.items() if name in METRICS[:4]
     )
-    return f"{row.label}: picking on the test sets, as many papers do, would print {found}; it is no result."
+    return (
+        f"{row.label}: picking on the test sets, as many papers do, would print {found}; it is "
+        "no result."
+    )
 
 
 def _rows(records: list[RunRecord], folders: Mapping[Key, str]) -> tuple[list[Row], list[str]]:
-    """The rows, and a sentence for each seed that was run more than once with one outcome."""
+    """Rows, and a note for each seed with several runs of equal result."""
     parts = [part for members in _groups(records) for part in _parts(members)]
     of_model: dict[str, list[RunRecord]] = defaultdict(list)
     for part in parts:
@@ -261,13 +295,14 @@ def _rows(records: list[RunRecord], folders: Mapping[Key, str]) -> tuple[list[Ro
     rows: list[Row] = []
     repeated: list[str] = []
     for part in parts:
-        seeds = {record.seed: record for record in part}  # of one outcome the newest run counts
+        seeds = {record.seed: record for record in part}  # the newest of equal results counts
         row = _row(list(seeds.values()), variants[key_of(part[0])], folders)
         rows.append(row)
         twice = [str(s) for s, runs in Counter(record.seed for record in part).items() if runs > 1]
         if twice:
             repeated.append(
-                f"{row.label}: several runs of seed {', '.join(twice)} have one outcome and count once."
+                f"{row.label}: several runs of seed {', '.join(twice)} have one outcome and count "
+                "once."
             )
     rows.sort(key=lambda row: (row.model, row.variant, row.badges))
     best = _best(rows)
@@ -279,10 +314,10 @@ def _rows(records: list[RunRecord], folders: Mapping[Key, str]) -> tuple[list[Ro
 
 
 def _groups(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
-    """The records by what makes a row.
+    """Records grouped into rows.
 
-    Older ones do not say what was asked for where validation picked something: they go with the newer ones that agree in all else, if
-    those agree among themselves.
+    Older records lack the requested value of a setting that validation selected. They join the
+    newer group that agrees in all else, if there is exactly one.
     """
     hidden = {frozenset(_hidden(r)) for r in records} - {frozenset()}
     groups = _by(records, _row_key)
@@ -300,14 +335,19 @@ def _groups(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
 
 
 def _hidden(record: RunRecord) -> set[str]:
-    """The settings of an older record that validation picked."""
+    """Settings of an older record that validation selected."""
     return {key for key, origin in record.origins.items() if origin == PICKED}
 
 
 def _row_key(record: RunRecord, without: Set[str] = frozenset()) -> str:
-    """Runs that share this differ in nothing but the seed, and in what decides nothing. without: settings not to look at."""
+    """Key of a row: equal for runs that differ only in the seed and in settings without effect.
+
+    Args:
+        record: Record of the run.
+        without: Settings to ignore.
+    """
     model = record.model
-    # Badges too: what stands with the row must be true of every run in it.
+    # Badges belong to the key, because a row's badges must hold for all its runs.
     made = badges_of(record).as_data()
     names = [model.name, model.distribution, model.version, model.class_path]
     asked = {key: value for key, value in _asked(record).items() if key not in without}
@@ -315,10 +355,10 @@ def _row_key(record: RunRecord, without: Set[str] = frozenset()) -> str:
 
 
 def _asked(record: RunRecord) -> dict[str, Any]:
-    """The settings that were asked for and decide something, by dotted key.
+    """Requested settings with an effect, by dotted key.
 
-    Features are left out, since their fingerprint stands for them. What validation picked may
-    differ from seed to seed and is still one way of making the row.
+    Features are left out, since their fingerprint represents them. Values that validation selected
+    may differ from seed to seed within a row.
     """
     without = _idle(record) | _hidden(record)
     return {
@@ -329,7 +369,7 @@ def _asked(record: RunRecord) -> dict[str, Any]:
 
 
 def _idle(record: RunRecord) -> set[str]:
-    """Settings of the protocol that decided nothing of this run."""
+    """Protocol settings without effect on this run."""
     protocol = record.protocol
     idle = {"watch_test"}
     if not protocol.tuned:
@@ -342,16 +382,16 @@ def _idle(record: RunRecord) -> set[str]:
 
 
 def _parts(members: Sequence[RunRecord]) -> list[list[RunRecord]]:
-    """The members, oldest first, in parts in which no seed has two outcomes.
+    """Split a group so that no seed has two results in one part.
 
-    First by the source of the model; older records, which do not say it, go with the others if those agree. Then by what decides
-    nothing or was picked, and at last each run alone.
+    First by the source of the model; older records without it join the others if those agree. Then
+    by settings without effect and selected values, and finally by run.
     """
     members = sorted(members, key=lambda r: r.finished)
     sources = {source for r in members if (source := combined(r.model.source))}
     only = next(iter(sources)) if len(sources) == 1 else ""
     parts = list(_by(members, lambda r: combined(r.model.source) or only).values())
-    for key in (lambda r: json.dumps(_told(r), sort_keys=True, default=str), lambda r: r.identity):
+    for key in (lambda r: json.dumps(_rest(r), sort_keys=True, default=str), lambda r: r.identity):
         parts = [
             smaller
             for part in parts
@@ -370,7 +410,7 @@ def _by(
 
 
 def _contradicts(records: Iterable[RunRecord]) -> bool:
-    """Whether one seed has two outcomes."""
+    """Whether a seed has two results."""
     outcomes: dict[int, Figures] = {}
     return any(outcomes.setdefault(r.seed, r.metrics) != r.metrics for r in records)
 
@@ -401,10 +441,14 @@ def _row(members: list[RunRecord], variant: str, folders: Mapping[Key, str]) -> 
 
 
 def _variants(firsts: Sequence[RunRecord]) -> Iterator[tuple[RunRecord, str]]:
-    """What sets each row of one model apart from its others: version, settings, source.
+    """Name of each row among the rows of its model: version, settings or source that differ.
 
-    firsts: one record of each row. Where those are the same and the badges too, what decides nothing or was picked is named, and at last
-    the identity. Found once for all rows: each row held against each other would grow with the square of a sweep.
+    If names and badges are equal, settings without effect and selected values are added, and
+    finally the identity. All rows are compared at once, because pairs would grow with the square of
+    a sweep.
+
+    Args:
+        firsts: One record per row.
     """
     one_feed = len({_fed(record) for record in firsts}) == 1
     names = _differing(firsts, lambda record: _stated(record, not one_feed))
@@ -413,7 +457,7 @@ def _variants(firsts: Sequence[RunRecord]) -> Iterator[tuple[RunRecord, str]]:
         alike[names[i], *badges_of(record).words].append(i)
     for places in alike.values():
         if len(places) > 1:
-            more = _differing([firsts[i] for i in places], _told)
+            more = _differing([firsts[i] for i in places], _rest)
             twice = Counter(more)
             for i, words in zip(places, more, strict=True):
                 words = (
@@ -428,14 +472,14 @@ def _variants(firsts: Sequence[RunRecord]) -> Iterator[tuple[RunRecord, str]]:
 def _differing(
     firsts: Sequence[RunRecord], say: Callable[[RunRecord], Mapping[str, Any]]
 ) -> list[str]:
-    """Of each record, in words, what `say` says of it and not alike of all."""
-    said = [say(record) for record in firsts]
+    """For each record, the items of `say` that are not equal in all records, as text."""
+    items = [say(record) for record in firsts]
     keys = [
         key
-        for key in sorted({key for own in said for key in own})
-        if any(own.get(key) != said[0].get(key) for own in said)
+        for key in sorted({key for own in items for key in own})
+        if any(own.get(key) != items[0].get(key) for own in items)
     ]
-    return [", ".join(_word(key, own.get(key, "none")) for key in keys) for own in said]
+    return [", ".join(_word(key, own.get(key, "none")) for key in keys) for own in items]
 
 
 def _word(key: str, value: Any) -> str:
@@ -452,7 +496,12 @@ _BADGED = ("protocol.selection", "protocol.calibration", "protocol.folds")
 
 
 def _stated(record: RunRecord, features: bool) -> dict[str, Any]:
-    """What decides the row, by key, without what badges say. features: with the settings of those."""
+    """Properties that define the row, by key, without those in badges.
+
+    Args:
+        record: Record of the run.
+        features: Include settings of the section `features`.
+    """
     model = record.model
     found: dict[str, Any] = {"": f"{model.distribution} {model.version}", "class": model.class_path}
     found |= {
@@ -464,12 +513,12 @@ def _stated(record: RunRecord, features: bool) -> dict[str, Any]:
 
 
 def _fed(record: RunRecord) -> tuple[str, str]:
-    """What the model was fed with: everything that the settings of features decide."""
+    """Input of the model, which represents all settings of `features`."""
     return record.features.input, record.fingerprints.features
 
 
-def _told(record: RunRecord) -> dict[str, Any]:
-    """All that tells runs apart that nothing in `_stated` does."""
+def _rest(record: RunRecord) -> dict[str, Any]:
+    """Properties that distinguish runs beyond `_stated`."""
     hidden = _hidden(record)
     picked = {
         key: value for key, value in _flat(record).items() if key in hidden
@@ -483,12 +532,12 @@ def _told(record: RunRecord) -> dict[str, Any]:
 
 
 def _flat(record: RunRecord) -> dict[str, Any]:
-    """The settings by dotted key, without the seed."""
+    """Settings by dotted key, without the seed."""
     return {key: value for key, value in flat(record.config).items() if key != "seed"}
 
 
 def _best(rows: list[Row]) -> dict[str, set[int]]:
-    """Column -> the rows that win it, by the digits that tables show; no column is won without a rival."""
+    """Column -> winning rows, at the precision of tables; empty for a single row."""
     if len(rows) < 2:
         return {}
     best: dict[str, set[int]] = {}

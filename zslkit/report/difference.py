@@ -1,4 +1,4 @@
-"""Two finished runs against each other: what was different about them, and what came of it, down to single images."""
+"""Compares two finished runs: different settings, code and data, and different answers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,16 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class Flip:
-    """An image whose answer is another in B than in A. part: its test set; index: its place in that set; key: its name, "" if unknown."""
+    """Image with different answers in A and B.
+
+    Attributes:
+        part: Test set.
+        index: Position in the test set.
+        label: True class.
+        a: Answer of A.
+        b: Answer of B.
+        key: Name of the image, "" if unknown.
+    """
 
     part: str
     index: int
@@ -37,7 +46,7 @@ class Flip:
 
     @property
     def outcome(self) -> str:
-        """What became of it: "won" (right only in B), "lost" (right only in A) or "wrong in both"."""
+        """ "won" (only B is right), "lost" (only A is right) or "wrong in both"."""
         return (
             "won" if self.b == self.label else "lost" if self.a == self.label else "wrong in both"
         )
@@ -45,7 +54,14 @@ class Flip:
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """B against A on the same test images. figures: T1, U, S, H of B minus A; per_class: class -> points of B minus A, largest first."""
+    """B compared with A on the same test images.
+
+    Attributes:
+        figures: T1, U, S, H of B minus A.
+        images: McNemar's test on unseen images.
+        per_class: Class and accuracy of B minus A in percent points, largest first.
+        flips: Images with different answers.
+    """
 
     figures: Mapping[str, Difference]
     images: McNemar
@@ -54,7 +70,11 @@ class RunOutcome:
 
 
 def causes(a: RunRecord, b: RunRecord) -> dict[str, tuple[Any, Any]]:
-    """Whatever differs of model, seed, settings, environment, code and data: dotted key -> value in A and in B, and nothing that agrees."""
+    """Differences in model, seed, settings, environment, code and data.
+
+    Returns:
+        Dotted key -> value in A and in B.
+    """
     left, right = _stated(a), _stated(b)
     return {
         key: (left.get(key), right.get(key))
@@ -65,9 +85,8 @@ def causes(a: RunRecord, b: RunRecord) -> dict[str, tuple[Any, Any]]:
 
 def _stated(record: RunRecord) -> dict[str, Any]:
     raw = record.model_dump(mode="json")
-    features = {
-        k: v for k, v in raw["features"].items() if k != "fingerprint"
-    }  # which is among the fingerprints
+    # The fingerprint of features is in "data" already.
+    features = {k: v for k, v in raw["features"].items() if k != "fingerprint"}
     parts = {
         "model": {k: v for k, v in raw["model"].items() if k != "citation"},
         "seed": raw["seed"],
@@ -84,9 +103,15 @@ def _stated(record: RunRecord) -> dict[str, Any]:
 
 
 def outcome(a: Run, b: Run, dataset: Dataset | None = None) -> RunOutcome:
-    """What the answers of B are against those of A; dataset: of both, for the names of images.
+    """Compare the answers of B with those of A.
 
-    Raises DataError if the scores of one cannot be read, or if the two were tested on different images.
+    Args:
+        a: Run A.
+        b: Run B.
+        dataset: Dataset of both, for names of images.
+
+    Raises:
+        DataError: Scores cannot be read, or the runs have different test images.
     """
     left_data, right_data = a.record.fingerprints, b.record.fingerprints
     if left_data.split != right_data.split:
@@ -96,14 +121,16 @@ def outcome(a: Run, b: Run, dataset: Dataset | None = None) -> RunOutcome:
         )
     if left_data.images and right_data.images and left_data.images != right_data.images:
         raise DataError(
-            f"{a.folder} and {b.folder} have one split and were made on other images ({left_data.images[:8]}, "
+            f"{a.folder} and {b.folder} have one split and were made on other images "
+            f"({left_data.images[:8]}, "
             f"{right_data.images[:8]}), so those cannot be paired"
         )
     (sets_a, classes), (sets_b, other_classes) = run_sets(a), run_sets(b)
     left, right = outcomes_of(a, sets_a), outcomes_of(b, sets_b)
     if not same_images(left, right) or classes != other_classes:
         raise DataError(
-            f"{a.folder} and {b.folder} say one split and hold other labels or classes; move the damaged one away"
+            f"{a.folder} and {b.folder} say one split and hold other labels or classes; move the "
+            "damaged one away"
         )
     both: Outcomes = together([left, right])
     resampled = resample(both, RESAMPLES)
@@ -147,14 +174,16 @@ def _key(dataset: Dataset | None, part: str, index: int) -> str:
 
 
 def image_of(dataset: Dataset, part: str, index: int) -> int:
-    """The dataset's own index of an image of a test set."""
+    """Index in the dataset of an image of a test set."""
     return int(dataset.split.parts()[part][index])
 
 
 def dataset_of(run: Run, root: Path) -> Dataset:
-    """The dataset of the run with its images, read below `root` or the card that it names.
+    """Dataset of the run with its images, from `root` or the card that `root` names.
 
-    Raises UserError if it cannot be opened, DataError if its split is not the run's.
+    Raises:
+        UserError: It cannot be opened.
+        DataError: Its split or images are not those of the run.
     """
     from zslkit.datasets.catalog import is_card, load_dataset
 
@@ -162,7 +191,8 @@ def dataset_of(run: Run, root: Path) -> Dataset:
     then = run.record.fingerprints
     if dataset.fingerprints()["split"] != then.split:
         raise DataError(
-            f"{dataset.name} below {root} has another split than the run {run.folder}; give the --data-root of that time"
+            f"{dataset.name} below {root} has another split than the run {run.folder}; give the "
+            "--data-root of that time"
         )
     if (
         dataset.images is not None
@@ -171,6 +201,7 @@ def dataset_of(run: Run, root: Path) -> Dataset:
         and images_digest(dataset.images) != then.images
     ):
         raise DataError(
-            f"{dataset.name} below {root} has other images than the run {run.folder}; give the --data-root of that time"
+            f"{dataset.name} below {root} has other images than the run {run.folder}; give the "
+            "--data-root of that time"
         )
     return dataset

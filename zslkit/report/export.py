@@ -1,4 +1,4 @@
-"""Comparisons for papers and for spreadsheets: LaTeX with booktabs, and CSV in which every number leads to its run folders."""
+"""Exports comparisons to LaTeX (booktabs) and CSV, with the run folders of every number."""
 
 from __future__ import annotations
 
@@ -22,20 +22,21 @@ from zslkit.report.tables import (
 
 SETTING = ("dataset", "split", "semantics", "backbone", "source", "tuned", "resolution", "images")
 BETWEEN = "|"
-"""Between several values in one place of a CSV file: seeds, badges, folders."""
+"""Separator of several values in one CSV cell: seeds, badges, folders."""
 
 
 def latex(blocks: Sequence[Block]) -> str:
-    """A table for each block, with its notes below, and one more for what was picked on test; needs \\usepackage{booktabs}.
+    r"""One table per block with its notes, and one for rows selected on test.
 
-    The best is bold, what is no run of ours is in italics. The run folders of each row stand in comments.
+    Needs \\usepackage{booktabs}. The best values are bold; rows that are not our runs are in
+    italics. Comments contain the run folders.
     """
     return "\n".join(line for block in blocks for line in [*_latex_block(block), ""])
 
 
 def _latex_block(block: Block) -> Iterator[str]:
     content, runs = grid(block), len(block.rows)
-    made = [*content.rows[:runs], *content.rows[runs + 1 :]]  # chance was not made in any way
+    made = [*content.rows[:runs], *content.rows[runs + 1 :]]  # chance has no protocol
     folders = list(zip(block.names, (row.folders for row in block.rows), strict=True))
     yield from _latex_table(
         block.title, content, runs, folders, [*_protocols(made), *block.notes, *remarks(block)]
@@ -63,8 +64,8 @@ def _latex_table(
     folders: Sequence[tuple[str, Sequence[str]]],
     notes: Sequence[str],
 ) -> Iterator[str]:
-    """rule: how many rows stand above the line between runs and what is none."""
-    last = len(content.header) - 1  # the protocol is a sentence and goes below
+    """Lines of one table; `rule` is the number of rows above the line below our runs."""
+    last = len(content.header) - 1  # the protocol is long and goes below the table
     yield "% needs \\usepackage{booktabs}"
     for label, places in folders:
         yield f"% {plain(label)}: {' '.join(map(plain, places)) or 'run folders unknown'}"
@@ -102,19 +103,19 @@ _SPECIAL = {c: rf"\{c}" for c in "&%$#_{}"} | {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     "±": r"$\pm$",
-    # A line of a table that begins with one is read as an argument of \\ before it.
+    # LaTeX reads a bracket at the start of a table row as an argument of the \\ before it.
     "[": "{[}",
     "]": "{]}",
 }
 
 
 def escaped(text: str) -> str:
-    """Text as LaTeX prints it, whatever a name holds."""
+    """Text escaped for LaTeX."""
     return "".join(_SPECIAL.get(c, c) for c in plain(text))
 
 
 MADE = ("training", "selection", "calibration")
-"""Columns of what the words in `protocol` say: which protocol, how the epoch was picked, how gamma was."""
+"""Columns for protocol, selection and calibration; `protocol` contains all badge texts."""
 HEADER = (
     *SETTING,
     *("kind", "model", "variant", "origin", "input", "runs", "seeds", "protocol", *MADE),
@@ -128,9 +129,10 @@ HEADER = (
 
 
 def as_csv(blocks: Sequence[Block]) -> str:
-    """A line for each row of each block, unrounded: runs of ours, chance, what was picked on test, and published rows (the column `kind`).
+    """One unrounded line per row: runs, chance, rows selected on test, published rows.
 
-    _std: over seeds. _low, _high: 95 % interval over draws of the test images. An empty place: not known.
+    The column `kind` tells them apart. _std: over seeds. _low, _high: 95 % interval over draws of
+    the test images. Empty cells are unknown.
     """
     text = io.StringIO()
     table = csv.DictWriter(text, HEADER, lineterminator="\n")
@@ -153,7 +155,7 @@ def _csv_rows(block: Block) -> Iterator[dict[str, Any]]:
     for entry in block.published:
         known = {name: value for name, value in entry.figures().items() if name in METRICS}
         made = badges_of_published(entry)
-        # Where it was measured is its own, and not the block's that it stands beside.
+        # Published rows have their own backbone, not that of the block.
         where = {
             "split": None,
             "images": None,
@@ -232,7 +234,7 @@ def _joined(values: Iterable[object]) -> str:
 
 
 def _safe(value: Any) -> Any:
-    """Names are data: a spreadsheet takes text that begins like this for a formula and would run it."""
+    """Quote text that a spreadsheet would execute as a formula, since names are untrusted."""
     return (
         f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value
     )

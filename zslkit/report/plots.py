@@ -1,4 +1,4 @@
-"""Figures of studies as plots; drawn without a display, with one look for all."""
+"""Plots of studies, drawn without a display."""
 
 from __future__ import annotations
 
@@ -21,9 +21,15 @@ def curves(
     y: str,
     scale: Literal["linear", "log", "symlog"] = "linear",
 ) -> Figure:
-    """Mean against x with the standard deviation as a bar, one line a series.
+    """Mean against x with standard deviations as bars, one line per series.
 
-    series: name -> points in the order they are drawn. x that are no numbers stand beside each other.
+    Args:
+        series: Name -> points in drawing order; x values that are not numbers are placed side by
+            side.
+        title: Title.
+        x: Label of the x axis.
+        y: Label of the y axis.
+        scale: Scale of the x axis.
     """
     figure, axes = _figure(title)
     numbers = all(
@@ -60,7 +66,13 @@ def curves(
 def bars(
     lines: Sequence[tuple[str, Mapping[str, Stat]]], *, title: str, y: Sequence[str]
 ) -> Figure:
-    """A group of horizontal bars for each (label, figures), one bar for each of `y`, with the standard deviation."""
+    """Groups of horizontal bars with standard deviations.
+
+    Args:
+        lines: Label and metrics of each group.
+        title: Title.
+        y: Metrics to draw, one bar each.
+    """
     figure, axes = _figure(title, height=1.0 + 0.28 * len(lines) * len(y))
     width = 0.8 / len(y)
     for k, name in enumerate(y):
@@ -81,11 +93,11 @@ def bars(
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write the figure in the format of its suffix, beside first."""
-    kind = path.suffix.removeprefix(".")
+    """Write the figure in the format of the suffix of `path`."""
+    form = path.suffix.removeprefix(".")
     with replacing(path) as beside:
         figure.savefig(
-            beside, dpi=150, format=kind, metadata={"Date": None} if kind == "svg" else None
+            beside, dpi=150, format=form, metadata={"Date": None} if form == "svg" else None
         )
 
 

@@ -1,4 +1,4 @@
-"""Published results as data, to stand beside ours and never among them."""
+"""Published results as data (`published.yaml`), shown beside our runs."""
 
 from __future__ import annotations
 
@@ -10,18 +10,33 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 UNKNOWN: Final = "unknown"
-"""The label of a row that neither the method as it is described nor the authors' program tells."""
+"""Label of a property that neither the paper nor the authors' program states."""
 Doubt = Literal["T1", "U", "S", "H", "backbone"]
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 
 class Published(BaseModel):
-    """One method on one dataset, in percent; a figure that is not known is None.
+    """Result of one method on one dataset, in percent; None if unknown.
 
-    backbone: what the features are from; tuned: whether it was trained with the method. averaging: of accuracies, over classes or
-    over images. unconfirmed: what no public source was found for. source: where the rest was read. protocol, selection, calibration and
-    resolution are labels given here, "unknown" where nothing tells them; calibration "constant": a gamma that stands in the program, picked
-    nobody knows how. program: the authors' program that labels were read from, which need not be the one that made the figures.
+    Attributes:
+        method: Name of the method.
+        dataset: Dataset, as in `published_as`.
+        input: Input type.
+        T1: Zero-shot accuracy.
+        U: Accuracy on unseen classes among all classes.
+        S: Accuracy on seen classes among all classes.
+        H: Harmonic mean of U and S.
+        backbone: Network of the features.
+        averaging: Accuracy over classes or over images.
+        protocol: Label assigned here.
+        selection: Label assigned here.
+        calibration: Label assigned here; "constant": a gamma in the program, of unknown selection.
+        resolution: Label assigned here.
+        program: Authors' program that the labels were read from; it need not have produced the
+            numbers.
+        source: Source of the rest.
+        unconfirmed: Values without a public source.
+        notes: Further remarks.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -46,7 +61,7 @@ class Published(BaseModel):
 
     @property
     def tuned(self) -> bool:
-        """Whether the backbone was trained with the method; pooled features and maps come from a frozen one."""
+        """Whether the backbone was trained; backbones of pooled features and maps are frozen."""
         return self.input == "end to end"
 
     def figures(self) -> dict[str, float | None]:
@@ -54,7 +69,7 @@ class Published(BaseModel):
 
     @property
     def confirmed(self) -> bool:
-        """Every figure that is given was read in a public source."""
+        """Whether a public source states every given number."""
         return not self._doubted
 
     @property
@@ -63,7 +78,7 @@ class Published(BaseModel):
 
     @property
     def remarks(self) -> str:
-        """What a table says beside the figures."""
+        """Remarks to show beside the numbers."""
         whole = len(self._doubted) == sum(v is not None for v in self.figures().values())
         doubt = "unconfirmed" if whole else f"{', '.join(self._doubted)} unconfirmed"
         image = "accuracy per image" if self.averaging == "per image" else ""
@@ -73,13 +88,13 @@ class Published(BaseModel):
 
 
 def published(dataset: str) -> list[Published]:
-    """Published results on a dataset by the name that `published_as` gives it; none if nothing is comparable."""
+    """Published results on a dataset, by the name in `published_as`."""
     return [entry for entry in everything() if entry.dataset == dataset]
 
 
 @cache
 def everything() -> tuple[Published, ...]:
-    """All published results that are known."""
+    """All known published results."""
     path = Path(__file__).with_suffix(".yaml")
     return tuple(
         Published.model_validate(row) for row in yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""What the luck of the test images leaves of a table: the interval of each figure, and which rows really differ."""
+"""Results of bootstrap intervals and pairwise tests of one block, and their wording."""
 
 from __future__ import annotations
 
@@ -6,18 +6,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 LEVEL = 0.05
-"""Significance level of the sentences about pairs, after Holm's correction over all pairs of a block."""
+"""Significance level for pairs, after Holm's correction over all pairs of a block."""
 
 
 @dataclass(frozen=True)
 class RowPair:
-    """Row a against row b of a block, by their places in it, a < b.
+    """Row a compared with row b of a block.
 
-    difference: H of a minus H of b in points, low and high its 95 % interval over draws of the test images; p: of no
-    difference, by paired bootstrap. only_a, only_b: unseen images that only one of them answers right among the unseen
-    classes, and McNemar's p. p_holm, mcnemar_p_holm: corrected over all pairs of the block. seeds: those both have, on
-    which they were paired; none in common: all runs of each. seeds_each: seeds of each model with which seeds alone
-    would tell them apart, None if that cannot be said, seeds_said: the same in words.
+    Attributes:
+        a: Index of row a.
+        b: Index of row b; a < b.
+        seeds: Common seeds, on which the rows are paired; without any, all runs are used.
+        difference: H of a minus H of b in percent points.
+        low: Lower end of its 95 % interval over draws of the test images.
+        high: Upper end.
+        p: p-value of no difference, by paired bootstrap.
+        p_holm: p corrected over all pairs of the block.
+        only_a: Unseen images that only a answers right among the unseen classes.
+        only_b: Unseen images that only b answers right among the unseen classes.
+        mcnemar_p: McNemar's p-value of these counts.
+        mcnemar_p_holm: The same, corrected over all pairs of the block.
+        seeds_each: Seeds per model with which the spread over seeds alone would separate them; None
+            if unknown.
+        seeds_said: The same as text.
     """
 
     a: int
@@ -42,9 +53,14 @@ class RowPair:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the intervals and p-values of a block were made. pairs: all of its rows whose scores can be read.
+    """Intervals and p-values of a block.
 
-    approximated: there are so many pairs that the smallest p-values are normal approximations.
+    Attributes:
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the resamples.
+        pairs: All pairs of rows with readable scores.
+        approximated: Whether there are so many pairs that the smallest p-values are normal
+            approximations.
     """
 
     resamples: int
@@ -54,7 +70,12 @@ class Sampling:
 
 
 def said(sampling: Sampling, names: Sequence[str]) -> list[str]:
-    """The sampling in sentences. names: of the block's rows."""
+    """Sentences for a block.
+
+    Args:
+        sampling: Intervals and tests.
+        names: Names of the block's rows.
+    """
     sentences = [
         "In brackets: 95 % interval of H over draws of the test images (bootstrap within classes, "
         f"{sampling.resamples} resamples); ± is the standard deviation over seeds."
@@ -62,7 +83,8 @@ def said(sampling: Sampling, names: Sequence[str]) -> list[str]:
     pairs = sampling.pairs
     if sampling.approximated:
         sentences.append(
-            f"{len(pairs)} pairs are more than {sampling.resamples} resamples can tell apart by counting, so where none of them "
+            f"{len(pairs)} pairs are more than {sampling.resamples} resamples can tell apart by "
+            "counting, so where none of them "
             "contradicts a difference its p is the normal approximation."
         )
     over = f"paired bootstrap, 5 % after Holm over {len(pairs)} pair{'s' if len(pairs) > 1 else ''}"
@@ -74,7 +96,7 @@ def said(sampling: Sampling, names: Sequence[str]) -> list[str]:
 
 
 def pair_sentence(pair: RowPair, names: Sequence[str]) -> str:
-    """One pair in words, as `said` lists it. names: of the block's rows."""
+    """Sentence for one pair, as in `said`."""
     return (_above if pair.significant else _beside)(pair, names)
 
 
@@ -87,4 +109,7 @@ def _above(pair: RowPair, names: Sequence[str]) -> str:
 
 def _beside(pair: RowPair, names: Sequence[str]) -> str:
     interval = f"{pair.difference:+.1f} [{pair.low:.1f}, {pair.high:.1f}]"
-    return f"{names[pair.a]} and {names[pair.b]} ({interval}, p {pair.p_holm:.2g}; seeds: {pair.seeds_said})"
+    return (
+        f"{names[pair.a]} and {names[pair.b]} ({interval}, p {pair.p_holm:.2g}; seeds: "
+        f"{pair.seeds_said})"
+    )

@@ -1,4 +1,4 @@
-"""From tables to verdicts: the scores that runs kept give each row its interval and each pair of rows its test."""
+"""Adds bootstrap intervals and pairwise tests to comparison tables, from the scores of runs."""
 
 from __future__ import annotations
 
@@ -24,30 +24,37 @@ from zslkit.report.sampling import RowPair, Sampling, said
 from zslkit.runs.folders import Run, load_run
 
 ROUNDING = 0.05
-"""Points of H by which scores may disagree with their record: below what a table shows."""
+"""Largest difference in H between scores and record, in percent points; below table precision."""
 
 
 def with_significance(blocks: Iterable[Block], seed: int = 0) -> list[Block]:
-    """The blocks with intervals in their rows and all pairs of rows tested; seed: of the resamples.
+    """Add intervals to rows, and tests to pairs of rows.
 
-    Rows need their run folders. A run whose scores cannot be read or are not those of its record is named in a note,
-    and its row has no interval and stands in no pair. The notes say which pairs differ.
+    Rows need their run folders. Rows without matching scores have no interval and are in no pair;
+    notes name them. Notes also say which pairs differ.
+
+    Args:
+        blocks: The blocks.
+        seed: Seed of the resamples.
     """
     return [_judged(block, seed) for block in blocks]
 
 
 def run_outcomes(run: Run) -> Outcomes:
-    """Right and wrong answers of a finished run under its own gamma.
+    """Right and wrong answers of a finished run, with its own gamma.
 
-    Raises DataError if the scores are missing, damaged or not finite, or do not give the H of the record.
+    Raises:
+        DataError: The scores are missing, damaged or not finite, or do not give the H of the
+            record.
     """
     return outcomes_of(run, run_sets(run)[0])
 
 
 def run_sets(run: Run) -> tuple[TestSets, tuple[str, ...]]:
-    """The test sets of a finished run with their scores, which stay in their file, and the names of the classes.
+    """Test sets with memory-mapped scores, and class names, of a finished run.
 
-    Raises DataError if the scores are missing, damaged or not finite.
+    Raises:
+        DataError: The scores are missing, damaged or not finite.
     """
     try:
         scores = run.scores()
@@ -58,19 +65,29 @@ def run_sets(run: Run) -> tuple[TestSets, tuple[str, ...]]:
 
 
 def outcomes_of(run: Run, sets: AnsweredSets) -> Outcomes:
-    """`run_outcomes` of a run whose sets are there already. Raises DataError if they do not give the H of the record."""
+    """As `run_outcomes`, for loaded sets.
+
+    Raises:
+        DataError: They do not give the H of the record.
+    """
     found = outcomes(sets, run.record.protocol.gamma)
     h = float(figures(found)["H"][0])
     if abs(h - run.record.metrics.H) > ROUNDING:
         raise DataError(
-            f"{run.folder}: its scores give H {h:.1f} and its record says {run.record.metrics.H:.1f}; move the folder away and run again"
+            f"{run.folder}: its scores give H {h:.1f} and its record says "
+            f"{run.record.metrics.H:.1f}; move the folder away and run again"
         )
     return found
 
 
 @dataclass(frozen=True)
 class _Readable:
-    """The rows whose runs can all be read. columns: place of the row -> its runs' columns in `outcomes`, in the order of its seeds."""
+    """Rows whose runs can all be read.
+
+    Attributes:
+        outcomes: Outcomes of these runs.
+        columns: Row index -> columns of its runs in `outcomes`, in the order of its seeds.
+    """
 
     outcomes: Outcomes
     columns: dict[int, list[int]]
@@ -118,7 +135,8 @@ def _of(folder: str, before: list[Outcomes]) -> Outcomes:
     found = run_outcomes(load_run(Path(folder)))
     if before and not same_images(before[0], found):
         raise DataError(
-            f"{folder}: the labels of its test images are not those of the rows before it; were its scores put there by hand?"
+            f"{folder}: the labels of its test images are not those of the rows before it; were "
+            "its scores put there by hand?"
         )
     return found
 
@@ -177,5 +195,5 @@ def _pair(
 
 
 def row_names(block: Block) -> list[str]:
-    """What each row is called in a sentence: see `Block.names`."""
+    """Name of each row in sentences; see `Block.names`."""
     return list(block.names)

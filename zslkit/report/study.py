@@ -1,4 +1,4 @@
-"""A study: a grid of settings of one model, written in a YAML file, as runs and as figures of each variant."""
+"""Studies: grids of settings of one model in a YAML file, and metrics per variant."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FIGURES = ("T1", "U", "S", "H", "AUSUC")
 
 
 class Plot(Config):
-    """How the figures of a study are drawn."""
+    """How to draw the metrics of a study."""
 
     x: str | None = Field(
         None,
@@ -33,7 +33,7 @@ class Plot(Config):
 
 
 class Study(Config):
-    """What a study file says. Variants are all rows with all points of the grid."""
+    """Content of a study file. Variants are all combinations of rows and grid points."""
 
     title: str
     model: str
@@ -49,7 +49,13 @@ class Study(Config):
 
 @dataclass(frozen=True)
 class Variant:
-    """One line of a study. row: its name among the rows, "" if there are none. point: its place in the grid."""
+    """One variant of a study.
+
+    Attributes:
+        row: Name of its row, "" without rows.
+        point: Its point in the grid.
+        settings: Its settings.
+    """
 
     row: str
     point: Mapping[str, Any]
@@ -66,7 +72,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class StudyLine:
-    """The figures of a variant over its finished runs."""
+    """Metrics of a variant over its finished runs."""
 
     variant: Variant
     figures: Mapping[str, Stat]
@@ -75,21 +81,32 @@ class StudyLine:
 
 
 def read_study(path: Path) -> Study:
-    """The study in a YAML file. Raises UserError that names the key that is missing, unknown or wrong."""
+    """Read a study file.
+
+    Raises:
+        UserError: A key is missing, unknown or wrong; the message names it.
+    """
     study = build(Study, merge([read_yaml(path)]), str(path))
     if any(not values for values in study.grid.values()):
         raise UserError(
-            f"{path}: grid: {next(k for k, v in study.grid.items() if not v)} has no values; list some"
+            f"{path}: grid: {next(k for k, v in study.grid.items() if not v)} has no values; list "
+            "some"
         )
     if study.plot and study.plot.x is not None and study.plot.x not in study.grid:
         raise UserError(
-            f"{path}: plot.x = {study.plot.x!r} is no key of the grid ({', '.join(study.grid) or 'there is none'}); name one"
+            f"{path}: plot.x = {study.plot.x!r} is no key of the grid "
+            f"({', '.join(study.grid) or 'there is none'}); name one"
         )
     return study
 
 
 def variants(study: Study, changes: Mapping[str, Any] | None = None) -> list[Variant]:
-    """All variants in the order of the file; changes: settings of the caller, under the rows' and the grid's."""
+    """All variants, in the order of the file.
+
+    Args:
+        study: The study.
+        changes: Settings of the caller; rows and grid override them.
+    """
     return list(_variants(study, changes or {}))
 
 
@@ -105,7 +122,7 @@ def _variants(study: Study, changes: Mapping[str, Any]) -> Iterator[Variant]:
 
 
 def line(variant: Variant, records: Sequence[RunRecord]) -> StudyLine:
-    """The means and deviations of at least one finished run of the variant."""
+    """Means and standard deviations of the finished runs of a variant."""
     figures = {name: Stat.of([getattr(r.metrics, name) for r in records]) for name in FIGURES}
     return StudyLine(
         variant,

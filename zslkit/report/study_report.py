@@ -1,4 +1,4 @@
-"""What a study leaves behind: a table in Markdown and JSON, and a plot."""
+"""Writes a study as a Markdown table, JSON and a plot."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HEADER = ("variant", "runs", *FIGURES, "training")
 
 
 def cells(lines: Sequence[StudyLine]) -> list[tuple[str, ...]]:
-    """A row of text for each line, under HEADER."""
+    """One row of text per line, under HEADER."""
     return [
         (
             line.variant.label,
@@ -31,11 +31,14 @@ def cells(lines: Sequence[StudyLine]) -> list[tuple[str, ...]]:
 
 
 def markdown(study: Study, lines: Sequence[StudyLine]) -> str:
-    """Title, table and how it was made, as Markdown."""
+    """Title, table and protocol as Markdown."""
     rows = [" | ".join(markdown_text(cell) for cell in row) for row in [HEADER, *cells(lines)]]
     rule = "|".join(["---", *["--:"] * (len(HEADER) - 1)])
     seeds = ", ".join(map(str, study.seeds))
-    how = f"{markdown_text(f'{study.model} on {study.dataset}')}, seeds {seeds}; mean ± standard deviation over runs."
+    how = (
+        f"{markdown_text(f'{study.model} on {study.dataset}')}, seeds {seeds}; mean ± standard "
+        "deviation over runs."
+    )
     parts = [
         f"### {markdown_text(study.title)}",
         "",
@@ -51,7 +54,7 @@ def markdown(study: Study, lines: Sequence[StudyLine]) -> str:
 
 
 def as_data(study: Study, lines: Sequence[StudyLine]) -> dict[str, Any]:
-    """The study and its figures as plain data, each line with the identities of its runs."""
+    """The study and its metrics as plain data, with the run identities of each line."""
     return {
         "study": study.model_dump(mode="json"),
         "lines": [
@@ -70,7 +73,14 @@ def as_data(study: Study, lines: Sequence[StudyLine]) -> dict[str, Any]:
 
 
 def write(study: Study, lines: Sequence[StudyLine], folder: Path, stem: str) -> list[Path]:
-    """Write stem.md, stem.json and, if the study asks for a plot, stem.svg. Raises ZslkitError if that fails."""
+    """Write stem.md, stem.json and, if the study has a plot, stem.svg.
+
+    Returns:
+        Paths of the files.
+
+    Raises:
+        ZslkitError: Writing fails.
+    """
     texts = {
         ".md": markdown(study, lines),
         ".json": json.dumps(as_data(study, lines), indent=1, ensure_ascii=False),
@@ -87,7 +97,8 @@ def write(study: Study, lines: Sequence[StudyLine], folder: Path, stem: str) -> 
             written.append(folder / f"{stem}.svg")
     except OSError as error:
         raise ZslkitError(
-            f"{folder} cannot be written ({error.strerror or error}); the runs are kept, so name another --to"
+            f"{folder} cannot be written ({error.strerror or error}); the runs are kept, so name "
+            "another --to"
         ) from error
     return written
 

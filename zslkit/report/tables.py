@@ -1,4 +1,4 @@
-"""Comparisons for the eye and for programs: a terminal table, Markdown, JSON."""
+"""Renders comparisons as terminal tables, Markdown and JSON."""
 
 from __future__ import annotations
 
@@ -18,14 +18,23 @@ if TYPE_CHECKING:
 DASH = "-"
 ON_TEST_TITLE = "As papers do: picked on the test sets, no results"
 ON_TEST_NOTE = (
-    "Nothing in this table is a result: test (as papers do) takes the epoch with the best H and, for T1, that with the best T1, both on "
-    "the test sets; oracle takes the gamma with the best H on them. The rows are in no ranking and in no test."
+    "Nothing in this table is a result: test (as papers do) takes the epoch with the best H and, "
+    "for T1, that with the best T1, both on "
+    "the test sets; oracle takes the gamma with the best H on them. The rows are in no ranking "
+    "and in no test."
 )
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One place of a table. grey: it is no result of ours. interval: stands behind the text, or below it where room is short."""
+    """One cell of a table.
+
+    Attributes:
+        text: Its text.
+        bold: Whether it is the best of its column.
+        grey: Whether it is not a result of our runs.
+        interval: Text after the cell's text, or below it in a narrow table.
+    """
 
     text: str
     bold: bool = False
@@ -35,14 +44,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """A block as cells: what both the terminal and Markdown show."""
+    """Cells of a block, for terminal and Markdown."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
 
 
 def grid(block: Block) -> Grid:
-    """The block's runs, then chance, then published results; what was picked on test stands in `on_test_grid`."""
+    """Rows of runs, then chance, then published results."""
     metrics = ["T1", "U", "S", "H", *(["H, gamma 0"] if block.calibrated else []), "AUSUC"]
     header = ("model", "runs", *metrics, "parameters", "training", "peak memory", "protocol")
     chance = [
@@ -61,7 +70,7 @@ def grid(block: Block) -> Grid:
 
 
 def on_test_grid(block: Block) -> Grid | None:
-    """What the block's rows would be if picked on test, a table of its own without a winner; None where nobody asked or there is none."""
+    """Table of the rows as selected on test, without a winner; None if there are none."""
     if not block.on_test:
         return None
     return Grid(
@@ -70,27 +79,28 @@ def on_test_grid(block: Block) -> Grid | None:
 
 
 def on_test_notes(block: Block) -> list[str]:
-    """What stands below `on_test_grid`: that nothing of it is a result, and what picking on test added to each row."""
-    told = []
+    """Notes below `on_test_grid`: they are no results, and what selection on test added."""
+    added = []
     for row in block.on_test or ():
         by, names = ("epoch", ("T1", "H")) if row.made.selection == ON_TEST else ("gamma", ("H",))
-        told.append(
-            f"{row.label} by {by} {', '.join(f'{name} {signed(row.added[name])}' for name in names)}"
+        added.append(
+            f"{row.label} by {by} "
+            f"{', '.join(f'{name} {signed(row.added[name])}' for name in names)}"
         )
     return [
         ON_TEST_NOTE,
         *(
-            [f"Picking on the test sets added to each row's own figures: {'; '.join(told)}."]
-            if told
+            [f"Picking on the test sets added to each row's own figures: {'; '.join(added)}."]
+            if added
             else []
         ),
     ]
 
 
 def rich_table(blocks: Sequence[Block]) -> RenderableType:
-    """All blocks, to be printed by a rich console: figures first, then what they cost and how they were made.
+    """All blocks for a rich console: first metrics, then costs and protocol.
 
-    One table for both would not fit into a terminal of 80 columns.
+    Two tables per block, because one would not fit into 80 columns.
     """
     from rich.console import Group
     from rich.text import Text
@@ -99,12 +109,10 @@ def rich_table(blocks: Sequence[Block]) -> RenderableType:
     for block in blocks:
         content = grid(block)
         split = content.header.index("parameters")
-        places = [
-            *range(len(block.rows)),
-            *range(len(block.rows) + 1, len(content.rows)),
-        ]  # chance was not made in any way
+        # Without chance, which has neither costs nor protocol.
+        places = [*range(len(block.rows)), *range(len(block.rows) + 1, len(content.rows))]
         made = [(content.rows[i][0], *content.rows[i][split:]) for i in places]
-        # Text, not markup, here and below: names of plugins and datasets are data and may hold brackets.
+        # Text instead of markup, because names may contain brackets.
         parts.append(Text(plain(block.title), style="bold"))
         parts.append(_rich_part(content.header[:split], [row[:split] for row in content.rows]))
         parts.append(_rich_part((content.header[0], *content.header[split:]), made))
@@ -150,7 +158,7 @@ def _rich_cell(cell: Cell) -> Text:
 
 
 def remarks(block: Block) -> list[str]:
-    """What Markdown says of published rows in their last column."""
+    """Notes on published rows, which Markdown has in its last column."""
     doubted = any(entry.unconfirmed for entry in block.published)
     legend = ["?: unconfirmed, for want of a public source that prints it."] if doubted else []
     return legend + [
@@ -159,7 +167,7 @@ def remarks(block: Block) -> list[str]:
 
 
 def folder_notes(block: Block) -> list[str]:
-    """The run folders of each row, where they are known, in the order of its seeds."""
+    """Known run folders of each row, in the order of its seeds."""
     return [
         f"Run folders of {name}: {', '.join(row.folders)}."
         for name, row in zip(block.names, block.rows, strict=True)
@@ -168,7 +176,7 @@ def folder_notes(block: Block) -> list[str]:
 
 
 def markdown(blocks: Sequence[Block]) -> str:
-    """All blocks as Markdown tables with their titles and notes."""
+    """All blocks as Markdown tables with titles and notes."""
     lines: list[str] = []
     for block in blocks:
         content = grid(block)
@@ -200,7 +208,7 @@ def _markdown_table(content: Grid) -> list[str]:
 
 
 def as_json(blocks: Sequence[Block]) -> list[dict[str, Any]]:
-    """All blocks as plain data: means, standard deviations and numbers of runs, unrounded."""
+    """All blocks as plain data, unrounded."""
     return [
         {
             "title": block.title,
@@ -244,11 +252,11 @@ def _sampling_data(block: Block) -> dict[str, Any] | None:
         }
         for pair in block.sampling.pairs
     ]
-    said = block.sampling
+    sampling = block.sampling
     return {
-        "resamples": said.resamples,
-        "seed": said.seed,
-        "approximated": said.approximated,
+        "resamples": sampling.resamples,
+        "seed": sampling.seed,
+        "approximated": sampling.approximated,
         "pairs": pairs,
     }
 
@@ -330,13 +338,13 @@ def _on_test_cells(row: PickedOnTest) -> tuple[Cell, ...]:
 
 
 def _interval(row: Row, metric: str) -> str:
-    """Of H alone, in brackets: the table would burst with all; JSON and CSV hold the others."""
+    """Interval of H in brackets; the others are in JSON and CSV, to keep tables narrow."""
     bounds = row.intervals.get(metric) if metric == "H" else None
     return f"[{bounds[0]:.1f}, {bounds[1]:.1f}]" if bounds else ""
 
 
 def how_published(entry: Published) -> str:
-    """How a published row was made, which of its marks are unknown, and where the others were read."""
+    """Badges of a published row, its unknown ones, and the source of the labels."""
     made: Badges = badges_of_published(entry)
     shown = [
         mark.text
@@ -378,7 +386,7 @@ def _chance_of(block: Block, metric: str) -> float | None:
 
 
 def with_gamma(badge: str, gamma: Stat) -> str:
-    """The words of a mark, with the gamma that was added if they tell of one."""
+    """Badge text with the mean gamma, for badges on gamma."""
     return f"{badge} ({_spread(gamma, 2)})" if badge.startswith("gamma") else badge
 
 
@@ -392,7 +400,7 @@ def _spread(stat: Stat, digits: int) -> str:
 
 
 def signed(points: float, digits: int = 1) -> str:
-    """A difference with its sign; what rounds to nothing is +0.0."""
+    """Difference with its sign; zero after rounding is +0.0."""
     return f"{round(points, digits) + 0.0:+.{digits}f}"
 
 
@@ -412,7 +420,7 @@ def _count(value: float) -> str:
 
 
 def seconds_words(value: float) -> str:
-    """A time as tables show it: '3.1 s', '4 min 05 s', '2 h 07 min'."""
+    """Duration as in tables: '3.1 s', '4 min 05 s', '2 h 07 min'."""
     if value < 60:
         return f"{value:.1f} s"
     minutes, seconds = divmod(round(value), 60)
@@ -436,12 +444,12 @@ def _style(cell: Cell) -> str:
 
 
 def plain(text: str) -> str:
-    """Text without what a terminal would obey instead of show."""
+    """Text without control characters."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def markdown_text(text: str) -> str:
-    """Text as Markdown shows it in a cell of a table, whatever a name holds."""
+    """Text escaped for a cell of a Markdown table."""
     return plain(text).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
 
 

@@ -1,4 +1,4 @@
-"""For the tests of models: what every plugin must pass, and a tiny dataset to try one on.
+"""Conformance checks for models, and a tiny dataset to test a model with.
 
 >>> from zslkit.testing import check_model
 >>> check_model(MyModel)
@@ -11,8 +11,8 @@ from zslkit.testing.tiny import tiny_dataset, tiny_inputs, tiny_task
 __all__ = [
     "CHECKS",
     "Check",
-    "ConformanceError",
     "CheckResult",
+    "ConformanceError",
     "check_model",
     "parametrize_with_checks",
     "tiny_dataset",

@@ -1,4 +1,4 @@
-"""`python -m zslkit.testing`: the table of checks that docs/checks.md holds."""
+"""`python -m zslkit.testing` prints the table of checks in docs/checks.md."""
 
 from zslkit.testing.conformance import table
 

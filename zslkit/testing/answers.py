@@ -1,4 +1,4 @@
-"""Checks of what a trained model answers: scores and attention maps."""
+"""Checks of a trained model's output: scores, attention maps and attribute predictions."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ from zslkit.testing.shared import changes, plain_state
 from zslkit.training.scoring import SCORE_BATCH, answer, attribute_batches
 
 RTOL, ATOL = 1e-4, 1e-5
-"""How far scores may differ by the order of floating-point sums: relative, and as a share of the largest score."""
+"""Tolerance for the order of floating-point sums: relative, and as a share of the top score."""
 
 
 @check(
-    reason="The evaluator compares the scores of all classes, and one that is missing or not a number makes every metric wrong.",
-    hint="let `scores` give one finite number for every image and every class, seen or not, also for a batch of one image",
+    reason=(
+        "The evaluator compares the scores of all classes; a missing or non-finite score "
+        "makes every metric wrong."
+    ),
+    hint=(
+        "return one finite score for every image and every class, seen and unseen, also for a "
+        "batch of one image"
+    ),
     after=[declared_inputs],
 )
 def scores_shape(bench: Bench) -> None:
@@ -32,8 +38,11 @@ def scores_shape(bench: Bench) -> None:
 
 
 @check(
-    reason="A score that hangs on the batch's other images changes with the batch size, and lets test images help each other.",
-    hint="take no mean, maximum or normalisation over the batch in `scores`, and nothing random either",
+    reason=(
+        "If a score depends on the other images of the batch, it changes with the batch size, "
+        "and test images influence each other."
+    ),
+    hint=("use no mean, maximum or normalisation over the batch and no random numbers in `scores`"),
     after=[scores_shape],
 )
 def scores_of_each_image(bench: Bench) -> None:
@@ -60,19 +69,22 @@ def scores_of_each_image(bench: Bench) -> None:
 
 
 @check(
-    reason="Scoring is watched while a model trains; if it left a trace, watching would change the result.",
-    hint="change no parameter, no buffer, no counter and no input in `scores`, draw nothing at random, and keep statistics only while "
-    "self.training",
+    reason=(
+        "The harness scores a model during training; if scoring changed the model, it would "
+        "change the result."
+    ),
+    hint=(
+        "change no parameter, buffer, counter or input in `scores`, draw no random numbers, "
+        "and update statistics only while self.training"
+    ),
     after=[scores_shape],
 )
 def scoring_leaves_no_trace(bench: Bench) -> None:
     trained = bench.fit(bench.make())
     model, source = trained.model, trained.inputs.source
     first = bench.scores(trained)
-    attributes, random = (
-        plain_state(model),
-        torch.get_rng_state(),
-    )  # after the first time, when a model may keep what it needs
+    # After the first scoring, in which a model may cache values.
+    attributes, random = plain_state(model), torch.get_rng_state()
     again = bench.scores(trained)
     if changed := difference(trained.state, state_of(model)):
         raise Failed(f"scoring changed the model: {changed}")
@@ -86,7 +98,8 @@ def scoring_leaves_no_trace(bench: Bench) -> None:
     for scores in (again, last):
         if not np.array_equal(first, scores):
             raise Failed(
-                f"the same images scored twice differ by up to {float(np.abs(first - scores).max()):.3g}"
+                "the same images scored twice differ by up to "
+                f"{float(np.abs(first - scores).max()):.3g}"
             )
     x = source.batch(bench.test)
     given = x.clone()
@@ -96,9 +109,13 @@ def scoring_leaves_no_trace(bench: Bench) -> None:
 
 
 @check(
-    reason="`zslkit explain` lays the maps over the photo and takes one an attribute, in the order of the attributes.",
-    hint="give AttentionMaps of maps (B, A, H, W), scores (B, A) and channels (B, A, D) under a name for each part, or leave "
-    "`attention` as it is",
+    reason=(
+        "`zslkit explain` shows the maps over the photo, one per attribute in the dataset's order."
+    ),
+    hint=(
+        "return AttentionMaps with maps (B, A, H, W), scores (B, A) and channels (B, A, D) "
+        "for each named part, or do not override `attention`"
+    ),
     after=[scores_shape],
 )
 def attention_maps(bench: Bench) -> str | None:
@@ -126,9 +143,14 @@ def attention_maps(bench: Bench) -> str | None:
 
 
 @check(
-    reason="`zslkit evaluate` measures by them how well a model tells attributes, in the dataset's order of attributes.",
-    hint="let `predicted_attributes` give (B, A), a whole column of NaN for an attribute that the model does not tell, and nothing that "
-    "hangs on the batch's other images; or leave it as it is",
+    reason=(
+        "`zslkit evaluate` measures attribute prediction from them, in the dataset's order of "
+        "attributes."
+    ),
+    hint=(
+        "return (B, A) with all-NaN columns for attributes that are not predicted, "
+        "independent of the other images of the batch; or do not override it"
+    ),
     after=[scores_shape],
 )
 def predicted_attributes(bench: Bench) -> str | None:

@@ -1,4 +1,4 @@
-"""Where a model is tried: made, trained and asked by the harness's own code, on the tiny dataset and the CPU."""
+"""Makes, trains and scores a model with the harness's own code, on the tiny dataset and the CPU."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-import zslkit.runs.api  # noqa: F401  # so that all that measures a run is there before a model is tried, and seen if it is changed
+# Imported first, so that a model which changes the code that measures it is noticed.
+import zslkit.runs.api  # noqa: F401
 from zslkit.config import Config, Input, TrainConfig, build
 from zslkit.config.merge import Layer, merge, nested
 from zslkit.dataset import Dataset, Index
@@ -31,12 +32,19 @@ from zslkit.utils.progress import Silent
 
 CPU = torch.device("cpu")
 SHORT, LONG = 2, 20
-"""Epochs of a training that only has to happen, and of one that has to learn."""
+"""Epochs of a training that only has to run, and of one that has to learn."""
 
 
 @dataclass(frozen=True)
 class BenchModel:
-    """A trained model and what it was trained on. log: a dict for every line that the training logged. state: as training left it."""
+    """A trained model.
+
+    Attributes:
+        model: The model.
+        inputs: Its inputs.
+        log: One dict per line of the training log.
+        state: Parameters and buffers after training.
+    """
 
     model: Model
     inputs: Inputs
@@ -45,10 +53,18 @@ class BenchModel:
 
 
 class Bench:
-    """One model class on trial. What several checks need is trained once and only looked at.
+    """One model class under test.
 
-    settings: the model's config by dotted key; they win over the class's `check_settings` and over the short training of the kit.
-    before, libraries: what models share, before this one was made. Raises UserError if the model has no such setting.
+    Trained models are shared between checks, which must not change them.
+
+    Args:
+        kind: The model class.
+        name: Name in messages.
+        settings: Dotted config key -> value; overrides the class's `check_settings` and the short
+            training of the checks.
+
+    Raises:
+        UserError: The model has no such setting.
     """
 
     def __init__(
@@ -68,7 +84,7 @@ class Bench:
     def _refuse_wrong_settings(self) -> None:
         try:
             default = self.default_config
-        except UserError:  # which a check tells
+        except UserError:  # reported by a check
             return
         build(
             self.kind.Config,
@@ -78,21 +94,26 @@ class Bench:
 
     @property
     def gradient(self) -> bool:
-        """Whether the harness's loop trains the model, so that it can be interrupted and has a precision."""
+        """Whether the harness's loop trains the model, so that it can resume."""
         return issubclass(self.kind, GradientModel)
 
     @property
     def frozen_input(self) -> Input:
-        """The preferred kind of input, one without a backbone to train if there is any."""
+        """Preferred input type, if possible without a trained backbone."""
         return next((kind for kind in self.kind.inputs if kind != "image"), "image")
 
     @cached_property
     def default_config(self) -> ModelConfig:
-        """Raises UserError that names the key which has no default."""
+        """Default config. Raises UserError that names a key without default."""
         return build(self.kind.Config, merge([]), self.name)
 
     def config(self, epochs: int = SHORT, changes: Mapping[str, Any] | None = None) -> ModelConfig:
-        """The default config with a short training; changes, by dotted key, win over everything."""
+        """Config with a short training.
+
+        Args:
+            epochs: Number of epochs.
+            changes: Dotted key -> value; overrides everything else.
+        """
         layers = [
             Layer(self.default_config.model_dump(), "defaults"),
             Layer(shortened(self.default_config, epochs), "kit"),
@@ -103,7 +124,8 @@ class Bench:
             return build(self.kind.Config, merge(layers), self.name)
         except UserError as error:
             raise Failed(
-                f"the config cannot be made for a short training ({error}); say in check_settings what suits the model"
+                f"the config cannot be made for a short training ({error}); say in check_settings "
+                "what suits the model"
             ) from error
 
     def inputs(self, kind: Input | None = None, dataset: Dataset | None = None) -> Inputs:
@@ -121,7 +143,7 @@ class Bench:
         inputs: Inputs | None = None,
         config: ModelConfig | None = None,
     ) -> Model:
-        """An untrained model, as the harness makes it."""
+        """Untrained model, made as by the harness."""
         return make_model(
             self.kind,
             config or self.config(),
@@ -146,8 +168,15 @@ class Bench:
         """Train in place, as the harness does.
 
         Args:
-            told: is given every line of the log at once.
-            withholds: as in a run, test images are out of reach; otherwise one check alone would say nothing of it.
+            model: Model to train.
+            seed: Seed of the training.
+            dataset: By default the tiny dataset.
+            inputs: By default those of the tiny dataset.
+            checkpoint: File for checkpoints.
+            observer: Observer of the loop.
+            told: Called with every line of the log.
+            withholds: Make test images unavailable, as in a run. Off by default, so that a model
+                which needs them fails only one check.
         """
         inputs, log = inputs or self.inputs(), cast(list[Mapping[str, Any]], [])
 
@@ -172,7 +201,7 @@ class Bench:
         return BenchModel(model, inputs, log, state_of(model))
 
     def trained(self, seed: int = 0, kind: Input | None = None) -> BenchModel:
-        """A shortly trained model that checks share: it is looked at and never changed."""
+        """Model after a short training, shared between checks; do not change it."""
         kind = kind or self.frozen_input
         if (seed, kind) not in self._trained:
             inputs = self.inputs(kind)
@@ -182,26 +211,26 @@ class Bench:
         return self._trained[seed, kind]
 
     def scores(self, trained: BenchModel, index: Index | None = None) -> NDArray[np.float32]:
-        """Scores (N, C) of images by index, by default of both test sets. Raises what zslkit.training.fit.score raises."""
+        """Scores `(N, C)` of images, by default of both test sets."""
         return self.score(trained.model, trained.inputs, index)
 
     def score(
         self, model: Model, inputs: Inputs, index: Index | None = None
     ) -> NDArray[np.float32]:
-        """As `scores`, of any model."""
+        """As `scores`, for any model."""
         return score(model, inputs.source, self.test if index is None else index, CPU)
 
     @property
     def test(self) -> Index:
-        """The images of both test sets."""
+        """Images of both test sets."""
         return np.concatenate([self.dataset.split.test_seen, self.dataset.split.test_unseen])
 
 
 def shortened(config: Config, epochs: int) -> dict[str, Any]:
-    """The changes that make a config train for so many epochs at most, in small batches.
+    """Changes to a config that limit its training to `epochs` epochs with small batches.
 
-    Sections of the harness's loop are set; of other sections and keys, whole numbers called epochs or ..._epochs are lowered, to a
-    quarter of it beside such a section, since they are warm-ups then.
+    Sections of the harness's loop are set. Elsewhere, integers named epochs or ..._epochs are
+    lowered, to a quarter of it beside such a section, since they are warm-ups then.
     """
     changes: dict[str, Any] = {}
     loop = any(isinstance(getattr(config, name), TrainConfig) for name in type(config).model_fields)
@@ -219,12 +248,12 @@ def shortened(config: Config, epochs: int) -> dict[str, Any]:
 
 
 def state_of(model: Model) -> dict[str, Tensor]:
-    """A copy of all that is kept of the model."""
+    """Copy of the model's state."""
     return {k: v.detach().clone() for k, v in model.state_dict().items()}
 
 
 def difference(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> str:
-    """Which tensors of two states are not equal to the last bit, in words; "" if all are."""
+    """Describe which tensors of two states are not equal bit for bit; "" if all are."""
     if one.keys() != other.keys():
         return f"{min(one.keys() ^ other.keys())} is kept of one and not of the other"
     unlike = [
@@ -233,7 +262,8 @@ def difference(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> str:
         if one[k].shape != other[k].shape or not torch.equal(_plain(one[k]), _plain(other[k]))
     ]
     return (
-        f"{unlike[0]}{f' and {len(unlike) - 1} more' if len(unlike) > 1 else ''} of {len(one)} differ"
+        f"{unlike[0]}{f' and {len(unlike) - 1} more' if len(unlike) > 1 else ''} of {len(one)} "
+        "differ"
         if unlike
         else ""
     )

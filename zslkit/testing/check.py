@@ -1,4 +1,4 @@
-"""What a check is: a function with a name, a reason and a hint, and what can come of it."""
+"""Defines a check: a named function with a reason and a hint, and its result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Status = Literal["passed", "failed", "skipped", "expected failure", "unexpected 
 
 
 class Failed(Exception):
-    """A model breaks the rule; the text says how."""
+    """The model breaks the rule; the text says how."""
 
 
 class Skipped(Exception):
@@ -26,8 +26,12 @@ class Skipped(Exception):
 class Check:
     """One rule of the contract.
 
-    reason: why it matters. hint: how to mend a model that breaks it. function: raises Failed or Skipped; gives a remark or None.
-    after: checks that must hold before this one says anything, so that one fault is told once.
+    Attributes:
+        name: Name of the check.
+        reason: Why the rule matters.
+        hint: How to correct a model that breaks it.
+        function: Raises Failed or Skipped; returns a remark or None.
+        after: Checks that must pass first, so that one fault is reported once.
     """
 
     name: str
@@ -40,7 +44,7 @@ class Check:
 def check(
     *, reason: str, hint: str, after: Sequence[Check] = ()
 ) -> Callable[[Callable[[Bench], str | None]], Check]:
-    """Make a Check of a function; its name is the check's."""
+    """Decorator that makes a Check with the name of the function."""
 
     def made(function: Callable[[Bench], str | None]) -> Check:
         return Check(function.__name__, reason, hint, function, tuple(c.name for c in after))
@@ -50,7 +54,16 @@ def check(
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What came of one check on one model. message: what is wrong, why it was skipped, or a remark; may be empty."""
+    """Result of one check on one model.
+
+    Attributes:
+        check: Name of the check.
+        status: Its outcome.
+        message: What is wrong, why it was skipped, or a remark; may be empty.
+        reason: Why the rule matters.
+        hint: How to correct the model.
+        traceback: Traceback of a failure.
+    """
 
     check: str
     status: Status
@@ -70,7 +83,12 @@ class CheckResult:
 
 
 class ConformanceError(ZslkitError, AssertionError):
-    """A model breaks rules of the contract. results: those that failed."""
+    """A model breaks rules of the contract.
+
+    Args:
+        model: Name of the model.
+        results: Results of the failed checks.
+    """
 
     def __init__(self, model: str, results: Sequence[CheckResult]) -> None:
         self.model, self.results = model, tuple(results)

@@ -1,4 +1,4 @@
-"""What every model must pass, as a function, as pytest ids, and as a table."""
+"""All conformance checks: as a function, as pytest parameters, and as a table."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 @check(
-    reason="A known fault that is written down is a fact; one under a misspelt name hides nothing and tells nobody.",
-    hint="name checks in expected_failures as `zslkit check` lists them, each with its reason",
+    reason=("Known faults must name an existing check; a misspelt name would have no effect."),
+    hint="in expected_failures, use names listed by `zslkit check`, each with a reason",
     after=[declared.contract],
 )
 def expected_failures(bench: Bench) -> None:
@@ -34,7 +34,8 @@ def expected_failures(bench: Bench) -> None:
     for name, why in bench.kind.expected_failures.items():
         if name not in known:
             raise Failed(
-                f"expected_failures names {name!r}, and there is no such check{did_you_mean(name, known)}"
+                f"expected_failures names {name!r}, and there is no such "
+                f"check{did_you_mean(name, known)}"
             )
         if not str(why).strip():
             raise Failed(f"expected_failures gives no reason for {name!r}")
@@ -65,14 +66,19 @@ CHECKS: tuple[Check, ...] = (
     honesty.declared_protocol,
     honesty.no_global_state,
 )
-"""All checks, in the order in which they run: a check stands after those that it builds on."""
+"""All checks in running order; a check follows those that it depends on."""
 
 
 class Trial:
-    """One model before all checks. Each is run once, when it is first asked for; what they train they share.
+    """All checks of one model. Each runs once, on first use; they share trained models.
 
-    model: a class, or the name of a registered model. settings: its config by dotted key, over the checks' own short training.
-    skip: names of checks that count for nothing. Raises UnknownName for a name that is no check.
+    Args:
+        model: A class, or the name of a registered model.
+        settings: Dotted config key -> value; overrides the short training of the checks.
+        skip: Names of checks to ignore.
+
+    Raises:
+        UnknownName: `skip` contains an unknown name.
     """
 
     def __init__(
@@ -94,12 +100,19 @@ class Trial:
 
     @cached_property
     def bench(self) -> Bench:
-        """Raises UnknownName, NameClash or BrokenPlugin if the name leads to no class, UserError if it has no such setting."""
-        kind = MODELS.load(self._model)[1] if isinstance(self._model, str) else self._model
-        return Bench(kind, self.name, self._settings)
+        """Bench of the model.
+
+        Raises:
+            UnknownName: There is no model of this name.
+            NameClash: Several plugins registered the name.
+            BrokenPlugin: The plugin cannot be loaded.
+            UserError: The model has no such setting.
+        """
+        model = MODELS.load(self._model)[1] if isinstance(self._model, str) else self._model
+        return Bench(model, self.name, self._settings)
 
     def result(self, which: Check) -> CheckResult:
-        """What comes of a check. Raises as `bench` does."""
+        """Result of a check. Raises as `bench` does."""
         if which.name not in self._results:
             with generators_kept():
                 self._results[which.name] = self._run(which)
@@ -107,7 +120,7 @@ class Trial:
         return self._results[which.name]
 
     def obstacle(self, which: Check) -> CheckResult | None:
-        """The first of the checks that this one builds on that does not hold; None if all do."""
+        """Result of the first failed check that this one depends on, or None."""
         for name in which.after:
             if (deeper := self.obstacle(_named(name))) is not None:
                 return deeper
@@ -129,7 +142,7 @@ class Trial:
             message = which.function(bench) or ""
         except Skipped as skipped:
             return CheckResult(which.name, "skipped", str(skipped), **facts)
-        except BaseException as error:  # a stranger's model may raise anything, or call exit()
+        except BaseException as error:  # a plugin may raise anything, or call exit()
             if is_stop(error):
                 raise
             text = str(error) if isinstance(error, (Failed, ZslkitError)) else told(error)
@@ -139,7 +152,10 @@ class Trial:
                 which.name, "failed", text, **facts, traceback=traceback.format_exc()
             )
         if expected is not None:
-            message = f"it passes, and expected_failures says that it does not ({expected}); take the entry away"
+            message = (
+                f"it passes, and expected_failures says that it does not ({expected}); take "
+                "the entry away"
+            )
             return CheckResult(which.name, "unexpected pass", message, **facts)
         return CheckResult(which.name, "passed", message, **facts)
 
@@ -153,19 +169,33 @@ def check_model(
     raise_: bool = True,
     reporter: Reporter | None = None,
 ) -> list[CheckResult]:
-    """Hold a model to the contract, on a tiny made-up dataset and the CPU; takes seconds for a small model.
+    """Check a model on a tiny made-up dataset on the CPU; takes seconds for a small model.
 
-    model: a class, or the name of a registered model. only, skip: names of checks to run, or to leave away. settings: the model's
-    config by dotted key, such as {"train.lr": 0.1}, over the checks' own short training.
-    A check that could not be run because one it builds on fails brings that one's result along, even if it was not asked for.
-    Raises ConformanceError that lists what failed, unless raise_ is False; UnknownName for a name that is no check or no model;
-    UserError for a setting that the model does not have.
+    A check that cannot run because another one fails adds the result of that one, even if it was
+    not requested.
+
+    Args:
+        model: A class, or the name of a registered model.
+        only: Names of checks to run; by default all.
+        skip: Names of checks to leave out.
+        settings: Dotted config key -> value, such as {"train.lr": 0.1}; overrides the short
+            training of the checks.
+        raise_: Whether failures raise.
+        reporter: Destination of progress; by default none.
+
+    Returns:
+        Result of each check.
+
+    Raises:
+        ConformanceError: Checks failed; the message lists them.
+        UnknownName: There is no such check or model.
+        UserError: The model has no such setting.
     """
-    asked = chosen(only, skip)
+    selected = chosen(only, skip)
     trial, reporter = Trial(model, settings, skip), reporter or Silent()
     results: list[CheckResult] = []
-    with reporter.phase(f"check {trial.name}", total=len(asked)) as phase:
-        for which in asked:
+    with reporter.phase(f"check {trial.name}", total=len(selected)) as phase:
+        for which in selected:
             if (obstacle := trial.obstacle(which)) is not None and obstacle not in results:
                 results.append(obstacle)
             results.append(trial.result(which))
@@ -176,7 +206,11 @@ def check_model(
 
 
 def chosen(only: Iterable[str] = (), skip: Iterable[str] = ()) -> tuple[Check, ...]:
-    """The checks of these names, all by default, in their order. Raises UnknownName."""
+    """Checks selected by name, in running order; all by default.
+
+    Raises:
+        UnknownName: There is no such check.
+    """
     only, skip = list(only), list(skip)
     for name in [*only, *skip]:
         _named(name)
@@ -196,14 +230,19 @@ def parametrize_with_checks(
     skip: Iterable[str] = (),
     settings: Mapping[str, Any] | None = None,
 ) -> pytest.MarkDecorator:
-    """One pytest id for every model and check.
+    """Parametrize a pytest test with one id per model and check.
 
         @parametrize_with_checks([MyModel])
         def test_my_model_keeps_the_contract(check):
             check()
 
-    `check` raises ConformanceError, skips, or fails as expected; one that passes against its model's expectation warns.
-    skip and settings are as in check_model.
+    `check` raises ConformanceError, skips, or fails as expected; one that passes against its
+    model's expectation warns.
+
+    Args:
+        models: Classes, or names of registered models.
+        skip: As in check_model.
+        settings: As in check_model.
     """
     import pytest
 
@@ -235,7 +274,7 @@ def _bound(trial: Trial, which: Check) -> Callable[[], None]:
 
 
 def table() -> str:
-    """All checks with their reasons as a Markdown table, for the docs."""
+    """All checks with their reasons, as a Markdown table for the docs."""
     rows = [f"| `{c.name}` | {c.reason} | {c.hint[0].upper()}{c.hint[1:]}. |" for c in CHECKS]
     return "\n".join(
         ["| check | why it matters | how to mend a model that fails |", "|---|---|---|", *rows]

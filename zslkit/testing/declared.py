@@ -1,4 +1,4 @@
-"""Checks of what a model says of itself: contract, citation, configuration, inputs and needs."""
+"""Checks of a model's declarations: contract, citation, configuration, inputs and needs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,14 @@ NEEDS = ("word_vectors", "groups")
 
 
 @check(
-    reason="A model that was written for another contract, or says what nobody understands, fails late and far from its cause.",
-    hint=f"derive from zslkit.model.Model, leave `contract` alone (this zslkit speaks {CONTRACT}), and use its words",
+    reason=(
+        "A model of another contract version, or with unknown declarations, would fail late "
+        "and far from the cause."
+    ),
+    hint=(
+        "derive from zslkit.model.Model, leave `contract` alone (this zslkit speaks "
+        f"{CONTRACT}), and use its words"
+    ),
 )
 def contract(bench: Bench) -> None:
     try:
@@ -28,7 +34,8 @@ def contract(bench: Bench) -> None:
         raise Failed(str(error)) from error
     if strange := [need for need in bench.kind.needs if need not in NEEDS]:
         raise Failed(
-            f'needs = {bench.kind.needs!r}; it takes some of "word_vectors", "groups", and {strange[0]!r} is neither'
+            f'needs = {bench.kind.needs!r}; it takes some of "word_vectors", "groups", and '
+            f"{strange[0]!r} is neither"
         )
     protocols = get_args(TrainProtocol)
     if bench.kind.protocol not in protocols:
@@ -38,7 +45,7 @@ def contract(bench: Bench) -> None:
 
 
 @check(
-    reason="Tables and run records name whose idea a figure belongs to.",
+    reason="Tables and run records credit the authors of a model.",
     hint="set `citation` to authors, title, venue and year",
     after=[contract],
 )
@@ -48,22 +55,26 @@ def citation(bench: Bench) -> None:
 
 
 @check(
-    reason="`zslkit run --model NAME` has to work without a setting.",
-    hint="give every key of Config a default, and take (config, task) alone in __init__",
+    reason="`zslkit run --model NAME` must work without further settings.",
+    hint="give every key of Config a default, and let __init__ take only (config, task)",
     after=[contract],
 )
 def default_config(bench: Bench) -> None:
     config = bench.default_config
     if type(config).model_validate(config.model_dump()) != config:
         raise Failed(
-            "the config read back from its own values is another one, so a run's record could not be opened again"
+            "the config read back from its own values is another one, so a run's record could not "
+            "be opened again"
         )
     bench.make(config=config)
 
 
 @check(
-    reason="A misspelt key that is silently ignored gives a result of other settings than one thinks.",
-    hint='derive Config from zslkit.model.ModelConfig or GradientConfig and leave extra="forbid" as it is',
+    reason=("A misspelt key that is silently ignored gives the result of other settings."),
+    hint=(
+        'derive Config from zslkit.model.ModelConfig or GradientConfig and leave extra="forbid" '
+        "as it is"
+    ),
     after=[default_config],
 )
 def unknown_keys(bench: Bench) -> None:
@@ -79,8 +90,11 @@ def unknown_keys(bench: Bench) -> None:
 
 
 @check(
-    reason="The harness believes `inputs` and hands a model whatever stands there.",
-    hint="declare only what scores and loss can take; `embed` turns images into maps, and map_shape is None for pooled features",
+    reason="The harness passes any input type listed in `inputs` to the model.",
+    hint=(
+        "list only types that scores and loss accept; `embed` turns images into maps, and "
+        "map_shape is None for pooled features"
+    ),
     after=[default_config],
 )
 def declared_inputs(bench: Bench) -> None:
@@ -96,8 +110,14 @@ def declared_inputs(bench: Bench) -> None:
 
 
 @check(
-    reason="Not every dataset has word vectors or attribute groups, and a crash in the middle of a model tells nobody so.",
-    hint="raise UserError in __init__ that says what is missing and what to set instead, or add it to `needs`",
+    reason=(
+        "Some datasets have no word vectors or attribute groups; a crash inside the model "
+        "would not say so."
+    ),
+    hint=(
+        "raise UserError in __init__ that says what is missing and what to set instead, or "
+        "add it to `needs`"
+    ),
     after=[default_config],
 )
 def missing_semantics(bench: Bench) -> str | None:

@@ -1,4 +1,4 @@
-"""Checks that a result is what it says: no test image was seen, the declared protocol is true, nothing leaks between models."""
+"""Checks that results are honest: no test image seen, protocol as declared, no shared state."""
 
 from __future__ import annotations
 
@@ -21,9 +21,14 @@ from zslkit.utils import library_state
 
 
 @check(
-    reason="A figure on images that the model has seen in training is no test; a transductive model may see them, and never their labels.",
-    hint="take inputs from the view's batch(), everything() and, if it is transductive, unlabelled() alone; what lies behind is not the "
-    "model's",
+    reason=(
+        "Results on images that were used in training are no test; transductive models may "
+        "use test images, but never their labels."
+    ),
+    hint=(
+        "take inputs only from the view's batch(), everything() and, if transductive, "
+        "unlabelled(); do not access other attributes of it"
+    ),
     after=[same_seed_same_model],
 )
 def never_sees_test_images(bench: Bench) -> str | None:
@@ -38,13 +43,14 @@ def never_sees_test_images(bench: Bench) -> str | None:
         bench.fit(bench.make(inputs=guarded), inputs=guarded)
     if guard.touched:
         raise Failed(f"training asked for {len(guard.touched)} images of the test sets")
-    try:  # as a run does, where the dataset itself holds nothing of them
+    try:  # as in a run, where the dataset contains no test labels or images
         apart = bench.fit(bench.make(), withholds=True)
     except ModelFault as fault:
         raise Failed(fault.reason) from fault
     except Exception as error:
         raise Failed(
-            f"it cannot be trained where test images are out of reach: {type(error).__name__}: {error}"
+            f"it cannot be trained where test images are out of reach: {type(error).__name__}: "
+            f"{error}"
         ) from error
     if unlike := difference(bench.trained().state, apart.state):
         raise Failed(
@@ -63,7 +69,7 @@ def never_sees_test_images(bench: Bench) -> str | None:
 
 
 def _with_other_test_labels(data: Dataset) -> Dataset:
-    """The dataset whose test images have labels of other classes of their set, each as often as before."""
+    """Copy with the labels of each test set permuted."""
     labels = data.labels.copy()
     for part in (data.split.test_seen, data.split.test_unseen):
         labels[part] = np.random.default_rng(3).permutation(labels[part])
@@ -71,12 +77,12 @@ def _with_other_test_labels(data: Dataset) -> Dataset:
 
 
 class _Leak(ZslkitError):
-    """A test image was asked for in training."""
+    """Training asked for a test image."""
 
 
 @dataclass(frozen=True)
 class _Guard:
-    """A source that gives training images and remembers who asks for others."""
+    """Input source that serves allowed images only, and records requests for others."""
 
     source: InputSource
     allowed: frozenset[int]
@@ -91,7 +97,7 @@ class _Guard:
 
 @dataclass(frozen=True)
 class _Darkened:
-    """A source in which some images are half as bright, each feature by an amount of its own."""
+    """Input source with some images darkened, each feature by a different factor."""
 
     source: InputSource
     images: frozenset[int]
@@ -105,9 +111,15 @@ class _Darkened:
 
 
 @check(
-    reason="Semantics of unseen classes in training are allowed, and make another table: inductive models must not know them.",
-    hint='leave the rows of unseen classes out of fit and loss (self.seen marks the others), or declare protocol = "class-inductive"; '
-    'view.unlabelled() is for protocol = "transductive"',
+    reason=(
+        "Models that use semantics of unseen classes in training are listed apart from "
+        "inductive ones."
+    ),
+    hint=(
+        "leave the rows of unseen classes out of fit and loss (self.seen marks the others), "
+        'or declare protocol = "class-inductive"; view.unlabelled() needs protocol = '
+        '"transductive"'
+    ),
     after=[same_seed_same_model],
 )
 def declared_protocol(bench: Bench) -> str | None:
@@ -121,7 +133,10 @@ def declared_protocol(bench: Bench) -> str | None:
             bench.fit(bench.make(inputs=other_images), inputs=other_images).state,
         ):
             return None
-        return "its training does not use the unlabelled test images here, so it could be declared class-inductive or inductive"
+        return (
+            "its training does not use the unlabelled test images here, so it could be "
+            "declared class-inductive or inductive"
+        )
     data = bench.dataset
     other = data.semantics.attributes.copy()
     other[~data.seen] = np.random.default_rng(7).uniform(0, 1, other[~data.seen].shape)
@@ -138,27 +153,32 @@ def declared_protocol(bench: Bench) -> str | None:
     return (
         None
         if unlike
-        else "its training does not use the unseen classes' attributes here, so it could be declared inductive"
+        else "its training does not use the unseen classes' attributes here, so it could be "
+        "declared inductive"
     )
 
 
 @check(
-    reason="Runs of a comparison share one process; what one leaves behind must not reach the next.",
-    hint="keep state in the instance, copy mutable class attributes, take random numbers in fit from a generator of trainer.seed, and "
-    "put back every setting of torch, NumPy and Python",
+    reason=("Runs of a comparison share one process; one run must not influence the next."),
+    hint=(
+        "keep state in the instance, copy mutable class attributes, draw random numbers in "
+        "fit from a generator seeded with trainer.seed, and restore every setting of torch, "
+        "NumPy and Python"
+    ),
     after=[same_seed_same_model],
 )
 def no_global_state(bench: Bench) -> None:
     alone = {seed: bench.trained(seed).state for seed in (0, 1)}
     models = {seed: bench.make(seed) for seed in (0, 1)}
     for seed in (1, 0):
-        # Whoever draws from the global generators in fit without a seed of its own gets other numbers now.
+        # A fit that uses the global generators without seeding them now gets other numbers.
         torch.manual_seed(99 + seed)
         np.random.seed(99 + seed)
         random.seed(99 + seed)
         if unlike := difference(alone[seed], bench.fit(models[seed], seed).state):
             raise Failed(
-                f"made beside another model and trained after it, it ends elsewhere than alone: {unlike}"
+                "made beside another model and trained after it, it ends elsewhere than alone: "
+                f"{unlike}"
             )
     bench.score(models[0], bench.inputs())
     if moved := [*bench.libraries.moved(), *library_state.BASE.moved()]:

@@ -1,4 +1,4 @@
-"""What models of a process share: generators and attributes of their classes; and what a model keeps in attributes."""
+"""State that models of a process share, and state that a model keeps in plain attributes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zslkit.model import Model
 
 
 def shared_state(kind: type[Model]) -> dict[str, Any]:
-    """By name: a copy of the data in the class and the bases that are not the harness's own."""
+    """Copy of the data in the model class and its bases outside zslkit, by name."""
     state: dict[str, Any] = {}
     for owner in kind.__mro__:
         if issubclass(owner, Model) and owner.__module__ != Model.__module__:
@@ -29,21 +29,21 @@ _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 
 
 def plain_state(model: Model) -> dict[str, Any]:
-    """By name: a copy of the numbers, texts and collections that the model and its parts hold beside parameters and buffers."""
+    """Copy of numbers, texts and collections in plain attributes of the model's modules."""
     state = {}
     for place, module in model.named_modules():
         for name, value in vars(module).items():
             if name in _OF_EVERY_MODULE or not isinstance(value, _PLAIN):
                 continue
-            with suppress(Exception):  # what cannot be copied is held against nobody
+            with suppress(Exception):  # ignore what cannot be copied
                 kept = copy.deepcopy(value)
-                if _same(kept, value):  # not so where equal means the same object
+                if _same(kept, value):  # ignore types that compare by identity
                     state[f"{place}.{name}" if place else f"self.{name}"] = kept
     return state
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """The names whose values are not what they were."""
+    """Names whose values differ."""
     return [
         name for name, value in now.items() if name not in before or not _same(before[name], value)
     ]
@@ -51,7 +51,7 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 @contextmanager
 def generators_kept() -> Iterator[None]:
-    """Random numbers go on afterwards as if nothing had been drawn in between."""
+    """Restore the global random generators after the block."""
     states = torch.get_rng_state(), np.random.get_state(), random.getstate()
     try:
         yield
@@ -72,7 +72,7 @@ def _data(owner: type) -> dict[str, Any]:
             continue
         try:
             values[name] = copy.deepcopy(value)
-        except Exception:  # what cannot be copied (a lock, a file) is compared with itself
+        except Exception:  # what cannot be copied (a lock, a file) counts as equal to itself
             values[name] = value
     return values
 
@@ -82,5 +82,5 @@ def _same(one: Any, other: Any) -> bool:
         return torch.equal(one, other)
     try:
         return bool(np.all(one == other))
-    except Exception:  # values that cannot be compared are held against nobody
+    except Exception:  # ignore values that cannot be compared
         return True

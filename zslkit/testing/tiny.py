@@ -1,8 +1,9 @@
-"""A made-up dataset for tests: 15 classes, every kind of input and semantics, learnable in seconds, on no disk.
+"""A tiny made-up dataset in memory: all input types and semantics, learnable in seconds.
 
-Classes differ in four things (colour, shape, size, texture), each of which takes one of three values: 12 attributes in four
-groups. The 9 seen classes are the tetracode, so every two values stand together in exactly one of them; the 6 unseen ones
-combine the same values otherwise. Every dimension has a size of its own, so that shapes that are mixed up cannot go unnoticed.
+The 15 classes combine four properties (colour, shape, size, texture) of three values each: 12
+attributes in four groups. The 9 seen classes form the tetracode, so every two values of different
+properties occur together in exactly one of them; the 6 unseen classes combine the same values
+otherwise. All dimensions have different sizes, so that swapped axes fail.
 """
 
 from __future__ import annotations
@@ -35,26 +36,33 @@ GROUPS = {
 }
 SEEN, UNSEEN = 9, 6
 TRAINVAL, TEST_SEEN, TEST_UNSEEN = 6, 3, 5
-"""Images of a class in each set."""
+"""Images per class in each set."""
 CHANNELS, HEIGHT, WIDTH = 16, 3, 4
 CELL = 4
 """Pixels along one cell of the feature map."""
 WORD_WIDTH = 10
 STRENGTH, NOISE = 5.0, 0.2
-"""Size of a channel where its attribute shows, and of the noise in every channel: pooled features are about as large as a ResNet's."""
+"""Value of a channel whose attribute is present, and standard deviation of the noise.
+
+Pooled features then have about the scale of a ResNet's."""
 BRIGHTNESS = 16.0
-"""Grey levels of a channel of 1."""
+"""Grey levels per unit of a channel."""
 TRANSFORM = Transform(size=None, mean=(0.5,) * 3, std=(0.5,) * 3, interpolation="bilinear")
 
 
 def tiny_dataset(
     *, images: bool = True, word_vectors: bool = True, groups: bool = True, seed: int = 0
 ) -> Dataset:
-    """15 classes with 12 attributes, 111 images of 12 x 16 pixels; the same for the same seed.
+    """15 classes with 12 attributes and 111 images of 12 x 16 pixels, determined by the seed.
 
-    Pooled features (N, 16), maps (N, 16, 3, 4) and pixels are linear in the attributes of the class, plus noise; what belongs to a
-    group shows in one corner of the image. images=False leaves pooled features alone, as datasets without photos have them;
-    word_vectors and groups may be left away too.
+    Pooled features `(N, 16)`, maps `(N, 16, 3, 4)` and pixels are linear in the class attributes,
+    plus noise. Each attribute group appears in one corner of the image.
+
+    Args:
+        images: False leaves only pooled features, as in datasets without photos.
+        word_vectors: Whether attributes have word vectors.
+        groups: Whether attributes have groups.
+        seed: Seed.
     """
     made = _made(seed)
     semantics = made.semantics
@@ -68,9 +76,12 @@ def tiny_dataset(
 def tiny_inputs(
     dataset: Dataset, kind: Input = "pooled", encoder: Backbone | None = None
 ) -> Inputs:
-    """The inputs of a tiny dataset as the harness would prepare them: by one small frozen backbone, or with it to be trained.
+    """Inputs of a tiny dataset, prepared as by the harness with a small backbone.
 
-    pooled: (16,). map: (16, 3, 4). image: (3, 12, 16), and `build_backbone` makes the backbone. encoder: a model's own in its place.
+    Args:
+        dataset: A tiny dataset.
+        kind: "pooled" has shape (16,), "map" (16, 3, 4), "image" (3, 12, 16) with `build_backbone`.
+        encoder: Image encoder of a model, used instead of the small backbone.
     """
     if encoder is not None:
         return _encoded(dataset, kind, encoder)
@@ -96,13 +107,24 @@ def tiny_task(
     groups: bool = True,
     seed: int = 0,
 ) -> Task:
-    """What a model gets to know of the tiny dataset, to construct one with: `Mine(MineConfig(), tiny_task("map"))`."""
+    """Task of the tiny dataset, to construct a model: `Mine(MineConfig(), tiny_task("map"))`.
+
+    Args:
+        kind: Input type.
+        config: The model's config, for the normalisation of attributes.
+        word_vectors: As in tiny_dataset.
+        groups: As in tiny_dataset.
+        seed: As in tiny_dataset.
+    """
     dataset = tiny_dataset(word_vectors=word_vectors, groups=groups, seed=seed)
     return make_task(dataset, tiny_inputs(dataset, kind), config or ModelConfig())
 
 
 class TinyBackbone(nn.Module):
-    """Images (B, 3, 12, 16) to maps (B, 16, 3, 4). Its start reads the channels that the pixels were drawn from."""
+    """Images `(B, 3, 12, 16)` to maps `(B, 16, 3, 4)`.
+
+    Initialised to read the channels from which the pixels were drawn.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -142,7 +164,7 @@ def _made(seed: int) -> Dataset:
     rng = np.random.default_rng([seed, 12])
     seen = [(a, b, (a + b) % 3, (a - b) % 3) for a, b in product(range(3), repeat=2)]
     unseen = [((a + 1) % 3, b, c, d) for a, b, c, d in seen][:UNSEEN]
-    order = rng.permutation(SEEN + UNSEEN)  # seen and unseen classes take turns, as on real data
+    order = rng.permutation(SEEN + UNSEEN)  # seen and unseen classes alternate, as in real datasets
     combinations = [[*seen, *unseen][k] for k in order]
     present = np.concatenate([np.eye(3)[[c[g] for c in combinations]] for g in range(4)], axis=1)
     attributes = (
@@ -183,8 +205,9 @@ def _made(seed: int) -> Dataset:
 
 
 def _images(attributes: NDArray[np.float32], rng: np.random.Generator) -> ArrayImages:
-    """Pixels (N, 12, 16, 3) uint8 of images with these attributes (N, 12)."""
-    # One channel answers to each attribute, and every attribute a little to every channel; all features are above zero.
+    """Pixels `(N, 12, 16, 3)` uint8 of images with attributes `(N, 12)`."""
+    # One channel per attribute, and a little of every attribute in every channel, so that all
+    # features are positive.
     answers = np.concatenate([np.eye(12), np.zeros((CHANNELS - 12, 12))]) + rng.uniform(
         0, 0.1, (CHANNELS, 12)
     )
@@ -202,12 +225,12 @@ def _images(attributes: NDArray[np.float32], rng: np.random.Generator) -> ArrayI
 
 @lru_cache(maxsize=1)
 def _patterns() -> NDArray[np.float64]:
-    """How each channel is drawn into the pixels of a cell: (48, 16) with orthonormal columns."""
+    """Pattern of each channel in the pixels of a cell: (48, 16) with orthonormal columns."""
     return np.linalg.qr(np.random.default_rng(48).standard_normal((CELL * CELL * 3, CHANNELS)))[0]
 
 
 def _maps(images: ArrayImages) -> NDArray[np.float32]:
-    """The frozen backbone's maps (N, 16, 3, 4) of all images."""
+    """Maps `(N, 16, 3, 4)` of the frozen backbone for all images."""
     with torch.inference_mode():
         maps: Tensor = TinyBackbone().eval()(TRANSFORM.normalise(torch.from_numpy(images.array)))
     return maps.numpy()

@@ -1,4 +1,4 @@
-"""Checks of training: it repeats, resumes, survives the disk, and learns."""
+"""Checks of training: it is repeatable, resumes, saves its state, and learns."""
 
 from __future__ import annotations
 
@@ -21,16 +21,19 @@ from zslkit.testing.check import Failed, Skipped, check
 from zslkit.training import weights
 
 MARGIN = 3.0
-"""Times chance that accuracy must reach on the tiny task, on seen and on unseen classes."""
+"""Factor over chance that accuracy must reach on the tiny dataset, on seen and unseen classes."""
 RATES = (0.003, None, 0.03, 0.0005)
-"""Learning rates at which a gradient model may show that it learns; None: its own."""
+"""Learning rates to try until a gradient model learns; None is its own."""
 PATIENCE = 5
-"""Times more epochs that a model which trains itself is given if it has not learnt in the usual ones."""
+"""Factor on the epochs of a model that trains itself, if it has not learnt in the usual number."""
 
 
 @check(
-    reason="A result that the same seed does not give again can be neither checked nor resumed.",
-    hint="draw what is random from torch's generator in __init__ and from one of trainer.seed in fit, never from the clock",
+    reason="A result that the same seed does not reproduce can be neither verified nor resumed.",
+    hint=(
+        "draw random numbers from torch's generator in __init__, and in fit from a generator "
+        "seeded with trainer.seed, never from the clock"
+    ),
     after=[scores_shape],
 )
 def same_seed_same_model(bench: Bench) -> None:
@@ -40,8 +43,8 @@ def same_seed_same_model(bench: Bench) -> None:
 
 
 @check(
-    reason="A spread over seeds that do nothing is no spread.",
-    hint="let the start, or whatever is random in fit, depend on the seed",
+    reason="A standard deviation over seeds means nothing if the seed has no effect.",
+    hint="let the initialisation, or the random numbers in fit, depend on the seed",
     after=[same_seed_same_model],
 )
 def other_seed_other_model(bench: Bench) -> None:
@@ -53,8 +56,11 @@ def other_seed_other_model(bench: Bench) -> None:
 
 
 @check(
-    reason="A run keeps parameters and buffers alone; `explain` and every later look at the model start from them.",
-    hint="keep what `scores` needs in parameters or register_buffer(...) of a shape that __init__ knows, not in plain attributes",
+    reason=("A run stores only parameters and buffers; `explain` and `evaluate` start from them."),
+    hint=(
+        "keep what `scores` needs in parameters or register_buffer(...) with a shape known in "
+        "__init__, not in plain attributes"
+    ),
     after=[scores_shape],
 )
 def saves_and_loads(bench: Bench) -> None:
@@ -77,9 +83,14 @@ def saves_and_loads(bench: Bench) -> None:
 
 
 @check(
-    reason="Long trainings are interrupted; one that goes on elsewhere than it stopped gives a result of its own.",
-    hint="keep no state of the training in plain attributes (counters, averages): a buffer is part of the checkpoint, and so is what a "
-    "stage of one's own keeps, the generators too",
+    reason=(
+        "Long trainings are interrupted; resuming must give the same result as an "
+        "uninterrupted training."
+    ),
+    hint=(
+        "keep no training state in plain attributes (counters, averages): checkpoints contain "
+        "buffers and what a stage `keeps`, so pass generators to it too"
+    ),
     after=[same_seed_same_model],
 )
 def resumes(bench: Bench) -> str | None:
@@ -100,13 +111,14 @@ def resumes(bench: Bench) -> str | None:
 
 
 def _resumes_by_stages(bench: Bench) -> str:
-    """Interrupt a model that trains itself in the second epoch of every attempt, so that each adds one, until it is through."""
+    """Interrupt a model that trains itself in the second epoch of every attempt."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "checkpoint.pt"
         epochs = sum("stage" in line for line in bench.trained().log)
         if not epochs:
             raise Skipped(
-                "it trains itself and without stages (Trainer.stage); an interruption starts it anew"
+                "it trains itself and without stages (Trainer.stage); an interruption starts it "
+                "anew"
             )
         for _ in range(epochs):
             try:
@@ -116,7 +128,8 @@ def _resumes_by_stages(bench: Bench) -> str:
                 pass
         else:
             raise Failed(
-                f"with every epoch interrupted after the one before, {epochs} attempts do not end its {epochs} epochs"
+                f"with every epoch interrupted after the one before, {epochs} attempts do not end "
+                f"its {epochs} epochs"
             )
     if unlike := difference(bench.trained().state, resumed.state):
         raise Failed(
@@ -126,23 +139,23 @@ def _resumes_by_stages(bench: Bench) -> str:
 
 
 class _SecondEpoch:
-    """Ends the training when the second epoch of a stage is told: the first one is kept by then."""
+    """Ends the training in the second epoch of an attempt, when the first has a checkpoint."""
 
     def __init__(self) -> None:
-        self._told = 0
+        self._epochs = 0
 
     def __call__(self, line: Mapping[str, Any]) -> None:
-        self._told += "stage" in line
-        if self._told == 2:
+        self._epochs += "stage" in line
+        if self._epochs == 2:
             raise _Stopped
 
 
 class _Stopped(Exception):
-    """The training was interrupted on purpose."""
+    """The check interrupted the training."""
 
 
 class _Interruption:
-    """Ends the training in the second epoch: the checkpoint of the first is the last."""
+    """Ends the training in the second epoch, so that the last checkpoint is that of the first."""
 
     def __init__(self) -> None:
         self.history: list[dict[str, float]] = []
@@ -154,9 +167,15 @@ class _Interruption:
 
 
 @check(
-    reason="A model that cannot learn features that are linear in the attributes has a fault, whatever its papers say.",
-    hint="look at the loss, at the columns of attributes and classes, and at whether the graph reaches the parameters; if the short "
-    "training does not suit the model, say what does in check_settings",
+    reason=(
+        "The features are linear in the attributes, so a model that does not learn them has a "
+        "fault."
+    ),
+    hint=(
+        "look at the loss, at the columns of attributes and classes, and at whether gradients "
+        "reach the parameters; if the short training does not fit the model, set another in "
+        "check_settings"
+    ),
     after=[scores_shape],
 )
 def learns(bench: Bench) -> str:
@@ -165,22 +184,22 @@ def learns(bench: Bench) -> str:
         try:
             trained = bench.fit(bench.make(config=config), observer=_Enough(bench))
             seen, unseen = _accuracies(bench, trained.model)
-        except ZslkitError as error:  # a rate that is too high for it
+        except ZslkitError as error:  # such as a learning rate that is too high
             tried.append(f"{how}{error}")
             continue
-        said = (
+        accuracy = (
             f"{how}{seen:.0f} % on seen and {unseen:.0f} % on unseen classes, each among their own"
         )
         fell = not bench.gradient or _falls(trained)
         if fell and _enough(bench, (seen, unseen)):
-            return said
-        tried.append(f"{said}{'' if fell else ', the loss does not fall'}")
+            return accuracy
+        tried.append(f"{accuracy}{'' if fell else ', the loss does not fall'}")
     least = " and ".join(f"{MARGIN * chance:.0f} %" for chance in _chances(bench))
     raise Failed(f"{'; '.join(tried)}; {MARGIN:g} times chance, {least}, is asked for")
 
 
 def _attempts(bench: Bench) -> Iterator[tuple[str, ModelConfig]]:
-    """Configs with which the model may show that it learns, each with words for it; none twice."""
+    """Configs to try, each with a description; none twice."""
     if bench.gradient and "train" in bench.kind.Config.model_fields:
         trials = [
             (
@@ -194,15 +213,15 @@ def _attempts(bench: Bench) -> Iterator[tuple[str, ModelConfig]]:
             ("", bench.config(LONG)),
             (f"with up to {PATIENCE * LONG} epochs ", bench.config(PATIENCE * LONG)),
         ]
-    told: list[ModelConfig] = []
+    yielded: list[ModelConfig] = []
     for how, config in trials:
-        if config not in told:
-            told.append(config)
+        if config not in yielded:
+            yielded.append(config)
             yield how, config
 
 
 class _Enough:
-    """Ends the training once the accuracy is reached, which most models do long before the last epoch."""
+    """Ends the training when the accuracy suffices, which is mostly long before the last epoch."""
 
     def __init__(self, bench: Bench) -> None:
         self.history: list[dict[str, float]] = []
@@ -217,7 +236,7 @@ def _enough(bench: Bench, accuracies: tuple[float, float]) -> bool:
 
 
 def _accuracies(bench: Bench, model: Model) -> tuple[float, float]:
-    """Per-class accuracy in percent on test_seen among the seen classes, and on test_unseen among the unseen ones (T1)."""
+    """Per-class accuracy in percent of test_seen among seen, test_unseen among unseen classes."""
     data = bench.dataset
     sides = ((data.split.test_seen, data.seen), (data.split.test_unseen, ~data.seen))
     seen, unseen = (
@@ -242,7 +261,7 @@ def _chances(bench: Bench) -> tuple[float, float]:
 
 
 def _falls(trained: BenchModel) -> bool:
-    """Whether the loop's loss is lower at the end than in the first epoch."""
+    """Whether the loss of the last epoch is below that of the first."""
     losses = [_total(line) for line in trained.log if "epoch" in line and "seconds" in line]
     return len(losses) < 2 or losses[-1] < losses[0]
 
@@ -253,8 +272,14 @@ def _total(line: Mapping[str, Any]) -> float:
 
 
 @check(
-    reason="`--precision bfloat16` halves the memory of a training; a model that breaks in it should not be found out after hours.",
-    hint="let autocast choose the types: create no tensor of a fixed type in `loss`, and take exponentials and logarithms of float32",
+    reason=(
+        "`--precision bfloat16` halves the memory of a training; a model that fails in it "
+        "should fail here, not after hours."
+    ),
+    hint=(
+        "let autocast choose the types: create no tensor of a fixed type in `loss`, and "
+        "compute exponentials and logarithms in float32"
+    ),
     after=[scores_shape],
 )
 def bfloat16(bench: Bench) -> None:
@@ -269,7 +294,7 @@ def bfloat16(bench: Bench) -> None:
 
 
 @check(
-    reason="A parameter that no gradient reaches is never trained; it may be meant, and then it is good to know.",
+    reason=("A parameter that no gradient reaches is never trained, perhaps by mistake."),
     hint="only a remark: use the parameter in `loss`, or make it a buffer",
     after=[scores_shape],
 )
@@ -281,9 +306,7 @@ def gradients(bench: Bench) -> str | None:
     index = bench.dataset.split.trainval
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = (
-            bench.make()
-        )  # a copy of the model to train further, since the trained one is shared
+        model = bench.make()  # a copy, since the trained model is shared
         assert isinstance(model, GradientModel)
         model.load_state_dict(trained.state)
         terms = model.train().loss(

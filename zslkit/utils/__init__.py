@@ -1,1 +1,1 @@
-"""Files, locks, progress, devices and processes: what all else stands on."""
+"""Files, locks, progress, devices and processes: helpers used by every other folder."""

@@ -1,4 +1,4 @@
-"""What a run computes on: the device of --device, and a GPU for each of the processes that share a run."""
+"""Chooses the device of a run, and a GPU for each process of a shared run."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from zslkit.utils import distributed
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of --device; auto: cuda, then mps, then cpu. Raises UserError if it is not here.
+    """Resolve --device. "auto" takes cuda, then mps, then cpu.
 
-    Of processes that share a run each gets a GPU of its own.
+    Processes that share a run get one GPU each.
+
+    Raises:
+        UserError: This machine has no such device.
     """
     if distributed.several():
-        name = _device_of_one(name)
+        name = _device_of_process(name)
     if name == "auto":
         name = (
             "cuda"
@@ -36,17 +39,19 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def _device_of_one(name: str) -> str:
-    there = torch.cuda.device_count()
-    if name == "cpu" or (name == "auto" and not there):
+def _device_of_process(name: str) -> str:
+    gpus = torch.cuda.device_count()
+    if name == "cpu" or (name == "auto" and not gpus):
         return "cpu"
     if name not in ("auto", "cuda"):
         raise UserError(
-            f"{distributed.size()} processes cannot share {name!r}; --device takes auto, cpu or cuda then, and gives each a GPU"
+            f"{distributed.size()} processes cannot share {name!r}; --device takes auto, cpu or "
+            "cuda then, and gives each a GPU"
         )
-    if distributed.size() > there:
+    if distributed.size() > gpus:
         raise UserError(
-            f"There are {there} GPUs here and {distributed.size()} processes; start one for each GPU, or give --device cpu"
+            f"There are {gpus} GPUs here and {distributed.size()} processes; start one for each "
+            "GPU, or give --device cpu"
         )
     torch.cuda.set_device(distributed.local())
     return f"cuda:{distributed.local()}"
@@ -54,7 +59,7 @@ def _device_of_one(name: str) -> str:
 
 @lru_cache(maxsize=1)
 def cpu_gains_by_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 faster than float32; True where the system does not tell."""
+    """Whether this CPU multiplies bfloat16 faster than float32; True if the system does not say."""
     try:
         return gains_by_bfloat16(
             Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
@@ -64,9 +69,13 @@ def cpu_gains_by_bfloat16() -> bool:
 
 
 def gains_by_bfloat16(cpuinfo: str) -> bool:
-    """The same, told by what Linux says of the processor: by its name and its flags, so that a run's numbers never hang on a clock."""
+    """As `cpu_gains_by_bfloat16`, from the text of /proc/cpuinfo.
+
+    Decided by name and flags instead of a measurement, so that results do not depend on timing.
+    """
     words = set(cpuinfo.split())
     if words & {"amx_bf16", "bf16"}:
         return True
-    # Intel's instruction without AMX, which virtual machines often hide, has half the rate of its float32 products.
+    # Without AMX, which virtual machines often hide, Intel's bfloat16 products run at half the
+    # rate of float32.
     return "avx512_bf16" in words and "GenuineIntel" not in words

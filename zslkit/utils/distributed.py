@@ -1,7 +1,8 @@
-"""One run over several processes, as torchrun starts them: who this process is, and what all of them do together.
+"""One run in several processes, as torchrun starts them: rank, size and communication.
 
-Every process goes through the same steps; what they must agree on is told by the first one, which alone writes to the disk. In one
-process every function here is a plain return, and torch.distributed is never imported.
+Every process executes the same steps. The first process decides values that must agree, and is the
+only one to write files. In a single process every function returns at once, and torch.distributed
+is never imported.
 """
 
 from __future__ import annotations
@@ -21,14 +22,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LAUNCHED_BY = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-"""Environment variables that torchrun gives to each of its processes."""
+"""Environment variables that torchrun sets for each process."""
 
 PATIENCE = timedelta(days=7)
-"""How long a process waits for the others: one of them may train alone for days. That one of them is dead, torchrun sees at once."""
+"""Timeout for waiting on other processes, since one may train alone for days.
+
+torchrun notices a dead process at once."""
 
 
 class LostProcess(ZslkitError):
-    """Another process of the run is gone; it has said why, or torchrun says what ended it."""
+    """Another process of the run has ended; it or torchrun reports the reason."""
 
 
 @dataclass
@@ -44,12 +47,15 @@ _here = _Place()
 
 
 def launched() -> bool:
-    """Whether torchrun, or what gives its variables, has started this process as one of several."""
+    """Whether this process is one of several started by torchrun or by equal variables."""
     return all(name in os.environ for name in LAUNCHED_BY) and os.environ["WORLD_SIZE"] != "1"
 
 
 def bystander() -> bool:
-    """Whether this process is one of several and not the first: it says nothing and leaves no file of its own."""
+    """Whether this process is one of several but not the first.
+
+    It then prints nothing and writes no files.
+    """
     return launched() and os.environ["RANK"] != "0"
 
 
@@ -58,7 +64,11 @@ def joined() -> bool:
 
 
 def join() -> None:
-    """Meet the other processes, if there are any. Raises UserError if they are on several machines."""
+    """Connect to the other processes, if any.
+
+    Raises:
+        UserError: The processes are on several machines.
+    """
     if _here.joined or not launched():
         return
     import torch
@@ -66,7 +76,8 @@ def join() -> None:
 
     if os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"]) != os.environ["WORLD_SIZE"]:
         raise UserError(
-            "One run is shared by the processes of one machine; start torchrun with --standalone, and other runs on other machines"
+            "One run is shared by the processes of one machine; start torchrun with --standalone, "
+            "and other runs on other machines"
         )
     nccl = torch.cuda.is_available() and dist.is_nccl_available()
     dist.init_process_group("cpu:gloo,cuda:nccl" if nccl else "gloo", timeout=PATIENCE)
@@ -74,7 +85,7 @@ def join() -> None:
 
 
 def leave() -> None:
-    """Part from the others after the work is done."""
+    """Disconnect after the work is done."""
     if _here.joined:
         import torch.distributed as dist
 
@@ -83,7 +94,7 @@ def leave() -> None:
 
 
 def size() -> int:
-    """How many processes share the work at hand."""
+    """Number of processes that share the current work."""
     return _here.size
 
 
@@ -92,27 +103,27 @@ def several() -> bool:
 
 
 def first() -> bool:
-    """Whether this process is the one that writes and speaks."""
+    """Whether this process writes files and prints."""
     return _here.number == 0
 
 
 def local() -> int:
-    """Number of this process on its machine, and so of its GPU."""
+    """Number of this process on its machine, which is also the number of its GPU."""
     return int(os.environ["LOCAL_RANK"]) if several() else 0
 
 
 def share(count: int) -> slice:
-    """This process's part of `count` things: contiguous, and no two parts differ by more than one."""
+    """Slice of `count` items for this process; contiguous, and sizes differ by at most one."""
     return slice(count * _here.number // _here.size, count * (_here.number + 1) // _here.size)
 
 
 def apart() -> tuple[int, ...]:
-    """What to add to a seed so that each process draws its own numbers, and the first one those of a process alone."""
+    """Suffix for a seed, different for each process and empty for the first."""
     return () if first() else (_here.number,)
 
 
 def wait() -> None:
-    """Go on when all processes are here."""
+    """Wait until all processes are here."""
     if several():
         import torch
 
@@ -120,20 +131,24 @@ def wait() -> None:
 
 
 def agreed(value: T) -> T:
-    """The value that the first process has."""
+    """Value of the first process."""
     if not several():
         return value
     import torch
     import torch.distributed as dist
 
-    told = [value if first() else None]
-    with _together():
-        dist.broadcast_object_list(told, src=0, device=torch.device("cpu"))
-    return told[0]  # type: ignore[return-value]
+    values = [value if first() else None]
+    with _communicating():
+        dist.broadcast_object_list(values, src=0, device=torch.device("cpu"))
+    return values[0]  # type: ignore[return-value]
 
 
 def gathered(work: Callable[[], T]) -> list[T]:
-    """What each process makes of `work`, in their order. An error of ours in one of them is raised in all, so that all go on alike."""
+    """Results of `work` in all processes, in their order.
+
+    Raises:
+        ZslkitError: `work` failed in a process; every process raises the same error.
+    """
     if not several():
         return [work()]
     import torch.distributed as dist
@@ -144,17 +159,17 @@ def gathered(work: Callable[[], T]) -> list[T]:
         made = work()
     except ZslkitError as error:
         failed = error
-    told: list[tuple[T | None, ZslkitError | None]] = [(None, None)] * _here.size
-    with _together():
-        dist.all_gather_object(told, (made, failed))
-    for _, fault in told:
+    results: list[tuple[T | None, ZslkitError | None]] = [(None, None)] * _here.size
+    with _communicating():
+        dist.all_gather_object(results, (made, failed))
+    for _, fault in results:
         if fault is not None:
             raise fault
-    return [value for value, _ in told]  # type: ignore[misc]
+    return [value for value, _ in results]  # type: ignore[misc]
 
 
 def summed(tensor: Tensor) -> Tensor:
-    """The tensor, contiguous and changed in place to the sum over all processes."""
+    """Sum of the tensor over all processes; contiguous and changed in place."""
     return (_here.rehearsal or _exchanged)(tensor)
 
 
@@ -162,18 +177,18 @@ def _exchanged(tensor: Tensor) -> Tensor:
     if several():
         import torch.distributed as dist
 
-        with _together():
+        with _communicating():
             dist.all_reduce(tensor)
     return tensor
 
 
 @contextmanager
-def _together() -> Iterator[None]:
-    """Within this part processes talk to each other. Raises LostProcess if one of them is gone."""
+def _communicating() -> Iterator[None]:
+    """Around communication between processes. Raises LostProcess if one of them has ended."""
     try:
         yield
     except RuntimeError as error:
-        # Told by its words, since what carries the sums has no class for it.
+        # Recognised by its text, since gloo and NCCL have no class for it.
         if any(
             word in str(error)
             for word in (
@@ -185,25 +200,29 @@ def _together() -> Iterator[None]:
             )
         ):
             raise LostProcess(
-                "Another process of this run has ended, so this one does too; the same command goes on from the last checkpoint"
+                "Another process of this run has ended, so this one does too; the same command "
+                "goes on from the last checkpoint"
             ) from error
         raise
 
 
 def spread(tensor: Tensor) -> None:
-    """Fill the tensor with what the first process has in it."""
+    """Copy the values of the first process into the tensor."""
     if several():
         import torch.distributed as dist
 
         values = tensor.detach().contiguous()
-        with _together():
+        with _communicating():
             dist.broadcast(values, src=0)
         tensor.detach().copy_(values)
 
 
 @contextmanager
 def in_turn() -> Iterator[None]:
-    """The first process goes through this part first: what it leaves on the disk, the others find; what it fails at, it alone tells."""
+    """Run the block in the first process first; the others then find the files it wrote.
+
+    If it fails, only the first process reports the error.
+    """
     if not first():
         wait()
     yield
@@ -213,7 +232,7 @@ def in_turn() -> Iterator[None]:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Within this part the process works as if there were no other."""
+    """Inside the block the process works as if it were the only one."""
     before = _here.number, _here.size
     _here.number, _here.size = 0, 1
     try:
@@ -224,7 +243,7 @@ def alone() -> Iterator[None]:
 
 @contextmanager
 def sharing(batch: int) -> Iterator[None]:
-    """Within this part the processes work on their shares of a batch of so many images."""
+    """Inside the block the processes share a batch of `batch` images."""
     before, _here.batch = _here.batch, batch
     try:
         yield
@@ -234,10 +253,10 @@ def sharing(batch: int) -> Iterator[None]:
 
 @contextmanager
 def remembering(sums: list[Tensor]) -> Iterator[None]:
-    """Within this part the first sums are those that `sums` holds, in their order; those after them are exchanged and added to it.
+    """Inside the block, replay the sums in `sums` in their order; exchange and append later ones.
 
-    So one process can take again what it failed at half way, while the others wait for it where it failed and notice nothing. It has
-    to come to the same sums in the same order.
+    Lets one process repeat a step that failed half way, while the others wait without noticing. The
+    repetition must compute the same sums in the same order.
     """
     if not several():
         yield
@@ -248,7 +267,8 @@ def remembering(sums: list[Tensor]) -> Iterator[None]:
     def summed(tensor: Tensor) -> Tensor:
         nonlocal place
         if place == len(sums):
-            kept = tensor.clone()  # before the exchange: a device that has no room for it must not lose what the others have given
+            # Cloned before the exchange: if memory runs out here, no contribution is lost.
+            kept = tensor.clone()
             tensor = exchange(tensor)
             sums.append(kept.copy_(tensor))
         else:
@@ -264,7 +284,7 @@ def remembering(sums: list[Tensor]) -> Iterator[None]:
 
 
 def batch() -> int | None:
-    """Images of the whole batch if several processes share it, else None."""
+    """Size of the whole batch if several processes share it, else None."""
     return _here.batch
 
 
@@ -272,7 +292,14 @@ def batch() -> int | None:
 def rehearsing(
     number: int, size: int, batch: int, summed: Callable[[Tensor], Tensor]
 ) -> Iterator[None]:
-    """Within this part the process acts as one of several that share a batch. summed: the sum of a tensor with those of the others."""
+    """Inside the block, act as one of several processes that share a batch.
+
+    Args:
+        number: Rank of the process.
+        size: Number of processes.
+        batch: Size of the whole batch.
+        summed: Adds the tensors of the other processes to a tensor.
+    """
     before = _here.number, _here.size, _here.batch, _here.rehearsal
     _here.number, _here.size, _here.batch, _here.rehearsal = number, size, batch, summed
     try:

@@ -1,7 +1,8 @@
-"""Files and folders that are written whole or not at all, and the cache for those that can be made again.
+"""Writes files and folders completely or not at all; also the place of the cache.
 
-What is being written lies beside its place under a name with a mark, which says which process writes it. If that process is
-killed, the next one that touches the place ends or clears what it left; see `recover` and `clear`.
+A file in progress lies beside its target under a marked name that identifies the writing process.
+If that process is killed, the next process at this place completes or removes the leftovers; see
+`recover` and `clear`.
 """
 
 from __future__ import annotations
@@ -26,43 +27,49 @@ from typing import Any
 from zslkit.errors import DataError
 
 MADE = {"made_by": "zslkit"}
-"""Metadata of the weights that zslkit writes to the cache."""
+"""Metadata of weights that zslkit writes to the cache."""
 
 MOST = 64 << 20
-"""Bytes of a text that is read whole; a record of 20,000 classes has 2 MB."""
+"""Most bytes of a text that is read at once; a record of 20,000 classes has 2 MB."""
 
 MOST_VALUES = 1_000_000
-"""Values of a JSON text. An empty list takes three bytes of it and a hundred of memory."""
+"""Most values of a JSON text. An empty list takes three bytes there and a hundred in memory."""
 
 DAY = 86400.0
-"""Seconds after which what another machine has begun and not ended counts as left over."""
+"""Seconds after which unfinished work of another machine counts as abandoned."""
 MINUTE = 60.0
-"""Seconds after which a folder that another machine moved away, and put nothing in its place, counts as left over."""
+"""Seconds after which a folder that another machine moved aside counts as abandoned."""
 
 _MARK = r"[0-9a-f]{6}-\d+-\d+"
 BEGUN = re.compile(rf"(?P<dot>\.?)(?P<name>.+)\.(?P<mark>{_MARK})\.(?P<end>new|old)", re.DOTALL)
-"""Name of what is being written, or steps aside for it."""
+"""Name of a file in progress (new), or of one moved aside for it (old)."""
 _EARLIER = r"\.{0}\.[0-9a-f]{{8}}|{0}\.[a-z0-9_]{{8}}"
-"""Names of what versions before this scheme left beside a folder, ending in .new or .partial, and .old."""
+"""Names of leftovers of earlier versions: ending in .new or .partial, and in .old."""
 
 
 def need_plain(path: Path) -> None:
-    """Make sure that opening `path` does not wait for ever.
+    """Refuse pipes, devices and folders, which could block on opening.
 
     Args:
-        path: A file, or a place where there is nothing.
+        path: A file, or a free path.
 
     Raises:
-        ValueError: There is something else, such as a pipe, a device or a folder.
+        ValueError: Something else is there.
     """
     if path.exists() and not path.is_file():
         raise ValueError("it is no file")
 
 
 def read_small(path: Path, most: int = MOST) -> str:
-    """The UTF-8 text in a file of at most `most` bytes, without the byte-order mark that some editors put before it.
+    """Text of a UTF-8 file, without a byte-order mark.
 
-    Raises OSError if it cannot be read, ValueError if it is larger, no UTF-8, or no file that has an end, such as a pipe.
+    Args:
+        path: The file.
+        most: Most bytes.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is larger, not UTF-8, or not a regular file.
     """
     need_plain(path)
     with path.open("rb") as file:
@@ -75,13 +82,17 @@ def read_small(path: Path, most: int = MOST) -> str:
 
 
 def is_utf16(content: bytes) -> bool:
-    """Whether a text begins with the byte-order mark of UTF-16, as spreadsheets write "Unicode text"."""
+    """Whether a text begins with a UTF-16 byte-order mark, like "Unicode text" of spreadsheets."""
     return content[:2] in (b"\xff\xfe", b"\xfe\xff")
 
 
 def parse_json(text: str) -> Any:
-    """What the text says. Raises ValueError if it is no JSON, or more, larger or deeper than anybody writes."""
-    # Counted before it is read: what is built of it takes many times the room of the text.
+    """Parse JSON within limits.
+
+    Raises:
+        ValueError: Not JSON, or too large or too deeply nested.
+    """
+    # Counted first, since the parsed values take many times the memory of the text.
     if sum(text.count(sign) for sign in ",[{") > MOST_VALUES:
         raise ValueError(f"it holds more than {MOST_VALUES:,} values")
     try:
@@ -91,12 +102,12 @@ def parse_json(text: str) -> Any:
 
 
 def why(error: OSError) -> str:
-    """What the system says; in its words too where a library that writes has words of its own for a full disk."""
+    """Message of the system; the usual one for a full disk also if a library words it otherwise."""
     return error.strerror or (os.strerror(errno.ENOSPC) if disk_full(error) else str(error))
 
 
 def disk_full(error: BaseException) -> bool:
-    """Whether the error says that the disk, or one's share of it, is full. Native code says so in its own words."""
+    """Whether the disk or the user's quota is full, also by the texts of native libraries."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
     return (
@@ -106,24 +117,28 @@ def disk_full(error: BaseException) -> bool:
 
 
 class NotPermitted(DataError):
-    """A file or folder that is there, and that this user may not read."""
+    """A file or folder exists, but this user may not read it."""
 
 
 def not_permitted(place: Path | str) -> NotPermitted:
-    """The error that names the place and the way on."""
+    """NotPermitted for `place`, with advice."""
     return NotPermitted(
-        f"{place} may not be read by this user; ask its owner for the permission (chmod a+rX), or run as another user"
+        f"{place} may not be read by this user; ask its owner for the permission (chmod a+rX), or "
+        "run as another user"
     )
 
 
 @contextmanager
 def permitted(place: Path) -> Iterator[None]:
-    """Tell "may not be read" from "missing" and "damaged": a PermissionError inside becomes NotPermitted, which names the file."""
+    """Turn a PermissionError inside the block into NotPermitted, which names the file.
+
+    So "may not be read" is reported as neither "missing" nor "damaged".
+    """
     try:
         yield
     except PermissionError as error:
         path = Path(error.filename or place)
-        # The outermost folder that bars the way: what is in it may well be readable.
+        # Name the outermost folder without permission; files inside may be readable.
         barred = next(
             (folder for folder in reversed(path.parents) if not os.access(folder, os.X_OK)), path
         )
@@ -131,7 +146,10 @@ def permitted(place: Path) -> Iterator[None]:
 
 
 def check_permitted(file: Path) -> None:
-    """Raises NotPermitted if `file` is there and may not be read; for readers whose own errors do not say so."""
+    """Raise NotPermitted if `file` exists but may not be read.
+
+    For readers whose own errors do not say so.
+    """
     with permitted(file), suppress(FileNotFoundError, NotADirectoryError):
         if stat.S_ISREG(os.stat(file).st_mode):
             file.open("rb").close()
@@ -147,7 +165,7 @@ def _host() -> str:
 
 @contextmanager
 def marked() -> Iterator[str]:
-    """A mark for names of what this process works on inside the block: host, process and a number."""
+    """Mark for names of unfinished files: host, process and a number, valid inside the block."""
     mark = f"{_host()}-{os.getpid()}-{next(_numbers)}"
     _active.add(mark)
     try:
@@ -157,9 +175,12 @@ def marked() -> Iterator[str]:
 
 
 def abandoned(mark: str, place: Path, patience: float = DAY) -> bool:
-    """Whether the process that made `place` under this mark has ended.
+    """Whether the process with this mark has ended.
 
-    One on another machine counts as ended if nothing has changed for `patience` seconds.
+    Args:
+        mark: Mark in the name of `place`.
+        place: The unfinished file or folder.
+        patience: Seconds without a change after which a process of another machine counts as ended.
     """
     host, process, _ = mark.split("-")
     if mark in _active:
@@ -170,23 +191,23 @@ def abandoned(mark: str, place: Path, patience: float = DAY) -> bool:
 
 
 def _runs(process: int) -> bool:
-    if sys.platform == "win32":  # there os.kill ends the process, whatever the signal
+    if sys.platform == "win32":  # os.kill would end the process there
         handle = ctypes.windll.kernel32.OpenProcess(0x1000, False, process)
         return bool(handle) and bool(ctypes.windll.kernel32.CloseHandle(handle))
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:  # somebody else's
+    except PermissionError:  # a process of another user
         return True
     return True
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """An empty file beside `path` to write to; it takes the place of `path` at the end and is gone if anything fails.
+    """Yield an empty file beside `path`; it replaces `path` at the end, or is removed on failure.
 
-    Its permissions follow the umask, whatever wrote it. Several processes may replace one file at once.
+    Its permissions follow the umask. Several processes may replace one file at once.
     """
     clear(path.parent, path.name)
     with marked() as mark:
@@ -206,14 +227,17 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path, check: Callable[[], object] = lambda: None) -> Iterator[Path]:
-    """An empty folder beside `path` to fill; at the end it takes the place of `path` and of all in it. It is gone if anything fails.
+    """Yield an empty folder beside `path`; it replaces `path` at the end, or is removed on failure.
 
-    Where the system can (Linux), the two change places in one step. Elsewhere `path` steps aside first, and whoever looks there
-    next (`recover`) ends that if this process cannot.
+    On Linux the two are exchanged in one step. Elsewhere `path` moves aside first, and `recover`
+    completes the exchange if this process dies.
 
-    check: raises unless what is in `path` may go; called when all is ready, since filling may take hours.
+    Args:
+        path: Folder to replace, with everything in it.
+        check: Called before the exchange, since filling may take hours; raises if the content of
+            `path` must stay.
     """
-    path = path.resolve()  # else a link would be replaced, and not the folder that it leads to
+    path = path.resolve()  # replace the target of a link, not the link
     recover(path)
     with marked() as mark:
         beside, before = (path.with_name(f".{path.name}.{mark}.{end}") for end in ("new", "old"))
@@ -243,7 +267,7 @@ def _put_in_place(beside: Path, path: Path, before: Path) -> None:
 
 
 def _exchanged(one: Path, other: Path) -> bool:
-    """Let two folders change places in one step; False, with nothing done, where the system cannot."""
+    """Exchange two folders in one step; False, with nothing changed, if the system cannot."""
     if sys.platform != "linux":
         return False
     try:
@@ -254,20 +278,17 @@ def _exchanged(one: Path, other: Path) -> bool:
     if rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0:
         return True
     code = ctypes.get_errno()
-    if code in (
-        errno.ENOSYS,
-        errno.EINVAL,
-        errno.ENOTSUP,
-        errno.EPERM,
-    ):  # old kernels, network file systems, sandboxes
+    # Old kernels, network file systems and sandboxes.
+    if code in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM):
         return False
     raise OSError(code, os.strerror(code), str(other))
 
 
 def recover(path: Path) -> None:
-    """End or clear what a killed process left of replacing the folder `path`. Does nothing where it may not write.
+    """Complete or remove what a killed process left of replacing the folder `path`.
 
-    If `path` had stepped aside, its successor was whole and takes its place.
+    If `path` had been moved aside, its complete successor takes its place. Without write
+    permission, does nothing.
     """
     path = path.resolve()
     with suppress(OSError):
@@ -292,9 +313,16 @@ def _step_in(path: Path, earlier: str) -> None:
 
 
 def clear(folder: Path, name: str | None = None) -> list[Path]:
-    """Remove what killed processes left in `folder` of files and folders that they were replacing; returns what is gone.
+    """Remove unfinished files and folders of killed processes.
 
-    name: only of what would have had this name. What a living process works on stays, and so does all that it may not remove.
+    Files of living processes stay, and so do those that may not be removed.
+
+    Args:
+        folder: Folder to clear.
+        name: Only leftovers with this target name.
+
+    Returns:
+        Removed paths.
     """
     gone = []
     for place, target in leftovers(folder):
@@ -303,7 +331,7 @@ def clear(folder: Path, name: str | None = None) -> list[Path]:
         if place.suffix == ".old" and not os.path.lexists(folder / target):
             recover(folder / target)
             if not os.path.lexists(folder / target):
-                continue  # the last that there is of it
+                continue  # the only copy
         if place.is_symlink() or not place.is_dir():
             with suppress(OSError):
                 place.unlink(missing_ok=True)
@@ -315,7 +343,7 @@ def clear(folder: Path, name: str | None = None) -> list[Path]:
 
 
 def leftovers(folder: Path) -> list[tuple[Path, str]]:
-    """What killed processes left in `folder` of files and folders that they were replacing, each with the name of what it was to be."""
+    """Unfinished files and folders of killed processes in `folder`, each with its target name."""
     found = []
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
@@ -324,16 +352,15 @@ def leftovers(folder: Path) -> list[tuple[Path, str]]:
                 continue
             place = folder / entry.name
             with suppress(OSError):
-                hidden = match["dot"] and entry.is_dir(
-                    follow_symlinks=False
-                )  # of a folder the dot is ours
+                # replacing_folder adds a dot to the names of folders.
+                hidden = match["dot"] and entry.is_dir(follow_symlinks=False)
                 if abandoned(match["mark"], place):
                     found.append((place, match["name"] if hidden else match["dot"] + match["name"]))
     return sorted(found)
 
 
 def move(source: Path, to: Path) -> None:
-    """Rename a file or link to `to`, where nothing is; to another disk, copy it."""
+    """Rename a file or link to the free path `to`, or copy it to another disk."""
     try:
         os.rename(source, to)
     except OSError as error:
@@ -348,12 +375,12 @@ def move(source: Path, to: Path) -> None:
 
 
 def cache_root() -> Path:
-    """The cache, where feature stores live: $ZSLKIT_CACHE, else the user's cache folder."""
+    """Cache folder: $ZSLKIT_CACHE, or else `zslkit` in the user's cache folder."""
     if given := os.environ.get("ZSLKIT_CACHE"):
         return Path(given)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zslkit"
 
 
 def partial_of(final: Path) -> Path:
-    """Where the files of a run are while it is in progress."""
+    """Folder of a run in progress."""
     return final.with_name(final.name + ".partial")

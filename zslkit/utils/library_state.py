@@ -1,7 +1,8 @@
-"""Settings and functions that all models of a process share, as they were before any plugin, and who moved them.
+"""Detects and undoes changes that a plugin makes to state shared by all models of a process.
 
-A plugin that changes one of them changes the numbers of the models beside it. `BASE` is taken when zslkit is imported, before
-plugins are; what a plugin does to it is told by the plugin's name and undone.
+Shared state is settings of torch, NumPy and Python, and their functions. A changed setting would
+change the results of other models. `BASE` is recorded when zslkit is imported, before any plugin; a
+change is reported with the name of the plugin and undone.
 """
 
 from __future__ import annotations
@@ -32,7 +33,13 @@ _Setter = Callable[[Any], object]
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting. words: what messages call it; get: its value; put: sets it."""
+    """One shared setting.
+
+    Attributes:
+        words: Name in messages.
+        get: Returns its value.
+        put: Sets its value.
+    """
 
     words: str
     get: Callable[[], Any]
@@ -66,14 +73,13 @@ def _deterministic() -> tuple[bool, bool]:
 
 
 def _error_filters() -> tuple[Any, ...]:
-    # Filters that hide a warning move nothing, and many libraries add some when they are first used.
+    # Only these change results; many libraries add filters that hide warnings on first use.
     return tuple(entry for entry in warnings.filters if entry[0] == "error")
 
 
 def _put_error_filters(kept: tuple[Any, ...]) -> None:
-    warnings.filters[:] = [
-        entry for entry in warnings.filters if entry[0] != "error" or entry in kept
-    ]  # type: ignore[index]
+    others = [entry for entry in warnings.filters if entry[0] != "error" or entry in kept]
+    warnings.filters[:] = others  # type: ignore[index]
 
 
 def _hooks() -> tuple[tuple[int, ...], ...]:
@@ -87,7 +93,7 @@ def _put_hooks(kept: tuple[tuple[int, ...], ...]) -> None:
 
 
 def _flushes() -> bool:
-    """Whether numbers below the normal ones count as zero, for which torch has no getter."""
+    """Whether denormal numbers count as zero; torch has no getter for it."""
     return float(torch.tensor(sys.float_info.min, dtype=torch.float64) / 2) == 0.0
 
 
@@ -170,7 +176,7 @@ _OF_THE_USER = frozenset(
         "Python's limit of recursion",
     )
 )
-"""Settings that a run takes as it finds them: its record says those that move bits."""
+"""Settings of the user that a run keeps; the record contains those that change results."""
 
 _MODULES: tuple[ModuleType, ...] = (
     torch,
@@ -193,7 +199,7 @@ _CLASSES: tuple[type, ...] = (
 
 
 def settings() -> dict[str, Any]:
-    """Every setting by its words; one that this torch does not know is left away."""
+    """Value of every setting by its `words`, without settings that this version of torch lacks."""
     values = {}
     for setting in SETTINGS:
         try:
@@ -205,7 +211,14 @@ def settings() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Held:
-    """What a module or a class holds under a name: a function or class with its code, or a constant."""
+    """Content of one name of a module or class: a function or class, or a constant.
+
+    Attributes:
+        holder: The module or class.
+        name: The name.
+        value: Its content.
+        code: Code and defaults of a function.
+    """
 
     holder: Any
     name: str
@@ -215,7 +228,8 @@ class Held:
     @property
     def where(self) -> str:
         of = self.holder
-        return f"{of.__name__ if isinstance(of, ModuleType) else f'{of.__module__}.{of.__qualname__}'}.{self.name}"
+        module = isinstance(of, ModuleType)
+        return f"{of.__name__ if module else f'{of.__module__}.{of.__qualname__}'}.{self.name}"
 
     def moved(self) -> bool:
         now = vars(self.holder).get(self.name)
@@ -237,7 +251,7 @@ def _wrapped_by_torch(now: Any, before: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """The function in a method of a class."""
+    """The function inside a method."""
     if isinstance(value, (staticmethod, classmethod)):
         return value.__func__
     return value.fget if isinstance(value, property) else value
@@ -251,13 +265,13 @@ def _code(value: Any) -> tuple[Any, Any] | None:
 
 
 def _holds(holders: Iterable[Any], constants: bool) -> list[Held]:
-    kinds = _CONSTANTS if constants else ()
+    types = _CONSTANTS if constants else ()
     return [
         Held(holder, name, value, _code(value))
         for holder in holders
         for name, value in list(vars(holder).items())
-        if callable(_plain(value)) or (isinstance(value, kinds) and not name.startswith("__"))
-        if (holder, name) != (torch, "Storage")  # which is another class for each default type
+        if callable(_plain(value)) or (isinstance(value, types) and not name.startswith("__"))
+        if (holder, name) != (torch, "Storage")  # depends on the default dtype
     ]
 
 
@@ -266,7 +280,7 @@ _CONSTANTS = (bool, int, float, str, bytes, tuple, frozenset)
 
 
 def _own() -> list[Any]:
-    """The modules of zslkit that are there, and the classes in them."""
+    """Imported modules of zslkit and their classes."""
     holders: list[Any] = []
     for name, module in list(sys.modules.items()):
         if name.split(".")[0] == "zslkit" and isinstance(module, ModuleType):
@@ -281,7 +295,8 @@ class State:
     """Settings and functions at one moment.
 
     Args:
-        own: functions and constants of zslkit itself too, so that what measures a model is known to be its own.
+        own: Include functions and constants of zslkit, so that a plugin cannot change the code that
+            measures it.
     """
 
     def __init__(self, own: bool = True) -> None:
@@ -291,17 +306,17 @@ class State:
             *_holds((*_MODULES, *_CLASSES), constants=False),
             *_holds(mine, constants=True),
         ]
-        # A new name hides one of a base class, or a built-in; modules of others may grow.
+        # New names here would hide a base class's or a built-in; other modules may gain names.
         self._names = [(holder, frozenset(vars(holder))) for holder in (*_CLASSES, *mine)]
 
     def with_settings(self) -> State:
-        """The same with the settings of now."""
+        """Copy with the current settings."""
         other = copy.copy(self)
         other.settings = settings()
         return other
 
     def moved(self) -> list[str]:
-        """In words, what is not what it was."""
+        """Names of everything that has changed."""
         now = settings()
         unlike = [
             words for words, value in self.settings.items() if words in now and now[words] != value
@@ -321,7 +336,7 @@ class State:
         ]
 
     def restore(self) -> None:
-        """Make all of it what it was."""
+        """Undo all changes."""
         self.put_settings()
         for held in self._held:
             if held.moved():
@@ -330,7 +345,7 @@ class State:
             delattr(new.holder, new.name)
 
     def put_settings(self, leave: Collection[str] = ()) -> None:
-        """Set the settings alone, without those to be left."""
+        """Restore the settings, except those in `leave`."""
         now = settings()
         for setting in SETTINGS:
             words = setting.words
@@ -343,14 +358,14 @@ class State:
 
 
 BASE = State(own=False)
-"""As it was when this module was imported, before any model was."""
+"""State when this module was imported, before any model."""
 
 
 _latest: list[tuple[int, State]] = []
 
 
 def _now() -> State:
-    """The state of now; the one that was taken last if nothing is different, since taking it is slower than comparing."""
+    """Current state; the last one if nothing has changed, since comparing is faster."""
     count = sum(name.startswith("zslkit") for name in list(sys.modules))
     if _latest and _latest[0][0] == count and not _latest[0][1].moved():
         return _latest[0][1]
@@ -360,7 +375,7 @@ def _now() -> State:
 
 @contextmanager
 def held(who: str) -> Iterator[None]:
-    """Within it code of the model `who` runs. It begins with the settings of BASE, and afterwards all is as it was before.
+    """Run code of the model `who` in the block, with the settings of BASE; restore all state after.
 
     Raises:
         ModelFault: The model left something changed.
@@ -382,7 +397,7 @@ def held(who: str) -> Iterator[None]:
 
 
 def complaint(moved: Sequence[str], what: str = "it") -> str:
-    """What was changed, in words that follow the model's name. what: what changed it."""
+    """Reason for ModelFault; `what` names what made the change."""
     more = f" and {len(moved) - 1} more" if len(moved) > 1 else ""
     advice = "let it put back what it changes, as a context manager does"
     return f"{what} changes {moved[0]}{more}, which all models of the process share; {advice}"

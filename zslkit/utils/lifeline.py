@@ -1,4 +1,4 @@
-"""A process that others started for one command ends with it, however it ended: nobody waits for its work any more."""
+"""Ends a helper process when the process that started it has ended."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ import time
 from collections.abc import Callable
 
 EVERY = 0.5
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 
-_end = os._exit  # the real one; see zslkit.utils.stops.no_way_out
+_end = os._exit  # before zslkit.utils.stops.no_way_out replaces it
 _watched: set[int] = set()
 
 
 def end_with(pid: int, last: Callable[[], object] = lambda: None) -> None:
-    """From now on this process ends when `pid` does, the process that started it. last: is called before.
+    """End this process when its parent `pid` ends.
 
-    It ends at once: whatever it writes must be whole at any moment. A thread looks, so native code must let go of Python's lock.
+    It ends at once, so its files must be complete at any moment. A thread checks, so native code
+    must release Python's lock.
+
+    Args:
+        pid: The parent process.
+        last: Called just before the end.
     """
     if pid in _watched:
         return
@@ -38,10 +43,10 @@ def _wait(pid: int) -> None:
     if sys.platform == "win32":
         import _winapi
 
-        with contextlib.suppress(OSError):  # it has ended already
-            _winapi.WaitForSingleObject(
-                _winapi.OpenProcess(0x00100000, False, pid), _winapi.INFINITE
-            )  # SYNCHRONIZE
+        synchronize = 0x00100000
+        with contextlib.suppress(OSError):  # the parent has ended already
+            process = _winapi.OpenProcess(synchronize, False, pid)
+            _winapi.WaitForSingleObject(process, _winapi.INFINITE)
         return
     while os.getppid() == pid:  # an orphan gets another parent
         time.sleep(EVERY)

@@ -1,4 +1,4 @@
-"""Locks that keep two processes off one thing, and say so when one has to wait for the other."""
+"""File locks between processes, with a message when one has to wait."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 PATIENCE = 1.0
-"""Seconds of waiting that nobody need hear of: of two processes that start together, one looks only whether the thing is there."""
+"""Seconds to wait before the message; two processes that start together often wait this briefly."""
 
 
 def acquired(
@@ -18,10 +18,18 @@ def acquired(
     sentence: str,
     patience: float | None = None,
 ) -> AbstractContextManager[object]:
-    """The lock in the file `place`, held until the `with` block of the answer ends.
+    """Acquire the lock file `place`, for use in a `with` statement.
 
-    If another process has it for longer than `patience` seconds (None: PATIENCE), `on_wait` is told the sentence, once, and this one
-    waits on; a process that dies holds nothing. Raises OSError if the file cannot be written.
+    The system releases the lock of a dead process.
+
+    Args:
+        place: The lock file.
+        on_wait: Called with `sentence`, once, after `patience` seconds of waiting.
+        sentence: The message.
+        patience: Seconds; None is PATIENCE.
+
+    Raises:
+        OSError: The file cannot be written.
     """
     lock = FileLock(place)
     try:

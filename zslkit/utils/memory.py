@@ -1,4 +1,4 @@
-"""How much memory a run took at its peak, and what to do where a device has too little."""
+"""Peak memory of a run, and ways to continue when a device runs out of memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _logger = logging.getLogger(__name__)
 
 
 def reset_peak(device: torch.device) -> None:
-    """Start counting anew, where the system lets a process do so (Linux, CUDA)."""
+    """Reset the peak memory counter, where possible (Linux, CUDA)."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
@@ -27,7 +27,10 @@ def reset_peak(device: torch.device) -> None:
 
 
 def peak_mb(device: torch.device) -> float:
-    """Peak memory since `reset_peak` in MB: of the device on CUDA, else of this process, pages of mapped files included."""
+    """Peak memory in MB since `reset_peak`: of the device on CUDA, else of this process.
+
+    Memory of a process includes mapped files.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
     if _STATUS.is_file():
@@ -39,7 +42,10 @@ def peak_mb(device: torch.device) -> float:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch says that a device has no room. For accelerators it has a class; the CPU and Apple's GPUs say so in words alone."""
+    """Whether the error means too little device memory.
+
+    torch has a class for accelerators; the CPU and MPS are recognised by the text.
+    """
     words = (
         "DefaultCPUAllocator: can't allocate memory",
         "DefaultCPUAllocator: not enough memory",
@@ -51,9 +57,9 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 
 
 def release(device: torch.device) -> None:
-    """Give back what the device holds and nobody uses, after it had no room.
+    """Free cached memory of the device, after it ran out.
 
-    To be called where the error is gone, since its traceback keeps tensors alive.
+    Call it outside the `except` block, since a traceback keeps tensors alive.
     """
     if device.type in ("cuda", "xpu", "mps"):
         gc.collect()
@@ -61,16 +67,21 @@ def release(device: torch.device) -> None:
 
 
 def in_halves(work: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
-    """work(batch), or where the device has no room for so many images at once, that of its halves, one after the other, and so on.
+    """work(batch), or that of its halves, recursively, if the device runs out of memory.
 
-    work: rows in, rows out, each of its own image alone. Raises torch's own error where one image is too much.
+    Args:
+        work: Maps rows to rows, each independent of the others.
+        batch: `(B, ...)`.
+
+    Raises:
+        RuntimeError: One row is too much for the device.
     """
     try:
         return work(batch)
     except RuntimeError as error:
         if len(batch) == 1 or not is_out_of_memory(error):
             raise
-    # Out here, since the error's traceback would keep alive what fills the device.
+    # Outside the except block, since the traceback keeps tensors alive.
     release(batch.device)
     _logger.warning(
         "%s has no room for %d images at once, so they go through it in halves",

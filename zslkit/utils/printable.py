@@ -1,15 +1,15 @@
-"""Text of strangers on a terminal: names come out of files, and what is in a name commands nothing."""
+"""Makes untrusted text safe to print: strips terminal control characters, bounds its length."""
 
 from __future__ import annotations
 
 LONGEST = 4000
-"""Characters of a sentence, so that a name of any length leaves it one that can be read."""
+"""Most characters of a message with a name of any length in it."""
 
 
 def printable(text: str) -> str:
-    """The text on one line, without the control codes that would command the terminal or turn the reading order.
+    r"""The text on one line, without control characters.
 
-    A byte of a file name that is no UTF-8 is shown by its number.
+    Bytes of file names that are not UTF-8 are shown as \xNN.
     """
     return "".join(
         c if c.isprintable() else f"\\x{ord(c) - 0xDC00:02x}" if "\udc80" <= c <= "\udcff" else " "
@@ -18,7 +18,7 @@ def printable(text: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """The text with its control codes and the bytes of a name that are no UTF-8 by their numbers, as Python writes them."""
+    """The text with control characters and bytes that are not UTF-8 escaped, as Python does."""
     return "".join(
         c
         if c.isprintable()
@@ -30,5 +30,5 @@ def escaped(text: str) -> str:
 
 
 def bounded(text: str, most: int = LONGEST) -> str:
-    """The text itself, or its beginning and its end, where the next step stands."""
+    """The text, shortened in the middle; the end of a message contains the next step."""
     return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"

@@ -1,6 +1,6 @@
-"""How long work tells that it is alive: a bar on a terminal, plain lines in a pipe, or nothing.
+"""Shows progress: bars on a terminal, plain lines in a pipe, or nothing.
 
-Everything here is written to standard error, so that standard output carries results alone.
+Everything goes to standard error, so that standard output contains results only.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ if TYPE_CHECKING:
 EVERY = 10.0
 """Seconds between two plain lines of one phase."""
 WIDEST = 100
-"""Characters of a name beside a bar."""
+"""Most characters of a name beside a bar."""
 
 
 class Phase(Protocol):
-    """A stretch of work that is under way."""
+    """Work in progress."""
 
     def advance(self, n: int = 1, **figures: float) -> None:
-        """n more steps are done. figures: what to show beside the count, such as loss=0.3."""
+        """Count n more steps; `figures` are shown beside the count, such as loss=0.3."""
         ...
 
 
 class Reporter(Protocol):
-    """Where progress goes."""
+    """Destination of progress."""
 
     def phase(self, name: str, total: int | None = None) -> AbstractContextManager[Phase]:
-        """Announce work of `total` steps (None: unknown); phases may be nested."""
+        """Start a phase of `total` steps (None: unknown). Phases may be nested."""
         ...
 
     def note(self, text: str) -> None:
-        """One line that stays."""
+        """Print one line that stays."""
         ...
 
 
 class Silent:
-    """Says nothing: the reporter of a library call."""
+    """Prints nothing; the default of library calls."""
 
     @contextmanager
     def phase(self, name: str, total: int | None = None) -> Iterator[Phase]:
@@ -57,9 +57,11 @@ class Silent:
 
 
 class PlainReporter:
-    """Lines for a pipe or a log file: one in EVERY seconds at most, one when a phase ends.
+    """Lines for a pipe or a log file: at most one every EVERY seconds, one at the end of a phase.
 
-    clock gives seconds; tests bring their own.
+    Args:
+        stream: Destination.
+        clock: Returns seconds; tests replace it.
     """
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
@@ -116,7 +118,7 @@ class _PlainPhase:
 
 
 class RichReporter:
-    """Progress bars for a terminal. Finished phases leave one line."""
+    """Progress bars for a terminal. A finished phase leaves one line."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         from rich.console import Console
@@ -188,15 +190,19 @@ class _RichPhase:
 
 
 def reporter_for(stream: TextIO | None = None) -> Reporter:
-    """Bars if the stream (default: standard error) is a terminal, else plain lines; silence if there is no stream."""
+    """Bars if the stream is a terminal, else plain lines; nothing without a stream.
+
+    Args:
+        stream: By default standard error.
+    """
     stream = sys.stderr if stream is None else stream
-    if stream is None:  # a program without a console, such as pythonw
+    if stream is None:  # programs without a console, such as pythonw
         return Silent()
     return RichReporter(stream) if stream.isatty() else PlainReporter(stream)
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: '0.4 s', '12 s', '3 min 20 s', '2 h 5 min'."""
+    """Seconds as text: '0.4 s', '12 s', '3 min 20 s', '2 h 5 min'."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)

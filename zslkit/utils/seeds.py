@@ -1,15 +1,15 @@
-"""Which numbers may be seeds: those that torch takes."""
+"""Range of valid seeds: those that torch accepts."""
 
 from __future__ import annotations
 
 from zslkit.errors import UserError
 
 MOST_SEED = 2**63 - 1
-"""The largest seed that torch takes on every device; it wants an int64."""
+"""Largest seed that torch accepts on every device (int64)."""
 
 
 def check_seed(seed: int) -> None:
-    """Raises UserError unless torch can be seeded with the number."""
+    """Raise UserError unless torch accepts the seed."""
     if not -MOST_SEED <= seed <= MOST_SEED:
         digits = (
             f"a number of {len(str(abs(seed)))} digits"

@@ -1,6 +1,7 @@
-"""Who may end the program: the user and the system, by a signal; no plugin, by exit() or an exception of its own making.
+"""Separates stops by the user or the system from attempts of a plugin to end the program.
 
-`listen` and `deaf` change the whole process, so the command line alone calls them; the rest serves a library call too.
+`listen` and `deaf` change the whole process and are for the command line only; the rest also serves
+library calls.
 """
 
 from __future__ import annotations
@@ -21,17 +22,21 @@ from zslkit.errors import ZslkitError
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
-"""What asks a process to end: Ctrl-C, `kill` or a batch system, a terminal that was closed (not on Windows)."""
+"""Signals that ask a process to end: Ctrl-C, `kill` or a batch system, a closed terminal."""
 
 end_process = os._exit
-"""The real one, since `no_way_out` puts another in its place."""
+"""The original, before `no_way_out` replaces it."""
 
 _received: list[int] = []
 _listening = False
 
 
 class Stop(KeyboardInterrupt):
-    """The user or the system asks the process to end. signum: by which signal."""
+    """The user or the system asks the process to end.
+
+    Args:
+        signum: Number of the signal.
+    """
 
     def __init__(self, signum: int = signal.SIGINT) -> None:
         self.signum = int(signum)
@@ -39,22 +44,26 @@ class Stop(KeyboardInterrupt):
 
 
 class PluginExit(ZslkitError):
-    """Code of a plugin tried to end the whole program."""
+    """Code of a plugin tried to end the program."""
 
     def __init__(self, who: str, error: BaseException) -> None:
         super().__init__(
-            f"{who} tries to end the whole program: {told(error)}{_at(error)}; it may raise an Exception instead"
+            f"{who} tries to end the whole program: {told(error)}{_at(error)}; it may raise an "
+            "Exception instead"
         )
 
 
 def listen(
     last_word: Callable[[int], object] | None = None, signals: Sequence[int] = SIGNALS
 ) -> None:
-    """From now on the signals raise Stop in the main thread, but for those that the process was started to ignore.
+    """Raise Stop in the main thread on these signals, except those ignored already.
 
-    last_word: is called with the first signal when a second one comes, from a thread of its own; then the process ends at once,
-    with the exit code of the first. The thread is told by the system, so that a main thread that is busy in native code, or
-    cleans up, neither delays the end nor is torn up half way. None: a second signal has no effect.
+    Args:
+        last_word: Called in a separate thread with the first signal when a second one arrives; the
+            process then ends at once with the exit code of the first. The thread is woken by the
+            system, so a main thread that is busy in native code or cleaning up cannot delay the
+            end. None: a second signal has no effect.
+        signals: The signals.
     """
     global _listening
     _listening = True
@@ -66,28 +75,31 @@ def listen(
     if not heard or last_word is None:
         return
     reading, writing = os.pipe()
-    if os.name != "nt":  # where a pipe cannot be told so, and need not
+    if os.name != "nt":  # Windows does not need it
         os.set_blocking(writing, False)
-        # A process that a plugin forks must not write into this pipe: its Ctrl-C would count as our second.
+        # A forked process must not write into this pipe: its Ctrl-C would count as a second one.
         os.register_at_fork(after_in_child=_deafened_fork)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(reading, last_word), daemon=True).start()
 
 
 def deaf() -> None:
-    """From now on no signal of these disturbs the end of the process: its result is out and its exit code is known."""
+    """Ignore these signals from now on; called when the result and the exit code are known."""
     for signum in SIGNALS:
         with contextlib.suppress(ValueError, OSError):  # not in the main thread
             signal.signal(signum, signal.SIG_IGN)
 
 
 def received() -> int | None:
-    """The signal that asked this process to end; None if none did."""
+    """The signal that asked this process to end, or None."""
     return _received[0] if _received else None
 
 
 def is_stop(error: BaseException) -> bool:
-    """Whether the user or the system is behind it. Who listens for signals knows that a bare KeyboardInterrupt is a plugin's."""
+    """Whether the user or the system caused the error.
+
+    While `listen` is active, a bare KeyboardInterrupt without a signal comes from a plugin.
+    """
     return isinstance(error, Stop) or (
         type(error) is KeyboardInterrupt and (not _listening or bool(_received))
     )
@@ -95,9 +107,12 @@ def is_stop(error: BaseException) -> bool:
 
 @contextmanager
 def contained(who: str) -> Iterator[None]:
-    """Around code of a plugin, and never around a `yield`: what it raises beside Exception becomes PluginExit.
+    """Around code of a plugin: turn anything but an Exception into PluginExit.
 
-    who: the plugin, as the beginning of a sentence. Stop and a real Ctrl-C go through.
+    Do not put a `yield` inside the block. Stop and a real Ctrl-C pass.
+
+    Args:
+        who: The plugin, as the beginning of a sentence.
     """
     try:
         yield
@@ -111,11 +126,12 @@ def contained(who: str) -> Iterator[None]:
 
 @contextmanager
 def no_way_out() -> Iterator[None]:
-    """Within this part os._exit raises SystemExit in this process, which `contained` then tells; forked processes may use it.
+    """Inside the block, os._exit raises SystemExit in this process, for `contained` to report.
 
-    It cannot help against an exit() of native code; where that matters, a run belongs into a process of its own.
+    Forked processes may still use it. An exit() of native code cannot be stopped; run such code in
+    a separate process.
     """
-    own, places = os.getpid(), (os, sys.modules[os.name])  # os has it from posix or nt
+    own, places = os.getpid(), (os, sys.modules[os.name])  # os imports it from posix or nt
     before = os._exit
 
     def refused(status: int) -> None:
@@ -133,23 +149,23 @@ def no_way_out() -> Iterator[None]:
 
 
 def told(error: BaseException) -> str:
-    """Kind and text of an error whose own text may fail."""
+    """Type and text of an error, also if its __str__ fails."""
     try:
         text = " ".join(str(error).split())
-    except BaseException:  # a stranger's __str__ may even call exit()
+    except BaseException:  # a plugin's __str__ may even call exit()
         text = ""
     return f"{type(error).__name__}{': ' + text if text else ''}"
 
 
 def _at(error: BaseException) -> str:
-    """Where its author has to look."""
+    """File and line of an error, for the author of the plugin."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]
     return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
 
 
 def _stop(signum: int, frame: FrameType | None) -> None:
     _received.append(signum)
-    if len(_received) == 1:  # a second one would tear up what the first lets end in order
+    if len(_received) == 1:  # a second one would interrupt the clean-up
         raise Stop(signum)
 
 
