@@ -126,12 +126,12 @@ def class_attributes(
         return _of_csv(found, csv, like, counts, named)
     if not found.tables:
         raise DataError(
-            f"{found.path} holds no {' or '.join(TABLES)}; give class attributes with --attributes FILE.csv or --split FILE.mat"
+            f"{found.path} holds no {' or '.join(TABLES)}; give class attributes with --class-attributes FILE.csv or --split FILE.mat"
         )
     if named and found.classes is None:
         raise DataError(
             f"{found.path}: the labels are names, and nothing names the rows of {' or '.join(found.tables)}; "
-            "save class_names with them, or give class attributes with --attributes FILE.csv"
+            "save class_names with them, or give class attributes with --class-attributes FILE.csv"
         )
     chosen = table or next(name for name in TABLES if name in found.tables)
     if chosen not in found.tables:

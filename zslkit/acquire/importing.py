@@ -125,7 +125,7 @@ def _check_target(to: Path, again: bool) -> None:
     ours = card.is_file() and f"kind: {KIND}" in card.read_text(encoding="utf-8", errors="replace")
     if not ours:
         raise UserError(
-            f"{to} is there already and holds no imported dataset; give another folder with --to"
+            f"{to} is there already and holds no imported dataset; give another folder with --out"
         )
     if not again:
         raise UserError(f"{to} holds an imported dataset already; --again replaces it")
@@ -163,7 +163,7 @@ def _refuse_strangers(to: Path) -> None:
         if strange:
             raise UserError(
                 f"{to} holds {strange[0].relative_to(to)}, which no import wrote, and --again replaces the folder; "
-                "move it elsewhere, or give another folder with --to"
+                "move it elsewhere, or give another folder with --out"
             )
 
 

@@ -163,7 +163,7 @@ def _answered(
         wanted = (len(photos), trained.model.task.n_attributes)
         raise UserError(
             f"{type(trained.model).__name__}.evidence gave {tuple(told.shape)} where {wanted[0]} images and {wanted[1]} attributes want "
-            f"{wanted}, as zslkit.model.Model.evidence says; --attributes 0 leaves attributes out"
+            f"{wanted}, as zslkit.model.Model.evidence says; --top-attributes 0 leaves attributes out"
         )
     s = None if told is None else told.double().cpu().numpy()
     return [

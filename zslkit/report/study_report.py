@@ -87,7 +87,7 @@ def write(study: Study, lines: Sequence[StudyLine], folder: Path, stem: str) -> 
             written.append(folder / f"{stem}.svg")
     except OSError as error:
         raise ZslkitError(
-            f"{folder} cannot be written ({error.strerror or error}); the runs are kept, so name another --to"
+            f"{folder} cannot be written ({error.strerror or error}); the runs are kept, so name another --tables"
         ) from error
     return written
 

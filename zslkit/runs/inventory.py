@@ -50,7 +50,7 @@ def contents(out: Path, on_fault: Callable[[str], None] = _logger.warning) -> li
     Raises UserError if there is no such folder.
     """
     if not out.is_dir():
-        raise UserError(f"There is no folder {out}; say where the runs are with --out")
+        raise UserError(f"There is no folder {out}; say where the runs are with --runs")
     return [_item(folder, match) for folder in run_places(out, on_fault) if (match := _NAME.fullmatch(folder.name))]
 
 
@@ -82,7 +82,7 @@ def item_at(folder: Path, out: Path) -> InventoryItem:
         raise UserError(f"{folder} is no run folder; those are called seedN-IDENTITY, as `zslkit runs` lists them")
     # Resolved, so that neither ".." nor a link on the way leads out of it.
     if folder.resolve().parent.parent.parent != out.resolve():
-        raise UserError(f"{folder} is not in its place below {out} (OUT/DATASET/MODEL/RUN), so it is left alone; name its --out")
+        raise UserError(f"{folder} is not in its place below {out} (RUNS/DATASET/MODEL/RUN), so it is left alone; name that folder with --runs")
     return _item(folder, match)
 
 
