@@ -88,7 +88,7 @@ def main() -> None:
             "data",
             "import",
             str(file),
-            "--to",
+            "--out",
             f"{folder}/made-up",
             "--dtype",
             options.dtype,

@@ -79,7 +79,7 @@ def prepare(place: Path) -> list[list[str]]:
 
 
 def import_(place: Path) -> list[list[str]]:
-    command = ["data", "import", "../data/x.npz", "--to", "out"]
+    command = ["data", "import", "../data/x.npz", "--out", "out"]
     return [command, [*command, "--again"]]
 
 
@@ -96,14 +96,14 @@ def words_again(place: Path) -> list[list[str]]:
 
 def report(place: Path) -> list[list[str]]:
     shutil.copytree(place.parent / "made" / "runs", place / "runs")
-    command = ["report", "--out", "runs", "--html", "page"]
+    command = ["report", "--runs", "runs", "--out", "page"]
     return [[*command, "--title", "before"], command]
 
 
 def tags(place: Path) -> list[list[str]]:
     shutil.copytree(place.parent / "made" / "runs", place / "runs")
     (made,) = (place / "runs").glob("*/*/seed0-*[0-9a-f]")
-    command = ["runs", str(made.relative_to(place)), "--out", "runs", "--tag"]
+    command = ["runs", str(made.relative_to(place)), "--runs", "runs", "--tag"]
     return [[*command, "paper"], [*command, "other"]]
 
 

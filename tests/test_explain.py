@@ -269,7 +269,7 @@ def test_the_command_draws_and_prints(
                 "explain",
                 str(folders["dedn"]),
                 str(photo),
-                "--top",
+                "--top-attributes",
                 "3",
                 "--out",
                 str(out),
@@ -293,7 +293,7 @@ def test_the_command_draws_and_prints(
         assert picture.format == "PNG"
         wide = picture.size
     assert (
-        app.main(["explain", str(folders["dedn"]), str(photo), "--top", "1", "--out", str(out)])
+        app.main(["explain", str(folders["dedn"]), str(photo), "--top-attributes", "1", "--out", str(out)])
         == 0
     )
     with Image.open(out) as picture:
@@ -359,7 +359,7 @@ def test_without_an_image_some_test_images_are_explained(
                 str(folders["dazle"]),
                 "--out",
                 str(tmp_path / "o.png"),
-                "--top",
+                "--top-attributes",
                 "1",
                 "--json",
             ]
@@ -403,7 +403,7 @@ def test_localise_alone_draws_nothing(
             "digits has no attribute 'tens zreo'; did you mean \"tens zero\"",
         ),
         ("dazle", ["--attributes", " ,"], "--attributes"),
-        ("dazle", ["--top", "0"], "--top"),
+        ("dazle", ["--top-attributes", "0"], "--top-attributes"),
         ("dazle", ["--out", "o.jpg"], "--out o.jpg is no .png"),
         ("dazle", ["--out", "nowhere/o.png"], "make nowhere or name another place"),
         ("none", [], "There is no run folder"),
@@ -438,7 +438,7 @@ def test_too_many_images_for_one_picture_are_refused(
                 "explain",
                 str(folders["dedn"]),
                 *([str(photo)] * 100),
-                "--top",
+                "--top-attributes",
                 "1",
                 "--out",
                 str(out),

@@ -44,7 +44,7 @@ def closed(path: Path) -> Path:
 
 def test_finished_runs_that_may_only_be_read_are_shown(out: Path) -> None:
     change_tags(run_of(out, "alpha"), add="paper")
-    code, shown, err = told("runs", "--out", str(out), "--json")
+    code, shown, err = told("runs", "--runs", str(out), "--json")
     assert (code, err) == (0, "")
     assert [(r["model"], r["state"], r["tags"]) for r in json.loads(shown)["runs"]] == [
         ("alpha", "finished", ["paper"]),
@@ -53,7 +53,7 @@ def test_finished_runs_that_may_only_be_read_are_shown(out: Path) -> None:
     ]
     code, shown, err = told("evaluate", str(run_of(out, "alpha")))
     assert (code, err) == (0, "") and shown
-    code, _, err = told("runs", str(run_of(out, "alpha")), "--out", str(out), "--tag", "mine")
+    code, _, err = told("runs", str(run_of(out, "alpha")), "--runs", str(out), "--tag", "mine")
     assert code == 1 and "tags.json cannot be written (Permission denied)" in err
 
 
@@ -69,7 +69,7 @@ def test_runs_and_report_name_what_they_may_not_read(out: Path, what: str) -> No
         }[what]
     )
     make_run(out.parent / "runs", "delta", random_scores(1.0), dataset={"name": "fish"})
-    code, shown, err = told("runs", "--out", str(out), "--json")
+    code, shown, err = told("runs", "--runs", str(out), "--json")
     answer = json.loads(shown)
     states = {r["model"]: r["state"] for r in answer["runs"]}
     assert code == 0 and states["delta"] == "finished"
@@ -79,8 +79,8 @@ def test_runs_and_report_name_what_they_may_not_read(out: Path, what: str) -> No
     assert states.get("beta") == ("not readable" if what in ("record", "run") else None)
     page = out.parent / "page"
     out.parent.chmod(0o777)
-    told("report", "--html", str(page), "--out", str(out))
-    _, _, err = told("report", "--html", str(out.parent / "other"), "--out", str(out))
+    told("report", "--out", str(page), "--runs", str(out))
+    _, _, err = told("report", "--out", str(out.parent / "other"), "--runs", str(out))
     assert f"{place} {MAY_NOT}" in err
 
 

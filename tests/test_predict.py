@@ -212,7 +212,7 @@ def test_every_form_tells_the_same(
                 str(photos / "b"),
                 "--format",
                 form,
-                "--output",
+                "--out",
                 str(file),
                 "--top",
                 "2",
@@ -289,7 +289,7 @@ def test_the_command_in_a_process_of_its_own(
     assert "1 of 2 images are left out, since they cannot be read" in done.stderr
     (tmp_path / "kept").write_text("as it was")
     done = subprocess.run(
-        [*command, str(tmp_path / "spoilt.png"), "--output", str(tmp_path / "kept")],
+        [*command, str(tmp_path / "spoilt.png"), "--out", str(tmp_path / "kept")],
         capture_output=True,
         text=True,
         check=False,

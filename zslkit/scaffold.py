@@ -103,7 +103,7 @@ def _write(name: str, folder: Path, registry: Registry, *templates: str) -> list
 def _refuse_standing(folder: Path) -> None:
     if os.path.lexists(folder):
         raise UserError(
-            f"{folder} is there already and stays as it is; name another place with --to"
+            f"{folder} is there already and stays as it is; name another place with --out"
         )
 
 

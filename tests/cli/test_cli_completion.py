@@ -9,10 +9,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import click
 import pytest
+from test_cli_help import walk
 
-from zslkit.cli.app import main
+from zslkit.cli import completers
+from zslkit.cli.app import cli, main
 from zslkit.cli.completion import SHELLS
+from zslkit.cli.numbers import AnyReal, Real, Whole
 
 LIGHT = ("pydantic", "numpy", "yaml")  # evaluate, which reads records, brings them
 HEAVY = ("torch", "timm", "sklearn", "scipy", "matplotlib", "h5py", "zslkit_dedn", "baselines")
@@ -85,6 +89,72 @@ def test_finished_runs(tmp_path: Path) -> None:
     both = ["runs/digits/apn/seed0-ab", "runs/digits/apn/seed1-cd"]
     assert complete("zslkit evaluate ", tmp_path) == both
     assert complete("zslkit explain runs/digits/apn/seed1", tmp_path) == both[1:]
+
+
+FREE = {
+    "backbone": "timm has a thousand networks, and importing it takes seconds",
+    "encoder": "a model of another library",
+    "scheduler": "an address",
+    "mirrors": "an address",
+    "attributes": "names that only the dataset knows, with commas between them",
+    "seeds": "numbers",
+    "size": "numbers",
+    "title": "new words",
+    "name": "a new name",
+}
+"""Parameters without completion, and why."""
+
+
+def test_every_parameter_is_completed_or_free() -> None:
+    used = set()
+    for path, command in walk(cli):
+        for parameter in command.params:
+            ctx = click.Context(command, info_name=path[-1])
+            own = bool(parameter._custom_shell_complete)
+            by_type = isinstance(parameter.type, (click.Choice, click.Path))
+            number = isinstance(parameter.type, (Whole, Real, AnyReal))
+            flag = isinstance(parameter, click.Option) and parameter.is_flag
+            if own or by_type:
+                assert isinstance(parameter.shell_complete(ctx, ""), list)
+            elif not (flag or number):
+                assert parameter.name in FREE, (path, parameter.name)
+                used.add(parameter.name)
+    assert used == set(FREE)
+
+
+def test_values_of_options(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "digits" / "apn" / "seed0-ab"
+    run.mkdir(parents=True)
+    (run / "record.json").touch()
+    (run / "tags.json").write_text('["paper", "draft"]')
+    (tmp_path / "cache" / "features" / "digits-0123456789abcdef").mkdir(parents=True)
+    for line, values in {
+        "run --model dedn --preset c": {"cub"},
+        "explain --device c": {"cpu", "cuda"},
+        "data prepare digits --backbone-weights tr": {"trainval", "tr"},  # "tr": files
+        "runs --tagged p": {"paper"},
+        "diff runs/digits/apn/seed0": {"runs/digits/apn/seed0-ab"},
+        "check eszsl --only decl": {"declared_inputs"},
+        "check eszsl --set la": {"lam="},
+        "evaluate x --metrics H,AUS": {"H,AUSUC"},
+        "data prepare digits --set tr": set(),
+        "data prepare digits --set features.red": {"features.reduction="},
+        "predict a b --format js": {"json", "jsonl"},
+        "report --as": {"--as-papers-do"},
+        "data p": {"prepare"},
+        "new m": {"model"},
+    }.items():
+        assert set(complete(f"zslkit {line}", tmp_path)) >= values, line
+        assert bool(complete(f"zslkit {line}", tmp_path)) == bool(values), line
+    assert complete("zslkit predict a b --outp", tmp_path) == []  # a former spelling
+
+
+def test_the_checks_that_are_offered_exist() -> None:
+    from zslkit.testing import CHECKS
+
+    offered = [item.value for item in completers.checks(click.Context(cli), cli.params[0], "")]
+    assert set(offered) == {check.name for check in CHECKS}
+    assert "--only resumes" in dict(walk(cli))[("check",)].example and "resumes" in offered
 
 
 def test_every_setting_that_a_model_has_is_offered(tmp_path: Path) -> None:

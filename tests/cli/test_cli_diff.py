@@ -92,7 +92,7 @@ def test_the_whole_as_json_with_a_sheet(
 ) -> None:
     monkeypatch.setattr(difference, "dataset_of", lambda run, root: photographed())
     sheet = tmp_path / "flips.png"
-    assert app.main(["diff", *map(str, pair), "--sheet", str(sheet), "--json"]) == 0
+    assert app.main(["diff", *map(str, pair), "--out", str(sheet), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["differs"] == {"config.lr": {"a": 0.1, "b": 0.2}}
     assert [flip["key"] for flip in told["flips"]] == ["photo 205"]
@@ -139,7 +139,7 @@ def test_a_sheet_needs_a_place_and_images(
     pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("flips.jpg", "none/flips.png"):
-        assert app.main(["diff", *map(str, pair), "--sheet", str(tmp_path / name)]) == 2
+        assert app.main(["diff", *map(str, pair), "--out", str(tmp_path / name)]) == 2
         assert "is no .png in a folder that exists" in capsys.readouterr().err
     for count in (0, 801):
         with pytest.raises(UserError, match=f"A sheet of {count} images cannot be drawn"):

@@ -49,7 +49,7 @@ def test_a_cache_is_imported_and_both_kinds_of_models_run_on_it(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    done = zslkit("data", "import", cache.name, "--to", "mine", "--title", "My birds", "--json")
+    done = zslkit("data", "import", cache.name, "--out", "mine", "--title", "My birds", "--json")
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
     assert (facts["features"], facts["images"], facts["unseen"], facts["test_unseen"]) == (
@@ -96,9 +96,9 @@ def test_what_is_refused_is_one_sentence_and_the_next_step(
     cache.write_bytes(cache.read_bytes()[:5000])
     monkeypatch.chdir(tmp_path)
     for arguments, sentence in (
-        ([cache.name, "--to", "mine"], "cache ä.hdf5 is no whole HDF5 file ("),
-        (["lost.mat", "--to", "mine"], "There is no file of features lost.mat; check the path"),
-        ([cache.name, "--to", "mine", "--name", "a b"], "'a b' cannot be a dataset's name"),
+        ([cache.name, "--out", "mine"], "cache ä.hdf5 is no whole HDF5 file ("),
+        (["lost.mat", "--out", "mine"], "There is no file of features lost.mat; check the path"),
+        ([cache.name, "--out", "mine", "--name", "a b"], "'a b' cannot be a dataset's name"),
     ):
         assert app.main(["data", "import", *arguments]) == 2
         out, err = capsys.readouterr()

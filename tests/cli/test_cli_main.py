@@ -66,9 +66,9 @@ sys.exit(f"imported: {{loaded}}" if loaded else 0)
 def test_help_names_every_command_and_every_command_has_help(zslkit: Command) -> None:
     top = zslkit("--help")
     assert (top.returncode, top.stderr) == (0, "")
-    for command, group in app.COMMANDS.items():
+    for command, (place, _) in app.cli.lazy.items():
         assert command in top.stdout
-        module, _, function = group[0].partition(":")
+        module, _, function = place.partition(":")
         inner = getattr(
             getattr(import_module(module), function), "lazy", None
         )  # the commands of a group, if it is one

@@ -45,14 +45,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     f"my-{kind}",
                     "--kind",
                     kind,
-                    "--to",
+                    "--out",
                     str(home / f"my-{kind}"),
                     "--json",
                 ]
             )
             == 0
         )
-    assert main(["new", "dataset", "my-shapes", "--to", str(home / "my-shapes")]) == 0
+    assert main(["new", "dataset", "my-shapes", "--out", str(home / "my-shapes")]) == 0
     packages = [str(p) for p in sorted(home.iterdir())]
     done = subprocess.run(
         [*PIP, "--target", str(home / "site"), *packages],
@@ -186,7 +186,7 @@ def test_the_next_steps_work_where_they_are_told_although_folder_and_package_sha
         *(p for p in sys.path if p.endswith("site-packages")),
     ]
     (next((tmp_path / "venv").glob("lib/*/site-packages")) / "seen.pth").write_text("\n".join(seen))
-    assert main(["new", "dataset", "shapes", "--to", str(tmp_path / "shapes")]) == 0
+    assert main(["new", "dataset", "shapes", "--out", str(tmp_path / "shapes")]) == 0
     install = [sys.executable, "-m", "pip", "--python", str(python), *PIP[3:], "-e", "shapes"]
     for command in (install, [str(python), "-m", "shapes.sample", "data"]):
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -214,7 +214,7 @@ def test_it_tells_the_files_and_the_next_steps(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "deep" / "er"
-    assert main(["new", "model", "new_net", "--to", str(folder), "--json"]) == 0
+    assert main(["new", "model", "new_net", "--out", str(folder), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert set(told["files"]) == {
         p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()
@@ -239,7 +239,7 @@ def test_what_is_there_stays_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixt
     (tmp_path / "mine").mkdir()
     (tmp_path / "gone").symlink_to("nowhere")
     for taken in ("mine", "gone"):
-        assert main(["new", "model", "my-net", "--to", str(tmp_path / taken)]) == 2
+        assert main(["new", "model", "my-net", "--out", str(tmp_path / taken)]) == 2
         assert "is there already and stays as it is" in capsys.readouterr().err
     assert sorted(os.listdir(tmp_path)) == ["gone", "mine"]
     assert not any((tmp_path / "mine").iterdir())
@@ -267,7 +267,7 @@ def test_what_is_there_stays_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_a_name_that_cannot_be_used_is_refused_in_a_sentence(
     tmp_path: Path, kind: str, name: str, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["new", kind, name, "--to", str(tmp_path / "new")]) == 2
+    assert main(["new", kind, name, "--out", str(tmp_path / "new")]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1

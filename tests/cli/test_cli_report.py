@@ -23,7 +23,7 @@ def out(tmp_path: Path) -> Path:
 def test_the_command_writes_the_page_and_says_where(
     zslkit: Callable[..., subprocess.CompletedProcess[str]], out: Path
 ) -> None:
-    done = zslkit("report", "--html", "page")
+    done = zslkit("report", "--out", "page")
     assert done.returncode == 0, done.stderr
     assert (
         done.stdout.startswith("written: page/index.html (3 runs in 2 rows, ")
@@ -40,9 +40,9 @@ def test_json_names_the_page_and_its_runs(
         app.main(
             [
                 "report",
-                "--out",
+                "--runs",
                 str(out),
-                "--html",
+                "--out",
                 str(tmp_path / "page"),
                 "--json",
                 "--title",
@@ -63,7 +63,7 @@ def test_a_named_run_that_cannot_be_read_is_told_and_the_others_are_shown(
 ) -> None:
     good, bad = sorted((out / "birds" / "alpha").glob("seed*"))
     (bad / "record.json").write_text('{"schema', encoding="utf-8")
-    assert app.main(["report", str(good), str(bad), "--html", str(tmp_path / "page")]) == 2
+    assert app.main(["report", str(good), str(bad), "--out", str(tmp_path / "page")]) == 2
     captured = capsys.readouterr()
     assert "1 run in 1 row" in captured.out
     assert captured.err.count("\n") == 1 and str(bad) in captured.err and "cut off" in captured.err
@@ -75,14 +75,14 @@ def test_below_out_a_damaged_run_is_told_and_is_no_failure(
 ) -> None:
     bad = next((out / "birds" / "beta").glob("seed*"))
     (bad / "record.json").write_text('{"schema', encoding="utf-8")
-    assert app.main(["report", "--out", str(out), "--html", str(tmp_path / "page")]) == 0
+    assert app.main(["report", "--runs", str(out), "--out", str(tmp_path / "page")]) == 0
     assert str(bad) in capsys.readouterr().err
 
 
 def test_what_picking_on_test_would_print_is_asked_for_and_counted_apart(
     out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["report", "--out", str(out), "--html", str(tmp_path / "page")]
+    arguments = ["report", "--runs", str(out), "--out", str(tmp_path / "page")]
     assert app.main([*arguments, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["as_papers_do"] is None
     assert app.main([*arguments, "--as-papers-do", "--json"]) == 0
@@ -96,24 +96,24 @@ def test_what_picking_on_test_would_print_is_asked_for_and_counted_apart(
     ("options", "said"),
     [
         (
-            ["--out", "{tmp}/none", "--html", "{tmp}/page"],
-            "There is no folder {tmp}/none; say where the runs are with --out",
+            ["--runs", "{tmp}/none", "--out", "{tmp}/page"],
+            "There is no folder {tmp}/none; say where the runs are with --runs",
         ),
         (
-            ["--out", "{tmp}/empty", "--html", "{tmp}/page"],
+            ["--runs", "{tmp}/empty", "--out", "{tmp}/page"],
             "There is no finished run in {tmp}/empty, so there is nothing to report",
         ),
         (
-            ["--out", "{tmp}/runs", "--html", "{tmp}/runs"],
+            ["--runs", "{tmp}/runs", "--out", "{tmp}/runs"],
             "{tmp}/runs holds birds, which no report wrote",
         ),
-        (["--out", "{tmp}/runs", "--html", "{tmp}/page", "-d", "bird"], 'did you mean "birds"?'),
+        (["--runs", "{tmp}/runs", "--out", "{tmp}/page", "-d", "bird"], 'did you mean "birds"?'),
         (
-            ["--out", "{tmp}/runs", "--html", "{tmp}/page", "--heat-maps", "2"],
+            ["--runs", "{tmp}/runs", "--out", "{tmp}/page", "--heat-maps", "2"],
             "say where the data is with --data-root",
         ),
         (
-            ["{tmp}/runs/birds/nobody", "--html", "{tmp}/page"],
+            ["{tmp}/runs/birds/nobody", "--out", "{tmp}/page"],
             "There is no run folder {tmp}/runs/birds/nobody",
         ),
     ],

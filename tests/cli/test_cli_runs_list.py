@@ -27,7 +27,7 @@ def out(tmp_path: Path) -> Path:
 
 
 def listed(capsys: pytest.CaptureFixture[str], out: Path, *options: str) -> list[dict[str, Any]]:
-    assert app.main(["runs", "--out", str(out), "--json", *options]) == 0
+    assert app.main(["runs", "--runs", str(out), "--json", *options]) == 0
     found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)["runs"]
     return found
 
@@ -44,16 +44,16 @@ def test_the_list_and_its_filters(out: Path, capsys: pytest.CaptureFixture[str])
         for r in runs
     )
     assert [r["model"] for r in listed(capsys, out, "--model", "beta")] == ["beta"]
-    assert app.main(["runs", "--out", str(out), "--model", "alhpa"]) == 2
+    assert app.main(["runs", "--runs", str(out), "--model", "alhpa"]) == 2
     assert 'did you mean "alpha"' in capsys.readouterr().err
-    assert app.main(["runs", "--out", str(out)]) == 0
+    assert app.main(["runs", "--runs", str(out)]) == 0
     assert capsys.readouterr().out.splitlines()[1].split()[:3] == ["alpha", "birds", "0"]
 
 
 def test_tagged_runs_are_found_by_their_tag(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = listed(capsys, out)[2]["run_folder"]
     assert [r["tags"] for r in listed(capsys, out, "--tag", "paper", folder)] == [["paper"]]
-    assert [r["run_folder"] for r in listed(capsys, out, "--tag", "paper")] == [folder]
+    assert [r["run_folder"] for r in listed(capsys, out, "--tagged", "paper")] == [folder]
     assert [r["tags"] for r in listed(capsys, out, "--untag", "paper", folder)] == [[]]
 
 
@@ -61,7 +61,7 @@ def test_half_written_runs_are_shown_with_what_to_do(
     out: Path, zslkit: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     (out / "birds" / "beta" / f"seed4-{'0' * 12}.partial").mkdir()
-    done = zslkit("runs", "--out", str(out))
+    done = zslkit("runs", "--runs", str(out))
     assert done.returncode == 0
     assert [line.split()[:5] for line in done.stdout.splitlines() if "half-written" in line] == [
         ["beta", "birds", "4", "-", "-"]
@@ -73,11 +73,11 @@ def test_removing_needs_yes_and_removes_nothing_if_one_is_no_run(
     out: Path, zslkit: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     first, second = (path for path in sorted((out / "birds" / "alpha").iterdir()) if path.is_dir())
-    asked = zslkit("runs", "--out", str(out), "--remove", str(first))
+    asked = zslkit("runs", "--runs", str(out), "--remove", str(first))
     assert asked.returncode == 2 and "add --yes" in asked.stderr and first.is_dir()
-    wrong = zslkit("runs", "--out", str(out), "--remove", "--yes", str(first), str(out))
+    wrong = zslkit("runs", "--runs", str(out), "--remove", "--yes", str(first), str(out))
     assert wrong.returncode == 2 and "is no run folder" in wrong.stderr and first.is_dir()
-    done = zslkit("runs", "--out", str(out), "--remove", "--yes", str(first))
+    done = zslkit("runs", "--runs", str(out), "--remove", "--yes", str(first))
     assert (done.returncode, done.stdout) == (0, f"removed {first}\n")
     assert not first.exists() and second.is_dir()
 
@@ -88,7 +88,7 @@ def test_removing_needs_yes_and_removes_nothing_if_one_is_no_run(
 def test_options_that_make_no_sense_together_are_refused(
     out: Path, capsys: pytest.CaptureFixture[str], line: str
 ) -> None:
-    assert app.main(["runs", "--out", str(out), *line.split()]) == 2
+    assert app.main(["runs", "--runs", str(out), *line.split()]) == 2
     assert capsys.readouterr().out == ""
 
 

@@ -132,11 +132,11 @@ def test_listing_and_a_dry_run_remove_nothing(
 @pytest.mark.parametrize(
     ("arguments", "gone"),
     [
-        (["--remove", f"features/sun-{HEX}*"], {f"features/sun-{HEX}.partial"}),
-        (["--remove", "features/*"], {name for name in OURS if name.startswith("features/")}),
+        (["--matching", f"features/sun-{HEX}*"], {f"features/sun-{HEX}.partial"}),
+        (["--matching", "features/*"], {name for name in OURS if name.startswith("features/")}),
         (["--partial"], PARTIAL),
         (
-            ["--remove", "features/*", "--partial"],
+            ["--matching", "features/*", "--partial"],
             {name for name in PARTIAL if name.startswith("features/")},
         ),
         (["--all"], OURS),
@@ -176,7 +176,7 @@ def test_what_another_process_holds_is_left_alone_and_said(
     try:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
         assert [i.name for i in contents(cache) if i.in_use] == [f"features/sun-{HEX}.partial"]
-        (item,) = clean(capsys, "--remove", "sun-*")
+        (item,) = clean(capsys, "--matching", "sun-*")
         assert item["outcome"] == "left alone: it is in use"
         assert main(["data", "clean", "--partial"]) == 0
         assert "is in use" in capsys.readouterr().err
@@ -200,7 +200,7 @@ def test_links_are_neither_followed_nor_removed(
     assert kinds(cache)[f"features/cub-{HEX}"][0] == "foreign", "what else lies in it would be lost"
     assert kinds(cache)["scans"][0] == kinds(cache)[f"features/apy-{HEX}"][0] == "link"
     clean(capsys, "--all")
-    (item,) = clean(capsys, "--remove", "apy-*")
+    (item,) = clean(capsys, "--matching", "apy-*")
     assert item["outcome"] == "left alone"
     assert (outside / "deep" / "mine.jpg").is_file() and (cache / "scans").is_symlink()
     assert (cache / "features" / f"cub-{HEX}" / "maps.npy").is_file()
@@ -251,7 +251,7 @@ def test_in_a_data_root_that_is_named_as_the_cache_nothing_is_ours(
     root = made(tmp_path / "data", DATA_ROOT)
     monkeypatch.setenv("ZSLKIT_CACHE", str(root))
     assert {kind for kind, _ in kinds(root).values()} == {"foreign"}
-    for arguments in (["--all"], ["--partial"], ["--remove", "*"], ["--older-than", "0"]):
+    for arguments in (["--all"], ["--partial"], ["--matching", "*"], ["--older-than", "0"]):
         clean(capsys, *arguments)
     assert {
         p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*") if p.is_file()
@@ -282,7 +282,7 @@ def test_what_zslkit_makes_is_known_for_its_own(
 def test_a_name_that_nothing_has_and_contradicting_options_are_refused(
     cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["data", "clean", "--remove", "cup-*"]) == 2
+    assert main(["data", "clean", "--matching", "cup-*"]) == 2
     assert "is called 'cup-*'" in capsys.readouterr().err
     assert main(["data", "clean", "--all", "--partial"]) == 2
     assert kinds(cache) == EVERYTHING

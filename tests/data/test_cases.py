@@ -105,7 +105,7 @@ SHARED = {
         r"warning: .*10 of 36 images have features that are all zero \(images 26-35, counted from 0\)",
     ),
     "row-order/f.h5": (
-        "--attributes row-order/sorted.csv",
+        "--class-attributes row-order/sorted.csv",
         2,
         r"rows are those of original_att .* in another order \('ape' is row 3 there",
     ),
@@ -126,20 +126,20 @@ SHARED = {
 def test_a_shared_case(cases: Path, go: Go, case: str) -> None:
     options, code, sentence = SHARED[case]
     more = [cases / word if "/" in word else word for word in options.split()]
-    found, text = go("data", "import", cases / case, "--to", "made", *more)
+    found, text = go("data", "import", cases / case, "--out", "made", *more)
     assert (found, bool(re.search(sentence, text))) == (code, True), text
     assert Path("made").exists() == (code == 0)
 
 
 def test_the_turned_table_is_the_one_that_lies_right(cases: Path, go: Go) -> None:
     for name in ("ok", "transposed"):
-        go("data", "import", cases / "transposed-attributes" / f"{name}.h5", "--to", name)
+        go("data", "import", cases / "transposed-attributes" / f"{name}.h5", "--out", name)
     a, b = (opened(f"{name}/card.yaml").semantics.attributes for name in ("ok", "transposed"))
     assert a.shape == (6, 10) and np.array_equal(a, b)
 
 
 def test_half_written_maps_are_found_by_verify(cases: Path, go: Go) -> None:
-    go("data", "import", cases / "half-written" / "maps.h5", "--to", "made")
+    go("data", "import", cases / "half-written" / "maps.h5", "--out", "made")
     code, text = go("data", "verify", "made/card.yaml")
     assert code == 1 and re.search(
         r"features +fault +10 of 36 images have features that are all zero", text
@@ -155,7 +155,7 @@ def test_a_transposed_table_is_turned_where_the_labels_allow_one_reading(
     go: Go, write: Any
 ) -> None:
     table = held()["original_att"]
-    code, text = go("data", "import", write(held(original_att=table.T)), "--to", "made")
+    code, text = go("data", "import", write(held(original_att=table.T)), "--out", "made")
     assert code == 0 and "it was turned to 3 classes x 4 attributes" in text
     assert opened().semantics.attributes.tolist() == table.tolist()
 
@@ -173,7 +173,7 @@ def test_names_vectors_and_unit_length_tell_the_axes_where_labels_do_not(go: Go)
     for k, (name, told) in enumerate(evidence.items()):
         turned = told.T if name == "att" else told
         code, text = go(
-            "data", "import", h5(held(original_att=table.T, **{name: turned})), "--to", f"made{k}"
+            "data", "import", h5(held(original_att=table.T, **{name: turned})), "--out", f"made{k}"
         )
         assert code == 0 and "turned to 4 classes x 5" in text, (name, text)
         assert opened(f"made{k}/card.yaml").semantics.attributes.tolist() == table.tolist()
@@ -186,15 +186,15 @@ def test_names_vectors_and_unit_length_tell_the_axes_where_labels_do_not(go: Go)
 )
 def test_a_table_that_may_be_read_in_two_ways_is_asked_about(go: Go, table: np.ndarray) -> None:
     file = h5(held(original_att=table))
-    code, text = go("data", "import", file, "--to", "made")
+    code, text = go("data", "import", file, "--out", "made")
     assert code == 2 and re.search(
         r"shape \(\d, \d\), and nothing shows .* say --table-rows classes or --table-rows attributes",
         text,
     )
     for rows, right in (("classes", table), ("attributes", table.T)):
-        assert go("data", "import", file, "--to", rows, "--table-rows", rows)[0] == 0
+        assert go("data", "import", file, "--out", rows, "--table-rows", rows)[0] == 0
         assert opened(f"{rows}/card.yaml").semantics.attributes.tolist() == right.tolist()
-    code, text = go("data", "import", h5(held()), "--to", "no", "--table-rows", "attributes")
+    code, text = go("data", "import", h5(held()), "--out", "no", "--table-rows", "attributes")
     assert code == 0 or "leave --table-rows away" in text
 
 
@@ -209,7 +209,7 @@ def test_labels_that_count_from_1_and_use_all_classes_tell_the_axes(go: Go, writ
                 "data",
                 "import",
                 write(held(original_att=held_table, labels=LABELS + 1)),
-                "--to",
+                "--out",
                 f"made{k}",
             )[0]
             == 0
@@ -263,7 +263,7 @@ def test_every_value_of_a_map_comes_to_its_place(go: Go, kind: str) -> None:
     order = "channels-last" if kind.startswith(("channels last", "tokens")) else "channels-first"
     file = h5(held(feature_map=np.ascontiguousarray(lay(maps))))
     if kind != "channels last":
-        code, text = go("data", "import", file, "--to", "made", "--dtype", "float32")
+        code, text = go("data", "import", file, "--out", "made", "--dtype", "float32")
         assert (code == 0) == told, text
         assert told or re.search(
             r"nothing shows which axis holds the channels; say --layout channels-first \(.*\) or",
@@ -271,7 +271,7 @@ def test_every_value_of_a_map_comes_to_its_place(go: Go, kind: str) -> None:
         )
         assert order == "channels-first" or not told or f"note:       {order}: " in text
         assert ("class token and is left out" in text) == ("class token" in kind)
-    code, text = go("data", "import", file, "--to", "said", "--dtype", "float32", "--layout", order)
+    code, text = go("data", "import", file, "--out", "said", "--dtype", "float32", "--layout", order)
     assert code == 0, text
     for place in ("made", "said") if Path("made").exists() else ("said",):
         store = opened(f"{place}/card.yaml").maps
@@ -297,7 +297,7 @@ def test_every_value_of_a_map_comes_to_its_place(go: Go, kind: str) -> None:
 )
 def test_axis_1_that_may_be_positions_is_asked_about(go: Go, shape: tuple[int, int]) -> None:
     code, text = go(
-        "data", "import", h5(held(feature_map=np.zeros((N, *shape), np.float16))), "--to", "made"
+        "data", "import", h5(held(feature_map=np.zeros((N, *shape), np.float16))), "--out", "made"
     )
     assert code == 2 and "say --layout channels-" in text, text
 
@@ -305,7 +305,7 @@ def test_axis_1_that_may_be_positions_is_asked_about(go: Go, shape: tuple[int, i
 @pytest.mark.parametrize("shape", [(14, 14, 8), (8, 8, 8), (16, 32, 100), (3, 14, 14)])
 def test_four_axes_that_do_not_tell_are_asked_about(go: Go, shape: tuple[int, ...]) -> None:
     code, text = go(
-        "data", "import", h5(held(feature_map=np.zeros((N, *shape), np.float16))), "--to", "made"
+        "data", "import", h5(held(feature_map=np.zeros((N, *shape), np.float16))), "--out", "made"
     )
     assert (
         code == 2 and "say --layout channels-first" in text and "or --layout channels-last" in text
@@ -332,7 +332,7 @@ def test_maps_as_networks_give_them_are_read_without_a_question(
         "data",
         "import",
         h5(held(feature_map=np.zeros((N, *shape), np.float16))),
-        "--to",
+        "--out",
         "made",
         "--json",
     )
@@ -347,20 +347,20 @@ def test_two_layouts_of_one_file_have_two_identities(go: Go) -> None:
     prints = []
     for order in ("channels-first", "channels-last"):
         assert (
-            go("data", "import", file, "--to", order, "--name", "same", "--layout", order)[0] == 0
+            go("data", "import", file, "--out", order, "--name", "same", "--layout", order)[0] == 0
         )
         prints.append(json.loads(Path(order, "maps", "manifest.json").read_text())["key"])
     assert prints[0] != prints[1]
 
 
 def test_an_option_that_does_not_fit_is_refused(go: Go) -> None:
-    code, text = go("data", "import", h5(held()), "--to", "made", "--layout", "channels-last")
+    code, text = go("data", "import", h5(held()), "--out", "made", "--layout", "channels-last")
     assert code == 2 and "no positions; leave --layout away" in text
     code, text = go(
         "data",
         "import",
         h5(held(feature_map=np.zeros((N, 11, 9)))),
-        "--to",
+        "--out",
         "made",
         "--layout",
         "channels-last",
@@ -397,7 +397,7 @@ def test_class_names_of_the_file_join_a_table_in_another_order(
         held(original_att=None, **{key: np.array(NAMES, dtype="S5" if write is h5 else "U5")})
     )
     code, text = go(
-        "data", "import", file, "--to", "made", "--attributes", csv(rows_of("wren auk crow"))
+        "data", "import", file, "--out", "made", "--class-attributes", csv(rows_of("wren auk crow"))
     )
     data = opened()
     assert code == 0 and "joined by class names" in text
@@ -416,7 +416,7 @@ def test_names_of_the_file_in_variable_length_and_other_spelling(go: Go) -> None
             "class_names", data=["001.Auk", "crow ", "Wren"], dtype=h5py.string_dtype()
         )
     code, text = go(
-        "data", "import", "x.h5", "--to", "made", "--attributes", csv(rows_of("wren crow auk"))
+        "data", "import", "x.h5", "--out", "made", "--class-attributes", csv(rows_of("wren crow auk"))
     )
     assert (
         code == 0 and "2 class names of t.csv differ in case, signs or number ('001.Auk')" in text
@@ -427,7 +427,7 @@ def test_names_of_the_file_in_variable_length_and_other_spelling(go: Go) -> None
 def test_without_names_the_order_must_not_contradict_the_file(go: Go) -> None:
     file = h5(held())
     code, text = go(
-        "data", "import", file, "--to", "made", "--attributes", csv(rows_of("auk crow wren"))
+        "data", "import", file, "--out", "made", "--class-attributes", csv(rows_of("auk crow wren"))
     )
     assert code == 0 and "row k is class k, since x.h5 holds no class names" in text
     scaled = held()["original_att"] / 50  # another scale, rounded, is the same table
@@ -436,9 +436,9 @@ def test_without_names_the_order_must_not_contradict_the_file(go: Go) -> None:
             "data",
             "import",
             file,
-            "--to",
+            "--out",
             "no",
-            "--attributes",
+            "--class-attributes",
             csv(rows_of("wren auk crow", table)),
         )
         assert code == 2 and "in another order" in text and "('auk', 'crow', 'wren')" in text, text
@@ -451,7 +451,7 @@ def test_names_that_cannot_be_read_are_not_passed_over(go: Go) -> None:
         names[:] = [file["labels"].ref] * 3
     for name in ("x.npz", "x.h5"):
         code, text = go(
-            "data", "import", name, "--to", "no", "--attributes", csv(rows_of("wren crow auk"))
+            "data", "import", name, "--out", "no", "--class-attributes", csv(rows_of("wren crow auk"))
         )
         assert (
             code == 2
@@ -463,7 +463,7 @@ def test_names_that_cannot_be_read_are_not_passed_over(go: Go) -> None:
 def test_names_that_contradict_the_files_own_table_are_refused(go: Go) -> None:
     file = npz(held(class_names=np.array(["wren", "auk", "crow"])))
     code, text = go(
-        "data", "import", file, "--to", "no", "--attributes", csv(rows_of("auk crow wren"))
+        "data", "import", file, "--out", "no", "--class-attributes", csv(rows_of("auk crow wren"))
     )
     assert code == 2 and "in another order" in text
 
@@ -471,22 +471,22 @@ def test_names_that_contradict_the_files_own_table_are_refused(go: Go) -> None:
 def test_a_row_more_or_less_is_refused_by_name(go: Go) -> None:
     table = {**rows_of("auk crow wren"), "unicorn": [1.0, 0.0, 0.0, 7.0]}
     for own in ({}, {"original_att": None}):
-        code, text = go("data", "import", h5(held(**own)), "--to", "no", "--attributes", csv(table))
+        code, text = go("data", "import", h5(held(**own)), "--out", "no", "--class-attributes", csv(table))
         assert code == 2 and "t.csv has 4 classes and" in text and "'unicorn'" in text, text
     code, text = go(
         "data",
         "import",
         h5(held(original_att=None)),
-        "--to",
+        "--out",
         "no",
-        "--attributes",
+        "--class-attributes",
         csv(rows_of("auk crow")),
     )
     assert code == 2 and "t.csv has 2 classes and the labels of x.h5 3" in text
     named = h5(held(original_att=None, class_names=np.array(NAMES, dtype="S5")))
-    code, text = go("data", "import", named, "--to", "made", "--attributes", csv(table))
+    code, text = go("data", "import", named, "--out", "made", "--class-attributes", csv(table))
     assert code == 0 and "1 rows of t.csv are no class of x.h5 and are left out ('unicorn')" in text
-    code, text = go("data", "import", named, "--to", "no", "--attributes", csv(rows_of("auk wren")))
+    code, text = go("data", "import", named, "--out", "no", "--class-attributes", csv(rows_of("auk wren")))
     assert code == 2 and "1 classes of x.h5 have no row ('crow'" in text
 
 
@@ -495,11 +495,11 @@ def test_a_transposed_csv_is_told(go: Go) -> None:
         "attribute,auk,crow,wren\n" + "\n".join(f"{a},1,2,3" for a in ("big", "red", "wet", "old"))
     )
     code, text = go(
-        "data", "import", h5(held(original_att=None)), "--to", "no", "--attributes", "t.csv"
+        "data", "import", h5(held(original_att=None)), "--out", "no", "--class-attributes", "t.csv"
     )
     assert code == 2 and "is the CSV transposed?" in text
     named = h5(held(original_att=None, classes=np.array(NAMES, dtype="S5")))
-    code, text = go("data", "import", named, "--to", "no", "--attributes", "t.csv")
+    code, text = go("data", "import", named, "--out", "no", "--class-attributes", "t.csv")
     assert code == 2 and "its header holds the classes" in text
 
 
@@ -510,12 +510,12 @@ def test_word_vectors_follow_the_columns_of_the_table(go: Go) -> None:
         {name: own[k][[2, 0, 1, 3]].tolist() for k, name in enumerate(NAMES)},
         "class,wet,big,red,old",
     )
-    code, text = go("data", "import", h5(held(w2v_att=words)), "--to", "no", "--attributes", moved)
+    code, text = go("data", "import", h5(held(w2v_att=words)), "--out", "no", "--class-attributes", moved)
     assert code == 2 and "its columns are those of original_att" in text
     named = h5(
         held(w2v_att=words, attribute_names=np.array(["big", "red", "wet", "old"], dtype="S3"))
     )
-    assert go("data", "import", named, "--to", "made", "--attributes", moved)[0] == 0
+    assert go("data", "import", named, "--out", "made", "--class-attributes", moved)[0] == 0
     vectors = opened().semantics.word_vectors
     assert vectors is not None and vectors.tolist() == words[[2, 0, 1, 3]].tolist()
 
@@ -528,9 +528,9 @@ def test_labels_may_be_names(go: Go) -> None:
             "data",
             "import",
             file,
-            "--to",
+            "--out",
             write.__name__,
-            "--attributes",
+            "--class-attributes",
             csv(rows_of("wren crow auk")),
         )
         data = opened(f"{write.__name__}/card.yaml")
@@ -544,9 +544,9 @@ def test_labels_may_be_names(go: Go) -> None:
         "data",
         "import",
         file,
-        "--to",
+        "--out",
         "no",
-        "--attributes",
+        "--class-attributes",
         csv({"auk": [1, 2, 3, 4], "crow": [1, 2, 3, 4], "hen": [1, 1, 1, 1]}),
     )
     assert (
@@ -557,7 +557,7 @@ def test_labels_may_be_names(go: Go) -> None:
 
 def test_labels_that_the_folders_of_images_contradict_are_joined_with_a_note(go: Go) -> None:
     savemat("x.mat", {**full_mat(), "allclasses_names": cells(["crow", "auk", "wren"])})
-    code, text = go("data", "import", "x.mat", "--to", "made")
+    code, text = go("data", "import", "x.mat", "--out", "made")
     assert code == 0 and "images go to the class that their folder names" in text
     assert opened().labels.tolist() == [1, 1, 1, 0, 0, 0, 2, 2]
 
@@ -580,11 +580,11 @@ def test_labels_of_a_npy_file_may_be_names_in_a_text_file(go: Go) -> None:
             "data",
             "import",
             "features.npy",
-            "--to",
+            "--out",
             "made",
             "--labels",
             "labels.txt",
-            "--attributes",
+            "--class-attributes",
             table,
         )[0]
         == 0
@@ -592,13 +592,13 @@ def test_labels_of_a_npy_file_may_be_names_in_a_text_file(go: Go) -> None:
     data = opened()
     assert [data.semantics.attributes[k, 0] for k in data.labels] == [[1, 5, 9][k] for k in LABELS]
     np.save("labels.npy", LABELS)
-    code, text = go("data", "import", npz(held(labels=np.array(NAMES)[LABELS])), "--to", "no")
+    code, text = go("data", "import", npz(held(labels=np.array(NAMES)[LABELS])), "--out", "no")
     assert (
         code == 2
         and "the labels are names, and nothing names the rows of original_att; save class_names"
         in text
     )
-    code, text = go("data", "import", "features.npy", "--to", "no", "--attributes", table)
+    code, text = go("data", "import", "features.npy", "--out", "no", "--class-attributes", table)
     assert (
         code == 2 and "give the labels as class names, one a line, with --labels FILE.txt" in text
     )
@@ -653,7 +653,7 @@ def test_rows_that_were_not_written_are_told_and_found(
 ) -> None:
     features = np.random.default_rng(0).random((N, *shape), dtype=np.float32)
     features[4:] = features[3] if fill is None else fill
-    code, text = go("data", "import", h5(held(feature_map=features)), "--to", "made")
+    code, text = go("data", "import", h5(held(feature_map=features)), "--out", "made")
     assert code == 0 and re.search(rf"warning: .*{said}.*images [34]-7, counted from 0", text), text
     code, text = go("data", "verify", "made/card.yaml")
     assert code == 1 and re.search(rf"features +fault .*{verdict}", text), text
@@ -662,7 +662,7 @@ def test_rows_that_were_not_written_are_told_and_found(
 def test_all_images_with_numbers_that_are_not_finite_are_listed(go: Go) -> None:
     features = np.ones((N, 6), np.float32)
     features[[1, 4, 5], 2] = [np.nan, np.inf, -np.inf]
-    code, text = go("data", "import", h5(held(feature_map=features)), "--to", "made")
+    code, text = go("data", "import", h5(held(feature_map=features)), "--out", "made")
     assert (
         code == 2
         and "3 of 8 images hold a number that is not finite (images 1, 4-5, counted from 0)" in text
@@ -697,13 +697,13 @@ ODD = {
 def test_labels_that_are_none_are_told_in_a_sentence(go: Go, kind: str) -> None:
     labels, sentence = ODD[kind]
     for write in (h5, npz):
-        code, text = go("data", "import", write(held(labels=labels)), "--to", "made")
+        code, text = go("data", "import", write(held(labels=labels)), "--out", "made")
         assert code == 2 and sentence in text and "Unexpected" not in text, text
 
 
 def test_infinite_places_of_a_split_are_told(go: Go) -> None:
     code, text = go(
-        "data", "import", npz(held(test_seen_loc=np.array([2, np.inf]))), "--to", "made"
+        "data", "import", npz(held(test_seen_loc=np.array([2, np.inf]))), "--out", "made"
     )
     assert (
         code == 2
@@ -743,10 +743,10 @@ def test_numbers_are_not_looked_up_as_words(go: Go, names: str) -> None:
     Path("glove.txt").write_text("\n".join(f"{word} 1.0 2.0" for word in sorted(words)))
     table = csv(rows_of("auk crow wren"), f"class,{names}")
     code, text = go(
-        "data", "import", h5(held()), "--to", "no", "--attributes", table, "--words", "glove.txt"
+        "data", "import", h5(held()), "--out", "no", "--class-attributes", table, "--words", "glove.txt"
     )
     assert code == 2 and "attributes have a number in place of a name" in text
-    assert go("data", "import", h5(held()), "--to", "made", "--attributes", table)[0] == 0
+    assert go("data", "import", h5(held()), "--out", "made", "--class-attributes", table)[0] == 0
     code, text = go("data", "words", "made/card.yaml", "--vectors", "glove.txt")
     assert code == 2 and "attributes have a number in place of a name" in text
 
@@ -756,14 +756,14 @@ def test_a_number_with_an_underscore_is_none(go: Go) -> None:
         "data",
         "import",
         h5(held()),
-        "--to",
+        "--out",
         "no",
-        "--attributes",
+        "--class-attributes",
         csv({"auk": [1, 2, 3, 4], "crow": ["1_0", 2, 3, 4], "wren": [1, 2, 3, 4]}),
     )  # type: ignore[list-item]
     assert code == 2 and "line 3, column 'big': '1_0' is no finite number" in text
     Path("labels.txt").write_text("\n".join(["0_0", *map(str, LABELS[1:])]))
-    code, text = go("data", "import", h5(held()), "--to", "no", "--labels", "labels.txt")
+    code, text = go("data", "import", h5(held()), "--out", "no", "--labels", "labels.txt")
     assert code == 2 and "'0_0' is none" in text
 
 
@@ -787,7 +787,7 @@ def test_all_faults_of_a_file_are_told_together_with_what_was_not_read(go: Go) -
             "arr_0": np.ones(2),
         }
     )
-    code, text = go("data", "import", file, "--to", "made")
+    code, text = go("data", "import", file, "--out", "made")
     assert (
         code == 2
         and text.count("\n") == 1
@@ -800,7 +800,7 @@ def test_all_faults_of_a_file_are_told_together_with_what_was_not_read(go: Go) -
             "arr_0": np.ones(2),
         }
     )
-    code, text = go("data", "import", file, "--to", "made")
+    code, text = go("data", "import", file, "--out", "made")
     assert code == 2 and text.count("\n") == 1
     for sentence in (
         "has 3 faults",
@@ -814,7 +814,7 @@ def test_all_faults_of_a_file_are_told_together_with_what_was_not_read(go: Go) -
 
 @pytest.mark.parametrize("write", [h5, npz])
 def test_what_was_not_read_is_told_of_a_good_file(go: Go, write: Any) -> None:
-    code, text = go("data", "import", write(held(extra=np.ones(3))), "--to", "made")
+    code, text = go("data", "import", write(held(extra=np.ones(3))), "--out", "made")
     assert code == 0 and "note:       not read: extra" in text
 
 
@@ -826,9 +826,9 @@ def test_features_that_lie_transposed_are_advised_for_their_format(go: Go) -> No
         (npz, "an image a row"),
         (mat, "an image a column"),
     ):
-        code, text = go("data", "import", write(turned), "--to", "made")
+        code, text = go("data", "import", write(turned), "--out", "made")
         assert code == 2 and advice in text and "fetch" not in text, text
-    code, text = go("data", "import", h5(held(feature_map=np.zeros((6, 2, 2, N)))), "--to", "made")
+    code, text = go("data", "import", h5(held(feature_map=np.zeros((6, 2, 2, N)))), "--out", "made")
     assert code == 2 and "save them with the axis of the 8 images first" in text
 
 
@@ -852,5 +852,5 @@ def test_own_files_that_cannot_be_read_are_not_to_be_fetched(go: Go) -> None:
         ("cut.npz", "save it anew"),
         ("sparse.npz", "sparse matrix"),
     ):
-        code, text = go("data", "import", file, "--to", "made")
+        code, text = go("data", "import", file, "--out", "made")
         assert code == 2 and sentence in text and "fetch" not in text, text

@@ -239,7 +239,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no attributes": (
         {"att": None, "original_att": None},
-        r"holds no original_att or att; give class attributes with --attributes",
+        r"holds no original_att or att; give class attributes with --class-attributes",
     ),
     "ambiguous locs": (
         {"trainval_loc": [1, 3, 4], "test_unseen_loc": [6]},

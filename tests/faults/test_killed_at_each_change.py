@@ -112,7 +112,7 @@ def prepare(place: Path) -> list[str]:
 
 
 def imported(place: Path) -> list[str]:
-    return ["data", "import", str(place.parent / "data" / "x.npz"), "--to", str(place / "out")]
+    return ["data", "import", str(place.parent / "data" / "x.npz"), "--out", str(place / "out")]
 
 
 def imported_again(place: Path) -> list[str]:
@@ -135,7 +135,7 @@ def words_again(place: Path) -> list[str]:
 
 def report(place: Path) -> list[str]:
     make_run(place / "runs", "alpha", random_scores(1.0))
-    return ["report", "--out", str(place / "runs"), "--html", str(place / "page")]
+    return ["report", "--runs", str(place / "runs"), "--out", str(place / "page")]
 
 
 def report_again(place: Path) -> list[str]:
@@ -146,7 +146,7 @@ def report_again(place: Path) -> list[str]:
 
 def tag(place: Path) -> list[str]:
     made = make_run(place / "runs", "alpha", random_scores(1.0))
-    return ["runs", str(made), "--out", str(place / "runs"), "--tag", "paper"]
+    return ["runs", str(made), "--runs", str(place / "runs"), "--tag", "paper"]
 
 
 def untag(place: Path) -> list[str]:

@@ -117,18 +117,18 @@ def test_runs_whose_names_want_to_be_more_are_listed_judged_and_drawn(room: Room
     runs = [material.named_run(out, seed) for seed in range(len(material.NAMES))]
     first, second = runs[0], runs[1]
     answers = room.run(
-        ["runs", "--out", out],
-        ["runs", "--out", out, "--json"],
-        ["runs", "--out", out, "--model", material.NAMES[1]],
-        ["runs", "--out", out, "--model", material.NAMES[6] + "x"],
-        ["runs", first, "--out", out, "--tag", "\x1b[2J"],
+        ["runs", "--runs", out],
+        ["runs", "--runs", out, "--json"],
+        ["runs", "--runs", out, "--model", material.NAMES[1]],
+        ["runs", "--runs", out, "--model", material.NAMES[6] + "x"],
+        ["runs", first, "--runs", out, "--tag", "\x1b[2J"],
         ["evaluate", *runs],
         ["evaluate", *runs, "--json"],
         ["evaluate", first, "--metrics", "all"],
         ["diff", first, second],
         ["diff", first, second, "--json"],
         ["explain", second, "--out", room.work / "x.png"],
-        ["report", "--html", room.work / "page", "--out", out],
+        ["report", "--out", room.work / "page", "--runs", out],
         ["compare", "eszsl", "--no-run", "--out", out, "--dataset", "digits"],
     )
     assert [a.code for a in answers] == [0, 0, 0, 2, 2, 0, 0, 0, 0, 0, 2, 0, 2], [
@@ -192,7 +192,7 @@ def test_spoilt_run_folders_are_told_one_by_one_and_the_whole_ones_are_shown(roo
     for case, spoil in SPOILT.items():
         spoil(runs[case], room.marker)
     out = room.work / "runs"
-    all_of_them = [["runs", "--out", out], ["report", "--html", room.work / "page", "--out", out]]
+    all_of_them = [["runs", "--runs", out], ["report", "--out", room.work / "page", "--runs", out]]
     each = [
         [*command, folder]
         for folder in runs.values()
@@ -226,7 +226,7 @@ def test_a_folder_of_images_with_such_names_is_a_dataset_like_any_other(room: Ro
         run,
         [*run, "--json"],
         ["runs"],
-        ["report", "--html", "page"],
+        ["report", "--out", "page"],
     )
     assert [a.code for a in answers] == [0, 0, 0, 0, 0, 0, 0], [
         (a.command, a.code, a.err) for a in answers
@@ -365,7 +365,7 @@ def test_settings_studies_and_imports_are_data(room: Room) -> None:
         work / "objects.npz", features=np.array([material.Trap(str(room.marker))], dtype=object)
     )
     material.write_table(work / "attributes.csv", material.NAMES[:6])
-    like = ["--attributes", work / "attributes.csv"]
+    like = ["--class-attributes", work / "attributes.csv"]
     for k, (file, labels) in enumerate(
         (
             (arrays, numbers),
@@ -379,7 +379,7 @@ def test_settings_studies_and_imports_are_data(room: Room) -> None:
                 "data",
                 "import",
                 file,
-                "--to",
+                "--out",
                 work / f"into{k}",
                 "--labels",
                 labels,
@@ -393,7 +393,7 @@ def test_settings_studies_and_imports_are_data(room: Room) -> None:
             "data",
             "import",
             numbers,
-            "--to",
+            "--out",
             work / "into",
             "--name",
             "../../up",
@@ -423,7 +423,7 @@ def test_a_study_whose_rows_are_named_like_paths_stays_in_its_folder(room: Room)
         f'title: "\\e[2J<script>"\nmodel: eszsl\ndataset: {card_with(room, "plain", {})}\n'
         'rows: {"../../up": {gamma: 1.0}, "\\e[31m=cmd|": {gamma: 2.0}}\n'
     )
-    (answer,) = room.run(["study", study, "--to", "tables", "--device", "cpu"])
+    (answer,) = room.run(["study", study, "--tables", "tables", "--device", "cpu"])
     assert answer.code == 0, answer
     assert "\x1b" not in (room.work / "tables" / "s.md").read_text()
 

@@ -138,7 +138,7 @@ def test_the_command_writes_table_data_and_plot(
 ) -> None:
     assert (
         app.main(
-            ["study", str(study), "--to", str(tmp_path / "to"), "--seeds", "0-2", "--set", "lam=2"]
+            ["study", str(study), "--tables", str(tmp_path / "to"), "--seeds", "0-2", "--set", "lam=2"]
         )
         == 0
     )
@@ -159,7 +159,7 @@ def test_a_failed_variant_is_named_and_others_stand(
     study: Path, runner: Runner, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runner.bad = (1.0,)
-    assert app.main(["study", str(study), "--to", str(tmp_path), "--json"]) == 1
+    assert app.main(["study", str(study), "--tables", str(tmp_path), "--json"]) == 1
     out, err = capsys.readouterr()
     told = json.loads(out)
     assert len(told["lines"]) == 4 and {f["variant"] for f in told["failures"]} == {

@@ -159,13 +159,13 @@ def class_attributes(
     if not found.tables:
         raise DataError(
             f"{found.path} holds no {' or '.join(TABLES)}; give class attributes with "
-            "--attributes FILE.csv or --split FILE.mat"
+            "--class-attributes FILE.csv or --split FILE.mat"
         )
     if named and found.classes is None:
         raise DataError(
             f"{found.path}: the labels are names, and nothing names the rows of "
             f"{' or '.join(found.tables)}; save class_names with them, or give class attributes "
-            "with --attributes FILE.csv"
+            "with --class-attributes FILE.csv"
         )
     chosen = table or next(name for name in TABLES if name in found.tables)
     if chosen not in found.tables:

@@ -163,7 +163,7 @@ def _check_target(to: Path, again: bool) -> None:
     )
     if not is_import:
         raise UserError(
-            f"{to} is there already and holds no imported dataset; give another folder with --to"
+            f"{to} is there already and holds no imported dataset; give another folder with --out"
         )
     if not again:
         raise UserError(f"{to} holds an imported dataset already; --again replaces it")
@@ -205,7 +205,7 @@ def _refuse_foreign_files(to: Path) -> None:
         if foreign:
             raise UserError(
                 f"{to} holds {foreign[0].relative_to(to)}, which no import wrote, and --again "
-                "replaces the folder; move it elsewhere, or give another folder with --to"
+                "replaces the folder; move it elsewhere, or give another folder with --out"
             )
 
 

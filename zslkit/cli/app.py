@@ -1,4 +1,4 @@
-"""The command `zslkit`: which commands there are, and how a failure is told and numbered."""
+"""The command `zslkit`: its commands, and how a failure is printed and numbered."""
 
 from __future__ import annotations
 
@@ -17,78 +17,91 @@ from zslkit.cli.output import ReaderGone, flush
 from zslkit.errors import UserError
 from zslkit.utils import distributed
 
-COMMANDS: Mapping[str, tuple[str, str]] = {
-    "run": ("zslkit.cli.run:run", "Train and evaluate one model on one dataset."),
-    "compare": (
-        "zslkit.cli.compare:compare",
-        "Several models and seeds in one table; runs only what is missing.",
-    ),
-    "study": (
-        "zslkit.cli.study:study",
-        "All variants of a study file, as a table and a plot; runs only what is missing.",
-    ),
-    "report": (
-        "zslkit.cli.report:report",
-        "Finished runs as a page for a browser, in a folder of its own.",
-    ),
-    "evaluate": (
-        "zslkit.cli.evaluate:evaluate",
-        "Metrics of finished runs from the scores they kept.",
-    ),
-    "runs": (
-        "zslkit.cli.runs:runs",
-        "The runs that are there, finished or not; tag and remove them.",
-    ),
-    "diff": (
-        "zslkit.cli.diff:diff",
-        "Two runs against each other, from settings to single images.",
-    ),
-    "predict": (
-        "zslkit.cli.predict:predict",
-        "The classes of photos of your own, by a trained model.",
-    ),
-    "explain": (
-        "zslkit.cli.explain:explain",
-        "Where a trained model looks in images, attribute by attribute.",
-    ),
-    "data": ("zslkit.cli.data:data", "Fetch, prepare, check and describe datasets."),
-    "new": ("zslkit.cli.new:new", "A package with a model or a dataset of your own to start from."),
-    "check": (
-        "zslkit.cli.conformance:check",
-        "Does a model keep the contract? Every rule is tried on a tiny dataset.",
-    ),
-    "doctor": (
-        "zslkit.cli.doctor:doctor",
-        "Does everything work here: Python, devices, plugins, data, disk.",
-    ),
-    "config": (
-        "zslkit.cli.config:config",
-        "What a run would use, and where each value comes from.",
-    ),
-    "models": (
-        "zslkit.cli.plugins:models",
-        "The models that are installed, or all about one of them.",
-    ),
-    "completion": (
-        "zslkit.cli.completion:completion",
-        "The script that completes names and settings in bash, zsh or fish.",
-    ),
-    "published": (
-        "zslkit.cli.published:published",
-        "Results that others have published, and how sure we are of them.",
-    ),
-    "datasets": ("zslkit.cli.plugins:datasets", "The datasets that are installed."),
-    "trackers": (
-        "zslkit.cli.plugins:trackers",
-        "The trackers that are installed, which show how a run goes.",
-    ),
+SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "Train and compare": {
+        "models": (
+            "zslkit.cli.plugins:models",
+            "List the installed models, or show one with its settings.",
+        ),
+        "run": ("zslkit.cli.run:run", "Train and evaluate one model on one dataset."),
+        "compare": (
+            "zslkit.cli.compare:compare",
+            "Run several models and seeds, and put them in one table.",
+        ),
+        "study": (
+            "zslkit.cli.study:study",
+            "Run all variants of a study file; write a table and a plot.",
+        ),
+        "config": (
+            "zslkit.cli.config:config",
+            "Show the settings that a run would use, and their origin.",
+        ),
+    },
+    "Look at results": {
+        "runs": ("zslkit.cli.runs:runs", "List the runs on disk; tag and remove them."),
+        "evaluate": (
+            "zslkit.cli.evaluate:evaluate",
+            "Compute metrics of finished runs from their stored scores.",
+        ),
+        "diff": (
+            "zslkit.cli.diff:diff",
+            "Compare two runs, from settings down to single images.",
+        ),
+        "report": ("zslkit.cli.report:report", "Write a page about finished runs for a browser."),
+        "predict": (
+            "zslkit.cli.predict:predict",
+            "Name the classes of your own photos with a trained model.",
+        ),
+        "explain": (
+            "zslkit.cli.explain:explain",
+            "Draw where a trained model looks, attribute by attribute.",
+        ),
+        "published": (
+            "zslkit.cli.published:published",
+            "List results that papers have published.",
+        ),
+    },
+    "Data": {
+        "datasets": ("zslkit.cli.plugins:datasets", "List the installed datasets."),
+        "data": ("zslkit.cli.data:data", "Fetch, prepare, check and describe datasets."),
+    },
+    "Extend": {
+        "new": (
+            "zslkit.cli.new:new",
+            "Write a package with a model or a dataset of your own to start from.",
+        ),
+        "check": (
+            "zslkit.cli.conformance:check",
+            "Test a model's code against the contract.",
+        ),
+        "trackers": (
+            "zslkit.cli.plugins:trackers",
+            "List the installed trackers, which show the progress of runs.",
+        ),
+    },
+    "System": {
+        "doctor": (
+            "zslkit.cli.doctor:doctor",
+            "Test this machine and installation.",
+        ),
+        "completion": (
+            "zslkit.cli.completion:completion",
+            "Print the script that completes commands in bash, zsh or fish.",
+        ),
+    },
 }
-"""Command name -> the function that holds it, and its line in the help."""
+"""Section of the help -> command name -> the function that holds it, and its line in the help."""
+
+
+COMPLETE = "_ZSLKIT_COMPLETE"
+"""The variable by which a shell asks for completions."""
 
 
 @click.group(
     cls=LazyGroup,
-    lazy=COMMANDS,
+    lazy={name: found for section in SECTIONS.values() for name, found in section.items()},
+    sections={title: list(section) for title, section in SECTIONS.items()},
+    example="zslkit run --model eszsl --dataset digits\nzslkit run --help",
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
@@ -139,6 +152,7 @@ def _answer(state: State) -> int:
             result = cli.main(
                 None if state.own_process else state.arguments,
                 prog_name="zslkit",
+                complete_var=COMPLETE,
                 standalone_mode=False,
                 obj=state,
             )
@@ -150,6 +164,9 @@ def _answer(state: State) -> int:
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except SystemExit as error:
+        # Raised by click where it answers a shell, or where nobody reads its help.
+        return 0 if error.code == 0 and COMPLETE in os.environ else 1
     except (
         BaseException
     ) as error:  # the last place where anything can still be told in one sentence

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from zslkit.cli import completers
 from zslkit.cli.failure import State, tell
 from zslkit.cli.listing import find_names, find_trackers
 from zslkit.cli.many import Failure, QueuedRun, parse_seeds, refused, run_all, settled, told
 from zslkit.cli.many import as_json as failures_json
 from zslkit.cli.options import (
+    as_papers_do_option,
     check_policy,
     dataset_option,
     debug_option,
+    explained,
     json_option,
     overrides,
     run_options,
@@ -24,6 +27,7 @@ from zslkit.cli.options import (
 )
 from zslkit.cli.output import echo, print_json, print_table
 from zslkit.cli.spread import Spread
+from zslkit.cli.verb import Verb
 from zslkit.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,11 +42,22 @@ class Shown(NamedTuple):
     strict: bool
 
 
-FORMATS = ("terminal", "markdown", "latex", "csv", "json")
+FORMATS = {
+    "terminal": "aligned columns",
+    "markdown": "a Markdown table",
+    "latex": "a LaTeX table",
+    "csv": "a line for each row and run",
+    "json": "the same as --json",
+}
 
 
-@click.command()
-@click.argument("names", metavar="MODEL...", nargs=-1, required=True)
+@click.command(
+    cls=Verb,
+    example="zslkit compare eszsl sje ale --dataset digits --seeds 0-2",
+)
+@click.argument(
+    "names", metavar="MODEL...", nargs=-1, required=True, shell_complete=completers.models
+)
 @dataset_option
 @click.option(
     "--seeds",
@@ -50,25 +65,21 @@ FORMATS = ("terminal", "markdown", "latex", "csv", "json")
     default="0",
     show_default=True,
     metavar="LIST",
-    help="Such as 0,1,2 or 0-4.",
+    help="Seeds, such as 0,1,2 or 0-4.",
 )
 @click.option(
     "--end-to-end",
     is_flag=True,
-    help="Each model with the input that it prefers, and not all from one frozen backbone.",
+    help="Give each model the input that it prefers; default: features of one frozen backbone.",
 )
+@as_papers_do_option
 @click.option(
-    "--as-papers-do",
-    is_flag=True,
-    help="Also what picking epoch or gamma on the test sets would print: in a table of its own, marked, and no result.",
+    "--strict", is_flag=True, help="Put inductive and class-inductive models in separate tables."
 )
-@click.option(
-    "--strict", is_flag=True, help="Inductive and class-inductive models in tables of their own."
-)
-@click.option(
+@explained(
     "--format",
     "form",
-    type=click.Choice(FORMATS),
+    values=FORMATS,
     help="How to print the table; default: terminal.",
 )
 @click.option("--markdown", is_flag=True, help="Short for --format markdown.")
@@ -93,11 +104,11 @@ def compare(
     as_json: bool,
     **options: Any,
 ) -> int:
-    """Run each MODEL with each seed, unless that run is there already, and put all in one table.
+    """Run each MODEL with each seed, and put all runs in one table. Finished runs are reused.
 
-    All models are fed from one frozen backbone where they can be; --end-to-end lets each have its own way.
-    H stands with its 95 % interval over draws of the test images, and the notes say which rows really differ.
-    Nothing in the table was picked on test images; --as-papers-do shows beside it what that would have given.
+    All models get features of one frozen backbone where they can; --end-to-end gives each its own.
+    The table shows H with its 95 % interval over draws of the test images, and notes say which
+    rows really differ. No number in it was picked on test images.
     """
     form = _format(form, markdown, as_json)
     check_policy(options["again"], no_run, options["reuse_changed"])
@@ -112,6 +123,7 @@ def compare(
         feed,
         options.pop("precision"),
         options.pop("tune"),
+        options.pop("feature_precision"),
     )
     shown = Shown(as_papers_do, strict)
     if no_run:

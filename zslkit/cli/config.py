@@ -7,14 +7,16 @@ from typing import Any
 
 import click
 
+from zslkit.cli import completers
 from zslkit.cli.listing import find_names
 from zslkit.cli.options import debug_option, json_option, overrides, source_options
 from zslkit.cli.output import print_columns, print_json
+from zslkit.cli.verb import Verb
 
 
-@click.command()
-@click.argument("model")
-@click.argument("dataset", default="digits")
+@click.command(cls=Verb, example="zslkit config dazle digits --set train.epochs=5")
+@click.argument("model", shell_complete=completers.models)
+@click.argument("dataset", default="digits", shell_complete=completers.datasets)
 @source_options
 @json_option
 @debug_option
@@ -26,7 +28,10 @@ def config(
     as_json: bool,
     **chosen: Any,
 ) -> None:
-    """What `zslkit run --model MODEL --dataset DATASET` would use, and where each value comes from."""
+    """Show the settings that a run of MODEL on DATASET would use, and where each value comes from.
+
+    Give the options that you would give to zslkit run; nothing is trained.
+    """
     find_names([model], dataset)
     from zslkit.config.merge import flat
     from zslkit.config.wording import shown

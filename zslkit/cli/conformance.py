@@ -7,30 +7,41 @@ from typing import TYPE_CHECKING
 
 import click
 
+from zslkit.cli import completers
 from zslkit.cli.failure import State, tell
 from zslkit.cli.listing import MODELS
 from zslkit.cli.options import debug_option, json_option
 from zslkit.cli.output import print_columns, print_json
+from zslkit.cli.verb import Verb
 
 if TYPE_CHECKING:
     from zslkit.registry import Entry
     from zslkit.testing import Check, CheckResult
 
 
-@click.command()
-@click.argument("name", required=False)
+@click.command(cls=Verb, example="zslkit check eszsl\nzslkit check eszsl --only resumes")
+@click.argument("name", required=False, shell_complete=completers.models)
 @click.option(
-    "--only", metavar="CHECK", multiple=True, help="Run this check alone; may be repeated."
+    "--only",
+    metavar="CHECK",
+    multiple=True,
+    shell_complete=completers.checks,
+    help="Run only this check; may be repeated.",
 )
 @click.option(
-    "--skip", metavar="CHECK", multiple=True, help="Leave this check away; may be repeated."
+    "--skip",
+    metavar="CHECK",
+    multiple=True,
+    shell_complete=completers.checks,
+    help="Leave this check out; may be repeated.",
 )
 @click.option(
     "--set",
     "settings",
     metavar="KEY=VALUE",
     multiple=True,
-    help="A setting of the model, over the checks' short training.",
+    shell_complete=completers.model_settings,
+    help="One setting of the model, over those of the checks' short training; may be repeated.",
 )
 @json_option
 @debug_option
@@ -44,9 +55,11 @@ def check(
     settings: tuple[str, ...],
     as_json: bool,
 ) -> int:
-    """Hold the model NAME to the contract, on a tiny made-up dataset; without NAME, list the checks and their reasons.
+    """Test the model NAME against the contract, on a tiny made-up dataset; without NAME, list the checks.
 
-    A check says nothing before those that it builds on pass. Exit code 1 if any fails.
+    Use it while you write a model. To see whether all plugins import, use zslkit models --check; to
+    test this machine, zslkit doctor; to test the files of a dataset, zslkit data verify.
+    A check is skipped until those that it builds on pass. Exit code 1 if any fails.
     """
     entry = (
         MODELS.find(name) if name is not None else None

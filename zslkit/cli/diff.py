@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zslkit.cli import completers
 from zslkit.cli.failure import tell
-from zslkit.cli.options import debug_option, json_option
+from zslkit.cli.options import PLACE, debug_option, json_option
 from zslkit.cli.output import echo, print_columns, print_json, printable
+from zslkit.cli.verb import Verb
 from zslkit.errors import DataError, UserError
 
 if TYPE_CHECKING:
@@ -22,28 +24,34 @@ SHOWN = 10
 """Classes and images that are shown; --json holds all."""
 
 
-@click.command()
-@click.argument("first", metavar="RUN_A", type=click.Path(path_type=Path))
-@click.argument("second", metavar="RUN_B", type=click.Path(path_type=Path))
+@click.command(
+    cls=Verb,
+    example="zslkit diff runs/digits/eszsl/seed0-*/ runs/digits/eszsl/seed1-*/",
+    formerly={"--sheet": "--out"},
+)
+@click.argument("first", metavar="RUN_A", type=PLACE, shell_complete=completers.runs)
+@click.argument("second", metavar="RUN_B", type=PLACE, shell_complete=completers.runs)
 @click.option(
     "--data-root",
-    type=click.Path(path_type=Path),
+    type=PLACE,
+    metavar="DIR",
     help="Folder of the data, or the card FILE.yaml: to name the images.",
 )
 @click.option(
-    "--sheet",
-    type=click.Path(path_type=Path),
+    "--out",
+    "sheet",
+    type=PLACE,
     metavar="FILE.png",
-    help="Draw the images whose answer changed.",
+    help="Draw the images whose answer changed into this file.",
 )
 @json_option
 @debug_option
 def diff(
     first: Path, second: Path, data_root: Path | None, sheet: Path | None, as_json: bool
 ) -> None:
-    """Say in what RUN_B differs from RUN_A, by how much its figures do, and which images it answers otherwise.
+    """Show how RUN_B differs from RUN_A: settings, metrics, and images with another answer.
 
-    The intervals are of B minus A over draws of the test images; they say nothing of seeds.
+    The intervals are of B minus A over draws of the test images; they do not cover seeds.
     """
     from zslkit.report import difference
     from zslkit.runs.folders import load_run
@@ -52,7 +60,7 @@ def diff(
         sheet.suffix.lower() != ".png" or not sheet.parent.is_dir() or sheet.is_dir()
     ):
         raise UserError(
-            f"--sheet {sheet} is no .png in a folder that exists; name a file like flips.png"
+            f"--out {sheet} is no .png in a folder that exists; name a file like flips.png"
         )
     a, b = load_run(first), load_run(second)
     found = difference.causes(a.record, b.record)
@@ -82,7 +90,7 @@ def diff(
 
 
 def _dataset(run: Run, root: Path | None, sheet: Path | None) -> Dataset | None:
-    """The images, if they are wanted or can be had; without --data-root and --sheet a dataset that is not there is no fault."""
+    """The images, if they are wanted or can be had; without --data-root and --out a dataset that is not there is no fault."""
     from zslkit.report.difference import dataset_of
 
     if root is None and sheet is None:

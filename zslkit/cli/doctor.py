@@ -14,28 +14,25 @@ from zslkit.cli import machine
 from zslkit.cli.failure import tell
 from zslkit.cli.listing import DATASETS, MODELS, TRACKERS, ListingLine, contract_rule, lines
 from zslkit.cli.machine import Finding
-from zslkit.cli.options import debug_option, json_option
+from zslkit.cli.options import data_root_option, debug_option, json_option
 from zslkit.cli.output import print_columns, print_json, size_words
+from zslkit.cli.verb import Verb
 
 if TYPE_CHECKING:
     from zslkit.dataset import DatasetSource
 
 
-@click.command()
-@click.option(
-    "--data-root",
-    type=click.Path(path_type=Path),
-    default=Path("data"),
-    show_default=True,
-    help="Folder of the data.",
-)
-@click.option("--quick", is_flag=True, help="Read the plugins' sources, import none of them.")
+@click.command(cls=Verb, example="zslkit doctor --quick")
+@data_root_option
+@click.option("--quick", is_flag=True, help="Read the plugins' sources only; import none of them.")
 @json_option
 @debug_option
 def doctor(data_root: Path, quick: bool, as_json: bool) -> int:
-    """Look at this machine and installation, plugins, data, disk and cache; nothing is changed.
+    """Test this machine and installation: Python, devices, plugins, data, disk. Changes nothing.
 
-    Exit code 1 if something does not work that must; a note is something that is missing or slow.
+    Use it after installing, or when something fails. It imports every plugin, as zslkit models
+    --check does; to test one model's code, use zslkit check; one dataset's files, zslkit data verify.
+    Exit code 1 if something that must work does not; a note is something missing or slow.
     """
     from zslkit.utils.progress import reporter_for
 

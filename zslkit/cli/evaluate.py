@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zslkit.cli import completers
 from zslkit.cli.failure import tell
 from zslkit.cli.numbers import AnyReal
-from zslkit.cli.options import debug_option, json_option
+from zslkit.cli.options import PLACE, debug_option, json_option
 from zslkit.cli.output import echo, print_columns, print_json, printable
 from zslkit.cli.present import FIGURES
+from zslkit.cli.verb import Verb
 
 if TYPE_CHECKING:
     from zslkit.evaluation.catalog import Metric, Subject
@@ -26,21 +28,34 @@ ROWS = 11
 """Points of a curve and lines of a table that are shown; --json holds all."""
 
 
-@click.command()
+@click.command(
+    cls=Verb, example="zslkit evaluate runs/digits/eszsl/seed0-*/ --metrics H,AUSUC,top-5"
+)
 @click.argument(
-    "folders", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path)
+    "folders",
+    metavar="RUN...",
+    nargs=-1,
+    required=True,
+    type=PLACE,
+    shell_complete=completers.runs,
 )
 @click.option(
     "--gamma",
     type=AnyReal(),
-    help="Added to the scores of unseen classes; default: what the run's validation picked, or 0.",
+    help="Add this to the scores of unseen classes (calibrated stacking); default: what the run's "
+    "validation picked, or 0.",
 )
 @click.option(
     "--metrics",
     metavar="NAME,...",
-    help="More than T1, U, S, H and AUSUC: names of metrics, or all, which lists them. With --json the confusion table must be named.",
+    shell_complete=completers.metrics,
+    help="Metrics to show; default: T1, U, S, H and AUSUC. all: every metric, with its name and "
+    "meaning; top-K: right within the K likeliest classes; confusion: the confusion table, which "
+    "--json shows only by this name.",
 )
-@click.option("--per-class", is_flag=True, help="The accuracy of every class too (with --json).")
+@click.option(
+    "--per-class", is_flag=True, help="Show the accuracy of every class too; needs --json."
+)
 @json_option
 @debug_option
 def evaluate(
@@ -50,9 +65,10 @@ def evaluate(
     per_class: bool,
     as_json: bool,
 ) -> None:
-    """Compute T1, U, S, H and AUSUC of each run folder RUN from its stored scores, or the metrics that --metrics names.
+    """Compute metrics of each finished run RUN from its stored scores. Nothing is trained.
 
-    A --gamma of your own is no result: it was not picked on validation, and the table says so.
+    Leave --gamma away for a result: a value of your own was not picked on validation, and the
+    table says so.
     """
     from zslkit.evaluation.catalog import METRICS, chosen
 

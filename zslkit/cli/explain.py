@@ -7,9 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zslkit.cli import completers
 from zslkit.cli.numbers import Whole
-from zslkit.cli.options import debug_option, json_option, run_data_option
+from zslkit.cli.options import (
+    PLACE,
+    debug_option,
+    device_option,
+    json_option,
+    run_data_option,
+)
 from zslkit.cli.output import echo, print_columns, print_json, print_table, printable
+from zslkit.cli.verb import Verb
 from zslkit.errors import UserError
 
 if TYPE_CHECKING:
@@ -32,36 +40,45 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     return names
 
 
-@click.command()
-@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
-@click.argument("files", metavar="[IMAGE]...", nargs=-1, type=click.Path(path_type=Path))
+@click.command(
+    cls=Verb,
+    example="zslkit run --model dazle --dataset digits\n"
+    "zslkit explain runs/digits/dazle/seed0-*/ --out where.png",
+    formerly={"--top": "--top-attributes"},
+)
+@click.argument("folder", metavar="RUN", type=PLACE, shell_complete=completers.runs)
+@click.argument("files", metavar="[IMAGE]...", nargs=-1, type=PLACE)
 @click.option(
     "--attributes",
     callback=_names,
     metavar="A,B",
-    help="Attributes to show; default: those that gave most to the predicted class.",
+    help="Attributes to show; default: those that added most to the predicted class.",
 )
 @click.option(
-    "--top",
+    "--top-attributes",
+    "top",
     type=Whole(min=1),
     default=5,
     show_default=True,
-    help="How many attributes to show if none is named.",
+    help="How many attributes to show; not used with --attributes.",
 )
 @click.option(
     "--localise",
     is_flag=True,
-    help="Score the maps of all test images against the dataset's places of attributes.",
+    help="Measure how often the strongest cell of an attribute's map lies where the dataset marks "
+    "the attribute, over all test images; needs a dataset with such marks, and draws no picture "
+    "unless an IMAGE is named.",
 )
 @run_data_option
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     default=Path("explain.png"),
     show_default=True,
-    help="The picture, a PNG.",
+    metavar="FILE.png",
+    help="Write the picture into this file.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@device_option
 @json_option
 @debug_option
 def explain(
@@ -75,9 +92,10 @@ def explain(
     device: str,
     as_json: bool,
 ) -> None:
-    """Draw where the model of the run folder RUN looked in each IMAGE, and what each attribute gave to the predicted class.
+    """Draw where the model of RUN looked in each IMAGE, and what each attribute added to the class.
 
-    Without an IMAGE it takes some test images of the run's dataset, or none with --localise.
+    Without an IMAGE it takes some test images of the run's dataset. Works for models with
+    attention maps.
     """
     _check_out(out)
     # A shell's seed0-* matches the lock that lies beside the run folder too.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from functools import wraps
 from importlib import import_module
@@ -12,16 +12,31 @@ import click
 
 from zslkit.cli.failure import State
 from zslkit.cli.output import apart
+from zslkit.cli.verb import epilog
 from zslkit.errors import ZslkitError, did_you_mean
 from zslkit.utils.stops import PluginExit, contained, no_way_out, told
 
 
 class LazyGroup(click.Group):
-    """lazy: name -> where it is ("package.module:function"), and its line in the help."""
+    """A group of commands that are not imported before they are called.
 
-    def __init__(self, *args: Any, lazy: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.lazy = lazy
+    Args:
+        lazy: Name -> where the command is ("package.module:function"), and its line in the help.
+        example: Command lines that the help ends with.
+        sections: Title in the help -> names of the commands below it; default: one section.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        lazy: Mapping[str, tuple[str, str]],
+        example: str,
+        sections: Mapping[str, Sequence[str]] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, epilog=epilog(example), **kwargs)
+        self.lazy, self.example = lazy, example
+        self.sections = sections or {"Commands": list(lazy)}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.lazy)
@@ -31,10 +46,6 @@ class LazyGroup(click.Group):
             return None
         module, _, function = self.lazy[cmd_name][0].partition(":")
         command: click.Command = getattr(import_module(module), function)
-        if ctx.resilient_parsing:  # a shell asks for completions
-            from zslkit.cli.completion import completed
-
-            return completed(command)
         return (
             command
             if isinstance(command, click.Group)
@@ -51,10 +62,10 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        if not self.lazy:  # click's table of two columns cannot be empty
-            return
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in self.lazy.items()])
+        width = max(map(len, self.lazy), default=0)  # all sections in one line
+        for title, names in self.sections.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), self.lazy[name][1]) for name in names])
 
 
 def guarded(command: click.Command, state: State) -> click.Command:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast, get_args
+from typing import cast
 
 import click
 
 from zslkit.cli.lazy import LazyGroup
 from zslkit.cli.listing import DATASETS, MODELS
-from zslkit.cli.options import debug_option, json_option
+from zslkit.cli.options import PLACE, debug_option, explained, json_option
 from zslkit.cli.output import echo, print_json
+from zslkit.cli.verb import Verb
 from zslkit.scaffold import KINDS, Kind, new_dataset, new_model
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -23,37 +24,44 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 }
 """Command name -> the function that holds it, and its line in the help."""
 
-to_option = click.option(
-    "--to",
+out_option = click.option(
+    "--out",
     "folder",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     metavar="DIR",
-    help="The folder to make; default: ./NAME.",
+    help="Write the package into this new folder; default: ./NAME.",
 )
 
 
-@click.group(cls=LazyGroup, lazy=COMMANDS, invoke_without_command=True)
+@click.group(
+    cls=LazyGroup, lazy=COMMANDS, example="zslkit new model my-net", invoke_without_command=True
+)
 @click.pass_context
 def new(ctx: click.Context) -> None:
-    """A package of your own to start from: it installs, passes its tests and runs as it stands."""
+    """Write a Python package of your own to start from: it installs, passes its tests and runs.
+
+    For a dataset without any code, from a folder of images, use zslkit data new.
+    """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 
 
-@click.command()
+@click.command(
+    cls=Verb, example="zslkit new model my-net --kind closed-form", formerly={"--to": "--out"}
+)
 @click.argument("name")
-@click.option(
+@explained(
     "--kind",
-    type=click.Choice(get_args(Kind)),
+    values=cast(Mapping[str, str], KINDS),
     default="gradient",
     show_default=True,
-    help="What it starts from. " + " ".join(f"{kind}: {words}." for kind, words in KINDS.items()),
+    help="The model to start from.",
 )
-@to_option
+@out_option
 @json_option
 @debug_option
 def model(name: str, kind: str, folder: Path | None, as_json: bool) -> None:
-    """Write a package with a model NAME: the code, a preset for digits, and tests that hold it to the contract."""
+    """Write a package with a model NAME: code, a preset for digits, and tests against the contract."""
     folder = folder or Path(name)
     written = new_model(name, folder, MODELS, cast(Kind, kind))
     steps = [
@@ -64,13 +72,17 @@ def model(name: str, kind: str, folder: Path | None, as_json: bool) -> None:
     _tell("model", name, folder, written, steps, as_json)
 
 
-@click.command()
+@click.command(cls=Verb, example="zslkit new dataset my-shapes", formerly={"--to": "--out"})
 @click.argument("name")
-@to_option
+@out_option
 @json_option
 @debug_option
 def dataset(name: str, folder: Path | None, as_json: bool) -> None:
-    """Write a package with a dataset NAME: a table of classes, the code that reads it and the photos, made-up pictures, and tests."""
+    """Write a package with a dataset NAME: class attributes, code that reads photos, and tests.
+
+    Use it for a dataset that others install, or that needs code to be read. For a folder of images
+    without any code, use zslkit data new.
+    """
     folder = folder or Path(name)
     written = new_dataset(name, folder, DATASETS)
     module = name.replace("-", "_")

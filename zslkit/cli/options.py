@@ -1,16 +1,37 @@
-"""The options that several commands share."""
+"""The options that several commands share: one spelling, one meaning, one text."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from zslkit.cli import completers
 from zslkit.cli.numbers import Whole
 
 F = TypeVar("F", bound=Callable[..., Any])
+PLACE: Any = click.Path(path_type=Path)
+DTYPES = {
+    "float16": "half the room",
+    "bfloat16": "half the room, for values too large for float16, but coarser",
+    "float32": "exact",
+}
+"""Types of stored features."""
+
+
+def explained(*names: str, values: Mapping[str, str], help: str, **more: Any) -> Callable[[F], F]:
+    """An option that takes one of a few values, each with its meaning in the help.
+
+    Args:
+        *names: Spellings of the option and the name of its parameter.
+        values: Value -> its meaning.
+        help: What the option is for.
+        **more: Passed on to click.option.
+    """
+    listed = "; ".join(f"{value}: {meaning}" for value, meaning in values.items())
+    return click.option(*names, type=click.Choice(list(values)), help=f"{help} {listed}.", **more)
 
 
 def _debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -31,7 +52,7 @@ json_option = click.option(
 deterministic_option = click.option(
     "--deterministic",
     is_flag=True,
-    help="Only operations that give the same bits every time; one that has no such form stops the run.",
+    help="Use deterministic algorithms only; fails where none exists.",
 )
 
 dataset_option = click.option(
@@ -40,14 +61,90 @@ dataset_option = click.option(
     default="digits",
     show_default=True,
     metavar="NAME",
+    shell_complete=completers.datasets,
     help="A registered dataset (zslkit datasets), or a card FILE.yaml.",
 )
 
+only_datasets_option = click.option(
+    "--dataset",
+    "-d",
+    "datasets",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=completers.datasets,
+    help="Only runs on this dataset; may be repeated.",
+)
+
+device_option = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    shell_complete=completers.devices,
+    help="Where to compute. auto: the first GPU, else the processor; cpu; cuda; cuda:1: the second "
+    "GPU; mps: the GPU of a Mac.",
+)
+
+data_root_option = click.option(
+    "--data-root",
+    type=PLACE,
+    default=Path("data"),
+    show_default=True,
+    metavar="DIR",
+    help="Folder of the data.",
+)
+
+run_data_option = click.option(
+    "--data-root",
+    type=PLACE,
+    default=Path("data"),
+    show_default=True,
+    metavar="DIR",
+    help="Folder of the data; or the card FILE.yaml that describes the run's dataset.",
+)
+"""For commands that open a finished run again."""
+
+out_option = click.option(
+    "--out",
+    type=PLACE,
+    default=Path("runs"),
+    show_default=True,
+    metavar="DIR",
+    help="Write the run folders here; finished runs are looked for here too.",
+)
+"""For commands that make runs. In every command, --out is where the command writes."""
+
+runs_option = click.option(
+    "--runs",
+    "home",
+    type=PLACE,
+    default=Path("runs"),
+    show_default=True,
+    metavar="DIR",
+    help="Read the run folders here: the --out of run, compare and study.",
+)
+"""For commands that read finished runs."""
+
+set_option = click.option(
+    "--set",
+    "settings",
+    metavar="KEY=VALUE",
+    multiple=True,
+    shell_complete=completers.settings,
+    help="One setting, such as train.epochs=5; may be repeated. zslkit models NAME lists them.",
+)
+config_option = click.option("--config", type=PLACE, metavar="FILE", help="YAML file of settings.")
+
+again_option = click.option(
+    "--again",
+    is_flag=True,
+    help="Run even if the same run is there already; default: run only what is missing.",
+)
 
 reuse_changed_option = click.option(
     "--reuse-changed",
     is_flag=True,
-    help="Show a finished run though the model's source has changed since; default: make it anew.",
+    help="Show a finished run even if the model's source has changed since; default: run it again.",
 )
 
 tracker_option = click.option(
@@ -55,129 +152,135 @@ tracker_option = click.option(
     "trackers",
     multiple=True,
     metavar="NAME",
-    help="A registered tracker (zslkit trackers) that shows how the run goes; may be repeated. It decides nothing of the run.",
+    shell_complete=completers.trackers,
+    help="A registered tracker (zslkit trackers) that shows the progress of the run; may be "
+    "repeated. Does not affect results.",
+)
+
+as_papers_do_option = click.option(
+    "--as-papers-do",
+    is_flag=True,
+    help="Also show what picking epoch or gamma on the test sets would give: apart from the "
+    "results, and marked.",
 )
 
 
-run_data_option = click.option(
-    "--data-root",
-    type=click.Path(path_type=Path),
-    default=Path("data"),
-    show_default=True,
-    help="Folder of the data; or the card FILE.yaml that describes the run's dataset.",
-)
-"""For commands that open a finished run again."""
+def applied(command: F, *options: Callable[[F], F]) -> F:
+    """The command with these options, which the help lists in this order."""
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def backbone_options(command: F) -> F:
+    """How features are extracted: `data prepare` and runs with the same options share a store."""
+    return applied(
+        command,
+        click.option(
+            "--backbone",
+            metavar="NAME",
+            help="timm model that makes the features; default: the dataset's.",
+        ),
+        click.option(
+            "--backbone-weights",
+            metavar="WHICH",
+            shell_complete=completers.fixed(
+                "auto", "hub", "offline", "trainval", "random", files=True
+            ),
+            help="Weights of the backbone. auto: offline if that extra is installed, else hub; "
+            "hub: timm's pretrained weights, downloaded once; offline: ImageNet weights of the "
+            "extra zslkit[offline]; trainval: trained here on the trainval images; random: "
+            "untrained; or a file.",
+        ),
+        explained(
+            "--feature-precision",
+            values={"float32": "exact", "bfloat16": "faster, slightly different features"},
+            help="Floating-point type in which a frozen backbone computes the features.",
+        ),
+    )
 
 
 def source_options(command: F) -> F:
     """Where data and settings come from: the part that `config` shares with `run` and `compare`."""
-    for option in reversed(
-        (
-            click.option(
-                "--data-root",
-                type=click.Path(path_type=Path),
-                default=Path("data"),
-                show_default=True,
-                help="Folder of the data.",
-            ),
-            click.option(
-                "--set",
-                "settings",
-                metavar="KEY=VALUE",
-                multiple=True,
-                help="One setting, such as train.epochs=5; may be repeated.",
-            ),
-            click.option(
-                "--config", type=click.Path(path_type=Path), help="YAML file of settings."
-            ),
-            click.option(
-                "--preset",
-                metavar="NAME",
-                help="The model's settings of that name; default: the dataset's, if there are any.",
-            ),
-            click.option("--backbone", metavar="NAME", help="timm model that makes the features."),
-            click.option(
-                "--backbone-weights",
-                metavar="WHICH",
-                help="auto, hub, offline, trainval, random, or a file.",
-            ),
-            click.option(
-                "--input",
-                "feed",
-                type=click.Choice(["auto", "pooled", "map", "image", "frozen"]),
-                help="What the model is fed with.",
-            ),
-            click.option(
-                "--precision",
-                type=click.Choice(["float32", "bfloat16"]),
-                help="Numbers of the training loop.",
-            ),
-            click.option(
-                "--tune",
-                is_flag=True,
-                help="Search the model's declared grid on validation folds first.",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
+    return applied(
+        command,
+        data_root_option,
+        set_option,
+        config_option,
+        click.option(
+            "--preset",
+            metavar="NAME",
+            shell_complete=completers.presets,
+            help="Settings that the model brings under this name (zslkit models NAME lists them); "
+            "default: those of the dataset's name, else those named default, if there are any.",
+        ),
+        backbone_options,
+        explained(
+            "--input",
+            "feed",
+            values={
+                "auto": "what the model prefers",
+                "pooled": "one feature vector an image",
+                "map": "a feature map an image",
+                "image": "pixels, and the backbone is trained too",
+                "frozen": "what the model prefers of pooled and map",
+            },
+            help="Input of the model.",
+        ),
+        explained(
+            "--precision",
+            values={"float32": "exact", "bfloat16": "half the memory, faster on a GPU"},
+            help="Floating-point type used in training.",
+        ),
+        click.option(
+            "--tune",
+            is_flag=True,
+            help="Search the grid that the model declares on validation folds first.",
+        ),
+    )
 
 
 def run_options(command: F) -> F:
     """Where and how to compute: what `run` and `compare` share beyond source_options."""
-    for option in reversed(
-        (
-            click.option(
-                "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."
-            ),
-            deterministic_option,
-            click.option(
-                "--out",
-                type=click.Path(path_type=Path),
-                default=Path("runs"),
-                show_default=True,
-                help="Folder of the run folders.",
-            ),
-            tracker_option,
-            click.option(
-                "--again",
-                is_flag=True,
-                help="Run even if the same run is there already; default: run only what is missing.",
-            ),
-            reuse_changed_option,
-            click.option("--no-run", is_flag=True, help="Run nothing, only show what is there."),
-        )
-    ):
-        command = option(command)
-    return command
+    return applied(
+        command,
+        device_option,
+        deterministic_option,
+        out_option,
+        tracker_option,
+        again_option,
+        reuse_changed_option,
+        click.option("--no-run", is_flag=True, help="Train nothing; show finished runs only."),
+    )
 
 
 def spread_options(command: F) -> F:
-    """Where many runs are made; `spread_of` reads them."""
-    for option in reversed(
-        (
-            click.option(
-                "--jobs",
-                type=Whole(min=1),
-                metavar="N",
-                help="Processes at once; default: one for each CUDA device, else 1.",
-            ),
-            click.option(
-                "--backend",
-                type=click.Choice(["local", "dask", "ray"]),
-                default="local",
-                show_default=True,
-                help="Processes of this machine, or the workers of a cluster.",
-            ),
-            click.option(
-                "--scheduler",
-                metavar="ADDRESS",
-                help="Where the cluster is, such as tcp://HOST:8786.",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
+    """Where many runs are made; `zslkit.cli.spread.Spread` reads them."""
+    return applied(
+        command,
+        click.option(
+            "--jobs",
+            type=Whole(min=1),
+            metavar="N",
+            help="Processes at once; default: one for each CUDA device, else 1.",
+        ),
+        explained(
+            "--backend",
+            values={
+                "local": "processes of this machine",
+                "dask": "workers of a Dask cluster",
+                "ray": "workers of a Ray cluster",
+            },
+            default="local",
+            show_default=True,
+            help="Where the processes are.",
+        ),
+        click.option(
+            "--scheduler",
+            metavar="ADDRESS",
+            help="Address of the cluster, such as tcp://HOST:8786.",
+        ),
+    )
 
 
 def check_policy(again: bool, no_run: bool, reuse_changed: bool) -> None:
@@ -196,9 +299,15 @@ def overrides(
     feed: str | None,
     precision: str | None,
     tune: bool = False,
+    feature_precision: str | None = None,
 ) -> dict[str, Any]:
     """The settings that have an option of their own, as nested values that win over all others."""
-    features = {"backbone": backbone, "weights": backbone_weights, "input": feed}
+    features = {
+        "backbone": backbone,
+        "weights": backbone_weights,
+        "input": feed,
+        "precision": feature_precision,
+    }
     chosen: dict[str, Any] = {"features": {k: v for k, v in features.items() if v is not None}}
     if not chosen["features"]:
         del chosen["features"]

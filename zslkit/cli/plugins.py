@@ -7,25 +7,32 @@ from dataclasses import replace
 
 import click
 
+from zslkit.cli import completers
 from zslkit.cli.failure import State, tell
 from zslkit.cli.listing import DATASETS, MODELS, ListingLine, contract_rule, lines, tracker_lines
 from zslkit.cli.options import debug_option, json_option
 from zslkit.cli.output import print_columns, print_json, shorten
+from zslkit.cli.verb import Verb
 
 check_option = click.option(
-    "--check", is_flag=True, help="Import each one, in a process of its own, and report what fails."
+    "--check",
+    is_flag=True,
+    help="Import each one in a process of its own, and report which fail.",
 )
 
 
-@click.command()
-@click.argument("name", required=False)
+@click.command(cls=Verb, example="zslkit models\nzslkit models dazle")
+@click.argument("name", required=False, shell_complete=completers.models)
 @check_option
-@click.option("--bibtex", is_flag=True, help="With NAME: its citation as BibTeX, and nothing else.")
+@click.option("--bibtex", is_flag=True, help="With NAME: print its citation as BibTeX only.")
 @json_option
 @debug_option
 @click.pass_obj
 def models(state: State, /, name: str | None, check: bool, bibtex: bool, as_json: bool) -> int:
-    """The models that are installed; with NAME all that one of them says of itself, its settings included."""
+    """List the installed models; with NAME, show that model and its settings.
+
+    --check only imports them; zslkit check NAME tests whether a model keeps the contract.
+    """
     if name is not None:
         entry = MODELS.find(name)  # a name that nothing answers to costs no import
         if bibtex:
@@ -60,13 +67,16 @@ def models(state: State, /, name: str | None, check: bool, bibtex: bool, as_json
     return _code(found, check)
 
 
-@click.command()
+@click.command(cls=Verb, example="zslkit datasets")
 @check_option
 @json_option
 @debug_option
 @click.pass_obj
 def datasets(state: State, /, check: bool, as_json: bool) -> int:
-    """The datasets that are installed."""
+    """List the installed datasets, whether their files are on disk or not.
+
+    For the files of one of them, use zslkit data info NAME.
+    """
     found = _checked(lines(DATASETS), check, state)
     if as_json:
         print_json(
@@ -92,13 +102,16 @@ def datasets(state: State, /, check: bool, as_json: bool) -> int:
     return _code(found, check)
 
 
-@click.command()
+@click.command(cls=Verb, example="zslkit trackers")
 @check_option
 @json_option
 @debug_option
 @click.pass_obj
 def trackers(state: State, /, check: bool, as_json: bool) -> int:
-    """The trackers that are installed; `--tracker NAME` of run, compare and study shows them how a run goes."""
+    """List the installed trackers, which show the progress of a run.
+
+    Use one with --tracker NAME of run, compare and study.
+    """
     found = _checked(tracker_lines(), check, state)
     if as_json:
         print_json({"trackers": [line.as_json("needs", "install") for line in found]})

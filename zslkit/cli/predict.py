@@ -11,9 +11,18 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from zslkit.cli import completers
 from zslkit.cli.numbers import Whole
-from zslkit.cli.options import debug_option, json_option, run_data_option
+from zslkit.cli.options import (
+    PLACE,
+    debug_option,
+    device_option,
+    explained,
+    json_option,
+    run_data_option,
+)
 from zslkit.cli.output import aligned, printable, reader_there, results
+from zslkit.cli.verb import Verb
 from zslkit.errors import DataError, UserError
 from zslkit.utils.printable import escaped
 
@@ -22,45 +31,62 @@ if TYPE_CHECKING:
     from zslkit.runs.load_portable import LoadedModel
 
 
-@click.command()
-@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
-@click.argument(
-    "places", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path)
+@click.command(
+    cls=Verb,
+    example="zslkit predict runs/cub/eszsl/seed0-*/ photo.jpg holiday/ --top 3",
+    formerly={"--output": "--out", "--attributes": "--top-attributes"},
 )
+@click.argument("folder", metavar="RUN", type=PLACE, shell_complete=completers.runs)
+@click.argument("places", metavar="IMAGE...", nargs=-1, required=True, type=PLACE)
 @click.option(
     "--top",
     type=Whole(min=1),
     default=5,
     show_default=True,
-    help="How many classes of each image to tell.",
+    help="How many classes to show for each image.",
 )
-@click.option(
+@explained(
     "--classes",
     "among",
-    type=click.Choice(["all", "seen", "unseen"]),
+    values={
+        "all": "seen and unseen",
+        "seen": "seen only",
+        "unseen": "unseen only, the classical zero-shot task",
+    },
     default="all",
     show_default=True,
-    help="The classes in question; unseen is the classical zero-shot task.",
+    help="Classes to choose from.",
 )
 @click.option(
-    "--attributes",
+    "--top-attributes",
+    "attributes",
     type=Whole(min=0),
     default=3,
     show_default=True,
-    help="How many attributes to tell of each class.",
+    help="How many attributes to show for each class.",
 )
-@click.option(
+@explained(
     "--format",
     "form",
-    type=click.Choice(["table", "csv", "json", "jsonl"]),
+    values={
+        "table": "aligned columns",
+        "csv": "a line for each image and class",
+        "json": "the same as --json",
+        "jsonl": "a JSON object for each image, on a line of its own",
+    },
     default="table",
     show_default=True,
+    help="How to print the classes.",
 )
 @click.option(
-    "--output", type=click.Path(path_type=Path), help="File to write to; default: standard output."
+    "--out",
+    "output",
+    type=PLACE,
+    metavar="FILE",
+    help="Write into this file; default: standard output.",
 )
 @run_data_option
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@device_option
 @json_option
 @debug_option
 def predict(
@@ -75,14 +101,15 @@ def predict(
     device: str,
     as_json: bool,
 ) -> None:
-    """Name the likeliest classes of each IMAGE, a file or a folder with images in and below it, by the model of the run folder RUN.
+    """Name the likeliest classes of each IMAGE, by the model of the run folder RUN.
 
-    Scores carry the gamma that the run's validation picked, if it picked one. An image in a folder that cannot be read is left out and
-    named; one that is named itself is an error.
+    IMAGE is a file, or a folder whose images are all read. Scores include the gamma that the run's
+    validation picked, if any. Unreadable images in a folder are left out and named; an unreadable
+    IMAGE is an error.
     """
     if output is not None and (output.is_dir() or not output.parent.is_dir()):
         raise UserError(
-            f"--output {output} is a folder or lies in none that exists; name a file in a folder that is there"
+            f"--out {output} is a folder or lies in none that exists; name a file in a folder that is there"
         )
     from zslkit.explain.prediction import images_of
     from zslkit.explain.prediction import predict as predicted

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import click
 
+from zslkit.cli import completers
 from zslkit.cli.options import debug_option, json_option
 from zslkit.cli.output import print_columns, print_json
+from zslkit.cli.verb import Verb
 from zslkit.errors import UnknownName
 
 
-@click.command()
-@click.option("--dataset", "-d", metavar="NAME", help="Only those on this dataset.")
+@click.command(cls=Verb, example="zslkit published --dataset cub")
+@click.option(
+    "--dataset",
+    "-d",
+    metavar="NAME",
+    shell_complete=completers.published,
+    help="Show only results on this dataset.",
+)
 @json_option
 @debug_option
 def published(dataset: str | None, as_json: bool) -> None:
-    """Published results, as each paper printed them under a protocol of its own; many picked their epoch on test images.
+    """List results that papers have published, each under its own protocol.
 
-    A figure with a question mark is unconfirmed: no public source that prints it was found. Protocol, epoch, gamma and resolution are
-    labels given here, read from the authors' program that is named or from the method as it is described; what neither tells is unknown.
+    Compare with care: many papers picked their epoch on test images. A question mark means that no
+    public source with the figure was found. Protocol, epoch, gamma and resolution are labels given
+    here, from the authors' program or the method's description; unknown where neither says.
+    For results of your own runs see zslkit runs.
     """
     from zslkit.report.published import everything
 

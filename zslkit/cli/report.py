@@ -2,51 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
 
+from zslkit.cli import completers
 from zslkit.cli.failure import tell
 from zslkit.cli.numbers import Whole
-from zslkit.cli.options import debug_option, json_option
+from zslkit.cli.options import (
+    PLACE,
+    as_papers_do_option,
+    debug_option,
+    device_option,
+    json_option,
+    only_datasets_option,
+    runs_option,
+)
 from zslkit.cli.output import echo, print_json, printable, size_words
+from zslkit.cli.verb import Verb
 
 
-@click.command()
-@click.argument("folders", metavar="[RUN]...", nargs=-1, type=click.Path(path_type=Path))
-@click.option(
-    "--html",
-    "target",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="The folder to write: new, or a former report.",
-)
-@click.option(
-    "--dataset",
-    "-d",
-    "datasets",
-    multiple=True,
-    metavar="NAME",
-    help="Only runs on this dataset; may be repeated.",
-)
+def _former(args: Sequence[str]) -> Mapping[str, str]:
+    """Beside the former --html, --out was the folder of the runs."""
+    beside = any(arg.partition("=")[0] == "--html" for arg in args)
+    return {"--html": "--out", "--out": "--runs"} if beside else {}
+
+
+@click.command(cls=Verb, example="zslkit report --out page", formerly=_former)
+@click.argument("folders", metavar="[RUN]...", nargs=-1, type=PLACE, shell_complete=completers.runs)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    help="Folder of the run folders.",
+    "target",
+    required=True,
+    type=PLACE,
+    metavar="DIR",
+    help="Write the page into this folder: a new one, or a former report.",
 )
-@click.option(
-    "--as-papers-do",
-    is_flag=True,
-    help="Also what picking epoch or gamma on the test sets would print: apart, marked, and no result.",
-)
+@only_datasets_option
+@runs_option
+@as_papers_do_option
 @click.option("--title", default="", metavar="TEXT", help="The page's title.")
 @click.option(
     "--data-root",
-    type=click.Path(path_type=Path),
-    help="Folder of the data, or a card FILE.yaml: shows images answered wrongly.",
+    type=PLACE,
+    metavar="DIR",
+    help="Folder of the data, or a card FILE.yaml: shows images with wrong answers.",
 )
 @click.option(
     "--errors",
@@ -54,7 +55,7 @@ from zslkit.cli.output import echo, print_json, printable, size_words
     default=12,
     show_default=True,
     metavar="N",
-    help="How many of them for each model, with --data-root.",
+    help="Images with wrong answers for each model; needs --data-root.",
 )
 @click.option(
     "--heat-maps",
@@ -62,21 +63,16 @@ from zslkit.cli.output import echo, print_json, printable, size_words
     default=0,
     show_default=True,
     metavar="N",
-    help="Show where each model looked in N test images; opens the models, needs --data-root.",
+    help="Show where each model looked in N test images; needs --data-root.",
 )
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    help="For heat maps: auto, cpu, cuda, cuda:1, mps.",
-)
+@device_option
 @json_option
 @debug_option
 def report(
     folders: tuple[Path, ...],
     target: Path,
     datasets: tuple[str, ...],
-    out: Path,
+    home: Path,
     as_papers_do: bool,
     title: str,
     data_root: Path | None,
@@ -85,10 +81,10 @@ def report(
     device: str,
     as_json: bool,
 ) -> int:
-    """Write a page about the run folders RUN, or about all below --out, into the folder DIR; open DIR/index.html.
+    """Write a page about finished runs for a browser: open DIR/index.html. Nothing is trained.
 
-    It has the figures of `zslkit compare`, curves, classes, costs, and where each number comes from. Nothing is run.
-    Nothing on it was picked on test images; --as-papers-do shows in a box of its own what that would have given.
+    The page shows the runs below --runs, or each RUN that is named: the table of zslkit compare,
+    curves, classes, costs, and where each number comes from. --device is used for heat maps alone.
     """
     if heat_maps and data_root is None:
         raise click.UsageError(
@@ -99,7 +95,7 @@ def report(
     from zslkit.utils.progress import reporter_for
 
     check_target(target)
-    gathered = gather(folders, out, datasets)
+    gathered = gather(folders, home, datasets)
     pictures = Pictures(data_root, errors, heat_maps, device)
     written = write(
         gathered,

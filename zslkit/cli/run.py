@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from zslkit.cli import completers
 from zslkit.cli.failure import State, tell
 from zslkit.cli.listing import find_names, find_trackers
 from zslkit.cli.numbers import Whole
@@ -24,6 +25,7 @@ from zslkit.cli.options import (
 from zslkit.cli.output import print_json
 from zslkit.cli.spread import Spread
 from zslkit.cli.trials import check_search, tries_of
+from zslkit.cli.verb import Verb
 from zslkit.errors import UserError
 from zslkit.utils import distributed
 from zslkit.utils.seeds import MOST_SEED
@@ -33,12 +35,13 @@ if TYPE_CHECKING:
     from zslkit.runs.folders import Run
 
 
-@click.command()
+@click.command(cls=Verb, example="zslkit run --model eszsl --dataset digits --seed 0")
 @click.option(
     "--model",
     "-m",
     required=True,
     metavar="NAME",
+    shell_complete=completers.models,
     help="A registered model (zslkit models), or DISTRIBUTION:NAME.",
 )
 @dataset_option
@@ -47,7 +50,7 @@ if TYPE_CHECKING:
     type=Whole(0, MOST_SEED),
     default=0,
     show_default=True,
-    help="Seed of everything that is random.",
+    help="Seed of all random numbers.",
 )
 @source_options
 @run_options
@@ -56,7 +59,7 @@ if TYPE_CHECKING:
     "--processes",
     type=Whole(min=1),
     metavar="N",
-    help="Processes of this machine that share every batch, one a GPU.",
+    help="Share every batch among N processes of this machine, one for each GPU.",
 )
 @json_option
 @debug_option
@@ -85,9 +88,10 @@ def run(
     as_json: bool,
     **chosen: Any,
 ) -> int:
-    """Train and evaluate one model on one dataset. A run that is there already is shown, not repeated.
+    """Train and evaluate one model on one dataset.
 
-    The points of a search (--tune) can be tried at once: --jobs, --backend and --scheduler say where.
+    A run that is finished already is shown and not repeated. --jobs, --backend and --scheduler
+    try several points of a search (--tune) at once.
     """
     check_policy(again, no_run, reuse_changed)
     find_names([model], dataset)

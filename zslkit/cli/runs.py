@@ -8,71 +8,84 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zslkit.cli import completers
 from zslkit.cli.failure import tell
-from zslkit.cli.options import debug_option, json_option
+from zslkit.cli.options import (
+    PLACE,
+    debug_option,
+    json_option,
+    only_datasets_option,
+    runs_option,
+)
 from zslkit.cli.output import echo, print_columns, print_json, printable
+from zslkit.cli.verb import Verb, used
 from zslkit.errors import UnknownName, UserError
 
 if TYPE_CHECKING:
     from zslkit.runs.inventory import InventoryItem
 
 
-@click.command()
-@click.argument("folders", metavar="[RUN]...", nargs=-1, type=click.Path(path_type=Path))
+@click.command(
+    cls=Verb,
+    example="zslkit runs --model eszsl\nzslkit runs runs/digits/eszsl/seed0-*/ --tag paper",
+    formerly={"--out": "--runs"},
+)
+@click.argument("folders", metavar="[RUN]...", nargs=-1, type=PLACE, shell_complete=completers.runs)
 @click.option(
     "--model",
     "-m",
     "models",
     multiple=True,
     metavar="NAME",
-    help="Only runs of this model; may be repeated.",
+    shell_complete=completers.models,
+    help="List only runs of this model; may be repeated.",
+)
+@only_datasets_option
+@click.option(
+    "--tagged",
+    metavar="TAG",
+    shell_complete=completers.tags,
+    help="List only runs with this tag.",
 )
 @click.option(
-    "--dataset",
-    "-d",
-    "datasets",
-    multiple=True,
-    metavar="NAME",
-    help="Only runs on this dataset; may be repeated.",
+    "--tag", metavar="TAG", shell_complete=completers.tags, help="Give each RUN this tag."
 )
 @click.option(
-    "--tag", metavar="NAME", help="Only runs with this tag; with RUN: give each RUN this tag."
+    "--untag", metavar="TAG", shell_complete=completers.tags, help="Take this tag from each RUN."
 )
-@click.option("--untag", metavar="NAME", help="Take this tag from each RUN.")
 @click.option("--remove", is_flag=True, help="Remove each RUN with all that is in it; needs --yes.")
-@click.option("--yes", is_flag=True, help="Yes, remove them.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    help="Folder of the run folders.",
-)
+@click.option("--yes", is_flag=True, help="Confirm --remove.")
+@runs_option
 @json_option
 @debug_option
 def runs(
     folders: tuple[Path, ...],
     models: tuple[str, ...],
     datasets: tuple[str, ...],
+    tagged: str | None,
     tag: str | None,
     untag: str | None,
     remove: bool,
     yes: bool,
-    out: Path,
+    home: Path,
     as_json: bool,
 ) -> int:
-    """List the runs below --out: model, dataset, seed, H, when they finished, tags; half-written ones with what to do.
+    """List the runs below --runs; with RUN, a folder that the list names, tag or remove it.
 
-    With RUN, a folder that this command lists, tag it or remove it.
+    The list shows model, dataset, seed, H, finish time and tags. For unfinished runs it says what
+    to do.
     """
-    _check(folders, bool(models or datasets), tag, untag, remove, yes)
+    if tag is not None and not folders:
+        used("--tag without RUN", "--tagged")
+        tagged, tag = tag, None
+    _check(folders, bool(models or datasets or tagged), tag, untag, remove, yes)
     if not folders:
-        _list(out, models, datasets, tag, as_json)
+        _list(home, models, datasets, tagged, as_json)
         return 0
     from zslkit.runs import inventory
 
     items = [
-        inventory.item_at(folder, out) for folder in dict.fromkeys(folders)
+        inventory.item_at(folder, home) for folder in dict.fromkeys(folders)
     ]  # a mistake in the last one is told before the first is touched
     if remove:
         return _remove(items, yes, as_json)
@@ -96,7 +109,7 @@ def _check(
         )
     if folders and filtered:
         raise click.UsageError(
-            "--model and --dataset choose what is listed; leave them away or name no RUN"
+            "--model, --dataset and --tagged choose what is listed; leave them away or name no RUN"
         )
     if remove and (tag is not None or untag is not None):
         raise click.UsageError("--remove goes with neither --tag nor --untag")

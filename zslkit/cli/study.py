@@ -8,58 +8,61 @@ from typing import Any
 
 import click
 
+from zslkit.cli import completers
 from zslkit.cli.failure import State, tell
 from zslkit.cli.listing import find_names, find_trackers
 from zslkit.cli.many import QueuedRun, parse_seeds, run_all, told
 from zslkit.cli.many import as_json as failures_json
 from zslkit.cli.options import (
+    PLACE,
+    data_root_option,
     debug_option,
     deterministic_option,
+    device_option,
     json_option,
+    out_option,
     reuse_changed_option,
+    set_option,
     spread_options,
     tracker_option,
 )
 from zslkit.cli.output import echo, print_columns, print_json, printable
 from zslkit.cli.spread import Spread
+from zslkit.cli.verb import Verb
 
 
-@click.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--dataset", "-d", metavar="NAME", help="Another dataset than the study's.")
+@click.command(
+    cls=Verb,
+    example="zslkit study zslkit_dedn/studies/ablation.yaml --dataset digits --seeds 0",
+    formerly={"--to": "--tables"},
+)
+@click.argument("file", type=PLACE)
+@click.option(
+    "--dataset",
+    "-d",
+    metavar="NAME",
+    shell_complete=completers.datasets,
+    help="Another dataset than the study's.",
+)
 @click.option(
     "--seeds",
     callback=parse_seeds,
     metavar="LIST",
     help="Other seeds than the study's, such as 0,1,2 or 0-4.",
 )
-@click.option(
-    "--data-root",
-    type=click.Path(path_type=Path),
-    default=Path("data"),
-    show_default=True,
-    help="Folder of the data.",
-)
-@click.option(
-    "--set",
-    "settings",
-    metavar="KEY=VALUE",
-    multiple=True,
-    help="A setting of all variants, such as train.epochs=5.",
-)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@data_root_option
+@set_option
+@device_option
 @deterministic_option
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    help="Folder of the run folders.",
-)
+@out_option
 @tracker_option
 @reuse_changed_option
 @click.option(
-    "--to", type=click.Path(path_type=Path), help="Folder of table and plot; default: OUT/studies."
+    "--tables",
+    "to",
+    type=PLACE,
+    metavar="DIR",
+    help="Write table and plot here; default: OUT/studies.",
 )
 @spread_options
 @json_option
@@ -82,9 +85,10 @@ def study(
     as_json: bool,
     **spreading: Any,
 ) -> int:
-    """Run every variant of the study in FILE with each seed, unless that run is there already.
+    """Run every variant of the study in FILE with each seed. Finished runs are reused.
 
-    Writes a table (Markdown, JSON) and, if the study asks for one, a plot.
+    Writes a table (Markdown, JSON) and, if the study asks for one, a plot. FILE is a YAML file
+    with a grid of settings, of which compare has only one point.
     """
     from zslkit.config.merge import parse_set
     from zslkit.report import study_report as report

@@ -53,5 +53,5 @@ def save_sheet(images: Iterable[tuple[Image, tuple[str, ...]]], count: int, path
             sheet.save(beside, format="PNG")
     except OSError as error:
         raise ZslkitError(
-            f"{path} cannot be written ({error.strerror or error}); name another --sheet"
+            f"{path} cannot be written ({error.strerror or error}); name another --out"
         ) from error

@@ -58,14 +58,14 @@ def check_target(target: Path) -> None:
     recover(target)
     if not target.parent.is_dir():
         raise UserError(
-            f"--html {target} is in no folder that exists; make {target.parent} or name another "
+            f"--out {target} is in no folder that exists; make {target.parent} or name another "
             "place"
         )
     if not target.exists() and not target.is_symlink():
         return
     if not target.is_dir():
         raise UserError(
-            f"--html {target} is no folder; the report is a folder, so name one that is new or a "
+            f"--out {target} is no folder; the report is a folder, so name one that is new or a "
             "former report"
         )
     strange = sorted(str(path.relative_to(target)) for path in target.iterdir() if not _ours(path))
@@ -74,7 +74,7 @@ def check_target(target: Path) -> None:
         strange = [INDEX]
     if strange:
         raise UserError(
-            f"--html {target} holds {strange[0]}, which no report wrote, and a report replaces "
+            f"--out {target} holds {strange[0]}, which no report wrote, and a report replaces "
             "its folder; name another one"
         )
 
@@ -141,7 +141,7 @@ def write(
     except OSError as error:
         raise ZslkitError(
             f"{target} cannot be written ({why(error)}); what was there is kept, so name another "
-            "--html"
+            "--out"
         ) from error
     return Written(target / INDEX, tuple(blocks), tuple(faults), len(text.encode()), album.count)
 

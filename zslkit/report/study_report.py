@@ -98,7 +98,7 @@ def write(study: Study, lines: Sequence[StudyLine], folder: Path, stem: str) -> 
     except OSError as error:
         raise ZslkitError(
             f"{folder} cannot be written ({error.strerror or error}); the runs are kept, so name "
-            "another --to"
+            "another --tables"
         ) from error
     return written
 

@@ -67,7 +67,7 @@ def contents(out: Path, on_fault: Callable[[str], None] = _logger.warning) -> li
         UserError: `out` is not a folder.
     """
     if not out.is_dir():
-        raise UserError(f"There is no folder {out}; say where the runs are with --out")
+        raise UserError(f"There is no folder {out}; say where the runs are with --runs")
     return [
         _item(folder, match)
         for folder in run_places(out, on_fault)
@@ -118,8 +118,8 @@ def item_at(folder: Path, out: Path) -> InventoryItem:
     # Resolved, so that neither ".." nor a link can lead out of `out`.
     if folder.resolve().parent.parent.parent != out.resolve():
         raise UserError(
-            f"{folder} is not in its place below {out} (OUT/DATASET/MODEL/RUN), "
-            "so it is left alone; name its --out"
+            f"{folder} is not in its place below {out} (RUNS/DATASET/MODEL/RUN), "
+            "so it is left alone; name that folder with --runs"
         )
     return _item(folder, match)
 

@@ -36,9 +36,11 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 """Command name -> the function that holds it, and its line in the help."""
 
 
-@click.group(cls=LazyGroup, lazy=COMMANDS, invoke_without_command=True)
+@click.group(
+    cls=LazyGroup, lazy=COMMANDS, example="zslkit data info digits", invoke_without_command=True
+)
 @click.pass_context
 def data(ctx: click.Context) -> None:
-    """Fetch, prepare, check and describe datasets."""
+    """Fetch, prepare, check and describe datasets. zslkit datasets lists their names."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

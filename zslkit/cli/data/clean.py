@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zslkit.cli import completers
 from zslkit.cli.failure import tell
 from zslkit.cli.numbers import Real
 from zslkit.cli.options import debug_option, json_option
 from zslkit.cli.output import print_columns, print_json, size_words
+from zslkit.cli.verb import Verb
 from zslkit.errors import DataError, UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -22,12 +24,15 @@ if TYPE_CHECKING:
 DAY = 86400.0
 
 
-@click.command()
+@click.command(
+    cls=Verb, example="zslkit data clean --partial --dry-run", formerly={"--remove": "--matching"}
+)
 @click.option(
-    "--remove",
+    "--matching",
     "pattern",
     metavar="PATTERN",
-    help="Remove what has this name; * and ? stand for any characters.",
+    shell_complete=completers.cached,
+    help="Remove items of this name; * and ? stand for any characters.",
 )
 @click.option(
     "--partial",
@@ -35,10 +40,13 @@ DAY = 86400.0
     help="Remove what interruptions left: partial stores and scans, unfinished files.",
 )
 @click.option(
-    "--older-than", type=Real(min=0), metavar="DAYS", help="Remove what was not used for so long."
+    "--older-than",
+    type=Real(min=0),
+    metavar="DAYS",
+    help="Remove items that were not used for this many days.",
 )
-@click.option("--all", "everything", is_flag=True, help="Remove all that zslkit put there.")
-@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+@click.option("--all", "everything", is_flag=True, help="Remove all items.")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
 @json_option
 @debug_option
 def clean(
@@ -49,10 +57,10 @@ def clean(
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    """List the cache: feature stores, weights, digests, and what interruptions left, with size and last use.
+    """List the cache (feature stores, weights, digests, leftovers) with size and last use, or empty it.
 
-    With several of --remove, --partial and --older-than, what all of them mean is removed. What a running extraction
-    holds, links, and whatever zslkit did not put there are left alone.
+    With several of --matching, --partial and --older-than, only items that fit all of them are
+    removed. Items in use by an extraction, links, and files of other programs stay.
     """
     from zslkit.acquire.cache import KEPT, PARTIAL, contents
     from zslkit.utils.files import cache_root
@@ -147,7 +155,7 @@ def _conclude(
         tell(f"The cache {root} is empty")
     elif not acts:
         tell(
-            f"{len(items)} items, {size_words(sum(i.size for i in items))}; --remove, --partial, --older-than or --all removes"
+            f"{len(items)} items, {size_words(sum(i.size for i in items))}; --matching, --partial, --older-than or --all removes"
         )
     else:
         verb = "would be" if dry_run else "were"

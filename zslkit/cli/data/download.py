@@ -7,39 +7,35 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zslkit.cli import completers
 from zslkit.cli.listing import DATASETS, lines
-from zslkit.cli.options import debug_option, json_option
+from zslkit.cli.options import data_root_option, debug_option, json_option
 from zslkit.cli.output import print_columns, print_json
+from zslkit.cli.verb import Verb
 
 if TYPE_CHECKING:
     from zslkit.acquire.download import ArchiveState, Done
 
 
-@click.command()
-@click.argument("names", metavar="NAME...", nargs=-1)
-@click.option(
-    "--data-root",
-    type=click.Path(path_type=Path),
-    default=Path("data"),
-    show_default=True,
-    help="Folder of the data.",
-)
+@click.command(cls=Verb, example="zslkit data download awa2 --dry-run")
+@click.argument("names", metavar="NAME...", nargs=-1, shell_complete=completers.datasets)
+@data_root_option
 @click.option(
     "--mirror",
     "mirrors",
     metavar="URL",
     multiple=True,
-    help="Look for URL/<file> first, such as your lab's own server; may be repeated, tried in order.",
+    help="Look for URL/<file> first, such as your lab's own server; may be repeated.",
 )
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Say what would be fetched from where, and touch nothing, neither network nor disk.",
+    help="Show what would be fetched from where; fetch and write nothing.",
 )
 @click.option(
     "--keep-archives/--remove-archives",
     default=True,
-    help="What becomes of an archive that is unpacked; default: it is kept.",
+    help="Keep or remove an archive after unpacking; default: keep.",
 )
 @json_option
 @debug_option
@@ -51,9 +47,10 @@ def download(
     keep_archives: bool,
     as_json: bool,
 ) -> None:
-    """Fetch what the datasets NAME... need and unpack it below --data-root.
+    """Fetch the files of the datasets NAME... and unpack them below --data-root.
 
-    Broken off, the same command goes on where it was. Nothing that is there is replaced.
+    After an interruption, give the same command again: it continues. Existing files stay as they
+    are.
     """
     if not names:
         have = [line.entry.name for line in lines(DATASETS) if line.facts.values.get("downloads")]

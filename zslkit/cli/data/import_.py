@@ -7,79 +7,98 @@ from typing import Any
 
 import click
 
-from zslkit.cli.options import debug_option, json_option
+from zslkit.cli import completers
+from zslkit.cli.options import DTYPES, PLACE, debug_option, explained, json_option
 from zslkit.cli.output import echo, print_json, printable
+from zslkit.cli.verb import Verb
 
-_FILE = click.Path(path_type=Path)
 
-
-@click.command("import")
-@click.argument("file", type=_FILE)
-@click.option("--to", required=True, type=_FILE, metavar="DIR", help="Folder of the new dataset.")
+@click.command(
+    "import",
+    cls=Verb,
+    example="zslkit data import tokens.h5 --out birds --layout channels-last",
+    formerly={"--to": "--out", "--attributes": "--class-attributes"},
+)
+@click.argument("file", type=PLACE)
+@click.option(
+    "--out",
+    "to",
+    required=True,
+    type=PLACE,
+    metavar="DIR",
+    help="Write the dataset into this folder.",
+)
 @click.option("--name", metavar="NAME", help="Name of the dataset; default: that of the folder.")
-@click.option("--title", default="", metavar="TEXT", help="What tables call it; default: its name.")
+@click.option(
+    "--title", default="", metavar="TEXT", help="Name of the dataset in tables; default: NAME."
+)
 @click.option(
     "--split",
-    type=_FILE,
+    type=PLACE,
     metavar="FILE",
-    help="att_splits.mat, .npz or .h5, or a folder with trainval_loc.npy and so on.",
+    help="Split: att_splits.mat, .npz or .h5, or a folder with trainval_loc.npy and so on.",
 )
 @click.option(
     "--labels",
-    type=_FILE,
+    type=PLACE,
     metavar="FILE",
     help="Class numbers of the images, .npy or .txt, or class names, .txt.",
 )
 @click.option(
-    "--attributes",
-    type=_FILE,
+    "--class-attributes",
+    "attributes",
+    type=PLACE,
     metavar="CSV",
     help="Class attributes: a class a row, its name first, attributes in the header.",
 )
 @click.option(
     "--words",
-    type=_FILE,
+    type=PLACE,
     metavar="FILE",
     help="Word vectors of the attributes: .pkl, .npy, .txt or .vec.",
 )
-@click.option(
+@explained(
     "--table",
-    type=click.Choice(["original_att", "att"]),
-    help="Which class attributes of the file; default: original_att.",
+    values={"original_att": "as people rated them", "att": "normalised"},
+    help="Which class attributes of the file to use; default: original_att.",
 )
-@click.option(
+@explained(
     "--layout",
-    type=click.Choice(["channels-first", "channels-last"]),
-    help="Axes of the features where two readings are possible: channels-first is (N, D, R) or (N, D, H, W), channels-last is "
-    "(N, R, D) or (N, H, W, D); N images, D channels, R positions (a square, or a square and a class token before it), H x W grid.",
+    values={
+        "channels-first": "(N, D, R) or (N, D, H, W)",
+        "channels-last": "(N, R, D) or (N, H, W, D)",
+    },
+    help="Order of the features' axes; needed where two readings are possible. N images, D "
+    "channels, R positions (a square, or a square and a class token before it), H x W grid.",
 )
-@click.option(
+@explained(
     "--table-rows",
-    type=click.Choice(["classes", "attributes"]),
-    help="What the rows of the file's class attributes are, where labels and names leave it open.",
+    values={"classes": "a class a row", "attributes": "an attribute a row"},
+    help="Rows of the file's class attributes; needed where labels and names leave it open.",
 )
 @click.option(
     "--like",
     metavar="NAME",
-    help="Attributes are those of cub, sun or awa2: take their names and groups.",
+    shell_complete=completers.fixed("cub", "sun", "awa2"),
+    help="Take names and groups of the attributes from cub, sun or awa2.",
 )
 @click.option("--sentences", is_flag=True, help="The class attributes are embeddings of sentences.")
-@click.option(
+@explained(
     "--base",
-    type=click.Choice(["0", "1"]),
-    help="What image and class numbers count from, where their range leaves it open.",
+    values={"0": "as in Python", "1": "as in MATLAB"},
+    help="First number of images and classes; needed where their range leaves it open.",
 )
 @click.option(
     "--as-labelled",
     is_flag=True,
-    help="Take the labels of a .mat as they are, whatever its folders of images are called.",
+    help="Use the labels of a .mat as they are, even if the folders of its images differ.",
 )
-@click.option(
+@explained(
     "--dtype",
-    type=click.Choice(["float16", "bfloat16", "float32"]),
+    values=DTYPES,
     default="float16",
     show_default=True,
-    help="Type of stored maps.",
+    help="Type of the stored features.",
 )
 @click.option("--again", is_flag=True, help="Replace what was imported into DIR before.")
 @json_option
@@ -87,12 +106,8 @@ _FILE = click.Path(path_type=Path)
 def import_(file: Path, to: Path, base: str | None, as_json: bool, **chosen: Any) -> None:
     """Turn features of another program into a dataset that runs without images.
 
-    FILE is res101.mat (att_splits.mat is found beside it), an HDF5 cache with feature_map, labels, trainval_loc and so on, or a
-    .npz or .npy file of features (N, D), (N, D, R) or (N, D, H, W).
-
-    \b
-    Example:
-      zslkit data import tokens.h5 --to birds --layout channels-last
+    FILE is res101.mat (att_splits.mat is found beside it), an HDF5 file with feature_map, labels,
+    trainval_loc and so on, or a .npz or .npy file of features (N, D), (N, D, R) or (N, D, H, W).
     """
     from zslkit.acquire.importing import Choices, import_features
     from zslkit.utils.progress import reporter_for

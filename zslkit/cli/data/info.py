@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zslkit.cli import completers
 from zslkit.cli.data.places import Place, look
 from zslkit.cli.listing import DATASETS
-from zslkit.cli.options import debug_option, json_option
+from zslkit.cli.options import data_root_option, debug_option, json_option
 from zslkit.cli.output import echo, print_columns, print_json, printable, size_words
+from zslkit.cli.verb import Verb
 from zslkit.config.wording import shown
 from zslkit.errors import ZslkitError
 
@@ -19,19 +21,16 @@ if TYPE_CHECKING:
     from zslkit.dataset import Dataset, DatasetSource
 
 
-@click.command()
-@click.argument("name")
-@click.option(
-    "--data-root",
-    type=click.Path(path_type=Path),
-    default=Path("data"),
-    show_default=True,
-    help="Folder of the data.",
-)
+@click.command(cls=Verb, example="zslkit data info digits")
+@click.argument("name", shell_complete=completers.datasets)
+@data_root_option
 @json_option
 @debug_option
 def info(name: str, data_root: Path, as_json: bool) -> int:
-    """All that is known of a registered dataset, or of a card NAME.yaml, whether its files are there or not."""
+    """Show a registered dataset, or a card NAME.yaml: source, licence, size, and its files on disk.
+
+    It works before the files are there. zslkit datasets lists the names.
+    """
     card = name.lower().endswith((".yaml", ".yml"))
     if not card:
         DATASETS.find(name)  # a name that nothing answers to costs no import

@@ -10,35 +10,38 @@ import click
 
 from zslkit.cli.listing import MODELS, contract_rule, lines
 from zslkit.cli.numbers import Real, Whole
-from zslkit.cli.options import debug_option, json_option
+from zslkit.cli.options import PLACE, debug_option, json_option
 from zslkit.cli.output import echo, print_json, printable
+from zslkit.cli.verb import Verb
 
 if TYPE_CHECKING:
     from zslkit.acquire.new import Draft
     from zslkit.dataset import Dataset
 
 
-@click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.command(cls=Verb, example='zslkit data new photos --attributes "red,striped,edible"')
+@click.argument("folder", type=PLACE)
 @click.option(
     "--name", metavar="NAME", help="Name of the dataset and of its files; default: the folder's."
 )
 @click.option(
-    "--attributes", metavar="A,B,C", help="Columns of the table; default: three examples to rename."
+    "--attributes",
+    metavar="A,B,C",
+    help="Attributes, the columns of the table; default: three examples to rename.",
 )
 @click.option(
     "--unseen-share",
     type=Real(0, 1, min_open=True, max_open=True),
     default=0.25,
     show_default=True,
-    help="Of all classes.",
+    help="Share of the classes that are unseen.",
 )
 @click.option(
     "--seed",
     type=Whole(min=0),
     default=0,
     show_default=True,
-    help="Seed of the proposed unseen classes.",
+    help="Seed of the choice of unseen classes.",
 )
 @json_option
 @debug_option
@@ -50,9 +53,11 @@ def new(
     seed: int,
     as_json: bool,
 ) -> int:
-    """Draft a dataset of FOLDER, which holds a folder of images for each class; given again, say what is still missing.
+    """Write a card and a table to fill in for FOLDER, which holds a folder of images for each class.
 
-    NAME.yaml and NAME.csv are written beside FOLDER. A file that is there is read and never changed.
+    Fill in the table, and give the same command again: it says what is still missing. NAME.yaml and
+    NAME.csv are written beside FOLDER; existing files are read and never changed. No code is
+    needed; for a Python package with a dataset, use zslkit new dataset.
     """
     from zslkit.acquire.new import draft
     from zslkit.acquire.new_review import review

@@ -9,11 +9,22 @@ from typing import Any
 
 import click
 
+from zslkit.cli import completers
 from zslkit.cli.failure import State
 from zslkit.cli.listing import find_names
 from zslkit.cli.numbers import Whole
-from zslkit.cli.options import debug_option, json_option
+from zslkit.cli.options import (
+    DTYPES,
+    backbone_options,
+    config_option,
+    data_root_option,
+    debug_option,
+    device_option,
+    explained,
+    json_option,
+)
 from zslkit.cli.output import echo, print_json, printable
+from zslkit.cli.verb import Verb
 
 
 class Size(click.ParamType[Any]):
@@ -34,53 +45,48 @@ class Size(click.ParamType[Any]):
         return int(found[1]) if found[2] is None else (int(found[1]), int(found[2]))
 
 
-@click.command()
-@click.argument("name")
-@click.option(
-    "--data-root",
-    type=click.Path(path_type=Path),
-    default=Path("data"),
-    show_default=True,
-    help="Folder of the data.",
+@click.command(
+    cls=Verb,
+    example="zslkit data prepare digits --feature-precision bfloat16\n"
+    "zslkit run --model dazle --dataset digits --feature-precision bfloat16",
+    formerly={"--precision": "--feature-precision"},
 )
-@click.option("--backbone", metavar="NAME", help="timm model; default: the dataset's.")
+@click.argument("name", shell_complete=completers.datasets)
+@data_root_option
+@backbone_options
 @click.option(
-    "--backbone-weights",
-    "weights",
-    metavar="WHICH",
-    help="auto, hub, offline, trainval, random, or a file.",
+    "--size",
+    type=Size(),
+    metavar="PIXELS",
+    help="Side of the images, or HEIGHTxWIDTH; none: as they are. In a run: --set features.size.",
 )
-@click.option(
-    "--size", type=Size(), metavar="PIXELS", help="Side, or HEIGHTxWIDTH; none: images as they are."
-)
-@click.option(
+@explained(
     "--dtype",
-    type=click.Choice(["float16", "bfloat16", "float32"]),
-    help="Type of the stored features.",
+    values=DTYPES,
+    help="Type of the stored features; in a run: --set features.dtype.",
 )
 @click.option(
-    "--precision",
-    type=click.Choice(["float32", "bfloat16"]),
-    help="Numbers the network computes with.",
-)
-@click.option(
-    "--skip-bad", is_flag=True, default=None, help="Leave out images that cannot be read."
+    "--skip-bad",
+    is_flag=True,
+    default=None,
+    help="Leave out images that cannot be read; in a run: --set features.skip_bad=true.",
 )
 @click.option(
     "--set",
     "settings",
     metavar="KEY=VALUE",
     multiple=True,
+    shell_complete=completers.feature_settings,
     help="One setting, such as features.reduction=16; may be repeated.",
 )
-@click.option("--config", type=click.Path(path_type=Path), help="YAML file of settings.")
+@config_option
 @click.option(
     "--batch",
     type=Whole(min=1),
     metavar="N",
     help="Images at once; default: what suits the device.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@device_option
 @json_option
 @debug_option
 @click.pass_obj
@@ -97,15 +103,18 @@ def prepare(
     as_json: bool,
     **chosen: Any,
 ) -> None:
-    """Extract the features of dataset NAME (or a card FILE.yaml), so that runs find them. What is there already is not made again.
+    """Extract the features of dataset NAME (or a card FILE.yaml) once, for all models.
 
-    A run finds them if its features settings are the same: those given here, by --set features.KEY=VALUE or its own options.
+    Give a run the same options, and it reads these features; the last line printed is such a run.
+    An existing store is not made again.
     """
     find_names([], name)
     from zslkit.runs import extraction
     from zslkit.utils.progress import reporter_for
 
     state.resumes = True
+    chosen["weights"] = chosen.pop("backbone_weights")
+    chosen["precision"] = chosen.pop("feature_precision")
     given = {k: v for k, v in chosen.items() if v is not None} | (
         {} if size is None else {"size": None if size == "none" else size}
     )

@@ -8,38 +8,36 @@ from pathlib import Path
 
 import click
 
+from zslkit.cli import completers
 from zslkit.cli.failure import tell
 from zslkit.cli.listing import DATASETS
 from zslkit.cli.numbers import Whole
-from zslkit.cli.options import debug_option, json_option
+from zslkit.cli.options import data_root_option, debug_option, json_option
 from zslkit.cli.output import print_columns, print_json
+from zslkit.cli.verb import Verb
 
 
-@click.command()
-@click.argument("name")
+@click.command(cls=Verb, example="zslkit data verify digits")
+@click.argument("name", shell_complete=completers.datasets)
+@data_root_option
 @click.option(
-    "--data-root",
-    type=click.Path(path_type=Path),
-    default=Path("data"),
-    show_default=True,
-    help="Folder of the data.",
-)
-@click.option(
-    "--skip-images", is_flag=True, help="Open no image: only what lists, labels and tables say."
+    "--skip-images", is_flag=True, help="Open no image; check lists, labels and tables only."
 )
 @click.option(
     "--limit",
     type=Whole(min=0),
     default=10,
     show_default=True,
-    help="Cases shown for each check; --json has all.",
+    help="Cases to show for each check; --json has all.",
 )
 @json_option
 @debug_option
 def verify(name: str, data_root: Path, skip_images: bool, limit: int, as_json: bool) -> int:
-    """Check a registered dataset, or a card NAME.yaml, file by file and image by image.
+    """Check the files of a registered dataset or of a card NAME.yaml: counts, images, leaks, split.
 
-    Exit code 1 if a check finds a fault. A note is nothing to mend, but something that a reader of results should know.
+    Use it before you trust results on a dataset. To test the machine, use zslkit doctor; to test
+    a model, zslkit check. Exit code 1 if a check finds a fault; a note needs no repair, but readers
+    of results should know it.
     """
     if not name.lower().endswith((".yaml", ".yml")):
         DATASETS.find(name)  # a name that nothing answers to costs no import

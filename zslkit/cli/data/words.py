@@ -8,22 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zslkit.cli import completers
 from zslkit.cli.listing import find_names
-from zslkit.cli.options import debug_option, json_option
+from zslkit.cli.options import PLACE, data_root_option, debug_option, json_option
 from zslkit.cli.output import echo, print_columns, print_json
+from zslkit.cli.verb import Verb
 from zslkit.errors import DataError, UserError
 
 if TYPE_CHECKING:
     from zslkit.readers.word_vectors import Phrase
 
 
-@click.command()
-@click.argument("dataset", metavar="NAME")
+@click.command(cls=Verb, example="zslkit data words digits --show")
+@click.argument("dataset", metavar="NAME", shell_complete=completers.datasets)
 @click.option(
     "--vectors",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     metavar="FILE",
-    help="GloVe, word2vec or fastText in text form, also gzipped.",
+    help="Word vectors to look up: GloVe, word2vec or fastText in text form, also gzipped.",
 )
 @click.option(
     "--encoder",
@@ -32,25 +34,19 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--reword",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     metavar="FILE",
-    help="YAML of attribute name: words to take instead.",
+    help="YAML file of attribute name: words to look up instead.",
 )
 @click.option(
     "--show", is_flag=True, help="Print the words of each name and which are found; write nothing."
 )
-@click.option(
-    "--data-root",
-    type=click.Path(path_type=Path),
-    default=Path("data"),
-    show_default=True,
-    help="Folder of the data.",
-)
+@data_root_option
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Where to write (.npy); default: where NAME looks for it.",
+    type=PLACE,
+    metavar="FILE.npy",
+    help="Write into this file; default: where NAME looks for it.",
 )
 @click.option("--again", is_flag=True, help="Write even if NAME has word vectors already.")
 @json_option
@@ -66,7 +62,10 @@ def words(
     again: bool,
     as_json: bool,
 ) -> None:
-    """Make word vectors of the attribute names of NAME (a dataset or a card FILE.yaml), with a note of how."""
+    """Make word vectors for the attribute names of NAME (a dataset or a card FILE.yaml).
+
+    A note beside the file says how they were made.
+    """
     if vectors is not None and encoder is not None:
         raise click.UsageError(
             "Either --vectors or --encoder makes the word vectors; leave one away"
