@@ -8,8 +8,9 @@ from torch import Tensor
 
 from zslkit.errors import TrainingError
 from zslkit.testing.bench import CPU, Bench, difference, state_of
-from zslkit.testing.check import Failed, Skipped, check
+from zslkit.testing.check import check
 from zslkit.testing.declared import declared_inputs
+from zslkit.testing.outcome import Failed, Skipped
 from zslkit.testing.shared import changes, plain_state
 from zslkit.training.scoring import SCORE_BATCH, answer, attribute_batches
 

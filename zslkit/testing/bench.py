@@ -21,7 +21,7 @@ from zslkit.dataset import Dataset, Index
 from zslkit.errors import UserError
 from zslkit.features.backbones import Backbone
 from zslkit.model import GradientModel, Model, ModelConfig
-from zslkit.testing.check import Failed
+from zslkit.testing.outcome import Failed
 from zslkit.testing.shared import shared_state
 from zslkit.testing.tiny import tiny_dataset, tiny_inputs
 from zslkit.training.fit import fit, make_model, score

@@ -4,22 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from zslkit.errors import ZslkitError
-
-if TYPE_CHECKING:
-    from zslkit.testing.bench import Bench
+from zslkit.testing.bench import Bench
 
 Status = Literal["passed", "failed", "skipped", "expected failure", "unexpected pass"]
-
-
-class Failed(Exception):
-    """The model breaks the rule; the text says how."""
-
-
-class Skipped(Exception):
-    """The rule does not apply to the model; the text says why."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from zslkit.errors import UnknownName, ZslkitError, did_you_mean
 from zslkit.model import Model
 from zslkit.testing import answers, declared, honesty, sharing, training
 from zslkit.testing.bench import Bench
-from zslkit.testing.check import Check, CheckResult, ConformanceError, Failed, Skipped, check
+from zslkit.testing.check import Check, CheckResult, ConformanceError, check
+from zslkit.testing.outcome import Failed, Skipped
 from zslkit.testing.shared import generators_kept
 from zslkit.training.plan import MODELS
 from zslkit.utils.progress import Reporter, Silent

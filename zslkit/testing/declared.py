@@ -11,7 +11,8 @@ from zslkit.config.merge import Settings
 from zslkit.errors import UserError, did_you_mean
 from zslkit.model import CONTRACT, TrainProtocol, check_model
 from zslkit.testing.bench import Bench
-from zslkit.testing.check import Failed, check
+from zslkit.testing.check import check
+from zslkit.testing.outcome import Failed
 from zslkit.testing.tiny import tiny_dataset
 
 NEEDS = ("word_vectors", "groups")

@@ -13,7 +13,8 @@ from torch import Tensor
 from zslkit.dataset import Dataset, Index
 from zslkit.errors import ModelFault, ZslkitError
 from zslkit.testing.bench import Bench, difference
-from zslkit.testing.check import Failed, check
+from zslkit.testing.check import check
+from zslkit.testing.outcome import Failed
 from zslkit.testing.shared import changes, shared_state
 from zslkit.testing.training import same_seed_same_model
 from zslkit.training.view import InputSource

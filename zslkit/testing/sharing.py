@@ -12,7 +12,8 @@ from torch import Tensor
 from zslkit.model import GradientModel
 from zslkit.testing.answers import scores_of_each_image
 from zslkit.testing.bench import Bench
-from zslkit.testing.check import Failed, Skipped, check
+from zslkit.testing.check import check
+from zslkit.testing.outcome import Failed, Skipped
 from zslkit.utils import distributed
 
 BATCH, PROCESSES = 7, 2

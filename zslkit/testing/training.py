@@ -17,7 +17,8 @@ from zslkit.evaluation.metrics import per_class_accuracy
 from zslkit.model import GradientModel, Model, ModelConfig
 from zslkit.testing.answers import scores_shape
 from zslkit.testing.bench import LONG, Bench, BenchModel, difference
-from zslkit.testing.check import Failed, Skipped, check
+from zslkit.testing.check import check
+from zslkit.testing.outcome import Failed, Skipped
 from zslkit.training import weights
 
 MARGIN = 3.0
