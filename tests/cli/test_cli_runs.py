@@ -101,8 +101,10 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 
 
 def test_run_hands_on_every_option(runner: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
-    options = "--seed 3 --data-root d --set a=1 --set b.c=2 --config c.yaml --preset p --backbone net --backbone-weights random --input pooled"
-    line = f"run --model eszsl --dataset digits {options} --precision bfloat16 --device cpu --deterministic --out o --again --json"
+    options = "--seed 3 --data-root d --set a=1 --set b.c=2 --config c.yaml --preset p"
+    features = "--backbone net --backbone-weights random --input pooled --feature-precision float32"
+    how = "--precision bfloat16 --device cpu --deterministic --out o --again --json"
+    line = f"run --model eszsl --dataset digits {options} {features} {how}"
     assert app.main(line.split()) == 0
     ((arguments, given),) = runner.given
     assert arguments == ()
@@ -116,7 +118,12 @@ def test_run_hands_on_every_option(runner: Recorder, capsys: pytest.CaptureFixtu
         "config": Path("c.yaml"),
         "preset": "p",
         "overrides": {
-            "features": {"backbone": "net", "weights": "random", "input": "pooled"},
+            "features": {
+                "backbone": "net",
+                "weights": "random",
+                "input": "pooled",
+                "precision": "float32",
+            },
             "precision": "bfloat16",
         },
         "device": "cpu",
@@ -125,7 +132,7 @@ def test_run_hands_on_every_option(runner: Recorder, capsys: pytest.CaptureFixtu
         "again": True,
         "reuse_changed": False,
         "deterministic": True,
-        "tries": None,
+        "executor": None,
     }
     told = json.loads(capsys.readouterr().out)  # although something else printed
     assert (told["model"], told["metrics"]["H"], told["run_folder"]) == ("alpha", 44.4, "runs/x")

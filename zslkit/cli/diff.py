@@ -26,7 +26,7 @@ SHOWN = 10
 
 @click.command(
     cls=Verb,
-    example="zslkit diff runs/digits/eszsl/seed0-*/ runs/digits/eszsl/seed1-*/",
+    example="zslkit diff runs/digits/eszsl/seed1-*/ runs/digits/eszsl/seed2-*/",
     formerly={"--sheet": "--out"},
 )
 @click.argument("first", metavar="RUN_A", type=PLACE, shell_complete=completers.runs)

@@ -48,7 +48,7 @@ class Size(click.ParamType[Any]):
 @click.command(
     cls=Verb,
     example="zslkit data prepare digits --feature-precision bfloat16\n"
-    "zslkit run --model dazle --dataset digits --feature-precision bfloat16",
+    "zslkit run --model apn --dataset digits --feature-precision bfloat16",
     formerly={"--precision": "--feature-precision"},
 )
 @click.argument("name", shell_complete=completers.datasets)
