@@ -18,8 +18,8 @@ from baselines.pooled import column_of
 from baselines.wgan import MLP, SLOPE, WGAN, Batch, Terms, WGANConfig, gradient_penalty, sum_of
 from zslkit.model import Task
 
-FADE, FADE_EPOCHS = 0.99, 100
-"""The learning rates are multiplied by FADE after every FADE_EPOCHS epochs."""
+FADE = 0.99
+"""The learning rates are multiplied by it after every lr_decay_epochs epochs."""
 ROOM = 2**26
 """Hidden units of the comparator that are held at once, for all embeddings and classes (256 MiB in float32)."""
 
@@ -28,6 +28,7 @@ class CEGZSLConfig(WGANConfig):
     """Settings of CE-GZSL; the defaults are those of the authors' command on CUB."""
 
     epochs: int = Field(2000, ge=1)
+    lr_decay_epochs: int = Field(100, ge=1, description="epochs after which the learning rates are multiplied by 0.99, again and again")
     batch_size: int = Field(2048, ge=1)
     made: int = Field(100, ge=1, description="features made of each unseen class")
     embedding: int = Field(2048, ge=1, description="width of the embedding h")
@@ -65,7 +66,7 @@ class CEGZSL(WGAN):
 
     This is the authors' program. It clears R's gradients only after an epoch, so that they add up over its critic steps
     (add_up=false: cleared after each). In the paper, k in `instance` are the j of the pair and the images of other classes
-    (contrast=paper). Start: all weights N(0, 0.02), biases 0. Adam, lr times 0.99 after every 100 epochs.
+    (contrast=paper). Start: all weights N(0, 0.02), biases 0. Adam, lr times 0.99 after every lr_decay_epochs epochs.
     """
 
     inputs = ("pooled",)
@@ -118,7 +119,7 @@ class CEGZSL(WGAN):
         self.comparator.zero_grad(set_to_none=True)
         for optimizer in optimizers.values():
             for group in optimizer.param_groups:
-                group["lr"] = self.config.lr * FADE ** (epoch // FADE_EPOCHS)
+                group["lr"] = self.config.lr * FADE ** (epoch // self.config.lr_decay_epochs)
 
     def critic_turn(self, batch: Callable[[], Batch], optimizers: dict[str, torch.optim.Optimizer], random: torch.Generator) -> Terms:
         terms: Terms = {}
