@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from baselines.generative import distinct, normal
+from baselines.generative import SoftmaxConfig, distinct, normal
 from baselines.pooled import column_of
 from baselines.wgan import MLP, SLOPE, WGAN, Batch, Terms, WGANConfig, gradient_penalty, sum_of
 from zslkit.model import Task
@@ -24,8 +24,16 @@ ROOM = 2**26
 """Hidden units of the comparator that are held at once, for all embeddings and classes (256 MiB in float32)."""
 
 
+class CEGZSLSoftmaxConfig(SoftmaxConfig):
+    """The classifier of the authors' program: a batch is as large as the features made of a class."""
+
+    batch_size: int = Field(100, ge=1)
+
+
 class CEGZSLConfig(WGANConfig):
     """Settings of CE-GZSL; the defaults are those of the authors' command on CUB."""
+
+    classifier: CEGZSLSoftmaxConfig = CEGZSLSoftmaxConfig()
 
     epochs: int = Field(2000, ge=1)
     lr_decay_epochs: int = Field(100, ge=1, description="epochs after which the learning rates are multiplied by 0.99, again and again")
@@ -82,21 +90,21 @@ class CEGZSL(WGAN):
     def __init__(self, config: CEGZSLConfig, task: Task) -> None:
         super().__init__(config, task)
         self.generator = MLP(self.n_noise + task.n_attributes, config.hidden, self.width, nn.ReLU())
-        self.embedding = nn.Linear(self.width, config.embedding)
-        self.projection = nn.Linear(config.embedding, config.projection)
+        self.embedder = nn.Linear(self.width, config.embedding)
+        self.projector = nn.Linear(config.embedding, config.projection)
         self.comparator = Comparator(config.embedding, task.n_attributes, config.comparator)
-        for layer in (self.embedding, self.projection):
+        for layer in (self.embedder, self.projector):
             nn.init.normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)
         self.classifier = self.softmax(config.embedding)
         self.register_buffer("column", column_of(self.seen), persistent=False)
 
     def space(self, x: Tensor) -> Tensor:
-        return torch.relu(self.embedding(x))
+        return torch.relu(self.embedder(x))
 
     def projected(self, h: Tensor) -> Tensor:
         """z (B, P) of embeddings h (B, E)."""
-        return F.normalize(self.projection(h), dim=1)
+        return F.normalize(self.projector(h), dim=1)
 
     def make(self, z: Tensor, a: Tensor) -> Tensor:
         made: Tensor = self.generator(z, a)
@@ -106,7 +114,7 @@ class CEGZSL(WGAN):
         return list(self.generator.parameters())
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        critic = chain(*(part.parameters() for part in (self.critic, self.embedding, self.projection, self.comparator)))
+        critic = chain(*(part.parameters() for part in (self.critic, self.embedder, self.projector, self.comparator)))
         return {"critic": self.adam(critic), "generator": self.adam(self.generator_parameters())}
 
     def steps_of(self, n: int) -> int:
@@ -135,7 +143,7 @@ class CEGZSL(WGAN):
 
     def clear(self) -> None:
         """Clear the gradients of what a critic step trains; the comparator's stay unless add_up is off."""
-        for part in (self.critic, self.embedding, self.projection, *([] if self.config.add_up else [self.comparator])):
+        for part in (self.critic, self.embedder, self.projector, *([] if self.config.add_up else [self.comparator])):
             part.zero_grad(set_to_none=True)
 
     def real_terms(self, x: Tensor, a: Tensor, label: Tensor, noise: Tensor, t: Tensor) -> Terms:

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from baselines.generative import descend, distinct, normal
+from baselines.generative import SoftmaxConfig, descend, distinct, normal
 from baselines.vae import Posterior, divergence, l1, sample, weighted_l1
 from baselines.wgan import MLP, SLOPE, WGAN, Batch, Terms, WGANConfig, gradient_penalty
 from zslkit.model import Task, Trainer
@@ -21,8 +21,16 @@ RISE, ABOVE, BELOW = 1.1, 1.05, 1.001
 """The penalty's weight is multiplied by RISE if the mean penalty is over ABOVE, and divided by it if under BELOW."""
 
 
+class TFVAEGANSoftmaxConfig(SoftmaxConfig):
+    """The classifier of the authors' program: a batch is as large as the features made of a class."""
+
+    batch_size: int = Field(300, ge=1)
+
+
 class TFVAEGANConfig(WGANConfig):
     """Settings of TF-VAEGAN; the defaults are those of the authors' program on CUB, whose names are kept."""
+
+    classifier: TFVAEGANSoftmaxConfig = TFVAEGANSoftmaxConfig()
 
     epochs: int = Field(300, ge=1, description="of two passes over the images each: one without feedback, one with it")
     gamma_d: float = Field(10.0, ge=0, description="weight of all terms of the critic")

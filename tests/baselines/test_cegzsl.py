@@ -67,7 +67,7 @@ def test_the_critics_step_contrasts_real_features_at_weight_one(contrast: str) -
     x, a = noise(0, 5, 8).double(), m.attributes[label]
     n, t = noise(1, 5, m.n_noise).double(), noise(2, 5, 1).double().sigmoid()
     terms = m.real_terms(x, a, label, n, t)
-    h = np.maximum(x.numpy() @ m.embedding.weight.detach().numpy().T + m.embedding.bias.detach().numpy(), 0)
+    h = np.maximum(x.numpy() @ m.embedder.weight.detach().numpy().T + m.embedder.bias.detach().numpy(), 0)
     c = m.comparator
     W, V, w = (p.detach().numpy() for p in (c.of_h.weight, c.of_a.weight, c.out.weight))
     losses = []
@@ -77,7 +77,7 @@ def test_the_critics_step_contrasts_real_features_at_weight_one(contrast: str) -
             before = W @ h[i] + c.of_h.bias.detach().numpy() + V @ a_s
             fits.append((w[0] @ np.where(before > 0, before, 0.2 * before) + c.out.bias.item()) / 0.4)
         losses.append(np.log(np.exp(fits).sum()) - fits[k])
-    z = h @ m.projection.weight.detach().numpy().T + m.projection.bias.detach().numpy()
+    z = h @ m.projector.weight.detach().numpy().T + m.projector.bias.detach().numpy()
     z /= np.linalg.norm(z, axis=1, keepdims=True)
     made = m.make(n, a)
     expected = {
@@ -112,7 +112,7 @@ def test_the_comparators_gradients_add_up_over_an_epoch_unless_told_otherwise(ad
     for _ in range(2):
         m.clear()
         sum_of(m.real_terms(*batch)).backward()
-        found.append([p.grad.clone() for p in (m.comparator.out.weight, m.embedding.weight) if p.grad is not None])
+        found.append([p.grad.clone() for p in (m.comparator.out.weight, m.embedder.weight) if p.grad is not None])
     torch.testing.assert_close(found[1][0], found[0][0] * (2 if add_up else 1))
     torch.testing.assert_close(found[1][1], found[0][1])
     m.begin(1, 0, {})

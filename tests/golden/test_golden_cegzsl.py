@@ -14,8 +14,8 @@ from baselines.cegzsl import CEGZSL, CEGZSLConfig
 from baselines.wgan import MLP, sum_of
 
 NAMES = {
-    "embedding": "netMap.fc1",
-    "projection": "netMap.fc2",
+    "embedder": "netMap.fc1",
+    "projector": "netMap.fc2",
     "generator.hidden": "netG.fc1",
     "generator.out": "netG.fc2",
     "critic.hidden": "netD.fc1",
