@@ -227,7 +227,7 @@ def first_images(label: Tensor, wanted: Tensor) -> Tensor:
     order = label.argsort(stable=True)
     counts = torch.bincount(label, minlength=int(wanted.max()) + 1)
     first = counts.cumsum(dim=0) - counts
-    _, block, sizes = wanted.unique_consecutive(return_inverse=True, return_counts=True)
+    _, block, sizes = torch.unique_consecutive(wanted, return_inverse=True, return_counts=True)
     within = torch.arange(len(wanted), device=wanted.device) - (sizes.cumsum(dim=0) - sizes)[block]
     place: Tensor = order[first[wanted] + within % counts[wanted]]
     return place

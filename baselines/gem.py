@@ -127,4 +127,5 @@ class GEMZSL(GradientModel):
 
 def _shortened(v: Tensor) -> Tensor:
     """n(v) of each row: nearly of unit length."""
-    return v / (v.norm(dim=1, keepdim=True) + 1e-5)
+    length: Tensor = v.norm(dim=1, keepdim=True) + 1e-5
+    return v / length

@@ -109,7 +109,8 @@ def combination(attributes: Tensor, seen: Tensor, sim_scale: float) -> Tensor:
     """
     p = signatures(attributes)
     S = similarity(p, p[seen], sim_scale)
-    return S @ torch.linalg.pinv(S[seen])
+    shares: Tensor = S @ torch.linalg.pinv(S[seen])
+    return shares
 
 
 def signs(column: Tensor, n_seen: int) -> Tensor:

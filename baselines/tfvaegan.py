@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -124,7 +124,7 @@ class TFVAEGAN(WGAN):
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         config, betas = self.config, (self.config.beta1, 0.999)
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": list(self.encoder.parameters()), "betas": (0.9, 0.999)},
             {"params": list(self.generator.parameters())},
             {"params": list(self.feedback.parameters()), "lr": config.feed_lr},

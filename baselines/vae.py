@@ -27,7 +27,8 @@ def weighted_l1(made: Tensor, given: Tensor) -> Tensor:
     """
     d = made - given
     length = d.norm(dim=1).clamp_min(torch.finfo(d.dtype).tiny)  # a row without any error costs nothing
-    return (d.abs().pow(3).sum(dim=1) / length).mean()
+    rows: Tensor = d.abs().pow(3).sum(dim=1) / length
+    return rows.mean()
 
 
 def divergence(posterior: Posterior) -> Tensor:
