@@ -123,7 +123,7 @@ def critic_step(case: Case, made: TFVAEGAN, number: int, noise: dict[str, Tensor
     penalty = slope * made.config.gamma_d * made.penalty
     close(real, told["criticD_real"], relative)
     close(fake, told["criticD_fake"], relative)
-    close(real - fake, told["Wasserstein_D"], 10 * relative)
+    close(real - fake, told["Wasserstein_D"], relative, absolute=relative * abs(float(fake.detach())))
     close(penalty, told["gradient_penalty"], relative)
     close(slope, told["gp_sum_for_rule"], relative)
     total = fake - real + penalty
