@@ -144,6 +144,11 @@ def drawn(n: int, batch: int, random: torch.Generator) -> Tensor:
     return torch.randint(n, (batch,), generator=random, device=random.device)
 
 
+def distinct(n: int, batch: int, random: torch.Generator) -> Tensor:
+    """Places (batch,) of n images, none twice; all n if there are no more."""
+    return torch.randperm(n, generator=random, device=random.device)[:batch]
+
+
 def normal(rows: int, width: int, random: torch.Generator) -> Tensor:
     """Standard normal numbers (rows, width)."""
     return torch.randn(rows, width, generator=random, device=random.device)

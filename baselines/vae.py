@@ -9,15 +9,28 @@ Posterior = tuple[Tensor, Tensor]
 """Mean and logarithm of the variance, (B, L) each, of a normal distribution N(mu, diag sigma^2) for every row."""
 
 
-def draw(posterior: Posterior, random: torch.Generator) -> Tensor:
-    """z = mu + sigma * e (B, L), e standard normal."""
+def sample(posterior: Posterior, noise: Tensor) -> Tensor:
+    """z = mu + sigma * e (B, L), with e (B, L) standard normal."""
     mu, log_variance = posterior
-    return mu + (log_variance / 2).exp() * torch.randn(mu.shape, generator=random, device=mu.device)
+    return mu + (log_variance / 2).exp() * noise
 
 
 def l1(made: Tensor, given: Tensor) -> Tensor:
     """The sum of absolute differences of each row, averaged over rows (B, I). Returns a scalar."""
     return (made - given).abs().sum(dim=1).mean()
+
+
+def weighted_l1(made: Tensor, given: Tensor) -> Tensor:
+    """sum_i |d_i|^3 / ||d||_2 of d = made - given in each row, averaged over rows (B, I). Returns a scalar.
+
+    The authors' program of TF-VAEGAN calls it a weighted L1 error: the weight of |d_i| is d_i^2 / ||d||_2.
+    """
+    d = made - given
+    length = d.norm(dim=1).clamp_min(
+        torch.finfo(d.dtype).tiny
+    )  # a row without any error costs nothing
+    rows: Tensor = d.abs().pow(3).sum(dim=1) / length
+    return rows.mean()
 
 
 def divergence(posterior: Posterior) -> Tensor:

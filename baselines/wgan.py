@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar
 
 import torch
@@ -18,6 +18,10 @@ SLOPE = 0.2
 """Of the leaky rectifiers below zero, as in all papers of this family."""
 CHUNK = 4096
 """Features that are made at once."""
+Batch = tuple[Tensor, Tensor, Tensor]
+"""Features (B, D), attributes of their classes (B, A) and class ids (B,)."""
+Terms = dict[str, Tensor]
+"""Scalars by name, whose sum is minimised."""
 
 
 class WGANConfig(GenerativeConfig):
@@ -69,14 +73,14 @@ class WGAN(Generative):
     @abstractmethod
     def generator_terms(
         self, x: Tensor, a: Tensor, label: Tensor, random: torch.Generator
-    ) -> dict[str, Tensor]:
+    ) -> Terms:
         """The terms of a generator step, whose sum is minimised. x (B, D), a (B, A), label (B,): a batch of real images."""
 
     @abstractmethod
     def generator_parameters(self) -> Iterable[nn.Parameter]:
         """What a generator step trains."""
 
-    def critic_terms(self, x: Tensor, a: Tensor, random: torch.Generator) -> dict[str, Tensor]:
+    def critic_terms(self, x: Tensor, a: Tensor, random: torch.Generator) -> Terms:
         """The terms of a critic step on real features x (B, D) of classes with attributes a (B, A)."""
         with torch.no_grad():
             made = self.make(normal(len(x), self.n_noise, random), a)
@@ -87,40 +91,86 @@ class WGAN(Generative):
             "penalty": self.config.penalty * gradient_penalty(self.critic, x, made, a, t),
         }
 
-    def learn(self, x: Tensor, label: Tensor, trainer: Trainer, random: torch.Generator) -> None:
-        config = self.config
-        adam = {"lr": config.lr, "betas": (config.beta1, 0.999)}
-        critic = torch.optim.Adam(self.critic.parameters(), **adam)  # type: ignore[arg-type]
-        generator = torch.optim.Adam(list(self.generator_parameters()), **adam)  # type: ignore[arg-type]
-        steps = max(1, len(x) // config.batch_size)
-        keeps: dict[str, Kept] = {
-            "model": self,
-            "critic": critic,
-            "generator": generator,
-            "random": random,
+    passes: ClassVar[int] = 1
+    """Passes over the images in an epoch."""
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """By name, what steps; the names stand in checkpoints."""
+        return {
+            "critic": self.adam(self.critic.parameters()),
+            "generator": self.adam(self.generator_parameters()),
         }
-        stage = trainer.stage(
-            "gan",
-            config.epochs,
-            keeps,
-            steps=steps,
-            mend="lower lr, or raise penalty or critic_steps",
+
+    def adam(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Adam:
+        return torch.optim.Adam(
+            list(parameters), lr=self.config.lr, betas=(self.config.beta1, 0.999)
         )
-        for _ in stage:
-            for _ in range(steps):
-                for _ in range(config.critic_steps):
-                    index = drawn(len(x), config.batch_size, random)
-                    terms = self.critic_terms(x[index], self.attributes[label[index]], random)
-                    descend(critic, sum_of(terms))
-                index = drawn(len(x), config.batch_size, random)
-                # The critic only judges now: its own gradients would cost as much as the generator's.
-                self.critic.requires_grad_(False)
-                made = self.generator_terms(
-                    x[index], self.attributes[label[index]], label[index], random
-                )
+
+    def steps_of(self, n: int) -> int:
+        """Generator steps of a pass over n images."""
+        return max(1, n // self.config.batch_size)
+
+    def places(self, n: int, random: torch.Generator) -> Tensor:
+        """Places of a batch among n images."""
+        return drawn(n, self.config.batch_size, random)
+
+    def begin(self, epoch: int, number: int, optimizers: dict[str, torch.optim.Optimizer]) -> None:
+        """Told before each pass of an epoch, both counted from 0."""
+
+    def generator_moves(self) -> Sequence[str]:
+        """Names of the optimisers that take a step in the generator's turn."""
+        return ("generator",)
+
+    def critic_turn(
+        self,
+        batch: Callable[[], Batch],
+        optimizers: dict[str, torch.optim.Optimizer],
+        random: torch.Generator,
+    ) -> Terms:
+        """All critic steps before one of the generator. batch draws one. Returns the terms of the last step."""
+        terms: Terms = {}
+        for _ in range(self.config.critic_steps):
+            x, a, _ = batch()
+            terms = self.critic_terms(x, a, random)
+            descend(optimizers["critic"], sum_of(terms))
+        return terms
+
+    def learn(self, x: Tensor, label: Tensor, trainer: Trainer, random: torch.Generator) -> None:
+        def batch() -> Batch:
+            index = self.places(len(x), random)
+            return x[index], self.attributes[label[index]], label[index]
+
+        config, steps = self.config, self.steps_of(len(x))
+        optimizers = self.optimizers()
+        moving = [optimizers[name] for name in self.generator_moves()]
+        moved = {
+            id(p)
+            for optimizer in moving
+            for group in optimizer.param_groups
+            for p in group["params"]
+        }
+        judges = [p for p in self.parameters() if p.requires_grad and id(p) not in moved]
+        keeps: dict[str, Kept] = {"model": self, **optimizers, "random": random}
+        mend = "lower lr, or raise penalty or critic_steps"
+        stage = trainer.stage("gan", config.epochs, keeps, steps=self.passes * steps, mend=mend)
+        for epoch in stage:
+            for step in range(self.passes * steps):
+                if step % steps == 0:
+                    self.begin(epoch, step // steps, optimizers)
+                terms = self.critic_turn(batch, optimizers, random)
+                x_, a, y = batch()
+                # The others only judge now: their own gradients would cost as much as the generator's.
+                for parameter in judges:
+                    parameter.requires_grad_(False)
+                made = self.generator_terms(x_, a, y, random)
                 stage.step(**terms, **made)
-                descend(generator, sum_of(made))
-                self.critic.requires_grad_(True)
+                for optimizer in moving:
+                    optimizer.zero_grad(set_to_none=True)
+                sum_of(made).backward()  # type: ignore[no-untyped-call]
+                for optimizer in moving:
+                    optimizer.step()
+                for parameter in judges:
+                    parameter.requires_grad_(True)
 
     def lesson(self, x: Tensor, label: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
         """Real features of the seen classes and `made` features of each unseen class, as the classifier sees them."""
@@ -165,6 +215,6 @@ class MLP(nn.Module):
         return self.outputs(self.features(*inputs))
 
 
-def sum_of(terms: dict[str, Tensor]) -> Tensor:
+def sum_of(terms: Terms) -> Tensor:
     """The sum of scalars."""
     return torch.stack(list(terms.values())).sum()

@@ -5,7 +5,7 @@ import pytest
 import torch
 from linear_toys import noise
 from scipy.linalg import sqrtm
-from zslkit_baselines.vae import divergence, draw, l1, wasserstein
+from zslkit_baselines.vae import divergence, l1, sample, wasserstein, weighted_l1
 
 ONE = noise(0, 4, 3).double(), noise(1, 4, 3).double()
 OTHER = noise(2, 4, 3).double(), noise(3, 4, 3).double()
@@ -44,8 +44,9 @@ def test_the_distance_to_itself_is_zero_and_has_a_gradient() -> None:
 
 def test_samples_have_the_mean_and_the_deviation_that_they_are_drawn_with() -> None:
     mu, log_variance = torch.tensor([[3.0, -1.0]]), torch.tensor([[0.0, 2.0]])
-    z = draw(
-        (mu.expand(100_000, 2), log_variance.expand(100_000, 2)), torch.Generator().manual_seed(0)
+    z = sample(
+        (mu.expand(100_000, 2), log_variance.expand(100_000, 2)),
+        torch.randn(100_000, 2, generator=torch.Generator().manual_seed(0)),
     )
     np.testing.assert_allclose(z.mean(0), mu[0], atol=0.03)
     np.testing.assert_allclose(z.std(0), np.exp([0.0, 1.0]), rtol=0.02)
@@ -56,3 +57,13 @@ def test_the_absolute_error_is_summed_over_a_row_and_averaged_over_rows() -> Non
         float(l1(torch.tensor([[1.0, -2.0], [0.0, 0.0]]), torch.tensor([[0.0, 0.0], [4.0, 1.0]])))
         == 4.0
     )
+
+
+def test_the_weighted_absolute_error_weighs_each_by_its_square_over_the_rows_length() -> None:
+    # Rows d = (3, -4) and (0, 2): (27 + 64) / 5 and 8 / 2.
+    assert float(
+        weighted_l1(torch.tensor([[3.0, -4.0], [0.0, 2.0]]), torch.zeros(2, 2))
+    ) == pytest.approx((91 / 5 + 4) / 2)
+    d = torch.zeros(1, 2, requires_grad=True)
+    weighted_l1(d, torch.zeros(1, 2)).backward()
+    assert d.grad is not None and not d.grad.any()

@@ -142,10 +142,9 @@ def _explained(
         found = explain(trained, trained.inputs_of(files), attributes, top)
     else:
         index = trained.some_test_images(SHOWN)
-        photos, names = (
-            trained.photos_at(index),
-            [trained.dataset.images.key(i) for i in index.tolist()],
-        )  # type: ignore[union-attr]
+        images = trained.dataset.images
+        assert images is not None  # else there were no test images to show
+        photos, names = trained.photos_at(index), [images.key(i) for i in index.tolist()]
         found = explain(trained, trained.inputs.source.batch(index), attributes, top)
     return [HeatmapBlock(*block) for block in zip(names, photos, found, strict=True)]
 
