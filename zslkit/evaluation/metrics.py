@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from zslkit.evaluation.chunks import row_chunks
 
@@ -30,11 +30,19 @@ def per_class_recall(answers: Index, labels: Index, n_classes: int) -> Floats:
 
     answers, labels (N,) class ids below n_classes.
     """
+    return per_class_means(answers == labels, labels, n_classes)
+
+
+def per_class_means(values: NDArray[Any], labels: Index, n_classes: int = 0) -> Floats:
+    """Mean of each class's values, (C,); NaN for a class without images. values, labels (N,)."""
     images = np.bincount(labels, minlength=n_classes)
-    right = np.bincount(labels[answers == labels], minlength=n_classes)
-    recall = np.full(n_classes, np.nan)
-    np.divide(right, images, out=recall, where=images > 0)
-    return recall
+    sums = np.bincount(labels, weights=values, minlength=n_classes)
+    return np.divide(sums, images, out=np.full(len(images), np.nan), where=images > 0)
+
+
+def class_mean(values: NDArray[Any], labels: Index) -> float:
+    """Mean over classes of each class's mean of values (N,); classes without images do not count."""
+    return float(np.nanmean(per_class_means(values, labels)))
 
 
 def per_class_accuracy(scores: ScoreTable, labels: Index, classes: Index) -> Floats:
@@ -53,9 +61,10 @@ def per_class_accuracy(scores: ScoreTable, labels: Index, classes: Index) -> Flo
     return per_class_recall(answers, labels, scores.shape[1])[classes]
 
 
-def harmonic_mean(seen: float, unseen: float) -> float:
-    """H = 2 S U / (S + U), and 0 where both are 0. Same unit in and out."""
-    return 2.0 * seen * unseen / (seen + unseen) if seen + unseen > 0 else 0.0
+def harmonic_mean(seen: ArrayLike, unseen: ArrayLike) -> Floats:
+    """H = 2 S U / (S + U) of each pair, and 0 where both are 0. Same unit and shape in and out."""
+    s, u = np.asarray(seen, np.float64), np.asarray(unseen, np.float64)
+    return np.divide(2 * s * u, s + u, out=np.zeros(np.shape(s + u)), where=s + u > 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,10 +135,7 @@ class Curve:
     @property
     def harmonic(self) -> Floats:
         """H on every interval, (K + 1,) in 0..1."""
-        total = self.seen + self.unseen
-        return np.divide(
-            2 * self.seen * self.unseen, total, out=np.zeros_like(total), where=total > 0
-        )
+        return harmonic_mean(self.seen, self.unseen)
 
     def at(self, gamma: float) -> tuple[float, float]:
         """S and U in percent under gamma; where it is a breakpoint, right above it."""
@@ -151,15 +157,14 @@ def seen_unseen_curve(
     test_seen_labels: Index,
     test_unseen: SeenUnseenMargin,
     test_unseen_labels: Index,
-    n_classes: int,
 ) -> Curve:
-    """The curve over all gammas, exactly, in O(N log N). labels (N,) class ids below n_classes.
+    """The curve over all gammas, exactly, in O(N log N). labels (N,) class ids.
 
     Only images that are right on their own side matter: one of test_seen falls out of S at its breakpoint, one of
     test_unseen comes into U there.
     """
-    lost, lost_weight = _steps(test_seen.best_seen, test_seen, test_seen_labels, n_classes)
-    won, won_weight = _steps(test_unseen.best_unseen, test_unseen, test_unseen_labels, n_classes)
+    lost, lost_weight = _steps(test_seen.best_seen, test_seen, test_seen_labels)
+    won, won_weight = _steps(test_unseen.best_unseen, test_unseen, test_unseen_labels)
     breakpoints, at = np.unique(np.concatenate([lost, won]), return_inverse=True)
     losses = np.bincount(at[: len(lost)], weights=lost_weight, minlength=len(breakpoints))
     wins = np.bincount(at[len(lost) :], weights=won_weight, minlength=len(breakpoints))
@@ -169,26 +174,9 @@ def seen_unseen_curve(
     return Curve(breakpoints, seen, unseen)
 
 
-def _steps(
-    best: Index, images: SeenUnseenMargin, labels: Index, n_classes: int
-) -> tuple[Floats, Floats]:
+def _steps(best: Index, images: SeenUnseenMargin, labels: Index) -> tuple[Floats, Floats]:
     """Breakpoints of the images whose `best` class is theirs, and what each adds to the per-class mean."""
-    per_class = np.bincount(labels, minlength=n_classes)
+    per_class = np.bincount(labels)
     weight = 1.0 / (per_class[labels] * np.count_nonzero(per_class))
     right = best == labels
     return images.breakpoint[right], weight[right]
-
-
-def ausuc(
-    test_seen_scores: ScoreTable,
-    test_seen_labels: Index,
-    test_unseen_scores: ScoreTable,
-    test_unseen_labels: Index,
-    seen: Mask,
-) -> float:
-    """Area under the seen-unseen curve, 0..1. scores (N, C), labels (N,), seen (C,) bool."""
-    left, right = (
-        seen_unseen_margin(test_seen_scores, seen),
-        seen_unseen_margin(test_unseen_scores, seen),
-    )
-    return seen_unseen_curve(left, test_seen_labels, right, test_unseen_labels, len(seen)).ausuc
