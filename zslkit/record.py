@@ -86,13 +86,14 @@ class DatasetInfo(Part):
 
 
 class FeatureInfo(Part):
-    """Where the model's input came from. backbone and size are None if the dataset brings its own features.
+    """Where the model's input came from.
 
-    size: side of the square or (height, width) in pixels. tuned: the backbone was trained along.
+    backbone: "as given" if the dataset brings its own features. size: side of the square or
+    (height, width) in pixels, None if images are not resized. tuned: the backbone was trained along.
     """
 
     input: Literal["pooled", "map", "image"]
-    backbone: str | None
+    backbone: str
     weights: str
     weights_digest: str
     size: int | tuple[int, int] | None

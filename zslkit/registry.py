@@ -74,6 +74,11 @@ class NameClash(UserError):
         )
 
 
+def is_card(name: str) -> bool:
+    """Whether `name` means a card in a file rather than a registered dataset."""
+    return name.lower().endswith((".yaml", ".yml"))
+
+
 class Registry:
     """The entries of one entry-point group.
 

@@ -14,8 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from zslkit.datasets.attribute_table import ClassTable
 from zslkit.datasets.xlsa17_join import plain
 from zslkit.errors import DataError, did_you_mean
-
-_SHOWN = 5
+from zslkit.readers.names import some
 
 
 def join_rows(
@@ -53,7 +52,7 @@ def join_rows(
             expected = [read.classes[order[i]] for i in np.argsort(moved)]
             raise DataError(
                 f"{csv}: its rows are those of {name} in {path} in another order ({read.classes[order[k]]!r} is row "
-                f"{moved[k] + 1} there, and {k + 1} here); sort them as they are there ({_some(expected)}), or {_names_of(path)}"
+                f"{moved[k] + 1} there, and {k + 1} here); sort them as they are there ({some(expected)}), or {_names_of(path)}"
             )
     return order, notes
 
@@ -83,7 +82,7 @@ def _by_name(
     order = [row[key] for key in keys]
     if rest := [name for k, name in enumerate(read.classes) if k not in set(order)]:
         notes.append(
-            f"{len(rest)} rows of {csv.name} are no class of {path.name} and are left out ({_some(rest)})"
+            f"{len(rest)} rows of {csv.name} are no class of {path.name} and are left out ({some(rest)})"
         )
     return order, notes
 
@@ -99,7 +98,7 @@ def _by_number(
         size = " or ".join(map(str, sorted(expected)))
         strange = _strangers(read, table)
         if strange:
-            odd = f"; {_some(strange)} {'is' if len(strange) == 1 else 'are'} not in it"
+            odd = f"; {some(strange)} {'is' if len(strange) == 1 else 'are'} not in it"
         elif len(read.attributes) in expected and count not in expected:
             odd = "; is the CSV transposed?"
         else:
@@ -202,7 +201,3 @@ def _names_of(path: Path) -> str:
 
 def _same(name: str) -> str:
     return unicodedata.normalize("NFC", name.strip())
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(repr(n) for n in names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

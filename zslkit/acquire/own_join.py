@@ -12,6 +12,7 @@ import numpy as np
 from zslkit.dataset import Index
 from zslkit.datasets.xlsa17_join import anchored, plain
 from zslkit.errors import DataError
+from zslkit.readers.names import some
 
 _Folder = tuple[str, ...]
 _AS_LABELLED = "--as-labelled takes the labels as they are"
@@ -55,8 +56,7 @@ def own_class_ids(
     wrong = known & (told != labels)
     if not wrong.any():
         strange = sorted({str(level(folder)) for folder in folders if named[folder] is None})
-        shown = ", ".join(map(repr, strange[:3])) + (", ..." if len(strange) > 3 else "")
-        note = f"{len(strange)} folders in image_files are named after no class ({shown}); their images go by their labels"
+        note = f"{len(strange)} folders in image_files are named after no class ({some(strange, 3)}); their images go by their labels"
         return labels, ((note,) if strange else ())
     pairs = set(zip(labels.tolist(), told.tolist(), strict=True))
     if known.all() and len(pairs) == len({label for label, _ in pairs}) == len(

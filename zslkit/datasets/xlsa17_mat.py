@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zslkit.dataset import Index, Split
+from zslkit.dataset import PARTS, Index, Split
 from zslkit.errors import DataError
 from zslkit.readers.mat5 import MatFile
 from zslkit.readers.stream import Stream, numeric
@@ -73,13 +73,12 @@ def read_split_file(path: Path, semantics: str = "original_att") -> SplitFile:
 
 def read_split_variables(path: Path) -> SplitVariables:
     """All of att_splits.mat, for looking at it. Raises DataError for a damaged file or a missing loc, not for one that is wrong."""
-    parts = ("trainval", "test_seen", "test_unseen")
     more = ("train", "val")
     mat = MatFile(path, "fetch it again")
     locs = {
         part: _counts(mat, f"{part}_loc")
-        for part in (*parts, *more)
-        if part in parts or f"{part}_loc" in mat
+        for part in (*PARTS, *more)
+        if part in PARTS or f"{part}_loc" in mat
     }
     tables: dict[str, NDArray[Any]] = {
         key: _table(mat, key) for key in ("original_att", "att") if key in mat

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from zslkit.config import FeatureConfig
-from zslkit.errors import MissingWeights, UnknownName, UserError
+from zslkit.errors import MissingWeights, UnknownName, UserError, listed
 from zslkit.utils.files import check_permitted, need_plain
 
 if TYPE_CHECKING:
@@ -286,10 +286,9 @@ def _load_file(network: nn.Module, path: Path) -> None:
         )
     # A deeper sibling has all that a network needs under the same names, and gives other features than either.
     if strange := sorted(k for k in state if k not in ours and not k.startswith(heads)):
-        shown = ", ".join(strange[:3]) + (", ..." if len(strange) > 3 else "")
         raise UserError(
-            f"{path} does not fit this backbone: {len(strange)} of its tensors are not in it ({shown}); are they of a deeper network? "
-            "If not, save the file without them"
+            f"{path} does not fit this backbone: {len(strange)} of its tensors are not in it "
+            f"({listed(strange, 3)}); are they of a deeper network? If not, save the file without them"
         )
     refuse_odd(path, {k: v for k, v in state.items() if k in body}, ours)
     network.load_state_dict(

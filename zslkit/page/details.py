@@ -133,7 +133,7 @@ def _of(record: RunRecord) -> dict[str, str]:
         "split": record.fingerprints.split,
         "images": record.fingerprints.images,
         "semantics": f"{data.semantics} {record.fingerprints.semantics}",
-        "features": f"{features.input} of {features.backbone or 'the dataset'} ({weights}), {features.dtype}, {features.fingerprint}",
+        "features": f"{features.input} of {features.backbone} ({weights}), {features.dtype}, {features.fingerprint}",
         "gamma": f"{protocol.gamma:.4g}",
         "epoch": "" if protocol.epoch is None else str(protocol.epoch),
         "picked on validation": ", ".join(protocol.tuned),

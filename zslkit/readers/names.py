@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 
-from zslkit.errors import DataError
+from zslkit.errors import DataError, listed
 
 _VARIANTS = "\ufe0e\ufe0f"  # ask for another drawing of the sign before them
 
@@ -104,4 +104,4 @@ def refuse_clash(
 
 def some(names: Sequence[str], most: int = 5) -> str:
     """The first names of a list, quoted."""
-    return ", ".join(map(shown, names[:most])) + (", ..." if len(names) > most else "")
+    return listed([*map(shown, names)], most)

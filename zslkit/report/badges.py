@@ -19,7 +19,6 @@ BY_HAND: Final = "by hand"
 """The calibration whose gamma was given by the user."""
 CONSTANT: Final = "constant"
 """The calibration of a published row whose gamma stands in the authors' program."""
-OWN_FEATURES: Final = "features of the dataset"
 AS_IT_COMES: Final = "as it comes"
 """The resolution of images that are not resized, and of features that came with a dataset."""
 
@@ -160,7 +159,7 @@ def badges_of(record: RunRecord) -> Badges:
         protocol=protocol.training,
         selection="trained elsewhere" if record.elsewhere else protocol.selection,
         calibration=protocol.calibration,
-        backbone=features.backbone or OWN_FEATURES,
+        backbone=features.backbone,
         trained="tuned" if features.tuned else "frozen",
         resolution=resolution(features),
         split=record.fingerprints.split,

@@ -156,7 +156,8 @@ def dataset_of(run: Run, root: Path) -> Dataset:
 
     Raises UserError if it cannot be opened, DataError if its split is not the run's.
     """
-    from zslkit.datasets.catalog import is_card, load_dataset
+    from zslkit.datasets.catalog import load_dataset
+    from zslkit.registry import is_card
 
     dataset = load_dataset(str(root) if is_card(str(root)) else run.record.dataset.name, root)
     then = run.record.fingerprints

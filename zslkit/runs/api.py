@@ -12,7 +12,8 @@ from typing import Any
 from zslkit.utils import library_state, distributed
 from zslkit.training import selection
 from zslkit.runs import tracking
-from zslkit.datasets.catalog import DATASETS, is_card, load_dataset
+from zslkit.datasets.catalog import DATASETS, load_dataset
+from zslkit.registry import is_card
 from zslkit.features.unreadable import readable
 from zslkit.dataset import Dataset
 from zslkit.utils.determinism import deterministic as only_deterministic

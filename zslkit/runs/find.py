@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zslkit.datasets.catalog import DATASETS, is_card
+from zslkit.datasets.catalog import DATASETS
+from zslkit.registry import is_card
 from zslkit.datasets.card import read_card
 from zslkit.config.merge import flat
 from zslkit.record import PICKED

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from zslkit.features.backbones import Transform
 from zslkit.config import FeatureConfig, ProtocolConfig, build
-from zslkit.datasets.catalog import is_card, load_dataset
+from zslkit.datasets.catalog import load_dataset
+from zslkit.registry import is_card
 from zslkit.features.extract import ImageInputs
 from zslkit.features.unreadable import readable
 from zslkit.dataset import Dataset, Index

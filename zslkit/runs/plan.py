@@ -11,11 +11,11 @@ from typing import Any
 
 from zslkit.features.backbones import Backbone
 from zslkit.config import FeatureConfig, ProtocolConfig, build, known_keys
-from zslkit.datasets.catalog import DATASETS, card_defaults, is_card
+from zslkit.datasets.catalog import DATASETS, card_defaults
 from zslkit.errors import UserError, did_you_mean
 from zslkit.config.merge import Layer, Settings, merge, nested, parse_set, read_yaml
 from zslkit.model import ENCODER_KEYS, GradientModel, Model, ModelConfig, brings_encoder, check_model
-from zslkit.registry import Entry
+from zslkit.registry import Entry, is_card
 from zslkit.training.plan import MODELS, Plan
 
 

@@ -12,7 +12,8 @@ from zslkit.cli.listing import DATASETS
 from zslkit.cli.options import debug_option, json_option
 from zslkit.cli.output import echo, print_columns, print_json, printable, size_words
 from zslkit.config.wording import shown
-from zslkit.errors import ZslkitError
+from zslkit.errors import ZslkitError, listed
+from zslkit.registry import is_card
 
 if TYPE_CHECKING:
     from zslkit.acquire.cache import CacheItem
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 @debug_option
 def info(name: str, data_root: Path, as_json: bool) -> int:
     """All that is known of a registered dataset, or of a card NAME.yaml, whether its files are there or not."""
-    card = name.lower().endswith((".yaml", ".yml"))
+    card = is_card(name)
     if not card:
         DATASETS.find(name)  # a name that nothing answers to costs no import
     from zslkit.acquire.cache import belongs, contents
@@ -188,13 +189,7 @@ def _row(place: Place) -> tuple[str, str, str, str]:
 def _text(value: Any) -> str:
     """A fact on one line; long lists by their beginning, which --json has whole."""
     if isinstance(value, dict):
-        return _some([f"{key} {shown(held)}" for key, held in value.items()], 12)
+        return listed([f"{key} {shown(held)}" for key, held in value.items()], 12)
     if isinstance(value, list):
-        return f"{len(value)}: {_some([str(v) for v in value], 6)}" if value else ""
+        return f"{len(value)}: {listed([str(v) for v in value], 6)}" if value else ""
     return "" if value is None else str(value)
-
-
-def _some(parts: list[str], most: int) -> str:
-    return ", ".join(parts[:most]) + (
-        f", and {len(parts) - most} more" if len(parts) > most else ""
-    )

@@ -13,6 +13,7 @@ from zslkit.cli.listing import DATASETS
 from zslkit.cli.numbers import Whole
 from zslkit.cli.options import debug_option, json_option
 from zslkit.cli.output import print_columns, print_json
+from zslkit.registry import is_card
 
 
 @click.command()
@@ -41,7 +42,7 @@ def verify(name: str, data_root: Path, skip_images: bool, limit: int, as_json: b
 
     Exit code 1 if a check finds a fault. A note is nothing to mend, but something that a reader of results should know.
     """
-    if not name.lower().endswith((".yaml", ".yml")):
+    if not is_card(name):
         DATASETS.find(name)  # a name that nothing answers to costs no import
     from zslkit.utils.progress import reporter_for
     from zslkit.verify import checklist as checks
