@@ -18,11 +18,11 @@ from zslkit.config import TrainConfig
 from zslkit.errors import DataError, TrainingError
 from zslkit.model import GradientModel, Kept, TrainingView
 from zslkit.training import checkpoint
-from zslkit.training.resident import Resident, resident
+from zslkit.training.resident import resident
 from zslkit.training.sampling import batches
 from zslkit.training.shared import add_up, from_first, shares
 from zslkit.training.stage import TrainingStage
-from zslkit.training.step import Step
+from zslkit.training.step import check_parts, take_step
 from zslkit.utils import distributed
 from zslkit.utils.progress import Phase, Reporter
 
@@ -110,14 +110,8 @@ class Loop:
         config: TrainConfig = model.config.train
         groups = model.parameter_groups()
         optimizer = _optimizer(config, groups)
-        step = Step(
-            model,
-            self.device,
-            config.precision,
-            self._remark,
-            lambda: isinstance(view, Resident) and self._relieve(view),
-        )
-        start = self._resume(path, model, optimizer, step)
+        check_parts(model)
+        start = self._resume(path, model, optimizer)
         from_first(model)  # and no process writes a checkpoint before all have read it
         if start >= config.epochs or (
             start
@@ -126,14 +120,14 @@ class Loop:
             and self._observer.history[-1].get("stop")
         ):
             return
-        view = resident(view, self.device, self._reporter)
+        if config.accumulate == 1 and not config.offload:  # else memory is short
+            view = resident(view, self.device, self._reporter)
         steps = config.steps_per_epoch or max(1, len(view) // config.batch_size)
         saved, cost = time.monotonic(), 0.0
         with self._reporter.phase(f"{self._name}", total=(config.epochs - start) * steps) as phase:
             for epoch in range(start, config.epochs):
                 began = time.monotonic()
-                terms = self._epoch(model, view, optimizer, groups, epoch, config, phase, step)
-                step.agree()
+                terms = self._epoch(model, view, optimizer, groups, epoch, config, phase)
                 self.seconds += time.monotonic() - began
                 self.log(epoch=epoch + 1, seconds=round(time.monotonic() - began, 3), **terms)
                 stop = self._observer.after_epoch(epoch + 1, model) if self._observer else False
@@ -144,7 +138,7 @@ class Loop:
                     and (last or cost <= CHECKPOINT_SHARE * (time.monotonic() - saved))
                 ):
                     writing = time.monotonic()
-                    self._save(path, model, optimizer, step, epoch + 1)
+                    self._save(path, model, optimizer, epoch + 1)
                     saved = time.monotonic()
                     cost = saved - writing
                 if stop:
@@ -159,7 +153,6 @@ class Loop:
         epoch: int,
         config: TrainConfig,
         phase: Phase,
-        step: Step,
     ) -> dict[str, float]:
         # Randomness inside a step (dropout, say) depends on seed and epoch alone, so a resumed run repeats it. Processes that share
         # batches draw apart: else an image of one would get the mask of an image of another.
@@ -182,7 +175,7 @@ class Loop:
         )
         count = 0
         for x, label, size in _ahead(view, shares(indices)):
-            values, loss = step(x, label, size)
+            values, loss = take_step(model, x, label, size, self.device)
             if bad := [k for k, v in values.items() if not np.isfinite(v)]:
                 raise TrainingError(
                     f"The loss term {bad[0]} is {values[bad[0]]} in epoch {epoch + 1}, step {count + 1}; "
@@ -199,21 +192,7 @@ class Loop:
             phase.advance(1, epoch=epoch + 1, loss=loss)
         return {k: v / count for k, v in sums.items()}
 
-    def _remark(self, sentence: str) -> None:
-        """Words alone, and no figure of an epoch: the log's readers draw those."""
-        self._reporter.note(f"{self._name}: {sentence}")
-        self._log(phase=self._name, note=sentence)
-
-    def _relieve(self, view: Resident) -> bool:
-        if left := view.leave():
-            self._remark(
-                f"features are no longer kept on {self.device}, which has no room for a step beside them"
-            )
-        return left
-
-    def _resume(
-        self, path: Path | None, model: GradientModel, optimizer: Optimizer, step: Step
-    ) -> int:
+    def _resume(self, path: Path | None, model: GradientModel, optimizer: Optimizer) -> int:
         if path is None or not path.is_file():
             return 0
         state = checkpoint.load(path)
@@ -225,8 +204,6 @@ class Loop:
             )
             model.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])
-            if "step" in state:  # one of an earlier version has none
-                step.load(state["step"])
         except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
             why = " ".join(str(error).split())
             raise DataError(
@@ -239,9 +216,7 @@ class Loop:
         self._reporter.note(f"{self._name}: going on after epoch {epoch}")
         return epoch
 
-    def _save(
-        self, path: Path, model: GradientModel, optimizer: Optimizer, step: Step, epoch: int
-    ) -> None:
+    def _save(self, path: Path, model: GradientModel, optimizer: Optimizer, epoch: int) -> None:
         history = self._observer.history if self._observer else []
         state = {
             "epoch": epoch,
@@ -249,7 +224,6 @@ class Loop:
             "history": history,
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict(),
-            "step": step.state(),
         }
         checkpoint.save(path, state)
 

@@ -232,37 +232,6 @@ def sharing(batch: int) -> Iterator[None]:
         _here.batch = before
 
 
-@contextmanager
-def remembering(sums: list[Tensor]) -> Iterator[None]:
-    """Within this part the first sums are those that `sums` holds, in their order; those after them are exchanged and added to it.
-
-    So one process can take again what it failed at half way, while the others wait for it where it failed and notice nothing. It has
-    to come to the same sums in the same order.
-    """
-    if not several():
-        yield
-        return
-    before = _here.rehearsal
-    exchange, place = before or _exchanged, 0
-
-    def summed(tensor: Tensor) -> Tensor:
-        nonlocal place
-        if place == len(sums):
-            kept = tensor.clone()  # before the exchange: a device that has no room for it must not lose what the others have given
-            tensor = exchange(tensor)
-            sums.append(kept.copy_(tensor))
-        else:
-            tensor.copy_(sums[place])
-        place += 1
-        return tensor
-
-    _here.rehearsal = summed
-    try:
-        yield
-    finally:
-        _here.rehearsal = before
-
-
 def batch() -> int | None:
     """Images of the whole batch if several processes share it, else None."""
     return _here.batch
