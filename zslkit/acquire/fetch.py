@@ -1,4 +1,4 @@
-"""A file over HTTP that goes on where it broke off: the downloader that pooch is given, since its own begins anew."""
+"""A file over HTTP that goes on where it broke off."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import contextlib
 import hashlib
 import json
 import math
-import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -103,7 +101,7 @@ class Partial:
 
 
 class Resuming:
-    """A pooch downloader for one archive.
+    """The downloader of one archive.
 
     check_room: called with the bytes still to come and those of the whole file, before the first of them; raises if the disk
     has no room.
@@ -114,10 +112,8 @@ class Resuming:
     ) -> None:
         self._archive, self._reporter, self._check_room = archive, reporter, check_room
 
-    def __call__(
-        self, url: str, output_file: str | Path, pooch: Any, check_only: bool = False
-    ) -> None:
-        """Put the whole content of `url` at `output_file`; the partial file stays until the caller has checked it.
+    def fetch(self, url: str) -> Partial:
+        """The whole content of `url`, still under the name of a partial file.
 
         Raises Unreachable, and CannotWrite if the disk is full or the folder cannot be written.
         """
@@ -129,12 +125,7 @@ class Resuming:
                 f"{part.path} keeps {megabytes(part.size)}; the same command goes on from there"
             )
             raise
-        # A link, not a move: pooch deletes its copy if the check of a large file is interrupted.
-        Path(output_file).unlink(missing_ok=True)
-        try:
-            os.link(part.path, output_file)
-        except OSError:  # a file system without links
-            shutil.move(part.path, output_file)
+        return part
 
     def _insist(self, url: str, part: Partial) -> None:
         furthest, idle = part.size, 0
