@@ -57,7 +57,6 @@ class Small(GradientModel):
         self.first, self.last = nn.Linear(4, 5), nn.Linear(5, task.n_attributes)
         self.room, self.room_elsewhere = ALWAYS, ALWAYS
         self.asked: list[int] = []
-        self.fell: list[int] = []
 
     def hidden(self, x: Tensor) -> Tensor:
         return self.first(x).tanh()
@@ -67,7 +66,6 @@ class Small(GradientModel):
         if self.training:
             self.asked.append(len(x))
             if len(x) > (self.room_elsewhere if ExternalWeights.now else self.room):
-                self.fell.append(len(x))
                 if self.where == "forward":
                     raise torch.cuda.OutOfMemoryError("no room")
                 h.register_hook(self._end)
@@ -106,10 +104,6 @@ class Logarithm(Drops):
             **super().loss(x, label),
             "calibration": self_calibration(self.scores(x), torch.tensor([True, True, False])),
         }
-
-
-class LogarithmBackward(Logarithm):
-    where = "backward"
 
 
 class Sum(Drops):

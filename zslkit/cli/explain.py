@@ -98,8 +98,6 @@ def explain(
     attention maps.
     """
     _check_out(out)
-    # A shell's seed0-* matches the lock that lies beside the run folder too.
-    files = tuple(file for file in files if file.name != f"{folder.name}.lock")
     from zslkit.explain import explanation
     from zslkit.runs.load import load_with_dataset
     from zslkit.utils.devices import choose_device
@@ -142,10 +140,10 @@ def _explained(
         found = explain(trained, trained.inputs_of(files), attributes, top)
     else:
         index = trained.some_test_images(SHOWN)
-        photos, names = (
-            trained.photos_at(index),
-            [trained.dataset.images.key(i) for i in index.tolist()],
-        )  # type: ignore[union-attr]
+        images = trained.dataset.images
+        photos = trained.photos_at(index)
+        assert images is not None
+        names = [images.key(i) for i in index.tolist()]
         found = explain(trained, trained.inputs.source.batch(index), attributes, top)
     return [HeatmapBlock(*block) for block in zip(names, photos, found, strict=True)]
 

@@ -29,7 +29,8 @@ class Verb(click.Command):
         formerly: Renames | Callable[[Sequence[str]], Renames] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(*args, epilog=epilog(example), **kwargs)
+        super().__init__(*args, **kwargs)
+        self.epilog = epilog(example)
         self.example, self.formerly = example, formerly or {}
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from zslkit import errors
 from zslkit.dataset import Dataset, Images
 from zslkit.errors import DataError
 from zslkit.features.store import cache_root, images_digest, remember
@@ -158,9 +159,7 @@ def refuse(images: Images, reporter: Reporter, skipped: Collection[int] = ()) ->
 
 def listed(images: Images, bad: Collection[int]) -> str:
     """Summary such as "3 of 40 images cannot be read (a.jpg, b.jpg, c.jpg)"."""
-    names = ", ".join(images.key(i) for i in list(bad)[:NAMED]) + (
-        ", ..." if len(bad) > NAMED else ""
-    )
+    names = errors.listed([images.key(i) for i in bad], NAMED)
     return f"{len(bad)} of {len(images)} images cannot be read ({names})"
 
 
