@@ -15,6 +15,7 @@ from no_room import (
     Logarithm,
     Moving,
     MovingAnew,
+    MovingData,
     Normalised,
     NormalisedWithoutStatistics,
     Small,
@@ -67,7 +68,16 @@ def test_another_error_in_a_step_is_left_as_it_is() -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    [Undeclared, Logarithm, Sum, Normalised, NormalisedWithoutStatistics, Moving, MovingAnew],
+    [
+        Undeclared,
+        Logarithm,
+        Sum,
+        Normalised,
+        NormalisedWithoutStatistics,
+        Moving,
+        MovingAnew,
+        MovingData,
+    ],
 )
 def test_images_that_know_of_each_other_stay_together_and_give_the_same_bits(
     kind: type[Small],

@@ -74,8 +74,9 @@ def _in_parts(
     count = len(label)
     terms: dict[str, Tensor] = {}
     total = torch.zeros((), device=device)
+    # Copies, since some ways to write into a buffer do not raise its version.
+    buffers = [(name, b, b.detach().clone()) for name, b in model.named_buffers()]
     for number in range(parts):
-        buffers = [(name, b, b._version) for name, b in model.named_buffers()]
         # Parts act as processes that share the batch, so a term over the whole batch asks for a
         # sum, which `_refuse` turns into an error.
         with distributed.rehearsing(number, parts, count, _refuse), share_of_batch(count):
@@ -83,7 +84,7 @@ def _in_parts(
             images = len(label[mine])
             part_terms, loss = _backward(model, x[mine], label[mine], images / size, device)
         now = dict(model.named_buffers())
-        if any(now.get(name) is not b or b._version != version for name, b, version in buffers):
+        if any(now.get(n) is not b or not torch.equal(b, before) for n, b, before in buffers):
             raise _coupled()
         total = total + images / count * loss
         for name, value in part_terms.items():
