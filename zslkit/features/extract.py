@@ -27,11 +27,10 @@ from zslkit.features.store import (
     SCHEMA,
     FeatureStore,
     cache_root,
-    images_digest,
     stored_dtype,
     to_stored,
 )
-from zslkit.features.unreadable import look, refuse
+from zslkit.features.unreadable import content_of, look, refuse
 from zslkit.readers.depth import SCALED
 from zslkit.utils import distributed
 from zslkit.utils.files import replacing, why
@@ -50,12 +49,15 @@ ROUND = 8
 
 
 def store_key(
-    images: Images, backbone: Backbone, dtype: str, precision: Precision = "float32"
+    content: str, backbone: Backbone, dtype: str, precision: Precision = "float32"
 ) -> str:
-    """16 hex digits of all that decides a store's values, so that a store is never stale, only another one."""
+    """16 hex digits of all that decides a store's values, so that a store is never stale, only another one.
+
+    content: fingerprint of the images.
+    """
     facts = [
         SCHEMA,
-        images_digest(images),
+        content,
         backbone.name,
         backbone.reduction,
         backbone.digest,
@@ -76,6 +78,7 @@ class _Making:
     precision: Precision
     skipped: frozenset[int]
     batch: int
+    content: str
 
 
 def open_store(
@@ -89,21 +92,18 @@ def open_store(
     precision: Precision = "float32",
     skipped: Collection[int] = (),
     batch: int | None = None,
+    content: str | None = None,
 ) -> FeatureStore:
     """The store of these images under this backbone, extracted first if it is not there yet.
 
     precision: what the network computes with. skipped: indices of images that cannot be read; their rows stay zero.
-    batch: images at once, None: what suits the device.
+    batch: images at once, None: what suits the device. content: fingerprint of the images, where it is known.
     Interrupted extraction goes on where it stopped; two processes asking for one store do the work once, the second is told that it
     waits, and the processes of one run share it.
     Raises DataError that lists the images that cannot be read, CannotWrite if the disk is full.
     """
-    with distributed.in_turn():
-        try:
-            key = store_key(images, backbone, dtype, precision)
-        except DataError:  # a file is not there: others may be missing too
-            refuse(images, reporter, skipped)
-            raise
+    content = content or content_of(images, reporter, skipped)
+    key = store_key(content, backbone, dtype, precision)
     folder = cache_root() / "features" / f"{name}-{key}"
     if not distributed.agreed(folder.is_dir()):
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -127,7 +127,7 @@ def open_store(
                     images,
                     backbone,
                     dtype,
-                    _Making(device, reporter, precision, frozenset(skipped), step),
+                    _Making(device, reporter, precision, frozenset(skipped), step, content),
                 )
     return FeatureStore(folder)
 
@@ -209,7 +209,7 @@ def _extract(
             "weights": backbone.label,
             "weights_digest": backbone.digest,
             "transform": repr(backbone.transform),
-            "images": images_digest(images),
+            "images": making.content,
         }
         if making.precision != "float32":
             manifest["precision"] = making.precision

@@ -14,6 +14,7 @@ from zslkit import errors
 from zslkit.dataset import Dataset, Images
 from zslkit.errors import DataError
 from zslkit.features.store import cache_root, images_digest, remember
+from zslkit.utils import distributed
 from zslkit.utils.files import parse_json, read_small
 from zslkit.utils.progress import Reporter
 
@@ -106,6 +107,19 @@ def leaving_out(images: Images, index: Collection[int]) -> Images:
     leave = getattr(images, "leaving_out", None)
     out: Images = leave(index) if leave is not None and len(index) else images
     return out
+
+
+def content_of(images: Images, reporter: Reporter, skipped: Collection[int] = ()) -> str:
+    """Fingerprint of the images' content; processes of one run read them once.
+
+    Raises DataError that lists all images that cannot be read if a file is not there.
+    """
+    with distributed.in_turn():
+        try:
+            return images_digest(images)
+        except DataError:
+            refuse(images, reporter, skipped)
+            raise
 
 
 def look(images: Images, reporter: Reporter, skipped: Collection[int] = ()) -> None:

@@ -34,13 +34,18 @@ SCALE = 20.0
 
 
 def trainval_weights(
-    dataset: Dataset, start: Backbone, epochs: int, device: torch.device, reporter: Reporter
+    dataset: Dataset,
+    start: Backbone,
+    epochs: int,
+    device: torch.device,
+    reporter: Reporter,
+    content: str | None = None,
 ) -> Path:
     """A file of weights for `start`'s network, trained from its random start on the seen classes; made once.
 
     AdamW with one cycle of the learning rate; cross entropy over the seen classes of the cosine between their attributes and
     those predicted from the averaged map, so that classes learn from each other. Seeded: the same file on every run of one machine.
-    Raises DataError if the dataset has no images.
+    content: fingerprint of the images, where it is known. Raises DataError if the dataset has no images.
     """
     if dataset.images is None:
         raise DataError(
@@ -60,7 +65,7 @@ def trainval_weights(
     if device.type != "cpu" and torch.are_deterministic_algorithms_enabled():
         recipe.append("deterministic")
     facts = [
-        images_digest(dataset.images),
+        content or images_digest(dataset.images),
         start.name,
         start.reduction,
         start.digest,
