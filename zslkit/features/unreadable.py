@@ -14,6 +14,7 @@ from zslkit import errors
 from zslkit.dataset import Dataset, Images
 from zslkit.errors import DataError
 from zslkit.features.store import cache_root, images_digest, remember
+from zslkit.utils import distributed
 from zslkit.utils.files import parse_json, read_small
 from zslkit.utils.progress import Reporter
 
@@ -125,6 +126,20 @@ def leaving_out(images: Images, index: Collection[int]) -> Images:
     leave = getattr(images, "leaving_out", None)
     out: Images = leave(index) if leave is not None and len(index) else images
     return out
+
+
+def content_of(images: Images, reporter: Reporter, skipped: Collection[int] = ()) -> str:
+    """Digest of the content of the images, which the processes of one run read once.
+
+    Raises:
+        DataError: A file is missing; lists all images that cannot be read.
+    """
+    with distributed.in_turn():
+        try:
+            return images_digest(images)
+        except DataError:  # a file is missing; `refuse` lists all of them
+            refuse(images, reporter, skipped)
+            raise
 
 
 def look(images: Images, reporter: Reporter, skipped: Collection[int] = ()) -> None:
