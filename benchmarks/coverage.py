@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from zslkit.evaluation.bootstrap import resample
-from zslkit.evaluation.outcomes import SAMPLED, Outcomes, harmonic
+from zslkit.evaluation.metrics import harmonic_mean
+from zslkit.evaluation.outcomes import SAMPLED, Outcomes
 from zslkit.evaluation.significance import ALPHA, paired_difference
 
 AT_ONCE = 200
@@ -62,7 +63,7 @@ def coverage(shape: Shape, datasets: int, resamples: int, seed: int = 0) -> Foun
         for mean, classes in ((shape.S, shape.seen), (shape.T1, shape.unseen))
     )
     truth = {"S": 100 * s.mean(), "T1": 100 * t1.mean(), "U": 100 * shape.kept * t1.mean()}
-    truth["H"] = float(harmonic(np.array(truth["S"]), np.array(truth["U"])))
+    truth["H"] = float(harmonic_mean(truth["S"], truth["U"]))
     counts: list[list[float]] = []
     for begun in range(0, datasets, AT_ONCE):
         n = min(AT_ONCE, datasets - begun)

@@ -347,7 +347,7 @@ def finished_run(out: Path, number: int, size: dict[str, int]) -> None:
             "origins": {},
             "features": {
                 "input": "pooled",
-                "backbone": None,
+                "backbone": "as given",
                 "weights": "",
                 "weights_digest": "",
                 "size": None,

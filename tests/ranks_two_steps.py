@@ -1,8 +1,8 @@
 """Two steps of a small network with everything that looks at a whole batch, in float64; started by torchrun or alone.
 
 `python ranks_two_steps.py OUT WHERE...`: the first process writes gradients of the first step, parameters, buffers and the log to
-OUT/WHERE.pt. WHERE: fits; forward or backward, in which the second process runs out of memory in the middle of each step until the host
-keeps something for it; never, if that does not help; parts, if the loss is a mean and the second process has room for two images.
+OUT/WHERE.pt. WHERE: whole; parts, if the loss is a mean and each process takes its share in two parts; full, if the second process
+runs out of memory.
 """
 
 from __future__ import annotations
@@ -71,36 +71,8 @@ class Mean(Everything):
         }
 
 
-def runs_out(model: Everything, where: str) -> None:
-    """Make the model run out of memory in the middle of each step, where much has been exchanged already."""
-    room = {"parts": 2}.get(where, 0)
-    module = model.conv if where == "parts" else model.act
-
-    def full(gradient: Tensor | None = None) -> None:
-        raise torch.cuda.OutOfMemoryError("no room")
-
-    def hook(module: nn.Module, given: tuple[Tensor], made: Tensor) -> None:
-        if len(made) > room and (where == "never" or not ExternalWeights.now):
-            made.register_hook(full) if where == "backward" else full()
-
-    module.register_forward_hook(hook)
-
-
-class ExternalWeights(torch.autograd.graph.saved_tensors_hooks):
-    """torch's save_on_cpu as a GPU has it: what is kept for the backward pass is a copy."""
-
-    now = False
-
-    def __init__(self) -> None:
-        super().__init__(lambda tensor: tensor.detach().clone(), lambda tensor: tensor.clone())
-
-    def __enter__(self) -> None:
-        ExternalWeights.now = True
-        super().__enter__()
-
-    def __exit__(self, *given: Any) -> None:
-        super().__exit__(*given)
-        ExternalWeights.now = False
+def full(module: nn.Module, given: tuple[Tensor], made: Tensor) -> None:
+    raise torch.cuda.OutOfMemoryError("no room")
 
 
 class Rows:
@@ -127,7 +99,7 @@ def main(out: Path, *places: str) -> None:
 
 
 def take(out: Path, where: str) -> None:
-    """Two steps with what befalls the second process."""
+    """Two steps."""
     torch.manual_seed(distributed.local())  # each starts elsewhere, and the first one counts
     seen = np.array([True, True, False])
     task = Task(
@@ -141,13 +113,18 @@ def take(out: Path, where: str) -> None:
         (2, 5, 4),
     )
     train = TrainConfig(
-        epochs=1, steps_per_epoch=2, batch_size=BATCH, optimizer="sgd", lr=0.1, weight_decay=0.0
+        epochs=1,
+        steps_per_epoch=2,
+        batch_size=BATCH,
+        optimizer="sgd",
+        lr=0.1,
+        weight_decay=0.0,
+        accumulate=2 if where == "parts" and distributed.several() else 1,
     )
     kind = Mean if where == "parts" else Everything
     model = kind(GradientConfig(train=train), task).double()
-    if not distributed.first() and where != "fits":
-        torch.autograd.graph.save_on_cpu = ExternalWeights  # type: ignore[misc, assignment]
-        runs_out(model, where)
+    if not distributed.first() and where == "full":
+        model.act.register_forward_hook(full)
     gradients: dict[str, Tensor] = {}
     lines: list[dict[str, Any]] = []
     step = torch.optim.SGD.step

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from zslkit.cli.failure import State, exit_code_of, sentence
 from zslkit.features.forward import forward
+from zslkit.utils import memory
 from zslkit.utils.memory import in_halves
 
 
@@ -47,3 +52,14 @@ def test_one_image_too_much_is_a_failure_in_one_sentence() -> None:
         in_halves(Small(0), torch.zeros(4, 1))
     assert exit_code_of(error.value, State()) == 1
     assert "out of memory; lower train.batch_size" in sentence(error.value, State())
+
+
+def test_the_peak_of_a_process_where_there_is_neither_proc_nor_resource(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(memory, "_STATUS", tmp_path / "status")
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setitem(sys.modules, "resource", None)
+    process = SimpleNamespace(memory_info=lambda: SimpleNamespace(peak_wset=5_000_000))
+    monkeypatch.setattr(memory.psutil, "Process", lambda: process)
+    assert memory.peak_mb(torch.device("cpu")) == 5.0

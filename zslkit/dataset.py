@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +88,10 @@ def members_of(labels: Index, count: int) -> list[Index]:
     return [order[a:b] for a, b in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)]
 
 
+PARTS: Final = ("trainval", "test_seen", "test_unseen")
+"""The sets of a split, in the order in which everything lists them."""
+
+
 @dataclass(frozen=True)
 class Split:
     """Image indices of the three sets of the generalized zero-shot protocol (Xian et al. 2018)."""
@@ -97,11 +101,7 @@ class Split:
     test_unseen: Index
 
     def parts(self) -> dict[str, Index]:
-        return {
-            "trainval": self.trainval,
-            "test_seen": self.test_seen,
-            "test_unseen": self.test_unseen,
-        }
+        return {part: getattr(self, part) for part in PARTS}
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class ZslkitError(Exception):
@@ -79,5 +79,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         return "; did you mean " + " or ".join(f'"{back[n]}"' for n in near) + "?"
     if not names:
         return "; there is none"
-    shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-    return f"; there are: {shown}"
+    return f"; there are: {listed(names, 12)}"
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """The first names with commas between them, and ", ..." where there are more."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

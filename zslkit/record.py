@@ -117,7 +117,7 @@ class FeatureInfo(Part):
 
     Attributes:
         input: Input type of the model.
-        backbone: Name of the backbone; None for features that come with the dataset.
+        backbone: Name of the backbone; "as given" for features that come with the dataset.
         weights: Weights of the backbone.
         weights_digest: Digest of these weights.
         size: Side of the square or (height, width) in pixels; None for images of their own size
@@ -128,7 +128,7 @@ class FeatureInfo(Part):
     """
 
     input: Literal["pooled", "map", "image"]
-    backbone: str | None
+    backbone: str
     weights: str
     weights_digest: str
     size: int | tuple[int, int] | None

@@ -85,6 +85,11 @@ class NameClash(UserError):
         )
 
 
+def is_card(name: str) -> bool:
+    """Whether `name` is the path of a card, not the name of a registered dataset."""
+    return name.lower().endswith((".yaml", ".yml"))
+
+
 class Registry:
     """Entries of one entry-point group.
 

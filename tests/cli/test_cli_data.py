@@ -271,12 +271,12 @@ def test_the_doctor_finds_data_and_faults_nothing(
 def test_the_doctor_fails_where_something_must_work_and_does_not(
     monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
-    monkeypatch.setattr(machine, "_installed", lambda name: name != "pooch")
+    monkeypatch.setattr(machine, "_installed", lambda name: name != "requests")
     assert main(["doctor", "--json"]) == 1
     found = {f["name"]: f for f in json.loads(capsys.readouterr().out)["findings"]}
     assert (
-        found["packages"]["text"] == "missing: pooch"
-        and found["packages"]["advice"] == "pip install pooch"
+        found["packages"]["text"] == "missing: requests"
+        and found["packages"]["advice"] == "pip install requests"
     )
 
 

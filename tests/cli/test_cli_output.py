@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from zslkit.cli import output
-from zslkit.cli.output import print_json
+from zslkit.cli.output import aligned, print_json
 
 
 @pytest.mark.parametrize("pieces", [1, 7, 1 << 16])
@@ -26,3 +26,18 @@ def test_json_written_in_pieces_is_the_whole_text(
 def test_figures_that_are_not_finite_become_null(capsys: pytest.CaptureFixture[str]) -> None:
     print_json({"a": float("nan"), "b": [float("-inf")]})
     assert json.loads(capsys.readouterr().out) == {"a": None, "b": [None]}
+
+
+def test_wide_characters_take_two_cells_of_a_column() -> None:
+    assert aligned(("n", "x"), [("ab", "1"), ("鳥", "2"), ("é", "3")]) == [
+        "n   x",
+        "ab  1",
+        "鳥  2",
+        "é   3",
+    ]
+    assert aligned(("n", "x"), [("", "鳥 " * 20)], width=27)[1:] == [
+        "   " + " ".join(["鳥"] * 6),
+        "   " + " ".join(["鳥"] * 6),
+        "   " + " ".join(["鳥"] * 6),
+        "   鳥 鳥",
+    ]

@@ -23,9 +23,10 @@ from zslkit.cli.failure import is_disk_full
 from zslkit.dataset import Images
 from zslkit.errors import CannotWrite, DataError
 from zslkit.features import extract
-from zslkit.features.extract import ImageInputs, store_key
+from zslkit.features.extract import ImageInputs, open_store, store_key
 from zslkit.features.forward import decoded
 from zslkit.features.store import images_digest
+from zslkit.utils.progress import Silent
 
 
 def inputs_of(images: Images, index: Iterable[int]) -> torch.Tensor:
@@ -97,16 +98,20 @@ def test_all_that_decides_the_values_decides_the_key_and_nothing_else(tmp_path: 
         replace(images, paths=images.paths[:-1]),
         replace(images, paths=images.paths[::-1]),
     )
-    keys = {store_key(images, other, "float32") for other in [b, *others]} | {
-        store_key(images, b, "float16")
+    known = images_digest(images)
+    keys = {store_key(known, other, "float32") for other in [b, *others]} | {
+        store_key(known, b, "float16")
     }
     keys |= {
-        store_key(other, b, "float32")
+        store_key(images_digest(other), b, "float32")
         for other in (fewer, turned, photos(tmp_path / "others", seed=1))
     }
     assert len(keys) == 1 + 7 + 1 + 3
     moved = replace(images, root=Path(shutil.copytree(images.root, tmp_path / "moved")))
-    assert store_key(moved, replace(b, label="the same by another name"), "float32") in keys
+    assert (
+        store_key(images_digest(moved), replace(b, label="the same by another name"), "float32")
+        in keys
+    )
 
 
 def test_an_image_that_changes_makes_another_store(tmp_path: Path) -> None:
@@ -118,6 +123,18 @@ def test_an_image_that_changes_makes_another_store(tmp_path: Path) -> None:
     assert images_digest(images) == images.digest() != digest
     same = [torch.equal(before.maps(np.array([i])), after.maps(np.array([i]))) for i in range(12)]
     assert [i for i in range(12) if not same[i]] == [3]
+
+
+def test_what_is_known_of_the_content_is_handed_on_and_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = photos(tmp_path / "photos")
+    known, device = images_digest(images), torch.device("cpu")
+    for name in ("stat_signature", "digest"):
+        monkeypatch.setattr(type(images), name, lambda self: pytest.fail("it is read again"))
+    store = open_store("made-up", images, backbone(), "float16", device, Silent(), content=known)
+    assert store.fingerprint == store_key(known, backbone(), "float16")
+    assert store.manifest["images"] == known
 
 
 def interrupt_from(start: int, index: int) -> None:

@@ -16,7 +16,7 @@ from filelock import FileLock
 from made_stores import Watched, backbone, photos, store_of
 
 from zslkit.features.extract import open_store, store_key
-from zslkit.features.store import FeatureStore
+from zslkit.features.store import FeatureStore, images_digest
 from zslkit.utils import locks
 from zslkit.utils.files import cache_root
 from zslkit.utils.progress import PlainReporter
@@ -70,7 +70,11 @@ def test_who_waits_for_anothers_store_is_told_so_once(
             "made-up", images, backbone(), "float32", torch.device("cpu"), Heard(told)
         )
 
-    folder = cache_root() / "features" / f"made-up-{store_key(images, backbone(), 'float32')}"
+    folder = (
+        cache_root()
+        / "features"
+        / f"made-up-{store_key(images_digest(images), backbone(), 'float32')}"
+    )
     folder.parent.mkdir(parents=True)
     with ThreadPoolExecutor(1) as pool:
         with FileLock(f"{folder}.lock"):

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from zslkit.errors import DataError
 from zslkit.evaluation.attributes import (
+    AttributeAccuracy,
     AttributeScores,
-    area_and_precision,
     attribute_accuracy,
     present_attributes,
 )
@@ -28,21 +26,15 @@ def sets_of(rng: np.random.Generator, images: int = 30) -> TestSets:
 
 
 def test_three_images_by_hand() -> None:
-    assert area_and_precision(np.array([0.9, 0.5, 0.1]), np.array([True, False, True])) == (
-        0.5,
-        pytest.approx((1 + 2 / 3) / 2),
-    )
-    assert area_and_precision(np.array([1.0, 1.0]), np.array([True, False])) == (0.5, 0.5)
-
-
-@given(seed=st.integers(0, 10_000), levels=st.sampled_from([2, 5, 1000]))
-def test_they_are_scikit_learns_at_ties_too(seed: int, levels: int) -> None:
-    rng = np.random.default_rng(seed)
-    truth = rng.permutation([True, False, *(rng.random(18) < 0.3)])
-    scores = rng.integers(levels, size=20) / 7
-    area, precision = area_and_precision(scores, truth)
-    assert area == pytest.approx(roc_auc_score(truth, scores))
-    assert precision == pytest.approx(average_precision_score(truth, scores))
+    rows = np.zeros((3, 5))
+    sets = checked_sets(rows, np.array([0, 1, 0]), rows, np.array([3, 4, 4]), SEEN)
+    present = np.array([[True], [False], [True], [True], [False]])
+    scores = np.array([[0.9], [0.5], [0.1]]), np.ones((3, 1))
+    found = attribute_accuracy(AttributeScores(*scores, present, ("a",)), sets)
+    # One of two pairs is in order; precision 1 at the first, 2/3 at the last.
+    assert found["test_seen"] == AttributeAccuracy(50.0, pytest.approx(100 * (1 + 2 / 3) / 2), 1)
+    # Equal scores: half of each pair, and one threshold.
+    assert found["test_unseen"] == AttributeAccuracy(50.0, pytest.approx(100 / 3), 1)
 
 
 def test_the_mean_over_attributes_is_scikit_learns_macro_average() -> None:

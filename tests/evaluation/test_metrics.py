@@ -13,7 +13,6 @@ from sklearn.metrics import balanced_accuracy_score
 
 from zslkit.evaluation.metrics import (
     Curve,
-    ausuc,
     harmonic_mean,
     per_class_accuracy,
     per_class_recall,
@@ -61,7 +60,7 @@ def curve_of(case: Case) -> Curve:
         seen_unseen_margin(case.seen_scores, case.seen),
         seen_unseen_margin(case.unseen_scores, case.seen),
     )
-    return seen_unseen_curve(left, case.seen_labels, right, case.unseen_labels, len(case.seen))
+    return seen_unseen_curve(left, case.seen_labels, right, case.unseen_labels)
 
 
 def swept(case: Case) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
@@ -141,15 +140,14 @@ def test_the_curve_of_two_images_by_hand() -> None:
     assert curve.unseen.tolist() == [0.0, 1.0, 1.0]
     assert curve.ausuc == 1.0
     # The other way round there is no gamma for both.
-    assert (
-        ausuc(np.array([[1.0, 0.0]]), np.array([0]), np.array([[3.0, 0.0]]), np.array([1]), seen)
-        == 0.0
-    )
+    other = Case(np.array([[1.0, 0.0]]), np.array([0]), np.array([[3.0, 0.0]]), np.array([1]), seen)
+    assert curve_of(other).ausuc == 0.0
 
 
 def test_a_tie_of_both_sets_counts_half() -> None:
     same = np.array([[2.0, 0.0]])
-    assert ausuc(same, np.array([0]), same, np.array([1]), np.array([True, False])) == 0.5
+    case = Case(same, np.array([0]), same, np.array([1]), np.array([True, False]))
+    assert curve_of(case).ausuc == 0.5
 
 
 @settings(deadline=None, max_examples=60)
@@ -189,7 +187,7 @@ def test_per_class_accuracy_averages_to_balanced_accuracy(seed: int) -> None:
 @given(seeds)
 def test_the_order_of_images_and_classes_changes_nothing(seed: int) -> None:
     case, rng = make(seed, levels=None), np.random.default_rng(seed)
-    area = ausuc(*case)
+    area = curve_of(case).ausuc
     i, j = rng.permutation(len(case.seen_labels)), rng.permutation(len(case.unseen_labels))
     shuffled = Case(
         case.seen_scores[i],
@@ -198,7 +196,7 @@ def test_the_order_of_images_and_classes_changes_nothing(seed: int) -> None:
         case.unseen_labels[j],
         case.seen,
     )
-    assert ausuc(*shuffled) == pytest.approx(area, abs=1e-12)
+    assert curve_of(shuffled).ausuc == pytest.approx(area, abs=1e-12)
     order = rng.permutation(len(case.seen))
     new_id = np.argsort(order)
     renamed = Case(
@@ -208,7 +206,7 @@ def test_the_order_of_images_and_classes_changes_nothing(seed: int) -> None:
         new_id[case.unseen_labels],
         case.seen[order],
     )
-    assert ausuc(*renamed) == pytest.approx(area, abs=1e-12)
+    assert curve_of(renamed).ausuc == pytest.approx(area, abs=1e-12)
 
 
 @settings(deadline=None, max_examples=40)
@@ -219,12 +217,12 @@ def test_a_constant_per_image_and_a_constant_for_all_unseen_classes_leave_the_ar
     case, rng = make(seed), np.random.default_rng(seed)
     shifts = rng.integers(-8, 8, (len(case.seen_labels), 1)) / 4
     shifted = case._replace(seen_scores=case.seen_scores + shifts)
-    assert ausuc(*shifted) == ausuc(*case)
+    assert curve_of(shifted).ausuc == curve_of(case).ausuc
     bonus = np.where(case.seen, 0.0, 1.5)
     biased = case._replace(
         seen_scores=case.seen_scores + bonus, unseen_scores=case.unseen_scores + bonus
     )
-    assert ausuc(*biased) == ausuc(*case)
+    assert curve_of(biased).ausuc == curve_of(case).ausuc
 
 
 def test_scores_that_half_precision_holds_apart_stay_apart() -> None:

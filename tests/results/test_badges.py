@@ -79,7 +79,7 @@ def test_scores_that_move_with_the_batch_are_told_beside_the_figures(make: Make)
     [
         ({"features": {"tuned": True}}, "trained", "tuned"),
         ({"features": {"size": [48, 112]}}, "resolution", "48x112 px"),
-        ({"features": {"size": None, "backbone": None}}, "backbone", "features of the dataset"),
+        ({"features": {"backbone": "as given"}}, "backbone", "as given"),
         ({"features": {"size": None}}, "resolution", "as it comes"),
         ({"elsewhere": "released weights"}, "selection", "trained elsewhere"),
         ({"protocol": {"training": "transductive"}}, "protocol", "transductive"),

@@ -97,9 +97,12 @@ def test_pooled_features_and_maps_of_one_backbone_may_be_compared(make: Make) ->
 
 
 def test_features_of_the_dataset_are_told_apart_by_their_fingerprint(make: Make) -> None:
-    own = {"backbone": None, "weights_digest": "", "size": None}
+    own = {"backbone": "as given", "size": None}
     blocks = compare(
-        [make(features=own), make(seed=1, features={**own, "fingerprint": "beef" * 4})]
+        [
+            make(seed=seed, features={**own, "fingerprint": found, "weights_digest": found})
+            for seed, found in enumerate(("f00d" * 4, "beef" * 4))
+        ]
     )
     assert len(blocks) == 2
 

@@ -14,8 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from zslkit.datasets.attribute_table import ClassTable
 from zslkit.datasets.xlsa17_join import plain
 from zslkit.errors import DataError, did_you_mean
-
-_SHOWN = 5
+from zslkit.readers.names import some
 
 
 def join_rows(
@@ -54,7 +53,7 @@ def join_rows(
             raise DataError(
                 f"{csv}: its rows are those of {name} in {path} in another order "
                 f"({read.classes[order[k]]!r} is row {moved[k] + 1} there, and {k + 1} here); "
-                f"sort them as they are there ({_some(expected)}), or {_names_of(path)}"
+                f"sort them as they are there ({some(expected)}), or {_names_of(path)}"
             )
     return order, notes
 
@@ -88,7 +87,7 @@ def _by_name(
     if rest := [name for k, name in enumerate(read.classes) if k not in set(order)]:
         notes.append(
             f"{len(rest)} rows of {csv.name} are no class of {path.name} and are left out "
-            f"({_some(rest)})"
+            f"({some(rest)})"
         )
     return order, notes
 
@@ -105,7 +104,7 @@ def _by_number(
         size = " or ".join(map(str, sorted(expected)))
         unmatched = _unmatched_classes(read, table)
         if unmatched:
-            detail = f"; {_some(unmatched)} {'is' if len(unmatched) == 1 else 'are'} not in it"
+            detail = f"; {some(unmatched)} {'is' if len(unmatched) == 1 else 'are'} not in it"
         elif len(read.attributes) in expected and count not in expected:
             detail = "; is the CSV transposed?"
         else:
@@ -226,7 +225,3 @@ def _names_of(path: Path) -> str:
 
 def _same(name: str) -> str:
     return unicodedata.normalize("NFC", name.strip())
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(repr(n) for n in names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -227,11 +228,9 @@ class _DownloadJob:
         )
 
     def _digest(self, algorithm: str, path: Path | None = None) -> str:
-        import pooch
-
         path = path or self._standing.archive
-        with self._reporter.phase(f"{algorithm} of {path.name}"):
-            return str(pooch.file_hash(str(path), alg=algorithm))
+        with self._reporter.phase(f"{algorithm} of {path.name}"), path.open("rb") as stream:
+            return hashlib.file_digest(stream, algorithm).hexdigest()
 
     def _verify_archive(self) -> None:
         """Verify an archive that was fetched before or by hand."""
@@ -289,21 +288,13 @@ class _DownloadJob:
         )
 
     def _retrieve(self, url: str) -> None:
-        import pooch
-
         archive = self._standing.archive
-        pooch.get_logger().setLevel("WARNING")  # its messages would repeat those of zslkit
-        resuming = Resuming(archive, self._reporter, self._check_room)
-        known = None if self._known is None else f"{self._known[0]}:{self._known[1]}"
-        try:
-            pooch.retrieve(url, known, fname=archive.name, path=archive.parent, downloader=resuming)
-        except ValueError as error:  # pooch reports a wrong digest as ValueError
-            part = Partial(archive, url)
-            if self._known is None:
-                raise
-            found = self._digest(self._known[0], part.path) if part.whole else "another"
+        part = Resuming(archive, self._reporter, self._check_room).fetch(url)
+        known = self._known
+        if known and (found := self._digest(known[0], part.path)) != known[1]:
             part.drop()
-            raise _WrongDigest(self._mismatch(found)) from error
+            raise _WrongDigest(self._mismatch(found))
+        part.path.replace(archive)
 
     def _check_room(self, rest: int, total: int) -> None:
         # Photos hardly compress, so the contents are at least as large as the archive.

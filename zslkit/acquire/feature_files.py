@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zslkit.dataset import PARTS
 from zslkit.errors import DataError, did_you_mean
 from zslkit.readers.faults import Faults
 from zslkit.readers.hdf5 import open_hdf5
@@ -20,7 +21,6 @@ from zslkit.readers.npy import npz_names, npz_texts, open_npy, open_npz
 from zslkit.readers.stream import SMALL, Stream, existing
 from zslkit.utils.files import check_permitted, read_small
 
-PARTS = ("trainval", "test_seen", "test_unseen")
 LARGE = ("feature_map", "features")
 TABLES = ("original_att", "att")
 HDF5 = (".h5", ".hdf5", ".hdf", ".he5")

@@ -1,4 +1,4 @@
-"""HTTP download that resumes after an interruption; passed to pooch, whose own starts again."""
+"""HTTP download that resumes after an interruption."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import contextlib
 import hashlib
 import json
 import math
-import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -107,7 +105,7 @@ class Partial:
 
 
 class Resuming:
-    """Pooch downloader for one archive.
+    """Downloader for one archive.
 
     Args:
         archive: Path of the archive.
@@ -121,10 +119,8 @@ class Resuming:
     ) -> None:
         self._archive, self._reporter, self._check_room = archive, reporter, check_room
 
-    def __call__(
-        self, url: str, output_file: str | Path, pooch: Any, check_only: bool = False
-    ) -> None:
-        """Download `url` to `output_file`; the part stays until the caller has verified the file.
+    def fetch(self, url: str) -> Partial:
+        """Download `url` whole, and return it still under the name of a partial file.
 
         Raises:
             Unreachable: The server does not send the file.
@@ -138,12 +134,7 @@ class Resuming:
                 f"{part.path} keeps {megabytes(part.size)}; the same command goes on from there"
             )
             raise
-        # A link, not a move: pooch deletes its copy if the verification is interrupted.
-        Path(output_file).unlink(missing_ok=True)
-        try:
-            os.link(part.path, output_file)
-        except OSError:  # a file system without links
-            shutil.move(part.path, output_file)
+        return part
 
     def _retry(self, url: str, part: Partial) -> None:
         """Repeat the transfer until it is complete or makes no more progress."""

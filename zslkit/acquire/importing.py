@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from zslkit.acquire.feature_files import (
     LARGE,
-    PARTS,
     FoundArrays,
     open_features,
     read_labels,
@@ -29,9 +28,9 @@ from zslkit.acquire.import_checks import ClassAttributes, class_attributes, from
 from zslkit.acquire.layout import Layout, Order, find_layout
 from zslkit.acquire.own_join import own_class_ids
 from zslkit.acquire.table_axes import Rows, Undecided, class_counts
-from zslkit.dataset import Dataset, Index, Split
+from zslkit.dataset import PARTS, Dataset, Index, Split
 from zslkit.datasets.imported import CARD, KIND, SplitFiles, fingerprint, load_imported
-from zslkit.errors import CannotWrite, DataError, UserError, did_you_mean
+from zslkit.errors import CannotWrite, DataError, UserError, did_you_mean, listed
 from zslkit.features.damaged_rows import FeatureRows, spans
 from zslkit.features.store import SCHEMA, stored_dtype, to_stored
 from zslkit.readers.faults import Faults
@@ -269,8 +268,8 @@ def _plan(name: str, found: FoundArrays, choices: Choices) -> _Plan:
     if raw is not None and not missing:
         with faults.noted():
             parts = _parts(split_from, found, len(raw), choices.base, split_base)
-    unused = ", ".join(found.unused[:12]) + (", ..." if len(found.unused) > 12 else "")
-    faults.tell(f"; not read: {unused}" if unused else "")
+    unused = f"not read: {listed(found.unused, 12)}" if found.unused else ""
+    faults.tell(f"; {unused}" if unused else "")
     assert (
         found.features is not None
         and layout is not None
@@ -280,7 +279,7 @@ def _plan(name: str, found: FoundArrays, choices: Choices) -> _Plan:
     )
     notes = [
         *table.notes,
-        *filter(None, [layout.note(found.features.shape), f"not read: {unused}" if unused else ""]),
+        *filter(None, [layout.note(found.features.shape), unused]),
     ]
     notes += found.notes
     if (

@@ -11,11 +11,9 @@ import numpy as np
 from zslkit.dataset import Dataset
 from zslkit.datasets.attribute_table import TableRow, number_in, read_rows
 from zslkit.datasets.card import empty_words, inside, load_folder, read_card, torn_words
-from zslkit.errors import UserError
+from zslkit.errors import UserError, listed
 from zslkit.readers.names import clash_words, match
 from zslkit.readers.photos import find_photos, folders_in
-
-_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -73,12 +71,12 @@ def _folders(home: Path, table: Path, rows: Sequence[TableRow]) -> list[str]:
     if missing := [name for name in classes if name not in joined]:
         problems.append(
             f"{table.name}: {_count(missing, 'class', 'classes')} without a folder in {home.name} "
-            f"({_listed(missing)}); rename or remove"
+            f"({listed(missing)}); rename or remove"
         )
     if unmatched := sorted(set(folders) - set(joined.values())):
         problems.append(
             f"{table.name}: {_count(unmatched, 'folder', 'folders')} of {home.name} without a row "
-            f"({_listed(unmatched)}); add a row"
+            f"({listed(unmatched)}); add a row"
         )
     found = find_photos(home, folders)
     if shared := torn_words(found):
@@ -109,7 +107,7 @@ def _cells(table: Path, attributes: Sequence[str], rows: Sequence[TableRow]) -> 
         problems.insert(
             0,
             f"{table.name}: {len(empty)} of {len(rows) * len(attributes)} values are empty "
-            f"({_listed(empty)})",
+            f"({listed(empty)})",
         )
     return problems
 
@@ -121,17 +119,17 @@ def _remarks(dataset: Dataset) -> list[str]:
     if same := [names[k] for k in np.flatnonzero(np.ptp(table, axis=0) == 0)]:
         remarks.append(
             f"{_count(same, 'attribute has', 'attributes have')} one value for all classes and "
-            f"tell nothing ({_listed(same)})"
+            f"tell nothing ({listed(same)})"
         )
     new = np.flatnonzero((table[~seen] != 0).any(axis=0) & (table[seen] == 0).all(axis=0))
     if unlearned := [names[k] for k in new]:
         remarks.append(
             f"{_count(unlearned, 'attribute', 'attributes')} that no seen class has, so nothing "
-            f"is learned of it ({_listed(unlearned)})"
+            f"is learned of it ({listed(unlearned)})"
         )
     if blank := [dataset.classes[k] for k in np.flatnonzero(~table.any(axis=1))]:
         remarks.append(
-            f"{_count(blank, 'class has', 'classes have')} no attribute at all ({_listed(blank)})"
+            f"{_count(blank, 'class has', 'classes have')} no attribute at all ({listed(blank)})"
         )
     twins: dict[bytes, str] = {}
     for name, row in zip(dataset.classes, table, strict=True):
@@ -150,14 +148,10 @@ def _remarks(dataset: Dataset) -> list[str]:
     if untested := [dataset.classes[k] for k in np.flatnonzero(seen) if k not in tested]:
         remarks.append(
             f"{_count(untested, 'seen class has', 'seen classes have')} too few images for a test "
-            f"image ({_listed(untested)})"
+            f"image ({listed(untested)})"
         )
     return remarks
 
 
 def _count(things: Sequence[str], one: str, many: str) -> str:
     return f"{len(things)} {one if len(things) == 1 else many}"
-
-
-def _listed(things: Sequence[str]) -> str:
-    return ", ".join(things[:_SHOWN]) + (", ..." if len(things) > _SHOWN else "")

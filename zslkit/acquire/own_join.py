@@ -12,6 +12,7 @@ import numpy as np
 from zslkit.dataset import Index
 from zslkit.datasets.xlsa17_join import anchored, plain
 from zslkit.errors import DataError
+from zslkit.readers.names import some
 
 _Folder = tuple[str, ...]
 _AS_LABELLED = "--as-labelled takes the labels as they are"
@@ -56,10 +57,9 @@ def own_class_ids(
     wrong = known & (by_folder != labels)
     if not wrong.any():
         unmatched = sorted({str(level(folder)) for folder in folders if named[folder] is None})
-        shown = ", ".join(map(repr, unmatched[:3])) + (", ..." if len(unmatched) > 3 else "")
         note = (
-            f"{len(unmatched)} folders in image_files are named after no class ({shown}); their "
-            "images go by their labels"
+            f"{len(unmatched)} folders in image_files are named after no class "
+            f"({some(unmatched, 3)}); their images go by their labels"
         )
         return labels, ((note,) if unmatched else ())
     pairs = set(zip(labels.tolist(), by_folder.tolist(), strict=True))

@@ -98,8 +98,6 @@ def explain(
     attention maps.
     """
     _check_out(out)
-    # A shell's seed0-* matches the lock that lies beside the run folder too.
-    files = tuple(file for file in files if file.name != f"{folder.name}.lock")
     from zslkit.explain import explanation
     from zslkit.runs.load import load_with_dataset
     from zslkit.utils.devices import choose_device

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from zslkit.cli.source import Facts, Fault, constant, derives, facts, is_there, missing_imports
-from zslkit.registry import Entry, Registry, refusing
+from zslkit.registry import Entry, Registry, is_card, refusing
 
 
 @dataclass(frozen=True)
@@ -155,5 +155,5 @@ def find_names(models: Sequence[str], dataset: str) -> None:
     """
     for model in models:
         MODELS.find(model)
-    if not dataset.lower().endswith((".yaml", ".yml")):  # the path of a dataset card
+    if not is_card(dataset):
         DATASETS.find(dataset)

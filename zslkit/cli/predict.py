@@ -117,11 +117,8 @@ def predict(
     from zslkit.utils.devices import choose_device
     from zslkit.utils.progress import reporter_for
 
-    # A shell's seed0-* matches the lock that lies beside the run folder too.
     reporter, own = reporter_for(), results()
-    found = images_of(
-        (place for place in places if place.name != f"{folder.name}.lock"), reporter.note
-    )
+    found = images_of(places, reporter.note)
     write = WRITERS["json" if as_json else form]
     left_out: list[str] = []
     trained = load_without_dataset(folder, data_root, choose_device(device), reporter)

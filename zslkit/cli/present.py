@@ -100,8 +100,6 @@ def protocol_words(protocol: ProtocolInfo, elsewhere: str = "") -> str:
 
 def feature_words(features: FeatureInfo) -> str:
     """Where the model's input came from."""
-    if features.backbone is None:
-        return f"{features.input}, brought by the dataset"
     if features.backbone == "as given":
         return f"{features.input}, as given: {features.weights}"
     size = (

@@ -27,6 +27,7 @@ import click
 from zslkit import __version__
 from zslkit.cli.worker import BEGUN, Order, Site, WorkerReply, make, this_process
 from zslkit.errors import UserError, ZslkitError
+from zslkit.registry import is_card
 from zslkit.utils.files import cache_root, clear, marked
 from zslkit.utils.stops import Stop, received
 
@@ -199,7 +200,7 @@ def _remove(home: Path) -> None:
 def _absolute(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The same with whole paths: a worker stands in another folder."""
     whole = {k: v.absolute() if isinstance(v, Path) else v for k, v in arguments.items()}
-    if str(whole["dataset"]).lower().endswith((".yaml", ".yml")):
+    if is_card(str(whole["dataset"])):
         whole["dataset"] = str(Path(whole["dataset"]).absolute())
     return whole
 

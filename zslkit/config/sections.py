@@ -77,10 +77,7 @@ class FeatureConfig(Config):
 
     @model_serializer(mode="wrap")
     def _usual_left_out(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out newer settings at their default, so that older runs keep their identity."""
-        written: dict[str, Any] = write(self)
-        usual = {"precision": "float32", "skip_bad": False}
-        return {k: v for k, v in written.items() if k not in usual or v != usual[k]}
+        return _without_usual(write(self), {"precision": "float32", "skip_bad": False})
 
 
 class ProtocolConfig(Config):
@@ -148,6 +145,24 @@ class TrainConfig(Config):
     lr_every: int = Field(10, ge=1)
     clip_norm: float | None = Field(None, gt=0, description="clip the gradient's norm")
     precision: Literal["float32", "bfloat16"] = "float32"
+    accumulate: int = Field(
+        1, ge=1, description="parts that a batch is taken in, for little memory; the same step"
+    )
+    offload: bool = Field(
+        False, description="keep activations in the host's memory, for little memory; the same step"
+    )
+
+    @model_serializer(mode="wrap")
+    def _usual_left_out(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_usual(write(self), {"accumulate": 1, "offload": False})
+
+
+def _without_usual(written: dict[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that came later are written only where they were used.
+
+    So older runs keep their identity and their rows.
+    """
+    return {k: v for k, v in written.items() if k not in usual or v != usual[k]}
 
 
 C = TypeVar("C", bound=Config)

@@ -10,7 +10,7 @@ from zslkit.dataset import Dataset, DatasetSource
 from zslkit.datasets import card, imported
 from zslkit.datasets.attribute_table import read_class_table
 from zslkit.errors import UserError, ZslkitError, did_you_mean
-from zslkit.registry import BrokenPlugin, Entry, Registry
+from zslkit.registry import BrokenPlugin, Entry, Registry, is_card
 from zslkit.utils.stops import is_stop, told
 
 
@@ -34,11 +34,6 @@ T = TypeVar("T")
 
 DATASETS = Registry("zslkit.datasets", "dataset", check_source)
 """All registered datasets."""
-
-
-def is_card(name: str) -> bool:
-    """Whether `name` is the path of a card, not the name of a registered dataset."""
-    return name.lower().endswith((".yaml", ".yml"))
 
 
 def card_defaults(path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zslkit.dataset import Index, Split
+from zslkit.dataset import PARTS, Index, Split
 from zslkit.errors import DataError
 from zslkit.readers.mat5 import MatFile
 from zslkit.readers.stream import Stream, numeric
@@ -99,13 +99,12 @@ def read_split_variables(path: Path) -> SplitVariables:
         DataError: The file is damaged or lacks a loc; the contents of a loc are not checked
             further.
     """
-    parts = ("trainval", "test_seen", "test_unseen")
     more = ("train", "val")
     mat = MatFile(path, "fetch it again")
     locs = {
         part: _counts(mat, f"{part}_loc")
-        for part in (*parts, *more)
-        if part in parts or f"{part}_loc" in mat
+        for part in (*PARTS, *more)
+        if part in PARTS or f"{part}_loc" in mat
     }
     tables: dict[str, NDArray[Any]] = {
         key: _table(mat, key) for key in ("original_att", "att") if key in mat

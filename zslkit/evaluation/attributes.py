@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zslkit.errors import DataError
-from zslkit.evaluation.metrics import Floats, Index, Mask, ScoreTable
+from zslkit.evaluation.metrics import Index, Mask, ScoreTable
 from zslkit.evaluation.sets import TestSets
 
 
@@ -96,6 +96,8 @@ def _accuracy(
 
 
 def _each(name: str, table: ScoreTable, shown: Mask) -> Iterator[tuple[float, float]]:
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
     for i in range(shown.shape[1]):
         column, truth = np.asarray(table[:, i], dtype=np.float64), shown[:, i]
         if not np.isfinite(column).all():
@@ -106,29 +108,4 @@ def _each(name: str, table: ScoreTable, shown: Mask) -> Iterator[tuple[float, fl
                 "a model that does not tell it says NaN in all"
             )
         if truth.any() and not truth.all():
-            yield area_and_precision(column, truth)
-
-
-def area_and_precision(scores: Floats, truth: Mask) -> tuple[float, float]:
-    """ROC AUC and average precision.
-
-    Equal scores count half in the area. The precision is the sum over thresholds of
-    (R_n - R_{n-1}) P_n, without interpolation.
-
-    Args:
-        scores: (N,).
-        truth: (N,) bool, positives and negatives; both must occur.
-
-    Returns:
-        The area and the precision, each 0..1.
-    """
-    order = np.argsort(-scores, kind="stable")
-    last_of_equals = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
-    positives = np.cumsum(truth[order])[last_of_equals].astype(np.float64)
-    negatives = last_of_equals + 1 - positives
-    gained = np.diff(positives, prepend=0.0)
-    area = float(
-        (np.diff(negatives, prepend=0.0) * (positives - gained / 2)).sum()
-        / (positives[-1] * negatives[-1])
-    )
-    return area, float((gained * positives / (last_of_equals + 1)).sum() / positives[-1])
+            yield roc_auc_score(truth, column), average_precision_score(truth, column)

@@ -20,8 +20,8 @@ from typing import Final
 
 import numpy as np
 
-from zslkit.evaluation.metrics import Floats, Index
-from zslkit.evaluation.outcomes import Outcomes, class_means, harmonic
+from zslkit.evaluation.metrics import Floats, Index, Mask, class_mean, harmonic_mean
+from zslkit.evaluation.outcomes import Outcomes
 
 LEVEL: Final = 0.95
 RESAMPLES: Final = 1000
@@ -81,9 +81,13 @@ def logit_interval(percent: float, spread: float) -> tuple[float, float]:
 
 def figures(outcomes: Outcomes) -> dict[str, Floats]:
     """T1, U, S and H of all runs on the real test sets, (R,) each, in percent."""
-    t1, u = (class_means(right, outcomes.unseen_labels) for right in (outcomes.T1, outcomes.U))
-    s = class_means(outcomes.S, outcomes.seen_labels)
-    return {"T1": t1, "U": u, "S": s, "H": harmonic(s, u)}
+    t1, u = (_percent(right, outcomes.unseen_labels) for right in (outcomes.T1, outcomes.U))
+    s = _percent(outcomes.S, outcomes.seen_labels)
+    return {"T1": t1, "U": u, "S": s, "H": harmonic_mean(s, u)}
+
+
+def _percent(right: Mask, labels: Index) -> Floats:
+    return np.array([100.0 * class_mean(of_run, labels) for of_run in right.T])
 
 
 def resample(outcomes: Outcomes, resamples: int = RESAMPLES, seed: int = 0) -> Resampled:
@@ -101,7 +105,7 @@ def resample(outcomes: Outcomes, resamples: int = RESAMPLES, seed: int = 0) -> R
         "U": both[:, outcomes.runs :],
         "S": _draws(outcomes.S.astype(np.float64), outcomes.seen_labels, resamples, seen_rng),
     }
-    drawn["H"] = harmonic(drawn["S"], drawn["U"])
+    drawn["H"] = harmonic_mean(drawn["S"], drawn["U"])
     return Resampled(value, drawn)
 
 

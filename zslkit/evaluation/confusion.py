@@ -31,11 +31,7 @@ def confusion_table(sets: AnsweredSets, gamma: float = 0.0) -> NDArray[np.int64]
     answers = np.concatenate(
         [part.seen_unseen_margin.answers(gamma) for part in sets.parts().values()]
     )
-    return (
-        np.bincount(labels * n + answers, minlength=n * n)
-        .reshape(n, n)
-        .astype(np.int64, copy=False)
-    )
+    return np.bincount(labels * n + answers, minlength=n * n).reshape(n, n)
 
 
 def largest(table: NDArray[np.int64], count: int = 5) -> list[tuple[int, int, int]]:

@@ -29,7 +29,7 @@ class Judged:
         if self.curve is None or gamma == self.gamma:
             return self.figures
         s, u = self.curve.at(gamma)
-        return {**self.figures, "S": s, "U": u, "H": harmonic_mean(s, u)}
+        return {**self.figures, "S": s, "U": u, "H": float(harmonic_mean(s, u))}
 
 
 def together(judged: Sequence[Judged]) -> tuple[float, dict[str, float]]:

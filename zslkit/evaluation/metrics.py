@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from zslkit.evaluation.chunks import row_chunks
 
@@ -36,11 +36,20 @@ def per_class_recall(answers: Index, labels: Index, n_classes: int) -> Floats:
     Returns:
         (C,) in 0..1; NaN for a class without images.
     """
+    return per_class_means(answers == labels, labels, n_classes)
+
+
+def per_class_means(values: NDArray[Any], labels: Index, n_classes: int = 0) -> Floats:
+    """Mean of each class's values, (C,); NaN for a class without images. values, labels (N,)."""
     images = np.bincount(labels, minlength=n_classes)
-    right = np.bincount(labels[answers == labels], minlength=n_classes)
-    recall = np.full(n_classes, np.nan)
-    np.divide(right, images, out=recall, where=images > 0)
-    return recall
+    sums = np.bincount(labels, weights=values, minlength=n_classes)
+    means: Floats = np.divide(sums, images, out=np.full(len(images), np.nan), where=images > 0)
+    return means
+
+
+def class_mean(values: NDArray[Any], labels: Index) -> float:
+    """Mean over classes of each class's mean of values (N,); ignores classes without images."""
+    return float(np.nanmean(per_class_means(values, labels)))
 
 
 def per_class_accuracy(scores: ScoreTable, labels: Index, classes: Index) -> Floats:
@@ -64,9 +73,10 @@ def per_class_accuracy(scores: ScoreTable, labels: Index, classes: Index) -> Flo
     return per_class_recall(answers, labels, scores.shape[1])[classes]
 
 
-def harmonic_mean(seen: float, unseen: float) -> float:
-    """H = 2 S U / (S + U); 0 if both are 0. Same unit in and out."""
-    return 2.0 * seen * unseen / (seen + unseen) if seen + unseen > 0 else 0.0
+def harmonic_mean(seen: ArrayLike, unseen: ArrayLike) -> Floats:
+    """H = 2 S U / (S + U) of each pair; 0 if both are 0. Same unit and shape in and out."""
+    s, u = np.asarray(seen, np.float64), np.asarray(unseen, np.float64)
+    return np.divide(2 * s * u, s + u, out=np.zeros(np.shape(s + u)), where=s + u > 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,10 +150,7 @@ class Curve:
     @property
     def harmonic(self) -> Floats:
         """H on every interval, (K + 1,) in 0..1."""
-        total = self.seen + self.unseen
-        return np.divide(
-            2 * self.seen * self.unseen, total, out=np.zeros_like(total), where=total > 0
-        )
+        return harmonic_mean(self.seen, self.unseen)
 
     def at(self, gamma: float) -> tuple[float, float]:
         """S and U in percent under gamma; at a breakpoint, those just above it."""
@@ -166,7 +173,6 @@ def seen_unseen_curve(
     test_seen_labels: Index,
     test_unseen: SeenUnseenMargin,
     test_unseen_labels: Index,
-    n_classes: int,
 ) -> Curve:
     """The exact curve over all gammas, in O(N log N).
 
@@ -180,8 +186,8 @@ def seen_unseen_curve(
         test_unseen_labels: (Nu,) class ids.
         n_classes: Number of classes C.
     """
-    lost, lost_weight = _steps(test_seen.best_seen, test_seen, test_seen_labels, n_classes)
-    won, won_weight = _steps(test_unseen.best_unseen, test_unseen, test_unseen_labels, n_classes)
+    lost, lost_weight = _steps(test_seen.best_seen, test_seen, test_seen_labels)
+    won, won_weight = _steps(test_unseen.best_unseen, test_unseen, test_unseen_labels)
     breakpoints, place = np.unique(np.concatenate([lost, won]), return_inverse=True)
     losses = np.bincount(place[: len(lost)], weights=lost_weight, minlength=len(breakpoints))
     wins = np.bincount(place[len(lost) :], weights=won_weight, minlength=len(breakpoints))
@@ -191,26 +197,9 @@ def seen_unseen_curve(
     return Curve(breakpoints, seen, unseen)
 
 
-def _steps(
-    best: Index, images: SeenUnseenMargin, labels: Index, n_classes: int
-) -> tuple[Floats, Floats]:
+def _steps(best: Index, images: SeenUnseenMargin, labels: Index) -> tuple[Floats, Floats]:
     """Breakpoints and per-class weights of the images whose `best` class is right."""
-    per_class = np.bincount(labels, minlength=n_classes)
+    per_class = np.bincount(labels)
     weight = 1.0 / (per_class[labels] * np.count_nonzero(per_class))
     right = best == labels
     return images.breakpoint[right], weight[right]
-
-
-def ausuc(
-    test_seen_scores: ScoreTable,
-    test_seen_labels: Index,
-    test_unseen_scores: ScoreTable,
-    test_unseen_labels: Index,
-    seen: Mask,
-) -> float:
-    """Area under the seen-unseen curve, 0..1. scores (N, C), labels (N,), seen (C,) bool."""
-    left, right = (
-        seen_unseen_margin(test_seen_scores, seen),
-        seen_unseen_margin(test_unseen_scores, seen),
-    )
-    return seen_unseen_curve(left, test_seen_labels, right, test_unseen_labels, len(seen)).ausuc

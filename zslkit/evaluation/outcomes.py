@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zslkit.errors import DataError
-from zslkit.evaluation.metrics import Floats, Index, Mask
+from zslkit.evaluation.metrics import Index, Mask
 from zslkit.evaluation.sets import AnsweredSets
 
 SAMPLED = ("T1", "U", "S", "H")
@@ -36,12 +36,6 @@ class Outcomes:
     def runs(self) -> int:
         """Number of runs R."""
         return int(self.S.shape[1])
-
-    def of(self, runs: list[int]) -> Outcomes:
-        """The same of some of the runs."""
-        return Outcomes(
-            self.seen_labels, self.unseen_labels, self.S[:, runs], self.U[:, runs], self.T1[:, runs]
-        )
 
 
 def outcomes(sets: AnsweredSets, gamma: float) -> Outcomes:
@@ -75,21 +69,3 @@ def same_images(a: Outcomes, b: Outcomes) -> bool:
     return np.array_equal(a.seen_labels, b.seen_labels) and np.array_equal(
         a.unseen_labels, b.unseen_labels
     )
-
-
-def class_means(right: Mask, labels: Index) -> Floats:
-    """Mean over classes (R,), in percent, of right (N, R) with labels (N,)."""
-    return image_weights(labels) @ right.astype(np.float64)
-
-
-def image_weights(labels: Index) -> Floats:
-    """Weight (N,) of each image in the mean over classes, in percent; sums to 100."""
-    images = np.bincount(labels)
-    weights: Floats = 100.0 / (images[labels] * np.count_nonzero(images))
-    return weights
-
-
-def harmonic(seen: Floats, unseen: Floats) -> Floats:
-    """H of arrays of S and U, 0 where both are 0."""
-    total = seen + unseen
-    return np.divide(2 * seen * unseen, total, out=np.zeros_like(total), where=total > 0)

@@ -8,7 +8,7 @@ import numpy as np
 
 from zslkit.errors import UserError
 from zslkit.evaluation.chunks import row_chunks
-from zslkit.evaluation.metrics import Floats, Index, Mask, ScoreTable
+from zslkit.evaluation.metrics import Index, Mask, ScoreTable, class_mean
 from zslkit.evaluation.sets import TestSet, TestSets
 
 
@@ -44,12 +44,6 @@ def _ranks(scores: ScoreTable, labels: Index, seen: Mask, gamma: float) -> Index
     return ranked
 
 
-def class_mean(values: Floats, labels: Index) -> float:
-    """Mean over classes of each class's mean of values (N,); ignores classes without images."""
-    images = np.bincount(labels)
-    return float(np.mean(np.bincount(labels, weights=values)[images > 0] / images[images > 0]))
-
-
 def all_ranks(sets: TestSets, gamma: float = 0.0) -> dict[str, Index]:
     """Ranks of each test set; the input of `mean_rank` and `top_k`."""
     return {name: ranks(part, sets.seen, gamma) for name, part in sets.parts().items()}
@@ -66,10 +60,7 @@ def mean_rank(
         ranked: `all_ranks` under gamma, if computed before.
     """
     ranked = all_ranks(sets, gamma) if ranked is None else ranked
-    return {
-        name: class_mean(ranked[name].astype(np.float64), part.labels)
-        for name, part in sets.parts().items()
-    }
+    return {name: class_mean(ranked[name], part.labels) for name, part in sets.parts().items()}
 
 
 def top_k(
@@ -92,6 +83,6 @@ def top_k(
         )
     ranked = all_ranks(sets, gamma) if ranked is None else ranked
     return {
-        name: 100.0 * class_mean((ranked[name] <= k).astype(np.float64), part.labels)
+        name: 100.0 * class_mean(ranked[name] <= k, part.labels)
         for name, part in sets.parts().items()
     }

@@ -70,11 +70,7 @@ class AnsweredSets:
         """S and U under all gammas."""
         left, right = self.test_seen, self.test_unseen
         return seen_unseen_curve(
-            left.seen_unseen_margin,
-            left.labels,
-            right.seen_unseen_margin,
-            right.labels,
-            self.n_classes,
+            left.seen_unseen_margin, left.labels, right.seen_unseen_margin, right.labels
         )
 
 

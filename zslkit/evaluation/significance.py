@@ -115,21 +115,13 @@ def mcnemar(a: Mask, b: Mask) -> McNemar:
         a: (N, R) bool, right answers of model A's R runs.
         b: (N, Q) bool, right answers of model B's Q runs.
     """
+    from scipy.stats import binomtest
+
     gap = a.sum(axis=1) * b.shape[1] - b.sum(axis=1) * a.shape[1]
     only_a, only_b = int(np.count_nonzero(gap > 0)), int(np.count_nonzero(gap < 0))
-    return McNemar(only_a, only_b, exact_binomial(min(only_a, only_b), only_a + only_b))
-
-
-def exact_binomial(k: int, n: int) -> float:
-    """Two-sided p-value of k or fewer heads (k <= n / 2) in n fair coin throws; 1 if n = 0."""
-    if n == 0:
-        return 1.0
-    term = tail = 1
-    for i in range(k):
-        term = term * (n - i) // (i + 1)
-        tail += term
-    # Integers to the end: 2**n for thousands of images exceeds a float.
-    return 1.0 if 2 * tail >= 2**n else float(2 * tail / 2**n)
+    return McNemar(
+        only_a, only_b, binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+    )
 
 
 def holm(p: Sequence[float]) -> list[float]:

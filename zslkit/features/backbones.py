@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from zslkit.config import FeatureConfig
-from zslkit.errors import MissingWeights, UnknownName, UserError
+from zslkit.errors import MissingWeights, UnknownName, UserError, listed
 from zslkit.utils.files import check_permitted, need_plain
 
 if TYPE_CHECKING:
@@ -339,10 +339,10 @@ def _load_file(network: nn.Module, path: Path) -> None:
         )
     # The weights of a deeper network may contain all tensors of this one, but give other features.
     if unexpected := sorted(k for k in state if k not in ours and not k.startswith(heads)):
-        shown = ", ".join(unexpected[:3]) + (", ..." if len(unexpected) > 3 else "")
         raise UserError(
             f"{path} does not fit this backbone: {len(unexpected)} of its tensors are not in it "
-            f"({shown}); are they of a deeper network? If not, save the file without them"
+            f"({listed(unexpected, 3)}); are they of a deeper network? If not, save the file "
+            "without them"
         )
     refuse_odd(path, {k: v for k, v in state.items() if k in body}, ours)
     network.load_state_dict(

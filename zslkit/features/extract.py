@@ -27,11 +27,10 @@ from zslkit.features.store import (
     SCHEMA,
     FeatureStore,
     cache_root,
-    images_digest,
     stored_dtype,
     to_stored,
 )
-from zslkit.features.unreadable import look, refuse
+from zslkit.features.unreadable import content_of, look, refuse
 from zslkit.readers.depth import SCALED
 from zslkit.utils import distributed
 from zslkit.utils.files import replacing, why
@@ -50,12 +49,19 @@ ROUND = 8
 
 
 def store_key(
-    images: Images, backbone: Backbone, dtype: str, precision: Precision = "float32"
+    content: str, backbone: Backbone, dtype: str, precision: Precision = "float32"
 ) -> str:
-    """Cache key over all inputs of a store, 16 hex digits; any change gives a new store."""
+    """Cache key over all inputs of a store, 16 hex digits; any change gives a new store.
+
+    Args:
+        content: Digest of the images.
+        backbone: Backbone.
+        dtype: Type of the stored maps.
+        precision: Type in which the network computes.
+    """
     facts = [
         SCHEMA,
-        images_digest(images),
+        content,
         backbone.name,
         backbone.reduction,
         backbone.digest,
@@ -76,6 +82,7 @@ class _ExtractSettings:
     precision: Precision
     skipped: frozenset[int]
     batch: int
+    content: str
 
 
 def open_store(
@@ -89,6 +96,7 @@ def open_store(
     precision: Precision = "float32",
     skipped: Collection[int] = (),
     batch: int | None = None,
+    content: str | None = None,
 ) -> FeatureStore:
     """Open the store of these images and this backbone; a missing store is extracted first.
 
@@ -105,17 +113,14 @@ def open_store(
         precision: Type in which the network computes.
         skipped: Indices of unreadable images; their rows are zero.
         batch: Batch size; None for the default of the device.
+        content: Digest of the images; None to compute it.
 
     Raises:
         DataError: Lists the images that cannot be read.
         CannotWrite: The disk is full or not writable.
     """
-    with distributed.in_turn():
-        try:
-            key = store_key(images, backbone, dtype, precision)
-        except DataError:  # a file is missing; `refuse` lists all of them
-            refuse(images, reporter, skipped)
-            raise
+    content = content or content_of(images, reporter, skipped)
+    key = store_key(content, backbone, dtype, precision)
     folder = cache_root() / "features" / f"{name}-{key}"
     if not distributed.agreed(folder.is_dir()):
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -142,7 +147,9 @@ def open_store(
                     images,
                     backbone,
                     dtype,
-                    _ExtractSettings(device, reporter, precision, frozenset(skipped), step),
+                    _ExtractSettings(
+                        device, reporter, precision, frozenset(skipped), step, content
+                    ),
                 )
     return FeatureStore(folder)
 
@@ -228,7 +235,7 @@ def _extract(
             "weights": backbone.label,
             "weights_digest": backbone.digest,
             "transform": repr(backbone.transform),
-            "images": images_digest(images),
+            "images": settings.content,
         }
         if settings.precision != "float32":
             manifest["precision"] = settings.precision

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import torch
 
+from zslkit import errors
 from zslkit.dataset import Dataset, Images
 from zslkit.errors import DataError
 from zslkit.features.store import cache_root, images_digest, remember
+from zslkit.utils import distributed
 from zslkit.utils.files import parse_json, read_small
 from zslkit.utils.progress import Reporter
 
@@ -126,6 +128,20 @@ def leaving_out(images: Images, index: Collection[int]) -> Images:
     return out
 
 
+def content_of(images: Images, reporter: Reporter, skipped: Collection[int] = ()) -> str:
+    """Digest of the content of the images, which the processes of one run read once.
+
+    Raises:
+        DataError: A file is missing; lists all images that cannot be read.
+    """
+    with distributed.in_turn():
+        try:
+            return images_digest(images)
+        except DataError:  # a file is missing; `refuse` lists all of them
+            refuse(images, reporter, skipped)
+            raise
+
+
 def look(images: Images, reporter: Reporter, skipped: Collection[int] = ()) -> None:
     """Check every file quickly before long work.
 
@@ -158,9 +174,7 @@ def refuse(images: Images, reporter: Reporter, skipped: Collection[int] = ()) ->
 
 def listed(images: Images, bad: Collection[int]) -> str:
     """Summary such as "3 of 40 images cannot be read (a.jpg, b.jpg, c.jpg)"."""
-    names = ", ".join(images.key(i) for i in list(bad)[:NAMED]) + (
-        ", ..." if len(bad) > NAMED else ""
-    )
+    names = errors.listed([images.key(i) for i in bad], NAMED)
     return f"{len(bad)} of {len(images)} images cannot be read ({names})"
 
 

@@ -154,7 +154,7 @@ def _of(record: RunRecord) -> dict[str, str]:
         "images": record.fingerprints.images,
         "semantics": f"{data.semantics} {record.fingerprints.semantics}",
         "features": (
-            f"{features.input} of {features.backbone or 'the dataset'} ({weights}), "
+            f"{features.input} of {features.backbone} ({weights}), "
             f"{features.dtype}, {features.fingerprint}"
         ),
         "gamma": f"{protocol.gamma:.4g}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 
-from zslkit.errors import DataError
+from zslkit.errors import DataError, listed
 
 _VARIANTS = "\ufe0e\ufe0f"  # variation selectors: another glyph for the character before them
 
@@ -123,4 +123,4 @@ def refuse_clash(
 
 def some(names: Sequence[str], most: int = 5) -> str:
     """The first `most` names of a list, quoted."""
-    return ", ".join(map(shown, names[:most])) + (", ..." if len(names) > most else "")
+    return listed([*map(shown, names)], most)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from zslkit.errors import listed
 from zslkit.readers.image_file import endings, extra_for
 
 _QUIET = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
@@ -117,7 +118,7 @@ def left_words(others: Mapping[str, str]) -> str:
             parts.append(f"{n} {why}" + (f" (to read them: {extra})" if extra else ""))
         else:
             names = [path for path, reason in others.items() if reason == why]
-            parts.append(f"{n} {why} ({', '.join(names[:_NAMED])}{', ...' if n > _NAMED else ''})")
+            parts.append(f"{n} {why} ({listed(names, _NAMED)})")
     total = len(others)
     mend = "; copy into the folder what is linked out of it" if LEADS_OUT in count else ""
     return (

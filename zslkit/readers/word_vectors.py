@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zslkit.errors import DataError, did_you_mean
+from zslkit.errors import DataError, did_you_mean, listed
+from zslkit.readers.names import some
 from zslkit.readers.stream import existing
 from zslkit.readers.vectors_pickle import read_array_pickle
 from zslkit.readers.vectors_text import look_up
@@ -190,11 +191,10 @@ def phrases_of(names: Sequence[str], reword: Mapping[str, str] | None = None) ->
         if name not in names:
             raise DataError(f"There is no attribute {name!r} to reword{did_you_mean(name, names)}")
     if numbered := [name for name in placeholders(names) if name not in replaced]:
-        shown = ", ".join(map(repr, numbered[:3])) + (", ..." if len(numbered) > 3 else "")
         raise DataError(
             f"{len(numbered)} of {len(names)} attributes have a number in place of a name "
-            f"({shown}), and a number says nothing; give the attributes names in words, or reword "
-            "them"
+            f"({some(numbered, 3)}), and a number says nothing; give the attributes names in "
+            "words, or reword them"
         )
     return tuple(
         Phrase(name, tuple(clean_phrase(replaced.get(name, name)).split())) for name in names
@@ -211,10 +211,9 @@ def means(
     """
     missing = sorted({word for phrase in phrases for word in phrase.lost(vectors)})
     if missing:
-        shown = ", ".join(missing[:12]) + (", ..." if len(missing) > 12 else "")
         raise DataError(
             f"{path}: there are no vectors for {len(missing)} words of the attribute names "
-            f"({shown}); reword them or take a larger vocabulary"
+            f"({listed(missing, 12)}); reword them or take a larger vocabulary"
         )
     rows = [
         np.mean([vectors[w] for w in phrase.words if w in vectors], axis=0) for phrase in phrases

@@ -19,7 +19,6 @@ BY_HAND: Final = "by hand"
 """Calibration with a gamma given by the user."""
 CONSTANT: Final = "constant"
 """Calibration of a published row with a constant gamma in the authors' program."""
-OWN_FEATURES: Final = "features of the dataset"
 AS_IT_COMES: Final = "as it comes"
 """Resolution of images that are not resized, and of features that come with a dataset."""
 
@@ -188,7 +187,7 @@ def badges_of(record: RunRecord) -> Badges:
         protocol=protocol.training,
         selection="trained elsewhere" if record.elsewhere else protocol.selection,
         calibration=protocol.calibration,
-        backbone=features.backbone or OWN_FEATURES,
+        backbone=features.backbone,
         trained="tuned" if features.tuned else "frozen",
         resolution=resolution(features),
         split=record.fingerprints.split,

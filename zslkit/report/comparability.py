@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from zslkit.record import RunRecord
-from zslkit.report.badges import OWN_FEATURES, resolution
+from zslkit.report.badges import resolution
 
 TRANSDUCTIVE = "transductive"
 SEEN_ALONE = "no test image in training"
@@ -56,10 +56,8 @@ class Comparability:
             dataset=record.dataset.name,
             split=record.fingerprints.split,
             semantics=record.fingerprints.semantics,
-            backbone=features.backbone or OWN_FEATURES,
-            source=features.weights_digest or features.weights
-            if features.backbone
-            else features.fingerprint,
+            backbone=features.backbone,
+            source=features.weights_digest or features.weights,
             tuned=features.tuned,
             resolution=resolution(features),
             kind=record.dataset.semantics,

@@ -185,7 +185,8 @@ def dataset_of(run: Run, root: Path) -> Dataset:
         UserError: It cannot be opened.
         DataError: Its split or images are not those of the run.
     """
-    from zslkit.datasets.catalog import is_card, load_dataset
+    from zslkit.datasets.catalog import load_dataset
+    from zslkit.registry import is_card
 
     dataset = load_dataset(str(root) if is_card(str(root)) else run.record.dataset.name, root)
     then = run.record.fingerprints

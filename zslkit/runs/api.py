@@ -11,8 +11,9 @@ from typing import Any
 
 from zslkit.config.merge import Settings
 from zslkit.dataset import Dataset
-from zslkit.datasets.catalog import DATASETS, is_card, load_dataset
+from zslkit.datasets.catalog import DATASETS, load_dataset
 from zslkit.features.unreadable import readable
+from zslkit.registry import is_card
 from zslkit.runs import tracking
 from zslkit.runs.execute import ExternalWeights as ExternalWeights
 from zslkit.runs.execute import RunExecution

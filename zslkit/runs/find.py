@@ -10,8 +10,9 @@ from typing import Any
 
 from zslkit.config.merge import flat
 from zslkit.datasets.card import read_card
-from zslkit.datasets.catalog import DATASETS, is_card
+from zslkit.datasets.catalog import DATASETS
 from zslkit.record import PICKED
+from zslkit.registry import is_card
 from zslkit.runs.folders import Run
 from zslkit.runs.plan import make_plan
 from zslkit.runs.source import changed, sources

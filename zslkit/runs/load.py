@@ -16,7 +16,7 @@ from torch import Tensor
 from zslkit.config import FeatureConfig, ProtocolConfig, build
 from zslkit.config.merge import Settings
 from zslkit.dataset import Dataset, Index
-from zslkit.datasets.catalog import is_card, load_dataset
+from zslkit.datasets.catalog import load_dataset
 from zslkit.errors import DataError, UnknownName, UserError
 from zslkit.features.backbones import Transform
 from zslkit.features.extract import ImageInputs
@@ -24,6 +24,7 @@ from zslkit.features.preprocess import Pixels, Preprocessor
 from zslkit.features.unreadable import readable
 from zslkit.model import Model
 from zslkit.record import Environment, RunRecord
+from zslkit.registry import is_card
 from zslkit.runs.folders import WEIGHTS, Run, load_run
 from zslkit.runs.source import changed, sources
 from zslkit.training import weights

@@ -10,14 +10,14 @@ from typing import Any
 
 from zslkit.config import FeatureConfig, ProtocolConfig, build, known_keys
 from zslkit.config.merge import Layer, Settings, merge, parse_set, read_yaml
-from zslkit.datasets.catalog import DATASETS, card_defaults, is_card
+from zslkit.datasets.catalog import DATASETS, card_defaults
 from zslkit.errors import UserError, did_you_mean
 from zslkit.model import (
     ENCODER_KEYS,
     Model,
     brings_encoder,
 )
-from zslkit.registry import Entry
+from zslkit.registry import Entry, is_card
 from zslkit.training.plan import MODELS, Plan
 
 

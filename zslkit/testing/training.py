@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from zslkit.config import TrainConfig
-from zslkit.errors import ZslkitError
+from zslkit.errors import ZslkitError, listed
 from zslkit.evaluation.metrics import per_class_accuracy
 from zslkit.model import GradientModel, Model, ModelConfig
 from zslkit.testing.answers import scores_shape
@@ -319,8 +319,4 @@ def gradients(bench: Bench) -> str | None:
         for name, p in model.named_parameters()
         if p.requires_grad and (p.grad is None or not p.grad.any())
     ]
-    return (
-        f"no gradient reaches {', '.join(idle[:5])}{', ...' if len(idle) > 5 else ''}"
-        if idle
-        else None
-    )
+    return f"no gradient reaches {listed(idle)}" if idle else None

@@ -17,8 +17,7 @@ from zslkit.dataset import Dataset
 from zslkit.errors import UserError
 from zslkit.features.backbones import Backbone, load_backbone
 from zslkit.features.extract import ImageInputs, first_size, open_store, store_key
-from zslkit.features.store import images_digest
-from zslkit.features.unreadable import look
+from zslkit.features.unreadable import content_of, look
 from zslkit.training.pretrain import trainval_weights
 from zslkit.training.view import ArraySource, InputSource, MapSource, PooledSource
 from zslkit.utils import distributed
@@ -139,16 +138,15 @@ def prepare(
         )
     if dataset.images is None:
         return _given(dataset, kind)
-    backbone = encoder if encoder is not None else _backbone(dataset, config, device, reporter)
+    content = content_of(dataset.images, reporter, dataset.skipped)
+    backbone = encoder or _backbone(dataset, config, device, reporter, content)
     height, width = first_size(dataset.images, backbone.transform, reporter, dataset.skipped)
     facts = (backbone.name, backbone.label, backbone.digest)
-    with distributed.in_turn():
-        content = images_digest(dataset.images)
     size = (height, width)
     if kind == "image":
         with distributed.in_turn():
             look(dataset.images, reporter, dataset.skipped)
-            fingerprint = store_key(dataset.images, backbone, "image")
+        fingerprint = store_key(content, backbone, "image")
         source, shape = (
             ImageInputs(dataset.images, backbone.transform),
             backbone.map_shape(height, width),
@@ -168,6 +166,7 @@ def prepare(
         "precision": config.precision,
         "skipped": dataset.skipped,
         "batch": batch,
+        "content": content,
     }
     store = open_store(
         dataset.name, dataset.images, backbone, config.dtype, device, reporter, **how
@@ -202,13 +201,15 @@ def _given(dataset: Dataset, kind: Input) -> Inputs:
 
 
 def _backbone(
-    dataset: Dataset, config: FeatureConfig, device: torch.device, reporter: Reporter
+    dataset: Dataset, config: FeatureConfig, device: torch.device, reporter: Reporter, content: str
 ) -> Backbone:
     if config.weights != "trainval":
         return load_backbone(config)
     start = load_backbone(config.model_copy(update={"weights": "random"}))
     with distributed.in_turn():  # small and rare: not worth sharing
-        weights = trainval_weights(dataset, start, config.pretrain_epochs, device, reporter)
+        weights = trainval_weights(
+            dataset, start, config.pretrain_epochs, device, reporter, content
+        )
     return load_backbone(config, weights, f"trained on trainval, {config.pretrain_epochs} epochs")
 
 

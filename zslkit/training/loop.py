@@ -18,11 +18,11 @@ from zslkit.config import TrainConfig
 from zslkit.errors import DataError, TrainingError
 from zslkit.model import GradientModel, Kept, TrainingView
 from zslkit.training import checkpoint
-from zslkit.training.resident import Resident, resident
+from zslkit.training.resident import resident
 from zslkit.training.sampling import batches
 from zslkit.training.shared import add_up, from_first, shares
 from zslkit.training.stage import TrainingStage
-from zslkit.training.step import Step
+from zslkit.training.step import check_parts, take_step
 from zslkit.utils import distributed
 from zslkit.utils.progress import Phase, Reporter
 
@@ -124,14 +124,8 @@ class Loop:
         config: TrainConfig = model.config.train
         groups = model.parameter_groups()
         optimizer = _optimizer(config, groups)
-        step = Step(
-            model,
-            self.device,
-            config.precision,
-            self._remark,
-            lambda: isinstance(view, Resident) and self._relieve(view),
-        )
-        start = self._resume(path, model, optimizer, step)
+        check_parts(model)
+        start = self._resume(path, model, optimizer)
         from_first(model)  # also waits until all processes have read the checkpoint
         if start >= config.epochs or (
             start
@@ -140,14 +134,14 @@ class Loop:
             and self._observer.history[-1].get("stop")
         ):
             return
-        view = resident(view, self.device, self._reporter)
+        if config.accumulate == 1 and not config.offload:  # else memory is short
+            view = resident(view, self.device, self._reporter)
         steps = config.steps_per_epoch or max(1, len(view) // config.batch_size)
         saved, cost = time.monotonic(), 0.0
         with self._reporter.phase(f"{self._name}", total=(config.epochs - start) * steps) as phase:
             for epoch in range(start, config.epochs):
                 began = time.monotonic()
-                terms = self._epoch(model, view, optimizer, groups, epoch, config, phase, step)
-                step.agree()
+                terms = self._epoch(model, view, optimizer, groups, epoch, config, phase)
                 self.seconds += time.monotonic() - began
                 self.log(epoch=epoch + 1, seconds=round(time.monotonic() - began, 3), **terms)
                 stop = self._observer.after_epoch(epoch + 1, model) if self._observer else False
@@ -158,7 +152,7 @@ class Loop:
                     and (last or cost <= CHECKPOINT_SHARE * (time.monotonic() - saved))
                 ):
                     writing = time.monotonic()
-                    self._save(path, model, optimizer, step, epoch + 1)
+                    self._save(path, model, optimizer, epoch + 1)
                     saved = time.monotonic()
                     cost = saved - writing
                 if stop:
@@ -173,7 +167,6 @@ class Loop:
         epoch: int,
         config: TrainConfig,
         phase: Phase,
-        step: Step,
     ) -> dict[str, float]:
         # Randomness in a step (dropout, say) depends on seed and epoch alone, so that a resumed run
         # repeats it. Processes that share a batch draw apart, or their images would share masks.
@@ -196,7 +189,7 @@ class Loop:
         )
         count = 0
         for x, label, size in _ahead(view, shares(indices)):
-            values, loss = step(x, label, size)
+            values, loss = take_step(model, x, label, size, self.device)
             if bad := [k for k, v in values.items() if not np.isfinite(v)]:
                 raise TrainingError(
                     f"The loss term {bad[0]} is {values[bad[0]]} "
@@ -214,23 +207,7 @@ class Loop:
             phase.advance(1, epoch=epoch + 1, loss=loss)
         return {k: v / count for k, v in sums.items()}
 
-    def _remark(self, sentence: str) -> None:
-        """Note a sentence in progress and log."""
-        self._reporter.note(f"{self._name}: {sentence}")
-        self._log(phase=self._name, note=sentence)
-
-    def _relieve(self, view: Resident) -> bool:
-        freed = view.leave()
-        if freed:
-            self._remark(
-                f"features are no longer kept on {self.device}, "
-                "which has no room for a step beside them"
-            )
-        return freed
-
-    def _resume(
-        self, path: Path | None, model: GradientModel, optimizer: Optimizer, step: Step
-    ) -> int:
+    def _resume(self, path: Path | None, model: GradientModel, optimizer: Optimizer) -> int:
         if path is None or not path.is_file():
             return 0
         state = checkpoint.load(path)
@@ -242,8 +219,6 @@ class Loop:
             )
             model.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])
-            if "step" in state:  # missing in older checkpoints
-                step.load(state["step"])
         except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
             why = " ".join(str(error).split())
             raise DataError(
@@ -257,9 +232,7 @@ class Loop:
         self._reporter.note(f"{self._name}: going on after epoch {epoch}")
         return epoch
 
-    def _save(
-        self, path: Path, model: GradientModel, optimizer: Optimizer, step: Step, epoch: int
-    ) -> None:
+    def _save(self, path: Path, model: GradientModel, optimizer: Optimizer, epoch: int) -> None:
         history = self._observer.history if self._observer else []
         state = {
             "epoch": epoch,
@@ -267,7 +240,6 @@ class Loop:
             "history": history,
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict(),
-            "step": step.state(),
         }
         checkpoint.save(path, state)
 

@@ -41,7 +41,12 @@ machine starts from the same bits and a first run trains no backbone."""
 
 
 def trainval_weights(
-    dataset: Dataset, start: Backbone, epochs: int, device: torch.device, reporter: Reporter
+    dataset: Dataset,
+    start: Backbone,
+    epochs: int,
+    device: torch.device,
+    reporter: Reporter,
+    content: str | None = None,
 ) -> Path:
     """Train the backbone from its random start on the seen classes, or find the cached weights.
 
@@ -50,6 +55,14 @@ def trainval_weights(
     classes learn from each other. Seeded, and in one thread on a processor: the same machine always
     gives the same file. Weights are rounded to half precision. Shipped weights (`SHIPPED`) are used
     instead of a training.
+
+    Args:
+        dataset: Dataset with images.
+        start: Backbone at its random start.
+        epochs: Epochs of the training.
+        device: Device of the training.
+        reporter: Receives the progress.
+        content: Digest of the images; None to compute it.
 
     Returns:
         A file of weights for the network of `start`.
@@ -63,13 +76,13 @@ def trainval_weights(
             f"{dataset.name} has features but no images, "
             "so no backbone can be trained on it; use its pooled features"
         )
-    if (shipped := shipped_file(dataset, start, epochs)).is_file():
+    if (shipped := shipped_file(dataset, start, epochs, content)).is_file():
         return shipped
     # Kinds of device move the sums and so the weights, and versions of libraries the random start.
     device_facts = [device.type, start.digest]
     if device.type != "cpu" and torch.are_deterministic_algorithms_enabled():
         device_facts.append("deterministic")
-    key = _key(dataset, start, epochs, device_facts)
+    key = _key(dataset, start, epochs, device_facts, content)
     path = cache_root() / "weights" / f"{dataset.name}-{key}.safetensors"
     if path.is_file():
         return path  # without a lock, which a shared cache may not allow
@@ -86,17 +99,21 @@ def trainval_weights(
     return path
 
 
-def shipped_file(dataset: Dataset, start: Backbone, epochs: int) -> Path:
+def shipped_file(
+    dataset: Dataset, start: Backbone, epochs: int, content: str | None = None
+) -> Path:
     """Where the weights lie if they come with zslkit, for every device and version of libraries."""
-    return SHIPPED / f"{dataset.name}-{_key(dataset, start, epochs, [])}.safetensors"
+    return SHIPPED / f"{dataset.name}-{_key(dataset, start, epochs, [], content)}.safetensors"
 
 
-def _key(dataset: Dataset, start: Backbone, epochs: int, more: list[str]) -> str:
+def _key(
+    dataset: Dataset, start: Backbone, epochs: int, more: list[str], content: str | None
+) -> str:
     """16 hex digits of all that decides the weights: training images, their attributes, network, recipe."""
     assert dataset.images is not None
     index, table = dataset.split.trainval, dataset.semantics.attributes
     facts = [
-        images_digest(dataset.images),
+        content or images_digest(dataset.images),
         start.name,
         start.reduction,
         repr(start.transform),
@@ -104,8 +121,8 @@ def _key(dataset: Dataset, start: Backbone, epochs: int, more: list[str]) -> str
         more,
     ]
     arrays = (index, dataset.labels[index], np.ascontiguousarray(table, dtype=np.float32))
-    content = json.dumps(facts).encode() + b"".join(array.tobytes() for array in arrays)
-    return hashlib.sha256(content).hexdigest()[:16]
+    hashed = json.dumps(facts).encode() + b"".join(array.tobytes() for array in arrays)
+    return hashlib.sha256(hashed).hexdigest()[:16]
 
 
 def _train(

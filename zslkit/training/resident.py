@@ -37,16 +37,7 @@ class Resident:
         for start in range(0, len(view), CHUNK):
             index = np.arange(start, min(start + CHUNK, len(view)))
             inputs[start : start + len(index)] = view.stored(index).to(device)  # type: ignore[attr-defined]
-        self._inputs: Tensor | None = inputs
-
-    def leave(self) -> bool:
-        """Free the device's memory, so that batches come from the original view.
-
-        Returns:
-            False if the memory was freed before.
-        """
-        held, self._inputs = self._inputs is not None, None
-        return held
+        self._inputs = inputs
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -56,10 +47,8 @@ class Resident:
         return len(self._view)
 
     def batch(self, index: NDArray[np.int64]) -> Tensor:
-        inputs = self._inputs  # another thread may set it to None
-        if inputs is not None:
-            with suppress(torch.cuda.OutOfMemoryError):
-                return inputs[torch.from_numpy(index).to(self._device)].float()
+        with suppress(torch.cuda.OutOfMemoryError):
+            return self._inputs[torch.from_numpy(index).to(self._device)].float()
         return self._view.batch(index)
 
     def everything(self) -> tuple[Tensor, Tensor]:

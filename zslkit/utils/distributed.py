@@ -251,38 +251,6 @@ def sharing(batch: int) -> Iterator[None]:
         _here.batch = before
 
 
-@contextmanager
-def remembering(sums: list[Tensor]) -> Iterator[None]:
-    """Inside the block, replay the sums in `sums` in their order; exchange and append later ones.
-
-    Lets one process repeat a step that failed half way, while the others wait without noticing. The
-    repetition must compute the same sums in the same order.
-    """
-    if not several():
-        yield
-        return
-    before = _here.rehearsal
-    exchange, place = before or _exchanged, 0
-
-    def summed(tensor: Tensor) -> Tensor:
-        nonlocal place
-        if place == len(sums):
-            # Cloned before the exchange: if memory runs out here, no contribution is lost.
-            kept = tensor.clone()
-            tensor = exchange(tensor)
-            sums.append(kept.copy_(tensor))
-        else:
-            tensor.copy_(sums[place])
-        place += 1
-        return tensor
-
-    _here.rehearsal = summed
-    try:
-        yield
-    finally:
-        _here.rehearsal = before
-
-
 def batch() -> int | None:
     """Size of the whole batch if several processes share it, else None."""
     return _here.batch

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from zslkit.dataset import PARTS
 from zslkit.features.damaged_rows import FeatureRows, spans
 from zslkit.verify.leaks import find_leaks, imagenet_names
 from zslkit.verify.material import DatasetFiles
-from zslkit.verify.split_versions import PARTS, locs_digest, split_name
+from zslkit.verify.split_versions import locs_digest, split_name
 
 Verdict = Literal["ok", "note", "fault", "skipped"]
 

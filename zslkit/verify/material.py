@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zslkit.dataset import Dataset, Images, Index, Maps
-from zslkit.datasets.catalog import DATASETS, is_card, load_dataset
+from zslkit.dataset import PARTS, Dataset, Images, Index, Maps
+from zslkit.datasets.catalog import DATASETS, load_dataset
 from zslkit.datasets.xlsa17 import Xlsa17, need_file, need_root
 from zslkit.datasets.xlsa17_cache import Pooled, open_features
 from zslkit.datasets.xlsa17_join import anchored, class_ids, plain
@@ -22,8 +22,8 @@ from zslkit.datasets.xlsa17_mat import read_split_variables
 from zslkit.errors import DataError
 from zslkit.readers.images import FileImages
 from zslkit.readers.photos import find_photos
+from zslkit.registry import is_card
 from zslkit.utils.files import read_small
-from zslkit.verify.split_versions import PARTS
 
 
 @dataclass

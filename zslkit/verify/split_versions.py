@@ -7,9 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from zslkit.dataset import Index
-
-PARTS = ("trainval", "test_seen", "test_unseen")
+from zslkit.dataset import PARTS, Index
 
 # Computed from att_splits.mat of the datasets in zslkit.datasets.xlsa17. Versions PS and PS 2.0 of
 # the proposed splits have the same counts, so it is unknown to which of the two a file belongs.

@@ -14,7 +14,8 @@ from zslkit.cli.options import data_root_option, debug_option, json_option
 from zslkit.cli.output import echo, print_columns, print_json, printable, size_words
 from zslkit.cli.verb import Verb
 from zslkit.config.wording import shown
-from zslkit.errors import ZslkitError
+from zslkit.errors import ZslkitError, listed
+from zslkit.registry import is_card
 
 if TYPE_CHECKING:
     from zslkit.acquire.cache import CacheItem
@@ -31,7 +32,7 @@ def info(name: str, data_root: Path, as_json: bool) -> int:
 
     It works before the files are there. zslkit datasets lists the names.
     """
-    card = name.lower().endswith((".yaml", ".yml"))
+    card = is_card(name)
     if not card:
         DATASETS.find(name)  # a name that nothing answers to costs no import
     from zslkit.acquire.cache import belongs, contents
@@ -187,13 +188,7 @@ def _row(place: Place) -> tuple[str, str, str, str]:
 def _text(value: Any) -> str:
     """A fact on one line; long lists by their beginning, which --json has whole."""
     if isinstance(value, dict):
-        return _some([f"{key} {shown(held)}" for key, held in value.items()], 12)
+        return listed([f"{key} {shown(held)}" for key, held in value.items()], 12)
     if isinstance(value, list):
-        return f"{len(value)}: {_some([str(v) for v in value], 6)}" if value else ""
+        return f"{len(value)}: {listed([str(v) for v in value], 6)}" if value else ""
     return "" if value is None else str(value)
-
-
-def _some(parts: list[str], most: int) -> str:
-    return ", ".join(parts[:most]) + (
-        f", and {len(parts) - most} more" if len(parts) > most else ""
-    )

@@ -13,6 +13,7 @@ from zslkit.cli.numbers import Real, Whole
 from zslkit.cli.options import PLACE, debug_option, json_option
 from zslkit.cli.output import echo, print_json, printable
 from zslkit.cli.verb import Verb
+from zslkit.errors import listed
 
 if TYPE_CHECKING:
     from zslkit.acquire.new import Draft
@@ -107,7 +108,7 @@ def _size(data: Dataset) -> str:
     parts = {part: len(index) for part, index in data.split.parts().items()}
     unseen = [c for c, seen in zip(data.classes, data.seen, strict=True) if not seen]
     return (
-        f"{len(data.classes)} classes, unseen: {', '.join(map(printable, unseen[:5]))}{', ...' if len(unseen) > 5 else ''}; "
+        f"{len(data.classes)} classes, unseen: {listed([*map(printable, unseen)])}; "
         f"{parts['trainval']} images to train on, {parts['test_seen']} and {parts['test_unseen']} to test on seen and unseen classes"
     )
 

@@ -15,6 +15,7 @@ from zslkit.cli.numbers import Whole
 from zslkit.cli.options import data_root_option, debug_option, json_option
 from zslkit.cli.output import print_columns, print_json
 from zslkit.cli.verb import Verb
+from zslkit.registry import is_card
 
 
 @click.command(cls=Verb, example="zslkit data verify digits")
@@ -39,7 +40,7 @@ def verify(name: str, data_root: Path, skip_images: bool, limit: int, as_json: b
     a model, zslkit check. Exit code 1 if a check finds a fault; a note needs no repair, but readers
     of results should know it.
     """
-    if not name.lower().endswith((".yaml", ".yml")):
+    if not is_card(name):
         DATASETS.find(name)  # a name that nothing answers to costs no import
     from zslkit.utils.progress import reporter_for
     from zslkit.verify import checklist as checks

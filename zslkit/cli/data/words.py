@@ -130,7 +130,8 @@ def _rewordings(path: Path | None) -> Mapping[str, str]:
 
 def _target(dataset: str, root: Path, out: Path | None) -> tuple[Path, UserError | None]:
     """The file to write, and an error if there are word vectors that must not be lost. Raises UserError if the file is not known."""
-    from zslkit.datasets.catalog import is_card, word_vector_files
+    from zslkit.datasets.catalog import word_vector_files
+    from zslkit.registry import is_card
     from zslkit.utils.files import clear
 
     places = word_vector_files(dataset, root)
@@ -161,7 +162,8 @@ def _target(dataset: str, root: Path, out: Path | None) -> tuple[Path, UserError
 
 def _hint(dataset: str, root: Path, target: Path) -> str:
     """What is left to do before the dataset reads the file that was written."""
-    from zslkit.datasets.catalog import is_card, word_vector_files
+    from zslkit.datasets.catalog import word_vector_files
+    from zslkit.registry import is_card
 
     places = word_vector_files(dataset, root)
     if is_card(dataset):
