@@ -56,7 +56,9 @@ def once(name: str, epochs: int, seed: int) -> tuple[float, float]:
     steps = [
         len(data.split.trainval) // train.batch_size for data in (shop.folds[0].data, job.data)
     ]
-    model = make_model(job.plan.model_class, job.plan.config, job.data, job.inputs, seed, job.device)
+    model = make_model(
+        job.plan.model_class, job.plan.config, job.data, job.inputs, seed, job.device
+    )
     watch = Watch(job._answers, best["gamma"])
     whole = {
         "seed": seed,

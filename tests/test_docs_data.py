@@ -91,7 +91,10 @@ mouldy = "mouldy:Mouldy"
 [tool.setuptools]
 py-modules = ["rotten", "mouldy"]
 """
-ROTTEN = "from zslkit.dataset import DatasetSource\n\n\nclass Rotten(DatasetSource):\n    def load(self, name, root):\n        return 1 / 0\n"
+ROTTEN = (
+    "from zslkit.dataset import DatasetSource\n\n\n"
+    "class Rotten(DatasetSource):\n    def load(self, name, root):\n        return 1 / 0\n"
+)
 MOULDY = "raise OSError('no spoon')\n\n\nclass Mouldy: ...\n"
 
 

@@ -293,7 +293,17 @@ def test_the_command_draws_and_prints(
         assert picture.format == "PNG"
         wide = picture.size
     assert (
-        app.main(["explain", str(folders["dedn"]), str(photo), "--top-attributes", "1", "--out", str(out)])
+        app.main(
+            [
+                "explain",
+                str(folders["dedn"]),
+                str(photo),
+                "--top-attributes",
+                "1",
+                "--out",
+                str(out),
+            ]
+        )
         == 0
     )
     with Image.open(out) as picture:

@@ -271,7 +271,9 @@ def test_every_value_of_a_map_comes_to_its_place(go: Go, kind: str) -> None:
         )
         assert order == "channels-first" or not told or f"note:       {order}: " in text
         assert ("class token and is left out" in text) == ("class token" in kind)
-    code, text = go("data", "import", file, "--out", "said", "--dtype", "float32", "--layout", order)
+    code, text = go(
+        "data", "import", file, "--out", "said", "--dtype", "float32", "--layout", order
+    )
     assert code == 0, text
     for place in ("made", "said") if Path("made").exists() else ("said",):
         store = opened(f"{place}/card.yaml").maps
@@ -416,7 +418,13 @@ def test_names_of_the_file_in_variable_length_and_other_spelling(go: Go) -> None
             "class_names", data=["001.Auk", "crow ", "Wren"], dtype=h5py.string_dtype()
         )
     code, text = go(
-        "data", "import", "x.h5", "--out", "made", "--class-attributes", csv(rows_of("wren crow auk"))
+        "data",
+        "import",
+        "x.h5",
+        "--out",
+        "made",
+        "--class-attributes",
+        csv(rows_of("wren crow auk")),
     )
     assert (
         code == 0 and "2 class names of t.csv differ in case, signs or number ('001.Auk')" in text
@@ -451,7 +459,13 @@ def test_names_that_cannot_be_read_are_not_passed_over(go: Go) -> None:
         names[:] = [file["labels"].ref] * 3
     for name in ("x.npz", "x.h5"):
         code, text = go(
-            "data", "import", name, "--out", "no", "--class-attributes", csv(rows_of("wren crow auk"))
+            "data",
+            "import",
+            name,
+            "--out",
+            "no",
+            "--class-attributes",
+            csv(rows_of("wren crow auk")),
         )
         assert (
             code == 2
@@ -471,7 +485,9 @@ def test_names_that_contradict_the_files_own_table_are_refused(go: Go) -> None:
 def test_a_row_more_or_less_is_refused_by_name(go: Go) -> None:
     table = {**rows_of("auk crow wren"), "unicorn": [1.0, 0.0, 0.0, 7.0]}
     for own in ({}, {"original_att": None}):
-        code, text = go("data", "import", h5(held(**own)), "--out", "no", "--class-attributes", csv(table))
+        code, text = go(
+            "data", "import", h5(held(**own)), "--out", "no", "--class-attributes", csv(table)
+        )
         assert code == 2 and "t.csv has 4 classes and" in text and "'unicorn'" in text, text
     code, text = go(
         "data",
@@ -486,7 +502,9 @@ def test_a_row_more_or_less_is_refused_by_name(go: Go) -> None:
     named = h5(held(original_att=None, class_names=np.array(NAMES, dtype="S5")))
     code, text = go("data", "import", named, "--out", "made", "--class-attributes", csv(table))
     assert code == 0 and "1 rows of t.csv are no class of x.h5 and are left out ('unicorn')" in text
-    code, text = go("data", "import", named, "--out", "no", "--class-attributes", csv(rows_of("auk wren")))
+    code, text = go(
+        "data", "import", named, "--out", "no", "--class-attributes", csv(rows_of("auk wren"))
+    )
     assert code == 2 and "1 classes of x.h5 have no row ('crow'" in text
 
 
@@ -510,7 +528,9 @@ def test_word_vectors_follow_the_columns_of_the_table(go: Go) -> None:
         {name: own[k][[2, 0, 1, 3]].tolist() for k, name in enumerate(NAMES)},
         "class,wet,big,red,old",
     )
-    code, text = go("data", "import", h5(held(w2v_att=words)), "--out", "no", "--class-attributes", moved)
+    code, text = go(
+        "data", "import", h5(held(w2v_att=words)), "--out", "no", "--class-attributes", moved
+    )
     assert code == 2 and "its columns are those of original_att" in text
     named = h5(
         held(w2v_att=words, attribute_names=np.array(["big", "red", "wet", "old"], dtype="S3"))
@@ -743,7 +763,15 @@ def test_numbers_are_not_looked_up_as_words(go: Go, names: str) -> None:
     Path("glove.txt").write_text("\n".join(f"{word} 1.0 2.0" for word in sorted(words)))
     table = csv(rows_of("auk crow wren"), f"class,{names}")
     code, text = go(
-        "data", "import", h5(held()), "--out", "no", "--class-attributes", table, "--words", "glove.txt"
+        "data",
+        "import",
+        h5(held()),
+        "--out",
+        "no",
+        "--class-attributes",
+        table,
+        "--words",
+        "glove.txt",
     )
     assert code == 2 and "attributes have a number in place of a name" in text
     assert go("data", "import", h5(held()), "--out", "made", "--class-attributes", table)[0] == 0

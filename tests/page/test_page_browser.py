@@ -74,7 +74,10 @@ def test_the_page_opens_without_a_complaint_and_asks_for_nothing_else(
         pages[name].resolve().as_uri()
     }
     assert tab.ask("document.documentElement.scrollWidth") == size[0]
-    opened = "document.querySelectorAll('button.open').forEach(b => b.click()); document.querySelectorAll('details').forEach(d => d.open = true)"
+    opened = (
+        "document.querySelectorAll('button.open').forEach(b => b.click()); "
+        "document.querySelectorAll('details').forEach(d => d.open = true)"
+    )
     tab.ask(opened)
     assert tab.ask("document.documentElement.scrollWidth") == size[0]
     assert tab.faults == []

@@ -30,7 +30,8 @@ def test_spot_checks() -> None:
 
 @pytest.mark.parametrize(
     ("method", "datasets"),
-    [(method, "cub sun awa2") for method in ("ALE", "DeViSE", "SJE", "LATEM", "SYNC", "DUET")] + [("CONSE", "cub"), ("FREE", "sun")],
+    [(method, "cub sun awa2") for method in ("ALE", "DeViSE", "SJE", "LATEM", "SYNC", "DUET")]
+    + [("CONSE", "cub"), ("FREE", "sun")],
 )
 def test_what_was_found_in_a_public_source_is_not_doubted(method: str, datasets: str) -> None:
     for dataset in datasets.split():
@@ -50,7 +51,9 @@ def test_what_was_found_in_a_public_source_is_not_doubted(method: str, datasets:
         ("GEM-ZSL", "awa2", "S 80"),
     ],
 )
-def test_a_figure_that_another_source_tells_otherwise_says_so(method: str, dataset: str, word: str) -> None:
+def test_a_figure_that_another_source_tells_otherwise_says_so(
+    method: str, dataset: str, word: str
+) -> None:
     assert word in find(method, dataset).remarks
 
 

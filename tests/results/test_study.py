@@ -138,7 +138,16 @@ def test_the_command_writes_table_data_and_plot(
 ) -> None:
     assert (
         app.main(
-            ["study", str(study), "--tables", str(tmp_path / "to"), "--seeds", "0-2", "--set", "lam=2"]
+            [
+                "study",
+                str(study),
+                "--tables",
+                str(tmp_path / "to"),
+                "--seeds",
+                "0-2",
+                "--set",
+                "lam=2",
+            ]
         )
         == 0
     )
