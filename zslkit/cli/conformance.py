@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from zslkit.testing import Check, CheckResult
 
 
-@click.command(cls=Verb, example="zslkit check eszsl\nzslkit check eszsl --only resumes")
+@click.command(
+    cls=Verb, example="zslkit check eszsl\nzslkit check eszsl --only same_seed_same_model"
+)
 @click.argument("name", required=False, shell_complete=completers.models)
 @click.option(
     "--only",
