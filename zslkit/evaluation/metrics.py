@@ -37,7 +37,8 @@ def per_class_means(values: NDArray[Any], labels: Index, n_classes: int = 0) -> 
     """Mean of each class's values, (C,); NaN for a class without images. values, labels (N,)."""
     images = np.bincount(labels, minlength=n_classes)
     sums = np.bincount(labels, weights=values, minlength=n_classes)
-    return np.divide(sums, images, out=np.full(len(images), np.nan), where=images > 0)
+    means: Floats = np.divide(sums, images, out=np.full(len(images), np.nan), where=images > 0)
+    return means
 
 
 def class_mean(values: NDArray[Any], labels: Index) -> float:
