@@ -14,6 +14,7 @@ from zslkit.config import FeatureConfig, Input
 from zslkit.dataset import Dataset, Split
 from zslkit.errors import UserError
 from zslkit.features.backbones import load_backbone
+from zslkit.features.store import images_digest
 from zslkit.readers.images import ArrayImages
 from zslkit.semantics import Semantics
 from zslkit.training import inputs as subject
@@ -219,8 +220,14 @@ def test_trainval_weights_start_random_and_are_named_by_their_epochs(
     asked: list[Any] = []
 
     def trained(
-        dataset: Dataset, start: Any, epochs: int, device: torch.device, reporter: Any
+        dataset: Dataset,
+        start: Any,
+        epochs: int,
+        device: torch.device,
+        reporter: Any,
+        content: str,
     ) -> Path:
+        assert dataset.images is not None and content == images_digest(dataset.images)
         asked.append((dataset.name, start.label, start.transform, epochs))
         state = {k: v + 1 if k == "conv_stem.weight" else v for k, v in start.state.items()}
         torch.save(state, tmp_path / "trained.pth")
