@@ -103,7 +103,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A folder into which pip has installed the page's plugin and a broken one."""
     good, bad, place = (tmp_path_factory.mktemp(n) for n in ("good", "bad", "site"))
     source = block("dataset plugin")
-    assert len([line for line in source.splitlines() if line.strip()]) <= 20
+    assert len([line for line in source.splitlines() if line.strip()]) <= 22
     (good / "fruit.py").write_text(source)
     (good / "pyproject.toml").write_text(block("dataset plugin project"))
     (bad / "rotten.py").write_text(ROTTEN)

@@ -188,7 +188,7 @@ def stop_in(
 ) -> pytest.MonkeyPatch:
     """Interrupt the training in that epoch (from 0), or before its checkpoint is written."""
     original = getattr(Loop, where)
-    place = {"_epoch": 4, "_save": 4}[where]
+    place = {"_epoch": 4, "_save": 3}[where]
 
     def interrupted(self: Loop, *arguments: Any) -> Any:
         if arguments[place] == epoch + (where == "_save"):

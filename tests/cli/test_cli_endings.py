@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -242,13 +242,13 @@ def test_a_failure_has_no_code_that_a_shell_takes_for_success(
 
 def test_commands_print_results_where_plugins_do_not_write() -> None:
     commands = Path(app.__file__).parent
-    calls = [
-        f"{file.relative_to(commands)}: {call}"
-        for file in commands.rglob("*.py")
-        if file.name != "output.py"
-        for call in re.findall(r"click\.echo\(.*|sys\.stdout\.write.*", file.read_text())
-        if "err=True" not in call and "get_help" not in call
-    ]
+    calls = []
+    for file in commands.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())) if file.name != "output.py" else ():
+            call = ast.unparse(node) if isinstance(node, ast.Call) else ""
+            prints = call.startswith(("click.echo(", "sys.stdout.write("))
+            if prints and "err=True" not in call and "get_help" not in call:
+                calls.append(f"{file.relative_to(commands)}: {call}")
     assert calls == [], (
         "echo of zslkit.cli.output prints results; click.echo inside a command goes to standard error"
     )
@@ -384,7 +384,7 @@ def test_the_guarded_reader_of_hdf5_ends_with_whoever_started_it(tmp_path: Path)
     ]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None and process.stdout is not None
-    assert b"features" in process.stdout.readline()
+    assert any(b"features" in process.stdout.readline() for _ in range(3))
     process.stdin.close()
     assert process.wait(LIMIT) == 1
     process.stdout.close()

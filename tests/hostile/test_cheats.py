@@ -186,9 +186,9 @@ DEEDS: dict[str, tuple[Callable[[], object], str]] = {
     "metric": (
         lambda: (
             setattr(zslkit.evaluation.metrics.Curve, "__post_init__", lambda self: None)
-            or cheats.counted(zslkit.evaluation.metrics, "duel_of")
+            or cheats.counted(zslkit.evaluation.metrics, "seen_unseen_margin_of")
         ),
-        "zslkit.evaluation.metrics.duel_of",
+        "zslkit.evaluation.metrics.seen_unseen_margin_of",
     ),
     "evaluator's code": (
         lambda: setattr(

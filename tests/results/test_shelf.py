@@ -62,7 +62,7 @@ def test_finished_and_half_written_and_replaced_and_damaged_runs_are_told_apart(
 
 def test_no_folder_of_runs_is_told(tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match=r"There is no folder .*; say where the runs are with --out"
+        UserError, match=r"There is no folder .*; say where the runs are with --runs"
     ):
         contents(tmp_path / "none")
 

@@ -72,7 +72,7 @@ def model(name: str, kind: str, folder: Path | None, as_json: bool) -> None:
     _tell("model", name, folder, written, steps, as_json)
 
 
-@click.command(cls=Verb, example="zslkit new dataset my-shapes", formerly={"--to": "--out"})
+@click.command(cls=Verb, example="zslkit new dataset my-fruits", formerly={"--to": "--out"})
 @click.argument("name")
 @out_option
 @json_option

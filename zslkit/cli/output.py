@@ -156,20 +156,27 @@ def aligned(
     header: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None
 ) -> list[str]:
     """The lines of a table whose last column is folded at `width` cells of the terminal (None: never)."""
-    from rich.cells import cell_len
-
     cells = [[printable(c) for c in row] for row in [header, *rows]]
-    widths = [max(cell_len(row[k]) for row in cells) for k in range(len(header) - 1)]
+    widths = [max(_cells(row[k]) for row in cells) for k in range(len(header) - 1)]
     indent = sum(widths) + 2 * len(widths)
     room = width - indent if width is not None else 0
     lines = []
     for row in cells:
-        start = "".join(c + " " * (w + 2 - cell_len(c)) for c, w in zip(row, widths, strict=False))
-        most = room if cell_len(row[-1]) == len(row[-1]) else room // 2  # a character's two cells
+        start = "".join(c + " " * (w + 2 - _cells(c)) for c, w in zip(row, widths, strict=False))
+        most = room if _cells(row[-1]) == len(row[-1]) else room // 2  # a character's two cells
         folded = textwrap.wrap(row[-1], most) if room >= NARROWEST else [row[-1]]
         lines += [(start + (folded[0] if folded else "")).rstrip()]
         lines += [" " * indent + more for more in folded[1:]]
     return lines
+
+
+def _cells(text: str) -> int:
+    """Cells of the terminal that the text takes."""
+    if text.isascii():  # rich takes its time to start
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def shorten(text: str, length: int = 72) -> str:

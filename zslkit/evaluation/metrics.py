@@ -184,7 +184,6 @@ def seen_unseen_curve(
         test_seen_labels: (Ns,) class ids.
         test_unseen: Best classes of the images of test_unseen.
         test_unseen_labels: (Nu,) class ids.
-        n_classes: Number of classes C.
     """
     lost, lost_weight = _steps(test_seen.best_seen, test_seen, test_seen_labels)
     won, won_weight = _steps(test_unseen.best_unseen, test_unseen, test_unseen_labels)

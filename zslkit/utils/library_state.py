@@ -234,7 +234,8 @@ class Held:
     def moved(self) -> bool:
         now = vars(self.holder).get(self.name)
         if now is not self.value:
-            return not _wrapped_by_torch(now, self.value)
+            # Either of the two may have been noted first.
+            return not (_wrapped_by_torch(now, self.value) or _wrapped_by_torch(self.value, now))
         return self.code is not None and _code(self.value) != self.code
 
     def restore(self) -> None:
