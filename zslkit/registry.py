@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, distributions
 from typing import Any
 
 from zslkit.errors import UnknownName, UserError, ZslkitError
-from zslkit.utils.stops import is_stop, told
+from zslkit.utils.stops import error_sentence, is_stop
 
 BUILT_IN = "zslkit"
 """Distribution whose entries take precedence over entries of the same name."""
@@ -49,7 +49,7 @@ class Entry:
         except BaseException as error:  # a plugin may raise anything on import
             if is_stop(error):
                 raise
-            raise BrokenPlugin(self, told(error)) from error
+            raise BrokenPlugin(self, error_sentence(error)) from error
 
 
 class BrokenPlugin(ZslkitError):

@@ -124,6 +124,6 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
 def test_a_name_is_reworded_only_if_it_is_one() -> None:
     (phrase,) = phrases_of(["toughskin"], {"toughskin": "Tough-skin"})
     assert phrase.words == ("tough", "skin")
-    assert phrase.lost({"tough": np.zeros(2)}) == ("skin",)
+    assert phrase.missing_words({"tough": np.zeros(2)}) == ("skin",)
     with pytest.raises(DataError, match="'toughskn' to reword; did you mean \"toughskin\""):
         phrases_of(["toughskin"], {"toughskn": "tough skin"})

@@ -147,7 +147,7 @@ def test_a_pair_reads_the_same_from_both_sides_and_as_the_comparison_says(
         for points in (pair.difference, -pair.difference)
     ]
     assert (there.sign, back.sign) == (("above", "below") if pair.significant else ("", ""))
-    assert there.said == back.said and there.said in " ".join(birds.notes)
+    assert there.explanation == back.explanation and there.explanation in " ".join(birds.notes)
 
 
 def test_a_curve_goes_from_all_seen_to_all_unseen_and_holds_the_result(

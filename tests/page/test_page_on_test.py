@@ -59,7 +59,7 @@ def test_every_figure_is_that_of_the_comparison_and_says_what_was_added(found: G
             assert difference == pytest.approx(
                 stat.mean - own[line.row.folders][name].mean, abs=0.051
             )
-    assert picked.said[0] == ON_TEST_NOTE and "alpha by epoch T1 +" in picked.said[1]
+    assert picked.notes[0] == ON_TEST_NOTE and "alpha by epoch T1 +" in picked.notes[1]
 
 
 def test_each_row_is_marked_as_no_result_with_what_was_picked(found: Gathered) -> None:

@@ -102,7 +102,7 @@ def test_marks_stand_in_one_order_and_those_of_one_word_have_a_meaning(make: Mak
     marks = badges_of(make()).marks()
     assert [mark.kind for mark in marks] == sorted((mark.kind for mark in marks), key=KINDS.index)
     assert all(
-        mark.said
+        mark.explanation
         for mark in marks
         if mark.kind in ("protocol", "selection", "calibration", "trained", "input")
     )
@@ -119,7 +119,7 @@ def test_what_is_picked_on_test_says_so_and_changes_nothing_else(make: Make) -> 
     assert (by_gamma.selection, by_gamma.calibration) == ("last", ORACLE)
     assert "epoch: test (as papers do)" in by_epoch.words
     assert "gamma: oracle" in by_gamma.words
-    assert all("no result" in next(m.said for m in row.marks() if m.text in words) for row, words in (
+    assert all("no result" in next(m.explanation for m in row.marks() if m.text in words) for row, words in (
         (by_epoch, ["epoch: test (as papers do)"]), (by_gamma, ["gamma: oracle"])
     ))  # fmt: skip
 
@@ -145,4 +145,4 @@ def test_a_published_row_says_what_is_known_and_leaves_open_what_is_not() -> Non
     assert {entry.calibration for entry in everything()} == {"none", "constant", "unknown"}
     constant = known["APN", "cub"]
     assert "gamma: a constant" in constant.words and constant.unknown == ("split",)
-    assert next(mark.said for mark in constant.marks() if mark.kind == "calibration")
+    assert next(mark.explanation for mark in constant.marks() if mark.kind == "calibration")

@@ -51,12 +51,12 @@ def test_finished_and_half_written_and_replaced_and_damaged_runs_are_told_apart(
         "seed3": "damaged",
         "seed4.removing": "half-removed",
     }
-    assert "goes on from there" in found[f"seed1-{'b' * 12}.partial"].said
+    assert "goes on from there" in found[f"seed1-{'b' * 12}.partial"].problem
     assert (
         found[run.name].model,
         found[run.name].dataset,
         found[run.name].seed,
-        found[run.name].said,
+        found[run.name].problem,
     ) == ("alpha", "birds", 0, "")
 
 
@@ -203,4 +203,4 @@ def test_a_damaged_file_of_tags_is_told_and_hides_no_run(
     with pytest.raises(DataError, match="tag the run again"):
         read_tags(run)
     (item,) = contents(out)
-    assert (item.state, item.tags) == ("finished", ()) and "tag the run again" in item.said
+    assert (item.state, item.tags) == ("finished", ()) and "tag the run again" in item.problem

@@ -50,12 +50,12 @@ class Done:
     """Result of one download.
 
     Args:
-        standing: State of the archive before the download.
+        before: State of the archive before the download.
         url: Address it was fetched from; None if it was not fetched now.
         unpacked: Result of unpacking; None if there was nothing to do.
     """
 
-    standing: ArchiveState
+    before: ArchiveState
     url: str | None = None
     unpacked: Unpacked | None = None
 
@@ -178,20 +178,20 @@ class _DownloadJob:
         self._root = root
         self._records = Records(root)
         self._record = self._records.read().get(download.file)
-        self._standing = look(download, root)
+        self._state = look(download, root)
 
     def run(self) -> Done:
-        standing, url = self._standing, None
-        if standing.state == "unpacked":
-            return Done(standing)
-        if standing.state == "fetched":
+        state, url = self._state, None
+        if state.state == "unpacked":
+            return Done(state)
+        if state.state == "fetched":
             self._verify_archive()
         else:
             url = self._fetch()
         sha256 = self._digest("sha256")
         record = Record(
             sha256=sha256,
-            size=standing.archive.stat().st_size,
+            size=state.archive.stat().st_size,
             url=url or (self._record.url if self._record else ""),
             date=self._record.date
             if self._record and self._record.sha256 == sha256
@@ -199,8 +199,8 @@ class _DownloadJob:
             unpacked=False,
         )
         unpacked = unpack(
-            standing.archive,
-            standing.target,
+            state.archive,
+            state.target,
             self._download.holds,
             self._download.only,
             reporter=self._reporter,
@@ -208,8 +208,8 @@ class _DownloadJob:
         )
         self._records.write(self._download.file, record.model_copy(update={"unpacked": True}))
         if not self._keep:
-            standing.archive.unlink()
-        return Done(standing, url, unpacked)
+            state.archive.unlink()
+        return Done(state, url, unpacked)
 
     @property
     def _known(self) -> tuple[str, str, str] | None:
@@ -228,13 +228,13 @@ class _DownloadJob:
         )
 
     def _digest(self, algorithm: str, path: Path | None = None) -> str:
-        path = path or self._standing.archive
+        path = path or self._state.archive
         with self._reporter.phase(f"{algorithm} of {path.name}"), path.open("rb") as stream:
             return hashlib.file_digest(stream, algorithm).hexdigest()
 
     def _verify_archive(self) -> None:
         """Verify an archive that was fetched before or by hand."""
-        archive = self._standing.archive
+        archive = self._state.archive
         if kind_of(archive) is None:
             raise DataError(
                 f"{archive} is no zip or tar archive; remove it and give the same command again"
@@ -258,7 +258,7 @@ class _DownloadJob:
 
     def _fetch(self) -> str:
         """Fetch the archive from the first address that works, and return that address."""
-        archive = self._standing.archive
+        archive = self._state.archive
         failures: list[str] = []
         changed = False
         for url in addresses(self._download, self._mirrors):
@@ -288,7 +288,7 @@ class _DownloadJob:
         )
 
     def _retrieve(self, url: str) -> None:
-        archive = self._standing.archive
+        archive = self._state.archive
         part = Resuming(archive, self._reporter, self._check_room).fetch(url)
         known = self._known
         if known and (found := self._digest(known[0], part.path)) != known[1]:
@@ -299,7 +299,7 @@ class _DownloadJob:
     def _check_room(self, rest: int, total: int) -> None:
         # Photos hardly compress, so the contents are at least as large as the archive.
         check_room(
-            self._standing.archive.parent, rest + total, f"{self._download.file} with its contents"
+            self._state.archive.parent, rest + total, f"{self._download.file} with its contents"
         )
 
 

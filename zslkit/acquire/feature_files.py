@@ -251,7 +251,7 @@ def _read_npz(path: Path) -> FoundArrays:
     if large is not None:
         with faults.noted():
             stream = open_npz(path, large)
-    faults.tell()
+    faults.warn()
     return _assemble(
         path,
         ".npz",
@@ -306,7 +306,7 @@ def _assemble(
         with faults.noted():
             kept, read = (tables, _matrix) if name in (*TABLES, "w2v_att") else (vectors, _vector)
             kept[name] = read(path, name, array)
-    faults.tell()
+    faults.warn()
     labels = _names(path, texts["labels"]) if "labels" in texts else vectors.get("labels")
     classes, attributes = (
         next((n for n in names if n in texts), None) for names in (CLASS_NAMES, ATTRIBUTE_NAMES)

@@ -70,7 +70,7 @@ class Partial:
         return self.path.stat().st_size if self.path.exists() else 0
 
     @property
-    def said(self) -> _FileFacts:
+    def facts(self) -> _FileFacts:
         """Headers of the whole file, as the server sent them."""
         try:
             values = parse_json(read_small(self._note))
@@ -81,7 +81,7 @@ class Partial:
     @property
     def whole(self) -> bool:
         """Whether all bytes of the file are on disk."""
-        return self.path.exists() and self.size == self.said.total
+        return self.path.exists() and self.size == self.facts.total
 
     def remember(self, facts: _FileFacts) -> None:
         """Store the headers beside the part."""
@@ -176,7 +176,7 @@ class Resuming:
         if answer.status_code not in (200, 206):
             raise Unreachable(status)
         start, facts = _parse_headers(answer)
-        if answer.status_code == 206 and (start != have or not _same(facts, part.said)):
+        if answer.status_code == 206 and (start != have or not _same(facts, part.facts)):
             part.drop()
             raise _Interrupted("the server has another file now than the one that was begun")
         if answer.status_code == 200 and have:

@@ -269,7 +269,7 @@ def _plan(name: str, found: FoundArrays, choices: Choices) -> _Plan:
         with faults.noted():
             parts = _parts(split_from, found, len(raw), choices.base, split_base)
     unused = f"not read: {listed(found.unused, 12)}" if found.unused else ""
-    faults.tell(f"; {unused}" if unused else "")
+    faults.warn(f"; {unused}" if unused else "")
     assert (
         found.features is not None
         and layout is not None

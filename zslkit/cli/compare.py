@@ -11,7 +11,15 @@ import click
 from zslkit.cli import completers
 from zslkit.cli.failure import State, tell
 from zslkit.cli.listing import find_names, find_trackers
-from zslkit.cli.many import Failure, QueuedRun, parse_seeds, refused, run_all, settled, told
+from zslkit.cli.many import (
+    Failure,
+    QueuedRun,
+    failure_sentences,
+    parse_seeds,
+    refused,
+    run_all,
+    settled,
+)
 from zslkit.cli.many import as_json as failures_json
 from zslkit.cli.options import (
     as_papers_do_option,
@@ -127,7 +135,7 @@ def compare(
     )
     shown = Shown(as_papers_do, strict)
     if no_run:
-        found, missing = _standing(models, dataset, seeds, options, winning)
+        found, missing = _finished_runs(models, dataset, seeds, options, winning)
         _print(found, [], form, shown, missing)
         return 0
     # Before any plugin runs, so that a run is held against what makes the tables of it as well.
@@ -140,7 +148,7 @@ def compare(
         models, dataset, seeds, state, spread, overrides=winning, **options
     )
     _print(results, failures, form, shown)
-    for line in told(failures):
+    for line in failure_sentences(failures):
         tell(line)
     return 1 if failures else 0
 
@@ -164,7 +172,9 @@ def _run_all(
     done: list[tuple[QueuedRun, Result]] = []
     failures: list[Failure] = []
     if sound := [job for job in jobs if job.name not in stopped]:
-        for line in told(mistaken):  # here, and with the others at the end: hours may lie between
+        for line in failure_sentences(
+            mistaken
+        ):  # here, and with the others at the end: hours may lie between
             tell(line)
         done, failures = run_all(sound, state, reporter_for(), spread)
     done, failures = settled(done, [*mistaken, *failures])
@@ -186,7 +196,7 @@ def _format(form: str | None, markdown: bool, as_json: bool) -> str:
     return next(iter(run_query), "terminal")
 
 
-def _standing(
+def _finished_runs(
     models: Sequence[str],
     dataset: str,
     seeds: Sequence[int],

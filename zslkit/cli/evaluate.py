@@ -131,11 +131,13 @@ def _measured(folder: Path, gamma: float | None) -> tuple[Run, Subject]:
         sets = checked_sets(*scores.sets())
     except DataError as error:  # which of several runs it is
         raise DataError(f"{folder}: {error}") from error
-    told = run.attributes()
+    predicted = run.attributes()
     attributes = (
         None
-        if told is None
-        else AttributeScores(told.test_seen, told.test_unseen, told.present, told.names)
+        if predicted is None
+        else AttributeScores(
+            predicted.test_seen, predicted.test_unseen, predicted.present, predicted.names
+        )
     )
     validated = protocol.gamma if protocol.calibration == "validation" else None
     return run, Subject(
@@ -185,7 +187,9 @@ def _cells(run: Run, subject: Subject, own: bool) -> tuple[str, ...]:
 def _print_metrics(subject: Subject, wanted: Sequence[Metric]) -> None:
     small = [metric for metric in wanted if not metric.large]
     if small:
-        rows = [(metric.name, f"{_small(metric, subject):>6}", metric.said) for metric in small]
+        rows = [
+            (metric.name, f"{_small(metric, subject):>6}", metric.description) for metric in small
+        ]
         print_columns(("metric", "", "what it is"), rows)
     shows: dict[str, Callable[[Subject, Any], None]] = {
         "per-class": _print_classes,
@@ -194,7 +198,7 @@ def _print_metrics(subject: Subject, wanted: Sequence[Metric]) -> None:
     }
     for metric in wanted:
         if metric.large:
-            echo(f"\n{metric.name}: {metric.said}")
+            echo(f"\n{metric.name}: {metric.description}")
             shows[metric.name](subject, metric.compute(subject))
 
 

@@ -14,7 +14,7 @@ from zslkit.cli.failure import State
 from zslkit.cli.output import apart
 from zslkit.cli.verb import epilog
 from zslkit.errors import ZslkitError, did_you_mean
-from zslkit.utils.stops import PluginExit, contained, no_way_out, told
+from zslkit.utils.stops import PluginExit, contained, error_sentence, no_way_out
 
 
 class LazyGroup(click.Group):
@@ -88,7 +88,9 @@ def guarded(command: click.Command, state: State) -> click.Command:
                 EOFError,
                 BrokenPipeError,
             ) as error:  # click takes them for Ctrl-D and for a reader who has gone
-                raise ZslkitError(f"Unexpected {told(error)}; --debug shows where") from error
+                raise ZslkitError(
+                    f"Unexpected {error_sentence(error)}; --debug shows where"
+                ) from error
 
     own.callback = callback
     return own

@@ -119,13 +119,13 @@ def _there(jobs: Sequence[QueuedRun], reporter: Reporter, alone: bool) -> dict[i
     notes: dict[str, None] = {}
     for number, job in enumerate(jobs):
         try:
-            result, told = finder.find(**job.arguments, reporter=reporter)
+            result, found_notes = finder.find(**job.arguments, reporter=reporter)
         except Exception:  # a plugin may raise anything; making the run tells it
             continue
         if result is not None:
             found[number] = result
         if result is not None or not alone:
-            notes |= dict.fromkeys(told)
+            notes |= dict.fromkeys(found_notes)
     for note in notes:
         reporter.note(note)
     for count, (number, result) in enumerate(found.items(), start=1):
@@ -231,7 +231,7 @@ def _at_once(
     return [(jobs[n], results[n]) for n in sorted(results)], [failures[n] for n in sorted(failures)]
 
 
-def told(failures: Iterable[Failure]) -> list[str]:
+def failure_sentences(failures: Iterable[Failure]) -> list[str]:
     """One sentence for each reason, which names every run that it stopped."""
     runs: dict[str, list[str]] = {}
     for failure in failures:

@@ -25,12 +25,12 @@ def launched() -> bool:
 
 def run(
     work: Callable[[], int],
-    told: Callable[[BaseException], int],
+    on_error: Callable[[BaseException], int],
     last_word: Callable[[int], object],
 ) -> NoReturn:
     """End the process with the exit code that `work` gives.
 
-    told: tells what came between, and gives its exit code. last_word: see stops.listen.
+    on_error: tells what came between, and gives its exit code. last_word: see stops.listen.
     """
     _occupy()
     if parent := os.environ.pop(
@@ -43,7 +43,7 @@ def run(
         code = work()
     except BaseException as error:  # a signal while an error was told
         with contextlib.suppress(BaseException):
-            code = told(error)
+            code = on_error(error)
     end(code)
 
 

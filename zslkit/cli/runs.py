@@ -159,11 +159,11 @@ def _print(items: Sequence[InventoryItem], as_json: bool, unread: Sequence[str] 
         header = ("model", "dataset", "seed", "H", "made", "finished (UTC)", "state", "tags", "run")
         print_columns(header, [_cells(item) for item in items])
         for item in items:
-            if item.said:
+            if item.problem:
                 tell(
-                    item.said
-                    if str(item.folder) in item.said
-                    else f"{item.folder} is {item.state}: {item.said}"
+                    item.problem
+                    if str(item.folder) in item.problem
+                    else f"{item.folder} is {item.state}: {item.problem}"
                 )
 
 
@@ -203,7 +203,7 @@ def _data(item: InventoryItem) -> dict[str, Any]:
         "badges": badges_of(record).as_data() if record else None,
         "finished": record.finished if record else None,
         "tags": list(item.tags),
-        "to_do": item.said,
+        "to_do": item.problem,
         "run_folder": str(item.folder),
     }
 

@@ -11,7 +11,7 @@ import click
 from zslkit.cli import completers
 from zslkit.cli.failure import State, tell
 from zslkit.cli.listing import find_names, find_trackers
-from zslkit.cli.many import QueuedRun, parse_seeds, run_all, told
+from zslkit.cli.many import QueuedRun, failure_sentences, parse_seeds, run_all
 from zslkit.cli.many import as_json as failures_json
 from zslkit.cli.options import (
     PLACE,
@@ -139,6 +139,6 @@ def study(
     else:
         print_columns(report.HEADER, report.cells(lines))
         echo("\n" + printable(f"written: {', '.join(map(str, written))}"))
-    for failure in told(failures):
+    for failure in failure_sentences(failures):
         tell(failure)
     return 1 if failures else 0

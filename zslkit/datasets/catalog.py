@@ -11,7 +11,7 @@ from zslkit.datasets import card, imported
 from zslkit.datasets.attribute_table import read_class_table
 from zslkit.errors import UserError, ZslkitError, did_you_mean
 from zslkit.registry import BrokenPlugin, Entry, Registry, is_card
-from zslkit.utils.stops import is_stop, told
+from zslkit.utils.stops import error_sentence, is_stop
 
 
 def check_source(entry: Entry, loaded: Any) -> None:
@@ -149,4 +149,4 @@ def _query(name: str, question: Callable[[DatasetSource, Entry], T]) -> tuple[En
     except BaseException as error:  # a plugin may even call exit()
         if entry.built_in or is_stop(error):
             raise
-        raise BrokenPlugin(entry, told(error)) from error
+        raise BrokenPlugin(entry, error_sentence(error)) from error

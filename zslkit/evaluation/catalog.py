@@ -67,7 +67,7 @@ class Subject:
         return mean_rank(self.sets, self.gamma, self.ranked)
 
     @cached_property
-    def told(self) -> dict[str, AttributeAccuracy | None]:
+    def attribute_accuracies(self) -> dict[str, AttributeAccuracy | None]:
         """Accuracy of the attribute scores by test set; empty without scores."""
         return {} if self.attributes is None else attribute_accuracy(self.attributes, self.sets)
 
@@ -78,7 +78,7 @@ class Metric:
 
     Attributes:
         name: Name of the metric.
-        said: Meaning of the metric.
+        description: Meaning of the metric.
         compute: Returns a number, or None if there is nothing to measure; large metrics return
             JSON lists and tables.
         large: Too long for one line.
@@ -87,7 +87,7 @@ class Metric:
     """
 
     name: str
-    said: str
+    description: str
     compute: Callable[[Subject], Any]
     large: bool = False
     optimistic: bool = False
@@ -133,7 +133,9 @@ def _top(k: int) -> list[Metric]:
 def _attributes(what: str, measured: str) -> list[Metric]:
     def on(part: str) -> Callable[[Subject], float | None]:
         return lambda s: (
-            None if (found := s.told.get(part)) is None else getattr(found, what.lower())
+            None
+            if (found := s.attribute_accuracies.get(part)) is None
+            else getattr(found, what.lower())
         )
 
     meaning = f"{measured} of its attribute scores, %, mean over attributes"

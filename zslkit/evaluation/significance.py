@@ -140,11 +140,11 @@ class SeedsNeeded:
 
     Attributes:
         each: Seeds per model, None if it cannot be said.
-        said: The result as a sentence.
+        sentence: The result as a sentence.
     """
 
     each: int | None
-    said: str
+    sentence: str
 
 
 def seeds_needed(a: Sequence[float], b: Sequence[float]) -> SeedsNeeded:

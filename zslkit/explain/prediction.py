@@ -39,7 +39,7 @@ class Opened(Protocol):
     @property
     def model(self) -> Model: ...
     @property
-    def sight(self) -> Preprocessor: ...
+    def preprocessor(self) -> Preprocessor: ...
     @property
     def device(self) -> torch.device: ...
     @property
@@ -143,7 +143,7 @@ def predict(
             the reason instead.
         UserError: The run cannot process images.
     """
-    trained.sight  # noqa: B018  raises before the first image if the run cannot process images
+    trained.preprocessor  # noqa: B018  raises before the first image if the run cannot process images
     seen = trained.model.task.seen
     classes = np.flatnonzero({"all": np.ones_like(seen), "seen": seen, "unseen": ~seen}[among])
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
@@ -164,7 +164,7 @@ def predict(
 
 def _read(trained: Opened, one: FoundPhotos) -> Pixels | str:
     try:
-        return trained.sight.photo(one.path)
+        return trained.preprocessor.photo(one.path)
     except DataError as error:
         if one.named:
             raise
@@ -174,7 +174,7 @@ def _read(trained: Opened, one: FoundPhotos) -> Pixels | str:
 def _answered(
     trained: Opened, photos: Sequence[Pixels], classes: NDArray[np.int64], top: int, attributes: int
 ) -> list[tuple[Answer, ...]]:
-    x = trained.sight.inputs(photos).to(trained.device)
+    x = trained.preprocessor.inputs(photos).to(trained.device)
     with torch.inference_mode():
         plain = trained.model.scores(x).double().cpu().numpy()
         evidence = trained.model.evidence(x) if attributes else None

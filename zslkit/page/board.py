@@ -32,12 +32,12 @@ class Column:
 
     Attributes:
         name: Name as in tables.
-        said: Explanation.
+        explanation: Explanation.
         first: Order of the first click.
     """
 
     name: str
-    said: str
+    explanation: str
     first: str
 
 

@@ -79,7 +79,7 @@ class Dot:
         high: Upper end of the interval.
         text: Position of the label.
         anchor: SVG text anchor of the label.
-        said: Description.
+        explanation: Description.
     """
 
     line: TableLine
@@ -89,7 +89,7 @@ class Dot:
     high: float | None
     text: tuple[float, float]
     anchor: str
-    said: str
+    explanation: str
 
 
 @dataclass(frozen=True)
@@ -107,12 +107,12 @@ class Pairing:
     Attributes:
         text: The difference.
         sign: "above", "below", or "" if not significant.
-        said: Sentence.
+        explanation: Sentence.
     """
 
     text: str
     sign: str
-    said: str
+    explanation: str
 
 
 def curves(board: Board, runs: Mapping[str, Run], high: float = 100.0) -> Curves | None:

@@ -103,11 +103,11 @@ def _below(out: Path) -> tuple[list[Run], list[str]]:
     for item in contents(out, left_out.append):
         if item.run is not None and item.state != "replaced":
             runs.append(item.run)
-        if item.said:  # also for a shown run with damaged tags
+        if item.problem:  # also for a shown run with damaged tags
             left_out.append(
-                item.said
-                if str(item.folder) in item.said
-                else f"{item.folder} is {item.state}: {item.said}"
+                item.problem
+                if str(item.folder) in item.problem
+                else f"{item.folder} is {item.state}: {item.problem}"
             )
         elif item.state == "running":
             left_out.append(f"{item.folder} is not finished: a process works on it now")

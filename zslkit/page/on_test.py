@@ -52,13 +52,13 @@ class OnTest:
 
     Attributes:
         title: Title as in compare.
-        said: Notes as in compare.
+        notes: Notes as in compare.
         columns: Metrics.
         rows: Rows.
     """
 
     title: str
-    said: tuple[str, ...]
+    notes: tuple[str, ...]
     columns: tuple[str, ...]
     rows: tuple[Picked, ...]
 

@@ -23,7 +23,7 @@ from zslkit.page.on_test import OnTest
 from zslkit.page.pictures import Gallery
 from zslkit.page.training import Course
 from zslkit.report.comparison import METRICS, Block
-from zslkit.report.sampling import said
+from zslkit.report.sampling import sentences_of
 from zslkit.report.significance import row_names
 from zslkit.report.tables import as_json, plain, remarks
 from zslkit.runs.folders import Run
@@ -66,7 +66,9 @@ class Section:
     def verdicts(self) -> list[str]:
         """Sentences of compare on intervals and pairs."""
         return (
-            [] if self.block.sampling is None else said(self.block.sampling, row_names(self.block))
+            []
+            if self.block.sampling is None
+            else sentences_of(self.block.sampling, row_names(self.block))
         )
 
     @property
@@ -133,9 +135,9 @@ def _meanings(sections: Sequence[Section]) -> dict[str, str]:
         for mark in marks_of(picked.made, section.block.setting)
     ]
     return {
-        mark.text: mark.said
+        mark.text: mark.explanation
         for mark in sorted(marks, key=lambda mark: KINDS.index(mark.kind))
-        if mark.said
+        if mark.explanation
     }
 
 

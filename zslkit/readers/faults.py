@@ -29,7 +29,7 @@ class Faults:
         """Record a fault that was found without an error."""
         self.found.append(fault)
 
-    def tell(self, more: str = "") -> None:
+    def warn(self, more: str = "") -> None:
         """Raise the recorded faults as one error.
 
         Args:

@@ -37,7 +37,7 @@ class Phrase:
     name: str
     words: tuple[str, ...]
 
-    def lost(self, vectors: Container[str]) -> tuple[str, ...]:
+    def missing_words(self, vectors: Container[str]) -> tuple[str, ...]:
         """Words that leave the phrase without a vector; the name itself if it has no words."""
         missing = tuple(
             w
@@ -209,7 +209,7 @@ def means(
     Raises:
         DataError: Names the words without a vector.
     """
-    missing = sorted({word for phrase in phrases for word in phrase.lost(vectors)})
+    missing = sorted({word for phrase in phrases for word in phrase.missing_words(vectors)})
     if missing:
         raise DataError(
             f"{path}: there are no vectors for {len(missing)} words of the attribute names "

@@ -97,12 +97,12 @@ class Badge:
     Attributes:
         kind: One of KINDS.
         text: Its text.
-        said: Its explanation, or "".
+        explanation: Its explanation, or "".
     """
 
     kind: str
     text: str
-    said: str = ""
+    explanation: str = ""
 
 
 @dataclass(frozen=True)

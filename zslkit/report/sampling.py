@@ -69,7 +69,7 @@ class Sampling:
     approximated: bool = False
 
 
-def said(sampling: Sampling, names: Sequence[str]) -> list[str]:
+def sentences_of(sampling: Sampling, names: Sequence[str]) -> list[str]:
     """Sentences for a block.
 
     Args:
@@ -96,7 +96,7 @@ def said(sampling: Sampling, names: Sequence[str]) -> list[str]:
 
 
 def pair_sentence(pair: RowPair, names: Sequence[str]) -> str:
-    """Sentence for one pair, as in `said`."""
+    """Sentence for one pair, as in `sentences_of`."""
     return (_above if pair.significant else _beside)(pair, names)
 
 

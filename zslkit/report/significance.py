@@ -20,7 +20,7 @@ from zslkit.evaluation.significance import (
     too_few,
 )
 from zslkit.report.comparison import Block, Row
-from zslkit.report.sampling import RowPair, Sampling, said
+from zslkit.report.sampling import RowPair, Sampling, sentences_of
 from zslkit.runs.folders import Run, load_run
 
 ROUNDING = 0.05
@@ -107,7 +107,10 @@ def _judged(block: Block, seed: int) -> Block:
         count, seed, _pairs(block, readable, resampled, places), too_few(count, len(places))
     )
     return replace(
-        block, rows=rows, notes=(*notes, *said(sampling, row_names(block))), sampling=sampling
+        block,
+        rows=rows,
+        notes=(*notes, *sentences_of(sampling, row_names(block))),
+        sampling=sampling,
     )
 
 
@@ -190,7 +193,7 @@ def _pair(
         mcnemar_p=images.p,
         mcnemar_p_holm=images.p,
         seeds_each=seeds.each,
-        seeds_said=seeds.said,
+        seeds_said=seeds.sentence,
     )
 
 

@@ -121,7 +121,7 @@ def run(
             ready = tracking.load(trackers)  # first: an unusable tracker must not cost a training
         job = _job(model, dataset, seed, data_root, device, reporter, choices)
         return result_of(
-            replace(job, elsewhere=trained, trackers=ready, executor=executor),
+            replace(job, external_weights=trained, trackers=ready, executor=executor),
             Path(out),
             _reuse(again, reuse_changed),
         )

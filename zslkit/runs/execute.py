@@ -66,7 +66,7 @@ class RunExecution:
     Attributes:
         extract_seconds: Time already spent on the inputs.
         published_as: Key of the dataset in the tables of published results, "" if it has none.
-        elsewhere: Weights of another program, used instead of a training.
+        external_weights: Weights of another program, used instead of a training.
         executor: Runs the points of a search; None for this process.
     """
 
@@ -78,14 +78,14 @@ class RunExecution:
     reporter: Reporter
     extract_seconds: float
     published_as: str
-    elsewhere: ExternalWeights | None = None
+    external_weights: ExternalWeights | None = None
     trackers: Sequence[tracking.Ready] = ()
     executor: TrialExecutor | None = None
 
     def decisive(self) -> dict[str, Any]:
         """All values that determine the outcome; the run's identity is their hash."""
         entry, model_class = self.plan.entry, self.plan.model_class
-        elsewhere = {"elsewhere": self.elsewhere.digest} if self.elsewhere else {}
+        elsewhere = {"elsewhere": self.external_weights.digest} if self.external_weights else {}
         # Only transductive models receive other data; all other identities stay as they were.
         given = {"protocol": model_class.protocol} if model_class.protocol == "transductive" else {}
         # An earlier version averaged the selections of several folds; this one selects once.
@@ -273,12 +273,12 @@ class RunExecution:
 
     @property
     def _picks(self) -> bool:
-        return self.elsewhere is None and selection.needed(self.plan)
+        return self.external_weights is None and selection.needed(self.plan)
 
     def _train(self, model: Model, folder: RunFolder, watch: TestWatch | None) -> float:
         """Train the model and return the seconds."""
-        if self.elsewhere is not None:
-            self.elsewhere.fill(model)
+        if self.external_weights is not None:
+            self.external_weights.fill(model)
             return 0.0
         return fit(
             model,
@@ -331,7 +331,7 @@ class RunExecution:
         plan, data, inputs = self.plan, self.data, self.inputs
         entry, model_class, split = plan.entry, plan.model_class, data.split
         used = self._picks
-        by_epochs = issubclass(model_class, GradientModel) and self.elsewhere is None
+        by_epochs = issubclass(model_class, GradientModel) and self.external_weights is None
         epochs = picks.config.train.epochs if by_epochs else None  # type: ignore[attr-defined]
         settings = picks.config.model_dump(mode="json")
         home = folder_of(model_class)
@@ -408,7 +408,7 @@ class RunExecution:
                 deterministic=torch.are_deterministic_algorithms_enabled(),
             ),
             git=git_state(),
-            elsewhere=self.elsewhere.label if self.elsewhere else "",
+            elsewhere=self.external_weights.label if self.external_weights else "",
             started=started,
             finished=now(),
         )

@@ -43,7 +43,7 @@ class InventoryItem:
         seed: Seed of the run.
         run: The run, None if it has no readable record.
         tags: Tags of the run.
-        said: What is wrong and what to do about it; "" if nothing is.
+        problem: What is wrong and what to do about it; "" if nothing is.
     """
 
     folder: Path
@@ -53,7 +53,7 @@ class InventoryItem:
     seed: int
     run: Run | None
     tags: tuple[str, ...]
-    said: str
+    problem: str
 
 
 def contents(out: Path, on_fault: Callable[[str], None] = _logger.warning) -> list[InventoryItem]:
@@ -175,15 +175,15 @@ def _item(folder: Path, match: re.Match[str]) -> InventoryItem:
     tags: tuple[str, ...] = ()
     if rest == ".partial":
         state = "running" if _held(folder) else "half-written"
-        said = (
+        problem = (
             ""
             if state == "running"
             else "start the same run again and it goes on from there, or remove it"
         )
     elif rest == ".removing":
-        state, said = "half-removed", "remove it again"
+        state, problem = "half-removed", "remove it again"
     else:
-        state, said = (
+        state, problem = (
             "finished" if not rest else "replaced",
             "" if not rest else "made anew since; remove it if nobody needs it",
         )
@@ -191,12 +191,12 @@ def _item(folder: Path, match: re.Match[str]) -> InventoryItem:
             run = load_run(folder)
             tags = read_tags(folder)
         except NotPermitted as error:
-            state, said = "not readable" if run is None else state, str(error)
+            state, problem = "not readable" if run is None else state, str(error)
         except DataError as error:
-            state, said = "damaged" if run is None else state, str(error)
+            state, problem = "damaged" if run is None else state, str(error)
     if run is not None:
         dataset, model, seed = run.record.dataset.name, run.record.model.name, run.record.seed
-    return InventoryItem(folder, state, dataset, model, seed, run, tags, said)
+    return InventoryItem(folder, state, dataset, model, seed, run, tags, problem)
 
 
 def _run_name(folder: Path) -> str:

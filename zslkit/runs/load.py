@@ -53,7 +53,7 @@ class LoadedRun:
         return self.run.record.protocol.gamma
 
     @cached_property
-    def sight(self) -> Preprocessor:
+    def preprocessor(self) -> Preprocessor:
         """Turns photos into model inputs; UserError if the run has no backbone."""
         inputs = self._sight
         assert isinstance(inputs.source, ImageInputs) and inputs.build_backbone is not None
@@ -70,8 +70,8 @@ class LoadedRun:
 
     @property
     def transform(self) -> Transform:
-        """Turns a decoded image into the backbone's input; raises as `sight`."""
-        return self.sight.transform
+        """Turns a decoded image into the backbone's input; raises as `preprocessor`."""
+        return self.preprocessor.transform
 
     def photos(self, paths: Sequence[Path]) -> list[Pixels]:
         """Image files as the backbone's input.
@@ -80,9 +80,9 @@ class LoadedRun:
             (h, w, 3) uint8 each, all of one size.
 
         Raises:
-            UserError: As `sight` and `Preprocessor.photo`.
+            UserError: As `preprocessor` and `Preprocessor.photo`.
         """
-        return [self.sight.photo(path) for path in paths]
+        return [self.preprocessor.photo(path) for path in paths]
 
     def photos_at(self, index: Index) -> list[Pixels]:
         """The dataset's own images as the backbone's input; raises as `transform`."""
@@ -102,7 +102,7 @@ class LoadedRun:
 
     def inputs_of(self, paths: Sequence[Path]) -> Tensor:
         """Model inputs of image files, (B, ...) float32 on the CPU; raises as `photos`."""
-        return self.sight.inputs(self.photos(paths))
+        return self.preprocessor.inputs(self.photos(paths))
 
     @cached_property
     def _sight(self) -> Inputs:

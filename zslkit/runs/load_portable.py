@@ -30,7 +30,7 @@ class LoadedModel:
 
     run: Run
     model: Model
-    sight: Preprocessor
+    preprocessor: Preprocessor
     device: torch.device
 
     @property
@@ -87,9 +87,9 @@ def load_without_dataset(
         return _with_dataset(run, data_root, device, reporter, needs_images)
     tell_of_source(run, plan, reporter or Silent())
     trained = weights.read(run.folder / WEIGHTS)
-    model, sight = _made(run, plan, facts, device)
+    model, preprocessor = _made(run, plan, facts, device)
     weights.fill(model, trained, run.folder / WEIGHTS)
-    return LoadedModel(run, model.eval(), sight, device)
+    return LoadedModel(run, model.eval(), preprocessor, device)
 
 
 def _with_dataset(
@@ -111,7 +111,7 @@ def _with_dataset(
             f"The images of {run.record.dataset.name} are needed to open {run.folder}, "
             f"since {why}: {error}"
         ) from error
-    return LoadedModel(trained.run, trained.model, trained.sight, device)
+    return LoadedModel(trained.run, trained.model, trained.preprocessor, device)
 
 
 def _made(

@@ -57,7 +57,7 @@ def result_of(job: RunExecution, out: Path, reuse: Reuse) -> Result:
     """
     if not distributed.several():
         return _made_or_found(job, out, reuse)
-    if job.elsewhere is None and shares_batches(job.plan.model_class):
+    if job.external_weights is None and shares_batches(job.plan.model_class):
         return _made_or_found(job, out, reuse) if distributed.first() else _beside(job, out)
     return _by_one(job, out, reuse)
 
@@ -186,7 +186,7 @@ def _by_one(job: RunExecution, out: Path, reuse: Reuse) -> Result:
 
 def _why_by_one(job: RunExecution) -> str:
     model_class = job.plan.model_class
-    if job.elsewhere is not None:
+    if job.external_weights is not None:
         return "another program has trained the model"
     if issubclass(model_class, GradientModel) and model_class.fit is GradientModel.fit:
         return "the model does not declare its loss a mean over images (loss_is_mean)"

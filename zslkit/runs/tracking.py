@@ -25,7 +25,7 @@ from zslkit.runs.folders import LOG, RunFolder
 from zslkit.runs.log_entries import Entries, LogEntry
 from zslkit.tracker import RunInfo, Tracker, check_tracker
 from zslkit.utils.files import replacing
-from zslkit.utils.stops import is_stop, told
+from zslkit.utils.stops import error_sentence, is_stop
 
 TRACKERS = Registry("zslkit.trackers", "tracker", refusing(check_tracker))
 """All registered trackers."""
@@ -68,7 +68,7 @@ def _make(entry: Entry, tracker_class: type[Tracker]) -> Tracker:
     except BaseException as error:  # a plugin may raise anything
         if is_stop(error):
             raise
-        raise BrokenPlugin(entry, told(error)) from error
+        raise BrokenPlugin(entry, error_sentence(error)) from error
 
 
 class Followers:
@@ -139,7 +139,7 @@ class Followers:
             self._live.remove(ready)
             who = f"The tracker {ready.entry.name!r} of {ready.entry.origin}"
             self._note(
-                f"{who} is switched off for this run, which goes on: {told(error)}{_at(error)}"
+                f"{who} is switched off for this run, which goes on: {error_sentence(error)}{_at(error)}"
             )
 
     def _write_book(self) -> None:

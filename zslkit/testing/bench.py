@@ -162,7 +162,7 @@ class Bench:
         inputs: Inputs | None = None,
         checkpoint: Path | None = None,
         observer: Observer | None = None,
-        told: Callable[[Mapping[str, Any]], None] | None = None,
+        on_log: Callable[[Mapping[str, Any]], None] | None = None,
         withholds: bool = False,
     ) -> BenchModel:
         """Train in place, as the harness does.
@@ -174,7 +174,7 @@ class Bench:
             inputs: By default those of the tiny dataset.
             checkpoint: File for checkpoints.
             observer: Observer of the loop.
-            told: Called with every line of the log.
+            on_log: Called with every line of the log.
             withholds: Make test images unavailable, as in a run. Off by default, so that a model
                 which needs them fails only one check.
         """
@@ -182,8 +182,8 @@ class Bench:
 
         def keep(**values: Any) -> None:
             log.append(values)
-            if told is not None:
-                told(values)
+            if on_log is not None:
+                on_log(values)
 
         fit(
             model,

@@ -17,7 +17,7 @@ from zslkit.testing.outcome import Failed, Skipped
 from zslkit.testing.shared import generators_kept
 from zslkit.training.plan import MODELS
 from zslkit.utils.progress import Reporter, Silent
-from zslkit.utils.stops import is_stop, told
+from zslkit.utils.stops import error_sentence, is_stop
 
 if TYPE_CHECKING:
     import pytest
@@ -146,7 +146,7 @@ class Trial:
         except BaseException as error:  # a plugin may raise anything, or call exit()
             if is_stop(error):
                 raise
-            text = str(error) if isinstance(error, (Failed, ZslkitError)) else told(error)
+            text = str(error) if isinstance(error, (Failed, ZslkitError)) else error_sentence(error)
             if expected is not None:
                 return CheckResult(which.name, "expected failure", f"{expected} ({text})", **facts)
             return CheckResult(

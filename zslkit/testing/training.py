@@ -123,7 +123,7 @@ def _resumes_by_stages(bench: Bench) -> str:
             )
         for _ in range(epochs):
             try:
-                resumed = bench.fit(bench.make(), checkpoint=path, told=_SecondEpoch())
+                resumed = bench.fit(bench.make(), checkpoint=path, on_log=_SecondEpoch())
                 break
             except _Stopped:
                 pass

@@ -48,7 +48,7 @@ class PluginExit(ZslkitError):
 
     def __init__(self, who: str, error: BaseException) -> None:
         super().__init__(
-            f"{who} tries to end the whole program: {told(error)}{_at(error)}; it may raise an "
+            f"{who} tries to end the whole program: {error_sentence(error)}{_at(error)}; it may raise an "
             "Exception instead"
         )
 
@@ -148,7 +148,7 @@ def no_way_out() -> Iterator[None]:
             place._exit = before  # type: ignore[attr-defined]
 
 
-def told(error: BaseException) -> str:
+def error_sentence(error: BaseException) -> str:
     """Type and text of an error, also if its __str__ fails."""
     try:
         text = " ".join(str(error).split())

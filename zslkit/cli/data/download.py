@@ -73,36 +73,36 @@ def download(
             {
                 "data_root": str(data_root),
                 "dry_run": dry_run,
-                "downloads": [_plain(d, places[d.standing.download.file]) for d in done],
+                "downloads": [_plain(d, places[d.before.download.file]) for d in done],
             }
         )
     elif dry_run:
         header = ("file", "size", "state", "goes to", "licence", "from")
-        print_columns(header, [_row(d.standing, places[d.standing.download.file]) for d in done])
+        print_columns(header, [_row(d.before, places[d.before.download.file]) for d in done])
     else:
         print_columns(
             ("file", "in", "outcome"),
-            [(d.standing.download.file, str(d.standing.target), _outcome(d)) for d in done],
+            [(d.before.download.file, str(d.before.target), _outcome(d)) for d in done],
         )
 
 
-def _row(standing: ArchiveState, places: list[str]) -> tuple[str, ...]:
+def _row(before: ArchiveState, places: list[str]) -> tuple[str, ...]:
     from zslkit.acquire.unpack import megabytes
 
-    said = standing.download
-    size = f"about {megabytes(said.size)}" if said.size else "unknown"
+    archive = before.download
+    size = f"about {megabytes(archive.size)}" if archive.size else "unknown"
     words = {
         "unpacked": "there already",
-        "fetched": f"{standing.archive} to unpack",
-        "begun": f"{megabytes(standing.held)} fetched",
+        "fetched": f"{before.archive} to unpack",
+        "begun": f"{megabytes(before.held)} fetched",
         "missing": "to fetch",
     }
     return (
-        said.file,
+        archive.file,
         size,
-        words[standing.state],
-        str(standing.target),
-        said.licence or "unknown",
+        words[before.state],
+        str(before.target),
+        archive.licence or "unknown",
         " or ".join(places),
     )
 
@@ -120,18 +120,18 @@ def _outcome(done: Done) -> str:
 
 
 def _plain(done: Done, places: list[str]) -> dict[str, Any]:
-    standing, said, unpacked = done.standing, done.standing.download, done.unpacked
+    before, archive, unpacked = done.before, done.before.download, done.unpacked
     return {
-        "file": said.file,
+        "file": archive.file,
         "urls": places,
-        "size": said.size,
-        "licence": said.licence or None,
-        "md5": said.md5,
-        "sha256": said.sha256,
-        "archive": str(standing.archive),
-        "target": str(standing.target),
-        "before": standing.state,
-        "bytes_held_before": standing.held,
+        "size": archive.size,
+        "licence": archive.licence or None,
+        "md5": archive.md5,
+        "sha256": archive.sha256,
+        "archive": str(before.archive),
+        "target": str(before.target),
+        "before": before.state,
+        "bytes_held_before": before.held,
         "fetched_from": done.url,
         "added": unpacked.added if unpacked else None,
         "kept": unpacked.kept if unpacked else None,

@@ -190,13 +190,13 @@ def _show(phrases: Sequence[Phrase], known: Container[str] | None, as_json: bool
             {
                 "name": p.name,
                 "words": list(p.words),
-                "missing": None if known is None else list(p.lost(known)),
+                "missing": None if known is None else list(p.missing_words(known)),
             }
             for p in phrases
         ]
         print_json({"attributes": rows})
         return
-    lost = {p.name: p.lost(known) if known is not None else () for p in phrases}
+    lost = {p.name: p.missing_words(known) if known is not None else () for p in phrases}
     header = ("name", "words") if known is None else ("name", "words", "vectors")
     verdict = {
         p.name: f"missing: {', '.join(lost[p.name])}" if lost[p.name] else "found" for p in phrases
