@@ -385,7 +385,7 @@ class RunExecution:
                 epoch=epochs,
                 fold_seed=plan.protocol.fold_seed if used else None,
                 folds=plan.protocol.folds if used else None,
-                tuned=sorted(key for key in picks.changes if key != "train.epochs"),
+                tuned=sorted(picks.changes.keys() - {"train.epochs", "train.schedule_epochs"}),
                 picked={
                     key: reduce(_below, key.split("."), settings) for key in sorted(picks.changes)
                 },

@@ -128,7 +128,10 @@ def _dataset_defaults(dataset: str) -> Mapping[str, Any]:
 def _preset(
     entry: Entry, model_class: type[Model], preset: str | None, dataset: str
 ) -> Path | None:
-    """File of the named preset; without a name, the dataset's or default.yaml, else None."""
+    """File of the named preset; without a name, the dataset's or default.yaml, else None.
+
+    A name may be that of a family: `fast` is DATASET-fast.yaml, else fast.yaml.
+    """
     module = sys.modules[model_class.__module__].__file__
     if not model_class.presets or module is None:
         if preset is not None:
@@ -139,8 +142,12 @@ def _preset(
         return None
     folder = Path(module).parent / model_class.presets
     known = {p.stem: p for p in sorted(folder.glob("*.yaml"))}
+    named = dataset.rpartition(":")[2]
     if preset is not None:
-        if preset not in known:
-            raise UserError(f"{entry.name} has no preset {preset!r}{did_you_mean(preset, known)}")
-        return known[preset]
-    return known.get(dataset.rpartition(":")[2]) or known.get("default")
+        for name in (f"{named}-{preset}", preset):
+            if name in known:
+                return known[name]
+        families = {name.removeprefix(f"{named}-") for name in known}
+        near = did_you_mean(preset, families | known.keys())
+        raise UserError(f"{entry.name} has no preset {preset!r} for {named}{near}")
+    return known.get(named) or known.get("default")
