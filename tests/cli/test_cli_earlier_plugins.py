@@ -52,7 +52,7 @@ def test_settings_of_their_loss_take_a_schedule(
     run = ["run", "--model", "earlier-gradient", "--dataset", "digits", "--out", str(tmp_path)]
     run += ["--set", "features.weights=random", "--set", "train.epochs=2", "--json"]
     course = "train.schedules.w_attribute.from=0"
-    assert main([*run, "--set", course]) == 0
+    assert main([*run, "--set", course]) == 0, capsys.readouterr().err
     capsys.readouterr()
     record = json.loads(next(tmp_path.rglob("record.json")).read_text())
     assert record["config"]["w_attribute"] == 0.1

@@ -77,7 +77,7 @@ class FeatureConfig(Config):
 
     @model_serializer(mode="wrap")
     def _usual_left_out(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_usual(write(self), {"precision": "float32", "skip_bad": False})
+        return without_usual(self, write(self), ("precision", "skip_bad"), FeatureConfig)
 
 
 class ProtocolConfig(Config):
@@ -126,12 +126,24 @@ class ProtocolConfig(Config):
         return how
 
 
-def without_usual(written: dict[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+def without_usual(
+    config: Config, written: dict[str, Any], later: Iterable[str], base: type[Config]
+) -> dict[str, Any]:
     """Settings that came later are written only where they were used.
 
-    So older runs keep their identity and their rows.
+    So older runs keep their identity and their rows. A class with a default of its own has its
+    values written, since what is left out is read as the default.
+
+    Args:
+        config: The configuration.
+        written: Its values.
+        later: Names of the settings that came later.
+        base: The class whose defaults are usual.
     """
-    return {k: v for k, v in written.items() if k not in usual or v != usual[k]}
+    fields = type(config).model_fields
+    usual = {k: base.model_fields[k].default for k in later}
+    idle = {k for k, v in usual.items() if fields[k].default == v}
+    return {k: v for k, v in written.items() if k not in idle or v != usual[k]}
 
 
 C = TypeVar("C", bound=Config)

@@ -11,6 +11,7 @@ from pydantic import (
     SerializerFunctionWrapHandler,
     TypeAdapter,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_serializer,
 )
@@ -70,9 +71,27 @@ class TrainConfig(Config):
     steps_per_epoch: int | None = Field(None, ge=1, description="none: images / batch_size")
     batch_size: int = Field(50, ge=1)
     sampling: Literal["uniform", "balanced"] = Field(
-        "uniform", description="balanced: distinct classes at random, one image each"
+        "uniform", description="balanced: distinct classes at random, images_per_class of each"
+    )
+    images_per_class: int = Field(
+        1, ge=1, description="with sampling=balanced: images of each class in a batch"
+    )
+    random_crop: float = Field(
+        1.0,
+        ge=1,
+        le=4,
+        description=(
+            "with features.input=image: resize photos to this many times the input and crop a "
+            "random place; 1: the centre"
+        ),
+    )
+    flip: bool = Field(
+        False, description="with features.input=image: mirror every photo with probability 1/2"
     )
     optimizer: Literal["rmsprop", "adam", "adamw", "sgd"] = "rmsprop"
+    fresh_optimizer: bool = Field(
+        False, description="a new optimiser in every epoch, without the moments of the last one"
+    )
     lr: float = Field(1e-4, gt=0)
     weight_decay: float = Field(1e-4, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1, description="of SGD and RMSprop; beta1 of Adam")
@@ -113,9 +132,25 @@ class TrainConfig(Config):
         False, description="keep activations in the host's memory, for little memory; the same step"
     )
 
+    @field_validator("images_per_class")
+    @classmethod
+    def _fills_batches(cls, count: int, others: ValidationInfo) -> int:
+        size, sampling = others.data.get("batch_size", count), others.data.get("sampling")
+        if count > 1 and sampling == "uniform":
+            raise ValueError(
+                "batches of train.sampling=uniform draw images whatever their class; set "
+                "train.sampling=balanced, or train.images_per_class=1"
+            )
+        if size % count:
+            raise ValueError(
+                f"a batch of {size} images cannot hold {count} of each class; set "
+                f"train.batch_size={max(count, size // count * count)}"
+            )
+        return count
+
     @model_serializer(mode="wrap")
     def _usual_left_out(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_usual(write(self), _LATER)
+        return without_usual(self, write(self), _LATER, TrainConfig)
 
     @field_validator("schedules", mode="before")
     @classmethod
@@ -152,17 +187,20 @@ class TrainConfig(Config):
         return self.lr_end + (1 - self.lr_end) * (1 + math.cos(math.pi * way)) / 2
 
 
-_LATER: Mapping[str, Any] = {
-    "accumulate": 1,
-    "offload": False,
-    "lr_schedule": "step",
-    "lr_end": 0.0,
-    "warmup": 0.0,
-    "schedules": {},
-    "average_last": 0.0,
-    "schedule_epochs": None,
-}
-"""Settings that came later, with the values that change nothing."""
+_LATER = (
+    "accumulate",
+    "offload",
+    "images_per_class",
+    "random_crop",
+    "flip",
+    "fresh_optimizer",
+    "lr_schedule",
+    "lr_end",
+    "warmup",
+    "schedules",
+    "average_last",
+    "schedule_epochs",
+)
 
 
 def _flat(given: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -19,7 +19,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 from zslkit.config import TrainConfig
 from zslkit.errors import DataError, TrainingError
 from zslkit.model import GradientModel, Kept, TrainingView
-from zslkit.training import checkpoint
+from zslkit.training import augment, checkpoint
 from zslkit.training.average import WeightAverage
 from zslkit.training.resident import resident
 from zslkit.training.sampling import batches
@@ -148,6 +148,11 @@ class Loop:
             if average is not None:
                 average.put_in(partial(self._passes, model, view, start, config))
             return
+        if augment.asked(config) and not augment.cuttable(view):
+            self._reporter.note(
+                f"{self._name}: these inputs are no photos, so train.random_crop and train.flip "
+                "do nothing"
+            )
         if config.accumulate == 1 and not config.offload:  # else memory is short
             view = resident(view, self.device, self._reporter)
         steps = config.steps_per_epoch or max(1, len(view) // config.batch_size)
@@ -156,6 +161,9 @@ class Loop:
         with self._reporter.phase(f"{self._name}", total=(config.epochs - start) * steps) as phase:
             for epoch in range(start, config.epochs):
                 began = time.monotonic()
+                if config.fresh_optimizer:
+                    optimizer = _optimizer(config, groups)
+                model.begin_epoch(epoch)
                 terms = self._epoch(
                     model, view, optimizer, groups, epoch, config, phase, settings, steps
                 )
@@ -198,9 +206,7 @@ class Loop:
     ) -> dict[str, float]:
         # Randomness in a step (dropout, say) depends on seed and epoch alone, so that a resumed run
         # repeats it. Processes that share a batch draw apart, or their images would share masks.
-        torch.manual_seed(
-            int(np.random.default_rng([self.seed, epoch, 1, *distributed.apart()]).integers(2**62))
-        )
+        self._draw(epoch, 1)
         model.train()
         rates = [model.learning_rate(epoch, name) for name in groups]
         for rate, name in zip(rates, groups, strict=True):
@@ -208,16 +214,8 @@ class Loop:
                 parameter.requires_grad_(rate > 0)
         whole = config.shares_epochs * steps
         sums: dict[str, float] = {}
-        indices = batches(
-            view.labels,
-            config.sampling,
-            config.batch_size,
-            config.steps_per_epoch,
-            self.seed,
-            epoch,
-        )
         count = 0
-        for x, label, size in _ahead(view, shares(indices)):
+        for x, label, size in self._inputs(view, config, epoch):
             step = epoch * steps + count
             for rate, group in zip(rates, optimizer.param_groups, strict=True):
                 group["lr"] = rate * config.rate_factor(step, whole)
@@ -240,22 +238,32 @@ class Loop:
             phase.advance(1, epoch=epoch + 1, loss=loss)
         return {k: v / count for k, v in sums.items()}
 
-    def _passes(
-        self, model: GradientModel, view: TrainingView, epoch: int, config: TrainConfig
-    ) -> None:
-        """Pass the batches of the epoch before `epoch` through the loss; no weight changes."""
-        torch.manual_seed(
-            int(np.random.default_rng([self.seed, epoch, 2, *distributed.apart()]).integers(2**62))
-        )
+    def _draw(self, epoch: int, stream: int) -> None:
+        drawn = np.random.default_rng([self.seed, epoch, stream, *distributed.apart()])
+        torch.manual_seed(int(drawn.integers(2**62)))
+
+    def _inputs(
+        self, view: TrainingView, config: TrainConfig, epoch: int
+    ) -> Iterator[tuple[Tensor, Tensor, int]]:
+        """This process's inputs and labels of each batch, with the size of the batch."""
         indices = batches(
             view.labels,
             config.sampling,
             config.batch_size,
             config.steps_per_epoch,
             self.seed,
-            epoch - 1,
+            epoch,
+            config.images_per_class,
         )
-        for x, label, size in _ahead(view, shares(indices)):
+        read = augment.reader(view, config, self.seed, epoch)
+        return _ahead(read, view.labels, shares(indices))
+
+    def _passes(
+        self, model: GradientModel, view: TrainingView, epoch: int, config: TrainConfig
+    ) -> None:
+        """Pass the batches of the epoch before `epoch` through the loss; no weight changes."""
+        self._draw(epoch, 2)
+        for x, label, size in self._inputs(view, config, epoch - 1):
             pass_through(model, x, label, size, self.device)
 
     def _resume(
@@ -324,14 +332,16 @@ def _optimizer(config: TrainConfig, groups: dict[str, list[torch.nn.Parameter]])
 
 
 def _ahead(
-    view: TrainingView, indices: Iterable[tuple[NDArray[np.int64], int]]
+    read: Callable[[NDArray[np.int64]], Tensor],
+    of_images: NDArray[np.int64],
+    indices: Iterable[tuple[NDArray[np.int64], int]],
 ) -> Iterator[tuple[Tensor, Tensor, int]]:
     # Reads the next batch during the present step.
-    labels = torch.from_numpy(np.ascontiguousarray(view.labels))
+    labels = torch.from_numpy(np.ascontiguousarray(of_images))
     with ThreadPoolExecutor(max_workers=1) as reader:
         pending = None
         for index, size in indices:
-            coming = reader.submit(view.batch, index), labels[torch.from_numpy(index)], size
+            coming = reader.submit(read, index), labels[torch.from_numpy(index)], size
             if pending is not None:
                 yield pending[0].result(), *pending[1:]
             pending = coming
