@@ -41,7 +41,7 @@ class APNConfig(GradientConfig):
     - decorrelation: sum over groups and channels of norms; the program uses one norm per group, and
     on CUB counts the part belly twice and others never (parts);
     - compactness: weighted by the similarity M; the program weights by sigmoid(M), which is never
-    negative.
+    negative, and leaves the term out of the warm-up.
 
     The published weights belong to the program's terms.
     """
@@ -142,6 +142,7 @@ class APN(GradientModel):
         members, self.sizes = joined(self.groups)
         self.register_buffer("members", members, persistent=False)
         self.register_buffer("seen_rows", self.seen.nonzero().flatten(), persistent=False)
+        self.warming_up = False
         # Index of each class among the seen classes.
         self.register_buffer("column", self.seen.long().cumsum(0) - 1, persistent=False)
         if self.backbone is not None:
@@ -154,6 +155,9 @@ class APN(GradientModel):
             else [p for p in self.backbone.parameters() if p.requires_grad]
         )
         return {"prototypes": [self.V, self.P], **({"backbone": backbone} if backbone else {})}
+
+    def begin_epoch(self, epoch: int) -> None:
+        self.warming_up = epoch < self.config.warmup_epochs
 
     def learning_rate(self, epoch: int, group: str) -> float:
         """Warm-up of the prototypes alone, then one decaying rate, counted from the first epoch."""
@@ -206,7 +210,7 @@ class APN(GradientModel):
             terms["decorrelation"] = cfg.w_decorrelation * self._decorrelation(self.P)
         if cfg.w_global_decorrelation:
             terms["global_decorrelation"] = cfg.w_global_decorrelation * self._decorrelation(self.V)
-        if cfg.w_compactness:
+        if cfg.w_compactness and not (self.warming_up and cfg.equations == "released"):
             weight = M if cfg.equations == "paper" else M.sigmoid()
             # the only term that is a sum over the batch instead of a mean
             terms["compactness"] = cfg.w_compactness * whole_sum(
