@@ -13,7 +13,7 @@ from zslkit.config import TrainConfig
 from zslkit.errors import UserError
 from zslkit.model import AttentionMaps, GradientConfig, GradientModel, Task
 
-from .attribute_maps import compactness, decorrelation
+from .attribute_maps import compactness, decorrelation, joined
 from .attribute_words import Words, attribute_words
 
 
@@ -96,6 +96,7 @@ class GEMZSL(GradientModel):
 
     config: GEMConfig
     words: Tensor
+    members: Tensor
 
     def __init__(self, config: GEMConfig, task: Task) -> None:
         super().__init__(config, task)
@@ -114,6 +115,8 @@ class GEMZSL(GradientModel):
             if config.use_groups and task.groups
             else [tuple(range(task.n_attributes))]
         )
+        members, self.sizes = joined(self.groups)
+        self.register_buffer("members", members, persistent=False)
 
     def scores(self, x: Tensor) -> Tensor:
         return self.class_scores(self.global_scores(self.embed(x)))
@@ -134,7 +137,7 @@ class GEMZSL(GradientModel):
         if cfg.w_decorrelation:
             terms["decorrelation"] = (
                 cfg.w_decorrelation
-                * decorrelation(q, self.groups)
+                * decorrelation(q, self.members.split(self.sizes))
                 / (len(self.groups) * q.shape[1])
             )
         if cfg.w_compactness:
