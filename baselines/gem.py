@@ -115,6 +115,10 @@ class GEMZSL(GradientModel):
             else [tuple(range(task.n_attributes))]
         )
 
+    @classmethod
+    def linear_when_frozen(cls, config: GEMConfig) -> bool:
+        return True
+
     def scores(self, x: Tensor) -> Tensor:
         return self.class_scores(self.global_scores(self.embed(x)))
 
