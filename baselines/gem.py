@@ -118,6 +118,10 @@ class GEMZSL(GradientModel):
         members, self.sizes = joined(self.groups)
         self.register_buffer("members", members, persistent=False)
 
+    @classmethod
+    def linear_when_frozen(cls, config: GEMConfig) -> bool:
+        return True
+
     def scores(self, x: Tensor) -> Tensor:
         return self.class_scores(self.global_scores(self.embed(x)))
 

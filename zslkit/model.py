@@ -354,6 +354,18 @@ class Model(nn.Module):
         """
         return None
 
+    @classmethod
+    def linear_when_frozen(cls, config: Any) -> bool:
+        """Optional: whether the model is one linear map of pooled features on a frozen backbone.
+
+        For models whose local losses only reach the class scores through a backbone that is trained
+        with them. Tables mark their rows on frozen features "frozen: linear".
+
+        Args:
+            config: Instance of this class's `Config`.
+        """
+        return False
+
     def embed(self, x: Tensor) -> Tensor:
         """Feature map `(B, D, H, W)` of images if the backbone is trained here; otherwise `x`."""
         return self.backbone(x) if self.backbone is not None else x

@@ -8,6 +8,7 @@ from pathlib import Path
 from zslkit.cli.output import aligned, echo, printable
 from zslkit.errors import listed
 from zslkit.record import FeatureInfo, ProtocolInfo, RunRecord
+from zslkit.report.badges import LINEAR, MEANINGS
 from zslkit.utils.progress import duration
 
 FIGURES = ("T1", "U", "S", "H", "AUSUC")
@@ -31,6 +32,7 @@ def run_lines(record: RunRecord, folder: Path, reused: bool) -> Iterator[str]:
         "protocol": protocol_words(record.protocol, record.elsewhere),
         "features": feature_words(record.features),
         **({"pretraining": record.model.pretraining_note} if record.model.pretraining_note else {}),
+        **({"frozen": MEANINGS[LINEAR]} if record.model.linear else {}),
         **({"scoring": record.scoring.remark} if record.scoring and record.scoring.remark else {}),
         **(
             {"semantics": record.dataset.semantics}

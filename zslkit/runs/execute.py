@@ -155,6 +155,7 @@ class RunExecution:
             )
             # Before the training, which may freeze parameters for a while or at its end.
             frozen = frozenset(name for name, p in model.named_parameters() if not p.requires_grad)
+            linear = not self.inputs.tuned and bool(model_class.linear_when_frozen(picks.config))
             every = self.plan.protocol.watch_test
             watch = TestWatch(lambda model: self._answers(model, held), every) if every else None
             seconds = self._train(model, folder, watch)
@@ -194,7 +195,15 @@ class RunExecution:
                 pack(*parts, present_attributes(semantics.attributes), semantics.names)
             )
         return Execution(
-            picks, model, frozen, scores, watch.best() if watch else {}, again, seconds, evaluated
+            picks,
+            model,
+            frozen,
+            scores,
+            watch.best() if watch else {},
+            again,
+            seconds,
+            evaluated,
+            linear,
         )
 
     def work(self, folder: RunFolder, key: str) -> tuple[schema.RunRecord, Scores]:
@@ -247,7 +256,7 @@ class RunExecution:
         if scoring.remark:
             self.reporter.note(f"{self.plan.entry.name}: {scoring.remark}")
         return self._record(
-            key, picks, metrics, plain, optimistic, costs, scoring, started, folder.source
+            key, execution, metrics, plain, optimistic, costs, scoring, started, folder.source
         ), scores
 
     def _answers(self, model: Model, held: Withheld) -> AnsweredSets:
@@ -319,7 +328,7 @@ class RunExecution:
     def _record(
         self,
         key: str,
-        picks: selection.Selection,
+        execution: Execution,
         metrics: Metrics,
         plain: Metrics,
         optimistic: dict[str, float],
@@ -328,7 +337,7 @@ class RunExecution:
         started: str,
         source: Mapping[str, str],
     ) -> schema.RunRecord:
-        plan, data, inputs = self.plan, self.data, self.inputs
+        plan, data, inputs, picks = self.plan, self.data, self.inputs, execution.picks
         entry, model_class, split = plan.entry, plan.model_class, data.split
         used = self._picks
         by_epochs = issubclass(model_class, GradientModel) and self.external_weights is None
@@ -345,6 +354,7 @@ class RunExecution:
                 protocol=model_class.protocol,
                 citation=model_class.citation,
                 pretraining_note=model_class.pretraining_note,
+                linear=execution.linear,
                 source=dict(source),
                 git=git_state(home) if home is not None else None,
             ),
@@ -431,6 +441,7 @@ class Execution:
         again: Result of scoring some images twice.
         train_seconds: Time of the training.
         eval_seconds: Time of scoring the test sets.
+        linear: Whether the model is linear on these inputs (`Model.linear_when_frozen`).
     """
 
     picks: selection.Selection
@@ -441,3 +452,4 @@ class Execution:
     again: Rescored
     train_seconds: float
     eval_seconds: float
+    linear: bool
