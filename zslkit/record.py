@@ -66,6 +66,8 @@ class ModelInfo(Part):
         protocol: As in Model.protocol.
         citation: As in Model.citation.
         pretraining_note: Remark on the data of a pretraining elsewhere, or "".
+        remarks: What the model settled by itself from the data (Model.remarks); empty in older
+            records.
         source: Module -> digest of its file (`zslkit.runs.source`); empty in older records and for
             code without files.
         git: State of the plugin's folder.
@@ -78,6 +80,7 @@ class ModelInfo(Part):
     protocol: Literal["inductive", "class-inductive", "transductive"]
     citation: str = ""
     pretraining_note: str = ""
+    remarks: list[str] = []
     source: dict[str, str] = {}
     git: GitState | None = None
 

@@ -153,6 +153,9 @@ class RunExecution:
             model = make_model(
                 model_class, picks.config, self.data, self.inputs, self.seed, self.device
             )
+            remarks = tuple(str(remark) for remark in model.remarks())
+            for remark in remarks:
+                self.reporter.note(f"{entry.name}: {remark}")
             # Before the training, which may freeze parameters for a while or at its end.
             frozen = frozenset(name for name, p in model.named_parameters() if not p.requires_grad)
             every = self.plan.protocol.watch_test
@@ -194,7 +197,15 @@ class RunExecution:
                 pack(*parts, present_attributes(semantics.attributes), semantics.names)
             )
         return Execution(
-            picks, model, frozen, scores, watch.best() if watch else {}, again, seconds, evaluated
+            picks,
+            model,
+            remarks,
+            frozen,
+            scores,
+            watch.best() if watch else {},
+            again,
+            seconds,
+            evaluated,
         )
 
     def work(self, folder: RunFolder, key: str) -> tuple[schema.RunRecord, Scores]:
@@ -247,7 +258,16 @@ class RunExecution:
         if scoring.remark:
             self.reporter.note(f"{self.plan.entry.name}: {scoring.remark}")
         return self._record(
-            key, picks, metrics, plain, optimistic, costs, scoring, started, folder.source
+            key,
+            picks,
+            execution.remarks,
+            metrics,
+            plain,
+            optimistic,
+            costs,
+            scoring,
+            started,
+            folder.source,
         ), scores
 
     def _answers(self, model: Model, held: Withheld) -> AnsweredSets:
@@ -320,6 +340,7 @@ class RunExecution:
         self,
         key: str,
         picks: selection.Selection,
+        remarks: Sequence[str],
         metrics: Metrics,
         plain: Metrics,
         optimistic: dict[str, float],
@@ -345,6 +366,7 @@ class RunExecution:
                 protocol=model_class.protocol,
                 citation=model_class.citation,
                 pretraining_note=model_class.pretraining_note,
+                remarks=list(remarks),
                 source=dict(source),
                 git=git_state(home) if home is not None else None,
             ),
@@ -425,6 +447,7 @@ class Execution:
     Attributes:
         picks: Values selected on validation.
         model: The trained model.
+        remarks: What the model settled by itself from the data.
         frozen: Names of the parameters that are not trained.
         scores: Scores of both test sets.
         watched: Test metrics observed during training.
@@ -435,6 +458,7 @@ class Execution:
 
     picks: selection.Selection
     model: Model
+    remarks: tuple[str, ...]
     frozen: frozenset[str]
     scores: Scores
     watched: dict[str, float]

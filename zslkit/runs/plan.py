@@ -159,18 +159,23 @@ def _preset(
     entry: Entry, model_class: type[Model], preset: str | None, dataset: str
 ) -> Path | None:
     """File of the named preset; without a name, the dataset's or default.yaml, else None."""
-    module = sys.modules[model_class.__module__].__file__
-    if not model_class.presets or module is None:
-        if preset is not None:
-            raise UserError(
-                f"{entry.name} comes without presets, so there is no preset {preset!r}; "
-                "leave --preset away"
-            )
-        return None
-    folder = Path(module).parent / model_class.presets
-    known = {p.stem: p for p in sorted(folder.glob("*.yaml"))}
-    if preset is not None:
-        if preset not in known:
-            raise UserError(f"{entry.name} has no preset {preset!r}{did_you_mean(preset, known)}")
+    known = presets_of(model_class)
+    if preset is None:
+        return known.get(dataset.rpartition(":")[2]) or known.get("default")
+    if preset in known:
         return known[preset]
-    return known.get(dataset.rpartition(":")[2]) or known.get("default")
+    if not known:
+        raise UserError(
+            f"{entry.name} comes without presets, so there is no preset {preset!r}; "
+            "leave --preset away"
+        )
+    raise UserError(f"{entry.name} has no preset {preset!r}{did_you_mean(preset, known)}")
+
+
+def presets_of(model_class: type[Model]) -> dict[str, Path]:
+    """Presets that the model brings: name -> file."""
+    module = getattr(sys.modules[model_class.__module__], "__file__", None)
+    if not model_class.presets or module is None:
+        return {}
+    folder = Path(module).parent / model_class.presets
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
