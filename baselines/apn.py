@@ -41,7 +41,7 @@ class APNConfig(GradientConfig):
     - decorrelation: sum over groups and channels of norms; the program uses one norm per group, and
     on CUB counts the part belly twice and others never (parts);
     - compactness: weighted by the similarity M; the program weights by sigmoid(M), which is never
-    negative.
+    negative, and leaves the term out of the warm-up.
 
     The published weights belong to the program's terms.
     """
@@ -136,6 +136,7 @@ class APN(GradientModel):
         self.V = nn.Parameter(2e-4 * torch.rand(shape))
         self.P = nn.Parameter(2e-4 * torch.rand(shape))
         self.groups = attribute_groups(config, task)
+        self.warming_up = False
         # Index of each class among the seen classes.
         self.register_buffer("column", self.seen.long().cumsum(0) - 1, persistent=False)
         if self.backbone is not None:
@@ -148,6 +149,9 @@ class APN(GradientModel):
             else [p for p in self.backbone.parameters() if p.requires_grad]
         )
         return {"prototypes": [self.V, self.P], **({"backbone": backbone} if backbone else {})}
+
+    def begin_epoch(self, epoch: int) -> None:
+        self.warming_up = epoch < self.config.warmup_epochs
 
     def learning_rate(self, epoch: int, group: str) -> float:
         """Warm-up of the prototypes alone, then one decaying rate, counted from the first epoch."""
@@ -200,7 +204,7 @@ class APN(GradientModel):
             terms["decorrelation"] = cfg.w_decorrelation * self._decorrelation(self.P)
         if cfg.w_global_decorrelation:
             terms["global_decorrelation"] = cfg.w_global_decorrelation * self._decorrelation(self.V)
-        if cfg.w_compactness:
+        if cfg.w_compactness and not (self.warming_up and cfg.equations == "released"):
             weight = M if cfg.equations == "paper" else M.sigmoid()
             # the only term that is a sum over the batch instead of a mean
             terms["compactness"] = cfg.w_compactness * whole_sum(

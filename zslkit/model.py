@@ -429,6 +429,13 @@ class GradientModel(Model):
         """
         return {"all": [p for p in self.parameters() if p.requires_grad]}
 
+    def begin_epoch(self, epoch: int) -> None:
+        """Optional: called before the steps of each epoch (from 0), also of a resumed training.
+
+        For losses with a schedule. It may only depend on `epoch`, since a resumed training does not
+        call it for the epochs before the interruption.
+        """
+
     def learning_rate(self, epoch: int, group: str) -> float:
         """Learning rate of `group` in `epoch` (from 0); at 0 the group is frozen at no cost."""
         train: TrainConfig = self.config.train

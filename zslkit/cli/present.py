@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from zslkit.cli.output import aligned, echo, printable
+from zslkit.errors import listed
 from zslkit.record import FeatureInfo, ProtocolInfo, RunRecord
 from zslkit.utils.progress import duration
 
@@ -60,7 +61,8 @@ def run_lines(
         yield f"Images that could not be read and are in none of the sets: {skipped} (features.skip_bad)"
     if missing := record.classes_without_images:
         yield printable(
-            f"Classes without a test image, which count in no mean: {', '.join(missing)}"
+            f"{len(missing)} of {record.dataset.classes} classes have no test image and count in no "
+            f"mean: {listed(missing, 12)}"
         )
 
 

@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_serializer,
 )
@@ -77,7 +78,7 @@ class FeatureConfig(Config):
 
     @model_serializer(mode="wrap")
     def _usual_left_out(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_usual(write(self), {"precision": "float32", "skip_bad": False})
+        return _without_usual(self, write(self), ("precision", "skip_bad"), FeatureConfig)
 
 
 class ProtocolConfig(Config):
@@ -133,9 +134,27 @@ class TrainConfig(Config):
     steps_per_epoch: int | None = Field(None, ge=1, description="none: images / batch_size")
     batch_size: int = Field(50, ge=1)
     sampling: Literal["uniform", "balanced"] = Field(
-        "uniform", description="balanced: distinct classes at random, one image each"
+        "uniform", description="balanced: distinct classes at random, images_per_class of each"
+    )
+    images_per_class: int = Field(
+        1, ge=1, description="with sampling=balanced: images of each class in a batch"
+    )
+    random_crop: float = Field(
+        1.0,
+        ge=1,
+        le=4,
+        description=(
+            "with features.input=image: resize photos to this many times the input and crop a "
+            "random place; 1: the centre"
+        ),
+    )
+    flip: bool = Field(
+        False, description="with features.input=image: mirror every photo with probability 1/2"
     )
     optimizer: Literal["rmsprop", "adam", "adamw", "sgd"] = "rmsprop"
+    fresh_optimizer: bool = Field(
+        False, description="a new optimiser in every epoch, without the moments of the last one"
+    )
     lr: float = Field(1e-4, gt=0)
     weight_decay: float = Field(1e-4, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1, description="of SGD and RMSprop; beta1 of Adam")
@@ -152,17 +171,55 @@ class TrainConfig(Config):
         False, description="keep activations in the host's memory, for little memory; the same step"
     )
 
+    @field_validator("images_per_class")
+    @classmethod
+    def _fills_batches(cls, count: int, others: ValidationInfo) -> int:
+        size, sampling = others.data.get("batch_size", count), others.data.get("sampling")
+        if count > 1 and sampling == "uniform":
+            raise ValueError(
+                "batches of train.sampling=uniform draw images whatever their class; set "
+                "train.sampling=balanced, or train.images_per_class=1"
+            )
+        if size % count:
+            raise ValueError(
+                f"a batch of {size} images cannot hold {count} of each class; set "
+                f"train.batch_size={max(count, size // count * count)}"
+            )
+        return count
+
     @model_serializer(mode="wrap")
     def _usual_left_out(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_usual(write(self), {"accumulate": 1, "offload": False})
+        return _without_usual(self, write(self), _LATER_IN_TRAIN, TrainConfig)
 
 
-def _without_usual(written: dict[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+_LATER_IN_TRAIN = (
+    "accumulate",
+    "offload",
+    "images_per_class",
+    "random_crop",
+    "flip",
+    "fresh_optimizer",
+)
+
+
+def _without_usual(
+    config: Config, written: dict[str, Any], later: Iterable[str], base: type[Config]
+) -> dict[str, Any]:
     """Settings that came later are written only where they were used.
 
-    So older runs keep their identity and their rows.
+    So older runs keep their identity and their rows. A class with a default of its own has its
+    values written, since what is left out is read as the default.
+
+    Args:
+        config: The configuration.
+        written: Its values.
+        later: Names of the settings that came later.
+        base: The class whose defaults are usual.
     """
-    return {k: v for k, v in written.items() if k not in usual or v != usual[k]}
+    fields = type(config).model_fields
+    usual = {k: base.model_fields[k].default for k in later}
+    idle = {k for k, v in usual.items() if fields[k].default == v}
+    return {k: v for k, v in written.items() if k not in idle or v != usual[k]}
 
 
 C = TypeVar("C", bound=Config)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from zslkit.config import FeatureConfig
 from zslkit.errors import MissingWeights, UnknownName, UserError, listed
+from zslkit.features.augment import CENTRE, Cut, Pixels
 from zslkit.utils.files import check_permitted, need_plain
 from zslkit.utils.network import Hub, hub
 
@@ -94,27 +95,32 @@ class Transform:
     std: tuple[float, ...]
     interpolation: str
 
-    def pixels(self, image: Image) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    def pixels(self, image: Image, cut: Cut = CENTRE) -> Pixels:
         """Resize and crop a photo.
+
+        Args:
+            image: The photo.
+            cut: Where to crop, and whether to mirror.
 
         Returns:
             (h, w, 3) uint8.
         """
         from PIL import Image as pillow
 
-        if self.size is not None and image.size != (self.size[1], self.size[0]):
-            height, width = self.size
-            scale = max(height / image.height, width / image.width)
+        height, width = self.size or (image.height, image.width)
+        if cut.larger > 1 or image.size != (width, height):
+            least = max(height / image.height, width / image.width)
+            scale = least * cut.larger
             if image.width * scale * image.height * scale > MOST_RESIZED:
-                image = _middle(image, width / scale, height / scale)
+                image = _middle(image, width / least, height / least)
             resized = (
                 max(width, round(image.width * scale)),
                 max(height, round(image.height * scale)),
             )
             image = image.resize(resized, pillow.Resampling[self.interpolation.upper()])
-            left, top = (resized[0] - width) // 2, (resized[1] - height) // 2
+            top, left = cut.corner((resized[1] - height, resized[0] - width))
             image = image.crop((left, top, left + width, top + height))
-        return np.asarray(image)
+        return cut.turned(np.asarray(image))
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Normalise pixels.

@@ -17,7 +17,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 from zslkit.config import TrainConfig
 from zslkit.errors import DataError, TrainingError
 from zslkit.model import GradientModel, Kept, TrainingView
-from zslkit.training import checkpoint
+from zslkit.training import augment, checkpoint
 from zslkit.training.resident import resident
 from zslkit.training.sampling import batches
 from zslkit.training.shared import add_up, from_first, shares
@@ -134,6 +134,11 @@ class Loop:
             and self._observer.history[-1].get("stop")
         ):
             return
+        if augment.asked(config) and not augment.cuttable(view):
+            self._reporter.note(
+                f"{self._name}: these inputs are no photos, so train.random_crop and train.flip "
+                "do nothing"
+            )
         if config.accumulate == 1 and not config.offload:  # else memory is short
             view = resident(view, self.device, self._reporter)
         steps = config.steps_per_epoch or max(1, len(view) // config.batch_size)
@@ -141,6 +146,9 @@ class Loop:
         with self._reporter.phase(f"{self._name}", total=(config.epochs - start) * steps) as phase:
             for epoch in range(start, config.epochs):
                 began = time.monotonic()
+                if config.fresh_optimizer:
+                    optimizer = _optimizer(config, groups)
+                model.begin_epoch(epoch)
                 terms = self._epoch(model, view, optimizer, groups, epoch, config, phase)
                 self.seconds += time.monotonic() - began
                 self.log(epoch=epoch + 1, seconds=round(time.monotonic() - began, 3), **terms)
@@ -186,9 +194,11 @@ class Loop:
             config.steps_per_epoch,
             self.seed,
             epoch,
+            config.images_per_class,
         )
+        read = augment.reader(view, config, self.seed, epoch)
         count = 0
-        for x, label, size in _ahead(view, shares(indices)):
+        for x, label, size in _ahead(read, view.labels, shares(indices)):
             values, loss = take_step(model, x, label, size, self.device)
             if bad := [k for k, v in values.items() if not np.isfinite(v)]:
                 raise TrainingError(
@@ -257,14 +267,16 @@ def _optimizer(config: TrainConfig, groups: dict[str, list[torch.nn.Parameter]])
 
 
 def _ahead(
-    view: TrainingView, indices: Iterable[tuple[NDArray[np.int64], int]]
+    read: Callable[[NDArray[np.int64]], Tensor],
+    of_images: NDArray[np.int64],
+    indices: Iterable[tuple[NDArray[np.int64], int]],
 ) -> Iterator[tuple[Tensor, Tensor, int]]:
     # Reads the next batch during the present step.
-    labels = torch.from_numpy(np.ascontiguousarray(view.labels))
+    labels = torch.from_numpy(np.ascontiguousarray(of_images))
     with ThreadPoolExecutor(max_workers=1) as reader:
         pending = None
         for index, size in indices:
-            coming = reader.submit(view.batch, index), labels[torch.from_numpy(index)], size
+            coming = reader.submit(read, index), labels[torch.from_numpy(index)], size
             if pending is not None:
                 yield pending[0].result(), *pending[1:]
             pending = coming
