@@ -388,6 +388,14 @@ class Model(nn.Module):
             Scores `(B, C)`.
         """
 
+    def remarks(self) -> tuple[str, ...]:
+        """Optional: what the model settled by itself from the data, one sentence each.
+
+        For instance random word vectors where the dataset has none. Called once, before the
+        training; shown with the result and kept in the record. By default none.
+        """
+        return ()
+
     def attention(self, x: Tensor) -> dict[str, AttentionMaps]:
         """Optional: attention maps of each part of the model for inputs `(B, ...)`.
 

@@ -153,6 +153,9 @@ class RunExecution:
             model = make_model(
                 model_class, picks.config, self.data, self.inputs, self.seed, self.device
             )
+            remarks = tuple(str(remark) for remark in model.remarks())
+            for remark in remarks:
+                self.reporter.note(f"{entry.name}: {remark}")
             # Before the training, which may freeze parameters for a while or at its end.
             frozen = frozenset(name for name, p in model.named_parameters() if not p.requires_grad)
             linear = not self.inputs.tuned and bool(model_class.linear_when_frozen(picks.config))
@@ -197,6 +200,7 @@ class RunExecution:
         return Execution(
             picks,
             model,
+            remarks,
             frozen,
             scores,
             watch.best() if watch else {},
@@ -355,6 +359,7 @@ class RunExecution:
                 citation=model_class.citation,
                 pretraining_note=model_class.pretraining_note,
                 linear=execution.linear,
+                remarks=list(execution.remarks),
                 source=dict(source),
                 git=git_state(home) if home is not None else None,
             ),
@@ -435,6 +440,7 @@ class Execution:
     Attributes:
         picks: Values selected on validation.
         model: The trained model.
+        remarks: What the model settled by itself from the data.
         frozen: Names of the parameters that are not trained.
         scores: Scores of both test sets.
         watched: Test metrics observed during training.
@@ -446,6 +452,7 @@ class Execution:
 
     picks: selection.Selection
     model: Model
+    remarks: tuple[str, ...]
     frozen: frozenset[str]
     scores: Scores
     watched: dict[str, float]

@@ -162,22 +162,27 @@ def _preset(
 
     A name may be that of a family: `fast` is DATASET-fast.yaml, else fast.yaml.
     """
-    module = sys.modules[model_class.__module__].__file__
-    if not model_class.presets or module is None:
-        if preset is not None:
-            raise UserError(
-                f"{entry.name} comes without presets, so there is no preset {preset!r}; "
-                "leave --preset away"
-            )
-        return None
-    folder = Path(module).parent / model_class.presets
-    known = {p.stem: p for p in sorted(folder.glob("*.yaml"))}
+    known = presets_of(model_class)
     named = dataset.rpartition(":")[2]
-    if preset is not None:
-        for name in (f"{named}-{preset}", preset):
-            if name in known:
-                return known[name]
-        families = {name.removeprefix(f"{named}-") for name in known}
-        near = did_you_mean(preset, families | known.keys())
-        raise UserError(f"{entry.name} has no preset {preset!r} for {named}{near}")
-    return known.get(named) or known.get("default")
+    if preset is None:
+        return known.get(named) or known.get("default")
+    for name in (f"{named}-{preset}", preset):
+        if name in known:
+            return known[name]
+    if not known:
+        raise UserError(
+            f"{entry.name} comes without presets, so there is no preset {preset!r}; "
+            "leave --preset away"
+        )
+    families = {name.removeprefix(f"{named}-") for name in known}
+    near = did_you_mean(preset, families | known.keys())
+    raise UserError(f"{entry.name} has no preset {preset!r} for {named}{near}")
+
+
+def presets_of(model_class: type[Model]) -> dict[str, Path]:
+    """Presets that the model brings: name -> file."""
+    module = getattr(sys.modules[model_class.__module__], "__file__", None)
+    if not model_class.presets or module is None:
+        return {}
+    folder = Path(module).parent / model_class.presets
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
