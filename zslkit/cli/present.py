@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from zslkit.cli.output import aligned, echo, printable
-from zslkit.record import FeatureInfo, ProtocolInfo, RunRecord
+from zslkit.record import AS_GIVEN, FeatureInfo, ProtocolInfo, RunRecord
 from zslkit.utils.progress import duration
 
 FIGURES = ("T1", "U", "S", "H", "AUSUC")
@@ -100,7 +100,7 @@ def protocol_words(protocol: ProtocolInfo, elsewhere: str = "") -> str:
 
 def feature_words(features: FeatureInfo) -> str:
     """Where the model's input came from."""
-    if features.backbone == "as given":
+    if features.backbone == AS_GIVEN:
         return f"{features.input}, as given: {features.weights}"
     size = (
         features.size

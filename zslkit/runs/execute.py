@@ -364,6 +364,7 @@ class RunExecution:
             seed=self.seed,
             config=plan.values,
             origins=dict(plan.origins),
+            usual=None if plan.usual is None else dict(plan.usual),
             features=schema.FeatureInfo(
                 input=inputs.kind,
                 backbone=inputs.backbone,
