@@ -27,6 +27,8 @@ PICKED: Final = "picked on validation"
 """Origin of a selected value in older records.
 
 Their config holds the selected value instead of the requested one."""
+AS_GIVEN: Final = "as given"
+"""Name of the backbone for features that came with the dataset."""
 NOTED: Final = 1e-3
 """Smallest score difference to remark on, as a share of the spread of the image's scores.
 
@@ -291,6 +293,8 @@ class RunRecord(Part):
         seed: Seed of the run.
         config: Requested settings.
         origins: Dotted key -> source of the value.
+        usual: Dotted key -> value of the preset, dataset or default, for each setting that the
+            user changed; None in older records and where the others alone are incomplete.
         features: Source of the input.
         fingerprints: Digests for comparison.
         protocol: How the metrics were produced.
@@ -317,6 +321,7 @@ class RunRecord(Part):
     seed: int
     config: dict[str, Any]
     origins: dict[str, str]
+    usual: dict[str, Any] | None = None
     features: FeatureInfo
     fingerprints: Fingerprints
     protocol: ProtocolInfo

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from zslkit.cli.output import aligned, echo, printable
 from zslkit.errors import listed
-from zslkit.record import FeatureInfo, ProtocolInfo, RunRecord
+from zslkit.record import AS_GIVEN, FeatureInfo, ProtocolInfo, RunRecord
 from zslkit.report.badges import LINEAR, MEANINGS
 from zslkit.utils.progress import duration
 
@@ -119,7 +119,7 @@ def protocol_words(protocol: ProtocolInfo, elsewhere: str = "") -> str:
 
 def feature_words(features: FeatureInfo) -> str:
     """Where the model's input came from."""
-    if features.backbone == "as given":
+    if features.backbone == AS_GIVEN:
         return f"{features.input}, as given: {features.weights}"
     size = (
         features.size

@@ -25,7 +25,8 @@ from zslkit.page.training import Course
 from zslkit.report.comparison import METRICS, Block
 from zslkit.report.sampling import sentences_of
 from zslkit.report.significance import row_names
-from zslkit.report.tables import as_json, plain, remarks
+from zslkit.report.as_data import as_json
+from zslkit.report.tables import plain, remarks
 from zslkit.runs.folders import Run
 
 GENERATOR = '<meta name="generator" content="zslkit report">'
