@@ -60,10 +60,8 @@ def make_plan(
         foreign = _of_another_dataset(found.stem, dataset)
         usual.append(_without_encoder(brought) if foreign else brought)
     file = read_yaml(config) if config is not None else None
-    if table:
-        own = own_layers(model, table, file, settings)
-    else:
-        own = [*([file] if file is not None else []), parse_set(settings)]
+    alone = [*([file] if file is not None else []), parse_set(settings)]
+    own = own_layers(model, table, file, settings) if table else alone
     winning = dict(overrides or {})
     precision = winning.pop("precision", None)
     if precision is not None and "train" in model_class.Config.model_fields:
