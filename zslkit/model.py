@@ -354,6 +354,18 @@ class Model(nn.Module):
         """
         return None
 
+    @classmethod
+    def linear_when_frozen(cls, config: Any) -> bool:
+        """Optional: whether the model is one linear map of pooled features on a frozen backbone.
+
+        For models whose local losses only reach the class scores through a backbone that is trained
+        with them. Tables mark their rows on frozen features "frozen: linear".
+
+        Args:
+            config: Instance of this class's `Config`.
+        """
+        return False
+
     def embed(self, x: Tensor) -> Tensor:
         """Feature map `(B, D, H, W)` of images if the backbone is trained here; otherwise `x`."""
         return self.backbone(x) if self.backbone is not None else x
@@ -375,6 +387,14 @@ class Model(nn.Module):
         Returns:
             Scores `(B, C)`.
         """
+
+    def remarks(self) -> tuple[str, ...]:
+        """Optional: what the model settled by itself from the data, one sentence each.
+
+        For instance random word vectors where the dataset has none. Called once, before the
+        training; shown with the result and kept in the record. By default none.
+        """
+        return ()
 
     def attention(self, x: Tensor) -> dict[str, AttentionMaps]:
         """Optional: attention maps of each part of the model for inputs `(B, ...)`.

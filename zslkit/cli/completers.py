@@ -134,6 +134,13 @@ def _metrics(incomplete: str) -> list[str]:
     return [begun + name for name in ("all", *METRICS)]
 
 
+def _columns(incomplete: str) -> list[str]:
+    """Words of columns behind those of a list that is begun."""
+    from zslkit.report.columns import NAMES
+
+    return [incomplete[: incomplete.rfind(",") + 1] + name for name in NAMES]
+
+
 def _published(incomplete: str) -> list[str]:
     from zslkit.report.published import everything
 
@@ -167,6 +174,10 @@ feature_settings = completer(
 model_settings = completer(lambda incomplete: _settings(()))
 presets = completer(_presets)
 runs = completer(lambda incomplete: [str(record.parent) for record in _records(incomplete)])
+models_and_runs = completer(
+    lambda incomplete: [*_registered(MODELS), *(str(r.parent) for r in _records(incomplete))]
+)
+columns = completer(_columns)
 tags = completer(_tags)
 metrics = completer(_metrics)
 published = completer(_published)
