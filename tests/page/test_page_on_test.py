@@ -11,9 +11,10 @@ from run_folders import make_run, random_scores
 from shelf_of_runs import small_shelf
 
 from zslkit.page.board import board
-from zslkit.page.gather import Gathered, blocks_of, gather
+from zslkit.page.gather import Gathered, gather
 from zslkit.page.on_test import OPTIMISTIC, OnTest, on_test
 from zslkit.page.write import DATA, INDEX, write
+from zslkit.report.blocks import blocks_of
 from zslkit.report.comparison import Block
 from zslkit.report.tables import ON_TEST_NOTE, as_json, on_test_grid
 

@@ -139,9 +139,7 @@ def compare(
         _print(found, [], form, shown, missing)
         return 0
     # Before any plugin runs, so that a run is held against what makes the tables of it as well.
-    import zslkit.report.as_papers_do
-    import zslkit.report.comparison
-    import zslkit.report.significance  # noqa: F401
+    import zslkit.report.blocks  # noqa: F401
 
     find_trackers(options["trackers"])  # once, and not as a failure of each run
     results, failures = _run_all(
@@ -237,19 +235,9 @@ def _print(
 ) -> None:
     from zslkit.record import json_summary
     from zslkit.report import tables
-    from zslkit.report.as_papers_do import with_rows_picked_on_test
-    from zslkit.report.comparison import compare as compared
-    from zslkit.report.comparison import key_of
-    from zslkit.report.published import published
-    from zslkit.report.significance import with_significance
+    from zslkit.report.blocks import blocks_of
 
-    records = [result.record for result in results]
-    names = {record.dataset.published_as for record in records}
-    folders = {key_of(result.record): str(result.folder) for result in results}
-    reference = [entry for name in sorted(names - {""}) for entry in published(name)]
-    blocks = with_significance(compared(records, reference, folders, strict=shown.strict))
-    if shown.as_papers_do:
-        blocks = with_rows_picked_on_test(blocks)
+    blocks = blocks_of(results, shown.as_papers_do, shown.strict)
     if form == "json":
         runs = [json_summary(result.record, result.folder) for result in results]
         lacking = [{"model": model, "seed": seed} for model, seed in missing]

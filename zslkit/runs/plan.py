@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from zslkit.config import FeatureConfig, ProtocolConfig, build, known_keys
-from zslkit.config.merge import Layer, Settings, merge, parse_set, read_yaml
+from zslkit.config.merge import (
+    GivenSettings,
+    Layer,
+    Settings,
+    merge,
+    nested,
+    parse_given,
+    read_yaml,
+)
 from zslkit.datasets.catalog import DATASETS, card_defaults
 from zslkit.errors import UserError, did_you_mean
 from zslkit.model import (
@@ -23,10 +31,10 @@ from zslkit.training.plan import MODELS, Plan
 
 def make_plan(
     model: str,
-    dataset: str,
+    dataset: str | Path,
     *,
-    settings: Sequence[str] = (),
-    config: Path | None = None,
+    settings: GivenSettings = (),
+    config: str | Path | None = None,
     preset: str | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Plan:
@@ -35,10 +43,10 @@ def make_plan(
     Args:
         model: Name of a registered model.
         dataset: Name of a registered dataset, or path of a dataset card.
-        settings: `key=value` pairs, as of `--set`.
+        settings: A dictionary, nested or with dotted keys, or `key=value` texts as of `--set`.
         config: YAML file of settings.
         preset: Name of a preset of the model.
-        overrides: Settings that win over all others. "precision" sets train.precision of models
+        overrides: Settings that win over all others, nested or with dotted keys. "precision" sets train.precision of models
             that have a section train; other models ignore it.
 
     Raises:
@@ -52,8 +60,8 @@ def make_plan(
         layers.append(read_yaml(found, f"preset {found.name}"))
     if config is not None:
         layers.append(read_yaml(config))
-    layers.append(parse_set(settings))
-    winning = dict(overrides or {})
+    layers.append(parse_given(settings))
+    winning = nested(overrides or {})
     precision = winning.pop("precision", None)
     if precision is not None and "train" in model_class.Config.model_fields:
         winning["train"] = {**winning.get("train", {}), "precision": precision}
@@ -93,10 +101,10 @@ def _drop_idle(model: str, features: Any, origins: dict[str, str]) -> None:
 
 
 def make_features(
-    dataset: str,
+    dataset: str | Path,
     *,
-    settings: Sequence[str] = (),
-    config: Path | None = None,
+    settings: GivenSettings = (),
+    config: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> FeatureConfig:
     """The section `features` as a run without a preset would have it.
@@ -111,22 +119,26 @@ def make_features(
     if config is not None:
         file = read_yaml(config)
         layers.append(replace(file, values={"features": file.values.get("features") or {}}))
-    given = parse_set(settings)
+    given = parse_given(settings)
     if strange := next((key for key in given.values if key != "features"), None):
         raise UserError(
             f"--set {strange!r} says nothing of features; "
             "here keys begin with features., such as features.reduction=16"
         )
-    layers += [given, Layer({"features": dict(overrides or {})}, "option")]
+    layers += [given, Layer({"features": nested(overrides or {})}, "option")]
     return build(FeatureConfig, merge(layers).section("features"), "features")
 
 
-def _dataset_defaults(dataset: str) -> Mapping[str, Any]:
-    return card_defaults(Path(dataset)) if is_card(dataset) else DATASETS.load(dataset)[1].defaults
+def _dataset_defaults(dataset: str | Path) -> Mapping[str, Any]:
+    return (
+        card_defaults(Path(dataset))
+        if is_card(dataset)
+        else DATASETS.load(str(dataset))[1].defaults
+    )
 
 
 def _preset(
-    entry: Entry, model_class: type[Model], preset: str | None, dataset: str
+    entry: Entry, model_class: type[Model], preset: str | None, dataset: str | Path
 ) -> Path | None:
     """File of the named preset; without a name, the dataset's or default.yaml, else None."""
     module = sys.modules[model_class.__module__].__file__
@@ -143,4 +155,4 @@ def _preset(
         if preset not in known:
             raise UserError(f"{entry.name} has no preset {preset!r}{did_you_mean(preset, known)}")
         return known[preset]
-    return known.get(dataset.rpartition(":")[2]) or known.get("default")
+    return known.get(str(dataset).rpartition(":")[2]) or known.get("default")
