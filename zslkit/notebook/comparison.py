@@ -71,7 +71,7 @@ class Comparison:
         rows = self.rows
         columns = dict.fromkeys([*_FIRST, *(key for row in rows for key in row)])
         table = as_pandas([{name: row.get(name) for name in columns} for row in rows])
-        return table.dropna(axis="columns", how="all")
+        return table.dropna(axis="columns", how="all").astype({"runs": "Int64"})
 
     def markdown(self) -> str:
         """The tables as Markdown."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -75,10 +75,11 @@ def per_class(run: Runs, ax: Axes | None = None) -> Axes:
     known = [(name, value) for name, value in result.per_class.items() if value is not None]
     known.sort(key=lambda one: (not seen[one[0]], -one[1]))
     names, values = [name for name, _ in known], [value for _, value in known]
-    axes = _axes(ax, height=1.2 + 0.2 * min(len(known), NAMED))
+    named = len(names) <= NAMED
+    axes = _axes(ax, height=1.2 + 0.2 * len(names) if named else 4.8)
     colours = [SEEN if seen[name] else UNSEEN for name in names]
-    axes.barh(range(len(names)), values, color=colours)
-    axes.set_yticks(*((range(len(names)), names) if len(names) <= NAMED else ([], [])))
+    axes.barh(range(len(names)), values, height=0.8 if named else 1.0, color=colours)
+    axes.set_yticks(range(len(names)) if named else [], names if named else [])
     axes.invert_yaxis()
     axes.set(xlim=(0, 100), xlabel="accuracy in %", ylabel=f"{len(names)} classes")
     axes.legend(handles=[Patch(color=SEEN, label="seen"), Patch(color=UNSEEN, label="unseen")])
@@ -156,9 +157,10 @@ def _sets(result: Result) -> TestSets:
     return checked_sets(*result.scores.sets())
 
 
-def _axes(ax: Axes | None, height: float = 3.6) -> Any:
+def _axes(ax: Axes | None, height: float = 3.6) -> Axes:
     if ax is not None:
         return ax
     from matplotlib import pyplot
 
-    return pyplot.subplots(figsize=(6.4, min(height, 20)), layout="constrained")[1]
+    axes: Axes = pyplot.subplots(figsize=(6.4, min(height, 20)), layout="constrained")[1]
+    return axes

@@ -90,7 +90,9 @@ class TrainedModel:
             UserError: A tensor is not what the model eats, or the run cannot take photos.
             DataError: A photo cannot be read.
         """
-        return self._asked(self.module.scores, x).float()
+        scores = self._asked(self.module.scores, x)
+        assert scores is not None
+        return scores.float()
 
     def evidence(self, x: Eaten) -> Tensor | None:
         """Attribute scores (B, A), None if the model has none; raises as `scores`."""
@@ -118,7 +120,7 @@ class TrainedModel:
     def _name(self) -> str:
         return self.opened.run.record.model.name
 
-    def _asked(self, answer: Callable[[Tensor], Tensor | None], x: Eaten) -> Any:
+    def _asked(self, answer: Callable[[Tensor], Tensor | None], x: Eaten) -> Tensor | None:
         with torch.inference_mode():
             found = answer(self.inputs(x).to(self.opened.device))
         return None if found is None else found.cpu()
