@@ -175,9 +175,9 @@ def test_a_pattern_opens_the_one_run_that_it_fits(tmp_path: Path) -> None:
     make_run(tmp_path, "m", random_scores(1.0), 1)
     (one.parent / f"{one.name}.partial").mkdir()
     assert zslkit.open_run(tmp_path / "birds" / "m" / "seed0-*").folder == one
-    with pytest.raises(UserError, match="2 run folders fit"):
+    with pytest.raises(UserError, match="2 runs are at"):
         zslkit.open_run(f"{tmp_path}/birds/m/seed*")
-    with pytest.raises(UserError, match="No run folder fits"):
+    with pytest.raises(UserError, match="No finished run matches"):
         zslkit.open_run(f"{tmp_path}/fish/*")
     with pytest.raises(UserError, match="There is no run folder"):
         zslkit.open_run(tmp_path / "nowhere")
@@ -231,6 +231,18 @@ def test_compare_makes_what_is_missing_and_names_what_failed(
     assert [row["model"] for row in broken.rows] == ["eszsl", "chance"]
     with pytest.raises(RuntimeError, match="no spoon"):
         zslkit.compare("ridge", **options)
+
+
+def test_compare_takes_settings_of_single_models(tmp_path: Path) -> None:
+    settings = {"protocol.tune": False, "eszsl:lam": 3.0, "normalise": "none"}
+    found = zslkit.compare(["eszsl", "ridge"], settings=settings, out=tmp_path)
+    made = {result.record.model.name: result.record.config for result in found.results}
+    assert made["eszsl"]["lam"] == 3.0 and made["eszsl"]["normalise"] == "none"
+    texts = ["protocol.tune=false", "eszsl:lam=3.0", "normalise=none"]
+    again = zslkit.compare(["eszsl", "ridge"], settings=texts, out=tmp_path)
+    assert all(result.reused for result in again.results)
+    with pytest.raises(UnknownName, match="ridge"):
+        zslkit.compare(["eszsl", "ridge"], settings={"rigde:lam": 1}, out=tmp_path)
 
 
 def test_a_mistake_in_the_last_model_costs_no_training(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def published(dataset: str | None, as_json: bool) -> None:
 
     rows = published_results(dataset)
     if as_json:
-        from zslkit.report.tables import published_data
+        from zslkit.report.as_data import published_data
 
         print_json({"published": [published_data(entry) for entry in rows]})
         return

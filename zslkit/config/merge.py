@@ -70,7 +70,7 @@ class Settings:
                 f"{name} ({self.place(name) or 'config'}) is a section; write {name}.KEY=VALUE"
             )
         return Settings(
-            inner, _below(name, self.origins), _below(name, self.lines), _below(name, self.texts)
+            inner, below(name, self.origins), below(name, self.lines), below(name, self.texts)
         )
 
     def place(self, key: str) -> str:
@@ -110,7 +110,8 @@ def _merge_notes(notes: dict[str, T], layer: Layer, coming: Mapping[str, T]) -> 
     notes.update(coming)
 
 
-def _below(name: str, notes: Mapping[str, T]) -> dict[str, T]:
+def below(name: str, notes: Mapping[str, T]) -> dict[str, T]:
+    """The notes of keys in the section `name`, by their keys in it."""
     prefix = name + "."
     return {k[len(prefix) :]: v for k, v in notes.items() if k.startswith(prefix)}
 
@@ -191,9 +192,18 @@ def parse_given(settings: GivenSettings) -> Layer:
     """
     if isinstance(settings, Mapping):
         return Layer(nested(settings), "settings")
+    return parse_set(given_texts(settings))
+
+
+def given_texts(settings: Sequence[str] | str) -> list[str]:
+    """The texts `key=value` of a caller, one or several.
+
+    Raises:
+        UserError: They are something else.
+    """
     texts = [settings] if isinstance(settings, str) else settings
     if isinstance(texts, Sequence) and all(isinstance(text, str) for text in texts):
-        return parse_set(texts)
+        return list(texts)
     raise UserError(
         f"settings takes a dictionary, such as {{'train.epochs': 5}}, or texts, such as "
         f"['train.epochs=5'], and not {settings!r}"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +11,13 @@ from zslkit.config.merge import GivenSettings, Layer, merge, nested
 from zslkit.errors import UserError
 from zslkit.notebook.many import Failure, failures_of, results_of, run_each, seeds_of
 from zslkit.notebook.rows import as_pandas
-from zslkit.report import export, tables
+from zslkit.report import export, tables, terminal
+from zslkit.report.block import METRICS, Block
 from zslkit.report.blocks import blocks_of
-from zslkit.report.comparison import METRICS, Block
+from zslkit.report.columns import Layout, headers
 from zslkit.report.sampling import RowPair
-from zslkit.runs.folders import RECORD
-from zslkit.runs.result import Result, open_run
+from zslkit.runs.named import looks_like_place, runs_at
+from zslkit.runs.result import Result
 from zslkit.utils.progress import Reporter
 
 if TYPE_CHECKING:
@@ -73,20 +73,24 @@ class Comparison:
         table = as_pandas([{name: row.get(name) for name in columns} for row in rows])
         return table.dropna(axis="columns", how="all").astype({"runs": "Int64"})
 
-    def markdown(self) -> str:
-        """The tables as Markdown."""
-        return tables.markdown(self.blocks)
+    def markdown(self, columns: Sequence[str] | None = None, caption: str = "") -> str:
+        """The tables as Markdown; `columns` and `caption` as of `zslkit compare`.
 
-    def latex(self) -> str:
-        """The tables as LaTeX (booktabs)."""
-        return export.latex(self.blocks)
+        Raises:
+            UnknownName: There is no such column.
+        """
+        return tables.markdown(self.blocks, _layout(columns, caption))
+
+    def latex(self, columns: Sequence[str] | None = None, caption: str = "") -> str:
+        """The tables as LaTeX (booktabs); arguments and errors as of `markdown`."""
+        return export.latex(self.blocks, _layout(columns, caption))
 
     def csv(self) -> str:
         """The rows as CSV."""
         return export.as_csv(self.blocks)
 
     def __str__(self) -> str:
-        return _text(tables.rich_table(self.blocks))
+        return _text(terminal.rich_table(self.blocks))
 
     def _repr_markdown_(self) -> str:
         return self.markdown()
@@ -106,6 +110,10 @@ def _difference(pair: RowPair, block: Block) -> dict[str, Any]:
         "p_holm": pair.p_holm,
         "significant": pair.significant,
     }
+
+
+def _layout(columns: Sequence[str] | None, caption: str) -> Layout:
+    return Layout(None if columns is None else headers(columns), caption, costs=False)
 
 
 def _text(table: RenderableType, width: int = 100) -> str:
@@ -136,13 +144,14 @@ def compare(
 
     Args:
         models: Names of registered models. Finished runs (a `Result`, or the path of a run folder)
-            stand in the table as they are.
+            stand in the table as they are; a folder of runs and a pattern stand for all of them.
         dataset: Name of a registered dataset, or path of a dataset card.
         seeds: Seeds of the runs of each named model.
         end_to_end: Give each model the input that it prefers, instead of the frozen backbone.
         strict: Separate inductive from class-inductive models.
         as_papers_do: Show what selection on the test sets would print, in a table of its own.
-        settings: Settings of all models, as of `run`.
+        settings: Settings of all models, as of `run`. A key MODEL:KEY is for one model alone; a
+            setting that a model lacks is left out if another one has it.
         overrides: Settings that win over all others, as of `run`.
         reporter: Receives progress and notes; None prints nothing.
         options: Further arguments of `run`, such as data_root, out, device and again.
@@ -156,12 +165,17 @@ def compare(
         raise UserError("compare takes at least one model, such as compare(['eszsl', 'ridge'])")
     feed = {} if end_to_end else {"features": {"input": "frozen"}}
     winning = merge([Layer(feed, "compare"), Layer(nested(overrides or {}), "option")]).values
-    common = {"settings": settings, "overrides": winning, "reporter": reporter, **options}
-    results = [_opened(one, options) for one in wanted if _is_run(one)]
+    names = [one for one in wanted if isinstance(one, str) and not _is_run(one)]
+    common = {"settings": settings, "overrides": winning, "table": tuple(names)}
+    results: list[Result] = []
+    for one in wanted:
+        if isinstance(one, Result):
+            results.append(one)
+        elif one not in names:
+            results += _at(one, options.get("data_root", "data"))
     jobs = [
-        {"model": name, "dataset": dataset, "seed": seed, **common}
-        for name in wanted
-        if not _is_run(name)
+        {"model": name, "dataset": dataset, "seed": seed, "reporter": reporter, **common, **options}
+        for name in names
         for seed in seeds_of(seeds)
     ]
     outcomes = run_each(jobs)
@@ -171,9 +185,10 @@ def compare(
 
 
 def _is_run(one: str | Path | Result) -> bool:
-    """Whether this is a finished run or its folder, and no name of a model."""
-    return not isinstance(one, str) or "/" in one or os.sep in one or (Path(one) / RECORD).is_file()
+    """Whether this is a finished run or a place of runs, and no name of a model."""
+    return not isinstance(one, str) or looks_like_place(one)
 
 
-def _opened(one: str | Path | Result, options: Mapping[str, Any]) -> Result:
-    return one if isinstance(one, Result) else open_run(one, options.get("data_root", "data"))
+def _at(place: str | Path, data_root: str | Path = "data") -> Iterator[Result]:
+    for run in runs_at(str(place), lambda sentence: None):
+        yield Result(run.record, run.folder, reused=True, data_root=Path(data_root))

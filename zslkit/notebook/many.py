@@ -72,7 +72,7 @@ def _outcome(job: Mapping[str, Any]) -> Result | Failure:
         return Failure(str(job["model"]), int(job["seed"]), error)
 
 
-_SETTLED = ("model", "dataset", "settings", "config", "preset", "overrides")
+_SETTLED = ("model", "dataset", "settings", "config", "preset", "overrides", "table")
 """Arguments that decide the settings of a run."""
 
 

@@ -8,7 +8,8 @@ from typing import Protocol
 
 from zslkit.record import RunRecord
 from zslkit.report.as_papers_do import with_rows_picked_on_test
-from zslkit.report.comparison import Block, compare, key_of
+from zslkit.report.block import Block
+from zslkit.report.comparison import compare, key_of
 from zslkit.report.published import everything
 from zslkit.report.significance import with_significance
 

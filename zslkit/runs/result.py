@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from zslkit import record as schema
-from zslkit.errors import UserError
+from zslkit.errors import UserError, listed
 from zslkit.evaluation import gzsl
 from zslkit.evaluation.gzsl import Metrics
 from zslkit.evaluation.metrics import Index, Mask, ScoreTable
 from zslkit.runs.attribute_scores import KeptAttributes
-from zslkit.runs.folders import Run, load_run
+from zslkit.runs.folders import Run
+from zslkit.runs.named import runs_at
 from zslkit.runs.scores import Scores
 
 if TYPE_CHECKING:
@@ -151,28 +152,13 @@ def open_run(folder: str | Path, data_root: str | Path = "data", device: str = "
         UserError: There is no finished run, or the pattern fits several.
         DataError: The record is damaged.
     """
-    run = load_run(_one(folder))
-    return Result(run.record, run.folder, reused=True, data_root=Path(data_root), device=device)
-
-
-def _one(folder: str | Path) -> Path:
-    path = Path(folder)
-    if path.exists() or "*" not in str(folder):
-        return path
-    root = Path(path.anchor) if path.is_absolute() else Path()
-    found = sorted(
-        p
-        for p in root.glob(str(path.relative_to(root)))
-        if p.is_dir() and not p.name.endswith(".partial") and ".replaced-" not in p.name
+    found = runs_at(str(folder), lambda sentence: None)
+    if len(found) > 1:
+        names = listed([str(run.folder) for run in found], 3)
+        raise UserError(f"{len(found)} runs are at {folder} ({names}); name one")
+    return Result(
+        found[0].record, found[0].folder, reused=True, data_root=Path(data_root), device=device
     )
-    if len(found) != 1:
-        names = "; ".join(map(str, found[:3])) + ("; ..." if len(found) > 3 else "")
-        raise UserError(
-            f"{len(found)} run folders fit {folder} ({names}); name one"
-            if found
-            else f"No run folder fits {folder}; `zslkit runs` lists those that are there"
-        )
-    return found[0]
 
 
 @overload
