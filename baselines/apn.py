@@ -14,7 +14,7 @@ from zslkit.errors import UserError, did_you_mean
 from zslkit.functional import whole_sum
 from zslkit.model import AttentionMaps, GradientConfig, GradientModel, Task
 
-from .attribute_maps import compactness, decorrelation
+from .attribute_maps import compactness, decorrelation, joined
 
 
 class APNTrainConfig(TrainConfig):
@@ -127,6 +127,8 @@ class APN(GradientModel):
 
     config: APNConfig
     column: Tensor
+    seen_rows: Tensor
+    members: Tensor
 
     def __init__(self, config: APNConfig, task: Task) -> None:
         super().__init__(config, task)
@@ -139,6 +141,10 @@ class APN(GradientModel):
         self.V = nn.Parameter(2e-4 * torch.rand(shape))
         self.P = nn.Parameter(2e-4 * torch.rand(shape))
         self.groups = attribute_groups(config, task)
+        # Indices instead of masks and lists, which would stop an accelerator in every step.
+        members, self.sizes = joined(self.groups)
+        self.register_buffer("members", members, persistent=False)
+        self.register_buffer("seen_rows", self.seen.nonzero().flatten(), persistent=False)
         self.warming_up = False
         # Index of each class among the seen classes.
         self.register_buffer("column", self.seen.long().cumsum(0) - 1, persistent=False)
@@ -225,7 +231,10 @@ class APN(GradientModel):
         # for the whole matrix.
         released = self.config.equations == "released"
         return decorrelation(
-            table, self.groups, not released, 0.0 if released and len(self.groups) == 1 else 1e-8
+            table,
+            self.members.split(self.sizes),
+            not released,
+            0.0 if released and len(self.groups) == 1 else 1e-8,
         )
 
     def _cross_entropy(self, attribute_scores: Tensor, label: Tensor) -> Tensor:
@@ -235,7 +244,7 @@ class APN(GradientModel):
             attribute_scores: `(B, A)`.
             label: `(B,)` ids among all classes.
         """
-        z = attribute_scores @ self.attributes[self.seen].T
+        z = attribute_scores @ self.attributes.index_select(0, self.seen_rows).T
         if self.config.equations == "released":
             z = z.softmax(dim=1)
         return F_.cross_entropy(z, self.column[label])
