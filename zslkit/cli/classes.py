@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import click
-from click.shell_completion import CompletionItem
 
 from zslkit.errors import UserError, did_you_mean
 
-_SIDES = ("all", "seen", "unseen")
+SIDES = ("all", "seen", "unseen")
 
 
 class Classes(click.ParamType):
@@ -20,24 +19,18 @@ class Classes(click.ParamType):
     name = "classes"
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        return f"[{'|'.join(_SIDES)}|NEW.csv]"
+        return f"[{'|'.join(SIDES)}|NEW.csv]"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> str | Path:
-        if value in _SIDES or isinstance(value, Path):
+        if value in SIDES or isinstance(value, Path):
             return cast(str | Path, value)
         if value.lower().endswith(".csv") or Path(value).is_file():
             return Path(value)
         raise click.BadParameter(
-            f"{value!r} is neither a CSV file nor one of these{did_you_mean(value, _SIDES)}",
+            f"{value!r} is neither a CSV file nor one of these{did_you_mean(value, SIDES)}",
             ctx,
             param,
         )
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        words = [CompletionItem(word) for word in _SIDES if word.startswith(incomplete)]
-        return [*words, CompletionItem(incomplete, type="file")]
 
 
 def chosen(wanted: Sequence[str | Path]) -> tuple[Any, list[Path]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from zslkit.cli import completers
-from zslkit.cli.classes import Classes, chosen
+from zslkit.cli.classes import SIDES, Classes, chosen
 from zslkit.cli.numbers import Whole
 from zslkit.cli.options import (
     PLACE,
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     "wanted",
     type=Classes(),
     multiple=True,
+    shell_complete=completers.fixed(*SIDES, files=True),
     help="Classes to choose from; default: all. all: seen and unseen; seen: seen only; unseen: "
     "unseen only, the classical zero-shot task; NEW.csv: also the classes in this file, a row each, "
     "with the attributes of the run in its columns. May be repeated.",
