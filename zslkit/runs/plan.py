@@ -55,10 +55,9 @@ def make_plan(
     if found := _preset(entry, model_class, preset, dataset):
         usual.append(read_yaml(found, f"preset {found.name}"))
     file = read_yaml(config) if config is not None else None
+    own = [*filter(None, [file]), parse_set(settings)]
     if table:
         own = own_layers(model, table, file, settings)
-    else:
-        own = [*([file] if file is not None else []), parse_set(settings)]
     winning = dict(overrides or {})
     precision = winning.pop("precision", None)
     if precision is not None and "train" in model_class.Config.model_fields:
