@@ -14,7 +14,7 @@ from zslkit.errors import UserError, did_you_mean
 from zslkit.functional import whole_sum
 from zslkit.model import AttentionMaps, GradientConfig, GradientModel, Task
 
-from .attribute_maps import compactness, decorrelation
+from .attribute_maps import compactness, decorrelation, joined
 
 
 class APNTrainConfig(TrainConfig):
@@ -41,7 +41,7 @@ class APNConfig(GradientConfig):
     - decorrelation: sum over groups and channels of norms; the program uses one norm per group, and
     on CUB counts the part belly twice and others never (parts);
     - compactness: weighted by the similarity M; the program weights by sigmoid(M), which is never
-    negative.
+    negative, and leaves the term out of the warm-up.
 
     The published weights belong to the program's terms.
     """
@@ -106,6 +106,9 @@ class APN(GradientModel):
 
     V and P are initialised from 2e-4 * U(0, 1), as in the authors' program.
 
+    With frozen maps the local terms train P alone, and no class score depends on P: with
+    pooling=average the model is one linear map of pooled features, and tables say so.
+
     `scores` returns softmax(z) over all classes by default, because the gamma of the paper's
     calibrated stacking (0.7 on CUB and AWA2, 0.4 on SUN, picked on test images there) applies to
     probabilities. The softmax keeps the order of classes, so only calibration changes;
@@ -124,6 +127,8 @@ class APN(GradientModel):
 
     config: APNConfig
     column: Tensor
+    seen_rows: Tensor
+    members: Tensor
 
     def __init__(self, config: APNConfig, task: Task) -> None:
         super().__init__(config, task)
@@ -136,10 +141,20 @@ class APN(GradientModel):
         self.V = nn.Parameter(2e-4 * torch.rand(shape))
         self.P = nn.Parameter(2e-4 * torch.rand(shape))
         self.groups = attribute_groups(config, task)
+        # Indices instead of masks and lists, which would stop an accelerator in every step.
+        members, self.sizes = joined(self.groups)
+        self.register_buffer("members", members, persistent=False)
+        self.register_buffer("seen_rows", self.seen.nonzero().flatten(), persistent=False)
+        self.warming_up = False
         # Index of each class among the seen classes.
         self.register_buffer("column", self.seen.long().cumsum(0) - 1, persistent=False)
         if self.backbone is not None:
             freeze(self.backbone, config.freeze)
+
+    @classmethod
+    def linear_when_frozen(cls, config: APNConfig) -> bool:
+        # The largest of many linear maps, one for each position, is none itself.
+        return config.pooling == "average"
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         backbone = (
@@ -148,6 +163,9 @@ class APN(GradientModel):
             else [p for p in self.backbone.parameters() if p.requires_grad]
         )
         return {"prototypes": [self.V, self.P], **({"backbone": backbone} if backbone else {})}
+
+    def begin_epoch(self, epoch: int) -> None:
+        self.warming_up = epoch < self.config.warmup_epochs
 
     def learning_rate(self, epoch: int, group: str) -> float:
         """Warm-up of the prototypes alone, then one decaying rate, counted from the first epoch."""
@@ -200,7 +218,7 @@ class APN(GradientModel):
             terms["decorrelation"] = cfg.w_decorrelation * self._decorrelation(self.P)
         if cfg.w_global_decorrelation:
             terms["global_decorrelation"] = cfg.w_global_decorrelation * self._decorrelation(self.V)
-        if cfg.w_compactness:
+        if cfg.w_compactness and not (self.warming_up and cfg.equations == "released"):
             weight = M if cfg.equations == "paper" else M.sigmoid()
             # the only term that is a sum over the batch instead of a mean
             terms["compactness"] = cfg.w_compactness * whole_sum(
@@ -213,7 +231,10 @@ class APN(GradientModel):
         # for the whole matrix.
         released = self.config.equations == "released"
         return decorrelation(
-            table, self.groups, not released, 0.0 if released and len(self.groups) == 1 else 1e-8
+            table,
+            self.members.split(self.sizes),
+            not released,
+            0.0 if released and len(self.groups) == 1 else 1e-8,
         )
 
     def _cross_entropy(self, attribute_scores: Tensor, label: Tensor) -> Tensor:
@@ -223,7 +244,7 @@ class APN(GradientModel):
             attribute_scores: `(B, A)`.
             label: `(B,)` ids among all classes.
         """
-        z = attribute_scores @ self.attributes[self.seen].T
+        z = attribute_scores @ self.attributes.index_select(0, self.seen_rows).T
         if self.config.equations == "released":
             z = z.softmax(dim=1)
         return F_.cross_entropy(z, self.column[label])

@@ -9,7 +9,10 @@ from torch import Tensor
 
 
 def decorrelation(
-    P: Tensor, groups: Sequence[tuple[int, ...]], per_channel: bool = True, epsilon: float = 0.0
+    P: Tensor,
+    groups: Sequence[Sequence[int] | Tensor],
+    per_channel: bool = True,
+    epsilon: float = 0.0,
 ) -> Tensor:
     """Sum over groups l and channels d of the L2 norm of P[l, d] (Xu et al. 2020, section 3.2).
 
@@ -17,19 +20,24 @@ def decorrelation(
 
     Args:
         P: Prototypes or queries `(A, D)`.
-        groups: Attribute ids of each group; a repeated group counts repeatedly.
+        groups: Attribute ids of each group, best as tensors on the device of P, since others are
+            copied there; a repeated group counts repeatedly.
         per_channel: False for one norm per group, over its attributes and channels.
         epsilon: Added to the square of each channel.
 
     Returns:
         Scalar.
     """
-    squares = (
-        torch.stack([P[list(group)].square().sum(dim=0) for group in groups]) + epsilon
-    )  # (L, D)
+    rows = [P.index_select(0, torch.as_tensor(group, device=P.device)) for group in groups]
+    squares = torch.stack([row.square().sum(dim=0) for row in rows]) + epsilon  # (L, D)
     squares = squares if per_channel else squares.sum(dim=1)
     # The root has no finite gradient at 0; use 0 there.
     return torch.where(squares > 0, squares, 1.0).sqrt().mul(squares > 0).sum()
+
+
+def joined(groups: Sequence[tuple[int, ...]]) -> tuple[Tensor, list[int]]:
+    """Attribute ids of all groups in one tensor, and the size of each group, to split it."""
+    return torch.tensor([i for group in groups for i in group]), [len(group) for group in groups]
 
 
 def compactness(weight: Tensor, peak: Tensor, size: tuple[int, int]) -> Tensor:

@@ -40,12 +40,15 @@ class Compatibility(GradientModel):
 
     config: CompatibilityConfig
     column: Tensor
+    seen_rows: Tensor
 
     def __init__(self, config: CompatibilityConfig, task: Task) -> None:
         super().__init__(config, task)
         self.scaling = Scaling(config, task.feature_shape[0])
         self.W = nn.Parameter(1e-3 * torch.randn(self.shape_of_W()))
         self.register_buffer("column", column_of(self.seen), persistent=False)
+        # Indices, since a mask would stop an accelerator in every step.
+        self.register_buffer("seen_rows", self.seen.nonzero().flatten(), persistent=False)
 
     def shape_of_W(self) -> tuple[int, ...]:
         """(D, A). W starts random and small, so that untrained entries have no effect."""
@@ -56,7 +59,7 @@ class Compatibility(GradientModel):
         super().fit(view, trainer)
 
     def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
-        F = self.compatibility(self.scaling(x), self.attributes[self.seen])
+        F = self.compatibility(self.scaling(x), self.attributes.index_select(0, self.seen_rows))
         return {"ranking": self.ranking(hinges(F, self.column[label], self.config.margin)).mean()}
 
     def scores(self, x: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ from zslkit.config import TrainConfig
 from zslkit.errors import UserError
 from zslkit.model import AttentionMaps, GradientConfig, GradientModel, Task
 
-from .attribute_maps import compactness, decorrelation
-from .attribute_words import Words, attribute_words
+from .attribute_maps import compactness, decorrelation, joined
+from .attribute_words import Words, attribute_words, words_remarks
 
 
 class GEMTrainConfig(TrainConfig):
@@ -51,7 +51,8 @@ class GEMConfig(GradientConfig):
         True, description="decorrelate between the dataset's attribute groups; no: one group of all"
     )
     word_vectors: Words = Field(
-        "given", description="what the word encoder reads; random needs no word vectors"
+        "given",
+        description="what the word encoder reads; random needs none; auto: given, else random",
     )
     word_dim: int = Field(300, ge=1, description="width of the word vectors if they are random")
     train: GEMTrainConfig = GEMTrainConfig()
@@ -96,6 +97,7 @@ class GEMZSL(GradientModel):
 
     config: GEMConfig
     words: Tensor
+    members: Tensor
 
     def __init__(self, config: GEMConfig, task: Task) -> None:
         super().__init__(config, task)
@@ -114,6 +116,15 @@ class GEMZSL(GradientModel):
             if config.use_groups and task.groups
             else [tuple(range(task.n_attributes))]
         )
+        members, self.sizes = joined(self.groups)
+        self.register_buffer("members", members, persistent=False)
+
+    @classmethod
+    def linear_when_frozen(cls, config: GEMConfig) -> bool:
+        return True
+
+    def remarks(self) -> tuple[str, ...]:
+        return words_remarks(self.task, self.config.word_vectors)
 
     def scores(self, x: Tensor) -> Tensor:
         return self.class_scores(self.global_scores(self.embed(x)))
@@ -134,7 +145,7 @@ class GEMZSL(GradientModel):
         if cfg.w_decorrelation:
             terms["decorrelation"] = (
                 cfg.w_decorrelation
-                * decorrelation(q, self.groups)
+                * decorrelation(q, self.members.split(self.sizes))
                 / (len(self.groups) * q.shape[1])
             )
         if cfg.w_compactness:

@@ -43,6 +43,18 @@ class Mine(Config):
             "train:\n  epochs: 3\n  lr: fast",
             "mine: train.lr = 'fast' (FILE, line 3) is refused: it takes number, > 0",
         ),
+        (
+            "train:\n  images_per_class: 2",
+            "mine: train.images_per_class = 2 (FILE, line 2) is refused: batches of "
+            "train.sampling=uniform draw images whatever their class; set train.sampling=balanced, "
+            "or train.images_per_class=1",
+        ),
+        (
+            "train:\n  batch_size: 32\n  images_per_class: 3\n  sampling: balanced",
+            "mine: train.images_per_class = 3 (FILE, line 3) is refused: a batch of 32 images "
+            "cannot hold 3 of each class; set train.batch_size=30",
+        ),
+        ("train:\n  random_crop: 0.5", "it takes number, >= 1, <= 4"),
         ("train:\n  optimizer: adan", 'it takes rmsprop | adam | adamw | sgd; did you mean "adam"'),
         (
             "size: [3, x]",
@@ -152,3 +164,25 @@ def test_every_key_stands_in_the_line_that_is_said(values: dict[str, dict[str, i
 def test_no_setting_picks_a_result_on_test(setting: str) -> None:
     with pytest.raises(UserError, match=r"never picked on the test sets.*--as-papers-do"):
         build(ProtocolConfig, merge([parse_set([setting])]), "protocol")
+
+
+class Crops(TrainConfig):
+    random_crop: float = 1.2
+
+
+def test_settings_that_came_later_are_written_only_where_they_do_something() -> None:
+    later = {"accumulate", "offload", "images_per_class", "random_crop", "flip", "fresh_optimizer"}
+    assert not later & set(TrainConfig().model_dump())
+    used = TrainConfig(
+        sampling="balanced", images_per_class=2, flip=True, fresh_optimizer=True, random_crop=1.5
+    )
+    written = used.model_dump()
+    assert later - set(written) == {"accumulate", "offload"}
+    assert TrainConfig.model_validate(written) == used
+
+
+def test_a_class_with_a_default_of_its_own_is_read_back_as_it_was() -> None:
+    for value in (1.0, 1.2, 1.5):
+        crops = Crops(random_crop=value)
+        assert crops.model_dump()["random_crop"] == value
+        assert Crops.model_validate(crops.model_dump()) == crops

@@ -56,3 +56,16 @@ def test_every_package_is_installed() -> None:
         for p in (ROOT / root).rglob("__init__.py")
     }
     assert set(project["tool"]["setuptools"]["packages"]) == there | {"zslkit_baselines"}
+
+
+def test_the_places_named_for_five_changes_are_there() -> None:
+    from zslkit.config.train import TrainConfig
+    from zslkit.evaluation.catalog import METRICS
+    from zslkit.report.badges import KINDS, badges_of
+    from zslkit.training.loop import _optimizer
+    from zslkit.utils.files import why
+
+    assert METRICS and KINDS and callable(badges_of) and callable(why) and callable(_optimizer)
+    assert "optimizer" in TrainConfig.model_fields
+    for name in ("METRICS", "_optimizer", "KINDS", "badges_of", "why"):
+        assert f"`{name}`" in PAGE

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from zslkit.datasets.card import FolderCard
+
 PAGE = Path(__file__).parents[1] / "docs" / "data.md"
 
 
@@ -77,6 +79,18 @@ def test_the_own_dataset_goes_as_the_page_says(tmp_path: Path) -> None:
     run = zslkit(tmp_path, *shlex.split(ready), *small)
     assert run.returncode == 0, run.stderr
     assert json.loads(run.stdout)["dataset"] == "photos"
+
+
+def test_the_page_lists_the_keys_of_a_card() -> None:
+    table = (
+        PAGE.read_text(encoding="utf-8").partition("<!-- keys of a card -->")[2].split("\n\n")[0]
+    )
+    keys = [
+        key
+        for line in table.splitlines()
+        for key in re.findall(r"`(\w+)`", line.split("|")[1:2][0] if "|" in line else "")
+    ]
+    assert sorted(keys) == sorted(FolderCard.model_fields)
 
 
 BROKEN = """

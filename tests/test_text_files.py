@@ -12,12 +12,12 @@ import pytest
 from zslkit.acquire.feature_files import read_labels
 from zslkit.config import yaml_lines
 from zslkit.config.merge import parse_set, read_yaml
-from zslkit.datasets import attribute_table
 from zslkit.datasets.attribute_names import read_names
 from zslkit.datasets.attribute_table import read_class_table
 from zslkit.datasets.card import FolderCard, _unseen, card_settings, inside
 from zslkit.datasets.cub2010 import CUB2010
 from zslkit.errors import UserError
+from zslkit.readers import csv_file
 from zslkit.readers.vectors_text import look_up
 from zslkit.report.study import read_study
 from zslkit.utils.files import parse_json, read_small
@@ -168,12 +168,12 @@ def test_a_table_with_more_columns_or_cells_than_any_has_is_refused(
         UserError, match=r"a\.csv, line 1: a table of class attributes has at most 100,000 columns"
     ):
         read_class_table(file)
-    monkeypatch.setattr(attribute_table, "MOST_CELLS", 3)
+    monkeypatch.setattr(csv_file, "MOST_CELLS", 3)
     file.write_text("class,big\nauk,1\n")
     with pytest.raises(
         UserError, match=r"a\.csv, line 2: a table of class attributes has at most .* and 3 cells"
     ):
         read_class_table(file)
-    monkeypatch.setattr(attribute_table, "LONGEST_LINE", 9)
+    monkeypatch.setattr(csv_file, "LONGEST_LINE", 9)
     with pytest.raises(UserError, match=r"a\.csv, line 1: no line of a table is that long"):
         read_class_table(file)

@@ -68,6 +68,10 @@ class ModelInfo(Part):
         protocol: As in Model.protocol.
         citation: As in Model.citation.
         pretraining_note: Remark on the data of a pretraining elsewhere, or "".
+        linear: Whether the model declares that, with the frozen features of this run, it is one
+            linear map of pooled features; False in older records.
+        remarks: What the model settled by itself from the data (Model.remarks); empty in older
+            records.
         source: Module -> digest of its file (`zslkit.runs.source`); empty in older records and for
             code without files.
         git: State of the plugin's folder.
@@ -80,6 +84,8 @@ class ModelInfo(Part):
     protocol: Literal["inductive", "class-inductive", "transductive"]
     citation: str = ""
     pretraining_note: str = ""
+    linear: bool = False
+    remarks: list[str] = []
     source: dict[str, str] = {}
     git: GitState | None = None
 

@@ -260,3 +260,18 @@ def test_it_learns_seen_and_unseen_classes_of_a_made_up_world() -> None:
     made = APN(APNConfig(w_decorrelation=1e-4), world())
     seen, unseen = trained_in_the_world(made, torch.optim.Adam(made.parameters(), lr=0.05))
     assert seen > 0.8 and unseen > 0.8
+
+
+@pytest.mark.parametrize(
+    ("equations", "expected"), [("released", [False, False, True]), ("paper", [True, True, True])]
+)
+def test_the_programs_compactness_begins_after_the_warm_up(
+    equations: str, expected: list[bool], x: Tensor
+) -> None:
+    apn = model(equations=equations, warmup_epochs=2, **WEIGHTS)
+    assert "compactness" in apn.loss(x, LABEL)  # without a loop there is no warm-up
+    found = []
+    for epoch in range(3):
+        apn.begin_epoch(epoch)
+        found.append("compactness" in apn.loss(x, LABEL))
+    assert found == expected

@@ -226,6 +226,95 @@ def test_balanced_batches_hold_distinct_classes() -> None:
     assert sorted(labels[all_classes]) == list(range(10))
 
 
+def test_a_dataset_of_fewer_classes_than_a_batch_gives_one_image_of_each() -> None:
+    labels = np.repeat(np.arange(40), 3)
+    for batch in batches(labels, "balanced", 50, 5, seed=0, epoch=0):
+        assert sorted(labels[batch]) == list(range(40))
+
+
+@pytest.mark.parametrize(("count", "classes"), [(2, 5), (5, 2), (10, 1)])
+def test_balanced_batches_hold_some_distinct_images_of_each_class(count: int, classes: int) -> None:
+    labels = np.tile(np.arange(8), 12)
+    found = list(batches(labels, "balanced", 10, 300, seed=1, epoch=0, images_per_class=count))
+    for batch in found:
+        assert len(set(batch)) == 10
+        beside = labels[batch].reshape(classes, count)
+        assert (beside == beside[:, :1]).all() and len(set(beside[:, 0])) == classes
+    assert set(np.concatenate(found)) == set(range(96))
+
+
+def test_a_class_of_few_images_gives_them_all_before_any_twice() -> None:
+    labels = np.array([0, 0, 1, 1, 1])
+    (batch,) = batches(labels, "balanced", 6, 1, seed=0, epoch=0, images_per_class=3)
+    assert sorted(batch[labels[batch] == 1]) == [2, 3, 4]
+    assert set(batch[labels[batch] == 0]) == {0, 1} and len(batch) == 6
+
+
+def test_the_loop_draws_as_many_images_of_a_class_as_the_settings_say() -> None:
+    seen: list[list[int]] = []
+
+    class Noting(Tiny):
+        def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
+            seen.append(label.tolist())
+            return super().loss(x, label)
+
+    training = {"sampling": "balanced", "batch_size": 4, "images_per_class": 2}
+    loop([]).train(tiny(Noting, epochs=1, **training), Rows())
+    assert len(seen) == 15
+    assert all(a == b != c == d for a, b, c, d in seen)
+
+
+class Epochs(Tiny):
+    """Notes the epochs that it is told of."""
+
+    def __init__(self, config: Any, task: Task) -> None:
+        super().__init__(config, task)
+        self.told: list[int] = []
+
+    def begin_epoch(self, epoch: int) -> None:
+        self.told.append(epoch)
+
+
+def test_a_model_is_told_of_every_epoch_and_of_the_remaining_ones_if_resumed(
+    tmp_path: Path,
+) -> None:
+    first, second = tiny(Epochs, epochs=2), tiny(Epochs, epochs=5)
+    loop([], tmp_path / "c.pt").train(first, Rows())
+    loop([], tmp_path / "c.pt").train(second, Rows())
+    assert first.told == [0, 1] and second.told == [2, 3, 4]
+
+
+def test_a_fresh_optimizer_moves_like_its_first_step_in_every_epoch(tmp_path: Path) -> None:
+    # Adam's first step is lr times the sign of each gradient, whatever came before.
+    moved: dict[bool, list[Tensor]] = {}
+    for fresh in (False, True):
+
+        class Watched(Tiny):
+            moves: ClassVar[list[Tensor]] = []
+
+            def begin_epoch(self, epoch: int) -> None:
+                self.before = self.W.bias.detach().clone()
+
+            def learning_rate(self, epoch: int, group: str) -> float:
+                return 0.01
+
+        model = tiny(Watched, epochs=1, optimizer="adam", fresh_optimizer=fresh, weight_decay=0.0)
+        moved[fresh] = []
+        for epochs in range(1, 5):  # one step an epoch, resumed after each
+            model = tiny(
+                Watched,
+                epochs=epochs,
+                optimizer="adam",
+                fresh_optimizer=fresh,
+                steps_per_epoch=1,
+                weight_decay=0.0,
+            )
+            loop([], tmp_path / f"{fresh}.pt").train(model, Rows())
+            moved[fresh].append((model.W.bias.detach() - model.before).abs())
+    assert all(torch.allclose(move, torch.full((3,), 0.01), rtol=1e-4) for move in moved[True])
+    assert not torch.allclose(moved[False][-1], torch.full((3,), 0.01), rtol=1e-2)
+
+
 def test_uniform_batches_see_every_image_once_before_any_twice() -> None:
     seen = np.concatenate(list(batches(np.zeros(12, dtype=int), "uniform", 4, 3, seed=1, epoch=0)))
     assert sorted(seen) == list(range(12))

@@ -175,7 +175,6 @@ class _DownloadJob:
             reporter,
             keep,
         )
-        self._root = root
         self._records = Records(root)
         self._record = self._records.read().get(download.file)
         self._state = look(download, root)

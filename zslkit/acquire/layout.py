@@ -15,11 +15,6 @@ from zslkit.readers.stream import Stream
 
 Order = Literal["channels-first", "channels-last"]
 ORDERS: tuple[Order, ...] = get_args(Order)
-SPELLED = {
-    "channels-first": "(N, D, R) or (N, D, H, W)",
-    "channels-last": "(N, R, D) or (N, H, W, D)",
-}
-"""Axes of each order: N images, D channels, R positions, H rows, W columns."""
 
 _WIDEST = 4
 """Highest ratio of the sides of a grid that is recognised without --layout."""

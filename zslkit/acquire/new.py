@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from zslkit.datasets.card import empty_words, folders_of, inside, read_card, torn_words
+from zslkit.datasets.card import inside, read_card
+from zslkit.datasets.image_list import ImageList, read_image_list
+from zslkit.datasets.photo_sets import empty_words, folders_of, torn_words
 from zslkit.errors import DataError, UserError
 from zslkit.readers.images import SUFFIXES
 from zslkit.readers.names import shown
@@ -30,10 +32,9 @@ _PARTS = frozenset(
 _CARD = """\
 # Images, class attributes and split of a dataset; paths are relative to this file.
 name: {name}
-images: {images}  # one folder of images for each class
+images: {images}  # {holds}
 attributes: {table}  # a class in each row, a number for each attribute
-unseen:  # proposed with seed {seed}: {count} of {classes} classes; change it as you like, \
-but not after looking at results
+unseen:  # {reason}
 {unseen}
 features: {{backbone: tf_efficientnet_lite0, size: 224}}
 """
@@ -64,39 +65,53 @@ def draft(
 ) -> Draft:
     """Write `<name>.yaml` and `<name>.csv` beside `folder`; existing files are kept.
 
+    For a list of images, the table is `<name>-attributes.csv`, and the unseen classes are those of
+    its split if it has one.
+
     The same seed and folders give the same proposal.
 
     Args:
-        folder: Folder with one folder of images for each class.
+        folder: Folder with one folder of images for each class, or a list of images.
         name: Name of the dataset; the name of the folder by default.
         attributes: Columns of the table, EXAMPLES by default.
         unseen_share: Share of the classes proposed as unseen; at least one class.
         seed: Seed of the proposal.
 
     Raises:
-        DataError: The folder has fewer than two classes with images.
+        DataError: The folder has fewer than two classes with images, or the list has a fault.
         UserError: The name or the attributes are invalid.
     """
     folder = folder if folder.name not in ("", "..") else folder.resolve()
-    name = _name(folder) if name is None else _usable(name)
-    card, table = folder.with_name(f"{name}.yaml"), folder.with_name(f"{name}.csv")
+    is_list = folder.is_file()
+    name = _name(folder.stem if is_list else folder.name) if name is None else _usable(name)
+    card = folder.with_name(f"{name}.yaml")
+    table = folder.with_name(f"{name}-attributes.csv" if is_list else f"{name}.csv")
     if os.path.lexists(card):
         named = _table_of(card)
         if named is None or os.path.lexists(named):  # `review` reports the faults of a card
             return Draft(card, named or table, ())
         table = named
-    classes = _classes(folder)
+    photos = read_image_list(folder) if is_list else None
+    classes = _classes(folder) if photos is None else _classes_of(photos)
     written = []
     if _create(table, _table_text(classes, _columns(attributes))):
         written.append(table)
-    unseen = propose(classes, unseen_share, seed)
+    if photos is not None and photos.parts:
+        unseen, reason = photos.classes_in("test_unseen"), f"those of the split in {folder.name}"
+    else:
+        unseen = propose(classes, unseen_share, seed)
+        reason = (
+            f"proposed with seed {seed}: {len(unseen)} of {len(classes)} classes; change it as you "
+            "like, but not after looking at results"
+        )
     text = _CARD.format(
         name=_scalar(name),
         images=_scalar(folder.name),
         table=_scalar(table.name),
-        seed=seed,
-        count=len(unseen),
-        classes=len(classes),
+        holds="a path and a label in each row"
+        if is_list
+        else "one folder of images for each class",
+        reason=reason,
         unseen="\n".join(f"  - {_scalar(c)}" for c in unseen),
     )
     if _create(card, text):
@@ -156,6 +171,17 @@ def _classes(folder: Path) -> list[str]:
     return classes
 
 
+def _classes_of(photos: ImageList) -> list[str]:
+    """Classes of a list, at least two."""
+    classes = photos.classes()
+    if len(classes) < 2:
+        raise DataError(
+            f"{photos.file} holds photos of the one class {shown(classes[0])}, and two classes are "
+            "the least; add others"
+        )
+    return classes
+
+
 def _is_text(name: str) -> bool:
     """Whether a file name is valid UTF-8."""
     try:
@@ -175,9 +201,9 @@ def _columns(attributes: Sequence[str]) -> list[str]:
     return columns
 
 
-def _name(folder: Path) -> str:
-    """Valid dataset name from the name of a folder."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", folder.name).strip("-._") or "mine"
+def _name(text: str) -> str:
+    """Valid dataset name from the name of a folder or list."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._") or "mine"
 
 
 def _usable(name: str) -> str:

@@ -10,7 +10,9 @@ import numpy as np
 
 from zslkit.dataset import Dataset
 from zslkit.datasets.attribute_table import TableRow, number_in, read_rows
-from zslkit.datasets.card import empty_words, inside, load_folder, read_card, torn_words
+from zslkit.datasets.card import inside, load_folder, read_card, unseen_names
+from zslkit.datasets.image_list import read_image_list
+from zslkit.datasets.photo_sets import empty_words, torn_words
 from zslkit.errors import UserError, listed
 from zslkit.readers.names import clash_words, match
 from zslkit.readers.photos import find_photos, folders_in
@@ -38,21 +40,32 @@ def review(card: Path) -> Review:
         home = inside(card, "images", contents.images)
         table = inside(card, "attributes", contents.attributes)
         attributes, rows = read_rows(table)
+        unseen = unseen_names(card, contents)
     except UserError as error:
         return Review((str(error),))
-    problems = [*_folders(home, table, rows), *_cells(table, attributes, rows)]
+    photos = _list(home, rows) if home.is_file() else _folders(home, table, rows, unseen)
+    problems = [*photos, *_cells(table, attributes, rows)]
     if not problems:
         try:
             dataset = load_folder(card)
         except UserError as error:
             problems = [str(error)]
         else:
-            return Review((), tuple(_remarks(dataset)), dataset)
+            return Review((), tuple(_remarks(dataset, of_folders=home.is_dir())), dataset)
     return Review(tuple(problems))
 
 
-def _folders(home: Path, table: Path, rows: Sequence[TableRow]) -> list[str]:
-    """Faults of the class folders."""
+def _list(place: Path, rows: Sequence[TableRow]) -> list[str]:
+    """Faults of a list of images."""
+    try:
+        read_image_list(place).ids([row.name for row in rows])
+    except UserError as error:
+        return [str(error)]
+    return []
+
+
+def _folders(home: Path, table: Path, rows: Sequence[TableRow], unseen: Sequence[str]) -> list[str]:
+    """Faults of the class folders; an unseen class may have none."""
     if not home.is_dir():
         return [f"there is no folder {home} of images"]
     try:
@@ -68,12 +81,14 @@ def _folders(home: Path, table: Path, rows: Sequence[TableRow]) -> list[str]:
     ]:
         return problems  # ambiguous names cannot be joined
     joined = match(classes, folders)
-    if missing := [name for name in classes if name not in joined]:
+    unmatched = sorted(set(folders) - set(joined.values()))
+    may_lack = {} if unmatched else match(classes, unseen)  # else the names may be misspelt
+    if missing := [name for name in classes if name not in joined and name not in may_lack]:
         problems.append(
             f"{table.name}: {_count(missing, 'class', 'classes')} without a folder in {home.name} "
             f"({listed(missing)}); rename or remove"
         )
-    if unmatched := sorted(set(folders) - set(joined.values())):
+    if unmatched:
         problems.append(
             f"{table.name}: {_count(unmatched, 'folder', 'folders')} of {home.name} without a row "
             f"({listed(unmatched)}); add a row"
@@ -112,8 +127,13 @@ def _cells(table: Path, attributes: Sequence[str], rows: Sequence[TableRow]) -> 
     return problems
 
 
-def _remarks(dataset: Dataset) -> list[str]:
-    """Weaknesses of the data that do not make it invalid."""
+def _remarks(dataset: Dataset, of_folders: bool) -> list[str]:
+    """Weaknesses of the data that do not make it invalid.
+
+    Args:
+        dataset: The dataset.
+        of_folders: Whether the folders of the photos are the classes.
+    """
     table, names, seen = dataset.semantics.attributes, dataset.semantics.names, dataset.seen
     remarks = []
     if same := [names[k] for k in np.flatnonzero(np.ptp(table, axis=0) == 0)]:
@@ -137,8 +157,10 @@ def _remarks(dataset: Dataset) -> list[str]:
             remarks.append(
                 f"{other} and {name} have the same attributes and cannot be told apart by them"
             )
-    if dataset.images is not None and all(
-        dataset.images.key(i).count("/") > 1 for i in range(len(dataset.images))
+    if (
+        of_folders
+        and dataset.images is not None
+        and all(dataset.images.key(i).count("/") > 1 for i in range(len(dataset.images)))
     ):
         remarks.append(
             f"all images lie in folders within the class folders ({dataset.images.key(0)}, ...); "

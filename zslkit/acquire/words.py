@@ -17,6 +17,7 @@ from zslkit.readers.stream import existing
 from zslkit.readers.vectors_text import look_up
 from zslkit.readers.word_vectors import Phrase, Vectors, checked, means
 from zslkit.utils.files import parse_json, read_small, replacing, why
+from zslkit.utils.network import Hub, hub
 from zslkit.utils.progress import Reporter, Silent
 
 _MIB = 1 << 20
@@ -104,10 +105,12 @@ class Encoder:
                 "--encoder needs the package sentence-transformers; install it with: pip install "
                 "'zslkit[words]'"
             ) from error
+        server = Hub()
         try:
-            loaded = sentence_transformers.SentenceTransformer(model, device="cpu")
+            with hub() as server:
+                loaded = sentence_transformers.SentenceTransformer(model, device="cpu")
         except Exception as error:  # files, network and models raise errors of any type
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = server.fault or " ".join(str(error).split()) or type(error).__name__
             raise UserError(
                 f"The encoder {model!r} cannot be loaded ({reason}); name one of "
                 "sentence-transformers or a folder"

@@ -96,7 +96,12 @@ def _presets(incomplete: str) -> list[str]:
         with contextlib.suppress(Fault):
             folder, origin = facts(target).values.get("presets"), locate(target.partition(":")[0])
             if folder and origin.origin:
-                found += [p.stem for p in (Path(origin.origin).parent / folder).glob("*.yaml")]
+                stems = {p.stem for p in (Path(origin.origin).parent / folder).glob("*.yaml")}
+                found += stems
+                # families: `zsl` is DATASET-zsl for the dataset of the run
+                found += [
+                    s.removeprefix(f"{d}-") for s in stems for d in stems if s.startswith(f"{d}-")
+                ]
     return sorted(set(found))
 
 

@@ -236,8 +236,9 @@ def source_options(command: F) -> F:
             "--preset",
             metavar="NAME",
             shell_complete=completers.presets,
-            help="Settings that the model brings under this name (zslkit models NAME lists them); "
-            "default: those of the dataset's name, else those named default, if there are any.",
+            help="Settings that the model brings under DATASET-NAME for the dataset of the run, or "
+            "under NAME (zslkit models NAME lists them); default: those of the dataset's name, "
+            "else those named default, if there are any.",
         ),
         backbone_options,
         explained(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import UnionType
-from typing import Any, Literal, TypeVar, Union, get_origin
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -77,7 +77,7 @@ class FeatureConfig(Config):
 
     @model_serializer(mode="wrap")
     def _usual_left_out(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_usual(write(self), {"precision": "float32", "skip_bad": False})
+        return without_usual(self, write(self), ("precision", "skip_bad"), FeatureConfig)
 
 
 class ProtocolConfig(Config):
@@ -126,43 +126,24 @@ class ProtocolConfig(Config):
         return how
 
 
-class TrainConfig(Config):
-    """Gradient loop (section `train` of a gradient model)."""
-
-    epochs: int = Field(20, ge=0)
-    steps_per_epoch: int | None = Field(None, ge=1, description="none: images / batch_size")
-    batch_size: int = Field(50, ge=1)
-    sampling: Literal["uniform", "balanced"] = Field(
-        "uniform", description="balanced: distinct classes at random, one image each"
-    )
-    optimizer: Literal["rmsprop", "adam", "adamw", "sgd"] = "rmsprop"
-    lr: float = Field(1e-4, gt=0)
-    weight_decay: float = Field(1e-4, ge=0)
-    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD and RMSprop; beta1 of Adam")
-    lr_factor: float = Field(
-        1.0, gt=0, le=1, description="learning rate times this every lr_every epochs"
-    )
-    lr_every: int = Field(10, ge=1)
-    clip_norm: float | None = Field(None, gt=0, description="clip the gradient's norm")
-    precision: Literal["float32", "bfloat16"] = "float32"
-    accumulate: int = Field(
-        1, ge=1, description="parts that a batch is taken in, for little memory; the same step"
-    )
-    offload: bool = Field(
-        False, description="keep activations in the host's memory, for little memory; the same step"
-    )
-
-    @model_serializer(mode="wrap")
-    def _usual_left_out(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_usual(write(self), {"accumulate": 1, "offload": False})
-
-
-def _without_usual(written: dict[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+def without_usual(
+    config: Config, written: dict[str, Any], later: Iterable[str], base: type[Config]
+) -> dict[str, Any]:
     """Settings that came later are written only where they were used.
 
-    So older runs keep their identity and their rows.
+    So older runs keep their identity and their rows. A class with a default of its own has its
+    values written, since what is left out is read as the default.
+
+    Args:
+        config: The configuration.
+        written: Its values.
+        later: Names of the settings that came later.
+        base: The class whose defaults are usual.
     """
-    return {k: v for k, v in written.items() if k not in usual or v != usual[k]}
+    fields = type(config).model_fields
+    usual = {k: base.model_fields[k].default for k in later}
+    idle = {k for k, v in usual.items() if fields[k].default == v}
+    return {k: v for k, v in written.items() if k not in idle or v != usual[k]}
 
 
 C = TypeVar("C", bound=Config)
@@ -190,7 +171,7 @@ def build(kind: type[C], settings: Settings, where: str, beside: Iterable[str] =
         key, info, whole = _named(kind, [str(p) for p in first["loc"]])
         place = f" ({found})" if (found := settings.place(key)) else ""
         if first["type"] == "extra_forbidden":
-            known = [*known_keys(kind), *beside]
+            known = [*known_keys(kind), *_inside(kind, key), *beside]
             raise UserError(
                 f"{where} has no setting {key!r}{place}{did_you_mean(key, known)}"
             ) from error
@@ -239,6 +220,21 @@ def _named(kind: type[Config], loc: list[str]) -> tuple[str, FieldInfo | None, b
     return ".".join(loc), None, False
 
 
+def _inside(kind: type[Config], key: str) -> list[str]:
+    """Keys beside `key` in a section that users name, such as `train.schedules.NAME.to`."""
+    holder: Any = kind
+    for part in key.split("."):
+        field = holder.model_fields.get(part) if _is_section(holder) else None
+        holder = field.annotation if field is not None else None
+        if get_origin(holder) is dict and _is_section(section := get_args(holder)[1]):
+            return known_keys(section, key.rpartition(".")[0] + ".")
+    return []
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Config)
+
+
 def _at(values: Mapping[str, Any], key: str, otherwise: Any) -> Any:
     found: Any = values
     for part in key.split("."):
@@ -280,5 +276,5 @@ def known_keys(kind: type[Config], prefix: str = "") -> list[str]:
         if isinstance(annotation, type) and issubclass(annotation, Config):
             keys += known_keys(annotation, f"{prefix}{name}.")
         else:
-            keys.append(prefix + name)
+            keys.append(prefix + (info.alias or name))
     return keys

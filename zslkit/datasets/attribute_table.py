@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zslkit.errors import DataError
+from zslkit.readers.csv_file import read_csv
 from zslkit.readers.names import refuse_clash, same_look, shown
-from zslkit.utils.files import check_permitted, is_utf16, need_plain
-
-LONGEST_LINE = 8 << 20
-MOST_COLUMNS = 100_000
-MOST_CELLS = 25_000_000
-"""Limit of all cells; 20,000 classes of 1,024 numbers have 20 million."""
 
 
 @dataclass(frozen=True)
@@ -71,23 +64,7 @@ def read_rows(path: Path) -> tuple[tuple[str, ...], list[TableRow]]:
     Raises:
         DataError: The file is not CSV, or an attribute or class has no name or appears twice.
     """
-    check_permitted(path)
-    try:
-        need_plain(path)
-        with path.open("rb") as raw:
-            if is_utf16(raw.read(2)):
-                raise DataError(f"{path} is UTF-16 text; save it as UTF-8 with commas")
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            head = stream.readline(LONGEST_LINE)
-            # Spreadsheets write semicolons in countries with a decimal comma.
-            if ";" in head and "," not in head:
-                raise DataError(f"{path} has semicolons between its columns; save it with commas")
-            stream.seek(0)
-            rows = list(_rows(path, stream))
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(
-            f"{path} cannot be read as CSV ({error}); save it as UTF-8 with commas"
-        ) from error
+    rows = read_csv(path, "a table of class attributes")
     if len(rows) < 2 or len(rows[0][1]) < 2:
         raise DataError(
             f"{path}: a table of class attributes has a header, a column of class names and one "
@@ -97,36 +74,6 @@ def read_rows(path: Path) -> tuple[tuple[str, ...], list[TableRow]]:
     _refuse_doubles(path, "attribute", attributes)
     _refuse_doubles(path, "class", [cells[0] for _, cells in lines])
     return tuple(attributes), [TableRow(line, cells[0], tuple(cells[1:])) for line, cells in lines]
-
-
-def _rows(path: Path, stream: TextIO) -> Iterator[tuple[int, list[str]]]:
-    """Iterate over the rows that are not empty, as line number and cells.
-
-    Raises:
-        DataError: The table exceeds MOST_COLUMNS or MOST_CELLS.
-    """
-    reader = csv.reader(_lines(path, stream), strict=True)
-    cells = 0
-    for row in reader:
-        cells += len(row)
-        if len(row) > MOST_COLUMNS or cells > MOST_CELLS:
-            raise DataError(
-                f"{path}, line {reader.line_num}: a table of class attributes has at most "
-                f"{MOST_COLUMNS:,} columns and {MOST_CELLS:,} cells; is it another file?"
-            )
-        if any(cell.strip() for cell in row):
-            yield reader.line_num, [cell.strip() for cell in row]
-
-
-def _lines(path: Path, stream: TextIO) -> Iterator[str]:
-    number = 0
-    while line := stream.readline(LONGEST_LINE):
-        number += 1
-        if len(line) == LONGEST_LINE:
-            raise DataError(
-                f"{path}, line {number}: no line of a table is that long; is it a CSV file?"
-            )
-        yield line
 
 
 def number_in(cell: str) -> float | None:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import Field
 
 from zslkit.config import Config, FeatureConfig, build
 from zslkit.config.merge import Settings, merge, read_yaml
 from zslkit.dataset import Dataset
 from zslkit.datasets.attribute_table import read_class_table
-from zslkit.datasets.image_folders import hold_out
+from zslkit.datasets.image_list import read_image_list
+from zslkit.datasets.photo_sets import CardPhotos, from_folders, from_list
 from zslkit.errors import DataError, UserError, did_you_mean
 from zslkit.readers.images import FileImages
-from zslkit.readers.names import match, refuse_clash, same_look, shown, some
-from zslkit.readers.photos import Photos, find_photos, folders_in, left_words
+from zslkit.readers.names import match, refuse_clash, same_look, shown
 from zslkit.readers.word_vectors import read_word_vectors
 from zslkit.semantics import Semantics
 from zslkit.utils.files import check_permitted, read_small, recover
@@ -33,12 +31,21 @@ class FolderCard(Config):
 
     kind: Literal["folder"] = "folder"
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    images: str = Field(description="folder with one folder of images for each class")
+    images: str = Field(
+        description=(
+            "folder with one folder of images for each class, or a CSV with the columns path, "
+            "label and, where wanted, split (trainval, test_seen, test_unseen)"
+        )
+    )
     attributes: str = Field(
         description="CSV: a class in each row, its name first; the header names the attributes"
     )
-    unseen: list[str] | str = Field(
-        description="names of the unseen classes, or a text file with one a line"
+    unseen: list[str] | str | None = Field(
+        None,
+        description=(
+            "names of the unseen classes, or a text file with one a line; needed unless a list "
+            "of images states the split"
+        ),
     )
     title: str = ""
     semantics: Literal["attributes", "sentences"] = Field(
@@ -103,7 +110,8 @@ def card_defaults(path: Path) -> dict[str, Any]:
 def load_folder(path: Path) -> Dataset:
     """Load the dataset that a card describes; the same card and files give the same split.
 
-    Classes are in the order of the CSV, images in sorted path order; `hold_out` makes the split.
+    Classes are in the order of the CSV. Photos of folders are in sorted path order, those of a list
+    in its order. `hold_out` makes the split unless a list states it.
 
     Raises:
         UserError: Names the invalid key of the card.
@@ -111,35 +119,9 @@ def load_folder(path: Path) -> Dataset:
     """
     path = Path(path)
     card = read_card(path)
-    home = inside(path, "images", card.images)
-    if not home.is_dir():
-        raise DataError(
-            f"{path}: images: there is no folder {home}; it holds one folder of images for each "
-            "class"
-        )
     table = read_class_table(file_of(path, "attributes", card.attributes))
     refuse_clash(path, f"classes of {card.attributes}", table.classes)
-    folders = _join(path, table.classes, folders_of(path, home), home)
-    unseen = _unseen(path, card, table.classes)
-    found = find_photos(home, folders)
-    if wrong := torn_words(found) or next(
-        (empty_words(home, folder, found) for folder in folders if not found.of(folder)), ""
-    ):
-        raise DataError(f"{path}: {wrong}")
-    number = {folder: k for k, folder in enumerate(folders)}
-    labels = np.array([number[photo.partition("/")[0]] for photo in found.paths], dtype=np.int64)
-    split = hold_out(
-        labels,
-        [k for k in range(len(folders)) if k not in unseen],
-        sorted(unseen),
-        card.test_seen_share,
-        card.seed,
-    )
-    if not len(split.test_seen):
-        raise DataError(
-            f"{path}: test_seen_share = {card.test_seen_share} holds out no image of such small "
-            "classes; make it larger"
-        )
+    photos = _photos(path, card, table.classes)
     words = (
         None
         if card.word_vectors is None
@@ -148,8 +130,8 @@ def load_folder(path: Path) -> Dataset:
     return Dataset(
         name=card.name,
         classes=table.classes,
-        labels=labels,
-        split=split,
+        labels=photos.labels,
+        split=photos.split,
         semantics=Semantics(
             table.values,
             table.attributes,
@@ -157,10 +139,10 @@ def load_folder(path: Path) -> Dataset:
             words,
             card.semantics,
         ),
-        images=FileImages(home, found.paths),
+        images=FileImages(photos.home, photos.paths),
         title=card.title or card.name,
         defaults=card.features,
-        notes=(note,) if (note := found.note()) else (),
+        notes=photos.notes,
     )
 
 
@@ -212,86 +194,54 @@ def file_of(card: Path, key: str, value: str) -> Path:
     return file
 
 
-def folders_of(place: object, home: Path) -> list[str]:
-    """Names of the class folders in `home`.
+def _photos(path: Path, card: FolderCard, classes: Sequence[str]) -> CardPhotos:
+    """Photos of a card, from folders or from a list."""
+    place = inside(path, "images", card.images)
+    if not place.is_file() and place.suffix.lower() != ".csv" and not place.is_dir():
+        raise DataError(
+            f"{path}: images: there is no folder {place}; it holds one folder of images for each "
+            "class"
+        )
+    unseen = None if card.unseen is None else _unseen(path, card, classes)
+    if place.is_dir():
+        if unseen is None:
+            raise UserError(f"{path} lacks 'unseen'; add it")
+        return from_folders(path, place, classes, unseen, card.test_seen_share, card.seed)
+    found = read_image_list(file_of(path, "images", card.images))
+    if found.parts and (idle := sorted({"test_seen_share", "seed"} & card.model_fields_set)):
+        raise UserError(
+            f"{path}: {' and '.join(idle)} would change nothing, since {card.images} states the "
+            "split; remove it here, or the column split there"
+        )
+    if unseen is None and not found.parts:
+        raise UserError(
+            f"{path} lacks 'unseen'; add it, or a column split to {card.images} with "
+            "trainval, test_seen or test_unseen for each photo"
+        )
+    return from_list(path, found, classes, unseen, card.test_seen_share, card.seed)
+
+
+def unseen_names(path: Path, card: FolderCard) -> list[str]:
+    """Names of the unseen classes as a card states them; none if it leaves them to a list.
 
     Raises:
-        DataError: Two folders have the same name, or `home` cannot be read; starts with `place`.
+        DataError: The file of names cannot be read.
     """
-    try:
-        folders = folders_in(home)
-    except OSError as error:
-        raise DataError(
-            f"{place}: the folder {home} cannot be read ({error.strerror}); check its permissions"
-        ) from error
-    refuse_clash(place, f"folders of {home}", folders)
-    return folders
-
-
-def torn_words(found: Photos) -> str:
-    """Error text if links put one file into two classes, else ""."""
-    pair = found.torn()
-    return (
-        f"{pair[0]} and {pair[1]} are one file or folder under two classes; leave it in one"
-        if pair
-        else ""
-    )
-
-
-def empty_words(home: Path, folder: str, found: Photos) -> str:
-    """Error text for a class folder in which no photo counts."""
-    skipped = left_words(
-        {
-            path: why
-            for path, why in found.others.items()
-            if path == folder or path.startswith(f"{folder}/")
-        }
-    )
-    return (
-        f"the class folder {home / folder} holds no image{f' ({skipped})' if skipped else ''}; "
-        "add some or remove the class"
-    )
-
-
-def _join(card: Path, classes: Sequence[str], folders: Sequence[str], home: Path) -> list[str]:
-    """Folder of each class, joined by name."""
-    joined = match(classes, folders)
-    missing = [c for c in classes if c not in joined]
-    unmatched = sorted(set(folders) - set(joined.values()))
-    if missing or unmatched:
-        sides = []
-        if missing:
-            sides.append(
-                f"{len(missing)} classes of {card.name}'s CSV have no folder in {home} "
-                f"({some(missing)})"
-            )
-        if unmatched:
-            sides.append(
-                f"{len(unmatched)} folders there have no row in the CSV ({some(unmatched)})"
-            )
-        near = get_close_matches(missing[0], unmatched, n=1) if missing else []
-        hint = (
-            f"; is {shown(missing[0])} the folder {shown(near[0])}?"
-            if near
-            else "; give both the same names"
-        )
-        raise DataError(f"{card}: {' and '.join(sides)}{hint}")
-    return [joined[c] for c in classes]
-
-
-def _unseen(path: Path, card: FolderCard, classes: Sequence[str]) -> set[int]:
-    """Ids of the unseen classes of a card."""
     if isinstance(card.unseen, str):
         file = file_of(path, "unseen", card.unseen)
         check_permitted(file)
         try:
-            names = [line.strip() for line in read_small(file).splitlines() if line.strip()]
+            return [line.strip() for line in read_small(file).splitlines() if line.strip()]
         except (OSError, ValueError) as error:
             raise DataError(
                 f"{path}: unseen: {file} cannot be read ({error}); save it as UTF-8 text"
             ) from error
-    else:
-        names = card.unseen
+    return card.unseen or []
+
+
+def _unseen(path: Path, card: FolderCard, classes: Sequence[str]) -> set[int]:
+    """Ids of the unseen classes of a card that names some."""
+    names = unseen_names(path, card)
     refuse_clash(path, "unseen classes", dict.fromkeys(names))
     number, joined = {c: k for k, c in enumerate(classes)}, match(names, classes)
     for name in names:

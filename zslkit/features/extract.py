@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from itertools import islice
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from zslkit.dataset import Images
 from zslkit.errors import CannotWrite, DataError
+from zslkit.features.augment import Cut
 from zslkit.features.backbones import Backbone, Transform
 from zslkit.features.forward import NotOpened, Precision, frozen, passed, pixels_of, stacked_inputs
 from zslkit.features.store import (
@@ -390,3 +391,7 @@ class ImageInputs:
     def batch(self, index: NDArray[np.int64]) -> Tensor:
         """Inputs (B, 3, h, w) float32."""
         return stacked_inputs(self.images, self.transform, index)
+
+    def cut(self, index: NDArray[np.int64], cuts: Sequence[Cut]) -> Tensor:
+        """Inputs (B, 3, h, w) float32, each cut as `cuts` says."""
+        return stacked_inputs(self.images, self.transform, index, cuts)

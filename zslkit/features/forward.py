@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Literal, TypeVar
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from zslkit.dataset import Images
 from zslkit.errors import DataError
+from zslkit.features.augment import CENTRE, Cut
 from zslkit.features.backbones import Transform
 from zslkit.utils.memory import in_halves
 
@@ -33,7 +34,9 @@ class NotOpened(DataError):
     """An image cannot be read; distinct from all other faults of data."""
 
 
-def pixels_of(images: Images, transform: Transform, index: int) -> NDArray[np.uint8]:
+def pixels_of(
+    images: Images, transform: Transform, index: int, cut: Cut = CENTRE
+) -> NDArray[np.uint8]:
     """Resized and cropped pixels of an image, (h, w, 3) uint8.
 
     Raises:
@@ -43,7 +46,7 @@ def pixels_of(images: Images, transform: Transform, index: int) -> NDArray[np.ui
         image = images.open(index)
     except DataError as error:
         raise NotOpened(str(error)) from error
-    return transform.pixels(image)
+    return transform.pixels(image, cut)
 
 
 def frozen(network: nn.Module, device: torch.device, precision: Precision) -> nn.Module:
@@ -161,14 +164,30 @@ def decoded(
                     future.cancel()
 
 
-def stacked_inputs(images: Images, transform: Transform, index: Index) -> Tensor:
-    """Inputs (B, 3, h, w) float32 of some images."""
+def stacked_inputs(
+    images: Images, transform: Transform, index: Index, cuts: Sequence[Cut] | None = None
+) -> Tensor:
+    """Inputs (B, 3, h, w) float32 of some images.
+
+    Args:
+        images: Images.
+        transform: Preprocessing of the images.
+        index: (B,) image indices.
+        cuts: How each is cut; None for the centre.
+    """
     with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
-        return transform.normalise(_stack(images, transform, index, pool))
+        return transform.normalise(_stack(images, transform, index, pool, cuts))
 
 
-def _stack(images: Images, transform: Transform, index: Index, pool: ThreadPoolExecutor) -> Tensor:
-    pixels = list(pool.map(lambda i: pixels_of(images, transform, int(i)), index))
+def _stack(
+    images: Images,
+    transform: Transform,
+    index: Index,
+    pool: ThreadPoolExecutor,
+    cuts: Sequence[Cut] | None = None,
+) -> Tensor:
+    cuts = cuts or [CENTRE] * len(index)
+    pixels = list(pool.map(lambda i, cut: pixels_of(images, transform, int(i), cut), index, cuts))
     return torch.from_numpy(_stacked(images, index, pixels))
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F_
 
-from zslkit.functional.fast_attention import ChannelAttention, RegionAttention, wide
+from zslkit.functional.fast_attention import channel_attention_of, region_attention_of, wide
 from zslkit.utils.devices import cpu_gains_by_bfloat16
 
 
@@ -70,8 +70,7 @@ def region_attention(
     working, *queries = _working(F, score_query, attention_query)
     if F.device.type == "cpu" and not F.requires_grad and working.dtype == wide(working):
         with torch.autocast("cpu", enabled=False):
-            s, attention = RegionAttention.apply(working, *queries)
-        return s, attention
+            return region_attention_of(working, *queries)
     scores, logits = region_answers(F, score_query, attention_query)
     with torch.autocast(F.device.type, enabled=False):
         attention = logits.softmax(dim=1)
@@ -98,8 +97,7 @@ def channel_attention(F: Tensor, score_query: Tensor, attention_query: Tensor) -
     with torch.autocast(F.device.type, enabled=False):
         if F.requires_grad:
             return channel_attention_plain(F, score_query, attention_query)[0]
-        scores: Tensor = ChannelAttention.apply(F, score_query, attention_query)
-    return scores
+        return channel_attention_of(F, score_query, attention_query)
 
 
 def channel_attention_plain(

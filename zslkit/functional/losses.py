@@ -79,11 +79,11 @@ def self_calibration(z: Tensor, seen: Tensor) -> Tensor:
     Returns:
         Scalar; 0 without unseen classes.
     """
-    if bool(seen.all()):
-        return z.new_zeros(())
-    mass = torch.logsumexp(z.masked_fill(seen, float("-inf")), dim=1) - torch.logsumexp(z, dim=1)
-    mass = whole_batch(mass)
-    return -(torch.logsumexp(mass, dim=0) - torch.log(z.new_tensor(float(len(mass)))))
+    # Without unseen classes nothing is masked, so that the mass is 1; asking would stop the device.
+    masked = z.masked_fill(seen & ~seen.all(), float("-inf"))
+    mass = whole_batch(torch.logsumexp(masked, dim=1) - torch.logsumexp(z, dim=1))
+    count = z.new_full((), float(mass.shape[0]))  # made on the device
+    return torch.log(count) - torch.logsumexp(mass, dim=0)
 
 
 def distillation_distance(x: Tensor, y: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ def distillation_distance(x: Tensor, y: Tensor) -> Tensor:
     d = x - y
     cubic = (d.abs() ** 3).sum(dim=1) / (d.square().sum(dim=1) + 1e-9).sqrt()
     log_p, log_q = x.log_softmax(dim=1), y.log_softmax(dim=1)
-    log_m = torch.logaddexp(log_p, log_q) - torch.log(x.new_tensor(2.0))
+    log_m = torch.logaddexp(log_p, log_q) - torch.log(x.new_full((), 2.0))
     divergence = (
         (log_p.exp() * (log_p - log_m)).sum(dim=1) + (log_q.exp() * (log_q - log_m)).sum(dim=1)
     ) / 2

@@ -15,6 +15,7 @@ from zslkit.datasets.catalog import DATASETS, load_dataset
 from zslkit.features.unreadable import readable
 from zslkit.registry import is_card
 from zslkit.runs import tracking
+from zslkit.runs.advice import fitting_preset
 from zslkit.runs.execute import ExternalWeights as ExternalWeights
 from zslkit.runs.execute import RunExecution
 from zslkit.runs.find import RunQuery, matching_runs, run_query
@@ -280,6 +281,8 @@ def _job(
             data: Dataset = once(place, lambda: load_dataset(dataset, data_root))
         for note in data.notes:
             reporter.note(f"{data.name}: {note}")
+        if fitting := fitting_preset(plan, dataset, data_root, data, choices):
+            reporter.note(f"{data.name}: {fitting}")
         input_kind = choose_input(plan.model_class.inputs, plan.features, data, plan.entry.name)
         began = time.monotonic()
         if plan.features.skip_bad:

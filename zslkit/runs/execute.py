@@ -170,8 +170,12 @@ class RunExecution:
             model = make_model(
                 model_class, picks.config, self.data, self.inputs, self.seed, self.device
             )
+            remarks = tuple(str(remark) for remark in model.remarks())
+            for remark in remarks:
+                self.reporter.note(f"{entry.name}: {remark}")
             # Before the training, which may freeze parameters for a while or at its end.
             frozen = frozenset(name for name, p in model.named_parameters() if not p.requires_grad)
+            linear = not self.inputs.tuned and bool(model_class.linear_when_frozen(picks.config))
             every = self.plan.protocol.watch_test
             watch = TestWatch(lambda model: self._answers(model, held), every) if every else None
             seconds = self._train(model, folder, watch)
@@ -211,7 +215,16 @@ class RunExecution:
                 pack(*parts, present_attributes(semantics.attributes), semantics.names)
             )
         return Execution(
-            picks, model, frozen, scores, watch.best() if watch else {}, again, seconds, evaluated
+            picks,
+            model,
+            remarks,
+            frozen,
+            scores,
+            watch.best() if watch else {},
+            again,
+            seconds,
+            evaluated,
+            linear,
         )
 
     def work(self, folder: RunFolder, key: str) -> tuple[schema.RunRecord, Scores]:
@@ -264,7 +277,7 @@ class RunExecution:
         if scoring.remark:
             self.reporter.note(f"{self.plan.entry.name}: {scoring.remark}")
         return self._record(
-            key, picks, metrics, plain, optimistic, costs, scoring, started, folder.source
+            key, execution, metrics, plain, optimistic, costs, scoring, started, folder.source
         ), scores
 
     def _answers(self, model: Model, held: Withheld) -> AnsweredSets:
@@ -336,7 +349,7 @@ class RunExecution:
     def _record(
         self,
         key: str,
-        picks: selection.Selection,
+        execution: Execution,
         metrics: Metrics,
         plain: Metrics,
         optimistic: dict[str, float],
@@ -345,7 +358,7 @@ class RunExecution:
         started: str,
         source: Mapping[str, str],
     ) -> schema.RunRecord:
-        plan, data, inputs = self.plan, self.data, self.inputs
+        plan, data, inputs, picks = self.plan, self.data, self.inputs, execution.picks
         entry, model_class, split = plan.entry, plan.model_class, data.split
         used = self._picks
         by_epochs = issubclass(model_class, GradientModel) and self.external_weights is None
@@ -362,6 +375,8 @@ class RunExecution:
                 protocol=model_class.protocol,
                 citation=model_class.citation,
                 pretraining_note=model_class.pretraining_note,
+                linear=execution.linear,
+                remarks=list(execution.remarks),
                 source=dict(source),
                 git=git_state(home) if home is not None else None,
             ),
@@ -403,7 +418,7 @@ class RunExecution:
                 epoch=epochs,
                 fold_seed=plan.protocol.fold_seed if used else None,
                 folds=plan.protocol.folds if used else None,
-                tuned=sorted(key for key in picks.changes if key != "train.epochs"),
+                tuned=sorted(picks.changes.keys() - {"train.epochs", "train.schedule_epochs"}),
                 picked={
                     key: reduce(_below, key.split("."), settings) for key in sorted(picks.changes)
                 },
@@ -443,19 +458,23 @@ class Execution:
     Attributes:
         picks: Values selected on validation.
         model: The trained model.
+        remarks: What the model settled by itself from the data.
         frozen: Names of the parameters that are not trained.
         scores: Scores of both test sets.
         watched: Test metrics observed during training.
         again: Result of scoring some images twice.
         train_seconds: Time of the training.
         eval_seconds: Time of scoring the test sets.
+        linear: Whether the model is linear on these inputs (`Model.linear_when_frozen`).
     """
 
     picks: selection.Selection
     model: Model
+    remarks: tuple[str, ...]
     frozen: frozenset[str]
     scores: Scores
     watched: dict[str, float]
     again: Rescored
     train_seconds: float
     eval_seconds: float
+    linear: bool

@@ -34,6 +34,9 @@ def make_plan(
 ) -> Plan:
     """Merge dataset defaults < preset < config file < settings (--set) < overrides, and type them.
 
+    A preset holds model and training. A backbone or resolution in it counts only on the dataset
+    that the preset is named after; every other dataset keeps its own.
+
     Args:
         model: Name of a registered model.
         dataset: Name of a registered dataset, or path of a dataset card.
@@ -53,11 +56,12 @@ def make_plan(
     entry, model_class = MODELS.load(model)
     usual = [Layer({"features": dict(_dataset_defaults(dataset))}, f"dataset {dataset}")]
     if found := _preset(entry, model_class, preset, dataset):
-        usual.append(read_yaml(found, f"preset {found.name}"))
+        brought = read_yaml(found, f"preset {found.name}")
+        foreign = _of_another_dataset(found.stem, dataset)
+        usual.append(_without_encoder(brought) if foreign else brought)
     file = read_yaml(config) if config is not None else None
-    own = [*filter(None, [file]), parse_set(settings)]
-    if table:
-        own = own_layers(model, table, file, settings)
+    alone = [*([file] if file is not None else []), parse_set(settings)]
+    own = own_layers(model, table, file, settings) if table else alone
     winning = dict(overrides or {})
     precision = winning.pop("precision", None)
     if precision is not None and "train" in model_class.Config.model_fields:
@@ -121,6 +125,31 @@ def _drop_idle(model: str, features: Any, origins: dict[str, str]) -> None:
         features.pop(key)
 
 
+def _of_another_dataset(preset: str, dataset: str) -> bool:
+    """Whether the preset is named after a registered dataset that `dataset` is not made from.
+
+    "cub" and "cub-zsl" are named after cub; a preset with any other name is of no dataset.
+    """
+    owners = [e for e in DATASETS.entries() if preset == e.name or preset.startswith(f"{e.name}-")]
+    if not owners:
+        return False
+    if is_card(dataset):
+        return True
+    owner = max(owners, key=lambda e: len(e.name))
+    entry, source = DATASETS.load(dataset)
+    kinds = {f"{kind.__module__}:{kind.__qualname__}" for kind in source.__mro__}
+    return entry.name != owner.name and owner.target not in kinds
+
+
+def _without_encoder(preset: Layer) -> Layer:
+    """The preset without the settings of a backbone."""
+    features = preset.values.get("features")
+    if not isinstance(features, Mapping):
+        return preset
+    kept = {key: value for key, value in features.items() if key not in ENCODER_KEYS}
+    return replace(preset, values={**preset.values, "features": kept})
+
+
 def make_features(
     dataset: str,
     *,
@@ -157,19 +186,31 @@ def _dataset_defaults(dataset: str) -> Mapping[str, Any]:
 def _preset(
     entry: Entry, model_class: type[Model], preset: str | None, dataset: str
 ) -> Path | None:
-    """File of the named preset; without a name, the dataset's or default.yaml, else None."""
-    module = sys.modules[model_class.__module__].__file__
+    """File of the named preset; without a name, the dataset's or default.yaml, else None.
+
+    A name may be that of a family: `fast` is DATASET-fast.yaml, else fast.yaml.
+    """
+    known = presets_of(model_class)
+    named = dataset.rpartition(":")[2]
+    if preset is None:
+        return known.get(named) or known.get("default")
+    for name in (f"{named}-{preset}", preset):
+        if name in known:
+            return known[name]
+    if not known:
+        raise UserError(
+            f"{entry.name} comes without presets, so there is no preset {preset!r}; "
+            "leave --preset away"
+        )
+    families = {name.removeprefix(f"{named}-") for name in known}
+    near = did_you_mean(preset, families | known.keys())
+    raise UserError(f"{entry.name} has no preset {preset!r} for {named}{near}")
+
+
+def presets_of(model_class: type[Model]) -> dict[str, Path]:
+    """Presets that the model brings: name -> file."""
+    module = getattr(sys.modules[model_class.__module__], "__file__", None)
     if not model_class.presets or module is None:
-        if preset is not None:
-            raise UserError(
-                f"{entry.name} comes without presets, so there is no preset {preset!r}; "
-                "leave --preset away"
-            )
-        return None
+        return {}
     folder = Path(module).parent / model_class.presets
-    known = {p.stem: p for p in sorted(folder.glob("*.yaml"))}
-    if preset is not None:
-        if preset not in known:
-            raise UserError(f"{entry.name} has no preset {preset!r}{did_you_mean(preset, known)}")
-        return known[preset]
-    return known.get(dataset.rpartition(":")[2]) or known.get("default")
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zslkit.errors import UnknownName, ZslkitError, did_you_mean
 from zslkit.model import Model
-from zslkit.testing import answers, declared, honesty, sharing, training
+from zslkit.testing import accelerator, answers, declared, honesty, sharing, training
 from zslkit.testing.bench import Bench
 from zslkit.testing.check import Check, CheckResult, ConformanceError, check
 from zslkit.testing.outcome import Failed, Skipped
@@ -62,6 +62,7 @@ CHECKS: tuple[Check, ...] = (
     training.learns,
     training.bfloat16,
     training.gradients,
+    accelerator.accelerator,
     sharing.loss_is_mean,
     honesty.never_sees_test_images,
     honesty.declared_protocol,

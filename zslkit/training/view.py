@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from zslkit.dataset import Dataset, Maps
 from zslkit.errors import UserError
+from zslkit.features.augment import Cut
 from zslkit.model import Model
 
 Index = NDArray[np.int64]
@@ -113,6 +115,16 @@ class View:
         """Inputs (B, ...) in the type of their store, on the CPU; None without a store (images)."""
         stored = getattr(self._source, "stored", None)
         return None if stored is None else stored(self._index[index])
+
+    @property
+    def cuttable(self) -> bool:
+        """Whether the inputs are photos, which `cut` can read at other places."""
+        return hasattr(self._source, "cut")
+
+    def cut(self, index: Index, cuts: Sequence[Cut]) -> Tensor:
+        """Inputs (B, 3, h, w) of photos, each cut as `cuts` says."""
+        inputs: Tensor = self._source.cut(self._index[index], cuts)  # type: ignore[attr-defined]
+        return inputs
 
     def everything(self) -> tuple[Tensor, Tensor]:
         return _joined(self), torch.from_numpy(self._labels)

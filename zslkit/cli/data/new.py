@@ -56,6 +56,8 @@ def new(
 ) -> int:
     """Write a card and a table to fill in for FOLDER, which holds a folder of images for each class.
 
+    FOLDER may also be a CSV with the columns path, label and, where wanted, split.
+
     Fill in the table, and give the same command again: it says what is still missing. NAME.yaml and
     NAME.csv are written beside FOLDER; existing files are read and never changed. No code is
     needed; for a Python package with a dataset, use zslkit new dataset.

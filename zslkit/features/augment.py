@@ -1,0 +1,57 @@
+"""Random crops and mirror images of photos, for models that train their backbone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How the input of a network is cut out of one photo; by default the centre, not mirrored.
+
+    Attributes:
+        larger: Size of the resized photo, as a multiple of the smallest that holds the input.
+        place: Shares (down, across), 0 <= share < 1, of the places where the crop may begin;
+            None for the centre.
+        mirrored: Whether left and right are swapped.
+    """
+
+    larger: float = 1.0
+    place: tuple[float, float] | None = None
+    mirrored: bool = False
+
+    def corner(self, spare: tuple[int, int]) -> tuple[int, int]:
+        """Top and left edge of the crop.
+
+        Args:
+            spare: Pixels (down, across) by which the resized photo is larger than the crop.
+        """
+        if self.place is None:
+            return spare[0] // 2, spare[1] // 2
+        return int(self.place[0] * (spare[0] + 1)), int(self.place[1] * (spare[1] + 1))
+
+    def turned(self, pixels: Pixels) -> Pixels:
+        """Pixels (h, w, 3), mirrored if the cut says so."""
+        return np.ascontiguousarray(pixels[:, ::-1]) if self.mirrored else pixels
+
+
+CENTRE = Cut()
+
+
+def draw_cut(larger: float, flip: bool, seed: list[int]) -> Cut:
+    """Draw the cut of one photo.
+
+    Args:
+        larger: As in Cut; 1 keeps the crop in the centre.
+        flip: Mirror with probability 1/2.
+        seed: Numbers that decide the draw.
+    """
+    rng: Any = np.random.default_rng(seed)
+    down, across, coin = rng.random(3).tolist()
+    return Cut(larger, (down, across) if larger > 1 else None, flip and coin < 0.5)
