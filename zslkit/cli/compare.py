@@ -51,7 +51,7 @@ OF_TABLE = {
     "markdown",
     "as_json",
     "columns",
-    "caption",
+    "title",
     "out",
     "no_run",
 }
@@ -111,7 +111,7 @@ def _words(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     help="Columns to show, of runs, T1, U, S, H, H-none (without calibration), AUSUC, parameters, "
     "training, peak-memory and protocol. Markdown and LaTeX show costs only where they are named.",
 )
-@click.option("--caption", default="", metavar="TEXT", help="Caption of the table.")
+@click.option("--caption", "title", default="", metavar="TEXT", help="Caption of the table.")
 @source_options
 @run_options
 @spread_options
@@ -133,7 +133,7 @@ def compare(
     no_run: bool,
     markdown: bool,
     columns: tuple[str, ...] | None,
-    caption: str,
+    title: str,
     as_json: bool,
     **options: Any,
 ) -> int:
@@ -149,7 +149,7 @@ def compare(
     rows really differ. No number in it was picked on test images.
     """
     form = format_of(form, markdown, as_json)
-    shown = Shown(form, as_papers_do, strict, layout_of(form, columns, caption))
+    shown = Shown(form, as_papers_do, strict, layout_of(form, columns, title))
     check_policy(options["again"], no_run, options["reuse_changed"])
     models, given = _sorted(names, options["out"])
     if not models:

@@ -111,13 +111,18 @@ def without_others(model: str, models: Sequence[str], layer: Layer) -> Layer:
     """
     own = _keys(model)
     lacking = [key for key in flat(layer.values) if not _has(own, key)]
+    if len(models) == 1:  # reported by the model itself
+        return layer
     for key in lacking:
-        if not _known(models, key):
-            line = layer.lines.get(key)
+        parents = [key.rsplit(".", cut)[0] for cut in range(key.count("."), -1, -1)]
+        if unknown := next((part for part in parents if not _known(models, part)), ""):
+            line = layer.lines.get(unknown)
             place = f"{layer.origin}, line {line}" if line else layer.origin
             known = {known for name in models for known in _keys_or_none(name)}
-            who = f"{model} has no" if len(models) == 1 else "No model of this table has a"
-            raise UserError(f"{who} setting {key!r} ({place}){did_you_mean(key, known)}")
+            raise UserError(
+                f"No model of this table has a setting {unknown!r} ({place})"
+                f"{did_you_mean(key, known)}"
+            )
     return Layer(_dropped(layer.values, set(lacking)), layer.origin, layer.lines, layer.texts)
 
 
