@@ -164,12 +164,25 @@ class TrainConfig(Config):
     lr_every: int = Field(10, ge=1)
     clip_norm: float | None = Field(None, gt=0, description="clip the gradient's norm")
     precision: Literal["float32", "bfloat16"] = "float32"
+    compile: bool = Field(
+        False, description="compile the loss with torch's compiler, which takes a minute at first"
+    )
     accumulate: int = Field(
         1, ge=1, description="parts that a batch is taken in, for little memory; the same step"
     )
     offload: bool = Field(
         False, description="keep activations in the host's memory, for little memory; the same step"
     )
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _no_float16(cls, precision: Any) -> Any:
+        if precision in ("float16", "fp16", "half"):
+            raise ValueError(
+                f"{precision} rounds small gradients to 0, and this loop does not scale the loss; "
+                "set bfloat16, which every GPU that gains from 16 bits multiplies as fast"
+            )
+        return precision
 
     @field_validator("images_per_class")
     @classmethod
@@ -193,6 +206,7 @@ class TrainConfig(Config):
 
 
 _LATER_IN_TRAIN = (
+    "compile",
     "accumulate",
     "offload",
     "images_per_class",

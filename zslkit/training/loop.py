@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from zslkit.config import TrainConfig
-from zslkit.errors import DataError, TrainingError
+from zslkit.errors import DataError
 from zslkit.model import GradientModel, Kept, TrainingView
 from zslkit.training import augment, checkpoint
+from zslkit.training.ahead import ahead
+from zslkit.training.compiled import Loss, loss_of
 from zslkit.training.resident import resident
 from zslkit.training.sampling import batches
 from zslkit.training.shared import add_up, from_first, shares
 from zslkit.training.stage import TrainingStage
 from zslkit.training.step import check_parts, take_step
+from zslkit.training.unread import TOTAL, Unread
 from zslkit.utils import distributed
 from zslkit.utils.progress import Phase, Reporter
 
@@ -125,6 +125,7 @@ class Loop:
         groups = model.parameter_groups()
         optimizer = _optimizer(config, groups)
         check_parts(model)
+        loss = loss_of(model)
         start = self._resume(path, model, optimizer)
         from_first(model)  # also waits until all processes have read the checkpoint
         if start >= config.epochs or (
@@ -149,7 +150,7 @@ class Loop:
                 if config.fresh_optimizer:
                     optimizer = _optimizer(config, groups)
                 model.begin_epoch(epoch)
-                terms = self._epoch(model, view, optimizer, groups, epoch, config, phase)
+                terms = self._epoch(model, loss, view, optimizer, groups, epoch, config, phase)
                 self.seconds += time.monotonic() - began
                 self.log(epoch=epoch + 1, seconds=round(time.monotonic() - began, 3), **terms)
                 stop = self._observer.after_epoch(epoch + 1, model) if self._observer else False
@@ -169,6 +170,7 @@ class Loop:
     def _epoch(
         self,
         model: GradientModel,
+        loss: Loss,
         view: TrainingView,
         optimizer: Optimizer,
         groups: dict[str, list[torch.nn.Parameter]],
@@ -187,6 +189,7 @@ class Loop:
             for parameter in groups[name]:
                 parameter.requires_grad_(group["lr"] > 0)
         sums: dict[str, float] = {}
+        unread = Unread()
         indices = batches(
             view.labels,
             config.sampling,
@@ -197,25 +200,31 @@ class Loop:
             config.images_per_class,
         )
         read = augment.reader(view, config, self.seed, epoch)
-        count = 0
-        for x, label, size in _ahead(read, view.labels, shares(indices)):
-            values, loss = take_step(model, x, label, size, self.device)
-            if bad := [k for k, v in values.items() if not np.isfinite(v)]:
-                raise TrainingError(
-                    f"The loss term {bad[0]} is {values[bad[0]]} "
-                    f"in epoch {epoch + 1}, step {count + 1}; "
-                    "lower train.lr, set train.clip_norm, "
-                    "or train in float32"
-                )
+
+        def note_terms() -> None:
+            rows = unread.read(
+                f"in epoch {epoch + 1}, step {{step}}",
+                "lower train.lr, set train.clip_norm, or train in float32",
+            )
+            for row in rows:
+                total = row.pop(TOTAL)
+                for k, v in row.items():
+                    sums[k] = sums.get(k, 0.0) + v
+            if rows:
+                phase.advance(len(rows), epoch=epoch + 1, loss=total)
+
+        for x, label, size in ahead(read, view.labels, shares(indices), self.device):
+            taken = take_step(model, loss, x, label, size, self.device)
+            if unread.add(
+                taken.terms, taken.total, weight=len(label) / size, coupled=taken.coupled
+            ):
+                note_terms()
             add_up(model.parameters())
             if config.clip_norm is not None:
                 torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
             optimizer.step()
-            for k, v in values.items():
-                sums[k] = sums.get(k, 0.0) + v
-            count += 1
-            phase.advance(1, epoch=epoch + 1, loss=loss)
-        return {k: v / count for k, v in sums.items()}
+        note_terms()
+        return {k: v / unread.steps for k, v in sums.items()}
 
     def _resume(self, path: Path | None, model: GradientModel, optimizer: Optimizer) -> int:
         if path is None or not path.is_file():
@@ -264,21 +273,3 @@ def _optimizer(config: TrainConfig, groups: dict[str, list[torch.nn.Parameter]])
         "sgd": lambda: SGD(parameters, lr=lr, weight_decay=decay, momentum=momentum),
     }
     return makers[config.optimizer]()
-
-
-def _ahead(
-    read: Callable[[NDArray[np.int64]], Tensor],
-    of_images: NDArray[np.int64],
-    indices: Iterable[tuple[NDArray[np.int64], int]],
-) -> Iterator[tuple[Tensor, Tensor, int]]:
-    # Reads the next batch during the present step.
-    labels = torch.from_numpy(np.ascontiguousarray(of_images))
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        pending = None
-        for index, size in indices:
-            coming = reader.submit(read, index), labels[torch.from_numpy(index)], size
-            if pending is not None:
-                yield pending[0].result(), *pending[1:]
-            pending = coming
-        if pending is not None:
-            yield pending[0].result(), *pending[1:]
