@@ -106,6 +106,9 @@ class APN(GradientModel):
 
     V and P are initialised from 2e-4 * U(0, 1), as in the authors' program.
 
+    With frozen maps the local terms train P alone, and no class score depends on P: with
+    pooling=average the model is one linear map of pooled features, and tables say so.
+
     `scores` returns softmax(z) over all classes by default, because the gamma of the paper's
     calibrated stacking (0.7 on CUB and AWA2, 0.4 on SUN, picked on test images there) applies to
     probabilities. The softmax keeps the order of classes, so only calibration changes;
@@ -147,6 +150,11 @@ class APN(GradientModel):
         self.register_buffer("column", self.seen.long().cumsum(0) - 1, persistent=False)
         if self.backbone is not None:
             freeze(self.backbone, config.freeze)
+
+    @classmethod
+    def linear_when_frozen(cls, config: APNConfig) -> bool:
+        # The largest of many linear maps, one for each position, is none itself.
+        return config.pooling == "average"
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         backbone = (

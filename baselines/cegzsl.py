@@ -43,7 +43,9 @@ class CEGZSLConfig(WGANConfig):
         description="epochs after which the learning rates are multiplied by 0.99, again and again",
     )
     batch_size: int = Field(2048, ge=1)
-    made: int = Field(100, ge=1, description="features made of each unseen class")
+    made: int | None = Field(
+        100, ge=1, description="features made of each unseen class; none: as f-CLSWGAN"
+    )
     embedding: int = Field(2048, ge=1, description="width of the embedding h")
     projection: int = Field(512, ge=1, description="width of z, in which images are contrasted")
     comparator: int = Field(

@@ -11,7 +11,7 @@ from zslkit.errors import UserError
 from zslkit.functional import region_attention, seen_bias, self_calibration, unit_regions
 from zslkit.model import AttentionMaps, GradientConfig, GradientModel, Task
 
-from .attribute_words import Words, attribute_words
+from .attribute_words import Words, attribute_words, words_remarks
 
 
 class DAZLEConfig(GradientConfig):
@@ -35,7 +35,7 @@ class DAZLEConfig(GradientConfig):
         ),
     )
     word_vectors: Words = Field(
-        "given", description="what V starts from; random needs no word vectors"
+        "given", description="what V starts from; random needs none; auto: given, else random"
     )
     word_dim: int = Field(300, ge=1, description="width of V if it starts at random")
 
@@ -84,6 +84,9 @@ class DAZLE(GradientModel):
             nn.Parameter(torch.zeros(words.shape[1], depth)) if config.attribute_attention else None
         )
         self.register_buffer("b", seen_bias(self.seen, config.bias), persistent=False)
+
+    def remarks(self) -> tuple[str, ...]:
+        return words_remarks(self.task, self.config.word_vectors)
 
     def scores(self, x: Tensor) -> Tensor:
         s, _ = self.attribute_scores(unit_regions(self.embed(x)))

@@ -14,7 +14,7 @@ from zslkit.errors import UserError
 from zslkit.model import AttentionMaps, GradientConfig, GradientModel, Task
 
 from .attribute_maps import compactness, decorrelation, joined
-from .attribute_words import Words, attribute_words
+from .attribute_words import Words, attribute_words, words_remarks
 
 
 class GEMTrainConfig(TrainConfig):
@@ -51,7 +51,8 @@ class GEMConfig(GradientConfig):
         True, description="decorrelate between the dataset's attribute groups; no: one group of all"
     )
     word_vectors: Words = Field(
-        "given", description="what the word encoder reads; random needs no word vectors"
+        "given",
+        description="what the word encoder reads; random needs none; auto: given, else random",
     )
     word_dim: int = Field(300, ge=1, description="width of the word vectors if they are random")
     train: GEMTrainConfig = GEMTrainConfig()
@@ -117,6 +118,13 @@ class GEMZSL(GradientModel):
         )
         members, self.sizes = joined(self.groups)
         self.register_buffer("members", members, persistent=False)
+
+    @classmethod
+    def linear_when_frozen(cls, config: GEMConfig) -> bool:
+        return True
+
+    def remarks(self) -> tuple[str, ...]:
+        return words_remarks(self.task, self.config.word_vectors)
 
     def scores(self, x: Tensor) -> Tensor:
         return self.class_scores(self.global_scores(self.embed(x)))

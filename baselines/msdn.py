@@ -20,7 +20,7 @@ from zslkit.functional import (
 )
 from zslkit.model import AttentionMaps, GradientConfig, GradientModel, Task
 
-from .attribute_words import Words, attribute_words
+from .attribute_words import Words, attribute_words, words_remarks
 
 
 class MSDNConfig(GradientConfig):
@@ -51,7 +51,7 @@ class MSDNConfig(GradientConfig):
         ),
     )
     word_vectors: Words = Field(
-        "given", description="what V starts from; random needs no word vectors"
+        "given", description="what V starts from; random needs none; auto: given, else random"
     )
     word_dim: int = Field(300, ge=1, description="width of V if it starts at random")
 
@@ -114,6 +114,9 @@ class MSDN(GradientModel):
         self.W3 = nn.Parameter(torch.zeros(shape))
         self.W4 = nn.Parameter(torch.zeros(shape))
         self.register_buffer("b", seen_bias(self.seen, config.bias), persistent=False)
+
+    def remarks(self) -> tuple[str, ...]:
+        return words_remarks(self.task, self.config.word_vectors)
 
     def scores(self, x: Tensor) -> Tensor:
         F, mix = unit_regions(self.embed(x)), self.config.mix

@@ -15,7 +15,7 @@ from zslkit.errors import UserError
 from zslkit.functional import seen_bias, self_calibration, unit_regions
 from zslkit.model import AttentionMaps, GradientConfig, GradientModel, Task
 
-from .attribute_words import Words, attribute_words
+from .attribute_words import Words, attribute_words, words_remarks
 from .dropout import Dropout
 
 ANGLES = 64
@@ -80,7 +80,7 @@ class TransZeroConfig(GradientConfig):
     )
     lr_V: float = Field(1.0, gt=0, description="learning rate of V, times train.lr")
     word_vectors: Words = Field(
-        "given", description="what V starts from; random needs no word vectors"
+        "given", description="what V starts from; random needs none; auto: given, else random"
     )
     word_dim: int = Field(300, ge=1, description="width of V if it starts at random")
     train: TransZeroTrainConfig = TransZeroTrainConfig()
@@ -181,6 +181,9 @@ class TransZero(GradientModel):
         V alone distinguishes attributes and starts nearly collinear, so a higher rate can help.
         """
         return super().learning_rate(epoch, group) * (self.config.lr_V if group == "words" else 1.0)
+
+    def remarks(self) -> tuple[str, ...]:
+        return words_remarks(self.task, self.config.word_vectors)
 
     def scores(self, x: Tensor) -> Tensor:
         return self.class_scores(self.predicted_attributes(x))

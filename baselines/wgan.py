@@ -16,6 +16,10 @@ from .generative import Generative, GenerativeConfig, descend, drawn, normal, of
 
 SLOPE = 0.2
 """Of the leaky rectifiers below zero, as in all papers of this family."""
+MADE_PER_IMAGE = 6
+"""Features made of an unseen class for each image of a seen one, where none is set: about as authors have on CUB."""
+MOST_MADE = 1800
+"""The authors' number on AWA2, whose classes have 600 images."""
 CHUNK = 4096
 """Features that are made at once."""
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -27,7 +31,12 @@ Terms = dict[str, Tensor]
 class WGANConfig(GenerativeConfig):
     """Settings of the adversarial training."""
 
-    made: int = Field(300, ge=1, description="features made of each unseen class")
+    made: int | None = Field(
+        300,
+        ge=1,
+        description="features made of each unseen class; none: six times the mean number of "
+        "images of a seen class, 1800 at most",
+    )
     epochs: int = Field(60, ge=1, description="of images / batch_size generator steps each")
     batch_size: int = Field(64, ge=1)
     lr: float = Field(1e-4, gt=0, description="of Adam, for generator and critic")
@@ -174,13 +183,19 @@ class WGAN(Generative):
 
     def lesson(self, x: Tensor, label: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
         """Real features of the seen classes and `made` features of each unseen class, as the classifier sees them."""
-        unseen = of_each((~self.seen).nonzero().flatten(), self.config.made)
+        made = self.config.made or made_for(len(x), int(self.seen.sum()))
+        unseen = of_each((~self.seen).nonzero().flatten(), made)
         parts = [
             self.make(normal(len(y), self.n_noise, random), self.attributes[y])
             for y in torch.split(unseen, CHUNK)
         ]
         inputs = torch.cat([self.space(part) for part in [*torch.split(x, CHUNK), *parts]])
         return inputs, torch.cat([label, unseen])
+
+
+def made_for(images: int, seen_classes: int) -> int:
+    """Features to make of an unseen class, for that many images of all seen classes together."""
+    return min(MOST_MADE, max(1, round(MADE_PER_IMAGE * images / seen_classes)))
 
 
 def gradient_penalty(critic: nn.Module, x: Tensor, made: Tensor, a: Tensor, t: Tensor) -> Tensor:

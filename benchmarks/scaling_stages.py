@@ -263,7 +263,7 @@ def evaluation(size: dict[str, int], folder: Path) -> Work:
 
 def report(size: dict[str, int], folder: Path) -> Work:
     """Run folders listed, compared with intervals and tests of all pairs, and written in every form there is."""
-    from zslkit.report import export, tables
+    from zslkit.report import as_data, export, tables
     from zslkit.report.comparison import compare, key_of
     from zslkit.report.significance import with_significance
     from zslkit.runs.folders import find_runs
@@ -273,7 +273,7 @@ def report(size: dict[str, int], folder: Path) -> Work:
     # Every form of a report stands here by its name; the page of HTML is a stage of its own, since it shows more than the table.
     forms: dict[str, Callable[[Any], object]] = {
         "markdown": tables.markdown,
-        "json": tables.as_json,
+        "json": as_data.as_json,
         "latex": export.latex,
         "csv": export.as_csv,
     }

@@ -13,7 +13,7 @@ from rich.console import Console
 from run_folders import make_run, random_scores
 
 from zslkit.evaluation.gzsl import best_gamma, evaluate
-from zslkit.report import export, tables
+from zslkit.report import as_data, export, tables, terminal
 from zslkit.report.as_papers_do import with_rows_picked_on_test
 from zslkit.report.comparison import Block, compare, key_of
 from zslkit.report.significance import with_significance
@@ -178,7 +178,7 @@ def test_nothing_picked_on_test_is_bold_or_bounded_in_any_format(folders: list[P
         (line["selection"], line["calibration"]) for line in lines if line["kind"] == "runs"
     } == {("last", "none")}
 
-    (data,) = tables.as_json([block])
+    (data,) = as_data.as_json([block])
     assert data == json.loads(json.dumps(data))
     assert {row["model"] for row in data["rows"]} == {"alpha", "beta"} and len(data["rows"]) == 2
     assert [row["badges"]["calibration"] for row in data["as_papers_do"]["rows"]] == [
@@ -196,7 +196,7 @@ def test_a_terminal_shows_it_dimmed_below_the_results(folders: list[Path]) -> No
     console = Console(
         width=100, record=True, file=io.StringIO(), force_terminal=True, color_system="truecolor"
     )
-    console.print(tables.rich_table([block_of(folders)]))
+    console.print(terminal.rich_table([block_of(folders)]))
     styled = console.export_text(styles=True)
     results, picked = styled.split(tables.ON_TEST_TITLE)
     assert "\x1b[1m" in results and "82.0" not in results
@@ -217,7 +217,7 @@ def test_the_command_line_shows_it_in_every_format_and_only_when_asked(
     from zslkit.cli import compare as command
 
     monkeypatch.setattr(
-        command, "_standing", lambda *_: ([load_run(folder) for folder in folders], [])
+        command, "_finished_runs", lambda *_: ([load_run(folder) for folder in folders], [])
     )
     for asked in (True, False):
         arguments = [

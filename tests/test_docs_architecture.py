@@ -59,11 +59,7 @@ def test_every_package_is_installed() -> None:
 
 
 def test_the_places_named_for_five_changes_are_there() -> None:
-    import zslkit.datasets.card
-    import zslkit.datasets.xlsa17
-    import zslkit.readers.mat5
-    import zslkit.runs.folders
-    from zslkit.config.sections import TrainConfig
+    from zslkit.config.train import TrainConfig
     from zslkit.evaluation.catalog import METRICS
     from zslkit.report.badges import KINDS, badges_of
     from zslkit.training.loop import _optimizer

@@ -16,10 +16,18 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 from torch import Tensor, nn
 
 from zslkit.config import Config, Input, TrainConfig
+from zslkit.config.train import refused_schedule
 from zslkit.errors import UserError
 from zslkit.features.backbones import Backbone
 from zslkit.semantics import Normalisation
@@ -241,6 +249,29 @@ class ModelConfig(Config):
         # Two spellings of one value would give two run identities and two rows in a table.
         return "none" if how == "original" else how
 
+    @field_validator("train", check_fields=False)
+    @classmethod
+    def _schedules_fit(cls, train: Any) -> Any:
+        for key, schedule in getattr(train, "schedules", {}).items():
+            if reason := refused_schedule(cls, key, schedule):
+                error = PydanticCustomError("value_error", "{reason}", {"reason": reason})
+                line = InitErrorDetails(type=error, loc=("schedules", key), input=key)
+                raise ValidationError.from_exception_data(cls.__name__, [line])
+        return train
+
+    @model_serializer(mode="wrap")
+    def _rebuilt_alike(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A section leaves its usual values out. Where this class has another default, the usual
+        # value is written, or the settings of a record would not give the same configuration.
+        written: dict[str, Any] = write(self)
+        for name, info in type(self).model_fields.items():
+            section, default = getattr(self, name), info.get_default(call_default_factory=True)
+            if isinstance(section, Config) and isinstance(default, Config) and name in written:
+                for key in type(section).model_fields.keys() - written[name].keys():
+                    if getattr(section, key) != getattr(default, key, None):
+                        written[name][key] = getattr(section, key)
+        return written
+
 
 class GradientConfig(ModelConfig):
     """Base of a gradient model's configuration."""
@@ -324,6 +355,18 @@ class Model(nn.Module):
         """
         return None
 
+    @classmethod
+    def linear_when_frozen(cls, config: Any) -> bool:
+        """Optional: whether the model is one linear map of pooled features on a frozen backbone.
+
+        For models whose local losses only reach the class scores through a backbone that is trained
+        with them. Tables mark their rows on frozen features "frozen: linear".
+
+        Args:
+            config: Instance of this class's `Config`.
+        """
+        return False
+
     def embed(self, x: Tensor) -> Tensor:
         """Feature map `(B, D, H, W)` of images if the backbone is trained here; otherwise `x`."""
         return self.backbone(x) if self.backbone is not None else x
@@ -345,6 +388,14 @@ class Model(nn.Module):
         Returns:
             Scores `(B, C)`.
         """
+
+    def remarks(self) -> tuple[str, ...]:
+        """Optional: what the model settled by itself from the data, one sentence each.
+
+        For instance random word vectors where the dataset has none. Called once, before the
+        training; shown with the result and kept in the record. By default none.
+        """
+        return ()
 
     def attention(self, x: Tensor) -> dict[str, AttentionMaps]:
         """Optional: attention maps of each part of the model for inputs `(B, ...)`.
@@ -430,8 +481,14 @@ class GradientModel(Model):
         """
 
     def learning_rate(self, epoch: int, group: str) -> float:
-        """Learning rate of `group` in `epoch` (from 0); at 0 the group is frozen at no cost."""
+        """Learning rate of `group` in `epoch` (from 0); at 0 the group is frozen at no cost.
+
+        The loop multiplies it by the factor of `train.warmup` and of `train.lr_schedule=cosine`,
+        which are the same for all groups; `train.lr_factor` counts with `train.lr_schedule=step`.
+        """
         train: TrainConfig = self.config.train
+        if train.lr_schedule != "step":
+            return train.lr
         return train.lr * train.lr_factor ** (epoch // train.lr_every)
 
 

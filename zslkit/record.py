@@ -27,6 +27,8 @@ PICKED: Final = "picked on validation"
 """Origin of a selected value in older records.
 
 Their config holds the selected value instead of the requested one."""
+AS_GIVEN: Final = "as given"
+"""Name of the backbone for features that came with the dataset."""
 NOTED: Final = 1e-3
 """Smallest score difference to remark on, as a share of the spread of the image's scores.
 
@@ -66,6 +68,10 @@ class ModelInfo(Part):
         protocol: As in Model.protocol.
         citation: As in Model.citation.
         pretraining_note: Remark on the data of a pretraining elsewhere, or "".
+        linear: Whether the model declares that, with the frozen features of this run, it is one
+            linear map of pooled features; False in older records.
+        remarks: What the model settled by itself from the data (Model.remarks); empty in older
+            records.
         source: Module -> digest of its file (`zslkit.runs.source`); empty in older records and for
             code without files.
         git: State of the plugin's folder.
@@ -78,6 +84,8 @@ class ModelInfo(Part):
     protocol: Literal["inductive", "class-inductive", "transductive"]
     citation: str = ""
     pretraining_note: str = ""
+    linear: bool = False
+    remarks: list[str] = []
     source: dict[str, str] = {}
     git: GitState | None = None
 
@@ -285,6 +293,8 @@ class RunRecord(Part):
         seed: Seed of the run.
         config: Requested settings.
         origins: Dotted key -> source of the value.
+        usual: Dotted key -> value of the preset, dataset or default, for each setting that the
+            user changed; None in older records and where the others alone are incomplete.
         features: Source of the input.
         fingerprints: Digests for comparison.
         protocol: How the metrics were produced.
@@ -311,6 +321,7 @@ class RunRecord(Part):
     seed: int
     config: dict[str, Any]
     origins: dict[str, str]
+    usual: dict[str, Any] | None = None
     features: FeatureInfo
     fingerprints: Fingerprints
     protocol: ProtocolInfo

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zslkit.config.merge import read_yaml
+from zslkit.datasets.attribute_names import shipped_columns
 from zslkit.errors import UserError, did_you_mean
 from zslkit.model import Task
 
@@ -50,7 +52,7 @@ RELEASED: Mapping[str, Clusters] = {
 """Clusters of the released program; on SUN, index errors there leave 64/27/9/2 attributes."""
 
 
-CHOICES = ("groups", "paper", "released", "kmeans", "single")
+CHOICES = ("auto", "groups", "paper", "released", "kmeans", "single")
 
 
 def choose(
@@ -64,7 +66,8 @@ def choose(
     Args:
         which: One of CHOICES, or cluster name -> attribute names or columns. "groups" are the
             dataset's attribute groups, or one cluster if it has none; "paper" and "released" are
-            chosen by the number of attributes.
+            chosen by the number of attributes, and join columns by name where the attributes are
+            those of a paper's dataset in another order; "auto" is what `settled` says.
         task: Task with the attributes.
         n_clusters: Number of clusters, for kmeans.
         by: Vectors to cluster, for kmeans.
@@ -74,6 +77,11 @@ def choose(
     """
     if isinstance(which, Mapping):
         return _written(which, task)
+    if which == "auto":
+        which = settled(task)
+        if which == "kmeans":
+            by = by if task.word_vectors is not None else "attributes"
+            n_clusters = min(n_clusters, len(np.unique(_directions(task, by), axis=0)))
     if which == "single" or (which == "groups" and not task.groups):
         return (tuple(range(task.n_attributes)),)
     if which == "groups":
@@ -95,7 +103,16 @@ def choose(
             f"and {task.dataset} has "
             f"{task.n_attributes}; choose groups or kmeans"
         )
-    return table[task.n_attributes]
+    clusters = table[task.n_attributes]
+    known = shipped_columns(task.attribute_names)
+    return clusters if known is None else tuple(tuple(known[1][i] for i in c) for c in clusters)
+
+
+def settled(task: Task) -> Literal["paper", "groups", "kmeans"]:
+    """What "auto" chooses: clusters of the paper for its attributes, else groups, else k-means."""
+    if shipped_columns(task.attribute_names) is not None:
+        return "paper"
+    return "groups" if task.groups else "kmeans"
 
 
 def read_clusters(path: Path) -> dict[str, list[int | str]]:
@@ -130,17 +147,12 @@ def _written(clusters: Mapping[str, Sequence[int | str]], task: Task) -> Cluster
 def _kmeans(task: Task, count: int, by: Literal["word_vectors", "attributes"]) -> Clusters:
     from sklearn.cluster import KMeans
 
-    table = task.attributes.T if by == "attributes" else task.word_vectors
-    if table is None:
-        raise UserError(
-            f"{task.dataset} has no word vectors to make clusters of; set cluster_by=attributes"
-        )
+    unit = _directions(task, by)
     if count > task.n_attributes:
         raise UserError(
             f"n_clusters = {count} is more than the {task.n_attributes} attributes of "
             f"{task.dataset}; set it lower"
         )
-    unit = table / np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-12)
     # A fixed seed, because clusters depend on the settings and not on the seed of the training.
     label = KMeans(count, n_init=10, random_state=0).fit(unit.astype(np.float64)).labels_
     return checked(
@@ -148,6 +160,16 @@ def _kmeans(task: Task, count: int, by: Literal["word_vectors", "attributes"]) -
         task.n_attributes,
         f"kmeans of {task.dataset}",
     )
+
+
+def _directions(task: Task, by: Literal["word_vectors", "attributes"]) -> NDArray[np.float32]:
+    """What k-means looks at: a vector of unit length for each attribute, (A, W) or (A, C)."""
+    table = task.attributes.T if by == "attributes" else task.word_vectors
+    if table is None:
+        raise UserError(
+            f"{task.dataset} has no word vectors to make clusters of; set cluster_by=attributes"
+        )
+    return table / np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-12)
 
 
 def checked(

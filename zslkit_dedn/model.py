@@ -15,7 +15,7 @@ from zslkit.functional import distillation_distance, seen_bias, self_calibration
 from zslkit.model import AttentionMaps, GradientConfig, GradientModel, Task
 from zslkit_dedn.attention import Branch
 from zslkit_dedn.experts import Expert, Experts, ExpertScores
-from zslkit_dedn.groups import CHOICES, choose, read_clusters
+from zslkit_dedn.groups import CHOICES, choose, read_clusters, settled
 from zslkit_dedn.losses import margin_aware_loss
 
 
@@ -32,7 +32,8 @@ class DEDNConfig(GradientConfig):
         "groups",
         description=(
             "attribute clusters of fExp: groups, paper, released, kmeans, single, or a "
-            "YAML file of cluster: [attributes]"
+            "YAML file of cluster: [attributes]; auto: paper for the attributes of CUB, SUN or "
+            "AWA2, else groups, else kmeans"
         ),
     )
     n_clusters: int = Field(6, ge=1, description="how many clusters kmeans makes")
@@ -50,8 +51,10 @@ class DEDNConfig(GradientConfig):
     lambda_rc: float = Field(0.001, ge=0, description="weight of region-channel alignment")
     c_mix: float = Field(0.8, ge=0, le=1, description="share of the region branch at inference")
     e_mix: float = Field(0.9, ge=0, le=1, description="share of cExp at inference")
-    words: Literal["given", "random"] = Field(
-        "given", description="start of V: the dataset's word vectors, or random ones"
+    words: Literal["given", "random", "auto"] = Field(
+        "given",
+        description="start of V: the dataset's word vectors, or random ones; auto: given, else "
+        "random",
     )
     word_dim: int = Field(300, ge=1, description="width of random word vectors")
 
@@ -120,7 +123,7 @@ class DEDN(GradientModel):
 
     @staticmethod
     def _words(config: DEDNConfig, task: Task) -> Tensor:
-        if config.words == "random":
+        if config.words == "random" or (config.words == "auto" and task.word_vectors is None):
             return torch.randn(task.n_attributes, config.word_dim)
         if task.word_vectors is None:
             raise UserError(
@@ -129,6 +132,19 @@ class DEDN(GradientModel):
                 "add them, or start at random with words=random"
             )
         return torch.from_numpy(task.word_vectors).float()
+
+    def remarks(self) -> tuple[str, ...]:
+        said = []
+        if self.config.clusters == "auto":
+            words = {
+                "paper": "those of the paper, made for these attributes",
+                "groups": "the dataset's attribute groups",
+                "kmeans": "made by k-means, since the dataset has no attribute groups",
+            }
+            said.append(f"the attribute clusters are {words[settled(self.task)]}")
+        if self.config.words == "auto" and self.task.word_vectors is None:
+            said.append("the word vectors of the attributes are random, since the dataset has none")
+        return tuple(said)
 
     def attribute_scores(self, x: Tensor) -> dict[Expert, ExpertScores]:
         """Attribute scores of each expert for inputs `(B, D, H, W)`, or images."""

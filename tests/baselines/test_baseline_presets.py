@@ -40,6 +40,7 @@ def test_there_is_a_preset_for_each_dataset(model: str) -> None:
         "awa2",
         "cub",
         "cub2010",
+        "default",
         "digits",
         "sun",
     }

@@ -5,7 +5,7 @@ import pytest
 import torch
 from generative_toys import MODELS, settings
 from linear_toys import SEEN, TABLE, learnable, noise, task
-from zslkit_baselines.wgan import MLP, gradient_penalty
+from zslkit_baselines.wgan import MLP, gradient_penalty, made_for
 
 GANS = ["cegzsl", "fclswgan", "tfvaegan"]
 
@@ -71,6 +71,22 @@ def test_the_classifier_is_given_every_real_image_and_as_many_made_ones_of_each_
     assert torch.equal(target[: len(x)], label)
     assert target[len(x) :].tolist() == [3] * 7 + [5] * 7
     torch.testing.assert_close(inputs[: len(x)], model.space(x))
+
+
+@pytest.mark.parametrize("name", GANS)
+def test_without_a_number_the_made_features_follow_the_images_of_a_class(name: str) -> None:
+    given, view, _, _ = learnable()
+    model = MODELS[name](settings(name, made=None), given)
+    x, label = view.everything()
+    _, target = model.lesson(x, label, torch.Generator().manual_seed(0))
+    assert len(target) - len(x) == 2 * made_for(len(x), int(given.seen.sum()))
+
+
+@pytest.mark.parametrize(
+    ("images", "classes", "made"), [(300, 10, 180), (3, 2, 9), (1, 50, 1), (40_000, 40, 1800)]
+)
+def test_six_features_for_each_image_of_a_seen_class(images: int, classes: int, made: int) -> None:
+    assert made_for(images, classes) == made
 
 
 @pytest.mark.parametrize("name", GANS)

@@ -130,6 +130,7 @@ def test_values_of_options(tmp_path: Path) -> None:
     (tmp_path / "cache" / "features" / "digits-0123456789abcdef").mkdir(parents=True)
     for line, values in {
         "run --model dedn --preset c": {"cub"},
+        "run --model dedn --preset z": {"zsl"},
         "explain --device c": {"cpu", "cuda"},
         "data prepare digits --backbone-weights tr": {"trainval", "tr"},  # "tr": files
         "runs --tagged p": {"paper"},

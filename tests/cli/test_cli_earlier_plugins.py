@@ -43,3 +43,24 @@ def test_they_install_pass_check_and_train(
         run = ["run", "--model", name, "--dataset", "digits", "--out", str(tmp_path / "runs")]
         assert main([*run, "--set", "features.weights=random", *short, "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["model"] == name
+
+
+@pytest.mark.slow
+def test_settings_of_their_loss_take_a_schedule(
+    installed: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = ["run", "--model", "earlier-gradient", "--dataset", "digits", "--out", str(tmp_path)]
+    run += ["--set", "features.weights=random", "--set", "train.epochs=2", "--json"]
+    course = "train.schedules.w_attribute.from=0"
+    assert main([*run, "--set", course]) == 0, capsys.readouterr().err
+    capsys.readouterr()
+    record = json.loads(next(tmp_path.rglob("record.json")).read_text())
+    assert record["config"]["w_attribute"] == 0.1
+    assert record["config"]["train"]["schedules"] == {
+        "w_attribute": {"from": 0.0, "over": 1.0, "shape": "linear"}
+    }
+    log = next(tmp_path.rglob("log.jsonl")).read_text().splitlines()
+    first, second = (row["attribute"] for row in map(json.loads, log) if "attribute" in row)
+    assert first < second, "the term grows with its weight, and not with its loss"
+    assert main([*run, "--set", course.replace("attribute", "atribute")]) == 2
+    assert 'did you mean "w_attribute"?' in capsys.readouterr().err

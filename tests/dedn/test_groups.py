@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from zslkit.datasets.attribute_names import shipped_card
 from zslkit.errors import UserError
 from zslkit.model import Task
-from zslkit_dedn.groups import PAPER, RELEASED, choose, read_clusters
+from zslkit_dedn.groups import PAPER, RELEASED, choose, read_clusters, settled
 from zslkit_dedn.model import DEDNConfig
 
 
@@ -111,3 +112,27 @@ def test_a_file_that_holds_no_lists_is_refused(tmp_path: Path) -> None:
         read_clusters(path)
     with pytest.raises(UserError, match="cannot be read"):
         DEDNConfig(clusters=str(tmp_path / "none.yaml"))
+
+
+def of_awa2(groups: dict[str, tuple[int, ...]] | None = None) -> Task:
+    """The 85 attributes of AWA2 from last to first."""
+    known = shipped_card("AWA2")
+    assert known is not None
+    return Task(**{**vars(task(85, groups)), "attribute_names": tuple(reversed(known.names))})
+
+
+def test_auto_takes_the_paper_s_clusters_for_its_attributes_alone() -> None:
+    turned = tuple(tuple(84 - i for i in cluster) for cluster in PAPER["awa2"])
+    assert choose("auto", of_awa2({"x": (1,)})) == turned == choose("paper", of_awa2())
+    assert settled(of_awa2({"x": (1,)})) == "paper"
+    grouped = {"x": tuple(range(40)), "y": tuple(range(40, 85))}
+    assert choose("auto", task(85, grouped)) == tuple(grouped.values())
+    assert settled(task(85, grouped)) == "groups"
+    assert settled(task(85)) == "kmeans" and len(choose("auto", task(85))) == 6
+
+
+def test_auto_makes_no_more_clusters_than_there_are_different_attributes() -> None:
+    assert len(choose("auto", task(3))) == 3
+    assert len(choose("auto", task(3, words=False))) == 3
+    twins = Task(**{**vars(task(4)), "word_vectors": np.eye(2, dtype=np.float32)[[0, 1, 0, 1]]})
+    assert sorted(choose("auto", twins)) == [(0, 2), (1, 3)]

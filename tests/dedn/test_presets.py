@@ -24,7 +24,7 @@ def read(name: str) -> tuple[FeatureConfig, DEDNConfig]:
 def test_there_is_one_for_each_dataset_and_protocol() -> None:
     assert {path.stem for path in FOLDER.glob("*.yaml")} == {
         f"{name}{end}" for name in DATASETS for end in ("", "-zsl")
-    }
+    } | {"default"}
 
 
 @pytest.mark.parametrize("name", DATASETS)

@@ -14,8 +14,9 @@ from zslkit.page.board import board
 from zslkit.page.gather import Gathered, blocks_of, gather
 from zslkit.page.on_test import OPTIMISTIC, OnTest, on_test
 from zslkit.page.write import DATA, INDEX, write
+from zslkit.report.as_data import as_json
 from zslkit.report.comparison import Block
-from zslkit.report.tables import ON_TEST_NOTE, as_json, on_test_grid
+from zslkit.report.tables import ON_TEST_NOTE, on_test_grid
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from zslkit.page import write as writing
 from zslkit.page.gather import blocks_of, gather
 from zslkit.page.render import embedded
 from zslkit.page.write import DATA, INDEX, write
-from zslkit.report.tables import as_json
+from zslkit.report.as_data import as_json
 from zslkit.runs.scores import Scores
 
 

@@ -68,6 +68,14 @@ def test_the_marks_of_a_run_by_hand(make: Make) -> None:
     )
 
 
+def test_a_model_that_is_linear_on_frozen_features_says_so_and_why(make: Make) -> None:
+    made = badges_of(make(model={"linear": True}))
+    (mark,) = (mark for mark in made.marks() if mark.kind == "linear")
+    assert mark.text == "frozen: linear" and "one linear map" in mark.explanation
+    assert made.words[-2:] == ("backbone frozen", "frozen: linear")
+    assert "frozen: linear" not in badges_of(make()).every_word
+
+
 def test_scores_that_move_with_the_batch_are_told_beside_the_figures(make: Make) -> None:
     said = {"rescored": 16, "moved": 1, "drift": 0.002}
     assert badges_of(make(scoring=said)).notes == ("scores change by up to 0.2% with the batch",)
@@ -84,6 +92,7 @@ def test_scores_that_move_with_the_batch_are_told_beside_the_figures(make: Make)
         ({"elsewhere": "released weights"}, "selection", "trained elsewhere"),
         ({"protocol": {"training": "transductive"}}, "protocol", "transductive"),
         ({"model": {"pretraining_note": "saw birds"}}, "notes", ["saw birds"]),
+        ({"model": {"linear": True}}, "linear", True),
     ],
 )
 def test_each_difference_has_its_mark(

@@ -15,7 +15,7 @@ from zslkit.record import RunRecord
 from zslkit.report.comparison import Block, compare, key_of
 from zslkit.report.export import HEADER, as_csv, escaped, latex
 from zslkit.report.published import Published
-from zslkit.report.tables import markdown
+from zslkit.report.tables import as_json, markdown
 
 Make = Callable[..., RunRecord]
 
@@ -146,3 +146,24 @@ def test_rows_of_one_label_keep_their_own_folders_everywhere(make: Make) -> None
         line for line in markdown(blocks).splitlines() if line.startswith("- Run folders of alpha")
     ]
     assert [line.rpartition(": ")[2] for line in told] == ["runs/b.", "runs/a."]
+
+
+def test_a_linear_row_is_marked_in_every_form_and_no_other(make: Make) -> None:
+    records = [
+        make(identity=f"{n:012x}", model={"name": name, "linear": linear})
+        for n, (name, linear) in enumerate([("straight", True), ("bent", False)])
+    ]
+    blocks = compare(records)
+    for text in (latex(blocks), as_csv(blocks), markdown(blocks)):
+        marked = {
+            name: "frozen: linear" in line
+            for line in text.splitlines()
+            for name in ("straight", "bent")
+            if name in line
+        }
+        assert marked == {"straight": True, "bent": False}
+    (data,) = as_json(blocks)
+    assert {row["model"]: row["badges"]["linear"] for row in data["rows"]} == {
+        "straight": True,
+        "bent": False,
+    }

@@ -15,9 +15,11 @@ from rich.console import Console
 from run_folders import UNLABELLED
 
 from zslkit.record import RunRecord
+from zslkit.report.as_data import as_json
 from zslkit.report.comparison import Block, compare, key_of
 from zslkit.report.published import Published
-from zslkit.report.tables import as_json, grid, markdown, rich_table
+from zslkit.report.tables import grid, markdown
+from zslkit.report.terminal import rich_table
 
 Make = Callable[..., RunRecord]
 PRINTED = Published(
@@ -214,7 +216,7 @@ def test_nothing_to_show_is_nothing() -> None:
 
 
 def test_rich_is_imported_only_to_print() -> None:
-    code = "import sys, zslkit.report.tables; print(sorted({'rich', 'torch', 'matplotlib'} & set(sys.modules)))"
+    code = "import sys, zslkit.report.tables, zslkit.report.terminal; print(sorted({'rich', 'torch', 'matplotlib'} & set(sys.modules)))"
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True

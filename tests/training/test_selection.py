@@ -174,6 +174,13 @@ class Ticking(GradientModel):
         return {"down": -self.config.speed * self.w}
 
 
+class Rising(Ticking):
+    """Unseen classes are hidden unless the weight is near 2."""
+
+    def scores(self, x: Tensor) -> Tensor:
+        return x @ self.attributes.T + 10 * ((self.w - 2).abs() > 0.5) * self.seen
+
+
 class SpeedSearch(Ticking):
     search: ClassVar[Mapping[str, tuple[Any, ...]]] = {"speed": (0.5, 2.0)}
 
@@ -298,6 +305,31 @@ def test_the_best_epoch_is_picked_and_patience_ends(
     assert picks.changes == {"train.epochs": 2}
     assert picks.config == TickingConfig.model_validate({"train": TICK | {"epochs": 2}})
     assert picks.figures["H"] == 100.0, "the figures are those of the epoch that was picked"
+
+
+def test_a_schedule_over_all_epochs_is_cut_where_the_fold_was_best(
+    data: Dataset, tmp_path: Path
+) -> None:
+    # speed 0.8 k in epoch k + 1: the weight is 0, 0.8, 2.4, ... and nearest to 2 after the third
+    train = TICK | {"schedules": {"speed": {"from": 0, "to": 4}}}
+    work = shop(data, tmp_path, Rising, {"train": train}, [], selection="validation")
+    picks = selection.pick(work)
+    assert picks.changes == {"train.epochs": 3, "train.schedule_epochs": 5}
+    assert picks.config == TickingConfig.model_validate(
+        {"train": train | {"epochs": 3, "schedule_epochs": 5}}
+    )
+
+
+def test_the_mean_of_the_weights_is_what_a_fold_judges(data: Dataset, tmp_path: Path) -> None:
+    # the weight is 1, ..., 5, and its mean from the first epoch on 1, 1.5, 2, 2.5, 3
+    train = TICK | {"average_last": 1.0}
+    log: list[dict[str, Any]] = []
+    work = shop(data, tmp_path, Ticking, {"train": train}, log, selection="validation")
+    picks = selection.pick(work)
+    assert lines(log, "validation", "H") == [0.0, 0.0, 100.0, 0.0, 0.0]
+    assert picks.changes == {"train.epochs": 3, "train.schedule_epochs": 5}
+    last = selection._train(work, work.folds[0], picks.config, "again", until=3)
+    assert float(last.model.w) == 2.0  # type: ignore[arg-type]
 
 
 def test_without_selection_the_last_epoch_counts(data: Dataset, tmp_path: Path) -> None:

@@ -15,12 +15,9 @@ from zslkit.acquire.class_join import join_rows, moved_rows
 from zslkit.acquire.feature_files import TABLES, FoundArrays
 from zslkit.acquire.table_axes import Evidence, Rows, orient
 from zslkit.dataset import Index
-from zslkit.datasets.attribute_names import AttributeCard, shipped_card
+from zslkit.datasets.attribute_names import SHIPPED, AttributeCard, shipped_card
 from zslkit.datasets.attribute_table import read_class_table
 from zslkit.errors import DataError, UserError, did_you_mean
-
-SHIPPED = ("CUB", "SUN", "AWA2")
-"""Datasets whose attribute names and groups are shipped with zslkit."""
 
 
 @dataclass(frozen=True)

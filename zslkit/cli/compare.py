@@ -1,16 +1,18 @@
-"""`zslkit compare`: several models and seeds in one table. Finished runs are reused, missing ones are run."""
+"""`zslkit compare`: models, seeds and finished runs in one table. What is missing is run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from zslkit.cli import completers
+from zslkit.cli.compare_table import FORMATS, Shown, format_of, layout_of, print_comparison
 from zslkit.cli.failure import State, tell
-from zslkit.cli.listing import find_names, find_trackers
+from zslkit.cli.listing import MODELS, find_names, find_trackers
 from zslkit.cli.many import (
     Failure,
     QueuedRun,
@@ -33,38 +35,47 @@ from zslkit.cli.options import (
     source_options,
     spread_options,
 )
-from zslkit.cli.output import echo, print_json, print_table
 from zslkit.cli.spread import Spread
 from zslkit.cli.verb import Verb
-from zslkit.errors import UserError
+from zslkit.errors import UnknownName, UserError
 
 if TYPE_CHECKING:
     from zslkit.runs.api import Result
     from zslkit.runs.folders import Run
 
-
-class Shown(NamedTuple):
-    """What the tables show: what picking on test would give too, and whether every protocol stands apart."""
-
-    as_papers_do: bool
-    strict: bool
-
-
-FORMATS = {
-    "terminal": "aligned columns",
-    "markdown": "a Markdown table",
-    "latex": "a LaTeX table",
-    "csv": "a line for each row and run",
-    "json": "the same as --json",
+OF_TABLE = {
+    "names",
+    "as_papers_do",
+    "strict",
+    "form",
+    "markdown",
+    "as_json",
+    "columns",
+    "caption",
+    "out",
+    "no_run",
 }
+"""Parameters that have a meaning where nothing is run."""
+
+
+def _words(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    return tuple(word.strip() for word in value.split(",") if word.strip())
 
 
 @click.command(
     cls=Verb,
-    example="zslkit compare eszsl sje ale --dataset digits --seeds 0-2",
+    example="zslkit compare eszsl sje ale --dataset digits --seeds 0-2\n"
+    "zslkit compare eszsl dazle --set dazle:train.epochs=2\n"
+    "zslkit compare runs/digits --format latex --columns T1,U,S,H --caption Digits",
 )
 @click.argument(
-    "names", metavar="MODEL...", nargs=-1, required=True, shell_complete=completers.models
+    "names",
+    metavar="MODEL|RUN...",
+    nargs=-1,
+    required=True,
+    shell_complete=completers.models_and_runs,
 )
 @dataset_option
 @click.option(
@@ -88,16 +99,28 @@ FORMATS = {
     "--format",
     "form",
     values=FORMATS,
-    help="How to print the table; default: terminal.",
+    former={"terminal": "table"},
+    help="How to print the table; default: table.",
 )
 @click.option("--markdown", is_flag=True, help="Short for --format markdown.")
+@click.option(
+    "--columns",
+    callback=_words,
+    metavar="A,B",
+    shell_complete=completers.columns,
+    help="Columns to show, of runs, T1, U, S, H, H-none (without calibration), AUSUC, parameters, "
+    "training, peak-memory and protocol. Markdown and LaTeX show costs only where they are named.",
+)
+@click.option("--caption", default="", metavar="TEXT", help="Caption of the table.")
 @source_options
 @run_options
 @spread_options
 @json_option
 @debug_option
 @click.pass_obj
+@click.pass_context
 def compare(
+    ctx: click.Context,
     state: State,
     /,
     names: tuple[str, ...],
@@ -109,19 +132,32 @@ def compare(
     form: str | None,
     no_run: bool,
     markdown: bool,
+    columns: tuple[str, ...] | None,
+    caption: str,
     as_json: bool,
     **options: Any,
 ) -> int:
-    """Run each MODEL with each seed, and put all runs in one table. Finished runs are reused.
+    """Put models and finished runs in one table. Finished runs are reused, missing ones are run.
+
+    Each MODEL is run with each seed. A RUN is taken as it is: a run folder, a folder of such, a
+    pattern in quotes, or a tag (zslkit runs --tag). --set MODEL:KEY=VALUE, and a section MODEL in
+    the file of --config, are settings of that model alone; a setting that a model lacks is left
+    out if another one has it.
 
     All models get features of one frozen backbone where they can; --end-to-end gives each its own.
     The table shows H with its 95 % interval over draws of the test images, and notes say which
     rows really differ. No number in it was picked on test images.
     """
-    form = _format(form, markdown, as_json)
+    form = format_of(form, markdown, as_json)
+    shown = Shown(form, as_papers_do, strict, layout_of(form, columns, caption))
     check_policy(options["again"], no_run, options["reuse_changed"])
-    models = list(dict.fromkeys(names))
+    models, given = _sorted(names, options["out"])
+    if not models:
+        _check_only_runs(ctx)
+        print_comparison(given, shown)
+        return 0
     find_names(models, dataset)
+    options["table"] = tuple(models)
     state.resumes = True
     spread = Spread(options.pop("jobs"), options.pop("backend"), options.pop("scheduler"))
     feed = options.pop("feed") or (None if end_to_end else "frozen")
@@ -133,10 +169,9 @@ def compare(
         options.pop("tune"),
         options.pop("feature_precision"),
     )
-    shown = Shown(as_papers_do, strict)
     if no_run:
         found, missing = _finished_runs(models, dataset, seeds, options, winning)
-        _print(found, [], form, shown, missing)
+        print_comparison([*found, *given], shown, missing=missing)
         return 0
     # Before any plugin runs, so that a run is held against what makes the tables of it as well.
     import zslkit.report.as_papers_do
@@ -147,10 +182,54 @@ def compare(
     results, failures = _run_all(
         models, dataset, seeds, state, spread, overrides=winning, **options
     )
-    _print(results, failures, form, shown)
+    print_comparison([*results, *given], shown, failures_json(failures, "model"))
     for line in failure_sentences(failures):
         tell(line)
     return 1 if failures else 0
+
+
+def _sorted(names: Sequence[str], out: Path) -> tuple[list[str], list[Run]]:
+    """The words of the command line as models and finished runs.
+
+    A registered model goes before a folder or tag of its name; a path leads to the folder.
+
+    Raises:
+        UserError: A word is neither.
+    """
+    models: list[str] = []
+    runs: dict[Path, Run] = {}
+    for name in dict.fromkeys(names):
+        try:
+            MODELS.find(name)
+        except UnknownName as error:
+            for run in _runs(name, out, error):
+                runs[run.folder.resolve()] = run
+        else:
+            models.append(name)
+    return models, list(runs.values())
+
+
+def _runs(name: str, out: Path, unknown: UnknownName) -> list[Run]:
+    from zslkit.runs.named import looks_like_place, runs_at, tagged_runs
+
+    if looks_like_place(name):
+        return runs_at(name, tell)
+    if found := tagged_runs(name, out):
+        return found
+    raise UnknownName(
+        unknown.kind, name, unknown.known, f"Nor is it a folder of runs, or a tag below {out}"
+    )
+
+
+def _check_only_runs(ctx: click.Context) -> None:
+    """Raises UsageError for an option that says how models are run, where none is."""
+    for param in ctx.command.params:
+        given = param.name and ctx.get_parameter_source(param.name)
+        if given == click.core.ParameterSource.COMMANDLINE and param.name not in OF_TABLE:
+            raise click.UsageError(
+                f"{param.opts[0]} says how models are run, and only finished runs are named; "
+                "leave it away, or name a model too"
+            )
 
 
 def _run_all(
@@ -172,28 +251,12 @@ def _run_all(
     done: list[tuple[QueuedRun, Result]] = []
     failures: list[Failure] = []
     if sound := [job for job in jobs if job.name not in stopped]:
-        for line in failure_sentences(
-            mistaken
-        ):  # here, and with the others at the end: hours may lie between
+        # Here, and with the others at the end: hours may lie between.
+        for line in failure_sentences(mistaken):
             tell(line)
         done, failures = run_all(sound, state, reporter_for(), spread)
     done, failures = settled(done, [*mistaken, *failures])
     return [result for _, result in done], failures
-
-
-def _format(form: str | None, markdown: bool, as_json: bool) -> str:
-    run_query = dict.fromkeys(
-        [
-            *([form] if form else []),
-            *(["markdown"] if markdown else []),
-            *(["json"] if as_json else []),
-        ]
-    )
-    if len(run_query) > 1:
-        raise click.UsageError(
-            f"{' and '.join(run_query)} exclude each other: choose one --format (--json and --markdown are short forms)"
-        )
-    return next(iter(run_query), "terminal")
 
 
 def _finished_runs(
@@ -203,12 +266,16 @@ def _finished_runs(
     options: Mapping[str, Any],
     winning: Mapping[str, Any],
 ) -> tuple[list[Run], list[tuple[str, int]]]:
-    """The finished runs that are there, and which model and seed has none. Raises UserError if there is none at all."""
+    """The finished runs that are there, and which model and seed has none.
+
+    Raises:
+        UserError: There is none at all.
+    """
     from zslkit.runs.find import matching_runs, other_source, run_query
     from zslkit.runs.folders import find_runs
 
     there = find_runs(options["out"], tell)
-    choices = {name: options[name] for name in ("settings", "config", "preset")}
+    choices = {name: options[name] for name in ("settings", "config", "preset", "table")}
     found: list[Run] = []
     missing: list[tuple[str, int]] = []
     for model in models:
@@ -221,49 +288,9 @@ def _finished_runs(
     named = ", ".join(f"{model} (seed {seed})" for model, seed in missing)
     if not found:
         raise UserError(
-            f"None of these runs with these settings is finished in {options['out']}: {named}; leave --no-run away"
+            f"None of these runs with these settings is finished in {options['out']}: {named}; "
+            "leave --no-run away"
         )
     if missing:
         tell(f"Not there, and --no-run was given: {named}")
     return found, missing
-
-
-def _print(
-    results: Sequence[Result | Run],
-    failures: Sequence[Failure],
-    form: str,
-    shown: Shown,
-    missing: Sequence[tuple[str, int]] = (),
-) -> None:
-    from zslkit.record import json_summary
-    from zslkit.report import tables
-    from zslkit.report.as_papers_do import with_rows_picked_on_test
-    from zslkit.report.comparison import compare as compared
-    from zslkit.report.comparison import key_of
-    from zslkit.report.published import published
-    from zslkit.report.significance import with_significance
-
-    records = [result.record for result in results]
-    names = {record.dataset.published_as for record in records}
-    folders = {key_of(result.record): str(result.folder) for result in results}
-    reference = [entry for name in sorted(names - {""}) for entry in published(name)]
-    blocks = with_significance(compared(records, reference, folders, strict=shown.strict))
-    if shown.as_papers_do:
-        blocks = with_rows_picked_on_test(blocks)
-    if form == "json":
-        runs = [json_summary(result.record, result.folder) for result in results]
-        lacking = [{"model": model, "seed": seed} for model, seed in missing]
-        failed = failures_json(failures, "model")
-        print_json(
-            {"blocks": tables.as_json(blocks), "runs": runs, "failures": failed, "missing": lacking}
-        )
-    elif blocks and form == "terminal":
-        print_table(tables.rich_table(blocks))
-    elif blocks:
-        from zslkit.report import export
-
-        write = {"markdown": tables.markdown, "latex": export.latex, "csv": export.as_csv}[form]
-        echo(write(blocks).rstrip("\n"))
-        if form == "csv":  # which has no room for them
-            for note in (note for block in blocks for note in block.notes):
-                tell(note)

@@ -96,7 +96,12 @@ def _presets(incomplete: str) -> list[str]:
         with contextlib.suppress(Fault):
             folder, origin = facts(target).values.get("presets"), locate(target.partition(":")[0])
             if folder and origin.origin:
-                found += [p.stem for p in (Path(origin.origin).parent / folder).glob("*.yaml")]
+                stems = {p.stem for p in (Path(origin.origin).parent / folder).glob("*.yaml")}
+                found += stems
+                # families: `zsl` is DATASET-zsl for the dataset of the run
+                found += [
+                    s.removeprefix(f"{d}-") for s in stems for d in stems if s.startswith(f"{d}-")
+                ]
     return sorted(set(found))
 
 
@@ -127,6 +132,13 @@ def _metrics(incomplete: str) -> list[str]:
 
     begun = incomplete[: incomplete.rfind(",") + 1]
     return [begun + name for name in ("all", *METRICS)]
+
+
+def _columns(incomplete: str) -> list[str]:
+    """Words of columns behind those of a list that is begun."""
+    from zslkit.report.columns import NAMES
+
+    return [incomplete[: incomplete.rfind(",") + 1] + name for name in NAMES]
 
 
 def _published(incomplete: str) -> list[str]:
@@ -162,6 +174,10 @@ feature_settings = completer(
 model_settings = completer(lambda incomplete: _settings(()))
 presets = completer(_presets)
 runs = completer(lambda incomplete: [str(record.parent) for record in _records(incomplete)])
+models_and_runs = completer(
+    lambda incomplete: [*_registered(MODELS), *(str(r.parent) for r in _records(incomplete))]
+)
+columns = completer(_columns)
 tags = completer(_tags)
 metrics = completer(_metrics)
 published = completer(_published)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from pydantic_core import PydanticUndefined
@@ -17,6 +15,7 @@ from zslkit.config import Config, FeatureConfig, ProtocolConfig
 from zslkit.config.wording import rule_of, shown, type_name
 from zslkit.model import ENCODER_KEYS, Model, brings_encoder
 from zslkit.registry import Entry
+from zslkit.runs.plan import presets_of
 
 
 @dataclass(frozen=True)
@@ -62,17 +61,9 @@ def facts_of(entry: Entry, model: type[Model]) -> dict[str, Any]:
         "pretraining": model.pretraining_note,
         "citation": model.citation,
         "bibtex": model.bibtex,
-        "presets": presets(model),
+        "presets": [*presets_of(model)],
         "tunable": [*model.search, *model.mixes],
     }
-
-
-def presets(model: type[Model]) -> list[str]:
-    """Names of the settings files that the model brings."""
-    source = getattr(sys.modules[model.__module__], "__file__", None)
-    if not model.presets or source is None:
-        return []
-    return sorted(p.stem for p in (Path(source).parent / model.presets).glob("*.yaml"))
 
 
 def settings(

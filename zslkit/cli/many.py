@@ -154,7 +154,7 @@ def refused(jobs: Sequence[QueuedRun], state: State) -> list[Failure]:
     ]
 
 
-_SETTLED = ("model", "dataset", "data_root", "settings", "config", "preset", "overrides")
+_SETTLED = ("model", "dataset", "data_root", "settings", "config", "preset", "overrides", "table")
 """What decides the settings of a job, which are those of its name whatever its seed."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,6 +10,7 @@ import click
 
 from zslkit.cli import completers
 from zslkit.cli.numbers import Whole
+from zslkit.cli.verb import used
 
 F = TypeVar("F", bound=Callable[..., Any])
 PLACE: Any = click.Path(path_type=Path)
@@ -21,17 +22,41 @@ DTYPES = {
 """Types of stored features."""
 
 
-def explained(*names: str, values: Mapping[str, str], help: str, **more: Any) -> Callable[[F], F]:
+class _Choice(click.Choice[str]):
+    """A choice that takes former spellings of its values, with a note on standard error."""
+
+    def __init__(self, values: Iterable[str], former: Mapping[str, str]) -> None:
+        super().__init__(list(values))
+        self.former = former
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value in self.former:
+            option = param.opts[0] if param else ""
+            used(f"{option} {value}".strip(), f"{option} {self.former[value]}".strip())
+            value = self.former[value]
+        return super().convert(value, param, ctx)
+
+
+def explained(
+    *names: str,
+    values: Mapping[str, str],
+    help: str,
+    former: Mapping[str, str] | None = None,
+    **more: Any,
+) -> Callable[[F], F]:
     """An option that takes one of a few values, each with its meaning in the help.
 
     Args:
         *names: Spellings of the option and the name of its parameter.
         values: Value -> its meaning.
         help: What the option is for.
+        former: Former spelling of a value -> its spelling now.
         **more: Passed on to click.option.
     """
     listed = "; ".join(f"{value}: {meaning}" for value, meaning in values.items())
-    return click.option(*names, type=click.Choice(list(values)), help=f"{help} {listed}.", **more)
+    return click.option(
+        *names, type=_Choice(values, former or {}), help=f"{help} {listed}.", **more
+    )
 
 
 def _debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -211,8 +236,9 @@ def source_options(command: F) -> F:
             "--preset",
             metavar="NAME",
             shell_complete=completers.presets,
-            help="Settings that the model brings under this name (zslkit models NAME lists them); "
-            "default: those of the dataset's name, else those named default, if there are any.",
+            help="Settings that the model brings under DATASET-NAME for the dataset of the run, or "
+            "under NAME (zslkit models NAME lists them); default: those of the dataset's name, "
+            "else those named default, if there are any.",
         ),
         backbone_options,
         explained(

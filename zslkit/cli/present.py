@@ -7,30 +7,47 @@ from pathlib import Path
 
 from zslkit.cli.output import aligned, echo, printable
 from zslkit.errors import listed
-from zslkit.record import FeatureInfo, ProtocolInfo, RunRecord
+from zslkit.record import AS_GIVEN, FeatureInfo, ProtocolInfo, RunRecord
+from zslkit.report.badges import LINEAR, MEANINGS
 from zslkit.utils.progress import duration
 
 FIGURES = ("T1", "U", "S", "H", "AUSUC")
 
 
-def print_run(record: RunRecord, folder: Path, reused: bool) -> None:
-    """Print a finished run to standard output."""
-    for line in run_lines(record, folder, reused):
+def print_run(record: RunRecord, folder: Path, reused: bool, calibrating: str = "") -> None:
+    """Print a finished run to standard output.
+
+    Args:
+        record: The run's record.
+        folder: The run's folder.
+        reused: Whether the run was finished before.
+        calibrating: Command of this run with calibration, shown if the run has none.
+    """
+    for line in run_lines(record, folder, reused, calibrating):
         echo(line)
 
 
-def run_lines(record: RunRecord, folder: Path, reused: bool) -> Iterator[str]:
+def run_lines(
+    record: RunRecord, folder: Path, reused: bool, calibrating: str = ""
+) -> Iterator[str]:
     """The lines that print_run prints."""
     yield printable(
         f"{record.model.name} on {record.dataset.title or record.dataset.name}, seed {record.seed}"
     )
     yield ""
     yield from aligned(("", *(f"{name:>5}" for name in FIGURES)), [*_rows(record)])
+    if calibrating and record.protocol.calibration == "none" and not record.elsewhere:
+        yield printable(
+            "H is not calibrated: models favour the classes they are trained on, and a constant "
+            f"picked on validation classes, never on test, evens that out: {calibrating}"
+        )
     yield ""
     said = {
         "protocol": protocol_words(record.protocol, record.elsewhere),
         "features": feature_words(record.features),
         **({"pretraining": record.model.pretraining_note} if record.model.pretraining_note else {}),
+        **({"frozen": MEANINGS[LINEAR]} if record.model.linear else {}),
+        **({"model": "; ".join(record.model.remarks)} if record.model.remarks else {}),
         **({"scoring": record.scoring.remark} if record.scoring and record.scoring.remark else {}),
         **(
             {"semantics": record.dataset.semantics}
@@ -102,7 +119,7 @@ def protocol_words(protocol: ProtocolInfo, elsewhere: str = "") -> str:
 
 def feature_words(features: FeatureInfo) -> str:
     """Where the model's input came from."""
-    if features.backbone == "as given":
+    if features.backbone == AS_GIVEN:
         return f"{features.input}, as given: {features.weights}"
     size = (
         features.size

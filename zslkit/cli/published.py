@@ -39,7 +39,7 @@ def published(dataset: str | None, as_json: bool) -> None:
             {entry.dataset for entry in everything()},
         )
     if as_json:
-        from zslkit.report.tables import published_data
+        from zslkit.report.as_data import published_data
 
         print_json({"published": [published_data(entry) for entry in rows]})
         return

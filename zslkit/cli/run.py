@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -102,7 +104,7 @@ def run(
             "preset": preset,
             "overrides": overrides(**chosen),
         }
-        _show(_standing(model, dataset, seed, out, given), as_json, reused=True)
+        _show(_standing(model, dataset, seed, out, given), as_json, True, calibrating(state))
         return 0
     spread = Spread(jobs, backend, scheduler)
     if processes is not None and processes > 1 and not distributed.launched():
@@ -139,8 +141,15 @@ def run(
     result = api.run(
         **arguments, reporter=reporter_for(), executor=tries_of(arguments, spread, state)
     )
-    _show(result, as_json, result.reused)
+    _show(result, as_json, result.reused, calibrating(state))
     return 0
+
+
+def calibrating(state: State) -> str:
+    """The command line of this run, with calibration on validation."""
+    given = shlex.join(a for a in state.arguments if a not in ("--no-run", "--again"))
+    given = re.sub(r" --set[ =]protocol\.calibration=\w+", "", given)
+    return f"zslkit {given} --set protocol.calibration=validation"
 
 
 def _standing(model: str, dataset: str, seed: int, out: Path, choices: Mapping[str, Any]) -> Run:
@@ -163,7 +172,7 @@ def _standing(model: str, dataset: str, seed: int, out: Path, choices: Mapping[s
     return found[-1]
 
 
-def _show(made: Run | Result, as_json: bool, reused: bool) -> None:
+def _show(made: Run | Result, as_json: bool, reused: bool, calibrating: str) -> None:
     if as_json:
         from zslkit.record import json_summary
 
@@ -171,4 +180,4 @@ def _show(made: Run | Result, as_json: bool, reused: bool) -> None:
     else:
         from zslkit.cli.present import print_run
 
-        print_run(made.record, made.folder, reused)
+        print_run(made.record, made.folder, reused, calibrating)

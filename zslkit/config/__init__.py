@@ -7,16 +7,17 @@ from zslkit.config.sections import (
     FeatureConfig,
     Input,
     ProtocolConfig,
-    TrainConfig,
     build,
     known_keys,
 )
+from zslkit.config.train import Schedule, TrainConfig
 
 __all__ = [
     "Config",
     "FeatureConfig",
     "Input",
     "ProtocolConfig",
+    "Schedule",
     "TrainConfig",
     "build",
     "known_keys",

@@ -67,7 +67,7 @@ class Settings:
                 f"{name} ({self.place(name) or 'config'}) is a section; write {name}.KEY=VALUE"
             )
         return Settings(
-            inner, _below(name, self.origins), _below(name, self.lines), _below(name, self.texts)
+            inner, below(name, self.origins), below(name, self.lines), below(name, self.texts)
         )
 
     def place(self, key: str) -> str:
@@ -107,7 +107,8 @@ def _merge_notes(notes: dict[str, T], layer: Layer, coming: Mapping[str, T]) -> 
     notes.update(coming)
 
 
-def _below(name: str, notes: Mapping[str, T]) -> dict[str, T]:
+def below(name: str, notes: Mapping[str, T]) -> dict[str, T]:
+    """The notes of keys in the section `name`, by their keys in it."""
     prefix = name + "."
     return {k[len(prefix) :]: v for k, v in notes.items() if k.startswith(prefix)}
 

@@ -29,7 +29,7 @@ def as_expected(
     Returns:
         The converted values; what cannot be converted is unchanged, for validation to refuse.
     """
-    fields = kind.model_fields
+    fields = {info.alias or name: info for name, info in kind.model_fields.items()}
     return {
         k: _read(fields[k].annotation, v, k, texts) if k in fields else v for k, v in values.items()
     }
@@ -67,7 +67,7 @@ def number(value: Any) -> Any:
 
 
 def _read(annotation: Any, value: Any, key: str, texts: Mapping[str, str]) -> Any:
-    expected = list(_alternatives(annotation))
+    expected = list(alternatives(annotation))
     if isinstance(value, Mapping):
         for one in expected:
             if isinstance(one, type) and issubclass(one, BaseModel):
@@ -122,13 +122,13 @@ def _fits(expected: list[Any], words: list[Any], value: Any) -> bool:
     )
 
 
-def _alternatives(annotation: Any) -> Iterator[Any]:
+def alternatives(annotation: Any) -> Iterator[Any]:
     """Members of a union, without their annotations."""
     if get_origin(annotation) is Annotated:
-        yield from _alternatives(get_args(annotation)[0])
+        yield from alternatives(get_args(annotation)[0])
     elif get_origin(annotation) in (Union, types.UnionType):
         for one in get_args(annotation):
-            yield from _alternatives(one)
+            yield from alternatives(one)
     else:
         yield annotation
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import UnionType
-from typing import Any, Literal, TypeVar, Union, get_origin
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -15,7 +15,6 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
-    ValidationInfo,
     field_validator,
     model_serializer,
 )
@@ -78,7 +77,7 @@ class FeatureConfig(Config):
 
     @model_serializer(mode="wrap")
     def _usual_left_out(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_usual(self, write(self), ("precision", "skip_bad"), FeatureConfig)
+        return without_usual(self, write(self), ("precision", "skip_bad"), FeatureConfig)
 
 
 class ProtocolConfig(Config):
@@ -127,96 +126,7 @@ class ProtocolConfig(Config):
         return how
 
 
-class TrainConfig(Config):
-    """Gradient loop (section `train` of a gradient model)."""
-
-    epochs: int = Field(20, ge=0)
-    steps_per_epoch: int | None = Field(None, ge=1, description="none: images / batch_size")
-    batch_size: int = Field(50, ge=1)
-    sampling: Literal["uniform", "balanced"] = Field(
-        "uniform", description="balanced: distinct classes at random, images_per_class of each"
-    )
-    images_per_class: int = Field(
-        1, ge=1, description="with sampling=balanced: images of each class in a batch"
-    )
-    random_crop: float = Field(
-        1.0,
-        ge=1,
-        le=4,
-        description=(
-            "with features.input=image: resize photos to this many times the input and crop a "
-            "random place; 1: the centre"
-        ),
-    )
-    flip: bool = Field(
-        False, description="with features.input=image: mirror every photo with probability 1/2"
-    )
-    optimizer: Literal["rmsprop", "adam", "adamw", "sgd"] = "rmsprop"
-    fresh_optimizer: bool = Field(
-        False, description="a new optimiser in every epoch, without the moments of the last one"
-    )
-    lr: float = Field(1e-4, gt=0)
-    weight_decay: float = Field(1e-4, ge=0)
-    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD and RMSprop; beta1 of Adam")
-    lr_factor: float = Field(
-        1.0, gt=0, le=1, description="learning rate times this every lr_every epochs"
-    )
-    lr_every: int = Field(10, ge=1)
-    clip_norm: float | None = Field(None, gt=0, description="clip the gradient's norm")
-    precision: Literal["float32", "bfloat16"] = "float32"
-    compile: bool = Field(
-        False, description="compile the loss with torch's compiler, which takes a minute at first"
-    )
-    accumulate: int = Field(
-        1, ge=1, description="parts that a batch is taken in, for little memory; the same step"
-    )
-    offload: bool = Field(
-        False, description="keep activations in the host's memory, for little memory; the same step"
-    )
-
-    @field_validator("precision", mode="before")
-    @classmethod
-    def _no_float16(cls, precision: Any) -> Any:
-        if precision in ("float16", "fp16", "half"):
-            raise ValueError(
-                f"{precision} rounds small gradients to 0, and this loop does not scale the loss; "
-                "set bfloat16, which every GPU that gains from 16 bits multiplies as fast"
-            )
-        return precision
-
-    @field_validator("images_per_class")
-    @classmethod
-    def _fills_batches(cls, count: int, others: ValidationInfo) -> int:
-        size, sampling = others.data.get("batch_size", count), others.data.get("sampling")
-        if count > 1 and sampling == "uniform":
-            raise ValueError(
-                "batches of train.sampling=uniform draw images whatever their class; set "
-                "train.sampling=balanced, or train.images_per_class=1"
-            )
-        if size % count:
-            raise ValueError(
-                f"a batch of {size} images cannot hold {count} of each class; set "
-                f"train.batch_size={max(count, size // count * count)}"
-            )
-        return count
-
-    @model_serializer(mode="wrap")
-    def _usual_left_out(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_usual(self, write(self), _LATER_IN_TRAIN, TrainConfig)
-
-
-_LATER_IN_TRAIN = (
-    "compile",
-    "accumulate",
-    "offload",
-    "images_per_class",
-    "random_crop",
-    "flip",
-    "fresh_optimizer",
-)
-
-
-def _without_usual(
+def without_usual(
     config: Config, written: dict[str, Any], later: Iterable[str], base: type[Config]
 ) -> dict[str, Any]:
     """Settings that came later are written only where they were used.
@@ -261,7 +171,7 @@ def build(kind: type[C], settings: Settings, where: str, beside: Iterable[str] =
         key, info, whole = _named(kind, [str(p) for p in first["loc"]])
         place = f" ({found})" if (found := settings.place(key)) else ""
         if first["type"] == "extra_forbidden":
-            known = [*known_keys(kind), *beside]
+            known = [*known_keys(kind), *_inside(kind, key), *beside]
             raise UserError(
                 f"{where} has no setting {key!r}{place}{did_you_mean(key, known)}"
             ) from error
@@ -310,6 +220,21 @@ def _named(kind: type[Config], loc: list[str]) -> tuple[str, FieldInfo | None, b
     return ".".join(loc), None, False
 
 
+def _inside(kind: type[Config], key: str) -> list[str]:
+    """Keys beside `key` in a section that users name, such as `train.schedules.NAME.to`."""
+    holder: Any = kind
+    for part in key.split("."):
+        field = holder.model_fields.get(part) if _is_section(holder) else None
+        holder = field.annotation if field is not None else None
+        if get_origin(holder) is dict and _is_section(section := get_args(holder)[1]):
+            return known_keys(section, key.rpartition(".")[0] + ".")
+    return []
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Config)
+
+
 def _at(values: Mapping[str, Any], key: str, otherwise: Any) -> Any:
     found: Any = values
     for part in key.split("."):
@@ -351,5 +276,5 @@ def known_keys(kind: type[Config], prefix: str = "") -> list[str]:
         if isinstance(annotation, type) and issubclass(annotation, Config):
             keys += known_keys(annotation, f"{prefix}{name}.")
         else:
-            keys.append(prefix + name)
+            keys.append(prefix + (info.alias or name))
     return keys

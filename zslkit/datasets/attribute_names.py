@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
 import yaml
 
 from zslkit.errors import DataError
+from zslkit.readers.names import same_name
 from zslkit.utils.files import check_permitted, read_small
+
+SHIPPED = ("CUB", "SUN", "AWA2")
+"""Datasets whose attribute names and groups are shipped with zslkit."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,33 @@ def shipped_card(name: str) -> AttributeCard | None:
         for group, spans in card["groups"].items()
     }
     return AttributeCard(tuple(card["names"]), groups, card.get("words", {}))
+
+
+def shipped_columns(names: Sequence[str]) -> tuple[str, tuple[int, ...]] | None:
+    """Find the shipped dataset that has attributes of these names, in any order.
+
+    Case, punctuation and underscores do not count.
+
+    Returns:
+        Name of the dataset and the column of each of its attributes among `names`, None if no
+        shipped dataset has all of these attributes and no others.
+    """
+    column = {_plain(name): k for k, name in enumerate(names)}
+    for dataset in SHIPPED:
+        known = _shipped_names(dataset)
+        if len(known) == len(names) and column.keys() == set(known):
+            return dataset, tuple(column[name] for name in known)
+    return None
+
+
+@cache
+def _shipped_names(dataset: str) -> tuple[str, ...]:
+    card = shipped_card(dataset)
+    return tuple(map(_plain, card.names)) if card is not None else ()
+
+
+def _plain(name: str) -> str:
+    return " ".join(re.split(r"[\W_]+", same_name(name))).strip()
 
 
 def read_names(path: Path) -> tuple[str, ...]:

@@ -22,10 +22,11 @@ from zslkit.page.details import Details
 from zslkit.page.on_test import OnTest
 from zslkit.page.pictures import Gallery
 from zslkit.page.training import Course
+from zslkit.report.as_data import as_json
 from zslkit.report.comparison import METRICS, Block
 from zslkit.report.sampling import sentences_of
 from zslkit.report.significance import row_names
-from zslkit.report.tables import as_json, plain, remarks
+from zslkit.report.tables import plain, remarks
 from zslkit.runs.folders import Run
 
 GENERATOR = '<meta name="generator" content="zslkit report">'

@@ -30,6 +30,7 @@ KINDS = (
     "folds",
     "backbone",
     "trained",
+    "linear",
     "resolution",
     "split",
     "input",
@@ -54,7 +55,14 @@ _WORDS = {
     "trained": {"frozen": "backbone frozen", "tuned": "backbone tuned"},
 }
 
+LINEAR: Final = "frozen: linear"
+"""A model whose local losses need a trained backbone, on a frozen one."""
+
 MEANINGS: Final = {
+    LINEAR: (
+        "With frozen features no local term of the loss reaches the class scores: the model is one "
+        "linear map of pooled features."
+    ),
     "inductive": "Nothing of the unseen classes in training.",
     "class-inductive": "Semantics of the unseen classes in training, none of their images.",
     "transductive": "The test images in training, without their labels.",
@@ -115,6 +123,7 @@ class Badges:
         calibration: none, validation, oracle, by hand, or constant.
         backbone: Name of the backbone.
         trained: Whether the backbone was frozen or tuned.
+        linear: Whether the frozen backbone leaves one linear map of pooled features of the model.
         resolution: Such as "224 px".
         split: Fingerprint of the split.
         semantics: Kind and fingerprint of the semantics.
@@ -135,6 +144,7 @@ class Badges:
     input: str | None = None
     settings: bool = False
     folds: int | None = None
+    linear: bool = False
     notes: tuple[str, ...] = ()
 
     def as_data(self) -> dict[str, Any]:
@@ -157,6 +167,7 @@ class Badges:
         texts: dict[str, list[str | None]] = {
             "settings": ["settings picked on validation"] if self.settings else [],
             "folds": [f"{self.folds} validation folds"] if (self.folds or 1) > 1 else [],
+            "linear": [LINEAR] if self.linear else [],
             "split": [f"split {self.split[:8]}"] if self.split not in (None, UNKNOWN) else [],
             "semantics": [_short(self.semantics)],
             "note": list(self.notes),
@@ -195,6 +206,7 @@ def badges_of(record: RunRecord) -> Badges:
         input=features.input,
         settings=bool(protocol.tuned),
         folds=protocol.folds,
+        linear=record.model.linear,
         notes=tuple(
             filter(
                 None,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import statistics
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
 
-from zslkit.config.merge import flat
-from zslkit.record import PICKED, Figures, RunRecord
-from zslkit.report.badges import Badges, badges_of
+from zslkit.record import RunRecord
+from zslkit.report.badges import badges_of
+from zslkit.report.block import COSTS as COSTS
+from zslkit.report.block import MARK
+from zslkit.report.block import METRICS as METRICS
+from zslkit.report.block import Block as Block
+from zslkit.report.block import PickedOnTest as PickedOnTest
+from zslkit.report.block import Row as Row
+from zslkit.report.block import Stat as Stat
 from zslkit.report.comparability import (
     SEEN_ALONE,
     TRANSDUCTIVE,
@@ -20,155 +23,8 @@ from zslkit.report.comparability import (
     settled,
 )
 from zslkit.report.published import Published
-from zslkit.report.sampling import Sampling
-from zslkit.runs.source import combined
-
-Key = tuple[str, str, int, str]
-"""Dataset, model, seed and identity, which identify a run."""
-
-METRICS = tuple(Figures.model_fields)
-"""T1, U, S, H, AUSUC; higher is better."""
-COSTS = ("parameters", "train_seconds", "peak_memory_mb")
-"""Lower is better."""
-
-
-@dataclass(frozen=True)
-class Stat:
-    """Mean over n runs and sample standard deviation (n - 1), None for one run."""
-
-    mean: float
-    std: float | None
-    n: int
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Stat:
-        return cls(
-            statistics.fmean(values),
-            statistics.stdev(values) if len(values) > 1 else None,
-            len(values),
-        )
-
-
-@dataclass(frozen=True)
-class Row:
-    """Runs of one model with one configuration and protocol, over all seeds.
-
-    Attributes:
-        model: Model name.
-        variant: Settings that differ from other rows of this model in the block.
-        origin: Distribution and version.
-        input: Input type of the model.
-        seeds: Seeds of the runs.
-        made: How the row was produced.
-        metrics: Metric -> mean.
-        uncalibrated_H: H with gamma 0; equal to H without calibration.
-        gamma: Mean gamma.
-        costs: Cost -> mean; None if unknown.
-        optimistic: Metric -> mean as selected on test.
-        best: Columns in which no other row is better.
-        folders: Run folders in the order of the seeds, where known.
-        intervals: Metric -> 95 % interval over draws of the test images.
-    """
-
-    model: str
-    variant: str
-    origin: str
-    input: str
-    seeds: tuple[int, ...]
-    made: Badges
-    metrics: Mapping[str, Stat]
-    uncalibrated_H: Stat
-    gamma: Stat
-    costs: Mapping[str, Stat | None]
-    optimistic: Mapping[str, Stat]
-    best: frozenset[str] = frozenset()
-    folders: tuple[str, ...] = ()
-    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-
-    @property
-    def n(self) -> int:
-        return len(self.seeds)
-
-    @property
-    def label(self) -> str:
-        return f"{self.model} ({self.variant})" if self.variant else self.model
-
-    @property
-    def badges(self) -> tuple[str, ...]:
-        """Badge texts without those that the whole block shares."""
-        return self.made.words
-
-
-@dataclass(frozen=True)
-class PickedOnTest:
-    """A row as selected on the test sets: not a result, and in no ranking or test.
-
-    Attributes:
-        label: Label of the row.
-        made: The row's badges with this selection.
-        seeds: Seeds of the runs.
-        metrics: Metric -> mean; None if unknown.
-        added: Metric -> difference to the row's own mean.
-        gamma: Mean gamma; None without calibration.
-        folders: Run folders.
-    """
-
-    label: str
-    made: Badges
-    seeds: tuple[int, ...]
-    metrics: Mapping[str, Stat | None]
-    added: Mapping[str, float]
-    gamma: Stat | None = None
-    folders: tuple[str, ...] = ()
-
-    @property
-    def n(self) -> int:
-        return len(self.seeds)
-
-
-@dataclass(frozen=True)
-class Block:
-    """Comparable rows, and published rows to show beside them.
-
-    Attributes:
-        title: What the rows share.
-        setting: Properties that the rows share.
-        notes: Sentences below the table.
-        rows: The rows.
-        chance: Metrics of random answers.
-        published: Published rows.
-        sampling: Intervals and tests over draws of the test images; None if the scores were not
-            read.
-        on_test: Rows as selected on test, for a separate table; None if not requested.
-    """
-
-    title: str
-    setting: Comparability
-    notes: tuple[str, ...]
-    rows: tuple[Row, ...]
-    chance: Mapping[str, float]
-    published: tuple[Published, ...]
-    sampling: Sampling | None = None
-    on_test: tuple[PickedOnTest, ...] | None = None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Unambiguous name of each row: its label, with badges if another row has the same."""
-        labels = Counter(row.label for row in self.rows)
-        return tuple(
-            f"{row.label} [{', '.join(row.badges)}]" if labels[row.label] > 1 else row.label
-            for row in self.rows
-        )
-
-    @property
-    def calibrated(self) -> bool:
-        """Whether a row is calibrated, so that H with gamma 0 must be shown too."""
-        return any("uncalibrated" not in row.badges for row in self.rows)
-
-
-def key_of(record: RunRecord) -> Key:
-    """Key that identifies the run."""
-    return record.dataset.name, record.model.name, record.seed, record.identity
+from zslkit.report.rows import Key, changed, rows_of, variants
+from zslkit.report.rows import key_of as key_of
 
 
 def compare(
@@ -243,6 +99,8 @@ def _block(
             "(features.skip_bad)."
         )
     notes += repeated
+    if other := _other_settings(rows):
+        notes.append(other)
     notes += [optimism(row) for row in rows if "H" in row.optimistic or "T1" in row.optimistic]
     if reference:
         notes.append(
@@ -274,6 +132,19 @@ def _mixed_protocols(rows: Sequence[Row]) -> str:
     )
 
 
+def _other_settings(rows: Sequence[Row]) -> str:
+    """Note that names the changed settings of each marked row; "" if there is none."""
+    told = []
+    for row in rows:
+        words = [
+            f"{key}={now}" + ("" if usual is None else f" (usually {usual})")
+            for key, (now, usual) in row.changed.items()
+        ]
+        if words:
+            told.append(f"{row.label}: {', '.join(words)}")
+    return f"{MARK} settings other than the preset's or default: {'; '.join(told)}." if told else ""
+
+
 def optimism(row: Row) -> str:
     """Note that says what selection on test would report for a row."""
     found = ", ".join(
@@ -287,16 +158,13 @@ def optimism(row: Row) -> str:
 
 def _rows(records: list[RunRecord], folders: Mapping[Key, str]) -> tuple[list[Row], list[str]]:
     """Rows, and a note for each seed with several runs of equal result."""
-    parts = [part for members in _groups(records) for part in _parts(members)]
-    of_model: dict[str, list[RunRecord]] = defaultdict(list)
-    for part in parts:
-        of_model[part[0].model.name].append(part[0])
-    variants = {key_of(r): v for firsts in of_model.values() for r, v in _variants(firsts)}
+    parts = rows_of(records)
+    names = variants(parts)
     rows: list[Row] = []
     repeated: list[str] = []
     for part in parts:
         seeds = {record.seed: record for record in part}  # the newest of equal results counts
-        row = _row(list(seeds.values()), variants[key_of(part[0])], folders)
+        row = _row(list(seeds.values()), names[key_of(part[0])], folders)
         rows.append(row)
         twice = [str(s) for s, runs in Counter(record.seed for record in part).items() if runs > 1]
         if twice:
@@ -311,108 +179,6 @@ def _rows(records: list[RunRecord], folders: Mapping[Key, str]) -> tuple[list[Ro
         for i, row in enumerate(rows)
     ]
     return marked, repeated
-
-
-def _groups(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
-    """Records grouped into rows.
-
-    Older records lack the requested value of a setting that validation selected. They join the
-    newer group that agrees in all else, if there is exactly one.
-    """
-    hidden = {frozenset(_hidden(r)) for r in records} - {frozenset()}
-    groups = _by(records, _row_key)
-    newer = {key: members for key, members in groups.items() if not _hidden(members[0])}
-    bare: dict[str, set[str]] = defaultdict(set)
-    for key, members in newer.items():
-        for keys in hidden:
-            bare[_row_key(members[0], keys)].add(key)
-    for key, members in groups.items():
-        if key not in newer and len(bare[key]) == 1:
-            newer[next(iter(bare[key]))] += members
-        elif key not in newer:
-            newer[key] = members
-    return list(newer.values())
-
-
-def _hidden(record: RunRecord) -> set[str]:
-    """Settings of an older record that validation selected."""
-    return {key for key, origin in record.origins.items() if origin == PICKED}
-
-
-def _row_key(record: RunRecord, without: Set[str] = frozenset()) -> str:
-    """Key of a row: equal for runs that differ only in the seed and in settings without effect.
-
-    Args:
-        record: Record of the run.
-        without: Settings to ignore.
-    """
-    model = record.model
-    # Badges belong to the key, because a row's badges must hold for all its runs.
-    made = badges_of(record).as_data()
-    names = [model.name, model.distribution, model.version, model.class_path]
-    asked = {key: value for key, value in _asked(record).items() if key not in without}
-    return json.dumps([names, _fed(record), made, asked], sort_keys=True, default=str)
-
-
-def _asked(record: RunRecord) -> dict[str, Any]:
-    """Requested settings with an effect, by dotted key.
-
-    Features are left out, since their fingerprint represents them. Values that validation selected
-    may differ from seed to seed within a row.
-    """
-    without = _idle(record) | _hidden(record)
-    return {
-        key: value
-        for key, value in _flat(record).items()
-        if key not in without and not key.startswith("features.")
-    }
-
-
-def _idle(record: RunRecord) -> set[str]:
-    """Protocol settings without effect on this run."""
-    protocol = record.protocol
-    idle = {"watch_test"}
-    if not protocol.tuned:
-        idle |= {"tune", "trials"}
-    if protocol.selection != "validation" or protocol.epoch is None:
-        idle.add("patience")
-    if not protocol.folds:
-        idle |= {"folds", "fold_seed"}
-    return {f"protocol.{name}" for name in idle}
-
-
-def _parts(members: Sequence[RunRecord]) -> list[list[RunRecord]]:
-    """Split a group so that no seed has two results in one part.
-
-    First by the source of the model; older records without it join the others if those agree. Then
-    by settings without effect and selected values, and finally by run.
-    """
-    members = sorted(members, key=lambda r: r.finished)
-    sources = {source for r in members if (source := combined(r.model.source))}
-    only = next(iter(sources)) if len(sources) == 1 else ""
-    parts = list(_by(members, lambda r: combined(r.model.source) or only).values())
-    for key in (lambda r: json.dumps(_rest(r), sort_keys=True, default=str), lambda r: r.identity):
-        parts = [
-            smaller
-            for part in parts
-            for smaller in (_by(part, key).values() if _contradicts(part) else [part])
-        ]
-    return parts
-
-
-def _by(
-    records: Iterable[RunRecord], key: Callable[[RunRecord], str]
-) -> dict[str, list[RunRecord]]:
-    groups: dict[str, list[RunRecord]] = defaultdict(list)
-    for record in records:
-        groups[key(record)].append(record)
-    return groups
-
-
-def _contradicts(records: Iterable[RunRecord]) -> bool:
-    """Whether a seed has two results."""
-    outcomes: dict[int, Figures] = {}
-    return any(outcomes.setdefault(r.seed, r.metrics) != r.metrics for r in records)
 
 
 def _row(members: list[RunRecord], variant: str, folders: Mapping[Key, str]) -> Row:
@@ -437,103 +203,8 @@ def _row(members: list[RunRecord], variant: str, folders: Mapping[Key, str]) -> 
         costs={name: Stat.of(values) if values else None for name, values in costs.items()},
         optimistic={k: Stat.of([float(o[k]) for o in picked]) for k in shared},
         folders=tuple(folders[key_of(r)] for r in members if key_of(r) in folders),
+        changed=changed(next((r for r in members if r.usual is not None), first)),
     )
-
-
-def _variants(firsts: Sequence[RunRecord]) -> Iterator[tuple[RunRecord, str]]:
-    """Name of each row among the rows of its model: version, settings or source that differ.
-
-    If names and badges are equal, settings without effect and selected values are added, and
-    finally the identity. All rows are compared at once, because pairs would grow with the square of
-    a sweep.
-
-    Args:
-        firsts: One record per row.
-    """
-    one_feed = len({_fed(record) for record in firsts}) == 1
-    names = _differing(firsts, lambda record: _stated(record, not one_feed))
-    alike: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for i, record in enumerate(firsts):
-        alike[names[i], *badges_of(record).words].append(i)
-    for places in alike.values():
-        if len(places) > 1:
-            more = _differing([firsts[i] for i in places], _rest)
-            twice = Counter(more)
-            for i, words in zip(places, more, strict=True):
-                words = (
-                    words
-                    if twice[words] == 1
-                    else ", ".join(filter(None, (words, f"run {firsts[i].identity}")))
-                )
-                names[i] = ", ".join(filter(None, (names[i], words)))
-    yield from zip(firsts, names, strict=True)
-
-
-def _differing(
-    firsts: Sequence[RunRecord], say: Callable[[RunRecord], Mapping[str, Any]]
-) -> list[str]:
-    """For each record, the items of `say` that are not equal in all records, as text."""
-    items = [say(record) for record in firsts]
-    keys = [
-        key
-        for key in sorted({key for own in items for key in own})
-        if any(own.get(key) != items[0].get(key) for own in items)
-    ]
-    return [", ".join(_word(key, own.get(key, "none")) for key in keys) for own in items]
-
-
-def _word(key: str, value: Any) -> str:
-    return (
-        str(value)
-        if key in ("", "class")
-        else f"{key} {value}"
-        if key == "source"
-        else f"{key}={value}"
-    )
-
-
-_BADGED = ("protocol.selection", "protocol.calibration", "protocol.folds")
-
-
-def _stated(record: RunRecord, features: bool) -> dict[str, Any]:
-    """Properties that define the row, by key, without those in badges.
-
-    Args:
-        record: Record of the run.
-        features: Include settings of the section `features`.
-    """
-    model = record.model
-    found: dict[str, Any] = {"": f"{model.distribution} {model.version}", "class": model.class_path}
-    found |= {
-        key: value for key, value in _asked(record).items() if key not in _BADGED
-    } | dict.fromkeys(_hidden(record), "unknown")
-    if features:
-        found |= {key: value for key, value in _flat(record).items() if key.startswith("features.")}
-    return found | ({"source": combined(model.source)[:8]} if model.source else {})
-
-
-def _fed(record: RunRecord) -> tuple[str, str]:
-    """Input of the model, which represents all settings of `features`."""
-    return record.features.input, record.fingerprints.features
-
-
-def _rest(record: RunRecord) -> dict[str, Any]:
-    """Properties that distinguish runs beyond `_stated`."""
-    hidden = _hidden(record)
-    picked = {
-        key: value for key, value in _flat(record).items() if key in hidden
-    } | record.protocol.picked
-    given = {key: value for key, value in _flat(record).items() if key not in hidden}
-    return (
-        given
-        | {f"picked {key}": value for key, value in picked.items()}
-        | {"trained elsewhere": record.elsewhere}
-    )
-
-
-def _flat(record: RunRecord) -> dict[str, Any]:
-    """Settings by dotted key, without the seed."""
-    return {key: value for key, value in flat(record.config).items() if key != "seed"}
 
 
 def _best(rows: list[Row]) -> dict[str, set[int]]:

@@ -8,15 +8,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from zslkit.report.badges import Badges, badges_of_published
-from zslkit.report.comparison import COSTS, METRICS, Block, PickedOnTest, Row, Stat
+from zslkit.report.block import COSTS, MARK, METRICS, Block, PickedOnTest, Row, Stat
+from zslkit.report.columns import Layout
 from zslkit.report.tables import (
     ON_TEST_TITLE,
     Cell,
     Grid,
-    grid,
+    laid_out,
     on_test_grid,
     on_test_notes,
     plain,
+    protocols,
     remarks,
 )
 
@@ -25,36 +27,34 @@ BETWEEN = "|"
 """Separator of several values in one CSV cell: seeds, badges, folders."""
 
 
-def latex(blocks: Sequence[Block]) -> str:
+def latex(blocks: Sequence[Block], layout: Layout | None = None) -> str:
     r"""One table per block with its notes, and one for rows selected on test.
 
     Needs \\usepackage{booktabs}. The best values are bold; rows that are not our runs are in
-    italics. Comments contain the run folders.
+    italics. Comments contain the run folders. How each row was made stands below the table, since
+    it is too long for a column.
     """
-    return "\n".join(line for block in blocks for line in [*_latex_block(block), ""])
-
-
-def _latex_block(block: Block) -> Iterator[str]:
-    content, runs = grid(block), len(block.rows)
-    made = [*content.rows[:runs], *content.rows[runs + 1 :]]  # chance has no protocol
-    folders = list(zip(block.names, (row.folders for row in block.rows), strict=True))
-    yield from _latex_table(
-        block.title, content, runs, folders, [*_protocols(made), *block.notes, *remarks(block)]
+    layout = layout or Layout()
+    return "\n".join(
+        line for block in blocks for line in [*_latex_block(block, layout, len(blocks)), ""]
     )
+
+
+def _latex_block(block: Block, layout: Layout, blocks: int) -> Iterator[str]:
+    content, title = laid_out(block, layout), layout.title(block.title, blocks)
+    folders = list(zip(block.names, (row.folders for row in block.rows), strict=True))
+    notes = [*layout.notes(block.title, blocks), *protocols(block), *block.notes, *remarks(block)]
+    yield from _latex_table(title, content, len(block.rows), folders, notes)
     if (on_test := on_test_grid(block)) is not None:
         yield ""
-        title = f"{block.title}. {ON_TEST_TITLE}"
+        made = [f"{cells[0].text}: {cells[-1].text}." for cells in on_test.rows]
         yield from _latex_table(
-            title,
+            f"{title}. {ON_TEST_TITLE}",
             on_test,
             len(on_test.rows),
             folders,
-            [*_protocols(on_test.rows), *on_test_notes(block)],
+            [*made, *on_test_notes(block)],
         )
-
-
-def _protocols(rows: Iterable[tuple[Cell, ...]]) -> list[str]:
-    return [f"{cells[0].text}: {cells[-1].text}." for cells in rows]
 
 
 def _latex_table(
@@ -65,19 +65,19 @@ def _latex_table(
     notes: Sequence[str],
 ) -> Iterator[str]:
     """Lines of one table; `rule` is the number of rows above the line below our runs."""
-    last = len(content.header) - 1  # the protocol is long and goes below the table
+    content = content.only([name for name in content.header[1:] if name != "protocol"])
     yield "% needs \\usepackage{booktabs}"
     for label, places in folders:
         yield f"% {plain(label)}: {' '.join(map(plain, places)) or 'run folders unknown'}"
     yield from (r"\begin{table}", r"\centering", rf"\caption{{{escaped(title)}}}")
-    yield rf"\begin{{tabular}}{{l{'r' * (last - 1)}}}"
+    yield rf"\begin{{tabular}}{{l{'r' * (len(content.header) - 1)}}}"
     yield r"\toprule"
-    yield f"{' & '.join(map(escaped, content.header[:last]))} \\\\"
+    yield f"{' & '.join(map(escaped, content.header))} \\\\"
     yield r"\midrule"
     for i, cells in enumerate(content.rows):
         if i == rule:
             yield r"\midrule"
-        yield f"{' & '.join(map(_latex_cell, cells[:last]))} \\\\"
+        yield f"{' & '.join(map(_latex_cell, cells))} \\\\"
     yield from (r"\bottomrule", r"\end{tabular}", "", r"\footnotesize")
     yield from (f"{escaped(note)}\\par" for note in notes)
     yield r"\end{table}"
@@ -103,6 +103,7 @@ _SPECIAL = {c: rf"\{c}" for c in "&%$#_{}"} | {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     "±": r"$\pm$",
+    MARK: r"$^\dagger$",
     # LaTeX reads a bracket at the start of a table row as an argument of the \\ before it.
     "[": "{[}",
     "]": "{]}",
@@ -118,7 +119,7 @@ MADE = ("training", "selection", "calibration")
 """Columns for protocol, selection and calibration; `protocol` contains all badge texts."""
 HEADER = (
     *SETTING,
-    *("kind", "model", "variant", "origin", "input", "runs", "seeds", "protocol", *MADE),
+    *("kind", "model", "variant", "changed", "origin", "input", "runs", "seeds", "protocol", *MADE),
     *(
         f"{name}{part}"
         for name in METRICS
@@ -131,7 +132,8 @@ HEADER = (
 def as_csv(blocks: Sequence[Block]) -> str:
     """One unrounded line per row: runs, chance, rows selected on test, published rows.
 
-    The column `kind` tells them apart. _std: over seeds. _low, _high: 95 % interval over draws of
+    The column `kind` tells them apart; `changed` has the settings other than those of preset and
+    default. _std: over seeds. _low, _high: 95 % interval over draws of
     the test images. Empty cells are unknown.
     """
     text = io.StringIO()
@@ -206,6 +208,7 @@ def _own(row: Row) -> dict[str, Any]:
     return {
         "model": row.model,
         "variant": row.variant,
+        "changed": _joined(f"{key}={value}" for key, (value, _) in row.changed.items()),
         "origin": row.origin,
         "input": row.input,
         "runs": row.n,

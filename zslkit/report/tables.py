@@ -1,19 +1,14 @@
-"""Renders comparisons as terminal tables, Markdown and JSON."""
+"""The cells of comparison tables, and the tables in Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from zslkit.report.badges import ON_TEST, Badges, badges_of_published
-from zslkit.report.comparison import METRICS, Block, PickedOnTest, Row, Stat
+from zslkit.report.block import METRICS, Block, PickedOnTest, Row, Stat
+from zslkit.report.columns import COST_NAMES, Layout
 from zslkit.report.published import UNKNOWN, Published
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.table import Table
-    from rich.text import Text
 
 DASH = "-"
 ON_TEST_TITLE = "As papers do: picked on the test sets, no results"
@@ -49,24 +44,50 @@ class Grid:
     header: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
 
+    def only(self, columns: Sequence[str]) -> Grid:
+        """The first column, and those with these headers, in this order."""
+        places = [0, *(self.header.index(name) for name in columns)]
+        rows = tuple(tuple(row[i] for i in places) for row in self.rows)
+        return Grid(tuple(self.header[i] for i in places), rows)
 
-def grid(block: Block) -> Grid:
-    """Rows of runs, then chance, then published results."""
-    metrics = ["T1", "U", "S", "H", *(["H, gamma 0"] if block.calibrated else []), "AUSUC"]
-    header = ("model", "runs", *metrics, "parameters", "training", "peak memory", "protocol")
+
+def grid(block: Block, columns: Sequence[str] | None = None) -> Grid:
+    """Rows of runs, then chance, then published results.
+
+    Args:
+        block: The rows.
+        columns: Headers beside that of the model; None for all that say something here.
+    """
+    plain_h = block.calibrated or "H, gamma 0" in (columns or ())
+    metrics = ["T1", "U", "S", "H", *(["H, gamma 0"] if plain_h else []), "AUSUC"]
+    header = ("model", "runs", *metrics, *COST_NAMES, "protocol")
     chance = [
         "chance",
         "",
         *(_figure(_chance_of(block, name)) for name in metrics),
-        "",
-        "",
-        "",
+        *[""] * len(COST_NAMES),
         "answers at random",
     ]
     rows = [_run_cells(row, metrics) for row in block.rows]
     rows.append(tuple(Cell(text, grey=True) for text in chance))
     rows += [_published_cells(entry, metrics) for entry in block.published]
-    return Grid(header, tuple(rows))
+    whole = Grid(header, tuple(rows))
+    return whole if columns is None else whole.only(columns)
+
+
+def laid_out(block: Block, layout: Layout) -> Grid:
+    """The grid with the columns of a layout, for Markdown and LaTeX."""
+    content = grid(block, layout.columns)
+    if layout.columns is not None or layout.costs:
+        return content
+    return content.only([name for name in content.header[1:] if name not in COST_NAMES])
+
+
+def protocols(block: Block) -> list[str]:
+    """How each row was made, as notes for a table without that column."""
+    content = grid(block, ["protocol"])
+    places = [i for i in range(len(content.rows)) if i != len(block.rows)]  # chance has none
+    return [f"{content.rows[i][0].text}: {content.rows[i][-1].text}." for i in places]
 
 
 def on_test_grid(block: Block) -> Grid | None:
@@ -97,66 +118,6 @@ def on_test_notes(block: Block) -> list[str]:
     ]
 
 
-def rich_table(blocks: Sequence[Block]) -> RenderableType:
-    """All blocks for a rich console: first metrics, then costs and protocol.
-
-    Two tables per block, because one would not fit into 80 columns.
-    """
-    from rich.console import Group
-    from rich.text import Text
-
-    parts: list[RenderableType] = []
-    for block in blocks:
-        content = grid(block)
-        split = content.header.index("parameters")
-        # Without chance, which has neither costs nor protocol.
-        places = [*range(len(block.rows)), *range(len(block.rows) + 1, len(content.rows))]
-        made = [(content.rows[i][0], *content.rows[i][split:]) for i in places]
-        # Text instead of markup, because names may contain brackets.
-        parts.append(Text(plain(block.title), style="bold"))
-        parts.append(_rich_part(content.header[:split], [row[:split] for row in content.rows]))
-        parts.append(_rich_part((content.header[0], *content.header[split:]), made))
-        if (on_test := on_test_grid(block)) is not None:
-            parts.append(Text(ON_TEST_TITLE, style="dim"))
-            parts.append(_rich_part(on_test.header, on_test.rows, style="dim"))
-            parts += [Text(plain(text), style="dim") for text in on_test_notes(block)]
-        parts += [Text(plain(note), style="dim") for note in (*block.notes, *remarks(block))]
-        parts.append(Text(""))
-    return Group(*parts)
-
-
-def _rich_part(header: Sequence[str], rows: Sequence[Sequence[Cell]], style: str = "") -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        style=style,
-        header_style=style or "table.header",
-    )
-    for name in header:
-        words = name in ("model", "protocol")
-        table.add_column(
-            name,
-            justify="left" if words else "right",
-            no_wrap=not words,
-            overflow="fold",
-            min_width=8 if words else None,
-        )
-    for row in rows:
-        table.add_row(*(_rich_cell(cell) for cell in row))
-    return table
-
-
-def _rich_cell(cell: Cell) -> Text:
-    from rich.text import Text
-
-    text = Text(plain(cell.text).replace(" ± ", "±"), style=_style(cell))
-    return text.append(f"\n{cell.interval}", style="not bold") if cell.interval else text
-
-
 def remarks(block: Block) -> list[str]:
     """Notes on published rows, which Markdown has in its last column."""
     doubted = any(entry.unconfirmed for entry in block.published)
@@ -175,12 +136,14 @@ def folder_notes(block: Block) -> list[str]:
     ]
 
 
-def markdown(blocks: Sequence[Block]) -> str:
+def markdown(blocks: Sequence[Block], layout: Layout | None = None) -> str:
     """All blocks as Markdown tables with titles and notes."""
+    layout = layout or Layout()
     lines: list[str] = []
     for block in blocks:
-        content = grid(block)
-        lines += [f"### {markdown_text(block.title)}", "", *_markdown_table(content)]
+        content = laid_out(block, layout)
+        title = layout.title(block.title, len(blocks))
+        lines += [f"### {markdown_text(title)}", "", *_markdown_table(content)]
         if (on_test := on_test_grid(block)) is not None:
             lines += [
                 "",
@@ -190,119 +153,28 @@ def markdown(blocks: Sequence[Block]) -> str:
                 "",
                 f"*{markdown_text(' '.join(on_test_notes(block)))}*",
             ]
-        lines += [
-            "",
-            *(f"- {markdown_text(note)}" for note in (*block.notes, *folder_notes(block))),
-            "",
-        ]
+        notes = layout.notes(block.title, len(blocks))
+        if "protocol" not in content.header:
+            notes += [*protocols(block), *remarks(block)]
+        notes += [*block.notes, *folder_notes(block)]
+        lines += ["", *(f"- {markdown_text(note)}" for note in notes), ""]
     return "\n".join(lines)
 
 
 def _markdown_table(content: Grid) -> list[str]:
-    last = len(content.header) - 1
+    left = {0} | {i for i, name in enumerate(content.header) if name == "protocol"}
     return [
         f"| {' | '.join(content.header)} |",
-        f"|{'|'.join('---' if i in (0, last) else '--:' for i in range(last + 1))}|",
+        f"|{'|'.join('---' if i in left else '--:' for i in range(len(content.header)))}|",
         *(f"| {' | '.join(_marked(cell) for cell in row)} |" for row in content.rows),
     ]
-
-
-def as_json(blocks: Sequence[Block]) -> list[dict[str, Any]]:
-    """All blocks as plain data, unrounded."""
-    return [
-        {
-            "title": block.title,
-            "setting": asdict(block.setting),
-            "notes": list(block.notes),
-            "rows": [_row_data(row) for row in block.rows],
-            "chance": dict(block.chance),
-            "published": [published_data(entry) for entry in block.published],
-            "sampling": _sampling_data(block),
-            "as_papers_do": None
-            if block.on_test is None
-            else {
-                "said": " ".join(on_test_notes(block)),
-                "rows": [_on_test_data(row) for row in block.on_test],
-            },
-        }
-        for block in blocks
-    ]
-
-
-def published_data(entry: Published) -> dict[str, Any]:
-    """A published row as plain data."""
-    return {
-        **entry.model_dump(mode="json"),
-        "tuned": entry.tuned,
-        "confirmed": entry.confirmed,
-        "badges": badges_of_published(entry).as_data(),
-    }
-
-
-def _sampling_data(block: Block) -> dict[str, Any] | None:
-    if block.sampling is None:
-        return None
-    names = block.names
-    pairs = [
-        {
-            **asdict(pair),
-            "models": [names[pair.a], names[pair.b]],
-            "significant": pair.significant,
-            "seeds": list(pair.seeds),
-        }
-        for pair in block.sampling.pairs
-    ]
-    sampling = block.sampling
-    return {
-        "resamples": sampling.resamples,
-        "seed": sampling.seed,
-        "approximated": sampling.approximated,
-        "pairs": pairs,
-    }
-
-
-def _stats_data(stats: Mapping[str, Stat | None]) -> dict[str, Any]:
-    return {name: asdict(stat) if stat is not None else None for name, stat in stats.items()}
-
-
-def _on_test_data(row: PickedOnTest) -> dict[str, Any]:
-    return {
-        "model": row.label,
-        "n": row.n,
-        "seeds": list(row.seeds),
-        "badges": row.made.as_data(),
-        "metrics": _stats_data(row.metrics),
-        "added": dict(row.added),
-        "gamma": None if row.gamma is None else asdict(row.gamma),
-        "folders": list(row.folders),
-    }
-
-
-def _row_data(row: Row) -> dict[str, Any]:
-    return {
-        "model": row.model,
-        "variant": row.variant,
-        "origin": row.origin,
-        "input": row.input,
-        "n": row.n,
-        "seeds": list(row.seeds),
-        "badges": row.made.as_data(),
-        "metrics": _stats_data(row.metrics),
-        "uncalibrated_H": asdict(row.uncalibrated_H),
-        "gamma": asdict(row.gamma),
-        "costs": _stats_data(row.costs),
-        "optimistic": _stats_data(row.optimistic),
-        "best": sorted(row.best),
-        "intervals": {name: list(bounds) for name, bounds in row.intervals.items()},
-        "folders": list(row.folders),
-    }
 
 
 def _run_cells(row: Row, metrics: list[str]) -> tuple[Cell, ...]:
     badges = ", ".join(with_gamma(badge, row.gamma) for badge in row.badges)
     figures = {**row.metrics, "H, gamma 0": row.uncalibrated_H}
     return (
-        Cell(row.label),
+        Cell(row.marked),
         Cell(str(row.n)),
         *(
             Cell(
@@ -373,9 +245,7 @@ def _published_cells(entry: Published, metrics: list[str]) -> tuple[Cell, ...]:
         f"{entry.method}, {entry.input}",
         "",
         *(shown(name) for name in metrics),
-        "",
-        "",
-        "",
+        *[""] * len(COST_NAMES),
         remarks,
     ]
     return tuple(Cell(text, grey=True) for text in texts)
@@ -437,10 +307,6 @@ _COSTS: dict[str, Callable[[float], str]] = {
     "train_seconds": seconds_words,
     "peak_memory_mb": _megabytes,
 }
-
-
-def _style(cell: Cell) -> str:
-    return "bold" if cell.bold else "bright_black" if cell.grey else ""
 
 
 def plain(text: str) -> str:

@@ -15,6 +15,7 @@ from zslkit.datasets.catalog import DATASETS, load_dataset
 from zslkit.features.unreadable import readable
 from zslkit.registry import is_card
 from zslkit.runs import tracking
+from zslkit.runs.advice import fitting_preset
 from zslkit.runs.execute import ExternalWeights as ExternalWeights
 from zslkit.runs.execute import RunExecution
 from zslkit.runs.find import RunQuery, matching_runs, run_query
@@ -42,6 +43,7 @@ def resolve(
     config: Path | None = None,
     preset: str | None = None,
     overrides: Mapping[str, Any] | None = None,
+    table: Sequence[str] = (),
 ) -> Settings:
     """Settings that a run would use, and the origin of each value. Needs no data.
 
@@ -53,10 +55,17 @@ def resolve(
         config: YAML file of settings.
         preset: Name of a preset of the model.
         overrides: Settings that win over all others.
+        table: All models that share the settings; empty for this model alone.
     """
     with contained(f"The model {model!r}"), library_state.held(model):
         plan = make_plan(
-            model, dataset, settings=settings, config=config, preset=preset, overrides=overrides
+            model,
+            dataset,
+            settings=settings,
+            config=config,
+            preset=preset,
+            overrides=overrides,
+            table=table,
         )
     return Settings(plan.values, dict(plan.origins))
 
@@ -71,6 +80,7 @@ def run(
     config: Path | None = None,
     preset: str | None = None,
     overrides: Mapping[str, Any] | None = None,
+    table: Sequence[str] = (),
     device: str = "auto",
     out: str | Path = "runs",
     again: bool = False,
@@ -95,6 +105,8 @@ def run(
         config: YAML file of settings.
         preset: Name of a preset of the model.
         overrides: Settings that win over all others.
+        table: All models that share the settings, of which `settings` and `config` may give
+            single ones settings of their own; empty for this model alone.
         device: "auto", or a name that torch accepts.
         out: Folder of results; the run folder is written below it.
         again: Make the run again even if it is finished.
@@ -115,7 +127,13 @@ def run(
     """
     distributed.join()
     reporter = (reporter if distributed.first() else None) or Silent()
-    choices = {"settings": settings, "config": config, "preset": preset, "overrides": overrides}
+    choices = {
+        "settings": settings,
+        "config": config,
+        "preset": preset,
+        "overrides": overrides,
+        "table": table,
+    }
     with only_deterministic(deterministic), contained(f"The model {model!r}"):
         with distributed.in_turn():
             ready = tracking.load(trackers)  # first: an unusable tracker must not cost a training
@@ -142,6 +160,7 @@ def context(
     config: Path | None = None,
     preset: str | None = None,
     overrides: Mapping[str, Any] | None = None,
+    table: Sequence[str] = (),
     device: str = "auto",
     reporter: Reporter | None = None,
 ) -> selection.ValidationContext:
@@ -155,7 +174,13 @@ def context(
     Raises:
         UserError: As `run` before it trains.
     """
-    choices = {"settings": settings, "config": config, "preset": preset, "overrides": overrides}
+    choices = {
+        "settings": settings,
+        "config": config,
+        "preset": preset,
+        "overrides": overrides,
+        "table": table,
+    }
     with contained(f"The model {model!r}"):
         job = _job(model, dataset, seed, data_root, device, reporter or Silent(), choices)
         return job.context(folder, lambda **row: None)
@@ -256,6 +281,8 @@ def _job(
             data: Dataset = once(place, lambda: load_dataset(dataset, data_root))
         for note in data.notes:
             reporter.note(f"{data.name}: {note}")
+        if fitting := fitting_preset(plan, dataset, data_root, data, choices):
+            reporter.note(f"{data.name}: {fitting}")
         input_kind = choose_input(plan.model_class.inputs, plan.features, data, plan.entry.name)
         began = time.monotonic()
         if plan.features.skip_bad:

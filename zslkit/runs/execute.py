@@ -28,6 +28,7 @@ from zslkit.runs import class_info, tracking
 from zslkit.runs.attribute_scores import pack
 from zslkit.runs.folders import RunFolder, identity, run_path
 from zslkit.runs.provenance import environment, git_state, now
+from zslkit.runs.same_inputs import spellings
 from zslkit.runs.scores import Scores, ScoreStream
 from zslkit.runs.source import folder_of, sources
 from zslkit.tracker import RunInfo
@@ -40,6 +41,7 @@ from zslkit.training.scoring import Rows, attribute_rows, score_rows
 from zslkit.training.search import TrialExecutor
 from zslkit.training.withheld import Withheld, withheld
 from zslkit.utils import distributed, library_state
+from zslkit.utils.files import partial_of
 from zslkit.utils.memory import peak_mb, reset_peak
 from zslkit.utils.progress import Reporter
 
@@ -82,8 +84,12 @@ class RunExecution:
     trackers: Sequence[tracking.Ready] = ()
     executor: TrialExecutor | None = None
 
-    def decisive(self) -> dict[str, Any]:
-        """All values that determine the outcome; the run's identity is their hash."""
+    def decisive(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """All values that determine the outcome; the run's identity is their hash.
+
+        Args:
+            config: One of `zslkit.runs.same_inputs.spellings`.
+        """
         entry, model_class = self.plan.entry, self.plan.model_class
         elsewhere = {"elsewhere": self.external_weights.digest} if self.external_weights else {}
         # Only transductive models receive other data; all other identities stay as they were.
@@ -101,7 +107,7 @@ class RunExecution:
                     entry.version,
                     f"{model_class.__module__}:{model_class.__qualname__}",
                 ],
-                "config": self.plan.deciding,
+                "config": config,
                 "data": self.data.fingerprints(),
                 "features": [self.inputs.kind, self.inputs.fingerprint],
                 "seed": self.seed,
@@ -120,14 +126,25 @@ class RunExecution:
         """Digests of the model's source, by module."""
         return sources(self.plan.entry, self.plan.model_class)
 
-    @property
-    def key(self) -> str:
-        """The run's identity: 12 hex digits."""
-        return identity(self.decisive())
+    def key(self, out: Path) -> str:
+        """The run's identity below `out`: 12 hex digits.
+
+        Settings that ask for the same inputs in other words have one identity, unless a run that
+        an earlier version finished or began by another is there.
+        """
+        configs = spellings(self.plan, self.data, self.inputs)
+        keys = list(dict.fromkeys(identity(self.decisive(config)) for config in configs))
+        places = {key: self._place(out, key) for key in keys}
+        finished = [key for key in keys if places[key].is_dir()]
+        begun = [key for key in keys if partial_of(places[key]).is_dir()]
+        return [*finished, *begun, *keys][0]
+
+    def _place(self, out: Path, key: str) -> Path:
+        return run_path(out, self.data.name, self.plan.entry.name, self.seed, key)
 
     def place(self, out: Path) -> Path:
         """Folder of the finished run below `out`."""
-        return run_path(out, self.data.name, self.plan.entry.name, self.seed, self.key)
+        return self._place(out, self.key(out))
 
     def outcome(self, folder: RunFolder) -> Execution:
         """Select, train and score.
@@ -153,8 +170,12 @@ class RunExecution:
             model = make_model(
                 model_class, picks.config, self.data, self.inputs, self.seed, self.device
             )
+            remarks = tuple(str(remark) for remark in model.remarks())
+            for remark in remarks:
+                self.reporter.note(f"{entry.name}: {remark}")
             # Before the training, which may freeze parameters for a while or at its end.
             frozen = frozenset(name for name, p in model.named_parameters() if not p.requires_grad)
+            linear = not self.inputs.tuned and bool(model_class.linear_when_frozen(picks.config))
             every = self.plan.protocol.watch_test
             watch = TestWatch(lambda model: self._answers(model, held), every) if every else None
             seconds = self._train(model, folder, watch)
@@ -194,7 +215,16 @@ class RunExecution:
                 pack(*parts, present_attributes(semantics.attributes), semantics.names)
             )
         return Execution(
-            picks, model, frozen, scores, watch.best() if watch else {}, again, seconds, evaluated
+            picks,
+            model,
+            remarks,
+            frozen,
+            scores,
+            watch.best() if watch else {},
+            again,
+            seconds,
+            evaluated,
+            linear,
         )
 
     def work(self, folder: RunFolder, key: str) -> tuple[schema.RunRecord, Scores]:
@@ -247,7 +277,7 @@ class RunExecution:
         if scoring.remark:
             self.reporter.note(f"{self.plan.entry.name}: {scoring.remark}")
         return self._record(
-            key, picks, metrics, plain, optimistic, costs, scoring, started, folder.source
+            key, execution, metrics, plain, optimistic, costs, scoring, started, folder.source
         ), scores
 
     def _answers(self, model: Model, held: Withheld) -> AnsweredSets:
@@ -319,7 +349,7 @@ class RunExecution:
     def _record(
         self,
         key: str,
-        picks: selection.Selection,
+        execution: Execution,
         metrics: Metrics,
         plain: Metrics,
         optimistic: dict[str, float],
@@ -328,7 +358,7 @@ class RunExecution:
         started: str,
         source: Mapping[str, str],
     ) -> schema.RunRecord:
-        plan, data, inputs = self.plan, self.data, self.inputs
+        plan, data, inputs, picks = self.plan, self.data, self.inputs, execution.picks
         entry, model_class, split = plan.entry, plan.model_class, data.split
         used = self._picks
         by_epochs = issubclass(model_class, GradientModel) and self.external_weights is None
@@ -345,6 +375,8 @@ class RunExecution:
                 protocol=model_class.protocol,
                 citation=model_class.citation,
                 pretraining_note=model_class.pretraining_note,
+                linear=execution.linear,
+                remarks=list(execution.remarks),
                 source=dict(source),
                 git=git_state(home) if home is not None else None,
             ),
@@ -364,6 +396,7 @@ class RunExecution:
             seed=self.seed,
             config=plan.values,
             origins=dict(plan.origins),
+            usual=None if plan.usual is None else dict(plan.usual),
             features=schema.FeatureInfo(
                 input=inputs.kind,
                 backbone=inputs.backbone,
@@ -385,7 +418,7 @@ class RunExecution:
                 epoch=epochs,
                 fold_seed=plan.protocol.fold_seed if used else None,
                 folds=plan.protocol.folds if used else None,
-                tuned=sorted(key for key in picks.changes if key != "train.epochs"),
+                tuned=sorted(picks.changes.keys() - {"train.epochs", "train.schedule_epochs"}),
                 picked={
                     key: reduce(_below, key.split("."), settings) for key in sorted(picks.changes)
                 },
@@ -425,19 +458,23 @@ class Execution:
     Attributes:
         picks: Values selected on validation.
         model: The trained model.
+        remarks: What the model settled by itself from the data.
         frozen: Names of the parameters that are not trained.
         scores: Scores of both test sets.
         watched: Test metrics observed during training.
         again: Result of scoring some images twice.
         train_seconds: Time of the training.
         eval_seconds: Time of scoring the test sets.
+        linear: Whether the model is linear on these inputs (`Model.linear_when_frozen`).
     """
 
     picks: selection.Selection
     model: Model
+    remarks: tuple[str, ...]
     frozen: frozenset[str]
     scores: Scores
     watched: dict[str, float]
     again: Rescored
     train_seconds: float
     eval_seconds: float
+    linear: bool

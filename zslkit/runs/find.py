@@ -15,6 +15,7 @@ from zslkit.record import PICKED
 from zslkit.registry import is_card
 from zslkit.runs.folders import Run
 from zslkit.runs.plan import make_plan
+from zslkit.runs.same_inputs import same_features
 from zslkit.runs.source import changed, sources
 from zslkit.training.plan import Plan
 
@@ -62,6 +63,7 @@ def matching_runs(runs: Iterable[Run], query: RunQuery, seed: int) -> list[Run]:
         == (entry.name, entry.distribution)
         and (run.record.dataset.name, run.record.seed) == (query.dataset, seed)
         and _agree(run, settings, idle)
+        and same_features(run.record, query.plan)
     ]
     return sorted(found, key=lambda run: (not run.record.elsewhere, run.record.finished))
 
@@ -87,4 +89,5 @@ def _agree(run: Run, settings: Mapping[str, Any], idle: AbstractSet[str]) -> boo
     return all(
         then.get(key) == settings.get(key)
         for key in (then.keys() | settings.keys()) - picked - idle
+        if not key.startswith("features.")
     )

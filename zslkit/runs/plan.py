@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zslkit.config import FeatureConfig, ProtocolConfig, build, known_keys
-from zslkit.config.merge import Layer, Settings, merge, parse_set, read_yaml
+from zslkit.config.merge import Layer, Settings, flat, merge, parse_set, read_yaml
 from zslkit.datasets.catalog import DATASETS, card_defaults
 from zslkit.errors import UserError, did_you_mean
 from zslkit.model import (
@@ -18,6 +18,7 @@ from zslkit.model import (
     brings_encoder,
 )
 from zslkit.registry import Entry, is_card
+from zslkit.runs.shared_settings import own_layers, without_others
 from zslkit.training.plan import MODELS, Plan
 
 
@@ -29,6 +30,7 @@ def make_plan(
     config: Path | None = None,
     preset: str | None = None,
     overrides: Mapping[str, Any] | None = None,
+    table: Sequence[str] = (),
 ) -> Plan:
     """Merge dataset defaults < preset < config file < settings (--set) < overrides, and type them.
 
@@ -43,6 +45,8 @@ def make_plan(
         preset: Name of a preset of the model.
         overrides: Settings that win over all others. "precision" sets train.precision of models
             that have a section train; other models ignore it.
+        table: Names of all models, this one too, that share the settings
+            (`zslkit.runs.shared_settings`); empty if they are of this model alone.
 
     Raises:
         UnknownName: The model, dataset or preset does not exist.
@@ -50,19 +54,25 @@ def make_plan(
         UserError: A setting is wrong; names the key and its origin.
     """
     entry, model_class = MODELS.load(model)
-    layers = [Layer({"features": dict(_dataset_defaults(dataset))}, f"dataset {dataset}")]
+    usual = [Layer({"features": dict(_dataset_defaults(dataset))}, f"dataset {dataset}")]
     if found := _preset(entry, model_class, preset, dataset):
         brought = read_yaml(found, f"preset {found.name}")
         foreign = _of_another_dataset(found.stem, dataset)
-        layers.append(_without_encoder(brought) if foreign else brought)
-    if config is not None:
-        layers.append(read_yaml(config))
-    layers.append(parse_set(settings))
+        usual.append(_without_encoder(brought) if foreign else brought)
+    file = read_yaml(config) if config is not None else None
+    alone = [*([file] if file is not None else []), parse_set(settings)]
+    own = own_layers(model, table, file, settings) if table else alone
     winning = dict(overrides or {})
     precision = winning.pop("precision", None)
     if precision is not None and "train" in model_class.Config.model_fields:
         winning["train"] = {**winning.get("train", {}), "precision": precision}
-    layers.append(Layer(winning, "option"))
+    option = Layer(winning, "option")
+    own.append(without_others(model, table, option) if table else option)
+    plan = _plan(entry, model_class, [*usual, *own])
+    return replace(plan, usual=_changed(plan, usual) if any(one.values for one in own) else {})
+
+
+def _plan(entry: Entry, model_class: type[Model], layers: Sequence[Layer]) -> Plan:
     merged: Settings = merge(layers)
     origins = dict(merged.origins)
     if brings_encoder(model_class):
@@ -78,6 +88,24 @@ def make_plan(
         build(model_class.Config, merged, entry.name, sections),
         origins,
     )
+
+
+def _changed(plan: Plan, layers: Sequence[Layer]) -> dict[str, Any] | None:
+    """The settings with an effect in which a plan differs from these layers -> values there.
+
+    None if the layers alone are not complete.
+    """
+    try:
+        other = _plan(plan.entry, plan.model_class, layers)
+    except UserError:
+        return None
+    idle = {f"protocol.{name}" for name in (plan.idle & other.idle) | {"watch_test"}}
+    now, before = flat(plan.values), flat(other.values)
+    return {
+        key: before.get(key)
+        for key in (now.keys() | before.keys()) - idle
+        if now.get(key) != before.get(key)
+    }
 
 
 def _drop_idle(model: str, features: Any, origins: dict[str, str]) -> None:
@@ -158,19 +186,31 @@ def _dataset_defaults(dataset: str) -> Mapping[str, Any]:
 def _preset(
     entry: Entry, model_class: type[Model], preset: str | None, dataset: str
 ) -> Path | None:
-    """File of the named preset; without a name, the dataset's or default.yaml, else None."""
-    module = sys.modules[model_class.__module__].__file__
+    """File of the named preset; without a name, the dataset's or default.yaml, else None.
+
+    A name may be that of a family: `fast` is DATASET-fast.yaml, else fast.yaml.
+    """
+    known = presets_of(model_class)
+    named = dataset.rpartition(":")[2]
+    if preset is None:
+        return known.get(named) or known.get("default")
+    for name in (f"{named}-{preset}", preset):
+        if name in known:
+            return known[name]
+    if not known:
+        raise UserError(
+            f"{entry.name} comes without presets, so there is no preset {preset!r}; "
+            "leave --preset away"
+        )
+    families = {name.removeprefix(f"{named}-") for name in known}
+    near = did_you_mean(preset, families | known.keys())
+    raise UserError(f"{entry.name} has no preset {preset!r} for {named}{near}")
+
+
+def presets_of(model_class: type[Model]) -> dict[str, Path]:
+    """Presets that the model brings: name -> file."""
+    module = getattr(sys.modules[model_class.__module__], "__file__", None)
     if not model_class.presets or module is None:
-        if preset is not None:
-            raise UserError(
-                f"{entry.name} comes without presets, so there is no preset {preset!r}; "
-                "leave --preset away"
-            )
-        return None
+        return {}
     folder = Path(module).parent / model_class.presets
-    known = {p.stem: p for p in sorted(folder.glob("*.yaml"))}
-    if preset is not None:
-        if preset not in known:
-            raise UserError(f"{entry.name} has no preset {preset!r}{did_you_mean(preset, known)}")
-        return known[preset]
-    return known.get(dataset.rpartition(":")[2]) or known.get("default")
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}

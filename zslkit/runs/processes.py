@@ -105,7 +105,7 @@ def _modules(then: Mapping[str, str], other: Sequence[str]) -> str:
 
 def _made_or_found(job: RunExecution, out: Path, reuse: Reuse) -> Result:
     """Make or find the run in the first process; the other processes of the run call `_beside`."""
-    key = job.key
+    key = job.key(out)
     with RunFolder.open(
         out, job.data.name, job.plan.entry.name, job.seed, key, job.reporter.note
     ) as folder:

@@ -18,13 +18,11 @@ from zslkit.errors import UserError
 from zslkit.features.backbones import Backbone, load_backbone
 from zslkit.features.extract import ImageInputs, first_size, open_store, store_key
 from zslkit.features.unreadable import content_of, look
+from zslkit.record import AS_GIVEN as AS_GIVEN
 from zslkit.training.pretrain import trainval_weights
 from zslkit.training.view import ArraySource, InputSource, MapSource, PooledSource
 from zslkit.utils import distributed
 from zslkit.utils.progress import Reporter
-
-AS_GIVEN = "as given"
-"""Name of the backbone for features that came with the dataset."""
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from zslkit.config import TrainConfig
@@ -16,12 +19,14 @@ from zslkit.errors import DataError
 from zslkit.model import GradientModel, Kept, TrainingView
 from zslkit.training import augment, checkpoint
 from zslkit.training.ahead import ahead
+from zslkit.training.average import WeightAverage
 from zslkit.training.compiled import Loss, loss_of
 from zslkit.training.resident import resident
 from zslkit.training.sampling import batches
+from zslkit.training.schedules import ScheduledSettings
 from zslkit.training.shared import add_up, from_first, shares
 from zslkit.training.stage import TrainingStage
-from zslkit.training.step import check_parts, take_step
+from zslkit.training.step import check_parts, pass_through, take_step
 from zslkit.training.unread import TOTAL, Unread
 from zslkit.utils import distributed
 from zslkit.utils.progress import Phase, Reporter
@@ -124,16 +129,26 @@ class Loop:
         config: TrainConfig = model.config.train
         groups = model.parameter_groups()
         optimizer = _optimizer(config, groups)
+        average = (
+            WeightAverage(config, model, (p for group in groups.values() for p in group))
+            if config.average_last
+            else None
+        )
+        settings = ScheduledSettings(model)
         check_parts(model)
         loss = loss_of(model)
-        start = self._resume(path, model, optimizer)
+        start = self._resume(path, model, optimizer, average)
         from_first(model)  # also waits until all processes have read the checkpoint
+        if average is not None:
+            average.from_first()
         if start >= config.epochs or (
             start
             and self._observer is not None
             and self._observer.history
             and self._observer.history[-1].get("stop")
         ):
+            if average is not None:
+                average.put_in(partial(self._passes, model, view, start, config))
             return
         if augment.asked(config) and not augment.cuttable(view):
             self._reporter.note(
@@ -143,6 +158,7 @@ class Loop:
         if config.accumulate == 1 and not config.offload:  # else memory is short
             view = resident(view, self.device, self._reporter)
         steps = config.steps_per_epoch or max(1, len(view) // config.batch_size)
+        done, passes = start, partial(self._passes, model, view, config=config)
         saved, cost = time.monotonic(), 0.0
         with self._reporter.phase(f"{self._name}", total=(config.epochs - start) * steps) as phase:
             for epoch in range(start, config.epochs):
@@ -150,10 +166,19 @@ class Loop:
                 if config.fresh_optimizer:
                     optimizer = _optimizer(config, groups)
                 model.begin_epoch(epoch)
-                terms = self._epoch(model, loss, view, optimizer, groups, epoch, config, phase)
+                terms = self._epoch(
+                    model, loss, view, optimizer, groups, epoch, config, phase, settings, steps
+                )
+                done = epoch + 1
+                if average is not None:
+                    average.after_epoch(done)
                 self.seconds += time.monotonic() - began
                 self.log(epoch=epoch + 1, seconds=round(time.monotonic() - began, 3), **terms)
-                stop = self._observer.after_epoch(epoch + 1, model) if self._observer else False
+                stop = False
+                if self._observer:
+                    averaged = average.in_use(partial(passes, epoch=done)) if average else None
+                    with averaged or nullcontext():
+                        stop = self._observer.after_epoch(done, model)
                 last = stop or epoch + 1 == config.epochs
                 if (
                     path is not None
@@ -161,11 +186,13 @@ class Loop:
                     and (last or cost <= CHECKPOINT_SHARE * (time.monotonic() - saved))
                 ):
                     writing = time.monotonic()
-                    self._save(path, model, optimizer, epoch + 1)
+                    self._save(path, model, optimizer, epoch + 1, average)
                     saved = time.monotonic()
                     cost = saved - writing
                 if stop:
                     break
+        if average is not None:
+            average.put_in(partial(passes, epoch=done))
 
     def _epoch(
         self,
@@ -177,29 +204,20 @@ class Loop:
         epoch: int,
         config: TrainConfig,
         phase: Phase,
+        settings: ScheduledSettings,
+        steps: int,
     ) -> dict[str, float]:
         # Randomness in a step (dropout, say) depends on seed and epoch alone, so that a resumed run
         # repeats it. Processes that share a batch draw apart, or their images would share masks.
-        torch.manual_seed(
-            int(np.random.default_rng([self.seed, epoch, 1, *distributed.apart()]).integers(2**62))
-        )
+        self._draw(epoch, 1)
         model.train()
-        for group, name in zip(optimizer.param_groups, groups, strict=True):
-            group["lr"] = model.learning_rate(epoch, name)
+        rates = [model.learning_rate(epoch, name) for name in groups]
+        for rate, name in zip(rates, groups, strict=True):
             for parameter in groups[name]:
-                parameter.requires_grad_(group["lr"] > 0)
+                parameter.requires_grad_(rate > 0)
+        whole = config.shares_epochs * steps
         sums: dict[str, float] = {}
         unread = Unread()
-        indices = batches(
-            view.labels,
-            config.sampling,
-            config.batch_size,
-            config.steps_per_epoch,
-            self.seed,
-            epoch,
-            config.images_per_class,
-        )
-        read = augment.reader(view, config, self.seed, epoch)
 
         def note_terms() -> None:
             rows = unread.read(
@@ -213,8 +231,12 @@ class Loop:
             if rows:
                 phase.advance(len(rows), epoch=epoch + 1, loss=total)
 
-        for x, label, size in ahead(read, view.labels, shares(indices), self.device):
-            taken = take_step(model, loss, x, label, size, self.device)
+        for x, label, size in self._inputs(view, config, epoch):
+            step = epoch * steps + unread.steps
+            for rate, group in zip(rates, optimizer.param_groups, strict=True):
+                group["lr"] = rate * config.rate_factor(step, whole)
+            with settings.at(step / whole):
+                taken = take_step(model, loss, x, label, size, self.device)
             if unread.add(
                 taken.terms, taken.total, weight=len(label) / size, coupled=taken.coupled
             ):
@@ -226,7 +248,41 @@ class Loop:
         note_terms()
         return {k: v / unread.steps for k, v in sums.items()}
 
-    def _resume(self, path: Path | None, model: GradientModel, optimizer: Optimizer) -> int:
+    def _draw(self, epoch: int, stream: int) -> None:
+        drawn = np.random.default_rng([self.seed, epoch, stream, *distributed.apart()])
+        torch.manual_seed(int(drawn.integers(2**62)))
+
+    def _inputs(
+        self, view: TrainingView, config: TrainConfig, epoch: int
+    ) -> Iterator[tuple[Tensor, Tensor, int]]:
+        """This process's inputs and labels of each batch, with the size of the batch."""
+        indices = batches(
+            view.labels,
+            config.sampling,
+            config.batch_size,
+            config.steps_per_epoch,
+            self.seed,
+            epoch,
+            config.images_per_class,
+        )
+        read = augment.reader(view, config, self.seed, epoch)
+        return ahead(read, view.labels, shares(indices), self.device)
+
+    def _passes(
+        self, model: GradientModel, view: TrainingView, epoch: int, config: TrainConfig
+    ) -> None:
+        """Pass the batches of the epoch before `epoch` through the loss; no weight changes."""
+        self._draw(epoch, 2)
+        for x, label, size in self._inputs(view, config, epoch - 1):
+            pass_through(model, x, label, size, self.device)
+
+    def _resume(
+        self,
+        path: Path | None,
+        model: GradientModel,
+        optimizer: Optimizer,
+        average: WeightAverage | None,
+    ) -> int:
         if path is None or not path.is_file():
             return 0
         state = checkpoint.load(path)
@@ -238,6 +294,8 @@ class Loop:
             )
             model.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])
+            if average is not None:
+                average.load_state_dict(state["average"])
         except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
             why = " ".join(str(error).split())
             raise DataError(
@@ -251,7 +309,14 @@ class Loop:
         self._reporter.note(f"{self._name}: going on after epoch {epoch}")
         return epoch
 
-    def _save(self, path: Path, model: GradientModel, optimizer: Optimizer, epoch: int) -> None:
+    def _save(
+        self,
+        path: Path,
+        model: GradientModel,
+        optimizer: Optimizer,
+        epoch: int,
+        average: WeightAverage | None,
+    ) -> None:
         history = self._observer.history if self._observer else []
         state = {
             "epoch": epoch,
@@ -259,6 +324,7 @@ class Loop:
             "history": history,
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict(),
+            **({"average": average.state_dict()} if average is not None else {}),
         }
         checkpoint.save(path, state)
 

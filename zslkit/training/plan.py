@@ -35,6 +35,7 @@ class Plan:
         protocol: Settings of selection and calibration.
         config: The model's own settings.
         origins: Setting -> where its value comes from.
+        usual: Setting that the user changed -> its value without that; None if unknown.
     """
 
     entry: Entry
@@ -43,6 +44,7 @@ class Plan:
     protocol: ProtocolConfig
     config: ModelConfig
     origins: Mapping[str, str] = field(default_factory=dict)
+    usual: Mapping[str, Any] | None = None
 
     @property
     def values(self) -> dict[str, Any]:

@@ -123,9 +123,12 @@ def pick(context: ValidationContext) -> Selection:
     if epoch is not None:
         changes["train.epochs"] = epoch
         assert isinstance(config, GradientConfig)
-        config = config.model_copy(
-            update={"train": config.train.model_copy(update={"epochs": epoch})}
-        )
+        train = {"epochs": epoch}
+        if config.train.over_time:
+            # The fold was judged in the middle of schedules over all epochs.
+            train["schedule_epochs"] = config.train.shares_epochs
+            changes["train.schedule_epochs"] = config.train.shares_epochs
+        config = config.model_copy(update={"train": config.train.model_copy(update=train)})
     gamma, figures = together(judged)
     return Selection(config, gamma, figures, changes)
 

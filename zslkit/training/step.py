@@ -81,6 +81,14 @@ def take_step(
         raise OutOfMemory(_no_room(model, device, count, size, parts)) from error
 
 
+def pass_through(
+    model: GradientModel, x: Tensor, label: Tensor, size: int, device: torch.device
+) -> None:
+    """Pass a batch through the loss as a step does, without gradients and without parts."""
+    with share_of_batch(size):
+        _forward(model, model.loss, x, label, device)
+
+
 def _in_parts(
     model: GradientModel,
     loss: Loss,
@@ -126,13 +134,20 @@ def _backward(
     config = model.config.train
     # Not pinned: pinning changes the layout of channels-last tensors, and so kernels and bits.
     with torch.autograd.graph.save_on_cpu() if config.offload else nullcontext():
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-            terms = loss(x.to(device, non_blocking=True), label.to(device))
+        terms = _forward(model, loss, x, label, device)
         total = terms["total"] if "total" in terms else torch.stack(list(terms.values())).sum()
         # Weighted before the backward pass, since whole_sum adds gradients up in it.
         weighed = total if weight == 1 else weight * total
     weighed.backward()  # type: ignore[no-untyped-call]
     return Taken({name: value.detach() for name, value in terms.items()}, total.detach())
+
+
+def _forward(
+    model: GradientModel, loss: Loss, x: Tensor, label: Tensor, device: torch.device
+) -> dict[str, Tensor]:
+    precision = model.config.train.precision
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        return loss(x.to(device, non_blocking=True), label.to(device))
 
 
 def _refuse(tensor: Tensor) -> Tensor:

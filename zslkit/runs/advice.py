@@ -1,0 +1,50 @@
+"""What a user may want to know about the settings of a run: a preset made for its attributes."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from zslkit.dataset import Dataset
+from zslkit.datasets.attribute_names import shipped_columns
+from zslkit.errors import UserError
+from zslkit.registry import is_card
+from zslkit.runs.plan import make_plan, presets_of
+from zslkit.training.plan import Plan
+
+DEFAULT = "preset default.yaml"
+"""Origin of the settings in the preset that holds for any dataset."""
+
+
+def fitting_preset(
+    plan: Plan, dataset: str, data_root: str | Path, data: Dataset, choices: Mapping[str, Any]
+) -> str:
+    """Sentence with the command for a preset made for the dataset's attributes; "" if none fits.
+
+    Only for a run without such a preset: none is requested, and the model has none for the dataset.
+
+    Args:
+        plan: Settings of the run.
+        dataset: Dataset as the user names it.
+        data_root: Folder of datasets as the user names it.
+        data: The dataset.
+        choices: The other arguments of `make_plan`.
+    """
+    used = {origin for origin in plan.origins.values() if origin.startswith("preset ")}
+    found = shipped_columns(data.semantics.names)
+    if choices.get("preset") is not None or used - {DEFAULT} or found is None:
+        return ""
+    model, name = plan.entry.name, found[0].lower()
+    if name not in presets_of(plan.model_class):
+        return ""
+    try:
+        other = make_plan(model, dataset, **{**choices, "preset": name})
+    except UserError:  # a faulty preset that nobody asked for
+        return ""
+    if other.deciding == plan.deciding:
+        return ""
+    root = [] if is_card(dataset) or str(data_root) == "data" else ["--data-root", str(data_root)]
+    command = shlex.join(["zslkit", "run", "-m", model, "-d", dataset, *root, "--preset", name])
+    return f"the attributes are those of {found[0]}, for which {model} has settings: {command}"

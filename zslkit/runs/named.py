@@ -1,0 +1,73 @@
+"""Finds the finished runs that words of the command line name: folders, patterns and tags."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from zslkit.errors import UserError
+from zslkit.runs.folders import RECORD, Run, load_run
+from zslkit.runs.inventory import contents
+
+DEEPEST = 3
+"""Folders between a folder of results and the files of a run: dataset, model and run."""
+
+
+def looks_like_place(word: str) -> bool:
+    """Whether a word is a path or a pattern rather than a name."""
+    return "/" in word or "\\" in word or glob.has_magic(word) or Path(word).is_dir()
+
+
+def tagged_runs(tag: str, out: Path) -> list[Run]:
+    """The finished runs below `out` that have the tag; those made anew since are left out."""
+    if not out.is_dir():
+        return []
+    return [
+        item.run
+        for item in contents(out, lambda sentence: None)
+        if item.run is not None and tag in item.tags and item.state == "finished"
+    ]
+
+
+def runs_at(place: str, on_left_out: Callable[[str], None]) -> list[Run]:
+    """The finished runs in a place, sorted by path.
+
+    Args:
+        place: A run folder, a folder that holds some (at most three folders deep), or a pattern
+            of such folders.
+        on_left_out: Called with a sentence for each folder in `place` that is left out because
+            it holds no readable run.
+
+    Raises:
+        UserError: There is no finished run.
+    """
+    folders = [Path(place)]
+    pattern = glob.has_magic(place) and not folders[0].exists()
+    if pattern:
+        folders = [Path(found) for found in sorted(glob.glob(place)) if Path(found).is_dir()]
+    elif folders[0].is_dir() and (folders[0] / RECORD).exists():
+        return [load_run(folders[0])]
+    elif not folders[0].is_dir() or folders[0].name.endswith(".partial"):
+        return [load_run(folders[0])]  # raises the sentence that says what is missing
+    found: list[Run] = []
+    for folder in folders:
+        own = list(_below(folder, on_left_out))
+        if pattern and not own:
+            on_left_out(f"{folder} holds no finished run and is left out")
+        found += own
+    if not found:
+        what = "matches" if pattern else "is in"
+        raise UserError(f"No finished run {what} {place}; `zslkit runs` lists what is there")
+    return found
+
+
+def _below(folder: Path, on_left_out: Callable[[str], None]) -> Iterable[Run]:
+    records = {r for depth in range(DEEPEST + 1) for r in folder.glob("*/" * depth + RECORD)}
+    for place in sorted(record.parent for record in records):
+        if ".partial" in place.suffixes or ".replaced-" in place.name or ".removing" in place.name:
+            continue
+        try:
+            yield load_run(place)
+        except UserError as error:
+            on_left_out(str(error))

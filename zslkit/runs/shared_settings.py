@@ -1,0 +1,133 @@
+"""Settings of several models at once: shared ones, and those of one model alone.
+
+One model's own settings are written `--set MODEL:KEY=VALUE`, or in a section MODEL of the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zslkit.config import FeatureConfig, ProtocolConfig, known_keys
+from zslkit.config.merge import Layer, below, flat, parse_set
+from zslkit.errors import UnknownName, UserError, did_you_mean
+from zslkit.model import ENCODER_KEYS, brings_encoder
+from zslkit.training.plan import MODELS
+
+_COMMON = (*known_keys(FeatureConfig, "features."), *known_keys(ProtocolConfig, "protocol."))
+"""Settings that every model has."""
+
+
+def own_layers(
+    model: str, models: Sequence[str], file: Layer | None, settings: Sequence[str]
+) -> list[Layer]:
+    """The settings of one model among those of all, later ones win.
+
+    A shared setting that this model lacks is left out if another of the models has it.
+
+    Args:
+        model: Name of the model, one of `models`.
+        models: Names of all models that share the settings.
+        file: Settings file, which may hold sections of single models.
+        settings: `KEY=VALUE` and `MODEL:KEY=VALUE`, as of `--set`.
+
+    Raises:
+        UserError: No model has a setting, or `MODEL` is none of the models.
+    """
+    shared_words, own_words = [], []
+    for item in settings:
+        owner, colon, key = item.partition("=")[0].rpartition(":")
+        if not colon:
+            shared_words.append(item)
+            continue
+        owner = owner.strip()
+        if not any(_means(owner, name) for name in models):
+            raise UnknownName("model of this table", owner, models, f"It stands in --set {item!r}")
+        if _means(owner, model):
+            own_words.append(f"{key}={item.partition('=')[2]}" if "=" in item else key)
+    shared, own = [parse_set(shared_words)], [parse_set(own_words)]
+    if file is not None:
+        sections = [
+            name
+            for name in file.values
+            if any(_means(name, one) for one in models) and not _known(models, name)
+        ]
+        rest = {key: value for key, value in file.values.items() if key not in sections}
+        shared.insert(0, Layer(rest, file.origin, file.lines, file.texts))
+        own[:0] = [_section(file, name) for name in sections if _means(name, model)]
+    return [*(without_others(model, models, layer) for layer in shared), *own]
+
+
+def _means(word: str, model: str) -> bool:
+    """Whether a word names a model of the table: as there, or without the distribution."""
+    return word in (model, model.rpartition(":")[2])
+
+
+def _section(file: Layer, model: str) -> Layer:
+    values = file.values[model]
+    if values is None:
+        return Layer({}, file.origin)
+    if not isinstance(values, Mapping):
+        raise UserError(
+            f"{file.origin}: {model} is a model of this table, so it holds settings as "
+            f"KEY: VALUE, and this is {values!r}"
+        )
+    return Layer(values, file.origin, below(model, file.lines), below(model, file.texts))
+
+
+def without_others(model: str, models: Sequence[str], layer: Layer) -> Layer:
+    """The layer without settings that this model lacks and another of the models has.
+
+    Raises:
+        UserError: None of the models has a setting.
+    """
+    own = _keys(model)
+    lacking = [key for key in flat(layer.values) if not _has(own, key)]
+    for key in lacking:
+        if not _known(models, key):
+            line = layer.lines.get(key)
+            place = f"{layer.origin}, line {line}" if line else layer.origin
+            known = {known for name in models for known in _keys_or_none(name)}
+            who = f"{model} has no" if len(models) == 1 else "No model of this table has a"
+            raise UserError(f"{who} setting {key!r} ({place}){did_you_mean(key, known)}")
+    return Layer(_dropped(layer.values, set(lacking)), layer.origin, layer.lines, layer.texts)
+
+
+def _dropped(values: Mapping[str, Any], lacking: set[str], before: str = "") -> dict[str, Any]:
+    """The values without these dotted keys, and without sections that this leaves empty."""
+    kept: dict[str, Any] = {}
+    for name, value in values.items():
+        key = f"{before}{name}"
+        if isinstance(value, Mapping) and value:
+            if inner := _dropped(value, lacking, f"{key}."):
+                kept[name] = inner
+        elif key not in lacking:
+            kept[name] = value
+    return kept
+
+
+def _known(models: Sequence[str], key: str) -> bool:
+    return any(_has(_keys_or_none(name), key) for name in models)
+
+
+def _has(keys: Sequence[str], key: str) -> bool:
+    """Whether a dotted key is a setting, a section of settings, or below a setting."""
+    return any(_related(known, key) for known in keys)
+
+
+def _related(known: str, key: str) -> bool:
+    return known == key or known.startswith(f"{key}.") or key.startswith(f"{known}.")
+
+
+def _keys(model: str) -> Sequence[str]:
+    model_class = MODELS.load(model)[1]
+    idle = {f"features.{key}" for key in ENCODER_KEYS if brings_encoder(model_class)}
+    return [key for key in (*_COMMON, *known_keys(model_class.Config)) if key not in idle]
+
+
+def _keys_or_none(model: str) -> Sequence[str]:
+    """As `_keys`; those that every model has if the plugin is broken, which its own run reports."""
+    try:
+        return _keys(model)
+    except Exception:  # a plugin may raise anything
+        return _COMMON
