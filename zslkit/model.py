@@ -492,7 +492,15 @@ class GradientModel(Model):
         return train.lr * train.lr_factor ** (epoch // train.lr_every)
 
 
-ENCODER_KEYS = ("backbone", "weights", "size", "reduction", "pretrain_epochs")
+ENCODER_KEYS = (
+    "backbone",
+    "weights",
+    "size",
+    "reduction",
+    "pretrain_epochs",
+    "pooling",
+    "crop_pct",
+)
 """Settings of `features` without effect on a model that brings its own image encoder."""
 
 

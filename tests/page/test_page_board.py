@@ -12,7 +12,8 @@ from zslkit.errors import UnknownName, UserError
 from zslkit.page.board import Board, board
 from zslkit.page.charts import curves, pairings, per_class, scatter
 from zslkit.page.details import details
-from zslkit.page.gather import Gathered, blocks_of, gather
+from zslkit.page.gather import Gathered, gather
+from zslkit.report.blocks import blocks_of
 from zslkit.report.comparison import Block
 from zslkit.report.tables import grid
 

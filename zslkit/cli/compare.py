@@ -51,7 +51,7 @@ OF_TABLE = {
     "markdown",
     "as_json",
     "columns",
-    "caption",
+    "title",
     "out",
     "no_run",
 }
@@ -111,7 +111,7 @@ def _words(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     help="Columns to show, of runs, T1, U, S, H, H-none (without calibration), AUSUC, parameters, "
     "training, peak-memory and protocol. Markdown and LaTeX show costs only where they are named.",
 )
-@click.option("--caption", default="", metavar="TEXT", help="Caption of the table.")
+@click.option("--caption", "title", default="", metavar="TEXT", help="Caption of the table.")
 @source_options
 @run_options
 @spread_options
@@ -133,7 +133,7 @@ def compare(
     no_run: bool,
     markdown: bool,
     columns: tuple[str, ...] | None,
-    caption: str,
+    title: str,
     as_json: bool,
     **options: Any,
 ) -> int:
@@ -149,7 +149,7 @@ def compare(
     rows really differ. No number in it was picked on test images.
     """
     form = format_of(form, markdown, as_json)
-    shown = Shown(form, as_papers_do, strict, layout_of(form, columns, caption))
+    shown = Shown(form, as_papers_do, strict, layout_of(form, columns, title))
     check_policy(options["again"], no_run, options["reuse_changed"])
     models, given = _sorted(names, options["out"])
     if not models:
@@ -174,9 +174,7 @@ def compare(
         print_comparison([*found, *given], shown, missing=missing)
         return 0
     # Before any plugin runs, so that a run is held against what makes the tables of it as well.
-    import zslkit.report.as_papers_do
-    import zslkit.report.comparison
-    import zslkit.report.significance  # noqa: F401
+    import zslkit.report.blocks  # noqa: F401
 
     find_trackers(options["trackers"])  # once, and not as a failure of each run
     results, failures = _run_all(

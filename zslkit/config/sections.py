@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -27,6 +27,8 @@ from zslkit.errors import UserError, did_you_mean
 from zslkit.utils.seeds import MOST_SEED
 
 Input = Literal["pooled", "map", "image"]
+Pooling = Literal["mean", "own"]
+Side = Annotated[int, Field(ge=1)]
 
 
 class Config(BaseModel):
@@ -46,9 +48,12 @@ class FeatureConfig(Config):
             "random, or a file"
         ),
     )
-    size: int | tuple[int, int] | None = Field(
+    size: Literal["own"] | Side | tuple[Side, Side] | None = Field(
         None,
-        description="side of the square or (height, width) in pixels; none: images as they are",
+        description=(
+            "side of the square or (height, width) in pixels; own: the size that the backbone "
+            "was made for; none: images as they are"
+        ),
     )
     reduction: int | None = Field(
         None,
@@ -74,10 +79,26 @@ class FeatureConfig(Config):
     skip_bad: bool = Field(
         False, description="leave out images that cannot be read, instead of refusing them"
     )
+    pooling: Pooling = Field(
+        "mean",
+        description=(
+            "of pooled features: mean of the map, or what the backbone's own classifier reads"
+        ),
+    )
+    crop_pct: Literal["own"] | Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0,
+        description=(
+            "photos are resized to size / crop_pct and their middle is cropped, as in timm; own: "
+            "as the backbone was trained"
+        ),
+    )
 
     @model_serializer(mode="wrap")
     def _usual_left_out(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_usual(self, write(self), ("precision", "skip_bad"), FeatureConfig)
+        return without_usual(self, write(self), _LATER, FeatureConfig)
+
+
+_LATER = ("precision", "skip_bad", "pooling", "crop_pct")
 
 
 class ProtocolConfig(Config):

@@ -251,7 +251,8 @@ def refused_schedule(kind: type[Config], key: str, schedule: Schedule) -> str:
             return "this model has no setting that is a number and that a schedule could change"
         return f"this model has no such number to change{did_you_mean(key, known)}"
     info = known[key]
-    check: TypeAdapter[Any] = TypeAdapter(Annotated[(info.annotation, *info.metadata, Field())])
+    bounded: Any = Annotated[(info.annotation, *info.metadata, Field())]
+    check: TypeAdapter[Any] = TypeAdapter(bounded)
     for word, value in (("from", schedule.start), ("to", schedule.end)):
         try:
             if value is not None:

@@ -66,7 +66,7 @@ def _kind(path: Path) -> str:
     return str(kind)
 
 
-def load_dataset(name: str, root: str | Path = "data") -> Dataset:
+def load_dataset(name: str | Path, root: str | Path = "data") -> Dataset:
     """Load a dataset.
 
     Args:
@@ -84,7 +84,7 @@ def load_dataset(name: str, root: str | Path = "data") -> Dataset:
         return (
             imported.load_imported(path) if _kind(path) == imported.KIND else card.load_folder(path)
         )
-    entry, dataset = _query(name, lambda source, entry: source.load(entry.name, Path(root)))
+    entry, dataset = _query(str(name), lambda source, entry: source.load(entry.name, Path(root)))
     if not isinstance(dataset, Dataset):
         raise BrokenPlugin(
             entry, f"its load gives {type(dataset).__name__}, and no zslkit.dataset.Dataset"

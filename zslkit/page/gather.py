@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zslkit.errors import UnknownName, UserError
-from zslkit.report.as_papers_do import with_rows_picked_on_test
-from zslkit.report.comparison import Block, compare, key_of
-from zslkit.report.published import published
-from zslkit.report.significance import with_significance
+from zslkit.report.comparison import key_of
 from zslkit.runs.folders import Run, load_run
 from zslkit.runs.inventory import contents
 
@@ -66,25 +63,6 @@ def gather(folders: Sequence[Path], out: Path, datasets: Sequence[str] = ()) -> 
         if run.folder not in kept
     ]
     return Gathered(tuple(run for run in runs if run.folder in kept), tuple(left_out), unread)
-
-
-def blocks_of(runs: Sequence[Run], as_papers_do: bool = False) -> list[Block]:
-    """Blocks with intervals and tests, as in `zslkit compare`.
-
-    Args:
-        runs: The runs.
-        as_papers_do: Include rows as selected on test (Block.on_test).
-    """
-    records = [run.record for run in runs]
-    reference = [
-        entry
-        for name in sorted({r.dataset.published_as for r in records} - {""})
-        for entry in published(name)
-    ]
-    blocks = with_significance(
-        compare(records, reference, {key_of(run.record): str(run.folder) for run in runs})
-    )
-    return with_rows_picked_on_test(blocks) if as_papers_do else blocks
 
 
 def _named(folders: Sequence[Path]) -> tuple[list[Run], list[str]]:

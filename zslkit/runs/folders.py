@@ -298,13 +298,14 @@ class Run:
         return self.record.used
 
 
-def load_run(folder: Path) -> Run:
+def load_run(folder: str | Path) -> Run:
     """Load the finished run in `folder`.
 
     Raises:
         UserError: There is no finished run.
         DataError: The record is damaged.
     """
+    folder = Path(folder)
     if folder.name.endswith(".partial"):
         raise UserError(
             f"{folder} is a run that was not finished; "
