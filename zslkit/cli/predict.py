@@ -15,6 +15,7 @@ from zslkit.cli import completers
 from zslkit.cli.numbers import Whole
 from zslkit.cli.options import (
     PLACE,
+    check_one_run,
     debug_option,
     device_option,
     explained,
@@ -111,6 +112,7 @@ def predict(
         raise UserError(
             f"--out {output} is a folder or lies in none that exists; name a file in a folder that is there"
         )
+    check_one_run(folder, places)
     from zslkit.explain.prediction import images_of
     from zslkit.explain.prediction import predict as predicted
     from zslkit.runs.load_portable import load_without_dataset
