@@ -146,7 +146,12 @@ def told(kind: type[Model], fed: Input) -> np.ndarray | None:
 
 
 def test_the_scores_of_attention_are_the_predicted_attributes() -> None:
-    expected = tiny_inputs(tiny_dataset(), "map").source.batch(np.arange(5))[:, :12].mean(dim=(2, 3)).numpy()
+    expected = (
+        tiny_inputs(tiny_dataset(), "map")
+        .source.batch(np.arange(5))[:, :12]
+        .mean(dim=(2, 3))
+        .numpy()
+    )
     np.testing.assert_allclose(told(Attends, "map"), expected, rtol=1e-5)
 
 

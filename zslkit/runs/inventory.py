@@ -175,11 +175,7 @@ def _item(folder: Path, match: re.Match[str]) -> InventoryItem:
     tags: tuple[str, ...] = ()
     if rest == ".partial":
         state = "running" if _held(folder) else "half-written"
-        problem = (
-            ""
-            if state == "running"
-            else f"{half_written(folder)}, or remove it"
-        )
+        problem = "" if state == "running" else f"{half_written(folder)}, or remove it"
     elif rest == ".removing":
         state, problem = "half-removed", "remove it again"
     else:
