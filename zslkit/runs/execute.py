@@ -126,6 +126,23 @@ class RunExecution:
         """Digests of the model's source, by module."""
         return sources(self.plan.entry, self.plan.model_class)
 
+    @property
+    def input_words(self) -> str:
+        """What the model is fed with, in a sentence that is shown before the training."""
+        inputs, word = self.inputs, self.plan.features.input
+        asked = "" if word == inputs.kind else f" (features.input {word})"
+        if not inputs.tuned:
+            kind = {"pooled": "pooled features", "map": "feature maps"}[inputs.kind]
+            given = inputs.backbone == schema.AS_GIVEN
+            source = "that came with the dataset" if given else f"of {inputs.backbone}, frozen"
+            return f"{self.plan.entry.name} is fed with {kind} {source}{asked}"
+        frozen = {"pooled", "map"} & set(self.plan.model_class.inputs)
+        way_out = "; --input frozen trains the model alone" if frozen else ""
+        return (
+            f"{self.plan.entry.name} is fed with images{asked}: "
+            f"{inputs.backbone} is trained with it{way_out}"
+        )
+
     def key(self, out: Path) -> str:
         """The run's identity below `out`: 12 hex digits.
 
