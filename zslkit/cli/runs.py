@@ -18,7 +18,15 @@ from zslkit.cli.options import (
     only_datasets_option,
     runs_option,
 )
-from zslkit.cli.output import echo, print_columns, print_json, printable, reader_there, results
+from zslkit.cli.output import (
+    echo,
+    print_columns,
+    print_json,
+    printable,
+    reader_there,
+    results,
+    size_words,
+)
 from zslkit.cli.verb import Verb, used
 from zslkit.errors import UnknownName, UserError
 
@@ -44,7 +52,8 @@ def _former(args: Sequence[str]) -> dict[str, str]:
     cls=Verb,
     example="zslkit runs --model eszsl\n"
     "zslkit runs runs/digits/eszsl/seed0-*/ --tag paper\n"
-    "zslkit runs --format csv --out figures.csv",
+    "zslkit runs --format csv --out figures.csv\n"
+    "zslkit runs --tagged paper --export ours.zip",
     formerly=_former,
 )
 @click.argument("folders", metavar="[RUN]...", nargs=-1, type=PLACE, shell_complete=completers.runs)
@@ -70,6 +79,14 @@ def _former(args: Sequence[str]) -> dict[str, str]:
 @click.option(
     "--untag", metavar="TAG", shell_complete=completers.tags, help="Take this tag from each RUN."
 )
+@click.option(
+    "--export",
+    "target",
+    type=PLACE,
+    metavar="FILE",
+    help="Write the chosen finished runs into one new zip file for others, without weights; "
+    "zslkit compare and report read it.",
+)
 @click.option("--remove", is_flag=True, help="Remove each RUN with all that is in it; needs --yes.")
 @click.option("--yes", is_flag=True, help="Confirm --remove.")
 @explained("--format", "form", values=FORMATS, help="How to print the list; default: table.")
@@ -91,12 +108,13 @@ def runs(
     untag: str | None,
     remove: bool,
     yes: bool,
+    target: Path | None,
     form: str | None,
     out: Path | None,
     home: Path,
     as_json: bool,
 ) -> int:
-    """List the runs below --runs; with RUN, a folder that the list names, tag or remove it.
+    """List the runs below --runs; with RUN, a folder that the list names, tag, export or remove it.
 
     The list shows model, dataset, seed, H, finish time and tags. For unfinished runs it says what
     to do. --format csv and parquet give all figures of the finished runs in long form: run, model,
@@ -109,6 +127,10 @@ def runs(
         used("--tag without RUN", "--tagged")
         tagged, tag = tag, None
     _check(folders, bool(models or datasets or tagged), tag, untag, remove, yes)
+    if target is not None:
+        if tag is not None or untag is not None or remove:
+            raise click.UsageError("--export goes with none of --tag, --untag and --remove")
+        return _export(folders, home, models, datasets, tagged, target, as_json)
     if not folders:
         _list(home, models, datasets, tagged, as_json, long, out)
         return 0
@@ -187,19 +209,54 @@ def _check(
         raise click.UsageError("--yes goes with --remove")
 
 
-def _list(
+def _export(
+    folders: Sequence[Path],
     home: Path,
     models: Sequence[str],
     datasets: Sequence[str],
     tag: str | None,
+    target: Path,
     as_json: bool,
-    long: str | None,
-    out: Path | None,
-) -> None:
-    from zslkit.runs.inventory import clear_left, contents
+) -> int:
+    from zslkit.runs import inventory
+    from zslkit.runs.exchange import export_runs
 
-    unread: list[str] = []
-    items = contents(home, unread.append)
+    if folders:
+        items = [inventory.item_at(folder, home) for folder in dict.fromkeys(folders)]
+    else:
+        items = [item for item in _chosen(home, models, datasets, tag, []) if not _is_old(item)]
+    for item in items:
+        if item.run is None:
+            raise UserError(
+                f"{item.folder} is {item.state}, and only finished runs are exported; name the "
+                "others, or choose them with --tagged"
+            )
+    size = export_runs([item.run for item in items if item.run is not None], target)
+    if as_json:
+        paths = [str(item.folder) for item in items]
+        print_json({"file": str(target), "bytes": size, "runs": paths})
+    else:
+        plural = "" if len(items) == 1 else "s"
+        echo(printable(f"written: {target} ({len(items)} run{plural}, {size_words(size)})"))
+    return 0
+
+
+def _is_old(item: InventoryItem) -> bool:
+    """Whether a run was made anew since, or is not finished."""
+    return item.run is None or item.state == "replaced"
+
+
+def _chosen(
+    out: Path,
+    models: Sequence[str],
+    datasets: Sequence[str],
+    tag: str | None,
+    unread: list[str],
+) -> list[InventoryItem]:
+    """The items below `out` that the options choose; UnknownName for a name that none has."""
+    from zslkit.runs.inventory import contents
+
+    items = contents(out, unread.append)
     for kind, names, known in (
         ("run of the model", models, {item.model for item in items}),
         ("run on the dataset", datasets, {item.dataset for item in items}),
@@ -211,18 +268,33 @@ def _list(
     ):
         for name in names:
             if name not in known:
-                raise UnknownName(kind, name, known, f"The folder is {home}")
-    chosen = [
+                raise UnknownName(kind, name, known, f"The folder is {out}")
+    return [
         item
         for item in items
         if (not models or item.model in models)
         and (not datasets or item.dataset in datasets)
         and (tag is None or tag in item.tags)
     ]
+
+
+def _list(
+    home: Path,
+    models: Sequence[str],
+    datasets: Sequence[str],
+    tag: str | None,
+    as_json: bool,
+    long: str | None,
+    out: Path | None,
+) -> None:
+    from zslkit.runs.inventory import clear_left
+
+    unread: list[str] = []
+    items = _chosen(home, models, datasets, tag, unread)
     if long:
-        _write_long(chosen, long, out)
+        _write_long(items, long, out)
     else:
-        _print(chosen, as_json, unread)
+        _print(items, as_json, unread)
     for sentence in unread:
         tell(sentence)
     for place in clear_left(home):

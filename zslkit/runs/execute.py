@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from zslkit import record as schema
 from zslkit.dataset import Dataset
@@ -37,7 +36,7 @@ from zslkit.training.fit import fit, make_model
 from zslkit.training.inputs import Inputs, prepare
 from zslkit.training.plan import Plan
 from zslkit.training.rescoring import Rescored, fingerprint, rescore
-from zslkit.training.scoring import Rows, attribute_rows, score_rows
+from zslkit.training.scoring import answer_rows, score_rows
 from zslkit.training.search import TrialExecutor
 from zslkit.training.withheld import Withheld, withheld
 from zslkit.utils import distributed, library_state
@@ -126,6 +125,23 @@ class RunExecution:
         """Digests of the model's source, by module."""
         return sources(self.plan.entry, self.plan.model_class)
 
+    @property
+    def input_words(self) -> str:
+        """What the model is fed with, in a sentence that is shown before the training."""
+        inputs, word = self.inputs, self.plan.features.input
+        asked = "" if word == inputs.kind else f" (features.input {word})"
+        if not inputs.tuned:
+            kind = {"pooled": "pooled features", "map": "feature maps"}[inputs.kind]
+            given = inputs.backbone == schema.AS_GIVEN
+            source = "that came with the dataset" if given else f"of {inputs.backbone}, frozen"
+            return f"{self.plan.entry.name} is fed with {kind} {source}{asked}"
+        frozen = {"pooled", "map"} & set(self.plan.model_class.inputs)
+        way_out = "; --input frozen trains the model alone" if frozen else ""
+        return (
+            f"{self.plan.entry.name} is fed with images{asked}: "
+            f"{inputs.backbone} is trained with it{way_out}"
+        )
+
     def key(self, out: Path) -> str:
         """The run's identity below `out`: 12 hex digits.
 
@@ -181,10 +197,13 @@ class RunExecution:
             seconds = self._train(model, folder, watch)
             began, before = time.monotonic(), fingerprint(model)
             with held.scoring() as index:
-                rows = score_rows(model, source, index, self.device, folder.path)
+                if self.data.semantics.kind == "attributes":
+                    rows, attributes = answer_rows(model, source, index, self.device, folder.path)
+                else:
+                    rows = score_rows(model, source, index, self.device, folder.path)
+                    attributes = None
                 again = rescore(model, source, index, rows, self.device)
                 evaluated = time.monotonic() - began
-                attributes = self._attributes(model, index)
             if fingerprint(model) != before:
                 again = replace(
                     again,
@@ -208,7 +227,7 @@ class RunExecution:
             )
         )
         evaluated += time.monotonic() - began
-        if attributes is not None:
+        if attributes is not None and distributed.first():
             semantics = self.data.semantics
             parts = attributes.batches(seen), attributes.batches(unseen)
             own = self.data.image_attributes
@@ -296,16 +315,6 @@ class RunExecution:
             for part in (split.test_seen, split.test_unseen)
         )
         return answered_sets(*seen, *unseen, self.data.seen)
-
-    def _attributes(self, model: Model, index: NDArray[np.int64]) -> Rows | None:
-        """The model's attribute scores.
-
-        None if the model has none, the semantics are not attributes, or another process writes
-        them.
-        """
-        if self.data.semantics.kind != "attributes" or not distributed.first():
-            return None
-        return attribute_rows(model, self.inputs.source, index, self.device)
 
     @property
     def _picks(self) -> bool:
