@@ -151,7 +151,9 @@ def as_csv(blocks: Sequence[Block]) -> str:
     text = io.StringIO()
     table = csv.DictWriter(text, HEADER, lineterminator="\n")
     table.writeheader()
-    table.writerows({name: _safe(value) for name, value in row.items()} for row in rows(blocks))
+    table.writerows(
+        {name: spreadsheet_safe(value) for name, value in row.items()} for row in rows(blocks)
+    )
     return text.getvalue()
 
 
@@ -243,7 +245,7 @@ def _joined(values: Iterable[object]) -> str:
     return BETWEEN.join(map(str, values))
 
 
-def _safe(value: Any) -> Any:
+def spreadsheet_safe(value: Any) -> Any:
     """Quote text that a spreadsheet would execute as a formula, since names are untrusted."""
     return (
         f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value

@@ -20,7 +20,7 @@ from zslkit.config import TrainConfig
 from zslkit.config.sections import USUAL_WATCH
 from zslkit.dataset import Dataset
 from zslkit.errors import ModelFault
-from zslkit.evaluation.attributes import present_attributes
+from zslkit.evaluation.attributes import present_attributes, shown_attributes
 from zslkit.evaluation.gzsl import Metrics, measure, peak
 from zslkit.evaluation.sets import AnsweredSets, answered_sets, checked_sets
 from zslkit.evaluation.watch import TestWatch, affordable
@@ -127,6 +127,23 @@ class RunExecution:
         """Digests of the model's source, by module."""
         return sources(self.plan.entry, self.plan.model_class)
 
+    @property
+    def input_words(self) -> str:
+        """What the model is fed with, in a sentence that is shown before the training."""
+        inputs, word = self.inputs, self.plan.features.input
+        asked = "" if word == inputs.kind else f" (features.input {word})"
+        if not inputs.tuned:
+            kind = {"pooled": "pooled features", "map": "feature maps"}[inputs.kind]
+            given = inputs.backbone == schema.AS_GIVEN
+            source = "that came with the dataset" if given else f"of {inputs.backbone}, frozen"
+            return f"{self.plan.entry.name} is fed with {kind} {source}{asked}"
+        frozen = {"pooled", "map"} & set(self.plan.model_class.inputs)
+        way_out = "; --input frozen trains the model alone" if frozen else ""
+        return (
+            f"{self.plan.entry.name} is fed with images{asked}: "
+            f"{inputs.backbone} is trained with it{way_out}"
+        )
+
     def key(self, out: Path) -> str:
         """The run's identity below `out`: 12 hex digits.
 
@@ -214,9 +231,15 @@ class RunExecution:
         if attributes is not None and distributed.first():
             semantics = self.data.semantics
             parts = attributes.batches(seen), attributes.batches(unseen)
-            folder.keep_attributes(
-                pack(*parts, present_attributes(semantics.attributes), semantics.names)
-            )
+            own = self.data.image_attributes
+            shown = None
+            if own is not None:
+                shown = (
+                    shown_attributes(own[split.test_seen], semantics.attributes),
+                    shown_attributes(own[split.test_unseen], semantics.attributes),
+                )
+            present = present_attributes(semantics.attributes)
+            folder.keep_attributes(pack(*parts, present, semantics.names, shown))
         return Execution(
             picks,
             model,
@@ -400,6 +423,7 @@ class RunExecution:
                 published_as=self.published_as,
                 semantics=data.semantics.kind,
                 n_skipped=len(data.skipped),
+                encoder=data.encoder,
             ),
             seed=self.seed,
             config=plan.values,

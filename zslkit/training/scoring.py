@@ -257,9 +257,11 @@ def answers_last(model_class: type[Model]) -> bool:
 def offers_attributes(model: Model) -> bool:
     """Whether the model's class may have attribute scores.
 
-    Attention alone is not used: it would need a pass with maps over all test images.
+    Attention without a map of regions has nothing to look at, and may fail.
     """
-    names = ("predicted_attributes", "evidence", "answers")
+    names = ["predicted_attributes", "evidence", "answers"]
+    if model.task.map_shape is not None:
+        names.append("attention")
     return any(getattr(type(model), name) is not getattr(Model, name) for name in names)
 
 
