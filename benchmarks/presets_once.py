@@ -22,9 +22,9 @@ from pathlib import Path
 import yaml
 
 from zslkit.cli.app import main as zslkit
-from zslkit.cli.describe import presets
 from zslkit.config.sections import known_keys
 from zslkit.model import Model
+from zslkit.runs.plan import presets_of
 from zslkit.training.plan import MODELS
 
 SMALL = [
@@ -82,7 +82,7 @@ def main() -> int:
         card = slice_of(given.folder, given.photos, given.word_vectors, Path(made))
         for name in given.model or sorted(entry.name for entry in MODELS.entries()):
             _, model = MODELS.load(name)
-            if given.preset not in presets(model):
+            if given.preset not in presets_of(model):
                 print(f"{name:<10} has no preset {given.preset}", flush=True)
                 continue
             asked = [f"--set={s}" for s in (*SMALL, *cuts(model))]

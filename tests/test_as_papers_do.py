@@ -106,6 +106,26 @@ def test_what_picking_added_is_the_distance_to_the_row_s_own_mean_and_is_told_in
     )
 
 
+def test_what_an_epoch_added_to_a_calibrated_row_is_taken_without_its_calibration(
+    tmp_path: Path,
+) -> None:
+    folder = make_run(
+        tmp_path,
+        "alpha",
+        random_scores(1.0),
+        optimistic=PICKED,
+        protocol={"calibration": "validation", "gamma": 0.5},
+    )
+    block = block_of([folder])
+    (epoch,) = [row for row in block.on_test or () if row.made.calibration != "oracle"]
+    plain = load_run(folder).record.uncalibrated.H
+    assert epoch.added == {
+        "T1": pytest.approx(91.5 - block.rows[0].metrics["T1"].mean),
+        "H": pytest.approx(82.0 - plain),
+    }
+    assert "alpha by epoch, at gamma 0, T1" in tables.on_test_notes(block)[1]
+
+
 def test_a_difference_keeps_its_sign_and_nothing_has_no_minus() -> None:
     assert [tables.signed(points) for points in (1.26, -1.26, -0.04, 0.0)] == [
         "+1.3",

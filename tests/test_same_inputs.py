@@ -12,7 +12,7 @@ import pytest
 
 from zslkit.cli import app
 from zslkit.record import AS_GIVEN
-from zslkit.runs import api
+from zslkit.runs import api, same_inputs
 from zslkit.runs.folders import find_runs, identity, load_run
 from zslkit.runs.plan import make_plan
 from zslkit.runs.same_inputs import spellings
@@ -111,3 +111,21 @@ def test_an_interrupted_run_under_an_earlier_identity_goes_on(
 ) -> None:
     earlier.rename(earlier.with_name(f"{earlier.name}.partial"))
     assert run(tmp_path) == earlier
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_auto_means_offline_where_the_package_with_the_weights_is_installed(
+    monkeypatch: pytest.MonkeyPatch, here: bool
+) -> None:
+    weights = type("Weights", (), {"here": here})()
+    monkeypatch.setattr(same_inputs, "OFFLINE", {"net": weights})
+    auto = "offline" if here else "hub"
+    assert same_inputs._weights({"backbone": "net", "weights": "auto"}) == ("auto", auto)
+    assert same_inputs._weights({"backbone": "net", "weights": auto}) == ("auto", auto)
+    assert same_inputs._weights({"backbone": "net", "weights": "random"}) == ("random",)
+    assert same_inputs._weights({"backbone": "other", "weights": "auto"}) == ("auto", "hub")
+
+
+def test_the_weights_of_the_packages_can_be_asked_for() -> None:
+    for network in same_inputs.OFFLINE:
+        assert same_inputs._weights({"backbone": network, "weights": "auto"})[0] == "auto"

@@ -127,6 +127,9 @@ class Dataset:
         features_digest: Fingerprint of `features`, 16 hex digits, if known without reading them.
         skipped: Images that `without` removed from the split.
         notes: Remarks on reading the files, shown by `run`, `data verify` and `data info`.
+        image_attributes: `(N, A)` float32 attributes of the images themselves, NaN where unknown;
+            only attribute metrics use them.
+        encoder: Sentence encoder of the semantics and digest of its weights, for the record.
     """
 
     name: str
@@ -144,6 +147,8 @@ class Dataset:
     features_digest: str = ""
     skipped: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    image_attributes: NDArray[np.float32] | None = None
+    encoder: str = ""
 
     def __post_init__(self) -> None:
         n, c = len(self.labels), len(self.classes)
@@ -153,6 +158,11 @@ class Dataset:
         for held in map(len, holders):
             if held != n:
                 raise DataError(f"{self.name}: {held} images or features but {n} labels")
+        if self.image_attributes is not None and self.image_attributes.shape[0] != n:
+            raise DataError(
+                f"{self.name}: {n} images but {len(self.image_attributes)} rows of attributes of "
+                "images"
+            )
         if len(self.semantics.attributes) != c:
             raise DataError(
                 f"{self.name}: {c} classes but {len(self.semantics.attributes)} rows in the "
@@ -284,13 +294,15 @@ class Dataset:
         """Digests that decide whether two results are comparable, 16 hex digits each.
 
         Returns:
-            "split" covers class names, labels and image indices; "semantics" covers the
+            "split" covers class names, labels, attributes of images and image indices; "semantics" covers the
             class-attribute table and word vectors.
         """
         split = hashlib.sha256("\n".join(self.classes).encode())
         split.update(np.ascontiguousarray(self.labels, dtype="<i8").tobytes())
         for index in self.split.parts().values():
             split.update(b"|" + np.sort(index).astype("<i8").tobytes())
+        if self.image_attributes is not None:
+            split.update(b"|" + np.ascontiguousarray(self.image_attributes, dtype="<f4").tobytes())
         return {"split": split.hexdigest()[:16], "semantics": self.semantics.fingerprint()}
 
 

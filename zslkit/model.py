@@ -163,8 +163,9 @@ class Stage(Protocol):
         """Report the terms of one step; the log gets their means over the epoch.
 
         Raises:
-            TrainingError: A term is not finite. The message names the first such term, the epoch
-                and the `mend` of the stage.
+            TrainingError: A term is not finite. The message names the first such term, its epoch
+                and step and the `mend` of the stage. On an accelerator terms are read every 50
+                steps, so that no step waits for the device, and the error comes then.
         """
         ...
 

@@ -24,6 +24,7 @@ Kind = Literal[
     "weights",
     "digest",
     "unreadable",
+    "embeddings",
     "partial scan",
     "leftover",
     "link",
@@ -87,7 +88,7 @@ def _is_name(home: str, name: str) -> bool:
             name.endswith(".safetensors")
             and _NAMED.fullmatch(name.removesuffix(".safetensors")) is not None
         )
-    ending = {"digests": "", "unreadable": ".json", "scans": ".npz"}[home]
+    ending = {"digests": "", "unreadable": ".json", "scans": ".npz", "descriptions": ".npz"}[home]
     return name.endswith(ending) and _HEX.fullmatch(name.removesuffix(ending)) is not None
 
 
@@ -190,11 +191,20 @@ def _is_unreadable(path: Path) -> bool:
 
 
 def _is_scan(path: Path) -> bool:
-    if not (path.is_file() and _is_name("scans", path.name)):
+    return _holds(path, "scans", {"note.npy", "thumbnails.npy"})
+
+
+def _is_embeddings(path: Path) -> bool:
+    return _holds(path, "descriptions", {"vectors.npy", "encoder.npy"})
+
+
+def _holds(path: Path, home: str, members: set[str]) -> bool:
+    """Whether an archive of the folder `home` has exactly these members."""
+    if not (path.is_file() and _is_name(home, path.name)):
         return False
     try:
         with _opened(path) as file, zipfile.ZipFile(file) as archive:
-            return set(archive.namelist()) == {"note.npy", "thumbnails.npy"}
+            return set(archive.namelist()) == members
     except zipfile.BadZipFile:
         return False
 
@@ -204,6 +214,7 @@ _PROOFS: Mapping[str, tuple[Kind, Callable[[Path], bool]]] = {
     "digests": ("digest", _is_digest),
     "unreadable": ("unreadable", _is_unreadable),
     "scans": ("partial scan", _is_scan),
+    "descriptions": ("embeddings", _is_embeddings),
 }
 """Folder of the cache -> kind of its files, and the test that recognises them."""
 

@@ -11,6 +11,7 @@ import click
 from zslkit.cli import completers
 from zslkit.cli.numbers import Whole
 from zslkit.cli.verb import used
+from zslkit.errors import UserError
 
 F = TypeVar("F", bound=Callable[..., Any])
 PLACE: Any = click.Path(path_type=Path)
@@ -307,6 +308,15 @@ def spread_options(command: F) -> F:
             help="Address of the cluster, such as tcp://HOST:8786.",
         ),
     )
+
+
+def check_one_run(run: Path, others: Iterable[Path]) -> None:
+    """Raises UserError for a second run among the images, such as from a pattern of the shell."""
+    second = next((one for one in others if one.is_dir() and (one / "record.json").is_file()), None)
+    if second is not None:
+        raise UserError(
+            f"This command takes one run, and {run} and {second} are two; name one of them"
+        )
 
 
 def check_policy(again: bool, no_run: bool, reuse_changed: bool) -> None:

@@ -16,6 +16,7 @@ from zslkit.cli.classes import SIDES, Classes, chosen
 from zslkit.cli.numbers import Whole
 from zslkit.cli.options import (
     PLACE,
+    check_one_run,
     debug_option,
     device_option,
     explained,
@@ -110,6 +111,7 @@ def predict(
         raise UserError(
             f"--out {output} is a folder or lies in none that exists; name a file in a folder that is there"
         )
+    check_one_run(folder, places)
     among, files = chosen(wanted)
     from zslkit.explain.prediction import images_of
     from zslkit.explain.prediction import predict as predicted

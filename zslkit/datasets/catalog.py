@@ -99,9 +99,13 @@ def attribute_names(name: str, root: str | Path = "data") -> tuple[str, ...]:
         UserError: As `load_dataset`.
     """
     if is_card(name):
-        return read_class_table(
-            card.file_of(Path(name), "attributes", read_card(Path(name)).attributes)
-        ).attributes
+        table = read_card(Path(name)).attributes
+        if table is None:
+            raise UserError(
+                f"{name} has no table of attributes, so that there are no names to look up; add "
+                "the key attributes"
+            )
+        return read_class_table(card.file_of(Path(name), "attributes", table)).attributes
     return tuple(
         _query(name, lambda source, entry: source.attribute_names(entry.name, Path(root)))[1]
     )

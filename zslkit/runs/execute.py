@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from zslkit import record as schema
 from zslkit.dataset import Dataset
 from zslkit.errors import ModelFault
-from zslkit.evaluation.attributes import present_attributes
+from zslkit.evaluation.attributes import present_attributes, shown_attributes
 from zslkit.evaluation.gzsl import Metrics, measure, peak
 from zslkit.evaluation.sets import AnsweredSets, answered_sets, checked_sets
 from zslkit.evaluation.watch import TestWatch
@@ -211,9 +211,15 @@ class RunExecution:
         if attributes is not None:
             semantics = self.data.semantics
             parts = attributes.batches(seen), attributes.batches(unseen)
-            folder.keep_attributes(
-                pack(*parts, present_attributes(semantics.attributes), semantics.names)
-            )
+            own = self.data.image_attributes
+            shown = None
+            if own is not None:
+                shown = (
+                    shown_attributes(own[split.test_seen], semantics.attributes),
+                    shown_attributes(own[split.test_unseen], semantics.attributes),
+                )
+            present = present_attributes(semantics.attributes)
+            folder.keep_attributes(pack(*parts, present, semantics.names, shown))
         return Execution(
             picks,
             model,
@@ -392,6 +398,7 @@ class RunExecution:
                 published_as=self.published_as,
                 semantics=data.semantics.kind,
                 n_skipped=len(data.skipped),
+                encoder=data.encoder,
             ),
             seed=self.seed,
             config=plan.values,

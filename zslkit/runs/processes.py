@@ -105,7 +105,11 @@ def _made_or_found(job: RunExecution, out: Path, reuse: Reuse) -> Result:
         with tracking.follow(
             job.trackers, folder, job.info(folder, key), job.reporter.note
         ) as followers:
-            record, scores = job.work(folder, key)
+            try:
+                record, scores = job.work(folder, key)
+            except BaseException:
+                folder.drop_if_bare()
+                raise
             folder.commit(record, scores)
             followers.finish(record)
         distributed.wait()

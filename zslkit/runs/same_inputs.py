@@ -7,7 +7,6 @@ what the model is fed with: "auto", "frozen" and "map" may all be one thing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from itertools import product
 from typing import Any
 
@@ -94,8 +93,8 @@ def _idle(features: Mapping[str, Any], kind: Input, given: bool, skipped: int) -
 def _weights(features: Mapping[str, Any]) -> tuple[str, ...]:
     """All words for the weights of a section, "auto" first; none if it has no weights."""
     word = features.get("weights")
-    package = OFFLINE.get(features.get("backbone", ""))
-    auto = "offline" if package is not None and find_spec(package) is not None else "hub"
+    weights = OFFLINE.get(features.get("backbone", ""))
+    auto = "offline" if weights is not None and weights.here else "hub"
     return ("auto", auto) if word in ("auto", auto) else (str(word),)
 
 

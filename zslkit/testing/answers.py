@@ -152,7 +152,7 @@ def attention_maps(bench: Bench) -> str | None:
         "return (B, A) with all-NaN columns for attributes that are not predicted, "
         "independent of the other images of the batch; or do not override it"
     ),
-    after=[scores_shape],
+    after=[scores_shape, attention_maps],
 )
 def predicted_attributes(bench: Bench) -> str | None:
     trained, source = bench.trained(), bench.inputs().source

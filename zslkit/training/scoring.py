@@ -194,10 +194,11 @@ def attribute_rows(
     """
     model.eval()
     model_class = type(model)
-    # Attention alone is not used: it would need a pass with maps over all test images.
+    # Attention without a map of regions has nothing to look at, and may fail.
     silent = (
         model_class.predicted_attributes is Model.predicted_attributes
         and model_class.evidence is Model.evidence
+        and (model_class.attention is Model.attention or model.task.map_shape is None)
     )
     if silent or _attribute_scores(model, source, index[:1], device) is None:
         return None
