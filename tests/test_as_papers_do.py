@@ -106,6 +106,26 @@ def test_what_picking_added_is_the_distance_to_the_row_s_own_mean_and_is_told_in
     )
 
 
+def test_what_an_epoch_added_to_a_calibrated_row_is_taken_without_its_calibration(
+    tmp_path: Path,
+) -> None:
+    folder = make_run(
+        tmp_path,
+        "alpha",
+        random_scores(1.0),
+        optimistic=PICKED,
+        protocol={"calibration": "validation", "gamma": 0.5},
+    )
+    block = block_of([folder])
+    (epoch,) = [row for row in block.on_test or () if row.made.calibration != "oracle"]
+    plain = load_run(folder).record.uncalibrated.H
+    assert epoch.added == {
+        "T1": pytest.approx(91.5 - block.rows[0].metrics["T1"].mean),
+        "H": pytest.approx(82.0 - plain),
+    }
+    assert "alpha by epoch, at gamma 0, T1" in tables.on_test_notes(block)[1]
+
+
 def test_a_difference_keeps_its_sign_and_nothing_has_no_minus() -> None:
     assert [tables.signed(points) for points in (1.26, -1.26, -0.04, 0.0)] == [
         "+1.3",
@@ -234,3 +254,24 @@ def test_the_command_line_shows_it_in_every_format_and_only_when_asked(
         out = capsys.readouterr().out
         assert ("oracle" in out) == asked
         assert ("test (as papers do)" in out.replace("\n", " ")) == asked
+
+
+@pytest.mark.slow
+def test_a_run_is_watched_after_every_epoch_only_when_asked_and_comparing_repeats_no_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from zslkit.cli import app
+    from zslkit.runs.folders import find_runs
+
+    given = ["--dataset", "digits", "--out", str(tmp_path), "--set", "train.epochs=3"]
+    assert app.main(["run", "--model", "sje", *given]) == 0
+    assert app.main(["compare", "sje", "devise", "--as-papers-do", *given]) == 0
+    runs = {run.record.model.name: run.record for run in find_runs(tmp_path, print)}
+    assert len(runs) == len(find_runs(tmp_path, print)) == 2
+    assert runs["sje"].config["protocol"]["watch_test"] == 5
+    assert "best_epoch" not in (runs["sje"].optimistic or {})
+    assert (runs["devise"].optimistic or {})["every"] == 1
+    out = capsys.readouterr().out.replace("\n", " ")
+    assert "test (as papers do)" in out
+    assert app.main(["run", "--model", "sje", "--as-papers-do", *given]) == 0
+    assert len(find_runs(tmp_path, print)) == 3

@@ -380,25 +380,38 @@ def test_without_an_image_some_test_images_are_explained(
 
 
 def test_localise_alone_draws_nothing(
-    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folders: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert (
-        app.main(
-            [
-                "explain",
-                str(folders["dazle"]),
-                "--out",
-                str(tmp_path / "o.png"),
-                "--localise",
-                "--json",
-            ]
-        )
-        == 0
-    )
+    folder = folders["dazle"].resolve()
+    monkeypatch.chdir(tmp_path)
+    assert app.main(["explain", str(folder), "--localise", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["images"], told["picture"]) == ([], None) and not list(tmp_path.iterdir())
     found = told["localisation"]["region"]
     assert found["cases"] == CASES and 0.3 < found["chance"] < 0.36 and 0 <= found["right"] <= 1
+
+
+def test_localise_draws_the_picture_that_out_asks_for(
+    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "o.png"
+    command = ["explain", str(folders["dazle"]), "--localise", "--out", str(out), "--json"]
+    assert app.main(command) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert out.is_file() and told["picture"] == str(out)
+    assert len(told["images"]) == 4 and told["localisation"]["region"]["cases"] == CASES
+
+
+@pytest.mark.parametrize("command", ["explain", "predict"])
+def test_two_runs_where_one_belongs_are_named(
+    folders: dict[str, Path], capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    first, second = folders["dazle"], folders["eszsl"]
+    assert app.main([command, str(first), str(second)]) == 2
+    assert f"takes one run, and {first} and {second} are two" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from zslkit.model import ModelConfig
+from zslkit.config import Input
+from zslkit.model import AttentionMaps, Model, ModelConfig, Trainer, TrainingView
 from zslkit.record import Scoring
 from zslkit.testing import tiny_dataset, tiny_inputs, tiny_task
 from zslkit.training import scoring
 from zslkit.training.rescoring import CLEAR, Rescored, differences, fingerprint
-from zslkit.training.scoring import SCORE_BATCH, Rows, mixed, score, score_both
+from zslkit.training.scoring import SCORE_BATCH, Rows, attribute_rows, mixed, score, score_both
 
 CPU = torch.device("cpu")
 
@@ -116,3 +117,43 @@ def test_a_fingerprint_knows_every_parameter_and_buffer() -> None:
     assert first == fingerprint(model)  # type: ignore[arg-type]
     model(torch.tensor([[1.0, 2.0], [3.0, 5.0]]))
     assert first != fingerprint(model)  # type: ignore[arg-type]
+
+
+class Attends(Model):
+    """Attention whose scores are the means of the first channels; nothing else is declared."""
+
+    inputs = ("map", "pooled")
+    scored = True
+
+    def fit(self, view: TrainingView, trainer: Trainer) -> None: ...
+
+    def scores(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(len(x), self.task.n_classes)
+
+    def attention(self, x: torch.Tensor) -> dict[str, AttentionMaps]:
+        maps = x[:, : self.task.n_attributes]
+        return {"region": AttentionMaps(maps, maps.mean(dim=(2, 3)) if self.scored else None)}
+
+
+class Looks(Attends):
+    scored = False
+
+
+def told(kind: type[Model], fed: Input) -> np.ndarray | None:
+    model = kind(ModelConfig(), tiny_task(fed, ModelConfig()))
+    rows = attribute_rows(model, tiny_inputs(tiny_dataset(), fed).source, np.arange(5), CPU)
+    return None if rows is None else rows.take(np.arange(5))
+
+
+def test_the_scores_of_attention_are_the_predicted_attributes() -> None:
+    expected = (
+        tiny_inputs(tiny_dataset(), "map")
+        .source.batch(np.arange(5))[:, :12]
+        .mean(dim=(2, 3))
+        .numpy()
+    )
+    np.testing.assert_allclose(told(Attends, "map"), expected, rtol=1e-5)
+
+
+def test_attention_without_scores_or_without_a_map_predicts_no_attributes() -> None:
+    assert told(Looks, "map") is None and told(Attends, "pooled") is None

@@ -215,7 +215,10 @@ def test_a_model_with_a_wrong_setting_is_told_first_and_again_at_the_end_and_sto
     runner: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert (
-        app.main(["compare", "dazle", "eszsl", "--seeds", "0-1", "--set", "gamma=1", "--json"]) == 1
+        app.main(
+            ["compare", "dazle", "eszsl", "--seeds", "0-1", "--set", "dazle:gamma=1", "--json"]
+        )
+        == 1
     )
     out, err = capsys.readouterr()
     assert [(o["model"], o["seed"]) for _, o in runner.given] == [("eszsl", 0), ("eszsl", 1)]

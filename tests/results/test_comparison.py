@@ -169,6 +169,16 @@ def test_what_picking_on_test_would_print_is_told_and_is_no_figure(make: Make) -
     assert "best_epoch" not in note
 
 
+def test_what_picking_on_test_would_print_says_that_it_is_not_calibrated(make: Make) -> None:
+    picked = {"best_epoch": 3, "every": 1, "T1": 62.0, "H": 10.9}
+    calibrated = {"calibration": "validation", "gamma": 0.7}
+    block = only(compare([make(optimistic=picked, protocol=calibrated)]))
+    (note,) = block.notes
+    assert "H 10.9, at gamma 0, without the calibration of this row; it is no result." in note
+    (note,) = only(compare([make(optimistic=picked)])).notes
+    assert "H 10.9; it is no result." in note
+
+
 def test_published_rows_stand_only_beside_what_they_may(make: Make) -> None:
     rows = [
         Published(method="M", dataset=name, input="map", T1=1, U=2, S=3, H=2.4, **UNLABELLED)

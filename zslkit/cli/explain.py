@@ -11,6 +11,7 @@ from zslkit.cli import completers
 from zslkit.cli.numbers import Whole
 from zslkit.cli.options import (
     PLACE,
+    check_one_run,
     debug_option,
     device_option,
     json_option,
@@ -66,8 +67,8 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     "--localise",
     is_flag=True,
     help="Measure how often the strongest cell of an attribute's map lies where the dataset marks "
-    "the attribute, over all test images; needs a dataset with such marks, and draws no picture "
-    "unless an IMAGE is named.",
+    "the attribute, over all test images; needs a dataset with such marks, and draws a picture only "
+    "where an IMAGE or --out is given.",
 )
 @run_data_option
 @click.option(
@@ -81,7 +82,10 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 @device_option
 @json_option
 @debug_option
+@click.pass_context
 def explain(
+    ctx: click.Context,
+    /,
     folder: Path,
     files: tuple[Path, ...],
     attributes: tuple[str, ...] | None,
@@ -98,13 +102,16 @@ def explain(
     attention maps.
     """
     _check_out(out)
+    check_one_run(folder, files)
+    asked = ctx.get_parameter_source("out") == click.core.ParameterSource.COMMANDLINE
     from zslkit.explain import explanation
     from zslkit.runs.load import load_with_dataset
     from zslkit.utils.devices import choose_device
     from zslkit.utils.progress import reporter_for
 
     trained = load_with_dataset(folder, data_root, choose_device(device), reporter_for())
-    blocks = [] if localise and not files else _explained(trained, files, attributes, top)
+    measured_alone = localise and not files and not asked
+    blocks = [] if measured_alone else _explained(trained, files, attributes, top)
     scored = explanation.localisation(trained) if localise else {}
     if blocks:
         from zslkit.explain import heatmaps
@@ -132,19 +139,11 @@ def _check_out(out: Path) -> None:
 def _explained(
     trained: LoadedRun, files: tuple[Path, ...], attributes: tuple[str, ...] | None, top: int
 ) -> list[HeatmapBlock]:
-    from zslkit.explain.explanation import explain
-    from zslkit.explain.heatmaps import HeatmapBlock
+    from zslkit.explain.heatmaps import blocks_of_photos, blocks_of_test_images
 
     if files:
-        photos, names = trained.photos(files), [str(file) for file in files]
-        found = explain(trained, trained.inputs_of(files), attributes, top)
-    else:
-        index = trained.some_test_images(SHOWN)
-        images = trained.dataset.images
-        assert images is not None  # else there were no test images to show
-        photos, names = trained.photos_at(index), [images.key(i) for i in index.tolist()]
-        found = explain(trained, trained.inputs.source.batch(index), attributes, top)
-    return [HeatmapBlock(*block) for block in zip(names, photos, found, strict=True)]
+        return blocks_of_photos(trained, files, attributes, top)
+    return blocks_of_test_images(trained, SHOWN, attributes, top)
 
 
 def _data(

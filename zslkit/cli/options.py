@@ -11,6 +11,7 @@ import click
 from zslkit.cli import completers
 from zslkit.cli.numbers import Whole
 from zslkit.cli.verb import used
+from zslkit.errors import UserError
 
 F = TypeVar("F", bound=Callable[..., Any])
 PLACE: Any = click.Path(path_type=Path)
@@ -186,7 +187,7 @@ as_papers_do_option = click.option(
     "--as-papers-do",
     is_flag=True,
     help="Also show what picking epoch or gamma on the test sets would give: apart from the "
-    "results, and marked.",
+    "results, and marked. Missing runs score the test sets after every epoch.",
 )
 
 
@@ -309,6 +310,15 @@ def spread_options(command: F) -> F:
     )
 
 
+def check_one_run(run: Path, others: Iterable[Path]) -> None:
+    """Raises UserError for a second run among the images, such as from a pattern of the shell."""
+    second = next((one for one in others if one.is_dir() and (one / "record.json").is_file()), None)
+    if second is not None:
+        raise UserError(
+            f"This command takes one run, and {run} and {second} are two; name one of them"
+        )
+
+
 def check_policy(again: bool, no_run: bool, reuse_changed: bool) -> None:
     """Raises UsageError if runs are asked for both always and never."""
     if again and reuse_changed:
@@ -326,6 +336,7 @@ def overrides(
     precision: str | None,
     tune: bool = False,
     feature_precision: str | None = None,
+    as_papers_do: bool = False,
 ) -> dict[str, Any]:
     """The settings that have an option of their own, as nested values that win over all others."""
     features = {
@@ -339,6 +350,7 @@ def overrides(
         del chosen["features"]
     if precision is not None:
         chosen["precision"] = precision
-    if tune:
-        chosen["protocol"] = {"tune": True}
+    protocol = ({"tune": True} if tune else {}) | ({"watch_test": 1} if as_papers_do else {})
+    if protocol:
+        chosen["protocol"] = protocol
     return chosen

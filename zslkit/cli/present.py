@@ -50,7 +50,10 @@ def run_lines(
         **({"model": "; ".join(record.model.remarks)} if record.model.remarks else {}),
         **({"scoring": record.scoring.remark} if record.scoring and record.scoring.remark else {}),
         **(
-            {"semantics": record.dataset.semantics}
+            {
+                "semantics": record.dataset.semantics
+                + (f", embedded by {record.dataset.encoder}" if record.dataset.encoder else "")
+            }
             if record.dataset.semantics != "attributes"
             else {}
         ),
@@ -73,13 +76,17 @@ def _rows(record: RunRecord) -> Iterator[tuple[str, ...]]:
     if record.uncalibrated != record.metrics:
         yield _row("uncalibrated", record.uncalibrated.model_dump())
     yield _row("chance", record.chance.model_dump())
-    yield from _optimistic(record.optimistic or {})
+    at = ", gamma 0" if record.protocol.calibration != "none" else ""
+    yield from _optimistic(record.optimistic or {}, at)
 
 
-def _optimistic(figures: Mapping[str, float | int]) -> Iterator[tuple[str, ...]]:
-    """What picking on the test sets would give, as many papers print it: never a result."""
+def _optimistic(figures: Mapping[str, float | int], at: str) -> Iterator[tuple[str, ...]]:
+    """What picking on the test sets would give, as many papers print it: never a result.
+
+    at: the gamma of the epochs' figures, where it is not the result's.
+    """
     if "best_epoch" in figures:
-        yield _row(f"(optimistic: epoch {figures['best_epoch']} picked on test)", figures)
+        yield _row(f"(optimistic: epoch {figures['best_epoch']} picked on test{at})", figures)
     if "H_gamma_on_test" in figures:
         yield _row("(optimistic: gamma picked on test)", {"H": figures["H_gamma_on_test"]})
 

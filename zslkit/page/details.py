@@ -74,7 +74,12 @@ def details(line: TableLine, runs: Mapping[str, Run]) -> Details:
 def _picked(line: TableLine, records: Sequence[RunRecord]) -> dict[str, Stat]:
     """Metrics as selected on the test sets, never a result."""
     found = line.row.optimistic
-    picked = {f"{name}, epoch picked on test": found[name] for name in METRICS[:4] if name in found}
+    at = ", gamma 0" if line.row.calibrated else ""
+    picked = {
+        f"{name}, epoch picked on test{at if name != 'T1' else ''}": found[name]
+        for name in METRICS[:4]
+        if name in found
+    }
     gamma = [
         r.optimistic["H_gamma_on_test"]
         for r in records

@@ -46,7 +46,7 @@ def _with(block: Block) -> Block:
         notes.insert(
             0,
             f"No row with an epoch picked on test of {', '.join(unwatched)}: no training that was "
-            "watched on test (protocol.watch_test).",
+            "watched on test; zslkit run --as-papers-do watches it after every epoch.",
         )
     replaced = {optimism(row) for row in block.rows}  # the new rows contain these numbers
     return replace(
@@ -66,7 +66,7 @@ def _by_epoch(row: Row) -> PickedOnTest | None:
         picked_on_test(row.made, epoch=True),
         row.seeds,
         figures,
-        _added(row, figures),
+        _added(row, figures, plain=True),
         folders=row.folders,
     )
 
@@ -93,16 +93,25 @@ def _by_gamma(row: Row) -> PickedOnTest:
     )
 
 
-def _added(row: Row, figures: Mapping[str, Stat | None]) -> dict[str, float]:
+def _added(row: Row, figures: Mapping[str, Stat | None], plain: bool = False) -> dict[str, float]:
     """Difference of each metric to the row's own.
 
     It is negative where selecting for one metric costs another, or where validation selected
     better.
+
+    Args:
+        row: The row.
+        figures: Its metrics as selected on test.
+        plain: Whether these are uncalibrated; then so are the row's own, of which T1, which knows
+            no calibration, and H are known.
     """
+    own = {name: stat.mean for name, stat in row.metrics.items()}
+    if plain and row.calibrated:
+        own = {"T1": own["T1"], "H": row.uncalibrated_H.mean}
     return {
-        name: stat.mean - row.metrics[name].mean
+        name: stat.mean - own[name]
         for name, stat in figures.items()
-        if stat is not None
+        if stat is not None and name in own
     }
 
 

@@ -92,6 +92,11 @@ class Row:
         return f"{self.label}{MARK if self.changed else ''}"
 
     @property
+    def calibrated(self) -> bool:
+        """Whether a constant is added to the scores of unseen classes."""
+        return self.made.calibration != "none"
+
+    @property
     def badges(self) -> tuple[str, ...]:
         """Badge texts without those that the whole block shares."""
         return self.made.words
@@ -161,4 +166,4 @@ class Block:
     @property
     def calibrated(self) -> bool:
         """Whether a row is calibrated, so that H with gamma 0 must be shown too."""
-        return any("uncalibrated" not in row.badges for row in self.rows)
+        return any(row.calibrated for row in self.rows)

@@ -104,6 +104,8 @@ def on_test_notes(block: Block) -> list[str]:
     added = []
     for row in block.on_test or ():
         by, names = ("epoch", ("T1", "H")) if row.made.selection == ON_TEST else ("gamma", ("H",))
+        if "U" not in row.added:  # the row itself is calibrated
+            by = "epoch, at gamma 0,"
         added.append(
             f"{row.label} by {by} "
             f"{', '.join(f'{name} {signed(row.added[name])}' for name in names)}"

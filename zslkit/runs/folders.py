@@ -14,6 +14,7 @@ import logging
 import math
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -182,16 +183,18 @@ class RunFolder:
             record marks them as changed, since both versions took part in the run.
         """
         place = self.path / SOURCE
-        before = (
-            read_source(place)
-            if any(self.path.glob("*.pt")) or (self.path / TRIED).is_file()
-            else {}
-        )
+        before = read_source(place) if goes_on(self.path) else {}
         other = changed(before, source) if before else []
         self.source = {**source, **dict.fromkeys(other, CHANGED)}
         with _explained(self.path):
             _write(place, lambda file: file.write(json.dumps(dict(self.source)).encode()))
         return other
+
+    def drop_if_bare(self) -> None:
+        """Remove the folder of a run that failed before it had a state to go on from, or a log."""
+        log = self.path / LOG
+        if not (self.finished or goes_on(self.path) or (log.is_file() and log.stat().st_size)):
+            shutil.rmtree(self.path, ignore_errors=True)
 
     def retire(self) -> None:
         """Make a finished run again; it stays until then and is kept under a dated name."""
@@ -298,18 +301,30 @@ class Run:
         return self.record.used
 
 
-def load_run(folder: Path) -> Run:
+def goes_on(partial: Path) -> bool:
+    """Whether a folder of an unfinished run holds a state to go on from."""
+    return any(partial.glob("*.pt")) or (partial / TRIED).is_file()
+
+
+def half_written(partial: Path) -> str:
+    """What starting an unfinished run again does."""
+    return (
+        "start the same run again and it goes on from there"
+        if goes_on(partial) or not any(partial.glob("*"))
+        else "nothing of it is kept to go on from, so start the same run again"
+    )
+
+
+def load_run(folder: str | Path) -> Run:
     """Load the finished run in `folder`.
 
     Raises:
         UserError: There is no finished run.
         DataError: The record is damaged.
     """
+    folder = Path(folder)
     if folder.name.endswith(".partial"):
-        raise UserError(
-            f"{folder} is a run that was not finished; "
-            "start the same run again and it goes on from there"
-        )
+        raise UserError(f"{folder} is a run that was not finished; {half_written(folder)}")
     with permitted(folder):
         if not folder.is_dir():
             raise UserError(f"There is no run folder {folder}; give the folder that holds {RECORD}")

@@ -16,7 +16,7 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 from zslkit.errors import DataError, UserError
-from zslkit.runs.folders import RECORD, Run, load_run, lock_of, run_places
+from zslkit.runs.folders import RECORD, Run, half_written, load_run, lock_of, run_places
 from zslkit.runs.tags import read_tags
 from zslkit.utils.files import DAY, NotPermitted, clear, why
 
@@ -175,11 +175,7 @@ def _item(folder: Path, match: re.Match[str]) -> InventoryItem:
     tags: tuple[str, ...] = ()
     if rest == ".partial":
         state = "running" if _held(folder) else "half-written"
-        problem = (
-            ""
-            if state == "running"
-            else "start the same run again and it goes on from there, or remove it"
-        )
+        problem = "" if state == "running" else f"{half_written(folder)}, or remove it"
     elif rest == ".removing":
         state, problem = "half-removed", "remove it again"
     else:

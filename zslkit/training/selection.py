@@ -197,6 +197,7 @@ def _search(context: ValidationContext) -> dict[str, Any]:
     )
     executor = context.executor or in_turn(lambda point: try_point(context, point))
     failed: list[str] = []
+    highest: list[float] = []
 
     def logged(points: Sequence[Point]) -> Iterator[tuple[int, TrialResult]]:
         for number, outcome in executor(points):
@@ -208,7 +209,12 @@ def _search(context: ValidationContext) -> dict[str, Any]:
             yield number, outcome
 
     with context.reporter.phase("search on validation", total=search.total) as phase:
-        best = search.best(logged, lambda h: phase.advance(1, H=h))
+
+        def counted(h: float) -> None:
+            highest[:] = [max([h, *highest])]
+            phase.advance(1, **({"best H": highest[0]} if highest[0] > LOST else {}))
+
+        best = search.best(logged, counted)
     if best is None:
         reason = f" ({failed[-1]})" if failed else ""
         raise TrainingError(
