@@ -8,7 +8,7 @@ A block of a page is one of these:
 - <!-- prints --> before a block: what the last Python block printed;
 - <!-- fails --> before a block: the error of the last Python block, or, for a console block, what
   its command prints to standard error before it ends with exit code 1 or 2;
-- <!-- not run: REASON --> before a block: it is shown only.
+- <!-- not run: REASON --> before a block: it is shown only, or another test runs it.
 
 A line "..." in an output stands for any lines. Figures and identities are not compared.
 `python tests/docs_pages.py PAGE...` writes what is printed into pages.
@@ -32,7 +32,7 @@ from zslkit.errors import ZslkitError
 
 ROOT = Path(__file__).parents[1]
 _BLOCK = re.compile(
-    r"(?:<!-- (?P<verb>write|prints|fails|not run)(?:: (?P<argument>.*?))? -->\n)?"
+    r"(?:<!-- (?P<verb>write|prints|fails|not run|run command|test command|plugin project|plugin)(?:: (?P<argument>.*?))? -->\n)?"
     r"(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^(?P=indent)```$",
     re.S | re.M,
 )
@@ -57,7 +57,9 @@ class Block:
         return self.verb or self.language
 
 
-KINDS = ("python", "console", "failing console", "write", "prints", "fails", "not run")
+ELSEWHERE = ("run command", "test command", "plugin", "plugin project")
+"""Blocks of the README that tests/test_readme.py and .ci/run run."""
+KINDS = (*ELSEWHERE, "python", "console", "failing console", "write", "prints", "fails", "not run")
 
 
 def blocks(page: Path) -> Iterator[Block]:
@@ -95,6 +97,16 @@ def agrees(printed: str, shown: str) -> bool:
         "(?:.*\n)*?" if line == "..." else f"{re.escape(line)}\n" for line in masked(shown)
     )
     return re.fullmatch(pattern, "".join(f"{line}\n" for line in masked(printed))) is not None
+
+
+def with_figures_of(printed: str, shown: str) -> str:
+    """The shown lines as they are printed now; "..." and empty lines stay."""
+    rest, found = iter(printed.splitlines()), []
+    for line in shown.splitlines():
+        if masked(line) and line.strip() != "...":
+            line = next(now for now in rest if masked(now) == masked(line))
+        found.append(f"{line.rstrip()}\n")
+    return "".join(found)
 
 
 class Follower:
@@ -161,16 +173,18 @@ class Follower:
         elif block.kind == "fails":
             said, self.error = self.error, ""
             return self._held(said, block.text)
-        elif block.kind != "not run":
+        elif block.kind not in ("not run", *ELSEWHERE):
             return self._console(block)
         return block.text
 
     def _held(self, printed: str, shown: str) -> str:
         """The shown text, or what was printed where that differs."""
-        if agrees(printed, shown):
+        if not self.store:
+            assert agrees(printed, shown), f"{self.place}: printed was\n{printed}"
             return shown
-        assert self.store, f"{self.place}: printed was\n{printed}"
-        return printed.rstrip("\n") + "\n" if printed.strip() else ""
+        if "..." in masked(shown) and agrees(printed, shown):
+            return with_figures_of(printed, shown)
+        return "".join(f"{line.rstrip()}\n" for line in printed.rstrip("\n").splitlines())
 
     def _python(self, source: str) -> None:
         assert not self.error, self.error
