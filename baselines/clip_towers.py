@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from zslkit.errors import MissingWeights, UnknownName, UserError, did_you_mean
-from zslkit.features.backbones import Backbone, Transform, read_state, refuse_odd, state_digest
+from zslkit.features.backbones import Backbone, Transform
+from zslkit.features.weights import read_state, refuse_odd, state_digest
 
 TINY = "tiny"
 """Own architecture with two layers per encoder, to try the pipeline without a weights file."""

@@ -3,7 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/fast_recipes.py dedn cub2010 recipes.yaml --data-root DATA
 
 The file maps the name of a recipe to its settings, as `--set` takes them with dotted keys or
-sections. A line is printed for each recipe and fold, and means at the end: T1, S, U and H without
+sections; `--thin 4` keeps every fourth channel of the feature maps, which takes a fourth of the time
+and keeps the order of recipes that are far apart. A line is printed for each recipe and fold, and means at the end: T1, S, U and H without
 calibration, the best H under any gamma, AUSUC, and seconds of training.
 """
 
@@ -18,10 +19,14 @@ from statistics import fmean
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
+from torch import Tensor
 
 from zslkit.runs import api
 from zslkit.training.fit import fit, make_model
+from zslkit.training.inputs import Inputs
 from zslkit.training.selection import ValidationContext, judge
 
 COLUMNS = ("T1", "S", "U", "H", "best H", "AUSUC", "seconds")
@@ -37,6 +42,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", help="a recipe of the file; may be repeated")
     parser.add_argument("--folds", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--thin", type=int, default=1, help="keep every so manieth channel")
     chosen = parser.parse_args()
     recipes: dict[str, Mapping[str, Any]] = yaml.safe_load(chosen.recipes.read_text("utf-8"))
     print(f"{'recipe':<40} {'fold':>4} " + " ".join(f"{c:>7}" for c in COLUMNS), flush=True)
@@ -66,7 +72,8 @@ def trained(chosen: argparse.Namespace, settings: Mapping[str, Any]) -> Iterator
                 "protocol.calibration=validation",
             ],
         )
-        for fold in context.folds:
+        for whole in context.folds:
+            fold = replace(whole, inputs=thinned(whole.inputs, chosen.thin))
             model = make_model(
                 context.plan.model_class,
                 context.plan.config,
@@ -88,6 +95,26 @@ def trained(chosen: argparse.Namespace, settings: Mapping[str, Any]) -> Iterator
             plain = judge(without_calibration(context), fold, model).figures
             best = judge(context, fold, model).figures
             yield {**plain, "best H": best["H"], "seconds": seconds}
+
+
+class Thinned:
+    """Every so manieth channel of feature maps, read as they are asked for."""
+
+    def __init__(self, source: Any, every: int) -> None:
+        self._source, self._every = source, every
+
+    def batch(self, index: NDArray[np.int64]) -> Tensor:
+        return self._source.batch(index)[:, :: self._every].contiguous()
+
+
+def thinned(inputs: Inputs, every: int) -> Inputs:
+    """The inputs with fewer channels; unchanged for 1."""
+    if every == 1:
+        return inputs
+    channels, *size = inputs.feature_shape
+    shape = (len(range(0, channels, every)), *size)
+    source: Any = Thinned(inputs.source, every)
+    return replace(inputs, source=source, feature_shape=shape, map_shape=shape)
 
 
 def without_calibration(context: ValidationContext) -> ValidationContext:

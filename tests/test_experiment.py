@@ -277,7 +277,7 @@ def test_what_is_picked_on_several_folds_together_is_another_run_than_what_was_a
     ]
     choices = {"settings": settings, "config": None, "preset": None, "overrides": None}
     job = api._job("eszsl", "digits", 0, "data", "cpu", Silent(), choices)
-    assert ("folds" in job.decisive()) is told
+    assert ("folds" in job.decisive({})) is told
 
 
 def full(*arguments: Any, **options: Any) -> None:

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Index = NDArray[np.int64]
+WITHOUT_VALIDATION = (
+    "to pick nothing there, set protocol.calibration=none, protocol.selection=last and "
+    "protocol.tune=false"
+)
+"""Next step where a dataset is too small for a validation fold."""
 Box = tuple[float, float, float, float]
 """(x0, y0, x1, y1) as fractions of the image size, from the upper left corner."""
 
@@ -127,6 +132,9 @@ class Dataset:
         features_digest: Fingerprint of `features`, 16 hex digits, if known without reading them.
         skipped: Images that `without` removed from the split.
         notes: Remarks on reading the files, shown by `run`, `data verify` and `data info`.
+        image_attributes: `(N, A)` float32 attributes of the images themselves, NaN where unknown;
+            only attribute metrics use them.
+        encoder: Sentence encoder of the semantics and digest of its weights, for the record.
     """
 
     name: str
@@ -144,6 +152,8 @@ class Dataset:
     features_digest: str = ""
     skipped: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    image_attributes: NDArray[np.float32] | None = None
+    encoder: str = ""
 
     def __post_init__(self) -> None:
         n, c = len(self.labels), len(self.classes)
@@ -153,6 +163,11 @@ class Dataset:
         for held in map(len, holders):
             if held != n:
                 raise DataError(f"{self.name}: {held} images or features but {n} labels")
+        if self.image_attributes is not None and self.image_attributes.shape[0] != n:
+            raise DataError(
+                f"{self.name}: {n} images but {len(self.image_attributes)} rows of attributes of "
+                "images"
+            )
         if len(self.semantics.attributes) != c:
             raise DataError(
                 f"{self.name}: {c} classes but {len(self.semantics.attributes)} rows in the "
@@ -223,14 +238,16 @@ class Dataset:
             image_share: Share of images per remaining class that plays test_seen.
 
         Raises:
-            DataError: Too few seen classes for that many parts.
+            DataError: Too few seen classes for that many parts, or one image a class.
         """
         rng = np.random.default_rng(seed)
         old = np.flatnonzero(self.seen)
         share = 1 - len(old) / len(self.classes) if unseen_share is None else unseen_share
         count = min(max(round(share * len(old)), 1), len(old) - 1)
         if len(old) < 2:
-            raise DataError(f"{self.name}: validation needs two seen classes or more")
+            raise DataError(
+                f"{self.name}: validation needs two seen classes or more; {WITHOUT_VALIDATION}"
+            )
         if (part + 1) * count > len(old):
             raise DataError(
                 f"{self.name}: {part + 1} folds that hold out {count} of {len(old)} seen classes "
@@ -253,6 +270,14 @@ class Dataset:
             cut = min(max(round(image_share * len(members)), 0), len(members) - 1)
             val_seen.append(members[:cut])
             train.append(members[cut:])
+        if not any(map(len, val_seen)):  # small classes: one image of each that has another
+            val_seen = [members[:1] for members in train if len(members) > 1]
+            train = [members[len(members) > 1 :] for members in train]
+        if not val_seen:
+            raise DataError(
+                f"{self.name}: validation needs two trainval images of a seen class; "
+                f"{WITHOUT_VALIDATION}"
+            )
         split = Split(*(np.sort(np.concatenate(part)) for part in (train, val_seen, val_unseen)))
         return replace(
             self,
@@ -284,13 +309,15 @@ class Dataset:
         """Digests that decide whether two results are comparable, 16 hex digits each.
 
         Returns:
-            "split" covers class names, labels and image indices; "semantics" covers the
+            "split" covers class names, labels, attributes of images and image indices; "semantics" covers the
             class-attribute table and word vectors.
         """
         split = hashlib.sha256("\n".join(self.classes).encode())
         split.update(np.ascontiguousarray(self.labels, dtype="<i8").tobytes())
         for index in self.split.parts().values():
             split.update(b"|" + np.sort(index).astype("<i8").tobytes())
+        if self.image_attributes is not None:
+            split.update(b"|" + np.ascontiguousarray(self.image_attributes, dtype="<f4").tobytes())
         return {"split": split.hexdigest()[:16], "semantics": self.semantics.fingerprint()}
 
 

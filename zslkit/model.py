@@ -163,8 +163,9 @@ class Stage(Protocol):
         """Report the terms of one step; the log gets their means over the epoch.
 
         Raises:
-            TrainingError: A term is not finite. The message names the first such term, the epoch
-                and the `mend` of the stage.
+            TrainingError: A term is not finite. The message names the first such term, its epoch
+                and step and the `mend` of the stage. On an accelerator terms are read every 50
+                steps, so that no step waits for the device, and the error comes then.
         """
         ...
 
@@ -438,6 +439,21 @@ class Model(nn.Module):
         """
         return self.evidence(x)
 
+    def answers(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Optional: class scores and attribute predictions in one pass.
+
+        The harness asks for both when it evaluates a run. Define it where `scores` and
+        `predicted_attributes` share most of their work; a class that overrides one of these two
+        below it is asked for them instead. Called in evaluation mode without gradients.
+
+        Args:
+            x: Inputs `(B, ...)`.
+
+        Returns:
+            What `scores` and `predicted_attributes` return, by default from these two.
+        """
+        return self.scores(x), self.predicted_attributes(x)
+
 
 class GradientModel(Model):
     """Base class of models trained by gradients: define `loss`, and the harness trains."""
@@ -491,7 +507,15 @@ class GradientModel(Model):
         return train.lr * train.lr_factor ** (epoch // train.lr_every)
 
 
-ENCODER_KEYS = ("backbone", "weights", "size", "reduction", "pretrain_epochs")
+ENCODER_KEYS = (
+    "backbone",
+    "weights",
+    "size",
+    "reduction",
+    "pretrain_epochs",
+    "pooling",
+    "crop_pct",
+)
 """Settings of `features` without effect on a model that brings its own image encoder."""
 
 

@@ -105,6 +105,7 @@ class DatasetInfo(Part):
         published_as: Dataset name of comparable published results, or "".
         semantics: "attributes" or "sentences" (Semantics.kind).
         n_skipped: Number of unreadable images, which are in no set.
+        encoder: Sentence encoder of descriptions and digest of its weights, or "".
     """
 
     name: str
@@ -118,6 +119,7 @@ class DatasetInfo(Part):
     published_as: str = ""
     semantics: str = "attributes"
     n_skipped: NonNegativeInt = 0
+    encoder: str = ""
 
 
 class FeatureInfo(Part):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import EntryPoint, distributions
+from pathlib import Path
 from typing import Any
 
 from zslkit.errors import UnknownName, UserError, ZslkitError
@@ -85,9 +86,9 @@ class NameClash(UserError):
         )
 
 
-def is_card(name: str) -> bool:
+def is_card(name: str | Path) -> bool:
     """Whether `name` is the path of a card, not the name of a registered dataset."""
-    return name.lower().endswith((".yaml", ".yml"))
+    return str(name).lower().endswith((".yaml", ".yml"))
 
 
 class Registry:

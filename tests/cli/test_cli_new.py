@@ -15,6 +15,7 @@ import pytest
 import zslkit
 from zslkit.cli.app import main
 from zslkit.registry import rescan
+from zslkit.runs.plan import make_plan
 from zslkit.scaffold import Kind, Names
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -97,6 +98,15 @@ def installed(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield home
     monkeypatch.undo()
     rescan()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_model_picks_on_validation_where_it_has_no_preset(installed: Path, kind: str) -> None:
+    plan = make_plan(f"my-{kind}", "awa1")
+    assert plan.protocol.calibration == "validation"
+    assert (plan.protocol.selection == "validation") == hasattr(plan.config, "train")
+    assert plan.protocol.tune == bool(plan.model_class.search)
 
 
 @pytest.mark.slow
@@ -223,6 +233,7 @@ def test_it_tells_the_files_and_the_next_steps(
         "pyproject.toml",
         ".gitignore",
         "README.md",
+        "src/new_net/presets/default.yaml",
         "src/new_net/presets/digits.yaml",
         "tests/test_model.py",
     } <= set(told["files"])

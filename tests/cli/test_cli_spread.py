@@ -21,7 +21,7 @@ import torch
 from zslkit import __version__
 from zslkit.cli import spread, worker
 from zslkit.cli.failure import State
-from zslkit.cli.many import QueuedRun, run_all, told
+from zslkit.cli.many import QueuedRun, failure_sentences, run_all
 from zslkit.cli.spread import Lost, Spread, answers
 from zslkit.cli.trials import check_search, tries_of
 from zslkit.cli.worker import Order, Site, WorkerOrder, WorkerReply, make, unfit
@@ -325,7 +325,10 @@ def test_failed_runs_are_named_at_the_end_in_the_order_of_the_jobs(
     stream = io.StringIO()
     results, failures = run_all(jobs, State(), PlainReporter(stream), TWO)
     assert results == []
-    assert told(failures) == ["a (seed 0) failed: no weights", "b (seed 0) failed: no data"]
+    assert failure_sentences(failures) == [
+        "a (seed 0) failed: no weights",
+        "b (seed 0) failed: no data",
+    ]
     assert "b, seed 0: failed (1 of 2)\na, seed 0: failed (2 of 2)" in stream.getvalue()
 
 

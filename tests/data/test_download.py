@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("quickly")
 
 def test_an_archive_is_fetched_unpacked_and_recorded_once(site: Site, tmp_path: Path) -> None:
     (done,) = fetch([birds(site)], tmp_path)
-    assert (done.standing.state, done.url, done.unpacked) == (
+    assert (done.before.state, done.url, done.unpacked) == (
         "missing",
         f"{site.url}/birds.zip",
         Unpacked(2, 0, ()),
@@ -40,7 +40,7 @@ def test_an_archive_is_fetched_unpacked_and_recorded_once(site: Site, tmp_path: 
         True,
     )
     (again,) = fetch([birds(site)], tmp_path)
-    assert (again.standing.state, again.url, again.unpacked) == ("unpacked", None, None)
+    assert (again.before.state, again.url, again.unpacked) == ("unpacked", None, None)
     assert asked(site) == [""]
 
 
@@ -133,7 +133,7 @@ def test_a_kept_archive_must_have_the_recorded_digest_too(site: Site, tmp_path: 
     fetch([birds(site)], tmp_path)
     shutil.rmtree(tmp_path / "birds")
     (done,) = fetch([birds(site)], tmp_path)
-    assert done.standing.state == "fetched" and done.url is None and len(site.asked) == 1
+    assert done.before.state == "fetched" and done.url is None and len(site.asked) == 1
     shutil.rmtree(tmp_path / "birds")
     (tmp_path / "downloads/birds.zip").write_bytes(archive_of({"classes.txt": b"finch"}))
     with pytest.raises(DataError, match=r"birds\.zip is not the file that is known"):
@@ -294,7 +294,7 @@ def test_two_processes_wait_for_each_other(site: Site, tmp_path: Path) -> None:
     (done,) = fetch([birds(site)], tmp_path, reporter=Waiting(stream))
     first.join()
     assert "Another process downloads into" in stream.getvalue()
-    assert done.standing.state == "unpacked" and len(site.asked) == 1
+    assert done.before.state == "unpacked" and len(site.asked) == 1
 
 
 @pytest.mark.parametrize("emptied", ["images", "classes.txt"])

@@ -305,7 +305,9 @@ def test_the_commands_take_a_list_as_they_take_folders(
 ) -> None:
     monkeypatch.chdir(home)
     written(
-        home, rows(split=True), CARD + "features: {backbone: resnet18, weights: random, size: 32}\n"
+        home,
+        rows(split=True),
+        CARD + "features: {backbone: mobilenetv3_small_050, weights: random, size: 32}\n",
     )
 
     def go(*words: str) -> tuple[int, str]:

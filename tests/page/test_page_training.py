@@ -8,8 +8,8 @@ from run_folders import make_run, random_scores
 from shelf_of_runs import write_log
 
 from zslkit.page.board import board
-from zslkit.page.gather import blocks_of
 from zslkit.page.training import Course, courses
+from zslkit.report.blocks import blocks_of
 from zslkit.runs.folders import LOG, load_run
 
 

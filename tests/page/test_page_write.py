@@ -15,10 +15,11 @@ from shelf_of_runs import EVIL, evil_shelf, small_shelf
 
 from zslkit.errors import UserError
 from zslkit.page import write as writing
-from zslkit.page.gather import blocks_of, gather
+from zslkit.page.gather import gather
 from zslkit.page.render import embedded
 from zslkit.page.write import DATA, INDEX, write
 from zslkit.report.as_data import as_json
+from zslkit.report.blocks import blocks_of
 from zslkit.runs.scores import Scores
 
 

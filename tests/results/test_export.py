@@ -12,10 +12,11 @@ from typing import Any
 from run_folders import UNLABELLED
 
 from zslkit.record import RunRecord
+from zslkit.report.as_data import as_json
 from zslkit.report.comparison import Block, compare, key_of
 from zslkit.report.export import HEADER, as_csv, escaped, latex
 from zslkit.report.published import Published
-from zslkit.report.tables import as_json, markdown
+from zslkit.report.tables import markdown
 
 Make = Callable[..., RunRecord]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from zslkit.errors import DataError, UserError
+from zslkit.errors import DataError, UnknownName, UserError
 from zslkit.record import RunRecord, json_summary, parse_record
 from zslkit.report import published as published_module
 from zslkit.report.published import published
@@ -272,7 +272,8 @@ def test_every_published_row_says_where_it_is_from_or_that_it_is_unconfirmed() -
         entry for name in dict.fromkeys(row["dataset"] for row in rows) for entry in published(name)
     ]
     assert len(everything) == len(rows) > 0
-    assert published("no such dataset") == []
+    with pytest.raises(UnknownName, match="cub"):
+        published("cubb")
     for entry in everything:
         given = {name for name, value in entry.figures().items() if value is not None}
         doubted = set(entry.unconfirmed) - {"backbone"}

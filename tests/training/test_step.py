@@ -120,7 +120,9 @@ def test_terms_and_total_are_those_of_the_whole_batch() -> None:
     for kind in (Small, Weighs):
         for parts in (1, 4):
             model = tiny(kind, accumulate=parts)
-            told.append(take_step(model, Rows().x[:6], torch.tensor([0, 1, 2] * 2), 6, CPU))
+            batch = Rows().x[:6], torch.tensor([0, 1, 2] * 2)
+            taken = take_step(model, model.loss, *batch, 6, CPU)
+            told.append(({k: v.item() for k, v in taken.terms.items()}, taken.total.item()))
     for (values, total), (others, other) in (told[:2], told[2:]):
         assert values == pytest.approx(others) and total == pytest.approx(other)
     assert told[0][1] == pytest.approx(sum(told[0][0].values())) and told[2][1] == pytest.approx(

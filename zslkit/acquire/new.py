@@ -236,8 +236,11 @@ def _table_text(classes: Sequence[str], columns: Sequence[str]) -> str:
 def _table_of(card: Path) -> Path | None:
     """Path of the table that a card names, None if the card is invalid."""
     try:
-        table = inside(card, "attributes", read_card(card).attributes)
+        named = read_card(card).attributes
+        table = None if named is None else inside(card, "attributes", named)
     except UserError:
+        return None
+    if table is None:
         return None
     home = card.parent.resolve()
     return card.parent / table.relative_to(home) if table.is_relative_to(home) else table

@@ -38,6 +38,9 @@ def review(card: Path) -> Review:
     try:
         contents = read_card(card)
         home = inside(card, "images", contents.images)
+        if contents.attributes is None:
+            dataset = load_folder(card)
+            return Review((), tuple(_remarks(dataset, of_folders=home.is_dir())), dataset)
         table = inside(card, "attributes", contents.attributes)
         attributes, rows = read_rows(table)
         unseen = unseen_names(card, contents)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from zslkit.errors import CannotWrite, DataError, UserError
+from zslkit.errors import CannotWrite, DataError
+from zslkit.readers.sentence_encoder import Encoder as Encoder
 from zslkit.readers.stream import existing
 from zslkit.readers.vectors_text import look_up
-from zslkit.readers.word_vectors import Phrase, Vectors, checked, means
+from zslkit.readers.word_vectors import Phrase, Vectors, means
 from zslkit.utils.files import parse_json, read_small, replacing, why
-from zslkit.utils.network import Hub, hub
 from zslkit.utils.progress import Reporter, Silent
 
 _MIB = 1 << 20
@@ -79,61 +79,6 @@ class TextSource:
             "method": "mean of the vectors of the words",
             "vectors": self.path.name,
             "sha256_of_vectors": self.sha256,
-        }
-
-
-@dataclass(frozen=True)
-class Encoder:
-    """Sentence encoder of the package sentence-transformers, which embeds whole phrases."""
-
-    model: str
-    encode: Callable[[list[str]], Any]
-    version: str
-    known: None = field(default=None, init=False)
-
-    @classmethod
-    def load(cls, model: str) -> Encoder:
-        """Load an encoder by name or folder.
-
-        Raises:
-            UserError: The package is not installed or the model cannot be loaded.
-        """
-        try:
-            import sentence_transformers
-        except ImportError as error:
-            raise UserError(
-                "--encoder needs the package sentence-transformers; install it with: pip install "
-                "'zslkit[words]'"
-            ) from error
-        server = Hub()
-        try:
-            with hub() as server:
-                loaded = sentence_transformers.SentenceTransformer(model, device="cpu")
-        except Exception as error:  # files, network and models raise errors of any type
-            reason = server.fault or " ".join(str(error).split()) or type(error).__name__
-            raise UserError(
-                f"The encoder {model!r} cannot be loaded ({reason}); name one of "
-                "sentence-transformers or a folder"
-            ) from error
-        return cls(model, loaded.encode, str(getattr(sentence_transformers, "__version__", "")))
-
-    def vectors(self, phrases: Sequence[Phrase]) -> Vectors:
-        """Embedding of each phrase, (A, W).
-
-        Raises:
-            DataError: A phrase is empty, or the encoder returns another shape.
-        """
-        if empty := [phrase.name for phrase in phrases if not phrase.words]:
-            raise DataError(f"The attribute name {empty[0]!r} holds no word to encode; reword it")
-        table = np.asarray(self.encode([" ".join(phrase.words) for phrase in phrases]))
-        return checked(Path(self.model), table, [phrase.name for phrase in phrases])
-
-    def note(self) -> dict[str, Any]:
-        """How the vectors are made, for the note beside them."""
-        return {
-            "method": "embedding of the phrase",
-            "encoder": self.model,
-            "sentence_transformers": self.version,
         }
 
 

@@ -89,18 +89,9 @@ def print_comparison(
     """
     from zslkit.record import json_summary
     from zslkit.report.as_data import as_json
-    from zslkit.report.as_papers_do import with_rows_picked_on_test
-    from zslkit.report.comparison import compare, key_of
-    from zslkit.report.published import published
-    from zslkit.report.significance import with_significance
+    from zslkit.report.blocks import blocks_of
 
-    records = [result.record for result in results]
-    names = {record.dataset.published_as for record in records}
-    folders = {key_of(result.record): str(result.folder) for result in results}
-    reference = [entry for name in sorted(names - {""}) for entry in published(name)]
-    blocks = with_significance(compare(records, reference, folders, strict=shown.strict))
-    if shown.as_papers_do:
-        blocks = with_rows_picked_on_test(blocks)
+    blocks = blocks_of(results, shown.as_papers_do, shown.strict)
     if shown.form == "json":
         runs = [json_summary(result.record, result.folder) for result in results]
         lacking = [{"model": model, "seed": seed} for model, seed in missing]

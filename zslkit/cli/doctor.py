@@ -196,6 +196,8 @@ def _need(name: str, source: DatasetSource) -> tuple[int | None, str]:
     config = build(FeatureConfig, Settings(dict(source.defaults)), name)
     if "images" not in source.counts or config.size is None:
         return None, ""
+    if config.size == "own":
+        return None, ""
     height, width = (config.size, config.size) if isinstance(config.size, int) else config.size
     need = store_bytes(source.counts["images"], config, height, width)
     return need, f"maps of {config.backbone} at {height}x{width} px in {config.dtype}"

@@ -136,7 +136,12 @@ def _measured(folder: Path, gamma: float | None) -> tuple[Run, Subject]:
         None
         if predicted is None
         else AttributeScores(
-            predicted.test_seen, predicted.test_unseen, predicted.present, predicted.names
+            predicted.test_seen,
+            predicted.test_unseen,
+            predicted.present,
+            predicted.names,
+            predicted.shown_seen,
+            predicted.shown_unseen,
         )
     )
     validated = protocol.gamma if protocol.calibration == "validation" else None

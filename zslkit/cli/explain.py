@@ -139,19 +139,11 @@ def _check_out(out: Path) -> None:
 def _explained(
     trained: LoadedRun, files: tuple[Path, ...], attributes: tuple[str, ...] | None, top: int
 ) -> list[HeatmapBlock]:
-    from zslkit.explain.explanation import explain
-    from zslkit.explain.heatmaps import HeatmapBlock
+    from zslkit.explain.heatmaps import blocks_of_photos, blocks_of_test_images
 
     if files:
-        photos, names = trained.photos(files), [str(file) for file in files]
-        found = explain(trained, trained.inputs_of(files), attributes, top)
-    else:
-        index = trained.some_test_images(SHOWN)
-        images = trained.dataset.images
-        assert images is not None  # else there were no test images to show
-        photos, names = trained.photos_at(index), [images.key(i) for i in index.tolist()]
-        found = explain(trained, trained.inputs.source.batch(index), attributes, top)
-    return [HeatmapBlock(*block) for block in zip(names, photos, found, strict=True)]
+        return blocks_of_photos(trained, files, attributes, top)
+    return blocks_of_test_images(trained, SHOWN, attributes, top)
 
 
 def _data(

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -194,7 +193,7 @@ def timm_works() -> Iterator[Finding]:
         yield Finding("timm", "fault", f"cannot be imported: {error}", "Install timm again")
         return
     yield Finding("timm", "ok", f"{timm.__version__}, {len(timm.list_models())} networks")
-    here = [network for network, package in OFFLINE.items() if find_spec(package) is not None]
+    here = [network for network, weights in OFFLINE.items() if weights.here]
     if here:
         yield Finding(
             "weights", "ok", f"without a network: {', '.join(here)}; others come from the hub"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from zslkit.cli import completers
+from zslkit.cli.classes import SIDES, Classes, chosen
 from zslkit.cli.numbers import Whole
 from zslkit.cli.options import (
     PLACE,
@@ -28,7 +29,7 @@ from zslkit.errors import DataError, UserError
 from zslkit.utils.printable import escaped
 
 if TYPE_CHECKING:
-    from zslkit.explain.prediction import Prediction
+    from zslkit.explain.prediction import Answer, Prediction
     from zslkit.runs.load_portable import LoadedModel
 
 
@@ -46,17 +47,15 @@ if TYPE_CHECKING:
     show_default=True,
     help="How many classes to show for each image.",
 )
-@explained(
+@click.option(
     "--classes",
-    "among",
-    values={
-        "all": "seen and unseen",
-        "seen": "seen only",
-        "unseen": "unseen only, the classical zero-shot task",
-    },
-    default="all",
-    show_default=True,
-    help="Classes to choose from.",
+    "wanted",
+    type=Classes(),
+    multiple=True,
+    shell_complete=completers.fixed(*SIDES, files=True),
+    help="Classes to choose from; default: all. all: seen and unseen; seen: seen only; unseen: "
+    "unseen only, the classical zero-shot task; NEW.csv: also the classes in this file, a row each, "
+    "with the attributes of the run in its columns. May be repeated.",
 )
 @click.option(
     "--top-attributes",
@@ -94,7 +93,7 @@ def predict(
     folder: Path,
     places: tuple[Path, ...],
     top: int,
-    among: Any,
+    wanted: tuple[str | Path, ...],
     attributes: int,
     form: str,
     output: Path | None,
@@ -113,6 +112,7 @@ def predict(
             f"--out {output} is a folder or lies in none that exists; name a file in a folder that is there"
         )
     check_one_run(folder, places)
+    among, files = chosen(wanted)
     from zslkit.explain.prediction import images_of
     from zslkit.explain.prediction import predict as predicted
     from zslkit.runs.load_portable import load_without_dataset
@@ -124,6 +124,8 @@ def predict(
     write = WRITERS["json" if as_json else form]
     left_out: list[str] = []
     trained = load_without_dataset(folder, data_root, choose_device(device), reporter)
+    for file in files:
+        trained = trained.with_classes(file, reporter.note)
 
     def answered() -> Iterator[Prediction]:
         with reporter.phase("predict", total=len(found)) as phase:
@@ -163,8 +165,10 @@ def _opened(output: Path | None, own: TextIO) -> Iterator[TextIO]:
         yield stream
 
 
-def _side(seen: bool) -> str:
-    return "seen" if seen else "unseen"
+def _side(trained: LoadedModel, answer: Answer) -> str:
+    if answer.name in trained.added:
+        return "new"
+    return "seen" if answer.seen else "unseen"
 
 
 def _table(
@@ -178,7 +182,7 @@ def _table(
             lines.append(
                 (
                     answer.name,
-                    _side(answer.seen),
+                    _side(trained, answer),
                     f"{100 * answer.share:5.1f} %",
                     f"{answer.score:.4g}",
                     spoke,
@@ -211,7 +215,7 @@ def _csv(
                     escaped(str(one.image)),
                     rank,
                     escaped(answer.name),
-                    _side(answer.seen),
+                    _side(trained, answer),
                     repr(answer.score),
                     f"{answer.share:.6g}",
                     spoke,
@@ -224,13 +228,13 @@ def _jsonl(
 ) -> None:
     """An object for each image, on a line of its own."""
     for one in predictions:
-        print(json.dumps(_data(one)), file=stream, flush=True)
+        print(json.dumps(_data(trained, one)), file=stream, flush=True)
 
 
 def _json(
     stream: TextIO, trained: LoadedModel, predictions: Iterable[Prediction], left_out: Sequence[str]
 ) -> None:
-    images = [_data(one) for one in predictions]
+    images = [_data(trained, one) for one in predictions]
     record = trained.run.record
     whole = {
         "model": record.model.name,
@@ -243,13 +247,13 @@ def _json(
     print(json.dumps(whole, indent=2), file=stream)
 
 
-def _data(one: Prediction) -> dict[str, Any]:
+def _data(trained: LoadedModel, one: Prediction) -> dict[str, Any]:
     return {
         "image": str(one.image),
         "classes": [
             {
                 "class": answer.name,
-                "side": _side(answer.seen),
+                "side": _side(trained, answer),
                 "score": answer.score,
                 "share": answer.share,
                 "attributes": [

@@ -50,7 +50,10 @@ def run_lines(
         **({"model": "; ".join(record.model.remarks)} if record.model.remarks else {}),
         **({"scoring": record.scoring.remark} if record.scoring and record.scoring.remark else {}),
         **(
-            {"semantics": record.dataset.semantics}
+            {
+                "semantics": record.dataset.semantics
+                + (f", embedded by {record.dataset.encoder}" if record.dataset.encoder else "")
+            }
             if record.dataset.semantics != "attributes"
             else {}
         ),

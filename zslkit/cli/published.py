@@ -8,7 +8,6 @@ from zslkit.cli import completers
 from zslkit.cli.options import debug_option, json_option
 from zslkit.cli.output import print_columns, print_json
 from zslkit.cli.verb import Verb
-from zslkit.errors import UnknownName
 
 
 @click.command(cls=Verb, example="zslkit published --dataset cub")
@@ -29,15 +28,9 @@ def published(dataset: str | None, as_json: bool) -> None:
     here, from the authors' program or the method's description; unknown where neither says.
     For results of your own runs see zslkit runs.
     """
-    from zslkit.report.published import everything
+    from zslkit.report.published import published as published_results
 
-    rows = [entry for entry in everything() if dataset is None or entry.dataset == dataset]
-    if dataset is not None and not rows:
-        raise UnknownName(
-            "published result on a dataset named",
-            dataset,
-            {entry.dataset for entry in everything()},
-        )
+    rows = published_results(dataset)
     if as_json:
         from zslkit.report.as_data import published_data
 

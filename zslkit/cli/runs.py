@@ -9,26 +9,45 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zslkit.cli import completers
+from zslkit.cli.chosen_runs import chosen, export
 from zslkit.cli.failure import tell
 from zslkit.cli.options import (
     PLACE,
     debug_option,
+    explained,
     json_option,
     only_datasets_option,
     runs_option,
 )
-from zslkit.cli.output import echo, print_columns, print_json, printable
+from zslkit.cli.output import echo, print_columns, print_json, printable, reader_there, results
 from zslkit.cli.verb import Verb, used
-from zslkit.errors import UnknownName, UserError
+from zslkit.errors import UserError
 
 if TYPE_CHECKING:
     from zslkit.runs.inventory import InventoryItem
 
 
+FORMATS = {
+    "table": "aligned columns",
+    "csv": "a line for each run and figure, of finished runs",
+    "parquet": "the same as a Parquet file; needs --out",
+    "json": "the same as --json",
+}
+
+
+def _former(args: Sequence[str]) -> dict[str, str]:
+    """--out was the folder of the runs, before a file could be written."""
+    asked = any(arg.startswith("--format") for arg in args)
+    return {} if asked else {"--out": "--runs"}
+
+
 @click.command(
     cls=Verb,
-    example="zslkit runs --model eszsl\nzslkit runs runs/digits/eszsl/seed0-*/ --tag paper",
-    formerly={"--out": "--runs"},
+    example="zslkit runs --model eszsl\n"
+    "zslkit runs runs/digits/eszsl/seed0-*/ --tag paper\n"
+    "zslkit runs --format csv --out figures.csv\n"
+    "zslkit runs --tagged paper --export ours.zip",
+    formerly=_former,
 )
 @click.argument("folders", metavar="[RUN]...", nargs=-1, type=PLACE, shell_complete=completers.runs)
 @click.option(
@@ -53,8 +72,23 @@ if TYPE_CHECKING:
 @click.option(
     "--untag", metavar="TAG", shell_complete=completers.tags, help="Take this tag from each RUN."
 )
+@click.option(
+    "--export",
+    "target",
+    type=PLACE,
+    metavar="FILE",
+    help="Write the chosen finished runs into one new zip file for others, without weights; "
+    "zslkit compare and report read it.",
+)
 @click.option("--remove", is_flag=True, help="Remove each RUN with all that is in it; needs --yes.")
 @click.option("--yes", is_flag=True, help="Confirm --remove.")
+@explained("--format", "form", values=FORMATS, help="How to print the list; default: table.")
+@click.option(
+    "--out",
+    type=PLACE,
+    metavar="FILE",
+    help="Write csv or parquet into this file; default: standard output.",
+)
 @runs_option
 @json_option
 @debug_option
@@ -67,20 +101,32 @@ def runs(
     untag: str | None,
     remove: bool,
     yes: bool,
+    target: Path | None,
+    form: str | None,
+    out: Path | None,
     home: Path,
     as_json: bool,
 ) -> int:
-    """List the runs below --runs; with RUN, a folder that the list names, tag or remove it.
+    """List the runs below --runs; with RUN, a folder that the list names, tag, export or remove it.
 
     The list shows model, dataset, seed, H, finish time and tags. For unfinished runs it says what
-    to do.
+    to do. --format csv and parquet give all figures of the finished runs in long form: run, model,
+    dataset, seed, metric, value, and how it was made.
     """
+    long = form if form in ("csv", "parquet") else None
+    _check_format(long, form, out, as_json, changes=bool(tag or untag or remove or target))
+    as_json = as_json or form == "json"
     if tag is not None and not folders:
         used("--tag without RUN", "--tagged")
         tagged, tag = tag, None
     _check(folders, bool(models or datasets or tagged), tag, untag, remove, yes)
+    if target is not None:
+        if tag is not None or untag is not None or remove:
+            raise click.UsageError("--export goes with none of --tag, --untag and --remove")
+        export(folders, chosen(home, models, datasets, tagged, []), home, target, as_json)
+        return 0
     if not folders:
-        _list(home, models, datasets, tagged, as_json)
+        _list(home, models, datasets, tagged, as_json, long, out)
         return 0
     from zslkit.runs import inventory
 
@@ -91,8 +137,48 @@ def runs(
         return _remove(items, yes, as_json)
     if tag is not None or untag is not None:
         items = [_tagged(item, tag, untag) for item in items]
-    _print(items, as_json)
+    if long:
+        _write_long(items, long, out)
+    else:
+        _print(items, as_json)
     return 0
+
+
+def _check_format(
+    long: str | None, form: str | None, out: Path | None, as_json: bool, changes: bool
+) -> None:
+    if as_json and form not in (None, "json"):
+        raise click.UsageError("--json and --format exclude each other: choose one")
+    if out is not None and not long:
+        raise click.UsageError("--out goes with --format csv or parquet")
+    if long and changes:
+        raise click.UsageError(f"--format {long} goes with neither --tag, --untag nor --remove")
+    if long == "parquet" and out is None:
+        raise click.UsageError("--format parquet needs --out FILE, since it is no text")
+    if out is not None and (out.is_dir() or not out.parent.is_dir()):
+        raise UserError(
+            f"--out {out} is a folder or lies in none that exists; "
+            "name a file in a folder that is there"
+        )
+
+
+def _write_long(items: Sequence[InventoryItem], long: str, out: Path | None) -> None:
+    """The figures of the finished runs in long form."""
+    from zslkit.report.long_form import long_form, write_csv, write_parquet
+    from zslkit.utils.files import replacing
+
+    rows = list(long_form(item.run for item in items if item.run and item.state != "replaced"))
+    if long == "parquet":
+        assert out is not None
+        write_parquet(rows, out)
+    elif out is not None:
+        with replacing(out) as beside, beside.open("w", encoding="utf-8", newline="") as stream:
+            write_csv(rows, stream)
+    else:
+        with reader_there():
+            write_csv(rows, results())
+    if out is not None:
+        tell(f"written: {out}, {len(rows)} rows")
 
 
 def _check(
@@ -118,38 +204,28 @@ def _check(
 
 
 def _list(
-    out: Path, models: Sequence[str], datasets: Sequence[str], tag: str | None, as_json: bool
+    home: Path,
+    models: Sequence[str],
+    datasets: Sequence[str],
+    tag: str | None,
+    as_json: bool,
+    long: str | None,
+    out: Path | None,
 ) -> None:
-    from zslkit.runs.inventory import clear_left, contents
+    from zslkit.runs.inventory import clear_left
 
     unread: list[str] = []
-    items = contents(out, unread.append)
-    for kind, names, known in (
-        ("run of the model", models, {item.model for item in items}),
-        ("run on the dataset", datasets, {item.dataset for item in items}),
-        (
-            "run with the tag",
-            [tag] if tag is not None else [],
-            {tag for item in items for tag in item.tags},
-        ),
-    ):
-        for name in names:
-            if name not in known:
-                raise UnknownName(kind, name, known, f"The folder is {out}")
-    chosen = [
-        item
-        for item in items
-        if (not models or item.model in models)
-        and (not datasets or item.dataset in datasets)
-        and (tag is None or tag in item.tags)
-    ]
-    _print(chosen, as_json, unread)
+    items = chosen(home, models, datasets, tag, unread)
+    if long:
+        _write_long(items, long, out)
+    else:
+        _print(items, as_json, unread)
     for sentence in unread:
         tell(sentence)
-    for place in clear_left(out):
+    for place in clear_left(home):
         tell(f"{place} was left by a command that was killed, and is removed")
     if not items and not unread:
-        tell(f"There are no runs in {out}")
+        tell(f"There are no runs in {home}")
 
 
 def _print(items: Sequence[InventoryItem], as_json: bool, unread: Sequence[str] = ()) -> None:

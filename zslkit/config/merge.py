@@ -6,7 +6,7 @@ that takes it (zslkit.config.build).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +18,9 @@ from zslkit.errors import UserError
 from zslkit.utils.files import check_permitted, read_small
 
 T = TypeVar("T")
+
+GivenSettings = Mapping[str, Any] | Sequence[str] | str
+"""Settings of a caller: a dictionary, nested or with dotted keys, or texts as of --set."""
 
 LONGEST = 4 << 20
 """Most bytes of a settings file; a card that lists 20,000 unseen classes has half a megabyte."""
@@ -181,20 +184,58 @@ def _parsed(key: str, text: str) -> tuple[Any, dict[str, str]]:
     return read.value, read.texts
 
 
+def parse_given(settings: GivenSettings) -> Layer:
+    """Settings that a caller gave, as a dictionary or as texts `key=value` of --set.
+
+    Raises:
+        UserError: They are neither, or a text has no '='.
+    """
+    if isinstance(settings, Mapping):
+        return Layer(nested(settings), "settings")
+    return parse_set(given_texts(settings))
+
+
+def given_texts(settings: Sequence[str] | str) -> list[str]:
+    """The texts `key=value` of a caller, one or several.
+
+    Raises:
+        UserError: They are something else.
+    """
+    texts = [settings] if isinstance(settings, str) else settings
+    if isinstance(texts, Sequence) and all(isinstance(text, str) for text in texts):
+        return list(texts)
+    raise UserError(
+        f"settings takes a dictionary, such as {{'train.epochs': 5}}, or texts, such as "
+        f"['train.epochs=5'], and not {settings!r}"
+    )
+
+
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     """Turn dotted keys into sections: {"train.epochs": 5} becomes {"train": {"epochs": 5}}.
 
+    Sections may be written either way, also both in one dictionary.
+
     Raises:
-        UserError: A key has both a value and keys below it.
+        UserError: A key is no text, stands twice, or has both a value and keys below it.
     """
     values: dict[str, Any] = {}
-    for key, value in flat.items():
-        if isinstance(value, Mapping):
-            for inner, deep in nested(value).items():
-                _place(values, f"{key}.{inner}", deep, key)
-        else:
-            _place(values, key, value, key)
+    given: set[str] = set()
+    for key, value in _leaves(flat):
+        if key in given:
+            raise UserError(f"{key} is given twice, once with a dot and once in its section")
+        given.add(key)
+        _place(values, key, value, key)
     return values
+
+
+def _leaves(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if not isinstance(key, str):
+            raise UserError(f"The key {key!r} of the settings is no text; write it in quotes")
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", {} if isinstance(value, Mapping) else value
 
 
 def flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
@@ -220,7 +261,7 @@ def _place(values: dict[str, Any], key: str, value: Any, where: str) -> None:
     values[last] = value
 
 
-def read_yaml(path: Path, origin: str | None = None) -> Layer:
+def read_yaml(path: str | Path, origin: str | None = None) -> Layer:
     """Read a YAML file of settings.
 
     Args:
@@ -230,6 +271,7 @@ def read_yaml(path: Path, origin: str | None = None) -> Layer:
     Raises:
         UserError: The file is missing, is not YAML, or does not contain a mapping.
     """
+    path = Path(path)
     check_permitted(path)
     try:
         text = read_small(path, LONGEST)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -27,6 +27,8 @@ from zslkit.errors import UserError, did_you_mean
 from zslkit.utils.seeds import MOST_SEED
 
 Input = Literal["pooled", "map", "image"]
+Pooling = Literal["mean", "own"]
+Side = Annotated[int, Field(ge=1)]
 
 
 class Config(BaseModel):
@@ -46,9 +48,12 @@ class FeatureConfig(Config):
             "random, or a file"
         ),
     )
-    size: int | tuple[int, int] | None = Field(
+    size: Literal["own"] | Side | tuple[Side, Side] | None = Field(
         None,
-        description="side of the square or (height, width) in pixels; none: images as they are",
+        description=(
+            "side of the square or (height, width) in pixels; own: the size that the backbone "
+            "was made for; none: images as they are"
+        ),
     )
     reduction: int | None = Field(
         None,
@@ -74,10 +79,30 @@ class FeatureConfig(Config):
     skip_bad: bool = Field(
         False, description="leave out images that cannot be read, instead of refusing them"
     )
+    pooling: Pooling = Field(
+        "mean",
+        description=(
+            "of pooled features: mean of the map, or what the backbone's own classifier reads"
+        ),
+    )
+    crop_pct: Literal["own"] | Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0,
+        description=(
+            "photos are resized to size / crop_pct and their middle is cropped, as in timm; own: "
+            "as the backbone was trained"
+        ),
+    )
 
     @model_serializer(mode="wrap")
     def _usual_left_out(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_usual(self, write(self), ("precision", "skip_bad"), FeatureConfig)
+        return without_usual(self, write(self), _LATER, FeatureConfig)
+
+
+_LATER = ("precision", "skip_bad", "pooling", "crop_pct")
+
+
+USUAL_WATCH = 5
+"""Default of protocol.watch_test, with which looks at the test sets are kept cheap."""
 
 
 class ProtocolConfig(Config):
@@ -107,11 +132,12 @@ class ProtocolConfig(Config):
         ),
     )
     watch_test: int = Field(
-        5,
+        USUAL_WATCH,
         ge=0,
         description=(
             "score the test sets every so many epochs, only to report what picking on "
-            "them would give"
+            "them would give; 5: less often where that would take over 3 % of the training; "
+            "--as-papers-do: 1"
         ),
     )
 

@@ -125,6 +125,9 @@ class TrainConfig(Config):
     )
     clip_norm: float | None = Field(None, gt=0, description="clip the gradient's norm")
     precision: Literal["float32", "bfloat16"] = "float32"
+    compile: bool = Field(
+        False, description="compile the loss with torch's compiler, which takes a minute at first"
+    )
     accumulate: int = Field(
         1, ge=1, description="parts that a batch is taken in, for little memory; the same step"
     )
@@ -151,6 +154,16 @@ class TrainConfig(Config):
     @model_serializer(mode="wrap")
     def _usual_left_out(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return without_usual(self, write(self), _LATER, TrainConfig)
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _no_float16(cls, precision: Any) -> Any:
+        if precision in ("float16", "fp16", "half"):
+            raise ValueError(
+                f"{precision} rounds small gradients to 0, and this loop does not scale the loss; "
+                "set bfloat16, which every GPU that gains from 16 bits multiplies as fast"
+            )
+        return precision
 
     @field_validator("schedules", mode="before")
     @classmethod
@@ -188,6 +201,7 @@ class TrainConfig(Config):
 
 
 _LATER = (
+    "compile",
     "accumulate",
     "offload",
     "images_per_class",
@@ -237,7 +251,8 @@ def refused_schedule(kind: type[Config], key: str, schedule: Schedule) -> str:
             return "this model has no setting that is a number and that a schedule could change"
         return f"this model has no such number to change{did_you_mean(key, known)}"
     info = known[key]
-    check: TypeAdapter[Any] = TypeAdapter(Annotated[(info.annotation, *info.metadata, Field())])
+    bounded: Any = Annotated[(info.annotation, *info.metadata, Field())]
+    check: TypeAdapter[Any] = TypeAdapter(bounded)
     for word, value in (("from", schedule.start), ("to", schedule.end)):
         try:
             if value is not None:

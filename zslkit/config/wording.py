@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -46,6 +46,12 @@ def rule_of(item: Any) -> str:
     )
 
 
+def _rules(info: Any) -> str:
+    """Constraints of a part of a type: '>= 1', '> 0, <= 1'."""
+    items = info.metadata if isinstance(info, FieldInfo) else [info]
+    return ", ".join(text for item in items if (text := rule_of(item)))
+
+
 def type_name(annotation: Any) -> str:
     """A type as text: 'integer or none', 'uniform | balanced'."""
     if annotation is type(None) or annotation is None:
@@ -58,6 +64,9 @@ def type_name(annotation: Any) -> str:
         inner = [type_name(a) for a in get_args(annotation) if a is not Ellipsis]
         repeats = Ellipsis in get_args(annotation) or get_origin(annotation) is list
         return f"[{', '.join(inner)}{', ...' if repeats else ''}]"
+    if get_origin(annotation) is Annotated:
+        inside, *rules = get_args(annotation)
+        return " ".join([type_name(inside), *(_rules(rule) for rule in rules)]).rstrip()
     words = {int: "integer", float: "number", str: "text", bool: "true | false", Path: "path"}
     return words.get(annotation) or getattr(annotation, "__name__", None) or str(annotation)
 

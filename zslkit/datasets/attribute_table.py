@@ -58,21 +58,25 @@ def read_class_table(path: Path) -> ClassTable:
     )
 
 
-def read_rows(path: Path) -> tuple[tuple[str, ...], list[TableRow]]:
+def read_rows(path: Path, kind: str = "class") -> tuple[tuple[str, ...], list[TableRow]]:
     """Read attribute names and rows of the CSV file; cells may hold anything.
+
+    Args:
+        path: The file.
+        kind: What a row stands for, for errors.
 
     Raises:
         DataError: The file is not CSV, or an attribute or class has no name or appears twice.
     """
-    rows = read_csv(path, "a table of class attributes")
+    rows = read_csv(path, f"a table of {kind} attributes")
     if len(rows) < 2 or len(rows[0][1]) < 2:
         raise DataError(
-            f"{path}: a table of class attributes has a header, a column of class names and one "
+            f"{path}: a table of {kind} attributes has a header, a column of {kind} names and one "
             "for each attribute; this has not"
         )
     (_, (_, *attributes)), *lines = rows
     _refuse_doubles(path, "attribute", attributes)
-    _refuse_doubles(path, "class", [cells[0] for _, cells in lines])
+    _refuse_doubles(path, kind, [cells[0] for _, cells in lines])
     return tuple(attributes), [TableRow(line, cells[0], tuple(cells[1:])) for line, cells in lines]
 
 

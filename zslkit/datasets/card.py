@@ -11,14 +11,15 @@ from pydantic import Field
 from zslkit.config import Config, FeatureConfig, build
 from zslkit.config.merge import Settings, merge, read_yaml
 from zslkit.dataset import Dataset
-from zslkit.datasets.attribute_table import read_class_table
+from zslkit.datasets.attribute_table import ClassTable, read_class_table
+from zslkit.datasets.card_semantics import gather
+from zslkit.datasets.descriptions import read_descriptions
 from zslkit.datasets.image_list import read_image_list
-from zslkit.datasets.photo_sets import CardPhotos, from_folders, from_list
+from zslkit.datasets.photo_sets import CardPhotos, folders_of, from_folders, from_list
 from zslkit.errors import DataError, UserError, did_you_mean
 from zslkit.readers.images import FileImages
 from zslkit.readers.names import match, refuse_clash, same_look, shown
 from zslkit.readers.word_vectors import read_word_vectors
-from zslkit.semantics import Semantics
 from zslkit.utils.files import check_permitted, read_small, recover
 
 
@@ -37,8 +38,31 @@ class FolderCard(Config):
             "label and, where wanted, split (trainval, test_seen, test_unseen)"
         )
     )
-    attributes: str = Field(
-        description="CSV: a class in each row, its name first; the header names the attributes"
+    attributes: str | None = Field(
+        None,
+        description=(
+            "CSV: a class in each row, its name first; the header names the attributes; needed "
+            "unless there are descriptions or image_attributes"
+        ),
+    )
+    descriptions: str | None = Field(
+        None,
+        description=(
+            "CSV (class, description) or text (class: description) with sentences on each class, "
+            "beside or instead of attributes"
+        ),
+    )
+    encoder: str = Field(
+        "all-MiniLM-L6-v2",
+        description="sentence encoder of the descriptions: a model of sentence-transformers",
+    )
+    image_attributes: str | None = Field(
+        None,
+        description=(
+            "CSV: a photo in each row, its path first, relative to images; the header names the "
+            "attributes; attribute metrics are measured against it, and class attributes are "
+            "its means unless attributes are given"
+        ),
     )
     unseen: list[str] | str | None = Field(
         None,
@@ -95,7 +119,26 @@ def read_card(path: Path) -> FolderCard:
     """
     card = build(FolderCard, card_settings(path), str(path))
     build(FeatureConfig, Settings(dict(card.features)), f"{path}: features")
+    _refuse_idle(path, card)
     return card
+
+
+def _refuse_idle(path: Path, card: FolderCard) -> None:
+    """Check that a card says what its classes are known by, and nothing without effect."""
+    attributes = card.attributes is not None or card.image_attributes is not None
+    if not attributes and card.descriptions is None:
+        raise UserError(
+            f"{path} lacks 'attributes'; add it, or descriptions or image_attributes in its place"
+        )
+    idle = {"encoder"} & card.model_fields_set if card.descriptions is None else set()
+    why = "there are no descriptions"
+    if not attributes:
+        idle = {"groups", "word_vectors", "semantics"} & card.model_fields_set
+        why = "they are of attributes, and the card has descriptions alone"
+    if idle:
+        raise UserError(
+            f"{path}: {' and '.join(sorted(idle))} would change nothing, since {why}; remove it"
+        )
 
 
 def card_defaults(path: Path) -> dict[str, Any]:
@@ -119,31 +162,50 @@ def load_folder(path: Path) -> Dataset:
     """
     path = Path(path)
     card = read_card(path)
-    table = read_class_table(file_of(path, "attributes", card.attributes))
-    refuse_clash(path, f"classes of {card.attributes}", table.classes)
-    photos = _photos(path, card, table.classes)
-    words = (
-        None
-        if card.word_vectors is None
-        else read_word_vectors(file_of(path, "word_vectors", card.word_vectors), table.attributes)
-    )
+    files = {
+        key: file_of(path, key, value)
+        for key in ("attributes", "descriptions", "image_attributes", "word_vectors")
+        if (value := getattr(card, key)) is not None
+    }
+    table = read_class_table(files["attributes"]) if "attributes" in files else None
+    classes = _classes(path, card, files, table)
+    refuse_clash(path, f"classes of {card.attributes or card.descriptions or card.images}", classes)
+    photos = _photos(path, card, classes)
+    said = gather(path, card, files, table, classes, photos)
+    groups: dict[str, tuple[int, ...]] = {}
+    words = None
+    if said.table is not None:
+        source = card.attributes or card.image_attributes or ""
+        groups = group_columns(path, card.groups, said.table.attributes, source)
+        if "word_vectors" in files:
+            words = read_word_vectors(files["word_vectors"], said.table.attributes)
     return Dataset(
         name=card.name,
-        classes=table.classes,
+        classes=classes,
         labels=photos.labels,
         split=photos.split,
-        semantics=Semantics(
-            table.values,
-            table.attributes,
-            group_columns(path, card.groups, table.attributes, card.attributes),
-            words,
-            card.semantics,
-        ),
+        semantics=said.joined(card.semantics, groups, words),
         images=FileImages(photos.home, photos.paths),
         title=card.title or card.name,
         defaults=card.features,
-        notes=photos.notes,
+        notes=(*photos.notes, *said.notes),
+        image_attributes=said.per_image,
+        encoder=said.encoder,
     )
+
+
+def _classes(
+    path: Path, card: FolderCard, files: Mapping[str, Path], table: ClassTable | None
+) -> tuple[str, ...]:
+    """Names of the classes, in the order of the table or descriptions, else sorted."""
+    if table is not None:
+        return table.classes
+    if "descriptions" in files:
+        return tuple(read_descriptions(files["descriptions"]))
+    place = inside(path, "images", card.images)
+    if place.is_dir():
+        return tuple(folders_of(path, place))
+    return tuple(read_image_list(file_of(path, "images", card.images)).classes())
 
 
 def inside(card: Path, key: str, value: str) -> Path:
@@ -248,7 +310,8 @@ def _unseen(path: Path, card: FolderCard, classes: Sequence[str]) -> set[int]:
         if name not in joined:
             raise DataError(
                 f"{path}: the unseen class {shown(name)} has no row in "
-                f"{card.attributes}{did_you_mean(name, classes)}"
+                f"{card.attributes or card.descriptions or card.image_attributes}"
+                f"{did_you_mean(name, classes)}"
             )
     unseen = {number[joined[name]] for name in names}
     if not unseen or len(unseen) == len(classes):

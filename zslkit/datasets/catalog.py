@@ -66,7 +66,7 @@ def _kind(path: Path) -> str:
     return str(kind)
 
 
-def load_dataset(name: str, root: str | Path = "data") -> Dataset:
+def load_dataset(name: str | Path, root: str | Path = "data") -> Dataset:
     """Load a dataset.
 
     Args:
@@ -84,7 +84,7 @@ def load_dataset(name: str, root: str | Path = "data") -> Dataset:
         return (
             imported.load_imported(path) if _kind(path) == imported.KIND else card.load_folder(path)
         )
-    entry, dataset = _query(name, lambda source, entry: source.load(entry.name, Path(root)))
+    entry, dataset = _query(str(name), lambda source, entry: source.load(entry.name, Path(root)))
     if not isinstance(dataset, Dataset):
         raise BrokenPlugin(
             entry, f"its load gives {type(dataset).__name__}, and no zslkit.dataset.Dataset"
@@ -99,9 +99,13 @@ def attribute_names(name: str, root: str | Path = "data") -> tuple[str, ...]:
         UserError: As `load_dataset`.
     """
     if is_card(name):
-        return read_class_table(
-            card.file_of(Path(name), "attributes", read_card(Path(name)).attributes)
-        ).attributes
+        table = read_card(Path(name)).attributes
+        if table is None:
+            raise UserError(
+                f"{name} has no table of attributes, so that there are no names to look up; add "
+                "the key attributes"
+            )
+        return read_class_table(card.file_of(Path(name), "attributes", table)).attributes
     return tuple(
         _query(name, lambda source, entry: source.attribute_names(entry.name, Path(root)))[1]
     )

@@ -1,7 +1,8 @@
 """ROC AUC and average precision of a model's attribute scores: does it know what an image shows?
 
-An image shows the attributes of its class, since datasets of the field annotate classes. A class
-has an attribute if its value, on the dataset's own scale, is above the mean over all classes. Both
+Where a dataset knows the attributes of single images, these count. Elsewhere an image shows the
+attributes of its class, since most datasets of the field annotate classes. A class or an image has
+an attribute if its value, on the dataset's own scale, is above the mean over all classes. Both
 metrics use the order of the images by one attribute, so the scores need no common scale.
 """
 
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zslkit.errors import DataError
 from zslkit.evaluation.metrics import Index, Mask, ScoreTable
@@ -26,12 +28,17 @@ class AttributeScores:
         test_unseen: (Nu, A), likewise.
         present: (C, A) bool, whether a class has an attribute.
         names: The A attribute names.
+        shown_seen: (Ns, A) int8, whether an image itself shows an attribute: 1, 0, or -1 where
+            unknown. None: it shows those of its class.
+        shown_unseen: (Nu, A), likewise.
     """
 
     test_seen: ScoreTable
     test_unseen: ScoreTable
     present: Mask
     names: tuple[str, ...]
+    shown_seen: NDArray[np.int8] | None = None
+    shown_unseen: NDArray[np.int8] | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,20 @@ def present_attributes(attributes: ScoreTable) -> Mask:
     return np.asarray(attributes > attributes.mean(axis=0, dtype=np.float64))
 
 
+def shown_attributes(own: ScoreTable, attributes: ScoreTable) -> NDArray[np.int8]:
+    """Which image shows which attribute: its value is above the mean over classes.
+
+    Args:
+        own: (N, A) attributes of the images; NaN where unknown.
+        attributes: (C, A) of the classes, on the same scale.
+
+    Returns:
+        (N, A): 1, 0, or -1 where unknown.
+    """
+    shown = np.asarray(own > attributes.mean(axis=0, dtype=np.float64)).astype(np.int8)
+    return np.where(np.isnan(own), np.int8(-1), shown)
+
+
 def attribute_accuracy(
     scores: AttributeScores, sets: TestSets
 ) -> dict[str, AttributeAccuracy | None]:
@@ -73,29 +94,36 @@ def attribute_accuracy(
         DataError: The number of scores differs from that of the images, or scores are infinite, or
             NaN in some images of an attribute only.
     """
-    parts = {"test_seen": scores.test_seen, "test_unseen": scores.test_unseen}
+    parts = {
+        "test_seen": (scores.test_seen, scores.shown_seen),
+        "test_unseen": (scores.test_unseen, scores.shown_unseen),
+    }
     return {
-        name: _accuracy(name, table, sets.parts()[name].labels, scores.present)
-        for name, table in parts.items()
+        name: _accuracy(name, table, sets.parts()[name].labels, scores.present, shown)
+        for name, (table, shown) in parts.items()
     }
 
 
 def _accuracy(
-    name: str, table: ScoreTable, labels: Index, present: Mask
+    name: str,
+    table: ScoreTable,
+    labels: Index,
+    present: Mask,
+    shown: NDArray[np.int8] | None,
 ) -> AttributeAccuracy | None:
     if table.shape != (len(labels), present.shape[1]):
         raise DataError(
             f"{name}: there are attribute scores of shape {table.shape} "
             f"for {len(labels)} images and {present.shape[1]} attributes"
         )
-    found = list(_each(name, table, present[labels]))
+    found = list(_each(name, table, present[labels].astype(np.int8) if shown is None else shown))
     if not found:
         return None
     auc, ap = np.mean(found, axis=0)
     return AttributeAccuracy(100.0 * float(auc), 100.0 * float(ap), len(found))
 
 
-def _each(name: str, table: ScoreTable, shown: Mask) -> Iterator[tuple[float, float]]:
+def _each(name: str, table: ScoreTable, shown: NDArray[np.int8]) -> Iterator[tuple[float, float]]:
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     for i in range(shown.shape[1]):
@@ -107,5 +135,7 @@ def _each(name: str, table: ScoreTable, shown: Mask) -> Iterator[tuple[float, fl
                 f"{name}: the scores of attribute {i} are not finite in some images; "
                 "a model that does not tell it says NaN in all"
             )
+        known = truth >= 0
+        truth, column = truth[known], column[known]
         if truth.any() and not truth.all():
             yield roc_auc_score(truth, column), average_precision_score(truth, column)

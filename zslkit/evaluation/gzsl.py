@@ -59,6 +59,11 @@ class Metrics:
         """T1, U, S, H and AUSUC by name."""
         return {"T1": self.T1, "U": self.U, "S": self.S, "H": self.H, "AUSUC": self.AUSUC}
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """As `figures`, under the name that the result of a run has for them."""
+        return self.figures()
+
 
 def evaluate(
     test_seen_scores: ScoreTable,

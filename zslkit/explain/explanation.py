@@ -286,7 +286,7 @@ def cropped(boxes: Floats, size: tuple[int, int], transform: Transform) -> Float
     if transform.size is None:
         return boxes
     frame = np.array([transform.size[1], transform.size[0]], dtype=np.float64)
-    resized = np.array(size) * (frame / size).max()
+    resized = np.array(size) * (frame / size).max() / transform.crop_pct
     corners = (boxes.reshape(-1, 2, 2) * resized - (resized - frame) / 2) / frame
     return np.asarray(corners.clip(0, 1).reshape(-1, 4))
 

@@ -12,12 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslkit.errors import UserError
-from zslkit.explain.explanation import Explanation, PartView
+from zslkit.explain.explanation import Explanation, PartView, explain
+from zslkit.readers.image_file import photo_name
+from zslkit.runs.load import LoadedRun
 from zslkit.utils.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from zslkit.readers.image_file import Photo
 
 CELL = 1.9
 """Width of a photo in inches."""
@@ -45,6 +49,28 @@ class HeatmapBlock:
     name: str
     photo: NDArray[np.uint8]
     explanation: Explanation
+
+
+def blocks_of_photos(
+    trained: LoadedRun, photos: Sequence[Photo], attributes: Sequence[str] | None, top: int
+) -> list[HeatmapBlock]:
+    """Explain photos, each a path or an image of Pillow; arguments and errors as `explain`."""
+    pixels, names = trained.photos(photos), [photo_name(photo) for photo in photos]
+    found = explain(trained, trained.preprocessor.inputs(pixels), attributes, top)
+    return [HeatmapBlock(*block) for block in zip(names, pixels, found, strict=True)]
+
+
+def blocks_of_test_images(
+    trained: LoadedRun, count: int, attributes: Sequence[str] | None, top: int
+) -> list[HeatmapBlock]:
+    """Explain `count` images of each test set; other arguments and errors as `explain`."""
+    index = trained.some_test_images(count)
+    pixels = trained.photos_at(index)
+    images = trained.dataset.images
+    assert images is not None  # else there were no pixels
+    names = [images.key(i) for i in index.tolist()]
+    found = explain(trained, trained.inputs.source.batch(index), attributes, top)
+    return [HeatmapBlock(*block) for block in zip(names, pixels, found, strict=True)]
 
 
 def draw(blocks: Sequence[HeatmapBlock], names: Sequence[str]) -> Figure:

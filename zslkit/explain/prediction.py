@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -14,36 +15,22 @@ from numpy.typing import NDArray
 
 from zslkit.errors import DataError, TrainingError, UserError
 from zslkit.evaluation.confidence import are_probabilities
-from zslkit.features.preprocess import Pixels, Preprocessor
-from zslkit.model import Model
-from zslkit.readers.image_file import endings
+from zslkit.features.preprocess import Pixels
+from zslkit.readers.image_file import endings, is_picture, photo_name, read_photo
 from zslkit.readers.photos import find_photos
-from zslkit.runs.folders import Run
+from zslkit.runs.trained import Opened
 from zslkit.utils.progress import Phase
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from zslkit.readers.image_file import Photo
 
 Among = Literal["all", "seen", "unseen"]
 Floats = NDArray[np.float64]
 
 BATCH = 16
 """Images per batch."""
-
-
-class Opened(Protocol):
-    """A finished run with its model.
-
-    Loaded with its dataset (zslkit.runs.load) or without it (zslkit.runs.load_portable).
-    """
-
-    @property
-    def run(self) -> Run: ...
-    @property
-    def model(self) -> Model: ...
-    @property
-    def preprocessor(self) -> Preprocessor: ...
-    @property
-    def device(self) -> torch.device: ...
-    @property
-    def gamma(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -68,35 +55,57 @@ class Answer:
 
 @dataclass(frozen=True)
 class Prediction:
-    """An image with its most likely classes, or with the reason why it cannot be read."""
+    """An image with its most likely classes, or with the reason why it cannot be read.
 
-    image: Path
+    Attributes:
+        image: Path of the image; a text for an image of Pillow.
+        answers: The classes, most likely first.
+        fault: Why the image cannot be read, or "".
+    """
+
+    image: Path | str
     answers: tuple[Answer, ...] = ()
     fault: str = ""
+
+    @property
+    def predicted(self) -> str:
+        """The most likely class, or "" for an image that cannot be read."""
+        return self.answers[0].name if self.answers else ""
 
 
 @dataclass(frozen=True)
 class FoundPhotos:
-    """An image file; `named` if the caller named it, instead of a folder."""
+    """An image file, or an image of Pillow; `named` if the caller named it, not its folder."""
 
-    path: Path
+    photo: Path | Image
     named: bool
+
+    @property
+    def path(self) -> Path | str:
+        """Path of the file; for an image of Pillow, a text that tells it."""
+        return self.photo if isinstance(self.photo, Path) else photo_name(self.photo)
 
 
 def images_of(
-    places: Iterable[Path], tell: Callable[[str], None] = lambda note: None
+    places: Iterable[Photo], tell: Callable[[str], None] = lambda note: None
 ) -> list[FoundPhotos]:
     """Image files: those named, and all images in and below named folders, sorted.
 
     Args:
-        places: Files and folders.
+        places: Files, folders, and images of Pillow, which stay where they are in the order.
         tell: Called with a sentence for each folder with other files.
 
     Raises:
         UserError: A path does not exist, or a folder has no images.
     """
-    found: dict[Path, FoundPhotos] = {}
-    for place in places:
+    found: dict[Path | int, FoundPhotos] = {}
+    for given in places:
+        if not isinstance(given, (str, os.PathLike)):
+            if not is_picture(given):
+                read_photo(given)  # raises: it says what a photo is
+            found[len(found)] = FoundPhotos(given, named=True)
+            continue
+        place = Path(given)
         if place.is_dir():
             inside = find_photos(place)
             if not inside.paths:
@@ -164,7 +173,7 @@ def predict(
 
 def _read(trained: Opened, one: FoundPhotos) -> Pixels | str:
     try:
-        return trained.preprocessor.photo(one.path)
+        return trained.preprocessor.photo(one.photo)
     except DataError as error:
         if one.named:
             raise

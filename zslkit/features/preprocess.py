@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,7 +19,10 @@ from zslkit.features.backbones import Transform
 from zslkit.features.extract import BATCH
 from zslkit.features.forward import forward, frozen
 from zslkit.features.store import to_stored
-from zslkit.readers.images import read_image
+from zslkit.readers.image_file import photo_name, read_photo
+
+if TYPE_CHECKING:
+    from zslkit.readers.image_file import Photo
 
 Pixels = NDArray[np.uint8]
 
@@ -46,14 +49,17 @@ class Preprocessor:
     build: Callable[[], nn.Module]
     device: torch.device
 
-    def photo(self, path: Path) -> Pixels:
-        """Read one image file as the backbone sees it, (h, w, 3) uint8.
+    def photo(self, photo: Photo) -> Pixels:
+        """Read one photo, a path or an image of Pillow, as the backbone sees it.
+
+        Returns:
+            (h, w, 3) uint8.
 
         Raises:
             DataError: Names the file that is missing, not an image, or of a size that the backbone
                 does not take.
         """
-        return self._fitting(path, self.transform.pixels(_read(path)))
+        return self._fitting(photo, self.transform.pixels(read_photo(photo)))
 
     def inputs(self, photos: Sequence[Pixels]) -> Tensor:
         """Inputs (B, ...) of the model, float32 on the CPU, for photos from `photo`."""
@@ -78,7 +84,7 @@ class Preprocessor:
         rounded: Tensor = features.to(getattr(torch, dtype))
         return rounded.float()
 
-    def _fitting(self, path: Path, pixels: Pixels) -> Pixels:
+    def _fitting(self, photo: Photo, pixels: Pixels) -> Pixels:
         """Check the size of a photo."""
         found, wanted = pixels.shape[:2], self.size
         if wanted is None or found == wanted:
@@ -87,15 +93,7 @@ class Preprocessor:
             "is too small for" if found[0] < wanted[0] or found[1] < wanted[1] else "does not fit"
         )
         raise DataError(
-            f"The image {path} of {found[1]}x{found[0]} pixels {fault} the backbone of "
+            f"The image {photo_name(photo)} of {found[1]}x{found[0]} pixels {fault} the backbone of "
             f"{self.folder}, which takes images as they are and was trained on "
             f"{wanted[1]}x{wanted[0]}; bring it to that size"
         )
-
-
-def _read(path: Path) -> Any:
-    if not path.exists():
-        raise DataError(f"There is no image {path}; check the path")
-    if not path.is_file():
-        raise DataError(f"{path} is no image file; name the images one by one")
-    return read_image(path)

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zslkit.errors import UnknownName, UserError
-from zslkit.report.as_papers_do import with_rows_picked_on_test
-from zslkit.report.comparison import Block, compare, key_of
-from zslkit.report.published import published
-from zslkit.report.significance import with_significance
-from zslkit.runs.folders import Run, load_run
+from zslkit.report.comparison import key_of
+from zslkit.runs.folders import Run
 from zslkit.runs.inventory import contents
+from zslkit.runs.named import runs_at
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ def gather(folders: Sequence[Path], out: Path, datasets: Sequence[str] = ()) -> 
     """Runs in `folders`, or all inside `out` if none are named.
 
     Args:
-        folders: Run folders.
+        folders: Run folders, folders of such, or files of exported runs.
         out: Folder with run folders.
         datasets: Only runs on these datasets, if given.
 
@@ -68,30 +66,12 @@ def gather(folders: Sequence[Path], out: Path, datasets: Sequence[str] = ()) -> 
     return Gathered(tuple(run for run in runs if run.folder in kept), tuple(left_out), unread)
 
 
-def blocks_of(runs: Sequence[Run], as_papers_do: bool = False) -> list[Block]:
-    """Blocks with intervals and tests, as in `zslkit compare`.
-
-    Args:
-        runs: The runs.
-        as_papers_do: Include rows as selected on test (Block.on_test).
-    """
-    records = [run.record for run in runs]
-    reference = [
-        entry
-        for name in sorted({r.dataset.published_as for r in records} - {""})
-        for entry in published(name)
-    ]
-    blocks = with_significance(
-        compare(records, reference, {key_of(run.record): str(run.folder) for run in runs})
-    )
-    return with_rows_picked_on_test(blocks) if as_papers_do else blocks
-
-
 def _named(folders: Sequence[Path]) -> tuple[list[Run], list[str]]:
-    runs, left_out = [], []
+    runs: list[Run] = []
+    left_out: list[str] = []
     for folder in dict.fromkeys(folders):
         try:
-            runs.append(load_run(folder))
+            runs += runs_at(str(folder), left_out.append)
         except UserError as error:
             left_out.append(str(error))
     return runs, left_out

@@ -11,11 +11,12 @@ from zslkit.errors import UserError, ZslkitError
 from zslkit.page.board import board
 from zslkit.page.charts import curves, pairings, per_class, scatter
 from zslkit.page.details import details
-from zslkit.page.gather import Gathered, blocks_of
+from zslkit.page.gather import Gathered
 from zslkit.page.on_test import on_test
 from zslkit.page.pictures import FOLDER, Album, Gallery, galleries
 from zslkit.page.render import GENERATOR, Section, page
 from zslkit.page.training import courses
+from zslkit.report.blocks import blocks_of
 from zslkit.report.comparison import Block
 from zslkit.runs.folders import Run
 from zslkit.utils.files import recover, replacing_folder, why

@@ -5,16 +5,20 @@ from __future__ import annotations
 import importlib.util
 import io
 import os
+import sys
 from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from zslkit.errors import DataError
+from zslkit.errors import DataError, UserError
 from zslkit.readers.depth import SCALED, is_deep, to_rgb
 from zslkit.utils.files import need_plain, not_permitted
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    Photo = str | os.PathLike[str] | Image
+    """A photo of a caller: the path of a file, or an image of Pillow."""
 
 SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".apng", ".bmp", ".dib", ".gif", ".webp",
@@ -84,6 +88,47 @@ def read_image(file: Path) -> Image:
         raise DataError(
             f"The image {file} cannot be read ({_reason(file, error)}); replace it"
         ) from error
+
+
+def is_picture(photo: object) -> bool:
+    """Whether a photo is an image of Pillow. Imports nothing: without Pillow there is none."""
+    pil = sys.modules.get("PIL.Image")
+    return pil is not None and isinstance(photo, pil.Image)
+
+
+def read_photo(photo: Photo) -> Image:
+    """A photo as upright 8-bit RGB, as `read_image` for a file; a given image stays as it is.
+
+    Raises:
+        DataError: As `read_image`, or the file is missing.
+        UserError: It is neither a path nor an image.
+    """
+    if is_picture(photo):
+        try:
+            return to_rgb(photo.copy(), io.BytesIO())  # type: ignore[union-attr]
+        except Exception as error:  # Pillow decodes now, and the file behind may be damaged
+            raise DataError(
+                f"The image {photo_name(photo)} cannot be read "
+                f"({' '.join(str(error).split()) or type(error).__name__}); open another"
+            ) from error
+    if not isinstance(photo, (str, os.PathLike)):
+        raise UserError(
+            f"A photo is a path or an image of Pillow (PIL.Image.open), and not "
+            f"{type(photo).__name__}; of an array PIL.Image.fromarray makes one"
+        )
+    path = Path(photo)
+    if not path.exists():
+        raise DataError(f"There is no image {path}; check the path")
+    if not path.is_file():
+        raise DataError(f"{path} is no image file; name the images one by one")
+    return read_image(path)
+
+
+def photo_name(photo: Photo) -> str:
+    """The path of a photo, "in memory" for an image without a file."""
+    if is_picture(photo):
+        return str(getattr(photo, "filename", "")) or "in memory"
+    return os.fspath(photo)  # type: ignore[arg-type]
 
 
 def scaling(file: Path, content: bytes) -> str:

@@ -115,6 +115,18 @@ def escaped(text: str) -> str:
     return "".join(_SPECIAL.get(c, c) for c in plain(text))
 
 
+def rows(blocks: Iterable[Block]) -> list[dict[str, Any]]:
+    """A dictionary for each row, unrounded, with the columns of HEADER; unknown ones are absent.
+
+    Rows are runs, chance, rows selected on test, and published rows; `kind` tells them apart.
+    """
+    return [
+        {**{name: getattr(block.setting, name) for name in SETTING}, **row}
+        for block in blocks
+        for row in _csv_rows(block)
+    ]
+
+
 MADE = ("training", "selection", "calibration")
 """Columns for protocol, selection and calibration; `protocol` contains all badge texts."""
 HEADER = (
@@ -139,12 +151,9 @@ def as_csv(blocks: Sequence[Block]) -> str:
     text = io.StringIO()
     table = csv.DictWriter(text, HEADER, lineterminator="\n")
     table.writeheader()
-    for block in blocks:
-        setting = {name: getattr(block.setting, name) for name in SETTING}
-        table.writerows(
-            {name: _safe(value) for name, value in {**setting, **row}.items()}
-            for row in _csv_rows(block)
-        )
+    table.writerows(
+        {name: spreadsheet_safe(value) for name, value in row.items()} for row in rows(blocks)
+    )
     return text.getvalue()
 
 
@@ -236,7 +245,7 @@ def _joined(values: Iterable[object]) -> str:
     return BETWEEN.join(map(str, values))
 
 
-def _safe(value: Any) -> Any:
+def spreadsheet_safe(value: Any) -> Any:
     """Quote text that a spreadsheet would execute as a formula, since names are untrusted."""
     return (
         f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value

@@ -9,6 +9,8 @@ from typing import Annotated, Final, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from zslkit.errors import UnknownName
+
 UNKNOWN: Final = "unknown"
 """Label of a property that neither the paper nor the authors' program states."""
 Doubt = Literal["T1", "U", "S", "H", "backbone"]
@@ -87,9 +89,20 @@ class Published(BaseModel):
         )
 
 
-def published(dataset: str) -> list[Published]:
-    """Published results on a dataset, by the name in `published_as`."""
-    return [entry for entry in everything() if entry.dataset == dataset]
+def published(dataset: str | None = None) -> list[Published]:
+    """Published results, as papers print them.
+
+    Args:
+        dataset: Only results on this dataset, such as "cub"; None for all.
+
+    Raises:
+        UnknownName: There is no published result on this dataset.
+    """
+    found = [entry for entry in everything() if dataset in (None, entry.dataset)]
+    if not found:
+        known = {entry.dataset for entry in everything()}
+        raise UnknownName("published result on a dataset named", str(dataset), known)
+    return found
 
 
 @cache

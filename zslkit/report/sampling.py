@@ -83,9 +83,9 @@ def sentences_of(sampling: Sampling, names: Sequence[str]) -> list[str]:
     pairs = sampling.pairs
     if sampling.approximated:
         sentences.append(
-            f"{len(pairs)} pairs are more than {sampling.resamples} resamples can tell apart by "
-            "counting, so where none of them "
-            "contradicts a difference its p is the normal approximation."
+            f"With {len(pairs)} pairs, {sampling.resamples} resamples are too few for the smallest "
+            "p-values; where no resample reverses a difference, its p is computed from a normal "
+            "distribution."
         )
     over = f"paired bootstrap, 5 % after Holm over {len(pairs)} pair{'s' if len(pairs) > 1 else ''}"
     if differ := [_above(pair, names) for pair in pairs if pair.significant]:

@@ -80,13 +80,17 @@ class StudyLine:
     identities: tuple[str, ...]
 
 
-def read_study(path: Path) -> Study:
-    """Read a study file.
+def read_study(source: str | Path | Mapping[str, Any]) -> Study:
+    """Read a study, from its file or from a dictionary with the same keys.
 
     Raises:
         UserError: A key is missing, unknown or wrong; the message names it.
     """
-    study = build(Study, merge([read_yaml(path)]), str(path))
+    if isinstance(source, Mapping):
+        path, layer = "study", Layer(source, "study")
+    else:
+        path, layer = str(source), read_yaml(source)
+    study = build(Study, merge([layer]), path)
     if any(not values for values in study.grid.values()):
         raise UserError(
             f"{path}: grid: {next(k for k, v in study.grid.items() if not v)} has no values; list "

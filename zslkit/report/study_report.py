@@ -6,13 +6,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zslkit.errors import ZslkitError
+from zslkit.report import plots
 from zslkit.report.comparison import Stat
-from zslkit.report.study import FIGURES, Study, StudyLine
+from zslkit.report.study import FIGURES, Plot, Study, StudyLine
 from zslkit.report.tables import markdown_text, plain
 from zslkit.utils.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 HEADER = ("variant", "runs", *FIGURES, "training")
 
@@ -93,7 +97,7 @@ def write(study: Study, lines: Sequence[StudyLine], folder: Path, stem: str) -> 
                 beside.write_text(text, encoding="utf-8")
             written.append(folder / f"{stem}{suffix}")
         if study.plot is not None and lines:
-            _draw(study, lines, folder / f"{stem}.svg")
+            plots.save(figure(study, lines), folder / f"{stem}.svg")
             written.append(folder / f"{stem}.svg")
     except OSError as error:
         raise ZslkitError(
@@ -103,19 +107,12 @@ def write(study: Study, lines: Sequence[StudyLine], folder: Path, stem: str) -> 
     return written
 
 
-def _draw(study: Study, lines: Sequence[StudyLine], path: Path) -> None:
-    from zslkit.report import plots
-
-    assert study.plot is not None
-    plot = study.plot
+def figure(study: Study, lines: Sequence[StudyLine]) -> Figure:
+    """The plot that the study asks for; bars of H if it asks for none."""
+    plot = study.plot or Plot()
     if plot.x is None:
-        plots.save(
-            plots.bars(
-                [(line.variant.label, line.figures) for line in lines], title=study.title, y=plot.y
-            ),
-            path,
-        )
-        return
+        bars = [(line.variant.label, line.figures) for line in lines]
+        return plots.bars(bars, title=study.title, y=plot.y)
     series: dict[str, list[tuple[Any, Stat]]] = {}
     for line in lines:
         others = [f"{k}={v}" for k, v in line.variant.point.items() if k != plot.x]
@@ -128,10 +125,7 @@ def _draw(study: Study, lines: Sequence[StudyLine], path: Path) -> None:
                 ]
             )
             series.setdefault(name, []).append((line.variant.point[plot.x], line.figures[y]))
-    plots.save(
-        plots.curves(series, title=study.title, x=plot.x, y=", ".join(plot.y), scale=plot.scale),
-        path,
-    )
+    return plots.curves(series, title=study.title, x=plot.x, y=", ".join(plot.y), scale=plot.scale)
 
 
 def _spread(stat: Stat, digits: int) -> str:

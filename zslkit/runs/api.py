@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zslkit.config import Input
-from zslkit.config.merge import Settings
+from zslkit.config.merge import GivenSettings, Settings
 from zslkit.dataset import Dataset
 from zslkit.datasets.catalog import DATASETS, load_dataset
 from zslkit.errors import UserError
@@ -23,8 +23,8 @@ from zslkit.runs.execute import RunExecution
 from zslkit.runs.find import RunQuery, matching_runs, run_query
 from zslkit.runs.folders import find_runs_of, run_path
 from zslkit.runs.plan import make_plan
-from zslkit.runs.processes import Result as Result
 from zslkit.runs.processes import Reuse, found, result_of
+from zslkit.runs.result import Result as Result
 from zslkit.training import selection
 from zslkit.training.inputs import Inputs, choose_input, prepare
 from zslkit.training.search import TrialExecutor
@@ -38,11 +38,11 @@ from zslkit.utils.stops import contained
 
 def resolve(
     model: str,
-    dataset: str = "digits",
+    dataset: str | Path = "digits",
     *,
     data_root: str | Path = "data",
-    settings: Sequence[str] = (),
-    config: Path | None = None,
+    settings: GivenSettings = (),
+    config: str | Path | None = None,
     preset: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     table: Sequence[str] = (),
@@ -53,10 +53,11 @@ def resolve(
         model: Name of a registered model.
         dataset: Name of a registered dataset, or path of a dataset card.
         data_root: Not used; accepted so that `run` takes the same arguments.
-        settings: `key=value` pairs, as of `--set`.
+        settings: Settings, as a dictionary such as {"train.epochs": 5}, nested or with dotted keys,
+            or as texts `key=value` of `--set`.
         config: YAML file of settings.
         preset: Name of a preset of the model.
-        overrides: Settings that win over all others.
+        overrides: Settings that win over all others; a dictionary as of `settings`.
         table: All models that share the settings; empty for this model alone.
     """
     with contained(f"The model {model!r}"), library_state.held(model):
@@ -101,12 +102,12 @@ def resolve_input(
 
 def run(
     model: str,
-    dataset: str = "digits",
+    dataset: str | Path = "digits",
     *,
     seed: int = 0,
     data_root: str | Path = "data",
-    settings: Sequence[str] = (),
-    config: Path | None = None,
+    settings: GivenSettings = (),
+    config: str | Path | None = None,
     preset: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     table: Sequence[str] = (),
@@ -130,10 +131,11 @@ def run(
         dataset: Name of a registered dataset, or path of a dataset card.
         seed: Seed of all random numbers of the run.
         data_root: Folder that holds the datasets.
-        settings: `key=value` pairs, as of `--set`.
+        settings: Settings, as a dictionary such as {"train.epochs": 5}, nested or with dotted keys,
+            or as texts `key=value` of `--set`.
         config: YAML file of settings.
         preset: Name of a preset of the model.
-        overrides: Settings that win over all others.
+        overrides: Settings that win over all others; a dictionary as of `settings`.
         table: All models that share the settings, of which `settings` and `config` may give
             single ones settings of their own; empty for this model alone.
         device: "auto", or a name that torch accepts.
@@ -167,11 +169,17 @@ def run(
         with distributed.in_turn():
             ready = tracking.load(trackers)  # first: an unusable tracker must not cost a training
         job = _job(model, dataset, seed, data_root, device, reporter, choices)
-        return result_of(
+        result = result_of(
             replace(job, external_weights=trained, trackers=ready, executor=executor),
             Path(out),
             _reuse(again, reuse_changed),
         )
+    return replace(result, data_root=_root(dataset, data_root), device=device)
+
+
+def _root(dataset: str | Path, data_root: str | Path) -> Path:
+    """Where the run's dataset is found again."""
+    return Path(dataset) if is_card(dataset) else Path(data_root)
 
 
 def _reuse(again: bool, reuse_changed: bool) -> Reuse:
@@ -179,14 +187,14 @@ def _reuse(again: bool, reuse_changed: bool) -> Reuse:
 
 
 def context(
-    folder: Path,
+    folder: str | Path,
     model: str,
-    dataset: str = "digits",
+    dataset: str | Path = "digits",
     *,
     seed: int = 0,
     data_root: str | Path = "data",
-    settings: Sequence[str] = (),
-    config: Path | None = None,
+    settings: GivenSettings = (),
+    config: str | Path | None = None,
     preset: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     table: Sequence[str] = (),
@@ -212,7 +220,7 @@ def context(
     }
     with contained(f"The model {model!r}"):
         job = _job(model, dataset, seed, data_root, device, reporter or Silent(), choices)
-        return job.context(folder, lambda **row: None)
+        return job.context(Path(folder), lambda **row: None)
 
 
 class Finder:
@@ -230,12 +238,12 @@ class Finder:
     def find(
         self,
         model: str,
-        dataset: str,
+        dataset: str | Path,
         *,
         seed: int,
         data_root: str | Path,
         device: str,
-        out: Path,
+        out: str | Path,
         again: bool = False,
         reuse_changed: bool = False,
         deterministic: bool = False,
@@ -256,7 +264,7 @@ class Finder:
         """
         if again:
             return None, []
-        key = json.dumps([model, dataset, str(data_root), device, choices], default=str)
+        key = json.dumps([model, str(dataset), str(data_root), device, choices], default=str)
         if key not in self._wanted:
             self._wanted[key] = run_query(model, dataset, **choices)
         query = self._wanted[key]
@@ -278,7 +286,7 @@ class Finder:
 
 def _job(
     model: str,
-    dataset: str,
+    dataset: str | Path,
     seed: int,
     data_root: str | Path,
     device: str,
@@ -306,7 +314,7 @@ def _job(
             # Before the data, so that missing weights are reported at once.
             encoder = plan.encoder()
         place = f"{dataset} {data_root}"
-        with library_state.held(dataset):
+        with library_state.held(str(dataset)):
             data: Dataset = once(place, lambda: load_dataset(dataset, data_root))
         for note in data.notes:
             reporter.note(f"{data.name}: {note}")
@@ -338,5 +346,5 @@ def _job(
     )
 
 
-def _published_as(dataset: str) -> str:
-    return "" if is_card(dataset) else str(DATASETS.load(dataset)[1].published_as)
+def _published_as(dataset: str | Path) -> str:
+    return "" if is_card(dataset) else str(DATASETS.load(str(dataset))[1].published_as)

@@ -27,6 +27,9 @@ _TYPES: dict[str, tuple[Any, int]] = {
     "names": (np.str_, 1),
 }
 
+_SHOWN = {"shown_seen": "test_seen", "shown_unseen": "test_unseen"}
+"""Optional array -> the array of the same shape."""
+
 
 @dataclass(frozen=True, eq=False)
 class KeptAttributes:
@@ -38,18 +41,24 @@ class KeptAttributes:
         test_unseen: (Nu, A), likewise.
         present: (C, A) bool, whether a class has an attribute.
         names: Names of the A attributes.
+        shown_seen: (Ns, A) int8, whether the image itself shows an attribute: 1, 0, or -1 where
+            unknown; None if only attributes of classes are known.
+        shown_unseen: (Nu, A), likewise.
     """
 
     test_seen: NDArray[np.floating[Any]]
     test_unseen: NDArray[np.floating[Any]]
     present: NDArray[np.bool_]
     names: tuple[str, ...]
+    shown_seen: NDArray[np.int8] | None = None
+    shown_unseen: NDArray[np.int8] | None = None
 
     def write(self, file: IO[bytes]) -> None:
         """Write an archive that `read_attributes` reads."""
         with zipfile.ZipFile(file, "w") as archive:
-            for name in _TYPES:
-                put(archive, name, np.asarray(getattr(self, name)))
+            for name in (*_TYPES, *_SHOWN):
+                if (array := getattr(self, name)) is not None:
+                    put(archive, name, np.asarray(array))
 
 
 def pack(
@@ -57,11 +66,20 @@ def pack(
     test_unseen: Iterable[NDArray[np.float32]],
     present: NDArray[np.bool_],
     names: tuple[str, ...],
+    shown: tuple[NDArray[np.int8], NDArray[np.int8]] | None = None,
 ) -> KeptAttributes:
-    """Concatenate attribute scores that come in batches (B, A) float32."""
+    """Concatenate attribute scores that come in batches (B, A) float32.
+
+    Args:
+        test_seen: Batches of scores.
+        test_unseen: Batches of scores.
+        present: As in KeptAttributes.
+        names: As in KeptAttributes.
+        shown: What the images of both sets show, if that is known.
+    """
     none = np.empty((0, len(names)), dtype=np.float32)
     seen, unseen = (np.concatenate([none, *batches]) for batches in (test_seen, test_unseen))
-    return KeptAttributes(seen, unseen, present, names)
+    return KeptAttributes(seen, unseen, present, names, *(shown or ()))
 
 
 def read_attributes(path: Path) -> KeptAttributes | None:
@@ -82,7 +100,8 @@ def read_attributes(path: Path) -> KeptAttributes | None:
     try:
         need_plain(path)
         with zipfile.ZipFile(path) as archive:
-            arrays: dict[str, Any] = {name: _array(archive, name) for name in _TYPES}
+            also = [name for name in _SHOWN if f"{name}.npy" in archive.namelist()]
+            arrays: dict[str, Any] = {name: _array(archive, name) for name in (*_TYPES, *also)}
     except KeyError as error:
         raise DataError(f"{path}: {error.args[0]}; {mend}") from error
     except UNREADABLE as error:
@@ -97,6 +116,13 @@ def read_attributes(path: Path) -> KeptAttributes | None:
             raise DataError(
                 f"{path}: {name} is {array.dtype} of shape {array.shape} "
                 f"for {len(arrays['names'])} attributes; {mend}"
+            )
+    for name, like in _SHOWN.items():
+        shown = arrays.get(name)
+        if shown is not None and (shown.dtype != np.int8 or shown.shape != arrays[like].shape):
+            raise DataError(
+                f"{path}: {name} is {shown.dtype} of shape {shown.shape} and {like} of "
+                f"{arrays[like].shape}; {mend}"
             )
     parts = [arrays["test_seen"], arrays["test_unseen"]]
     if all(part.dtype == np.float16 for part in parts):

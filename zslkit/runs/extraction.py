@@ -60,8 +60,11 @@ class Prepared:
         facts = self.facts()
         d, h, w = self.store.map_shape
         skipped = facts["skipped"]
+        kind = f"maps {d} x {h} x {w}"
+        if self.config.pooling == "own":
+            kind = f"vectors of width {d}, pooled by the backbone"
         words = {
-            "features": f"{facts['images']} maps {d} x {h} x {w}, {facts['dtype']}, "
+            "features": f"{facts['images']} {kind}, {facts['dtype']}, "
             f"of {facts['backbone']} ({facts['weights']})",
             "store": f"{self.store.folder} ({facts['bytes'] / 1e6:.0f} MB)",
         }

@@ -33,13 +33,15 @@ class RunQuery:
     dataset: str
 
 
-def run_query(model: str, dataset: str, **choices: Any) -> RunQuery:
+def run_query(model: str, dataset: str | Path, **choices: Any) -> RunQuery:
     """The query for runs that `zslkit.run` would make with these settings.
 
     Args:
         choices: Keyword arguments of `make_plan`, whose errors are raised.
     """
-    name = read_card(Path(dataset)).name if is_card(dataset) else DATASETS.load(dataset)[0].name
+    name = (
+        read_card(Path(dataset)).name if is_card(dataset) else DATASETS.load(str(dataset))[0].name
+    )
     return RunQuery(make_plan(model, dataset, **choices), name)
 
 

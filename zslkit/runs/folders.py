@@ -315,13 +315,14 @@ def half_written(partial: Path) -> str:
     )
 
 
-def load_run(folder: Path) -> Run:
+def load_run(folder: str | Path) -> Run:
     """Load the finished run in `folder`.
 
     Raises:
         UserError: There is no finished run.
         DataError: The record is damaged.
     """
+    folder = Path(folder)
     if folder.name.endswith(".partial"):
         raise UserError(f"{folder} is a run that was not finished; {half_written(folder)}")
     with permitted(folder):

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -33,6 +34,9 @@ from zslkit.training.inputs import Inputs, prepare
 from zslkit.training.plan import MODELS, Plan
 from zslkit.utils.determinism import deterministic
 from zslkit.utils.progress import Reporter, Silent
+
+if TYPE_CHECKING:
+    from zslkit.readers.image_file import Photo
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +77,8 @@ class LoadedRun:
         """Turns a decoded image into the backbone's input; raises as `preprocessor`."""
         return self.preprocessor.transform
 
-    def photos(self, paths: Sequence[Path]) -> list[Pixels]:
-        """Image files as the backbone's input.
+    def photos(self, photos: Sequence[Photo]) -> list[Pixels]:
+        """Photos, each a path or an image of Pillow, as the backbone's input.
 
         Returns:
             (h, w, 3) uint8 each, all of one size.
@@ -82,7 +86,7 @@ class LoadedRun:
         Raises:
             UserError: As `preprocessor` and `Preprocessor.photo`.
         """
-        return [self.preprocessor.photo(path) for path in paths]
+        return [self.preprocessor.photo(photo) for photo in photos]
 
     def photos_at(self, index: Index) -> list[Pixels]:
         """The dataset's own images as the backbone's input; raises as `transform`."""
@@ -100,9 +104,9 @@ class LoadedRun:
             ]
         )
 
-    def inputs_of(self, paths: Sequence[Path]) -> Tensor:
-        """Model inputs of image files, (B, ...) float32 on the CPU; raises as `photos`."""
-        return self.preprocessor.inputs(self.photos(paths))
+    def inputs_of(self, photos: Sequence[Photo]) -> Tensor:
+        """Model inputs of photos, (B, ...) float32 on the CPU; raises as `photos`."""
+        return self.preprocessor.inputs(self.photos(photos))
 
     @cached_property
     def _sight(self) -> Inputs:

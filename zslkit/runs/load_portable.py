@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from zslkit.runs import class_info
 from zslkit.runs.class_info import ClassInfo
 from zslkit.runs.folders import WEIGHTS, Run, load_run
 from zslkit.runs.load import load_with_dataset, plan_of, tell_of_source
+from zslkit.runs.new_classes import add_classes
 from zslkit.training import weights
 from zslkit.training.fit import make_model
 from zslkit.training.plan import Plan
@@ -26,17 +27,28 @@ from zslkit.utils.progress import Reporter, Silent
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A finished run with its model, in evaluation mode, and the preprocessing of photos."""
+    """A finished run with its model, in evaluation mode, and the preprocessing of photos.
+
+    `added` names the classes that the model knows beyond those of its run.
+    """
 
     run: Run
     model: Model
     preprocessor: Preprocessor
     device: torch.device
+    added: tuple[str, ...] = ()
 
     @property
     def gamma(self) -> float:
         """Calibration: the value added to the scores of unseen classes."""
         return self.run.record.protocol.gamma
+
+    def with_classes(
+        self, file: Path, tell: Callable[[str], None] = lambda note: None
+    ) -> LoadedModel:
+        """The same with further classes; arguments and errors as `zslkit.runs.new_classes`."""
+        model, added = add_classes(self.model, self.run.record, file, tell)
+        return replace(self, model=model, added=(*self.added, *added))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from zslkit.config import FeatureConfig, ProtocolConfig, build, known_keys
-from zslkit.config.merge import Layer, Settings, flat, merge, parse_set, read_yaml
+from zslkit.config.merge import (
+    GivenSettings,
+    Layer,
+    Settings,
+    flat,
+    merge,
+    nested,
+    parse_given,
+    read_yaml,
+)
 from zslkit.datasets.catalog import DATASETS, card_defaults
 from zslkit.errors import UserError, did_you_mean
 from zslkit.model import (
@@ -24,10 +33,10 @@ from zslkit.training.plan import MODELS, Plan
 
 def make_plan(
     model: str,
-    dataset: str,
+    dataset: str | Path,
     *,
-    settings: Sequence[str] = (),
-    config: Path | None = None,
+    settings: GivenSettings = (),
+    config: str | Path | None = None,
     preset: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     table: Sequence[str] = (),
@@ -40,11 +49,11 @@ def make_plan(
     Args:
         model: Name of a registered model.
         dataset: Name of a registered dataset, or path of a dataset card.
-        settings: `key=value` pairs, as of `--set`.
+        settings: A dictionary, nested or with dotted keys, or `key=value` texts as of `--set`.
         config: YAML file of settings.
         preset: Name of a preset of the model.
-        overrides: Settings that win over all others. "precision" sets train.precision of models
-            that have a section train; other models ignore it.
+        overrides: Settings that win over all others, nested or with dotted keys. "precision" sets
+            train.precision of models that have a section train; other models ignore it.
         table: Names of all models, this one too, that share the settings
             (`zslkit.runs.shared_settings`); empty if they are of this model alone.
 
@@ -57,12 +66,12 @@ def make_plan(
     usual = [Layer({"features": dict(_dataset_defaults(dataset))}, f"dataset {dataset}")]
     if found := _preset(entry, model_class, preset, dataset):
         brought = read_yaml(found, f"preset {found.name}")
-        foreign = _of_another_dataset(found.stem, dataset)
+        foreign = _of_another_dataset(found.stem, str(dataset))
         usual.append(_without_encoder(brought) if foreign else brought)
     file = read_yaml(config) if config is not None else None
-    alone = [*([file] if file is not None else []), parse_set(settings)]
-    own = own_layers(model, table, file, settings) if table else alone
-    winning = dict(overrides or {})
+    alone = [] if file is None else [file]
+    own = own_layers(model, table, file, settings) if table else [*alone, parse_given(settings)]
+    winning = nested(overrides or {})
     precision = winning.pop("precision", None)
     if precision is not None and "train" in model_class.Config.model_fields:
         winning["train"] = {**winning.get("train", {}), "precision": precision}
@@ -151,10 +160,10 @@ def _without_encoder(preset: Layer) -> Layer:
 
 
 def make_features(
-    dataset: str,
+    dataset: str | Path,
     *,
-    settings: Sequence[str] = (),
-    config: Path | None = None,
+    settings: GivenSettings = (),
+    config: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> FeatureConfig:
     """The section `features` as a run without a preset would have it.
@@ -169,29 +178,33 @@ def make_features(
     if config is not None:
         file = read_yaml(config)
         layers.append(replace(file, values={"features": file.values.get("features") or {}}))
-    given = parse_set(settings)
+    given = parse_given(settings)
     if strange := next((key for key in given.values if key != "features"), None):
         raise UserError(
             f"--set {strange!r} says nothing of features; "
             "here keys begin with features., such as features.reduction=16"
         )
-    layers += [given, Layer({"features": dict(overrides or {})}, "option")]
+    layers += [given, Layer({"features": nested(overrides or {})}, "option")]
     return build(FeatureConfig, merge(layers).section("features"), "features")
 
 
-def _dataset_defaults(dataset: str) -> Mapping[str, Any]:
-    return card_defaults(Path(dataset)) if is_card(dataset) else DATASETS.load(dataset)[1].defaults
+def _dataset_defaults(dataset: str | Path) -> Mapping[str, Any]:
+    return (
+        card_defaults(Path(dataset))
+        if is_card(dataset)
+        else DATASETS.load(str(dataset))[1].defaults
+    )
 
 
 def _preset(
-    entry: Entry, model_class: type[Model], preset: str | None, dataset: str
+    entry: Entry, model_class: type[Model], preset: str | None, dataset: str | Path
 ) -> Path | None:
     """File of the named preset; without a name, the dataset's or default.yaml, else None.
 
     A name may be that of a family: `fast` is DATASET-fast.yaml, else fast.yaml.
     """
     known = presets_of(model_class)
-    named = dataset.rpartition(":")[2]
+    named = str(dataset).rpartition(":")[2]
     if preset is None:
         return known.get(named) or known.get("default")
     for name in (f"{named}-{preset}", preset):

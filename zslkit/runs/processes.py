@@ -3,43 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from zslkit import record as schema
 from zslkit.model import GradientModel
 from zslkit.runs import tracking
 from zslkit.runs.execute import RunExecution
 from zslkit.runs.folders import RunFolder, load_run
+from zslkit.runs.result import Result
 from zslkit.runs.scores import Scores, ScoreStream
 from zslkit.runs.source import CHANGED, changed
 from zslkit.training.shared import shares_batches
 from zslkit.utils import distributed
-
-
-@dataclass(frozen=True)
-class Result:
-    """A finished run.
-
-    Attributes:
-        record: The run's record.
-        folder: The run folder.
-        reused: Whether the run was finished before.
-    """
-
-    record: schema.RunRecord
-    folder: Path
-    reused: bool
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """T1, U, S and H in percent; AUSUC from 0 to 1."""
-        return self.record.metrics.model_dump()
-
 
 Reuse = Literal["none", "same source", "any source"]
 """Which finished runs are returned: none, those of the model's present source, or all."""

@@ -5,11 +5,19 @@ One model's own settings are written `--set MODEL:KEY=VALUE`, or in a section MO
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from zslkit.config import FeatureConfig, ProtocolConfig, known_keys
-from zslkit.config.merge import Layer, below, flat, parse_set
+from zslkit.config.merge import (
+    GivenSettings,
+    Layer,
+    below,
+    flat,
+    given_texts,
+    parse_given,
+    parse_set,
+)
 from zslkit.errors import UnknownName, UserError, did_you_mean
 from zslkit.model import ENCODER_KEYS, brings_encoder
 from zslkit.training.plan import MODELS
@@ -19,7 +27,7 @@ _COMMON = (*known_keys(FeatureConfig, "features."), *known_keys(ProtocolConfig, 
 
 
 def own_layers(
-    model: str, models: Sequence[str], file: Layer | None, settings: Sequence[str]
+    model: str, models: Sequence[str], file: Layer | None, settings: GivenSettings
 ) -> list[Layer]:
     """The settings of one model among those of all, later ones win.
 
@@ -29,23 +37,20 @@ def own_layers(
         model: Name of the model, one of `models`.
         models: Names of all models that share the settings.
         file: Settings file, which may hold sections of single models.
-        settings: `KEY=VALUE` and `MODEL:KEY=VALUE`, as of `--set`.
+        settings: `KEY=VALUE` and `MODEL:KEY=VALUE`, as of `--set`, or a dictionary with keys `KEY`
+            and `MODEL:KEY`.
 
     Raises:
         UserError: No model has a setting, or `MODEL` is none of the models.
     """
-    shared_words, own_words = [], []
-    for item in settings:
-        owner, colon, key = item.partition("=")[0].rpartition(":")
-        if not colon:
-            shared_words.append(item)
-            continue
-        owner = owner.strip()
-        if not any(_means(owner, name) for name in models):
-            raise UnknownName("model of this table", owner, models, f"It stands in --set {item!r}")
-        if _means(owner, model):
-            own_words.append(f"{key}={item.partition('=')[2]}" if "=" in item else key)
-    shared, own = [parse_set(shared_words)], [parse_set(own_words)]
+    if isinstance(settings, Mapping):
+        of_all, of_one = _parted(model, models, settings.items())
+        shared, own = [parse_given(dict(of_all))], [parse_given(dict(of_one))]
+    else:
+        words = given_texts(settings)
+        parts = [(key, f"{equals}{value}") for key, equals, value in map(_at_equals, words)]
+        of_all, of_one = _parted(model, models, parts)
+        shared, own = ([parse_set(f"{k}{rest}" for k, rest in part)] for part in (of_all, of_one))
     if file is not None:
         sections = [
             name
@@ -56,6 +61,29 @@ def own_layers(
         shared.insert(0, Layer(rest, file.origin, file.lines, file.texts))
         own[:0] = [_section(file, name) for name in sections if _means(name, model)]
     return [*(without_others(model, models, layer) for layer in shared), *own]
+
+
+def _at_equals(word: str) -> tuple[str, str, str]:
+    return word.partition("=")
+
+
+def _parted(
+    model: str, models: Sequence[str], items: Iterable[tuple[str, Any]]
+) -> tuple[list[tuple[str, Any]], list[tuple[str, Any]]]:
+    """Keys and values of all models, and those of this one alone, without its name."""
+    of_all: list[tuple[str, Any]] = []
+    of_one: list[tuple[str, Any]] = []
+    for written, value in items:
+        owner, colon, key = str(written).rpartition(":")
+        owner = owner.strip()
+        if not colon:
+            of_all.append((written, value))
+        elif not any(_means(owner, name) for name in models):
+            where = f"It stands in {written!r} of the settings"
+            raise UnknownName("model of this table", owner, models, where)
+        elif _means(owner, model):
+            of_one.append((key, value))
+    return of_all, of_one
 
 
 def _means(word: str, model: str) -> bool:

@@ -80,6 +80,13 @@ def choose_input(
     wanted = (
         usual if config.input in ("auto", "frozen") else [k for k in accepted if k == config.input]
     )
+    if config.pooling == "own":
+        if "pooled" not in wanted:
+            raise UserError(
+                f"features.pooling=own makes pooled features, and {model} takes "
+                f"{' or '.join(wanted or accepted)} inputs here; leave features.pooling at mean"
+            )
+        wanted = ["pooled"]
     if not wanted:
         raise UserError(
             f"{model} takes {' or '.join(accepted)} inputs, not {config.input}; "

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -12,21 +11,23 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from zslkit.config import TrainConfig
-from zslkit.errors import DataError, TrainingError
+from zslkit.errors import DataError
 from zslkit.model import GradientModel, Kept, TrainingView
 from zslkit.training import augment, checkpoint
+from zslkit.training.ahead import ahead
 from zslkit.training.average import WeightAverage
+from zslkit.training.compiled import Loss, loss_of
 from zslkit.training.resident import resident
 from zslkit.training.sampling import batches
 from zslkit.training.schedules import ScheduledSettings
 from zslkit.training.shared import add_up, from_first, shares
 from zslkit.training.stage import TrainingStage
 from zslkit.training.step import check_parts, pass_through, take_step
+from zslkit.training.unread import TOTAL, Unread
 from zslkit.utils import distributed
 from zslkit.utils.progress import Phase, Reporter
 
@@ -135,6 +136,7 @@ class Loop:
         )
         settings = ScheduledSettings(model)
         check_parts(model)
+        loss = loss_of(model)
         start = self._resume(path, model, optimizer, average)
         from_first(model)  # also waits until all processes have read the checkpoint
         if average is not None:
@@ -165,7 +167,7 @@ class Loop:
                     optimizer = _optimizer(config, groups)
                 model.begin_epoch(epoch)
                 terms = self._epoch(
-                    model, view, optimizer, groups, epoch, config, phase, settings, steps
+                    model, view, optimizer, groups, epoch, config, phase, settings, steps, loss
                 )
                 done = epoch + 1
                 if average is not None:
@@ -203,6 +205,7 @@ class Loop:
         phase: Phase,
         settings: ScheduledSettings,
         steps: int,
+        loss: Loss,
     ) -> dict[str, float]:
         # Randomness in a step (dropout, say) depends on seed and epoch alone, so that a resumed run
         # repeats it. Processes that share a batch draw apart, or their images would share masks.
@@ -214,29 +217,36 @@ class Loop:
                 parameter.requires_grad_(rate > 0)
         whole = config.shares_epochs * steps
         sums: dict[str, float] = {}
-        count = 0
+        unread = Unread()
+
+        def note_terms() -> None:
+            rows = unread.read(
+                f"in epoch {epoch + 1}, step {{step}}",
+                "lower train.lr, set train.clip_norm, or train in float32",
+            )
+            for row in rows:
+                total = row.pop(TOTAL)
+                for k, v in row.items():
+                    sums[k] = sums.get(k, 0.0) + v
+            if rows:
+                phase.advance(len(rows), epoch=epoch + 1, loss=total)
+
         for x, label, size in self._inputs(view, config, epoch):
-            step = epoch * steps + count
+            step = epoch * steps + unread.steps
             for rate, group in zip(rates, optimizer.param_groups, strict=True):
                 group["lr"] = rate * config.rate_factor(step, whole)
             with settings.at(step / whole):
-                values, loss = take_step(model, x, label, size, self.device)
-            if bad := [k for k, v in values.items() if not np.isfinite(v)]:
-                raise TrainingError(
-                    f"The loss term {bad[0]} is {values[bad[0]]} "
-                    f"in epoch {epoch + 1}, step {count + 1}; "
-                    "lower train.lr, set train.clip_norm, "
-                    "or train in float32"
-                )
+                taken = take_step(model, loss, x, label, size, self.device)
+            if unread.add(
+                taken.terms, taken.total, weight=len(label) / size, coupled=taken.coupled
+            ):
+                note_terms()
             add_up(model.parameters())
             if config.clip_norm is not None:
                 torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
             optimizer.step()
-            for k, v in values.items():
-                sums[k] = sums.get(k, 0.0) + v
-            count += 1
-            phase.advance(1, epoch=epoch + 1, loss=loss)
-        return {k: v / count for k, v in sums.items()}
+        note_terms()
+        return {k: v / unread.steps for k, v in sums.items()}
 
     def _draw(self, epoch: int, stream: int) -> None:
         drawn = np.random.default_rng([self.seed, epoch, stream, *distributed.apart()])
@@ -256,7 +266,7 @@ class Loop:
             config.images_per_class,
         )
         read = augment.reader(view, config, self.seed, epoch)
-        return _ahead(read, view.labels, shares(indices))
+        return ahead(read, view.labels, shares(indices), self.device)
 
     def _passes(
         self, model: GradientModel, view: TrainingView, epoch: int, config: TrainConfig
@@ -329,21 +339,3 @@ def _optimizer(config: TrainConfig, groups: dict[str, list[torch.nn.Parameter]])
         "sgd": lambda: SGD(parameters, lr=lr, weight_decay=decay, momentum=momentum),
     }
     return makers[config.optimizer]()
-
-
-def _ahead(
-    read: Callable[[NDArray[np.int64]], Tensor],
-    of_images: NDArray[np.int64],
-    indices: Iterable[tuple[NDArray[np.int64], int]],
-) -> Iterator[tuple[Tensor, Tensor, int]]:
-    # Reads the next batch during the present step.
-    labels = torch.from_numpy(np.ascontiguousarray(of_images))
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        pending = None
-        for index, size in indices:
-            coming = reader.submit(read, index), labels[torch.from_numpy(index)], size
-            if pending is not None:
-                yield pending[0].result(), *pending[1:]
-            pending = coming
-        if pending is not None:
-            yield pending[0].result(), *pending[1:]

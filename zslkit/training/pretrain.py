@@ -21,7 +21,7 @@ from torch import nn
 
 from zslkit.dataset import Dataset
 from zslkit.errors import DataError, TrainingError
-from zslkit.features.backbones import Backbone, MapNetwork
+from zslkit.features.backbones import Backbone
 from zslkit.features.extract import ImageInputs
 from zslkit.features.store import cache_root, images_digest
 from zslkit.training.sampling import batches
@@ -120,6 +120,8 @@ def _key(
         [RECIPE, epochs, BATCH, PEAK_LR, SCALE],
         more,
     ]
+    if start.pooling != "mean":
+        facts.append(start.pooling)
     arrays = (index, dataset.labels[index], np.ascontiguousarray(table, dtype=np.float32))
     hashed = json.dumps(facts).encode() + b"".join(array.tobytes() for array in arrays)
     return hashlib.sha256(hashed).hexdigest()[:16]
@@ -134,7 +136,6 @@ def _train(
     with torch.random.fork_rng(devices=[]), _one_thread():
         torch.manual_seed(0)
         network = start.build().to(device).train()
-        assert isinstance(network, MapNetwork)  # a model's own encoder is never trained here
         height, width = inputs.batch(index[:1]).shape[2:]
         table = torch.from_numpy(dataset.semantics.normalised()[names]).to(device)
         head = nn.Linear(start.map_shape(height, width)[0], table.shape[1]).to(device)
@@ -166,7 +167,7 @@ def _train(
                     optimizer.step()
                     schedule.step()
                     phase.advance(1, loss=float(loss.detach()))
-    state = network.network.state_dict()
+    state = network.network.state_dict()  # type: ignore[union-attr]
     return {
         name: (v.half() if v.is_floating_point() else v).detach().cpu().contiguous()
         for name, v in state.items()

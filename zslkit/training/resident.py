@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zslkit.model import TrainingView, UnlabelledView
+from zslkit.training.ahead import sent
 from zslkit.utils.progress import Reporter
 
 SHARE = 0.5
@@ -48,7 +49,7 @@ class Resident:
 
     def batch(self, index: NDArray[np.int64]) -> Tensor:
         with suppress(torch.cuda.OutOfMemoryError):
-            return self._inputs[torch.from_numpy(index).to(self._device)].float()
+            return self._inputs[sent(torch.from_numpy(index), self._device)].float()
         return self._view.batch(index)
 
     def everything(self) -> tuple[Tensor, Tensor]:

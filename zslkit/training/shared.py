@@ -10,7 +10,7 @@ gradient, as in a warm-up. The price is that communication does not overlap the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -64,23 +64,6 @@ def share_of_batch(size: int) -> Iterator[None]:
         return
     with distributed.sharing(size), _WholeBatchNorm():
         yield
-
-
-def figures(
-    terms: Mapping[str, Tensor], total: Tensor, weight: float
-) -> tuple[dict[str, float], float]:
-    """Loss terms and total of the whole batch.
-
-    Args:
-        terms: Terms of this process's share.
-        total: Total loss of this process's share.
-        weight: This process's share of the images, 0 to 1.
-    """
-    if not distributed.several():
-        return {k: float(v.detach()) for k, v in terms.items()}, float(total.detach())
-    mine = torch.stack([v.detach().double().cpu().reshape(()) for v in (*terms.values(), total)])
-    *values, loss = distributed.summed(weight * mine).tolist()
-    return dict(zip(terms, values, strict=True)), loss
 
 
 def add_up(parameters: Iterable[nn.Parameter]) -> None:

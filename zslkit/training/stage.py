@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from zslkit.errors import DataError, TrainingError
+from zslkit.errors import DataError
 from zslkit.model import Kept
 from zslkit.training import checkpoint
+from zslkit.training.unread import Unread
 from zslkit.utils.progress import Phase, Reporter
 
 
@@ -56,7 +56,7 @@ class TrainingStage:
         self._path = path.with_name(f"{path.stem}.stage-{name}.pt") if path is not None else None
         self._reporter, self._log, self._label, self._spent = reporter, log, label, spent
         self._phase: Phase | None = None
-        self._epoch, self._count = 0, 0
+        self._epoch, self._unread = 0, Unread()
         self._sums: dict[str, tuple[float, int]] = {}
         self._seconds = 0.0
 
@@ -69,9 +69,10 @@ class TrainingStage:
             f"{self._label}: {self._name}", total=(self._epochs - start) * self._steps
         ) as self._phase:
             for epoch in range(start, self._epochs):
-                self._epoch, self._count, self._sums = epoch, 0, {}
+                self._epoch, self._unread, self._sums = epoch, Unread(), {}
                 began = time.monotonic()
                 yield epoch
+                self._note_terms()
                 took = time.monotonic() - began
                 self._seconds += took
                 self._spent(took)
@@ -93,22 +94,20 @@ class TrainingStage:
                     cost = saved - writing
 
     def step(self, **terms: float | Tensor) -> None:
-        """Count a step and its loss terms; TrainingError for a term that is not finite."""
-        values = {
-            k: float(v.detach()) if isinstance(v, Tensor) else float(v) for k, v in terms.items()
-        }
-        self._count += 1
-        if bad := [k for k, v in values.items() if not np.isfinite(v)]:
-            raise TrainingError(
-                f"The loss term {bad[0]} is {values[bad[0]]} "
-                f"in epoch {self._epoch + 1}, step {self._count} "
-                f"of the stage {self._name}; {self._mend}"
-            )
-        for k, v in values.items():
-            total, count = self._sums.get(k, (0.0, 0))
-            self._sums[k] = total + v, count + 1
-        if self._phase is not None:
-            self._phase.advance(1, epoch=self._epoch + 1, **values)
+        """Count a step and its loss terms; see `zslkit.model.Stage`."""
+        if self._unread.add(terms):
+            self._note_terms()
+
+    def _note_terms(self) -> None:
+        rows = self._unread.read(
+            f"in epoch {self._epoch + 1}, step {{step}} of the stage {self._name}", self._mend
+        )
+        for row in rows:
+            for k, v in row.items():
+                total, count = self._sums.get(k, (0.0, 0))
+                self._sums[k] = total + v, count + 1
+        if rows and self._phase is not None:
+            self._phase.advance(len(rows), epoch=self._epoch + 1, **rows[-1])
 
     def _resume(self) -> int:
         if self._path is None or not self._path.is_file():

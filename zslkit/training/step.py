@@ -9,18 +9,32 @@ refused.
 from __future__ import annotations
 
 from contextlib import nullcontext
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from zslkit.errors import OutOfMemory, UserError
+from zslkit.errors import OutOfMemory
 from zslkit.model import GradientModel
-from zslkit.training.shared import figures, share_of_batch
+from zslkit.training.compiled import Loss
+from zslkit.training.shared import share_of_batch
+from zslkit.training.unread import coupled
 from zslkit.utils import distributed
 from zslkit.utils.memory import is_out_of_memory
 
-Terms = tuple[dict[str, Tensor], Tensor]
-"""Detached loss terms by name, and their total."""
+
+class Taken(NamedTuple):
+    """Result of one step of this process, on the device.
+
+    Attributes:
+        terms: Detached loss terms by name.
+        total: Their total.
+        coupled: Whether images of a batch in parts turned out to be coupled; None if it was whole.
+    """
+
+    terms: dict[str, Tensor]
+    total: Tensor
+    coupled: Tensor | None = None
 
 
 def check_parts(model: GradientModel) -> None:
@@ -30,23 +44,24 @@ def check_parts(model: GradientModel) -> None:
         UserError: The setting asks for parts of a batch, and the loss is not a mean over images.
     """
     if model.config.train.accumulate > 1 and not model.loss_is_mean:
-        raise _coupled()
+        raise coupled()
 
 
 def take_step(
-    model: GradientModel, x: Tensor, label: Tensor, size: int, device: torch.device
-) -> tuple[dict[str, float], float]:
+    model: GradientModel, loss: Loss, x: Tensor, label: Tensor, size: int, device: torch.device
+) -> Taken:
     """Compute the gradients of one step.
 
     Args:
         model: Its `config.train` gives the number of parts and the precision.
+        loss: The model's loss, maybe compiled.
         x: (B, ...), this process's share of the inputs.
         label: (B,) class ids.
         size: Number of images in the whole batch.
         device: Device of the model.
 
     Returns:
-        Terms and total of the loss of the whole batch.
+        Terms and total of the loss of this process's share.
 
     Raises:
         OutOfMemory: The step does not fit on the device.
@@ -57,15 +72,13 @@ def take_step(
     parts = min(model.config.train.accumulate, count)
     try:
         if parts > 1:
-            taken = _in_parts(model, x, label, size, device, parts)
-        else:
-            with share_of_batch(size):
-                taken = _backward(model, x, label, count / size, device)
+            return _in_parts(model, loss, x, label, size, device, parts)
+        with share_of_batch(size):
+            return _backward(model, loss, x, label, count / size, device)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
         raise OutOfMemory(_no_room(model, device, count, size, parts)) from error
-    return figures(*taken, count / size)
 
 
 def pass_through(
@@ -73,15 +86,22 @@ def pass_through(
 ) -> None:
     """Pass a batch through the loss as a step does, without gradients and without parts."""
     with share_of_batch(size):
-        _forward(model, x, label, device)
+        _forward(model, model.loss, x, label, device)
 
 
 def _in_parts(
-    model: GradientModel, x: Tensor, label: Tensor, size: int, device: torch.device, parts: int
-) -> Terms:
+    model: GradientModel,
+    loss: Loss,
+    x: Tensor,
+    label: Tensor,
+    size: int,
+    device: torch.device,
+    parts: int,
+) -> Taken:
     count = len(label)
     terms: dict[str, Tensor] = {}
     total = torch.zeros((), device=device)
+    moved = torch.zeros((), dtype=torch.bool, device=device)
     # Copies, since some ways to write into a buffer do not raise its version.
     buffers = [(name, b, b.detach().clone()) for name, b in model.named_buffers()]
     for number in range(parts):
@@ -90,48 +110,48 @@ def _in_parts(
         with distributed.rehearsing(number, parts, count, _refuse), share_of_batch(count):
             mine = distributed.share(count)
             images = len(label[mine])
-            part_terms, loss = _backward(model, x[mine], label[mine], images / size, device)
+            part = _backward(model, loss, x[mine], label[mine], images / size, device)
         now = dict(model.named_buffers())
-        if any(now.get(n) is not b or not torch.equal(b, before) for n, b, before in buffers):
-            raise _coupled()
-        total = total + images / count * loss
-        for name, value in part_terms.items():
+        if any(now.get(n) is not b for n, b, _ in buffers):
+            raise coupled()
+        for _, b, before in buffers:  # compared on the device, which is not waited for
+            moved |= (b != before).any()
+        total = total + images / count * part.total
+        for name, value in part.terms.items():
             terms[name] = terms.get(name, 0.0) + images / count * value
-    return terms, total
+    return Taken(terms, total, moved)
 
 
 def _backward(
-    model: GradientModel, x: Tensor, label: Tensor, weight: float, device: torch.device
-) -> Terms:
+    model: GradientModel,
+    loss: Loss,
+    x: Tensor,
+    label: Tensor,
+    weight: float,
+    device: torch.device,
+) -> Taken:
     """Add the gradients of the mean loss of these images, times `weight`."""
     config = model.config.train
     # Not pinned: pinning changes the layout of channels-last tensors, and so kernels and bits.
     with torch.autograd.graph.save_on_cpu() if config.offload else nullcontext():
-        terms = _forward(model, x, label, device)
+        terms = _forward(model, loss, x, label, device)
         total = terms["total"] if "total" in terms else torch.stack(list(terms.values())).sum()
         # Weighted before the backward pass, since whole_sum adds gradients up in it.
         weighed = total if weight == 1 else weight * total
     weighed.backward()  # type: ignore[no-untyped-call]
-    return {name: value.detach() for name, value in terms.items()}, total.detach()
+    return Taken({name: value.detach() for name, value in terms.items()}, total.detach())
 
 
 def _forward(
-    model: GradientModel, x: Tensor, label: Tensor, device: torch.device
+    model: GradientModel, loss: Loss, x: Tensor, label: Tensor, device: torch.device
 ) -> dict[str, Tensor]:
     precision = model.config.train.precision
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        return model.loss(x.to(device, non_blocking=True), label.to(device))
+        return loss(x.to(device, non_blocking=True), label.to(device))
 
 
 def _refuse(tensor: Tensor) -> Tensor:
-    raise _coupled()
-
-
-def _coupled() -> UserError:
-    return UserError(
-        "train.accumulate takes a batch in parts, and this loss looks at the whole batch, so parts "
-        "would be another loss; leave it at 1, and where memory is short set train.offload=true"
-    )
+    raise coupled()
 
 
 def _no_room(model: GradientModel, device: torch.device, count: int, size: int, parts: int) -> str:

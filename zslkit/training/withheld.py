@@ -197,7 +197,7 @@ def _keeper(value: Any) -> Callable[[], Any]:
     return lambda: value
 
 
-_OF_A_DATASET = ("images", "features", "maps")
+_OF_A_DATASET = ("images", "features", "maps", "image_attributes")
 _NO_HOLDERS = (type, ModuleType, FunctionType, MethodType, nn.Module, np.ndarray)
 
 

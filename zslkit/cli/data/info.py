@@ -123,7 +123,12 @@ def _card(path: Path) -> tuple[dict[str, Any], list[Place]]:
         "word vectors": ("word_vectors", card.word_vectors),
     }
     if isinstance(card, FolderCard):
-        files = {"images": ("images", card.images), **files}
+        files = {
+            "images": ("images", card.images),
+            **files,
+            "descriptions": ("descriptions", card.descriptions),
+            "attributes of images": ("image_attributes", card.image_attributes),
+        }
         if isinstance(card.unseen, str):
             files["unseen classes"] = ("unseen", card.unseen)
     else:
@@ -175,6 +180,7 @@ def _loaded(dataset: Dataset) -> dict[str, Any]:
         "word vectors": None
         if dataset.semantics.word_vectors is None
         else dataset.semantics.word_vectors.shape[1],
+        "encoder": dataset.encoder,
         "fingerprints": dataset.fingerprints(),
         "notes": "; ".join(dataset.notes),
     }

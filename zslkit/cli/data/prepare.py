@@ -28,17 +28,18 @@ from zslkit.cli.verb import Verb
 
 
 class Size(click.ParamType[Any]):
-    """224, 448x224 (height x width), or none."""
+    """224, 448x224 (height x width), own, or none."""
 
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         found = re.fullmatch(r"(\d+)(?:x(\d+))?", str(value))
-        if value == "none":
+        if value in ("none", "own"):
             return value
         if found is None or not int(found[1]) or found[2] == "0":
             self.fail(
-                f"{value!r} is no size in pixels; write 224, 448x224 (height x width), or none: as they are",
+                f"{value!r} is no size in pixels; write 224, 448x224 (height x width), own: what the backbone "
+                "was made for, or none: as they are",
                 param,
                 ctx,
             )
@@ -58,7 +59,8 @@ class Size(click.ParamType[Any]):
     "--size",
     type=Size(),
     metavar="PIXELS",
-    help="Side of the images, or HEIGHTxWIDTH; none: as they are. In a run: --set features.size.",
+    help="Side of the images, or HEIGHTxWIDTH; own: what the backbone was made for; "
+    "none: as they are. In a run: --set features.size.",
 )
 @explained(
     "--dtype",

@@ -1,0 +1,180 @@
+"""Descriptions of classes in plain sentences, embedded by a sentence encoder and kept in the cache."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zslkit.errors import CannotWrite, DataError, did_you_mean
+from zslkit.readers.csv_file import read_csv
+from zslkit.readers.names import match, refuse_clash, same_name, some
+from zslkit.readers.sentence_encoder import Encoder
+from zslkit.utils.files import cache_root, check_permitted, read_small, replacing, why
+
+FOLDER = "descriptions"
+"""Folder of the cache that keeps embeddings."""
+_END = re.compile(r"(?<=[.!?])\s+(?=[\"'(]?[A-Z0-9])")
+"""Between two sentences of one text."""
+_HEADS = frozenset({"class", "label", "name"})
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Embeddings of descriptions.
+
+    Args:
+        vectors: (C, W) float32, mean over the sentences of each class.
+        encoder: Name of the encoder, and the digest of its weights.
+    """
+
+    vectors: NDArray[np.float32]
+    encoder: str
+
+
+def read_descriptions(path: Path) -> dict[str, tuple[str, ...]]:
+    """Read the sentences of each class.
+
+    A `.csv` has a header that begins with class; the other cells of a row are texts. In any other
+    file a line is a class, a tab or colon, and a text. A text may hold several sentences, and a
+    class may stand on several lines; all of its sentences count alike.
+
+    Raises:
+        DataError: The file cannot be read, or a line or class has no text; names the line.
+    """
+    found: dict[str, list[str]] = {}
+    for line, name, texts in _csv(path) if path.suffix.lower() == ".csv" else _lines(path):
+        sentences = [one for text in texts for one in _END.split(text) if one.strip()]
+        if not same_name(name) or not sentences:
+            lack = "description" if same_name(name) else "class"
+            raise DataError(f"{path}, line {line}: there is no {lack}; write one")
+        found.setdefault(name, []).extend(sentence.strip() for sentence in sentences)
+    if not found:
+        raise DataError(f"{path} holds no description; write a line for each class")
+    refuse_clash(path, "classes", found)
+    return {name: tuple(sentences) for name, sentences in found.items()}
+
+
+def _csv(path: Path) -> list[tuple[int, str, list[str]]]:
+    rows = read_csv(path, "a file of descriptions")
+    if not rows or len(rows[0][1]) < 2 or same_name(rows[0][1][0]) not in _HEADS:
+        raise DataError(
+            f"{path}: a CSV of descriptions has the header class,description and a line for each "
+            "class; this has not"
+        )
+    (_, header), *rows = rows
+    for line, cells in rows:
+        if len(cells) > len(header):
+            raise DataError(
+                f"{path}, line {line}: it has {len(cells)} cells and the header {len(header)}; put "
+                "a text that holds commas in quotes"
+            )
+    return [(line, cells[0], cells[1:]) for line, cells in rows]
+
+
+def _lines(path: Path) -> list[tuple[int, str, list[str]]]:
+    check_permitted(path)
+    try:
+        lines = read_small(path).splitlines()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}); save it as UTF-8 text") from error
+    found = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        name, sign, text = line.partition("\t" if "\t" in line else ":")
+        if not sign:
+            raise DataError(
+                f"{path}, line {number}: there is neither a tab nor a colon between class and "
+                "description; write class: description"
+            )
+        found.append((number, name.strip(), [text.strip()]))
+    return found
+
+
+def in_order(
+    path: Path, described: Mapping[str, Sequence[str]], classes: Sequence[str]
+) -> list[tuple[str, ...]]:
+    """The sentences of each of C classes.
+
+    Raises:
+        DataError: A description is of no class, or a class has none.
+    """
+    joined = match(classes, described)
+    if unknown := sorted(set(described) - set(joined.values())):
+        raise DataError(
+            f"{path} describes {len(unknown)} classes that the dataset has not "
+            f"({some(unknown)}){did_you_mean(unknown[0], [c for c in classes if c not in joined])}"
+        )
+    if missing := [c for c in classes if c not in joined]:
+        raise DataError(
+            f"{path} describes {len(joined)} of {len(classes)} classes; write a line for "
+            f"{some(missing)}"
+        )
+    return [tuple(described[joined[c]]) for c in classes]
+
+
+def embed(path: Path, sentences: Sequence[Sequence[str]], encoder: str) -> Embedded:
+    """Embed the sentences of C classes, or read what an earlier call kept.
+
+    Args:
+        path: File of the descriptions, for errors.
+        sentences: Sentences of each class.
+        encoder: A model of sentence-transformers, or its folder.
+
+    Raises:
+        UserError: The encoder is not there; nothing is kept.
+        DataError: The encoder gives no usable vectors.
+        CannotWrite: The cache cannot be written.
+    """
+    facts = [encoder, _state(Path(encoder)), [list(one) for one in sentences]]
+    key = sha256(json.dumps(facts).encode()).hexdigest()[:32]
+    file = cache_root() / FOLDER / f"{key}.npz"
+    if (kept := _kept(file, len(sentences))) is not None:
+        return kept
+    loaded = Encoder.load(encoder)
+    flat = [sentence for one in sentences for sentence in one]
+    vectors = loaded.sentences(flat).astype(np.float64)
+    ends = np.cumsum([len(one) for one in sentences])
+    means = [part.mean(axis=0) for part in np.split(vectors, ends[:-1])]
+    named = f"{encoder} ({loaded.digest})" if loaded.digest else encoder
+    made = Embedded(np.stack(means).astype(np.float32), named)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(file) as beside, beside.open("wb") as stream:
+            np.savez(stream, vectors=made.vectors, encoder=np.array(made.encoder))
+    except OSError as error:
+        raise CannotWrite(
+            f"The embeddings of {path} cannot be kept in {file.parent} ({why(error)}); mend that, "
+            "or name another place with ZSLKIT_CACHE"
+        ) from error
+    return made
+
+
+def _kept(file: Path, count: int) -> Embedded | None:
+    """Embeddings in the cache; None if there are none or the file is damaged."""
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            vectors, encoder = arrays["vectors"], str(arrays["encoder"])
+    except Exception:  # zipfile and numpy raise errors of many types for damaged files
+        return None
+    good = vectors.dtype == np.float32 and vectors.ndim == 2 and len(vectors) == count
+    return Embedded(vectors, encoder) if good and np.isfinite(vectors).all() else None
+
+
+def _state(folder: Path) -> list[tuple[str, int, int]]:
+    """Names, sizes and times of the files of an encoder in a folder."""
+    if not folder.is_dir():
+        return []
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    stats = [(file, file.stat()) for file in files]
+    return [
+        (file.relative_to(folder).as_posix(), stat.st_size, stat.st_mtime_ns)
+        for file, stat in stats
+    ]

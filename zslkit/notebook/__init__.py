@@ -1,0 +1,1 @@
+"""What a notebook or script calls beside `run`: compare, study, predict, published, and plots."""

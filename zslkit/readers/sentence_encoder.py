@@ -1,0 +1,92 @@
+"""Sentence encoders of the package sentence-transformers, for attribute names and descriptions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zslkit.errors import DataError, UserError
+from zslkit.readers.word_vectors import Phrase, Vectors, checked
+from zslkit.utils.network import Hub, hub
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Sentence encoder of the package sentence-transformers, which embeds whole phrases."""
+
+    model: str
+    encode: Callable[[list[str]], Any]
+    version: str
+    digest: str = ""
+    """sha256 of the weights, 16 hex digits; "" for an encoder that shows none."""
+    known: None = field(default=None, init=False)
+
+    @classmethod
+    def load(cls, model: str) -> Encoder:
+        """Load an encoder by name or folder.
+
+        Raises:
+            UserError: The package is not installed or the model cannot be loaded.
+        """
+        try:
+            import sentence_transformers
+        except ImportError as error:
+            raise UserError(
+                "A sentence encoder needs the package sentence-transformers; install it with: pip install "
+                "'zslkit[words]'"
+            ) from error
+        server = Hub()
+        try:
+            with hub() as server:
+                loaded = sentence_transformers.SentenceTransformer(model, device="cpu")
+        except Exception as error:  # files, network and models raise errors of any type
+            reason = server.fault or " ".join(str(error).split()) or type(error).__name__
+            raise UserError(
+                f"The encoder {model!r} cannot be loaded ({reason}); name one of "
+                "sentence-transformers or a folder"
+            ) from error
+        shown = str(getattr(sentence_transformers, "__version__", ""))
+        return cls(model, loaded.encode, shown, _digest(loaded))
+
+    def vectors(self, phrases: Sequence[Phrase]) -> Vectors:
+        """Embedding of each phrase, (A, W).
+
+        Raises:
+            DataError: A phrase is empty, or the encoder returns another shape.
+        """
+        if empty := [phrase.name for phrase in phrases if not phrase.words]:
+            raise DataError(f"The attribute name {empty[0]!r} holds no word to encode; reword it")
+        table = np.asarray(self.encode([" ".join(phrase.words) for phrase in phrases]))
+        return checked(Path(self.model), table, [phrase.name for phrase in phrases])
+
+    def note(self) -> dict[str, Any]:
+        """How the vectors are made, for the note beside them."""
+        return {
+            "method": "embedding of the phrase",
+            "encoder": self.model,
+            "sentence_transformers": self.version,
+        }
+
+    def sentences(self, texts: Sequence[str]) -> Vectors:
+        """Embedding of each text, (N, W).
+
+        Raises:
+            DataError: The encoder returns another shape or numbers that are not finite.
+        """
+        return checked(Path(self.model), np.asarray(self.encode(list(texts))), texts)
+
+
+def _digest(loaded: Any) -> str:
+    """sha256 of the weights of an encoder, in the order of their names, 16 hex digits."""
+    if not callable(getattr(loaded, "state_dict", None)):
+        return ""
+    digest = sha256()
+    for name, tensor in sorted(loaded.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(tensor.detach().cpu().float().numpy()).tobytes())
+    return digest.hexdigest()[:16]

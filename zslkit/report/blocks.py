@@ -1,0 +1,41 @@
+"""The blocks of a comparison of finished runs, as every table, page and notebook shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from zslkit.record import RunRecord
+from zslkit.report.as_papers_do import with_rows_picked_on_test
+from zslkit.report.block import Block
+from zslkit.report.comparison import compare, key_of
+from zslkit.report.published import everything
+from zslkit.report.significance import with_significance
+
+
+class Finished(Protocol):
+    """A finished run: its record and its folder."""
+
+    @property
+    def record(self) -> RunRecord: ...
+    @property
+    def folder(self) -> Path: ...
+
+
+def blocks_of(
+    runs: Sequence[Finished], as_papers_do: bool = False, strict: bool = False
+) -> list[Block]:
+    """Blocks of comparable runs with intervals, tests and published rows.
+
+    Args:
+        runs: The runs.
+        as_papers_do: Include rows as selected on test (Block.on_test).
+        strict: Separate inductive from class-inductive runs.
+    """
+    records = [run.record for run in runs]
+    names = {record.dataset.published_as for record in records}
+    reference = [entry for entry in everything() if entry.dataset in names]
+    folders = {key_of(run.record): str(run.folder) for run in runs}
+    blocks = with_significance(compare(records, reference, folders, strict=strict))
+    return with_rows_picked_on_test(blocks) if as_papers_do else blocks
