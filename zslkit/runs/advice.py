@@ -19,7 +19,7 @@ DEFAULT = "preset default.yaml"
 
 
 def fitting_preset(
-    plan: Plan, dataset: str, data_root: str | Path, data: Dataset, choices: Mapping[str, Any]
+    plan: Plan, dataset: str | Path, data_root: str | Path, data: Dataset, choices: Mapping[str, Any]
 ) -> str:
     """Sentence with the command for a preset made for the dataset's attributes; "" if none fits.
 
