@@ -174,13 +174,18 @@ class APN(GradientModel):
         return super().learning_rate(epoch, group)
 
     def scores(self, x: Tensor) -> Tensor:
-        z = self.global_scores(self.embed(x).flatten(2)) @ self.attributes.T
-        # float64: if one class has nearly all the mass, float32 would round all others to 0.
-        return z.double().softmax(dim=1) if self.config.output == "softmax" else z
+        return self.answers(x)[0]
 
     def predicted_attributes(self, x: Tensor) -> Tensor:
         """Global attribute scores g `(B, A)`, from which classes are scored."""
-        return self.global_scores(self.embed(x).flatten(2))
+        return self.answers(x)[1]
+
+    def answers(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Class scores `(B, C)` and global attribute scores `(B, A)`."""
+        g = self.global_scores(self.embed(x).flatten(2))
+        z = g @ self.attributes.T
+        # float64: if one class has nearly all the mass, float32 would round all others to 0.
+        return z.double().softmax(dim=1) if self.config.output == "softmax" else z, g
 
     def attention(self, x: Tensor) -> dict[str, AttentionMaps]:
         """Similarity maps M_i, unbounded, and global attribute scores g."""

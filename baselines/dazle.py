@@ -89,12 +89,16 @@ class DAZLE(GradientModel):
         return words_remarks(self.task, self.config.word_vectors)
 
     def scores(self, x: Tensor) -> Tensor:
-        s, _ = self.attribute_scores(unit_regions(self.embed(x)))
-        return s @ self.attributes.T + self.b
+        return self.answers(x)[0]
 
     def predicted_attributes(self, x: Tensor) -> Tensor:
         """g_i s_i `(B, A)`, the factors of the class attributes."""
-        return self.attribute_scores(unit_regions(self.embed(x)))[0]
+        return self.answers(x)[1]
+
+    def answers(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Class scores `(B, C)` and their factors `(B, A)`."""
+        s, _ = self.attribute_scores(unit_regions(self.embed(x)))
+        return s @ self.attributes.T + self.b, s
 
     def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
         """Cross entropy on unbiased scores, and weighted self-calibration on biased ones."""

@@ -119,14 +119,18 @@ class MSDN(GradientModel):
         return words_remarks(self.task, self.config.word_vectors)
 
     def scores(self, x: Tensor) -> Tensor:
-        F, mix = unit_regions(self.embed(x)), self.config.mix
-        s, t = self.attribute_to_visual(F)[0], self.visual_to_attribute(F)[0]
-        return mix * self.class_scores(s) + (1 - mix) * self.class_scores(t)
+        return self.answers(x)[0]
 
     def predicted_attributes(self, x: Tensor) -> Tensor:
         """mix * s + (1 - mix) * t `(B, A)`; both branches' class scores are linear in these."""
+        return self.answers(x)[1]
+
+    def answers(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Class scores `(B, C)` and attribute scores `(B, A)` of both branches, mixed."""
         F, mix = unit_regions(self.embed(x)), self.config.mix
-        return mix * self.attribute_to_visual(F)[0] + (1 - mix) * self.visual_to_attribute(F)[0]
+        s, t = self.attribute_to_visual(F)[0], self.visual_to_attribute(F)[0]
+        z = mix * self.class_scores(s) + (1 - mix) * self.class_scores(t)
+        return z, mix * s + (1 - mix) * t
 
     def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
         """Weighted cross entropy and self-calibration of both branches, and their distillation."""

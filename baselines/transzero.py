@@ -186,11 +186,16 @@ class TransZero(GradientModel):
         return words_remarks(self.task, self.config.word_vectors)
 
     def scores(self, x: Tensor) -> Tensor:
-        return self.class_scores(self.predicted_attributes(x))
+        return self.answers(x)[0]
 
     def predicted_attributes(self, x: Tensor) -> Tensor:
         """s `(B, A)`, the factors of the class attributes."""
-        return self.attribute_scores(self.embed(x))[0]
+        return self.answers(x)[1]
+
+    def answers(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Class scores `(B, C)` and their factors `(B, A)`."""
+        s, _ = self.attribute_scores(self.embed(x))
+        return self.class_scores(s), s
 
     def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
         """Cross entropy, and weighted self-calibration and regression of the attribute scores."""

@@ -23,7 +23,7 @@ import yaml
 
 from zslkit.cli.app import main as zslkit
 from zslkit.config.sections import known_keys
-from zslkit.model import Model
+from zslkit.model import Model, brings_encoder
 from zslkit.runs.plan import presets_of
 from zslkit.training.plan import MODELS
 
@@ -85,7 +85,8 @@ def main() -> int:
             if given.preset not in presets_of(model):
                 print(f"{name:<10} has no preset {given.preset}", flush=True)
                 continue
-            asked = [f"--set={s}" for s in (*SMALL, *cuts(model))]
+            small = SMALL if not brings_encoder(model) else SMALL[-1:]
+            asked = [f"--set={s}" for s in (*small, *cuts(model))]
             command = ["run", "--model", name, "--dataset", str(card), "--preset", given.preset]
             said, began = StringIO(), time.monotonic()
             with redirect_stdout(said), redirect_stderr(said):

@@ -12,7 +12,7 @@ import pytest
 
 from zslkit.cli import app
 from zslkit.record import AS_GIVEN
-from zslkit.runs import api, same_inputs
+from zslkit.runs import api
 from zslkit.runs.folders import find_runs, identity, load_run
 from zslkit.runs.plan import make_plan
 from zslkit.runs.same_inputs import spellings
@@ -59,9 +59,20 @@ def test_weights_are_one_whether_auto_or_the_word_that_auto_stands_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("zslkit.features.backbones.find_spec", lambda name: None)
+    lite = {"backbone": "tf_efficientnet_lite0"}
+    assert first(**lite, weights="auto") == first(**lite, weights="hub")
     assert first(weights="auto") == first(weights="hub") != first(weights="offline")
     assert first(weights="random") != first(weights="auto")
     assert first(weights="trainval", pretrain_epochs=3) != first(weights="trainval")
+
+
+def test_auto_is_offline_where_a_package_brings_the_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("zslkit.features.backbones.find_spec", lambda name: name)
+    lite = {"backbone": "tf_efficientnet_lite0"}
+    assert first(**lite, weights="auto") == first(**lite, weights="offline")
+    assert first(**lite, weights="auto") != first(**lite, weights="hub")
 
 
 def test_what_run_made_is_what_compare_shows(
@@ -111,21 +122,3 @@ def test_an_interrupted_run_under_an_earlier_identity_goes_on(
 ) -> None:
     earlier.rename(earlier.with_name(f"{earlier.name}.partial"))
     assert run(tmp_path) == earlier
-
-
-@pytest.mark.parametrize("here", [True, False])
-def test_auto_means_offline_where_the_package_with_the_weights_is_installed(
-    monkeypatch: pytest.MonkeyPatch, here: bool
-) -> None:
-    weights = type("Weights", (), {"here": here})()
-    monkeypatch.setattr(same_inputs, "OFFLINE", {"net": weights})
-    auto = "offline" if here else "hub"
-    assert same_inputs._weights({"backbone": "net", "weights": "auto"}) == ("auto", auto)
-    assert same_inputs._weights({"backbone": "net", "weights": auto}) == ("auto", auto)
-    assert same_inputs._weights({"backbone": "net", "weights": "random"}) == ("random",)
-    assert same_inputs._weights({"backbone": "other", "weights": "auto"}) == ("auto", "hub")
-
-
-def test_the_weights_of_the_packages_can_be_asked_for() -> None:
-    for network in same_inputs.OFFLINE:
-        assert same_inputs._weights({"backbone": network, "weights": "auto"})[0] == "auto"

@@ -439,6 +439,21 @@ class Model(nn.Module):
         """
         return self.evidence(x)
 
+    def answers(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Optional: class scores and attribute predictions in one pass.
+
+        The harness asks for both when it evaluates a run. Define it where `scores` and
+        `predicted_attributes` share most of their work; a class that overrides one of these two
+        below it is asked for them instead. Called in evaluation mode without gradients.
+
+        Args:
+            x: Inputs `(B, ...)`.
+
+        Returns:
+            What `scores` and `predicted_attributes` return, by default from these two.
+        """
+        return self.scores(x), self.predicted_attributes(x)
+
 
 class GradientModel(Model):
     """Base class of models trained by gradients: define `loss`, and the harness trains."""

@@ -162,17 +162,23 @@ class DEDN(GradientModel):
         }
 
     def scores(self, x: Tensor) -> Tensor:
-        z = self.expert_scores(x)
-        if len(z) == 1:
-            return next(iter(z.values()))
-        e_mix: float = self.config.e_mix
-        return e_mix * z["cexp"] + (1 - e_mix) * z["fexp"]
+        return self.answers(x)[0]
 
     def predicted_attributes(self, x: Tensor) -> Tensor:
         """Attribute scores `(B, A)` of both experts, mixed like the class scores."""
+        return self.answers(x)[1]
+
+    def answers(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Class scores `(B, C)` and attribute scores `(B, A)`, mixed by c_mix and e_mix."""
         s = [scores.mixed(self.config.c_mix) for scores in self.attribute_scores(x).values()]
+        return self._mixed([self.class_scores(part) for part in s]), self._mixed(s)
+
+    def _mixed(self, experts: list[Tensor]) -> Tensor:
+        """The experts' scores mixed by e_mix, or the only one's."""
         e_mix: float = self.config.e_mix
-        return s[0] if len(s) == 1 else e_mix * s[0] + (1 - e_mix) * s[1]
+        if len(experts) == 1:
+            return experts[0]
+        return e_mix * experts[0] + (1 - e_mix) * experts[1]
 
     def attention(self, x: Tensor) -> dict[str, AttentionMaps]:
         """Region and channel attention of each expert; empty without a region branch."""

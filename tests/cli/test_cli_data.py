@@ -177,6 +177,16 @@ def test_info_tells_what_is_on_disk_and_in_the_cache(
     assert "missing" in out and "there is no file" in out
 
 
+@pytest.mark.parametrize("json_too", [[], ["--json"]])
+def test_info_of_a_card_that_does_not_load_fails(
+    card: Path, capsys: Captured, json_too: list[str]
+) -> None:
+    card.write_text(card.read_text().replace("[wren]", "[wern]"))
+    assert main(["data", "info", str(card), *json_too]) == 2
+    out, err = capsys.readouterr()
+    assert "loads" in out and "wern" in err and "birds.yaml" in err
+
+
 def test_info_of_a_card_tells_what_does_not_count_and_refuses_the_root(
     card: Path, capsys: Captured
 ) -> None:

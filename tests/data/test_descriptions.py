@@ -257,7 +257,7 @@ def test_attribute_metrics_are_measured_against_the_photos_own_row(
     capsys.readouterr()
     metrics = "attribute-AUC-seen,attribute-AUC-unseen"
     assert app.main(["evaluate", str(folder), "--metrics", metrics, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)["more"]
+    found = json.loads(capsys.readouterr().out)["runs"][0]["more"]
 
     def auc(scores: Any, shown: Any) -> float:
         values = []

@@ -9,10 +9,12 @@ import pytest
 from shelf_of_runs import small_shelf
 
 from zslkit.errors import UnknownName, UserError
+from zslkit.page import charts
 from zslkit.page.board import Board, board
 from zslkit.page.charts import curves, pairings, per_class, scatter
 from zslkit.page.details import details
 from zslkit.page.gather import Gathered, gather
+from zslkit.page.scale import Scale
 from zslkit.report.blocks import blocks_of
 from zslkit.report.comparison import Block
 from zslkit.report.tables import grid
@@ -169,6 +171,18 @@ def test_a_curve_goes_from_all_seen_to_all_unseen_and_holds_the_result(
             x, y = trace.at
             steps = pairwise(first)
             assert any(a[0] - 1 <= x <= b[0] + 1 and b[1] + 1 >= y >= a[1] - 1 for a, b in steps)
+
+
+@pytest.mark.parametrize("u", [20.0, 50.0, 100.0])
+@pytest.mark.parametrize("s", [20.0, 60.0, 100.0])
+def test_labels_of_equal_h_do_not_lie_over_each_other(u: float, s: float) -> None:
+    lines = charts._lines_of_h(Scale(0, u, *charts._across()), Scale(0, s, *charts._up()))
+    assert [h for h, _, _ in lines] == [h for h in range(10, 100, 10) if h < min(u, s)]
+    places = [at for _, _, at in lines]
+    for k, (x, y) in enumerate(places):
+        assert charts.LEFT <= x <= charts.WIDTH - 28 and y >= charts.TOP - 0.1
+        for other in places[:k]:
+            assert abs(x - other[0]) >= 28 or abs(y - other[1]) >= 11
 
 
 def test_lines_of_equal_h_are_lines_of_equal_h(found: Gathered, drawn: Board) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import timm
 import torch
-from timm_families import FAMILIES
 from torch import Tensor, nn
 
+from zslkit.config import FeatureConfig
 from zslkit.errors import UserError
+from zslkit.features.backbones import untrained
 from zslkit.features.maps import MapNetwork, PooledNetwork
 
 FAST = (
@@ -18,6 +20,7 @@ FAST = (
     *("levit", "mambaout", "mvitv2", "pit", "resnet", "swin_transformer", "vision_transformer"),
 )
 """Modules tried in every run of the tests; all others in the slow one."""
+PAGE = Path(__file__).parents[2] / "docs" / "backbones.md"
 NOT_ON_META = ("gemma4_vit",)
 
 
@@ -29,24 +32,49 @@ def family_cases() -> list[Any]:
     ]
 
 
+def printed(module: str) -> list[str]:
+    """Cells of a module's row in docs/backbones.md; skips the test if timm has no such network."""
+    table = PAGE.read_text(encoding="utf-8").partition("<!-- families -->\n")[2]
+    rows = [[cell.strip() for cell in line.strip("| \n").split("|")] for line in table.splitlines()]
+    row = next((row for row in rows if row[0] == module), None)
+    if row is None:
+        pytest.skip(f"docs/backbones.md was written before timm had {module}")
+    if row[1] not in timm.list_models(module=module):
+        pytest.skip(f"timm {timm.__version__} has no {row[1]}")
+    return row
+
+
+def on_meta(name: str) -> nn.Module:
+    with torch.device("meta"):
+        return timm.create_model(name).eval()
+
+
 @pytest.mark.parametrize("module", family_cases())
-def test_every_family_gives_a_map_and_its_own_pooling(module: str) -> None:
-    names = [n for n in timm.list_models(module=module) if not n.endswith("_enc")]
-    name, side, shape, width = FAMILIES.get(module, (names[0] if names else "", 0, None, 0))
-    if name not in timm.list_models(module=module):
-        pytest.skip(f"timm {timm.__version__} has no {name or 'classifier of ' + module}")
-    with torch.device("meta"), torch.inference_mode():
-        network = timm.create_model(name).eval()
-        own = network.pretrained_cfg["input_size"][-2:]
-        images = torch.zeros(2, 3, *own)
+def test_every_family_gives_the_map_and_the_pooling_that_the_page_prints(module: str) -> None:
+    _, name, side, shape, width, _ = printed(module)
+    network = on_meta(name)
+    assert network.pretrained_cfg["input_size"][-2:] == (int(side), int(side))
+    images = torch.zeros(2, 3, int(side), int(side), device="meta")
+    with torch.inference_mode():
         maps, pooled = MapNetwork(network)(images), PooledNetwork(network)(images)
-    if shape is None:  # a family that came with a later timm
-        assert maps.shape[0] == 2 and maps.ndim == 4 and maps.shape[2] * maps.shape[3] > 1
-        assert pooled.ndim == 4 and pooled.shape[2:] == (1, 1)
+    assert tuple(maps.shape) == (2, *map(int, shape.split(" x ")))
+    assert tuple(pooled.shape) == (2, int(width), 1, 1)
+
+
+@pytest.mark.parametrize("module", family_cases())
+def test_every_family_takes_twice_its_size_as_the_page_prints(module: str) -> None:
+    _, name, side, shape, _, sizes = printed(module)
+    asked = FeatureConfig(backbone=name, size=2 * int(side))
+    if sizes == "no":
+        with pytest.raises(UserError, match=f"{name} cannot take images of"):
+            untrained(asked)
         return
-    assert own == (side, side)
-    assert tuple(maps.shape) == (2, *shape)
-    assert tuple(pooled.shape) == (2, width, 1, 1)
+    with torch.device("meta"), torch.inference_mode():
+        made = untrained(asked)
+        maps = MapNetwork(made.network.eval())(torch.zeros(1, 3, *made.size))
+    assert (made.sized is None) == (sizes == "as it is")
+    channels, *grid = map(int, shape.split(" x "))
+    assert maps.shape[1] == channels and maps.shape[2] >= 1.6 * grid[0]
 
 
 def test_an_encoder_without_a_head_gives_a_map_and_says_that_it_pools_nothing() -> None:

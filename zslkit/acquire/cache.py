@@ -186,4 +186,6 @@ def _remove(path: Path) -> None:
     os.rename(path, trash)
     for file in files_of(trash):
         file.unlink()
+    for folder in sorted((f for f in trash.rglob("*") if f.is_dir()), reverse=True):
+        folder.rmdir()
     trash.rmdir()  # fails if other files were added

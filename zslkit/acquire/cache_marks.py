@@ -25,6 +25,7 @@ Kind = Literal[
     "digest",
     "unreadable",
     "embeddings",
+    "shared runs",
     "partial scan",
     "leftover",
     "link",
@@ -36,6 +37,21 @@ _HEX = re.compile(r"(mat-)?[0-9a-f]{16,64}")
 _REMOVED = re.compile(r"(?P<whole>.+)\.removed-\d+", re.DOTALL)
 _STORE = frozenset(["manifest.json", "maps.npy", "pooled.npy"])
 _CONVERTED = frozenset(["manifest.json", "features.npy", "labels.npy"])
+SHARED = "shared"
+"""Folder of the cache with runs that came in a file of another person."""
+SHARED_MANIFEST = "zslkit-runs.json"
+SHARED_FILES = frozenset(
+    {
+        "record.json",
+        "config.yaml",
+        "log.jsonl",
+        "scores.npz",
+        "attributes.npz",
+        "semantics.npz",
+        "tags.json",
+    }
+)
+"""Files of a run that are shared: all but its weights."""
 _LINE = 300
 """Limit of characters of a digest; plugins may define their own digests."""
 
@@ -75,7 +91,10 @@ def kind_of(home: str, path: Path) -> Kind:
 
 
 def files_of(path: Path) -> list[Path]:
-    """Files of a feature store or of a converted file; other files in the folder are not listed."""
+    """Files of a store, a converted file or shared runs; other files in the folder are not listed."""
+    if (path / SHARED_MANIFEST).is_file():
+        runs = [file for file in path.glob("*/*/*/*") if file.name in SHARED_FILES]
+        return [*runs, path / SHARED_MANIFEST]
     return [
         file for file in path.iterdir() if file.name in _STORE | _CONVERTED or _is_note(file.name)
     ]
@@ -88,7 +107,9 @@ def _is_name(home: str, name: str) -> bool:
             name.endswith(".safetensors")
             and _NAMED.fullmatch(name.removesuffix(".safetensors")) is not None
         )
-    ending = {"digests": "", "unreadable": ".json", "scans": ".npz", "descriptions": ".npz"}[home]
+    ending = {"digests": "", "unreadable": ".json", "scans": ".npz", "descriptions": ".npz"}.get(
+        home, ""
+    )
     return name.endswith(ending) and _HEX.fullmatch(name.removesuffix(ending)) is not None
 
 
@@ -198,6 +219,22 @@ def _is_embeddings(path: Path) -> bool:
     return _holds(path, "descriptions", {"vectors.npy", "encoder.npy"})
 
 
+def _is_shared(path: Path) -> bool:
+    """Whether a folder holds shared runs, or what an interrupted removal left of them, alone."""
+    name = re.sub(r"\.removed-\d+\.partial$", "", path.name)
+    if not path.is_dir() or not re.fullmatch(r"[0-9a-f]{32}", name):
+        return False
+    facts = _json(path / SHARED_MANIFEST)
+    known = set(files_of(path))
+    return (
+        isinstance(facts, Mapping)
+        and isinstance(facts.get("format"), int)
+        and all(
+            not file.is_symlink() and (file.is_dir() or file in known) for file in path.rglob("*")
+        )
+    )
+
+
 def _holds(path: Path, home: str, members: set[str]) -> bool:
     """Whether an archive of the folder `home` has exactly these members."""
     if not (path.is_file() and _is_name(home, path.name)):
@@ -215,6 +252,7 @@ _PROOFS: Mapping[str, tuple[Kind, Callable[[Path], bool]]] = {
     "unreadable": ("unreadable", _is_unreadable),
     "scans": ("partial scan", _is_scan),
     "descriptions": ("embeddings", _is_embeddings),
+    SHARED: ("shared runs", _is_shared),
 }
 """Folder of the cache -> kind of its files, and the test that recognises them."""
 

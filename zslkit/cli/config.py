@@ -10,8 +10,14 @@ import click
 from zslkit.cli import completers
 from zslkit.cli.listing import find_names
 from zslkit.cli.options import debug_option, json_option, overrides, source_options
-from zslkit.cli.output import print_columns, print_json
+from zslkit.cli.output import echo, print_columns, print_json
 from zslkit.cli.verb import Verb
+
+INPUTS = {
+    "pooled": "one vector an image, of a frozen backbone",
+    "map": "a feature map an image, of a frozen backbone",
+    "image": "pixels: the backbone is trained with the model",
+}
 
 
 @click.command(cls=Verb, example="zslkit config dazle digits --set train.epochs=5")
@@ -37,26 +43,31 @@ def config(
     from zslkit.config.wording import shown
     from zslkit.runs import api
 
-    file, preset = chosen.pop("config"), chosen.pop("preset")
-    resolved = api.resolve(
-        model,
-        dataset,
-        data_root=data_root,
-        settings=settings,
-        config=file,
-        preset=preset,
-        overrides=overrides(**chosen),
-    )
+    given: dict[str, Any] = {
+        "data_root": data_root,
+        "settings": settings,
+        "config": chosen.pop("config"),
+        "preset": chosen.pop("preset"),
+        "overrides": overrides(**chosen),
+    }
+    resolved = api.resolve(model, dataset, **given)
+    kind, looked = api.resolve_input(model, dataset, **given)
     rows = [
         (key, value, resolved.origins.get(key, "default"))
         for key, value in flat(resolved.values).items()
     ]
     if as_json:
         print_json(
-            {"settings": {key: {"value": value, "from": origin} for key, value, origin in rows}}
+            {
+                "settings": {key: {"value": value, "from": origin} for key, value, origin in rows},
+                "input": kind,
+            }
         )
     else:
         print_columns(
             ("setting", "value", "from"),
             [(key, shown(value), origin) for key, value, origin in rows],
         )
+        echo()
+        where = "" if looked else f", if {dataset} has images: its data is not here"
+        echo(f"input: {kind} ({INPUTS[kind]}){where}")

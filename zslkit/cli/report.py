@@ -83,7 +83,8 @@ def report(
 ) -> int:
     """Write a page about finished runs for a browser: open DIR/index.html. Nothing is trained.
 
-    The page shows the runs below --runs, or each RUN that is named: the table of zslkit compare,
+    The page shows the runs below --runs, or each RUN that is named: a run folder, a folder of such,
+    or a file that another person made with zslkit runs --export. It has the table of zslkit compare,
     curves, classes, costs, and where each number comes from. --device is used for heat maps alone.
     """
     if heat_maps and data_root is None:

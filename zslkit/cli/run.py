@@ -54,6 +54,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="Seed of all random numbers.",
 )
+@click.option(
+    "--as-papers-do",
+    is_flag=True,
+    help="Score the test sets after every epoch, to report, apart from the results, what picking "
+    "the epoch on them would give; takes time.",
+)
 @source_options
 @run_options
 @spread_options

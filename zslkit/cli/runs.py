@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zslkit.cli import completers
+from zslkit.cli.chosen_runs import chosen, export
 from zslkit.cli.failure import tell
 from zslkit.cli.options import (
     PLACE,
@@ -20,7 +21,7 @@ from zslkit.cli.options import (
 )
 from zslkit.cli.output import echo, print_columns, print_json, printable, reader_there, results
 from zslkit.cli.verb import Verb, used
-from zslkit.errors import UnknownName, UserError
+from zslkit.errors import UserError
 
 if TYPE_CHECKING:
     from zslkit.runs.inventory import InventoryItem
@@ -44,7 +45,8 @@ def _former(args: Sequence[str]) -> dict[str, str]:
     cls=Verb,
     example="zslkit runs --model eszsl\n"
     "zslkit runs runs/digits/eszsl/seed0-*/ --tag paper\n"
-    "zslkit runs --format csv --out figures.csv",
+    "zslkit runs --format csv --out figures.csv\n"
+    "zslkit runs --tagged paper --export ours.zip",
     formerly=_former,
 )
 @click.argument("folders", metavar="[RUN]...", nargs=-1, type=PLACE, shell_complete=completers.runs)
@@ -70,6 +72,14 @@ def _former(args: Sequence[str]) -> dict[str, str]:
 @click.option(
     "--untag", metavar="TAG", shell_complete=completers.tags, help="Take this tag from each RUN."
 )
+@click.option(
+    "--export",
+    "target",
+    type=PLACE,
+    metavar="FILE",
+    help="Write the chosen finished runs into one new zip file for others, without weights; "
+    "zslkit compare and report read it.",
+)
 @click.option("--remove", is_flag=True, help="Remove each RUN with all that is in it; needs --yes.")
 @click.option("--yes", is_flag=True, help="Confirm --remove.")
 @explained("--format", "form", values=FORMATS, help="How to print the list; default: table.")
@@ -91,24 +101,30 @@ def runs(
     untag: str | None,
     remove: bool,
     yes: bool,
+    target: Path | None,
     form: str | None,
     out: Path | None,
     home: Path,
     as_json: bool,
 ) -> int:
-    """List the runs below --runs; with RUN, a folder that the list names, tag or remove it.
+    """List the runs below --runs; with RUN, a folder that the list names, tag, export or remove it.
 
     The list shows model, dataset, seed, H, finish time and tags. For unfinished runs it says what
     to do. --format csv and parquet give all figures of the finished runs in long form: run, model,
     dataset, seed, metric, value, and how it was made.
     """
     long = form if form in ("csv", "parquet") else None
-    _check_format(long, form, out, as_json, changes=bool(tag or untag or remove))
+    _check_format(long, form, out, as_json, changes=bool(tag or untag or remove or target))
     as_json = as_json or form == "json"
     if tag is not None and not folders:
         used("--tag without RUN", "--tagged")
         tagged, tag = tag, None
     _check(folders, bool(models or datasets or tagged), tag, untag, remove, yes)
+    if target is not None:
+        if tag is not None or untag is not None or remove:
+            raise click.UsageError("--export goes with none of --tag, --untag and --remove")
+        export(folders, chosen(home, models, datasets, tagged, []), home, target, as_json)
+        return 0
     if not folders:
         _list(home, models, datasets, tagged, as_json, long, out)
         return 0
@@ -196,33 +212,14 @@ def _list(
     long: str | None,
     out: Path | None,
 ) -> None:
-    from zslkit.runs.inventory import clear_left, contents
+    from zslkit.runs.inventory import clear_left
 
     unread: list[str] = []
-    items = contents(home, unread.append)
-    for kind, names, known in (
-        ("run of the model", models, {item.model for item in items}),
-        ("run on the dataset", datasets, {item.dataset for item in items}),
-        (
-            "run with the tag",
-            [tag] if tag is not None else [],
-            {tag for item in items for tag in item.tags},
-        ),
-    ):
-        for name in names:
-            if name not in known:
-                raise UnknownName(kind, name, known, f"The folder is {home}")
-    chosen = [
-        item
-        for item in items
-        if (not models or item.model in models)
-        and (not datasets or item.dataset in datasets)
-        and (tag is None or tag in item.tags)
-    ]
+    items = chosen(home, models, datasets, tag, unread)
     if long:
-        _write_long(chosen, long, out)
+        _write_long(items, long, out)
     else:
-        _print(chosen, as_json, unread)
+        _print(items, as_json, unread)
     for sentence in unread:
         tell(sentence)
     for place in clear_left(home):

@@ -216,7 +216,8 @@ def headless(network: nn.Module, reduction: int | None, pooling: Pooling) -> nn.
     if reduction is not None:
         raise UserError(
             f"features.reduction={reduction} takes a map from within the backbone, and "
-            "features.pooling=own what it pools at its end; leave one of them away"
+            "features.pooling=own what it pools at its end; set features.reduction=null, or "
+            "features.pooling=mean"
         )
     return PooledNetwork(network)
 

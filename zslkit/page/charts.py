@@ -27,6 +27,8 @@ POINTS = 160
 """Points per curve; more would not be visible at this size."""
 COLOURS = 8
 """Hues of the palette, which colour-blind readers can distinguish."""
+LABEL = 32
+"""Width of the text "H 50" with the space around it."""
 SHOWN = 6
 """Curves in colour at first."""
 
@@ -161,7 +163,7 @@ def curves(board: Board, runs: Mapping[str, Run], high: float = 100.0) -> Curves
         x,
         y,
         tuple(traces),
-        tuple(_equal(h, x, y) for h in range(10, 100, 10) if h < min(x.high, y.high)),
+        _lines_of_h(x, y),
     )
 
 
@@ -177,17 +179,35 @@ def _path(curve: Curve, x: Scale, y: Scale) -> str:
     )
 
 
-def _equal(h: int, x: Scale, y: Scale) -> tuple[int, str, tuple[float, float]]:
-    """All (U, S) with 2US / (U + S) = h inside the chart."""
+def _lines_of_h(x: Scale, y: Scale) -> tuple[tuple[int, str, tuple[float, float]], ...]:
+    """Lines of H 10, 20, ... with labels beside them that do not lie over each other.
+
+    A label stands at the upper end of its line, or as far down the line as others force it.
+    """
+    lines = []
+    taken: list[tuple[float, float]] = []
+    for h in range(10, 100, 10):
+        if h < min(x.high, y.high):
+            points = _equal(h, x, y)
+            free = [p for p in points if all(_apart(p, other) for other in taken)]
+            at = next((p for p in free if p[0] <= WIDTH - LABEL), points[0])
+            taken.append(at)
+            text = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
+            lines.append((h, text, (round(at[0], 1), round(at[1], 1))))
+    return tuple(lines)
+
+
+def _apart(a: tuple[float, float], b: tuple[float, float]) -> bool:
+    """Whether two labels of four letters at these corners do not overlap."""
+    return abs(a[0] - b[0]) >= LABEL or abs(a[1] - b[1]) >= 12
+
+
+def _equal(h: int, x: Scale, y: Scale) -> list[tuple[float, float]]:
+    """Positions of all (U, S) with 2US / (U + S) = h inside the chart, from the top down."""
     least = h * y.high / (2 * y.high - h)  # U where the line leaves the chart at the top
     u = np.geomspace(least, x.high, 80)
     s = h * u / (2 * u - h)
-    points = [(x.at(a), y.at(b)) for a, b in zip(u.tolist(), s.tolist(), strict=True)]
-    return (
-        h,
-        " ".join(f"{a:.1f},{b:.1f}" for a, b in points),
-        (round(points[0][0], 1), round(points[0][1], 1)),
-    )
+    return [(x.at(a), y.at(b)) for a, b in zip(u.tolist(), s.tolist(), strict=True)]
 
 
 def scatter(board: Board) -> Scatter | None:

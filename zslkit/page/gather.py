@@ -8,8 +8,9 @@ from pathlib import Path
 
 from zslkit.errors import UnknownName, UserError
 from zslkit.report.comparison import key_of
-from zslkit.runs.folders import Run, load_run
+from zslkit.runs.folders import Run
 from zslkit.runs.inventory import contents
+from zslkit.runs.named import runs_at
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def gather(folders: Sequence[Path], out: Path, datasets: Sequence[str] = ()) -> 
     """Runs in `folders`, or all inside `out` if none are named.
 
     Args:
-        folders: Run folders.
+        folders: Run folders, folders of such, or files of exported runs.
         out: Folder with run folders.
         datasets: Only runs on these datasets, if given.
 
@@ -66,10 +67,11 @@ def gather(folders: Sequence[Path], out: Path, datasets: Sequence[str] = ()) -> 
 
 
 def _named(folders: Sequence[Path]) -> tuple[list[Run], list[str]]:
-    runs, left_out = [], []
+    runs: list[Run] = []
+    left_out: list[str] = []
     for folder in dict.fromkeys(folders):
         try:
-            runs.append(load_run(folder))
+            runs += runs_at(str(folder), left_out.append)
         except UserError as error:
             left_out.append(str(error))
     return runs, left_out

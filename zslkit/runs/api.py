@@ -9,9 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from zslkit.config import Input
 from zslkit.config.merge import GivenSettings, Settings
 from zslkit.dataset import Dataset
 from zslkit.datasets.catalog import DATASETS, load_dataset
+from zslkit.errors import UserError
 from zslkit.features.unreadable import readable
 from zslkit.registry import is_card
 from zslkit.runs import tracking
@@ -69,6 +71,33 @@ def resolve(
             table=table,
         )
     return Settings(plan.values, dict(plan.origins))
+
+
+def resolve_input(
+    model: str, dataset: str = "digits", *, data_root: str | Path = "data", **choices: Any
+) -> tuple[Input, bool]:
+    """What `features.input` leads to: pooled, map or image.
+
+    Args:
+        model: As `resolve`, also the following.
+        dataset: Name of a registered dataset, or path of a dataset card.
+        data_root: Folder that holds the datasets.
+        **choices: Settings, as of `resolve`.
+
+    Returns:
+        The input, and whether the dataset was looked at; without its files, images are assumed.
+
+    Raises:
+        UserError: The model does not take the input that is asked for.
+    """
+    with contained(f"The model {model!r}"), library_state.held(model):
+        plan = make_plan(model, dataset, **choices)
+        try:
+            data: Dataset | None = load_dataset(dataset, data_root)
+        except UserError:
+            data = None
+        accepted, name = plan.model_class.inputs, plan.entry.name
+        return choose_input(accepted, plan.features, data, name), data is not None
 
 
 def run(

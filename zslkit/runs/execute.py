@@ -14,16 +14,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from zslkit import record as schema
+from zslkit.config import TrainConfig
+from zslkit.config.sections import USUAL_WATCH
 from zslkit.dataset import Dataset
 from zslkit.errors import ModelFault
 from zslkit.evaluation.attributes import present_attributes, shown_attributes
 from zslkit.evaluation.gzsl import Metrics, measure, peak
 from zslkit.evaluation.sets import AnsweredSets, answered_sets, checked_sets
-from zslkit.evaluation.watch import TestWatch
-from zslkit.model import GradientModel, Model
+from zslkit.evaluation.watch import TestWatch, affordable
+from zslkit.model import GradientModel, Model, ModelConfig
 from zslkit.runs import class_info, tracking
 from zslkit.runs.attribute_scores import pack
 from zslkit.runs.folders import RunFolder, identity, run_path
@@ -37,7 +38,7 @@ from zslkit.training.fit import fit, make_model
 from zslkit.training.inputs import Inputs, prepare
 from zslkit.training.plan import Plan
 from zslkit.training.rescoring import Rescored, fingerprint, rescore
-from zslkit.training.scoring import Rows, attribute_rows, score_rows
+from zslkit.training.scoring import answer_rows, score_rows
 from zslkit.training.search import TrialExecutor
 from zslkit.training.withheld import Withheld, withheld
 from zslkit.utils import distributed, library_state
@@ -126,6 +127,23 @@ class RunExecution:
         """Digests of the model's source, by module."""
         return sources(self.plan.entry, self.plan.model_class)
 
+    @property
+    def input_words(self) -> str:
+        """What the model is fed with, in a sentence that is shown before the training."""
+        inputs, word = self.inputs, self.plan.features.input
+        asked = "" if word == inputs.kind else f" (features.input {word})"
+        if not inputs.tuned:
+            kind = {"pooled": "pooled features", "map": "feature maps"}[inputs.kind]
+            given = inputs.backbone == schema.AS_GIVEN
+            source = "that came with the dataset" if given else f"of {inputs.backbone}, frozen"
+            return f"{self.plan.entry.name} is fed with {kind} {source}{asked}"
+        frozen = {"pooled", "map"} & set(self.plan.model_class.inputs)
+        way_out = "; --input frozen trains the model alone" if frozen else ""
+        return (
+            f"{self.plan.entry.name} is fed with images{asked}: "
+            f"{inputs.backbone} is trained with it{way_out}"
+        )
+
     def key(self, out: Path) -> str:
         """The run's identity below `out`: 12 hex digits.
 
@@ -176,15 +194,17 @@ class RunExecution:
             # Before the training, which may freeze parameters for a while or at its end.
             frozen = frozenset(name for name, p in model.named_parameters() if not p.requires_grad)
             linear = not self.inputs.tuned and bool(model_class.linear_when_frozen(picks.config))
-            every = self.plan.protocol.watch_test
-            watch = TestWatch(lambda model: self._answers(model, held), every) if every else None
+            watch = self._watch(picks.config, held)
             seconds = self._train(model, folder, watch)
             began, before = time.monotonic(), fingerprint(model)
             with held.scoring() as index:
-                rows = score_rows(model, source, index, self.device, folder.path)
+                if self.data.semantics.kind == "attributes":
+                    rows, attributes = answer_rows(model, source, index, self.device, folder.path)
+                else:
+                    rows = score_rows(model, source, index, self.device, folder.path)
+                    attributes = None
                 again = rescore(model, source, index, rows, self.device)
                 evaluated = time.monotonic() - began
-                attributes = self._attributes(model, index)
             if fingerprint(model) != before:
                 again = replace(
                     again,
@@ -208,7 +228,7 @@ class RunExecution:
             )
         )
         evaluated += time.monotonic() - began
-        if attributes is not None:
+        if attributes is not None and distributed.first():
             semantics = self.data.semantics
             parts = attributes.batches(seen), attributes.batches(unseen)
             own = self.data.image_attributes
@@ -226,7 +246,7 @@ class RunExecution:
             remarks,
             frozen,
             scores,
-            watch.best() if watch else {},
+            watch,
             again,
             seconds,
             evaluated,
@@ -274,7 +294,10 @@ class RunExecution:
             eval_seconds=execution.eval_seconds,
             peak_memory_mb=peak_mb(self.device),
         )
-        optimistic = {"H_gamma_on_test": peak(sets.curve())[1], **execution.watched}
+        optimistic = {"H_gamma_on_test": peak(sets.curve())[1]}
+        if execution.watch is not None:
+            epochs = picks.config.train.epochs  # type: ignore[attr-defined]
+            optimistic |= execution.watch.best(epochs, plain.figures())
         scoring = schema.Scoring(
             rescored=execution.again.images,
             moved=execution.again.moved,
@@ -286,6 +309,18 @@ class RunExecution:
             key, execution, metrics, plain, optimistic, costs, scoring, started, folder.source
         ), scores
 
+    def _watch(self, config: ModelConfig, held: Withheld) -> TestWatch | None:
+        """The observer of test metrics during training, None if there is nothing to observe."""
+        every, train = self.plan.protocol.watch_test, getattr(config, "train", None)
+        if not every or not isinstance(train, TrainConfig):
+            return None
+        if every == USUAL_WATCH:
+            split = self.data.split
+            steps = train.steps_per_epoch or max(1, len(split.trainval) // train.batch_size)
+            scored = len(split.test_seen) + len(split.test_unseen)
+            every = affordable(every, train.epochs, steps * train.batch_size, scored)
+        return TestWatch(lambda model: self._answers(model, held), every)
+
     def _answers(self, model: Model, held: Withheld) -> AnsweredSets:
         """Predictions for both test sets during training."""
         with held.scoring() as index:
@@ -296,16 +331,6 @@ class RunExecution:
             for part in (split.test_seen, split.test_unseen)
         )
         return answered_sets(*seen, *unseen, self.data.seen)
-
-    def _attributes(self, model: Model, index: NDArray[np.int64]) -> Rows | None:
-        """The model's attribute scores.
-
-        None if the model has none, the semantics are not attributes, or another process writes
-        them.
-        """
-        if self.data.semantics.kind != "attributes" or not distributed.first():
-            return None
-        return attribute_rows(model, self.inputs.source, index, self.device)
 
     @property
     def _picks(self) -> bool:
@@ -468,7 +493,7 @@ class Execution:
         remarks: What the model settled by itself from the data.
         frozen: Names of the parameters that are not trained.
         scores: Scores of both test sets.
-        watched: Test metrics observed during training.
+        watch: Test metrics observed during training; None if they were not.
         again: Result of scoring some images twice.
         train_seconds: Time of the training.
         eval_seconds: Time of scoring the test sets.
@@ -480,7 +505,7 @@ class Execution:
     remarks: tuple[str, ...]
     frozen: frozenset[str]
     scores: Scores
-    watched: dict[str, float]
+    watch: TestWatch | None
     again: Rescored
     train_seconds: float
     eval_seconds: float

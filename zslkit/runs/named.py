@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from zslkit.errors import UserError
+from zslkit.runs.exchange import is_export, runs_in
 from zslkit.runs.folders import RECORD, Run, load_run
 from zslkit.runs.inventory import contents
 
@@ -16,7 +17,7 @@ DEEPEST = 3
 
 def looks_like_place(word: str) -> bool:
     """Whether a word is a path or a pattern rather than a name."""
-    return "/" in word or "\\" in word or glob.has_magic(word) or Path(word).is_dir()
+    return "/" in word or "\\" in word or glob.has_magic(word) or Path(word).exists()
 
 
 def tagged_runs(tag: str, out: Path) -> list[Run]:
@@ -34,15 +35,18 @@ def runs_at(place: str, on_left_out: Callable[[str], None]) -> list[Run]:
     """The finished runs in a place, sorted by path.
 
     Args:
-        place: A run folder, a folder that holds some (at most three folders deep), or a pattern
-            of such folders.
+        place: A run folder, a folder that holds some (at most three folders deep), a pattern of
+            such folders, or a file of exported runs.
         on_left_out: Called with a sentence for each folder in `place` that is left out because
             it holds no readable run.
 
     Raises:
         UserError: There is no finished run.
+        DataError: A file of exported runs is damaged or not to be trusted.
     """
     folders = [Path(place)]
+    if is_export(folders[0]):
+        return runs_in(folders[0])
     pattern = glob.has_magic(place) and not folders[0].exists()
     if pattern:
         folders = [Path(found) for found in sorted(glob.glob(place)) if Path(found).is_dir()]

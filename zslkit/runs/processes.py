@@ -101,6 +101,7 @@ def _made_or_found(job: RunExecution, out: Path, reuse: Reuse) -> Result:
                 "it goes on from its checkpoint and its record says so "
                 f"(remove {folder.path} to start afresh)"
             )
+        job.reporter.note(job.input_words)
         distributed.wait()
         with tracking.follow(
             job.trackers, folder, job.info(folder, key), job.reporter.note

@@ -93,8 +93,8 @@ def _idle(features: Mapping[str, Any], kind: Input, given: bool, skipped: int) -
 def _weights(features: Mapping[str, Any]) -> tuple[str, ...]:
     """All words for the weights of a section, "auto" first; none if it has no weights."""
     word = features.get("weights")
-    weights = OFFLINE.get(features.get("backbone", ""))
-    auto = "offline" if weights is not None and weights.here else "hub"
+    package = OFFLINE.get(features.get("backbone", ""))
+    auto = "offline" if package is not None and package.here else "hub"
     return ("auto", auto) if word in ("auto", auto) else (str(word),)
 
 

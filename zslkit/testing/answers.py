@@ -7,12 +7,19 @@ import torch
 from torch import Tensor
 
 from zslkit.errors import TrainingError
+from zslkit.model import Model
 from zslkit.testing.bench import CPU, Bench, difference, state_of
 from zslkit.testing.check import check
 from zslkit.testing.declared import declared_inputs
 from zslkit.testing.outcome import Failed, Skipped
 from zslkit.testing.shared import changes, plain_state
-from zslkit.training.scoring import SCORE_BATCH, answer, attribute_batches
+from zslkit.training.scoring import (
+    SCORE_BATCH,
+    answer,
+    answer_both,
+    answers_last,
+    attribute_batches,
+)
 
 RTOL, ATOL = 1e-4, 1e-5
 """Tolerance for the order of floating-point sums: relative, and as a share of the top score."""
@@ -180,6 +187,45 @@ def predicted_attributes(bench: Bench) -> str | None:
     return (
         f"{int(silent.sum())} of {told.shape[1]} attributes are not told" if silent.any() else None
     )
+
+
+@check(
+    reason=(
+        "A run is evaluated by `answers`, and everything else by `scores`; if they differ, the "
+        "table shows another model."
+    ),
+    hint=(
+        "return the class scores of `scores` and the attribute scores of `predicted_attributes` "
+        "from `answers`, or do not override it"
+    ),
+    after=[scores_shape, predicted_attributes],
+)
+def answers_in_one_pass(bench: Bench) -> str | None:
+    if bench.kind.answers is Model.answers:
+        raise Skipped("it answers in two passes, by scores and predicted_attributes")
+    if not answers_last(bench.kind):
+        return "not used, since a class below it overrides scores or predicted_attributes"
+    trained = bench.trained()
+    model, x = trained.model.eval(), trained.inputs.source.batch(bench.test)
+    try:
+        both = answer_both(model, x)
+    except TrainingError as error:
+        raise Failed(str(error).replace(".scores gave", ".answers gave")) from error
+    batches = attribute_batches(model, trained.inputs.source, bench.test, CPU)
+    told = None if batches is None else np.concatenate(list(batches))
+    for what, one, other in (
+        ("scores", both[0], bench.scores(trained)),
+        ("attribute scores", both[1], told),
+    ):
+        if (one is None) != (other is None):
+            raise Failed(f"answers and predicted_attributes do not both have {what}")
+        if one is None or other is None:
+            continue
+        top = float(np.nanmax(np.abs(other), initial=0.0))
+        if not np.allclose(one, other, rtol=RTOL, atol=ATOL * top, equal_nan=True):
+            apart = float(np.nanmax(np.abs(one - other)))
+            raise Failed(f"the {what} of answers are up to {apart:.3g} from those by themselves")
+    return None
 
 
 def _sound(part: str, what: str, tensor: Tensor, shape: tuple[int, ...]) -> None:

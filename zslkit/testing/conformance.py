@@ -55,6 +55,7 @@ CHECKS: tuple[Check, ...] = (
     answers.scoring_leaves_no_trace,
     answers.attention_maps,
     answers.predicted_attributes,
+    answers.answers_in_one_pass,
     training.same_seed_same_model,
     training.other_seed_other_model,
     training.saves_and_loads,

@@ -62,14 +62,14 @@ class Inputs:
 
 
 def choose_input(
-    accepted: tuple[Input, ...], config: FeatureConfig, dataset: Dataset, model: str
+    accepted: tuple[Input, ...], config: FeatureConfig, dataset: Dataset | None, model: str
 ) -> Input:
     """Choose the kind of input for a model.
 
     Args:
         accepted: Kinds that the model accepts, preferred first.
         config: The feature settings, with the requested kind.
-        dataset: The dataset.
+        dataset: The dataset; None stands for one with images.
         model: Name of the model, for messages.
 
     Raises:
@@ -92,7 +92,7 @@ def choose_input(
             f"{model} takes {' or '.join(accepted)} inputs, not {config.input}; "
             "set features.input accordingly"
         )
-    if dataset.images is not None:
+    if dataset is None or dataset.images is not None:
         return wanted[0]
     held: tuple[Input, ...] = ("pooled",) if dataset.maps is None else ("pooled", "map")
     if usable := [k for k in wanted if k in held]:

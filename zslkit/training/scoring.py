@@ -8,9 +8,10 @@ stretch of the table, so that a store on disk is read in as many straight lines.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 import numpy as np
 import torch
@@ -122,20 +123,75 @@ def score_rows(
         TrainingError: The scores have another shape or a value that is not finite.
     """
     model.eval()
-    rows, batches = Rows((len(index), model.task.n_classes), folder), mixed(index)
-    if not distributed.several():
-        for places in batches:
-            rows.put(places, asked(model, source, index[places], device))
-        return rows
-    # Every process gets all scores, so that all decide alike; whole batches give the same bits as
-    # one process.
-    mine = batches[distributed.share(len(batches))]
-    parts = distributed.gathered(
-        lambda: [asked(model, source, index[places], device) for places in mine]
-    )
-    for places, scores in zip(batches, (scores for part in parts for scores in part), strict=True):
+    rows = Rows((len(index), model.task.n_classes), folder)
+    for places, scores in _in_batches(lambda x: answer(model, x), source, index, device):
         rows.put(places, scores)
     return rows
+
+
+def answer_rows(
+    model: Model,
+    source: InputSource,
+    index: Index,
+    device: torch.device,
+    folder: Path | None = None,
+) -> tuple[Rows, Rows | None]:
+    """Compute uncalibrated scores and attribute scores in one pass over the inputs.
+
+    Args:
+        model: As in `score_rows`, like the others.
+        source: Inputs by image index.
+        index: (N,) image indices.
+        device: Device of the model.
+        folder: Folder for the files of large tables.
+
+    Returns:
+        Scores (N, C) and attribute scores (N, A), None if the model has none.
+
+    Raises:
+        TrainingError: Either has another shape, scores a value that is not finite, or attribute
+            scores an infinite one.
+    """
+    if not offers_attributes(model):
+        return score_rows(model, source, index, device, folder), None
+    model.eval()
+    scores = Rows((len(index), model.task.n_classes), folder)
+    attributes: Rows | None = Rows((len(index), model.task.n_attributes), folder)
+    answered = 0
+    for places, (z, s) in _in_batches(lambda x: answer_both(model, x), source, index, device):
+        scores.put(places, z)
+        if s is None and answered:
+            raise _some_without(model)
+        if s is None:
+            attributes = None
+        elif attributes is None:
+            raise _some_without(model)
+        else:
+            attributes.put(places, s)
+            answered += 1
+    return scores, attributes
+
+
+Answer = TypeVar("Answer")
+
+
+def _in_batches(
+    work: Callable[[Tensor], Answer], source: InputSource, index: Index, device: torch.device
+) -> Iterator[tuple[Index, Answer]]:
+    """Places of each mixed batch, and the work on its inputs."""
+    batches = mixed(index)
+
+    def done(places: Index) -> Answer:
+        return work(source.batch(index[places]).to(device))
+
+    if not distributed.several():
+        yield from ((places, done(places)) for places in batches)
+        return
+    # Every process gets all answers, so that all decide alike; whole batches give the same bits as
+    # one process.
+    mine = batches[distributed.share(len(batches))]
+    parts = distributed.gathered(lambda: [done(places) for places in mine])
+    yield from zip(batches, (answer for part in parts for answer in part), strict=True)
 
 
 def score_both(
@@ -159,18 +215,60 @@ def score_both(
     return rows.batches(places[: len(seen)]), rows.batches(places[len(seen) :])
 
 
-def asked(model: Model, source: InputSource, chosen: Index, device: torch.device) -> Table:
-    """The model's scores (B, C) of the images in `chosen`; raises as `score_rows`."""
-    return answer(model, source.batch(chosen).to(device))
-
-
 def answer(model: Model, x: Tensor) -> Table:
     """The model's scores (B, C) of inputs x (B, ...) on its device; raises as `score_rows`."""
     with torch.inference_mode():
         scores = in_halves(model.scores, x).float().cpu()
-    if scores.shape != (len(x), model.task.n_classes):
+    return _checked_scores(model, scores, len(x)).numpy()
+
+
+def answer_both(model: Model, x: Tensor) -> tuple[Table, Table | None]:
+    """The model's scores (B, C) and attribute scores (B, A) of inputs x (B, ...).
+
+    Raises:
+        TrainingError: As `answer_rows`.
+    """
+    ask = model.answers if answers_last(type(model)) else partial(Model.answers, model)
+
+    def joined(x: Tensor) -> Tensor:
+        scores, attributes = ask(x)
+        parts = [_checked_scores(model, scores.float(), len(x))]
+        if attributes is not None:
+            parts.append(_checked_attributes(model, attributes.float(), len(x)))
+        return torch.cat(parts, dim=1)
+
+    with torch.inference_mode():
+        both = in_halves(joined, x).cpu().numpy()
+    count = model.task.n_classes
+    return both[:, :count], both[:, count:] if both.shape[1] > count else None
+
+
+def answers_last(model_class: type[Model]) -> bool:
+    """Whether no class overrides `scores` or attribute scores below the one with `answers`."""
+    order = model_class.__mro__
+
+    def place(name: str) -> int:
+        return next(i for i, owner in enumerate(order) if name in vars(owner))
+
+    others = ("scores", "predicted_attributes", "evidence")
+    return all(place("answers") <= place(name) for name in others)
+
+
+def offers_attributes(model: Model) -> bool:
+    """Whether the model's class may have attribute scores.
+
+    Attention without a map of regions has nothing to look at, and may fail.
+    """
+    names = ["predicted_attributes", "evidence", "answers"]
+    if model.task.map_shape is not None:
+        names.append("attention")
+    return any(getattr(type(model), name) is not getattr(Model, name) for name in names)
+
+
+def _checked_scores(model: Model, scores: Tensor, count: int) -> Tensor:
+    if scores.shape != (count, model.task.n_classes):
         raise TrainingError(
-            f"{type(model).__name__}.scores gave {tuple(scores.shape)} for {len(x)} images "
+            f"{type(model).__name__}.scores gave {tuple(scores.shape)} for {count} images "
             f"and {model.task.n_classes} classes; "
             "it must give a score for every image and class"
         )
@@ -178,7 +276,27 @@ def answer(model: Model, x: Tensor) -> Table:
         raise TrainingError(
             f"{type(model).__name__}.scores gave a value that is not finite; was training stable?"
         )
-    return scores.numpy()
+    return scores
+
+
+def _checked_attributes(model: Model, scores: Tensor, count: int) -> Tensor:
+    infinite = bool(scores.isinf().any())
+    if scores.shape != (count, model.task.n_attributes) or infinite:
+        fault = f"{tuple(scores.shape)}{' with infinite values' if infinite else ''}"
+        raise TrainingError(
+            f"{type(model).__name__}.predicted_attributes gave {fault} "
+            f"for {count} images and {model.task.n_attributes} attributes; "
+            "it must give a score for every image and attribute, "
+            "or NaN for an attribute that it does not tell"
+        )
+    return scores
+
+
+def _some_without(model: Model) -> TrainingError:
+    return TrainingError(
+        f"{type(model).__name__}.predicted_attributes gave None for some images "
+        "and attribute scores for others"
+    )
 
 
 def attribute_rows(
@@ -193,22 +311,12 @@ def attribute_rows(
         TrainingError: The scores have another shape or an infinite value.
     """
     model.eval()
-    model_class = type(model)
-    # Attention without a map of regions has nothing to look at, and may fail.
-    silent = (
-        model_class.predicted_attributes is Model.predicted_attributes
-        and model_class.evidence is Model.evidence
-        and (model_class.attention is Model.attention or model.task.map_shape is None)
-    )
-    if silent or _attribute_scores(model, source, index[:1], device) is None:
+    if not offers_attributes(model) or _attribute_scores(model, source, index[:1], device) is None:
         return None
     rows = Rows((len(index), model.task.n_attributes))
     for places in mixed(index):
         if (scores := _attribute_scores(model, source, index[places], device)) is None:
-            raise TrainingError(
-                f"{model_class.__name__}.predicted_attributes gave None for some images "
-                "and attribute scores for others"
-            )
+            raise _some_without(model)
         rows.put(places, scores)
     return rows
 
@@ -228,13 +336,4 @@ def _attribute_scores(
         scores = model.predicted_attributes(source.batch(chosen).to(device))
     if scores is None:
         return None
-    scores = scores.float().cpu()
-    if scores.shape != (len(chosen), model.task.n_attributes) or scores.isinf().any():
-        fault = f"{tuple(scores.shape)}{' with infinite values' if scores.isinf().any() else ''}"
-        raise TrainingError(
-            f"{type(model).__name__}.predicted_attributes gave {fault} "
-            f"for {len(chosen)} images and {model.task.n_attributes} attributes; "
-            "it must give a score for every image and attribute, "
-            "or NaN for an attribute that it does not tell"
-        )
-    return scores.numpy()
+    return _checked_attributes(model, scores.float().cpu(), len(chosen)).numpy()

