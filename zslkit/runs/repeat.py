@@ -52,7 +52,7 @@ def arguments_of(run: Run, dataset: str | None = None, **choices: Any) -> dict[s
             f"The weights of {run.folder} come from {record.elsewhere}, so no training repeats it; "
             "convert them again instead"
         )
-    arguments = {
+    arguments: dict[str, Any] = {
         "model": f"{record.model.distribution}:{record.model.name}",
         "dataset": _dataset_of(run, dataset),
         "settings": (),
