@@ -232,7 +232,8 @@ def main() -> None:
         )
     for name, figures in ratios.items():
         print(
-            f"{name}: {figures['ratio']:.2f} by the clock, {figures['cpu_ratio']:.2f} by the processor ({figures['reference']})"
+            f"{name}: {figures['ratio']:.2f} times the images per second of {figures['reference']}, "
+            f"{figures['cpu_ratio']:.2f} times per second of processor time"
         )
     print(
         "decoding and transform, of the extraction: "

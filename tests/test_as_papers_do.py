@@ -254,3 +254,24 @@ def test_the_command_line_shows_it_in_every_format_and_only_when_asked(
         out = capsys.readouterr().out
         assert ("oracle" in out) == asked
         assert ("test (as papers do)" in out.replace("\n", " ")) == asked
+
+
+@pytest.mark.slow
+def test_a_run_is_watched_after_every_epoch_only_when_asked_and_comparing_repeats_no_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from zslkit.cli import app
+    from zslkit.runs.folders import find_runs
+
+    given = ["--dataset", "digits", "--out", str(tmp_path), "--set", "train.epochs=3"]
+    assert app.main(["run", "--model", "sje", *given]) == 0
+    assert app.main(["compare", "sje", "devise", "--as-papers-do", *given]) == 0
+    runs = {run.record.model.name: run.record for run in find_runs(tmp_path, print)}
+    assert len(runs) == len(find_runs(tmp_path, print)) == 2
+    assert runs["sje"].config["protocol"]["watch_test"] == 5
+    assert "best_epoch" not in (runs["sje"].optimistic or {})
+    assert (runs["devise"].optimistic or {})["every"] == 1
+    out = capsys.readouterr().out.replace("\n", " ")
+    assert "test (as papers do)" in out
+    assert app.main(["run", "--model", "sje", "--as-papers-do", *given]) == 0
+    assert len(find_runs(tmp_path, print)) == 3

@@ -18,9 +18,11 @@ PAGES = (
         for name in (
             "command-line.md",
             "compare-fairly.md",
+            "evaluation.md",
             "glossary.md",
             "index.md",
             "python.md",
+            "scale.md",
             "studies.md",
             "troubleshooting.md",
         )

@@ -13,10 +13,13 @@ from PIL import Image
 
 from zslkit.cli import app
 from zslkit.config.merge import read_yaml
+from zslkit.dataset import Dataset, Split
 from zslkit.datasets.attribute_names import shipped_card, shipped_columns
+from zslkit.errors import DataError
 from zslkit.model import ENCODER_KEYS, GradientModel
 from zslkit.runs import api, plan
 from zslkit.runs.plan import make_plan, presets_of
+from zslkit.semantics import Semantics
 from zslkit.training.plan import MODELS
 from zslkit.utils.progress import Silent
 
@@ -180,3 +183,38 @@ def test_a_stranger_s_model_is_calibrated_where_its_author_says_so(
     assert make_plan("ridge", str(card)).protocol.calibration == (
         "validation" if brings else "none"
     )
+
+
+def fold_of(labels: Sequence[int]) -> Dataset:
+    """Fold of a dataset whose trainval images have these labels, with one class more, unseen."""
+    count = max(labels) + 2
+    every = np.array([*labels, *labels, count - 1], dtype=np.int64)
+    n = len(labels)
+    return Dataset(
+        "tiny",
+        tuple(f"class{k}" for k in range(count)),
+        every,
+        Split(np.arange(n), np.arange(n, 2 * n), np.array([2 * n])),
+        Semantics(np.eye(count, dtype=np.float32), tuple(map(str, range(count)))),
+        features=np.zeros((len(every), 2), dtype=np.float32),
+    ).fold(0)
+
+
+def test_a_fold_of_classes_of_two_images_has_one_of_each_to_be_judged_by() -> None:
+    labels = [0, 0, 1, 1, 2, 2, 3]
+    parts = fold_of(labels).split
+    held_out = {labels[i] for i in parts.test_unseen}
+    of_two = {0, 1, 2} - held_out
+    assert sorted(labels[i] for i in parts.test_seen) == sorted(of_two)
+    assert sorted(labels[i] for i in parts.trainval) == sorted({0, 1, 2, 3} - held_out)
+
+
+@pytest.mark.parametrize(("labels", "lacks"), [
+    ([0, 1, 2, 3], "two trainval images of a seen class"),
+    ([0, 0, 0], "two seen classes or more"),
+])  # fmt: skip
+def test_a_dataset_too_small_for_a_fold_says_how_to_do_without(
+    labels: list[int], lacks: str
+) -> None:
+    with pytest.raises(DataError, match=f"validation needs {lacks}; .*protocol.tune=false"):
+        fold_of(labels)

@@ -34,7 +34,9 @@ def digest(model: str, dataset: str, preset: str | None = None) -> str:
 
 @pytest.mark.parametrize("case", SETTLED)
 def test_named_datasets_keep_the_settings_that_decide_their_runs(case: str) -> None:
-    assert digest(*case.split()) == SETTLED[case], f"zslkit config {case} prints them as they are"
+    assert digest(*case.split()) == SETTLED[case], (
+        f"settings have changed: zslkit config {case}; if that is meant, write the new digest"
+    )
 
 
 def test_every_model_is_settled_on_every_named_dataset() -> None:

@@ -58,10 +58,21 @@ def test_settings_that_change_the_input_change_the_identity(other: dict[str, Any
 def test_weights_are_one_whether_auto_or_the_word_that_auto_stands_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("zslkit.runs.same_inputs.find_spec", lambda name: None)
+    monkeypatch.setattr("zslkit.features.backbones.find_spec", lambda name: None)
+    lite = {"backbone": "tf_efficientnet_lite0"}
+    assert first(**lite, weights="auto") == first(**lite, weights="hub")
     assert first(weights="auto") == first(weights="hub") != first(weights="offline")
     assert first(weights="random") != first(weights="auto")
     assert first(weights="trainval", pretrain_epochs=3) != first(weights="trainval")
+
+
+def test_auto_is_offline_where_a_package_brings_the_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("zslkit.features.backbones.find_spec", lambda name: name)
+    lite = {"backbone": "tf_efficientnet_lite0"}
+    assert first(**lite, weights="auto") == first(**lite, weights="offline")
+    assert first(**lite, weights="auto") != first(**lite, weights="hub")
 
 
 def test_what_run_made_is_what_compare_shows(

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Index = NDArray[np.int64]
+WITHOUT_VALIDATION = (
+    "to pick nothing there, set protocol.calibration=none, protocol.selection=last and "
+    "protocol.tune=false"
+)
+"""Next step where a dataset is too small for a validation fold."""
 Box = tuple[float, float, float, float]
 """(x0, y0, x1, y1) as fractions of the image size, from the upper left corner."""
 
@@ -233,14 +238,16 @@ class Dataset:
             image_share: Share of images per remaining class that plays test_seen.
 
         Raises:
-            DataError: Too few seen classes for that many parts.
+            DataError: Too few seen classes for that many parts, or one image a class.
         """
         rng = np.random.default_rng(seed)
         old = np.flatnonzero(self.seen)
         share = 1 - len(old) / len(self.classes) if unseen_share is None else unseen_share
         count = min(max(round(share * len(old)), 1), len(old) - 1)
         if len(old) < 2:
-            raise DataError(f"{self.name}: validation needs two seen classes or more")
+            raise DataError(
+                f"{self.name}: validation needs two seen classes or more; {WITHOUT_VALIDATION}"
+            )
         if (part + 1) * count > len(old):
             raise DataError(
                 f"{self.name}: {part + 1} folds that hold out {count} of {len(old)} seen classes "
@@ -263,6 +270,14 @@ class Dataset:
             cut = min(max(round(image_share * len(members)), 0), len(members) - 1)
             val_seen.append(members[:cut])
             train.append(members[cut:])
+        if not any(map(len, val_seen)):  # small classes: one image of each that has another
+            val_seen = [members[:1] for members in train if len(members) > 1]
+            train = [members[len(members) > 1 :] for members in train]
+        if not val_seen:
+            raise DataError(
+                f"{self.name}: validation needs two trainval images of a seen class; "
+                f"{WITHOUT_VALIDATION}"
+            )
         split = Split(*(np.sort(np.concatenate(part)) for part in (train, val_seen, val_unseen)))
         return replace(
             self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,7 @@ from zslkit.cli.options import (
 )
 from zslkit.cli.spread import Spread
 from zslkit.cli.verb import Verb
-from zslkit.errors import UnknownName, UserError
+from zslkit.errors import UnknownName, UserError, ZslkitError
 
 if TYPE_CHECKING:
     from zslkit.runs.api import Result
@@ -178,7 +179,7 @@ def compare(
 
     find_trackers(options["trackers"])  # once, and not as a failure of each run
     results, failures = _run_all(
-        models, dataset, seeds, state, spread, overrides=winning, **options
+        models, dataset, seeds, state, spread, as_papers_do, overrides=winning, **options
     )
     print_comparison([*results, *given], shown, failures_json(failures, "model"))
     for line in failure_sentences(failures):
@@ -236,6 +237,7 @@ def _run_all(
     seeds: Sequence[int],
     state: State,
     spread: Spread,
+    as_papers_do: bool,
     **options: Any,
 ) -> tuple[list[Result], list[Failure]]:
     from zslkit.utils.progress import reporter_for
@@ -244,6 +246,8 @@ def _run_all(
         QueuedRun(model, seed, {"model": model, "dataset": dataset, "seed": seed, **options})
         for model, seed in product(models, seeds)
     ]
+    if as_papers_do:
+        jobs = _watching(jobs)
     mistaken = refused(jobs, state)
     stopped = {failure.job.name for failure in mistaken}
     done: list[tuple[QueuedRun, Result]] = []
@@ -255,6 +259,29 @@ def _run_all(
         done, failures = run_all(sound, state, reporter_for(), spread)
     done, failures = settled(done, [*mistaken, *failures])
     return [result for _, result in done], failures
+
+
+def _watching(jobs: Sequence[QueuedRun]) -> list[QueuedRun]:
+    """The jobs; those whose run is not there yet score the test sets after every epoch."""
+    from zslkit.runs.find import matching_runs, run_query
+    from zslkit.runs.folders import find_runs
+
+    there: list[Run] | None = None
+    watching: list[QueuedRun] = []
+    for job in jobs:
+        watching.append(job)
+        given = job.arguments
+        choices = {name: given[name] for name in ("settings", "config", "preset", "table")}
+        try:
+            query = run_query(job.name, given["dataset"], overrides=given["overrides"], **choices)
+        except ZslkitError:  # told where the run is made
+            continue
+        there = find_runs(given["out"], tell) if there is None else there
+        if given["again"] or not matching_runs(there, query, job.seed):
+            protocol = given["overrides"].get("protocol", {}) | {"watch_test": 1}
+            chosen = given["overrides"] | {"protocol": protocol}
+            watching[-1] = replace(job, arguments={**given, "overrides": chosen})
+    return watching
 
 
 def _finished_runs(

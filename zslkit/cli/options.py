@@ -187,7 +187,7 @@ as_papers_do_option = click.option(
     "--as-papers-do",
     is_flag=True,
     help="Also show what picking epoch or gamma on the test sets would give: apart from the "
-    "results, and marked.",
+    "results, and marked. Missing runs score the test sets after every epoch.",
 )
 
 
@@ -336,6 +336,7 @@ def overrides(
     precision: str | None,
     tune: bool = False,
     feature_precision: str | None = None,
+    as_papers_do: bool = False,
 ) -> dict[str, Any]:
     """The settings that have an option of their own, as nested values that win over all others."""
     features = {
@@ -349,6 +350,7 @@ def overrides(
         del chosen["features"]
     if precision is not None:
         chosen["precision"] = precision
-    if tune:
-        chosen["protocol"] = {"tune": True}
+    protocol = ({"tune": True} if tune else {}) | ({"watch_test": 1} if as_papers_do else {})
+    if protocol:
+        chosen["protocol"] = protocol
     return chosen

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zslkit.cli import completers
+from zslkit.cli.chosen_runs import chosen, export
 from zslkit.cli.failure import tell
 from zslkit.cli.options import (
     PLACE,
@@ -18,17 +19,9 @@ from zslkit.cli.options import (
     only_datasets_option,
     runs_option,
 )
-from zslkit.cli.output import (
-    echo,
-    print_columns,
-    print_json,
-    printable,
-    reader_there,
-    results,
-    size_words,
-)
+from zslkit.cli.output import echo, print_columns, print_json, printable, reader_there, results
 from zslkit.cli.verb import Verb, used
-from zslkit.errors import UnknownName, UserError
+from zslkit.errors import UserError
 
 if TYPE_CHECKING:
     from zslkit.runs.inventory import InventoryItem
@@ -121,7 +114,7 @@ def runs(
     dataset, seed, metric, value, and how it was made.
     """
     long = form if form in ("csv", "parquet") else None
-    _check_format(long, form, out, as_json, changes=bool(tag or untag or remove))
+    _check_format(long, form, out, as_json, changes=bool(tag or untag or remove or target))
     as_json = as_json or form == "json"
     if tag is not None and not folders:
         used("--tag without RUN", "--tagged")
@@ -130,7 +123,8 @@ def runs(
     if target is not None:
         if tag is not None or untag is not None or remove:
             raise click.UsageError("--export goes with none of --tag, --untag and --remove")
-        return _export(folders, home, models, datasets, tagged, target, as_json)
+        export(folders, chosen(home, models, datasets, tagged, []), home, target, as_json)
+        return 0
     if not folders:
         _list(home, models, datasets, tagged, as_json, long, out)
         return 0
@@ -209,75 +203,6 @@ def _check(
         raise click.UsageError("--yes goes with --remove")
 
 
-def _export(
-    folders: Sequence[Path],
-    home: Path,
-    models: Sequence[str],
-    datasets: Sequence[str],
-    tag: str | None,
-    target: Path,
-    as_json: bool,
-) -> int:
-    from zslkit.runs import inventory
-    from zslkit.runs.exchange import export_runs
-
-    if folders:
-        items = [inventory.item_at(folder, home) for folder in dict.fromkeys(folders)]
-    else:
-        items = [item for item in _chosen(home, models, datasets, tag, []) if not _is_old(item)]
-    for item in items:
-        if item.run is None:
-            raise UserError(
-                f"{item.folder} is {item.state}, and only finished runs are exported; name the "
-                "others, or choose them with --tagged"
-            )
-    size = export_runs([item.run for item in items if item.run is not None], target)
-    if as_json:
-        paths = [str(item.folder) for item in items]
-        print_json({"file": str(target), "bytes": size, "runs": paths})
-    else:
-        plural = "" if len(items) == 1 else "s"
-        echo(printable(f"written: {target} ({len(items)} run{plural}, {size_words(size)})"))
-    return 0
-
-
-def _is_old(item: InventoryItem) -> bool:
-    """Whether a run was made anew since, or is not finished."""
-    return item.run is None or item.state == "replaced"
-
-
-def _chosen(
-    out: Path,
-    models: Sequence[str],
-    datasets: Sequence[str],
-    tag: str | None,
-    unread: list[str],
-) -> list[InventoryItem]:
-    """The items below `out` that the options choose; UnknownName for a name that none has."""
-    from zslkit.runs.inventory import contents
-
-    items = contents(out, unread.append)
-    for kind, names, known in (
-        ("run of the model", models, {item.model for item in items}),
-        ("run on the dataset", datasets, {item.dataset for item in items}),
-        (
-            "run with the tag",
-            [tag] if tag is not None else [],
-            {tag for item in items for tag in item.tags},
-        ),
-    ):
-        for name in names:
-            if name not in known:
-                raise UnknownName(kind, name, known, f"The folder is {out}")
-    return [
-        item
-        for item in items
-        if (not models or item.model in models)
-        and (not datasets or item.dataset in datasets)
-        and (tag is None or tag in item.tags)
-    ]
-
-
 def _list(
     home: Path,
     models: Sequence[str],
@@ -290,7 +215,7 @@ def _list(
     from zslkit.runs.inventory import clear_left
 
     unread: list[str] = []
-    items = _chosen(home, models, datasets, tag, unread)
+    items = chosen(home, models, datasets, tag, unread)
     if long:
         _write_long(items, long, out)
     else:

@@ -46,7 +46,7 @@ def _with(block: Block) -> Block:
         notes.insert(
             0,
             f"No row with an epoch picked on test of {', '.join(unwatched)}: no training that was "
-            "watched on test (protocol.watch_test).",
+            "watched on test; zslkit run --as-papers-do watches it after every epoch.",
         )
     replaced = {optimism(row) for row in block.rows}  # the new rows contain these numbers
     return replace(

@@ -19,7 +19,11 @@ DEFAULT = "preset default.yaml"
 
 
 def fitting_preset(
-    plan: Plan, dataset: str, data_root: str | Path, data: Dataset, choices: Mapping[str, Any]
+    plan: Plan,
+    dataset: str | Path,
+    data_root: str | Path,
+    data: Dataset,
+    choices: Mapping[str, Any],
 ) -> str:
     """Sentence with the command for a preset made for the dataset's attributes; "" if none fits.
 
@@ -46,5 +50,7 @@ def fitting_preset(
     if other.deciding == plan.deciding:
         return ""
     root = [] if is_card(dataset) or str(data_root) == "data" else ["--data-root", str(data_root)]
-    command = shlex.join(["zslkit", "run", "-m", model, "-d", dataset, *root, "--preset", name])
+    command = shlex.join(
+        ["zslkit", "run", "-m", model, "-d", str(dataset), *root, "--preset", name]
+    )
     return f"the attributes are those of {found[0]}, for which {model} has settings: {command}"

@@ -16,13 +16,15 @@ import numpy as np
 import torch
 
 from zslkit import record as schema
+from zslkit.config import TrainConfig
+from zslkit.config.sections import USUAL_WATCH
 from zslkit.dataset import Dataset
 from zslkit.errors import ModelFault
 from zslkit.evaluation.attributes import present_attributes, shown_attributes
 from zslkit.evaluation.gzsl import Metrics, measure, peak
 from zslkit.evaluation.sets import AnsweredSets, answered_sets, checked_sets
-from zslkit.evaluation.watch import TestWatch
-from zslkit.model import GradientModel, Model
+from zslkit.evaluation.watch import TestWatch, affordable
+from zslkit.model import GradientModel, Model, ModelConfig
 from zslkit.runs import class_info, tracking
 from zslkit.runs.attribute_scores import pack
 from zslkit.runs.folders import RunFolder, identity, run_path
@@ -192,8 +194,7 @@ class RunExecution:
             # Before the training, which may freeze parameters for a while or at its end.
             frozen = frozenset(name for name, p in model.named_parameters() if not p.requires_grad)
             linear = not self.inputs.tuned and bool(model_class.linear_when_frozen(picks.config))
-            every = self.plan.protocol.watch_test
-            watch = TestWatch(lambda model: self._answers(model, held), every) if every else None
+            watch = self._watch(picks.config, held)
             seconds = self._train(model, folder, watch)
             began, before = time.monotonic(), fingerprint(model)
             with held.scoring() as index:
@@ -245,7 +246,7 @@ class RunExecution:
             remarks,
             frozen,
             scores,
-            watch.best() if watch else {},
+            watch,
             again,
             seconds,
             evaluated,
@@ -293,7 +294,10 @@ class RunExecution:
             eval_seconds=execution.eval_seconds,
             peak_memory_mb=peak_mb(self.device),
         )
-        optimistic = {"H_gamma_on_test": peak(sets.curve())[1], **execution.watched}
+        optimistic = {"H_gamma_on_test": peak(sets.curve())[1]}
+        if execution.watch is not None:
+            epochs = picks.config.train.epochs  # type: ignore[attr-defined]
+            optimistic |= execution.watch.best(epochs, plain.figures())
         scoring = schema.Scoring(
             rescored=execution.again.images,
             moved=execution.again.moved,
@@ -304,6 +308,18 @@ class RunExecution:
         return self._record(
             key, execution, metrics, plain, optimistic, costs, scoring, started, folder.source
         ), scores
+
+    def _watch(self, config: ModelConfig, held: Withheld) -> TestWatch | None:
+        """The observer of test metrics during training, None if there is nothing to observe."""
+        every, train = self.plan.protocol.watch_test, getattr(config, "train", None)
+        if not every or not isinstance(train, TrainConfig):
+            return None
+        if every == USUAL_WATCH:
+            split = self.data.split
+            steps = train.steps_per_epoch or max(1, len(split.trainval) // train.batch_size)
+            scored = len(split.test_seen) + len(split.test_unseen)
+            every = affordable(every, train.epochs, steps * train.batch_size, scored)
+        return TestWatch(lambda model: self._answers(model, held), every)
 
     def _answers(self, model: Model, held: Withheld) -> AnsweredSets:
         """Predictions for both test sets during training."""
@@ -477,7 +493,7 @@ class Execution:
         remarks: What the model settled by itself from the data.
         frozen: Names of the parameters that are not trained.
         scores: Scores of both test sets.
-        watched: Test metrics observed during training.
+        watch: Test metrics observed during training; None if they were not.
         again: Result of scoring some images twice.
         train_seconds: Time of the training.
         eval_seconds: Time of scoring the test sets.
@@ -489,7 +505,7 @@ class Execution:
     remarks: tuple[str, ...]
     frozen: frozenset[str]
     scores: Scores
-    watched: dict[str, float]
+    watch: TestWatch | None
     again: Rescored
     train_seconds: float
     eval_seconds: float

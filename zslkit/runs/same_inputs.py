@@ -7,7 +7,6 @@ what the model is fed with: "auto", "frozen" and "map" may all be one thing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from itertools import product
 from typing import Any
 
@@ -95,7 +94,7 @@ def _weights(features: Mapping[str, Any]) -> tuple[str, ...]:
     """All words for the weights of a section, "auto" first; none if it has no weights."""
     word = features.get("weights")
     package = OFFLINE.get(features.get("backbone", ""))
-    auto = "offline" if package is not None and find_spec(package) is not None else "hub"
+    auto = "offline" if package is not None and package.here else "hub"
     return ("auto", auto) if word in ("auto", auto) else (str(word),)
 
 

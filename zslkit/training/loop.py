@@ -167,7 +167,7 @@ class Loop:
                     optimizer = _optimizer(config, groups)
                 model.begin_epoch(epoch)
                 terms = self._epoch(
-                    model, loss, view, optimizer, groups, epoch, config, phase, settings, steps
+                    model, view, optimizer, groups, epoch, config, phase, settings, steps, loss
                 )
                 done = epoch + 1
                 if average is not None:
@@ -197,7 +197,6 @@ class Loop:
     def _epoch(
         self,
         model: GradientModel,
-        loss: Loss,
         view: TrainingView,
         optimizer: Optimizer,
         groups: dict[str, list[torch.nn.Parameter]],
@@ -206,6 +205,7 @@ class Loop:
         phase: Phase,
         settings: ScheduledSettings,
         steps: int,
+        loss: Loss,
     ) -> dict[str, float]:
         # Randomness in a step (dropout, say) depends on seed and epoch alone, so that a resumed run
         # repeats it. Processes that share a batch draw apart, or their images would share masks.
