@@ -237,7 +237,7 @@ class APN(GradientModel):
         released = self.config.equations == "released"
         return decorrelation(
             table,
-            self.members.split(self.sizes),
+            torch.split(self.members, self.sizes),
             not released,
             0.0 if released and len(self.groups) == 1 else 1e-8,
         )

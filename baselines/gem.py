@@ -145,7 +145,7 @@ class GEMZSL(GradientModel):
         if cfg.w_decorrelation:
             terms["decorrelation"] = (
                 cfg.w_decorrelation
-                * decorrelation(q, self.members.split(self.sizes))
+                * decorrelation(q, torch.split(self.members, self.sizes))
                 / (len(self.groups) * q.shape[1])
             )
         if cfg.w_compactness:

@@ -169,7 +169,8 @@ def _directions(task: Task, by: Literal["word_vectors", "attributes"]) -> NDArra
         raise UserError(
             f"{task.dataset} has no word vectors to make clusters of; set cluster_by=attributes"
         )
-    return table / np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-12)
+    lengths = np.linalg.norm(table, axis=1, keepdims=True)
+    return np.asarray(table / np.maximum(lengths, 1e-12), dtype=np.float32)
 
 
 def checked(

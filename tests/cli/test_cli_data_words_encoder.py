@@ -42,6 +42,7 @@ def test_phrases_of_like_meaning_lie_close(
     assert done.returncode == 0, done.stderr
     note = json.loads(done.stdout)
     assert (note["attributes"], note["width"], note["encoder"]) == (85, 384, str(encoder))
+    assert len(note["weights_digest"]) == 16
     table = np.load(tmp_path / "data" / "w2v" / "AWA2_attribute.npy")
     np.testing.assert_allclose(np.linalg.norm(table, axis=1), 1, rtol=1e-5)
     card = shipped_card("AWA2")
@@ -52,3 +53,16 @@ def test_phrases_of_like_meaning_lie_close(
 
     assert likeness("swims", "water") > likeness("swims", "desert") + 0.1
     assert likeness("stripes", "spots") > likeness("stripes", "hibernate")
+
+
+def test_a_folder_that_is_not_there_is_told_without_asking_a_server(
+    zslkit: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sentence_transformers.py").touch()
+    missing = str(tmp_path / "encoder")
+    done = zslkit("data", "words", "awa2", "--encoder", missing, path=[tmp_path / "site"])
+    assert done.returncode == 2
+    assert f"There is no folder {missing} of a sentence encoder; give the folder" in done.stderr
+    assert not list((tmp_path / "data").iterdir())

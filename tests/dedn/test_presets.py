@@ -9,6 +9,7 @@ import pytest
 import zslkit_dedn
 from zslkit.config import FeatureConfig, build
 from zslkit.config.merge import merge, read_yaml
+from zslkit.runs.plan import make_plan
 from zslkit_dedn.model import DEDN, DEDNConfig
 
 FOLDER = Path(str(zslkit_dedn.__file__)).parent / DEDN.presets
@@ -21,10 +22,38 @@ def read(name: str) -> tuple[FeatureConfig, DEDNConfig]:
     return features, build(DEDNConfig, settings, name)
 
 
+FAST = {"cub2010": "cub2010-fast"}
+"""Datasets with a fast preset of their own; `fast` is for all others."""
+
+
 def test_there_is_one_for_each_dataset_and_protocol() -> None:
     assert {path.stem for path in FOLDER.glob("*.yaml")} == {
-        f"{name}{end}" for name in DATASETS for end in ("", "-zsl")
-    } | {"default"}
+        *(f"{name}{end}" for name in DATASETS for end in ("", "-zsl")),
+        *FAST.values(),
+        "default",
+        "fast",
+    }
+
+
+@pytest.mark.parametrize("dataset", FAST)
+def test_fast_is_the_same_model_in_a_fifth_of_the_images(dataset: str) -> None:
+    features, whole = read(dataset)
+    fast_features, fast = read(FAST[dataset])
+    assert fast_features == features
+    a, b = fast.train, whole.train
+    assert 5 * a.epochs * a.batch_size * (a.steps_per_epoch or 1) <= (
+        b.epochs * b.batch_size * (b.steps_per_epoch or 1)
+    )
+    assert fast.model_dump(exclude={"train"}) == whole.model_dump(exclude={"train"})
+
+
+@pytest.mark.parametrize(
+    ("dataset", "file"),
+    [("cub2010", "cub2010-fast"), ("digits", "fast"), ("flo", "fast"), ("sun", "fast")],
+)
+def test_fast_is_one_flag_away(dataset: str, file: str) -> None:
+    plan = make_plan("dedn", dataset, preset="fast")
+    assert plan.origins["train.lr"] == f"preset {file}.yaml"
 
 
 @pytest.mark.parametrize("name", DATASETS)

@@ -13,7 +13,7 @@ from zslkit.errors import UserError, did_you_mean
 SIDES = ("all", "seen", "unseen")
 
 
-class Classes(click.ParamType):
+class Classes(click.ParamType[Any]):
     """Classes to choose from: a word, or a CSV of new classes."""
 
     name = "classes"

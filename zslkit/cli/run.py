@@ -15,6 +15,7 @@ from zslkit.cli.failure import State, tell
 from zslkit.cli.listing import find_names, find_trackers
 from zslkit.cli.numbers import Whole
 from zslkit.cli.options import (
+    PLACE,
     check_policy,
     dataset_option,
     debug_option,
@@ -37,14 +38,25 @@ if TYPE_CHECKING:
     from zslkit.runs.folders import Run
 
 
-@click.command(cls=Verb, example="zslkit run --model eszsl --dataset digits --seed 0")
+@click.command(
+    cls=Verb,
+    example="zslkit run --model eszsl --dataset digits --seed 0\n"
+    "zslkit run --again-from runs/digits/eszsl/seed0-*/",
+)
 @click.option(
     "--model",
     "-m",
-    required=True,
     metavar="NAME",
     shell_complete=completers.models,
     help="A registered model (zslkit models), or DISTRIBUTION:NAME.",
+)
+@click.option(
+    "--again-from",
+    type=PLACE,
+    metavar="RUN",
+    shell_complete=completers.runs,
+    help="Repeat the run in this folder, with its model, dataset, seed and settings, below "
+    "--out (default: repeated), and say whether the scores are equal to the byte.",
 )
 @dataset_option
 @click.option(
@@ -72,10 +84,13 @@ if TYPE_CHECKING:
 @json_option
 @debug_option
 @click.pass_obj
+@click.pass_context
 def run(
+    ctx: click.Context,
     state: State,
     /,
-    model: str,
+    model: str | None,
+    again_from: Path | None,
     dataset: str,
     seed: int,
     data_root: Path,
@@ -101,6 +116,10 @@ def run(
     A run that is finished already is shown and not repeated. --jobs, --backend and --scheduler
     try several points of a search (--tune) at once.
     """
+    if again_from is not None:
+        return _repeat(again_from, ctx, state, Spread(jobs, backend, scheduler))
+    if model is None:
+        raise click.MissingParameter(ctx=ctx, param=ctx.command.params[0])
     check_policy(again, no_run, reuse_changed)
     find_names([model], dataset)
     if no_run:
@@ -156,6 +175,23 @@ def calibrating(state: State) -> str:
     given = shlex.join(a for a in state.arguments if a not in ("--no-run", "--again"))
     given = re.sub(r" --set[ =]protocol\.calibration=\w+", "", given)
     return f"zslkit {given} --set protocol.calibration=validation"
+
+
+def _repeat(folder: Path, ctx: click.Context, state: State, spread: Spread) -> int:
+    from zslkit.cli import repeat
+    from zslkit.runs import api
+    from zslkit.runs.folders import load_run
+    from zslkit.utils.progress import reporter_for
+
+    find_trackers(ctx.params["trackers"])
+    arguments = repeat.arguments_of(folder, ctx, ctx.params)
+    if spread.asked:
+        check_search(arguments)
+    state.resumes = True
+    made = api.run(
+        **arguments, reporter=reporter_for(), executor=tries_of(arguments, spread, state)
+    )
+    return repeat.show(load_run(folder), load_run(made.folder), ctx.params["as_json"])
 
 
 def _standing(model: str, dataset: str, seed: int, out: Path, choices: Mapping[str, Any]) -> Run:

@@ -134,7 +134,7 @@ def _of_photos(
             "alone); give both tables the same columns"
         )
     order = [found.names.index(name) for name in table.attributes]
-    known = ~np.isnan(found.values).all(axis=1)
+    known: NDArray[np.bool_] = ~np.all(np.isnan(found.values), axis=1)
     tested: Index = np.concatenate([photos.split.test_seen, photos.split.test_unseen])
     if lacking := int((~known[tested]).sum()):
         notes.append(

@@ -195,7 +195,7 @@ def wide(F: Tensor) -> torch.dtype:
 
 # `torch.library.custom_op` would do the same in fewer lines, but its first call imports torch's
 # compiler: 1.8 s and 150 MB for every command that scores an image.
-_LIBRARY = torch.library.Library("zslkit", "FRAGMENT")
+_LIBRARY = torch.library.Library("zslkit", "FRAGMENT")  # type: ignore[no-untyped-call]
 
 
 def _register(
@@ -207,8 +207,8 @@ def _register(
     keep: Callable[..., None] | None = None,
 ) -> None:
     """Register torch.ops.zslkit.NAME; without a backward, its outputs have no gradient."""
-    _LIBRARY.define(f"{name}({takes_and_gives}")
-    _LIBRARY.impl(name, forward, "CompositeExplicitAutograd")
+    _LIBRARY.define(f"{name}({takes_and_gives}")  # type: ignore[no-untyped-call]
+    _LIBRARY.impl(name, forward, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
     torch.library.register_fake(f"zslkit::{name}", shapes, lib=_LIBRARY)
     if backward is not None:
         torch.library.register_autograd(

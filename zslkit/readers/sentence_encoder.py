@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -40,10 +41,18 @@ class Encoder:
                 "A sentence encoder needs the package sentence-transformers; install it with: pip install "
                 "'zslkit[words]'"
             ) from error
+        folder = Path(model).expanduser()
+        if model.startswith((".", "~", "/")) and not folder.is_dir():
+            raise UserError(
+                f"There is no folder {model} of a sentence encoder; give the folder that holds its "
+                "modules.json, or the name of a model of sentence-transformers"
+            )
         server = Hub()
         try:
-            with hub() as server:
-                loaded = sentence_transformers.SentenceTransformer(model, device="cpu")
+            with nullcontext(server) if folder.is_dir() else hub() as server:
+                loaded = sentence_transformers.SentenceTransformer(
+                    str(folder) if folder.is_dir() else model, device="cpu"
+                )
         except Exception as error:  # files, network and models raise errors of any type
             reason = server.fault or " ".join(str(error).split()) or type(error).__name__
             raise UserError(
@@ -70,7 +79,7 @@ class Encoder:
             "method": "embedding of the phrase",
             "encoder": self.model,
             "sentence_transformers": self.version,
-        }
+        } | ({"weights_digest": self.digest} if self.digest else {})
 
     def sentences(self, texts: Sequence[str]) -> Vectors:
         """Embedding of each text, (N, W).

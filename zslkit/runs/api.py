@@ -318,7 +318,7 @@ def _job(
             data: Dataset = once(place, lambda: load_dataset(dataset, data_root))
         for note in data.notes:
             reporter.note(f"{data.name}: {note}")
-        if fitting := fitting_preset(plan, dataset, data_root, data, choices):
+        if fitting := fitting_preset(plan, str(dataset), data_root, data, choices):
             reporter.note(f"{data.name}: {fitting}")
         input_kind = choose_input(plan.model_class.inputs, plan.features, data, plan.entry.name)
         began = time.monotonic()

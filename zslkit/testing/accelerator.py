@@ -107,7 +107,8 @@ def _on_device(model: Model, part: str, shape: Sequence[int], batch: int) -> lis
             except Exception as error:
                 place = _place(_frame_of(error))
                 return [*copies.named(part), f"`{part}` {_fault(error)} at {place}"]
-    return copies.named(part)
+    named: list[str] = copies.named(part)
+    return named
 
 
 @contextmanager
@@ -135,7 +136,7 @@ def _on_fake_device(model: Model) -> Iterator[Any]:
             for table in (module._parameters, module._buffers):
                 for name, tensor in table.items():
                     if tensor is not None:
-                        table[name] = new.setdefault(id(tensor), _like(tensor))
+                        table[name] = new.setdefault(id(tensor), _like(tensor))  # type: ignore[assignment]
         yield moved
 
 
@@ -151,11 +152,11 @@ def _like(tensor: Tensor) -> Tensor:
     return made
 
 
-class _Copies(TorchDispatchMode):
+class _Copies(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes every copy between the device and the CPU, which waits for the device too."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._found: dict[str, None] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

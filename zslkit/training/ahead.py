@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,9 +54,9 @@ class Copies:
     """Copies to a CUDA device on a stream of their own, through pinned memory."""
 
     def __init__(self, device: torch.device) -> None:
-        self._device, self._stream = device, torch.cuda.Stream(device)
+        self._device, self._stream = device, torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
-    def begin(self, *tensors: Tensor) -> Callable[[], tuple[Tensor, ...]]:
+    def begin(self, *tensors: Tensor) -> Callable[[], Any]:
         """Begin to copy tensors.
 
         Returns:

@@ -64,7 +64,9 @@ class WeightAverage:
         if not int(self._mean.n_averaged):
             return
         with torch.no_grad():
-            for weight, mean in zip(self._trained, self._mean.module, strict=True):
+            for weight, mean in zip(
+                self._trained.parameters(), self._mean.module.parameters(), strict=True
+            ):
                 weight.copy_(mean)
         # torch's update_bn also empties the statistics of layers that a model keeps frozen.
         self._model.train()

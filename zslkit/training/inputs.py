@@ -77,7 +77,7 @@ def choose_input(
             to prepare.
     """
     usual = [k for k in accepted if k != "image"] if config.input == "frozen" else list(accepted)
-    wanted = (
+    wanted: list[Input] = list(
         usual if config.input in ("auto", "frozen") else [k for k in accepted if k == config.input]
     )
     if config.pooling == "own":

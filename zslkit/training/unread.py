@@ -116,6 +116,6 @@ def _scalar(value: float | Tensor, device: torch.device | None) -> Tensor:
 def _numbers(waiting: list[_Step]) -> list[float]:
     """All values of the steps, added up over processes where these share the batch."""
     if distributed.several() and waiting[0].weight is not None:
-        mine = [step.weight * step.values.double() for step in waiting]
-        return distributed.summed(torch.cat(mine).cpu()).tolist()  # type: ignore[no-any-return]
-    return torch.cat([step.values for step in waiting]).tolist()  # type: ignore[no-any-return]
+        mine = [step.weight * step.values.double() for step in waiting if step.weight is not None]
+        return list(distributed.summed(torch.cat(mine).cpu()).tolist())
+    return list(torch.cat([step.values for step in waiting]).tolist())
