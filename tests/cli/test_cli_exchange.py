@@ -116,6 +116,15 @@ def test_nothing_is_written_over_or_half(go: Go) -> None:
         assert go("runs", of("alpha"), "--runs", "mine", "--export", "o.zip", *words)[0] == 2
 
 
+def test_a_run_is_exported_by_its_record_wherever_its_folder_was_copied_to(go: Go) -> None:
+    shutil.copytree(of("alpha"), "best")
+    (run,) = runs_in(export(go, "best", file="best.zip"))
+    assert run.folder.name == of("alpha").name and run.record.model.name == "alpha"
+    code, _, err = go("runs", "best", of("alpha"), "--runs", "mine", "--export", "two.zip")
+    assert code == 2 and "are one run, made twice" in err and "best" in err
+    assert not Path("two.zip").exists()
+
+
 def rewritten(change: Callable[[dict[str, bytes]], object], truthful: bool = True) -> Path:
     """The export with its members changed; truthful: the manifest says the new digests."""
     with zipfile.ZipFile("ours.zip") as archive:

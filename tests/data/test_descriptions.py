@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -269,6 +270,17 @@ def test_attribute_metrics_are_measured_against_the_photos_own_row(
 
     assert found["attribute-AUC-seen"] == pytest.approx(auc(kept.test_seen, kept.shown_seen))
     assert found["attribute-AUC-unseen"] == pytest.approx(auc(kept.test_unseen, kept.shown_unseen))
+
+
+def test_backslashes_part_folders_as_in_a_list_of_photos(home: Path) -> None:
+    own_file()
+    plain = opened("image_attributes: own.csv")
+    Path("all").mkdir()
+    os.rename("ant-0.png", "all/ant-0.png")
+    for file in Path("list.csv"), Path("own.csv"):
+        file.write_text(file.read_text().replace("ant-0.png", "all\\ant-0.png"))
+    moved = opened("image_attributes: own.csv")
+    assert moved.fingerprints() == plain.fingerprints()
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,8 @@ def test_what_spreadsheets_and_other_systems_write_is_read_alike(home: Path) -> 
     lines[1:] = [f" {line.upper()} ,me" for line in lines[1:]]
     lines[1] = "./all//cafe\u0301/ant-0.PNG, Ant ,trainval,me"
     lines[2] = "all\\ant-1.png,ANT,Trainval,me"
-    lines = [line.replace(" Ant ", "ANT") for line in lines]
+    lines[4] = 'all/bee-0.png, "bee", "trainval",me'  # else the quotes are part of the name
+    lines = [line.replace(" Ant ", "ANT").replace("bee", "BEE") for line in lines]
     data = load_dataset(str(written(home, lines)))
     assert data.fingerprints() == plain.fingerprints()
     assert data.images is not None
@@ -140,7 +141,7 @@ WRONG: dict[str, tuple[Callable[[list[str]], object], str]] = {
     ),
     "empty set": (
         lambda r: r.__setitem__(3, "all/ant-2.png,ant,"),
-        "line 4: there is no part of a split ''",
+        "line 4: the split is empty; write trainval",
     ),
     "no test_seen": (
         lambda r: r.__setitem__(slice(None), [x.replace("test_seen", "trainval") for x in r]),
@@ -156,7 +157,8 @@ WRONG: dict[str, tuple[Callable[[list[str]], object], str]] = {
     ),
     "no attributes": (
         lambda r: r.__setitem__(7, "all/cicada-0.png,cicade,test_unseen"),
-        "1 of its classes have no row in the table of attributes ('cicade'); did you mean \"cicada\"",
+        "1 of its classes have no row in the attributes or descriptions of the card ('cicade'); did "
+        'you mean "cicada"',
     ),
     "two spellings": (
         lambda r: r.__setitem__(2, "all/ant-1.png,Ant,trainval"),
@@ -187,6 +189,18 @@ WRONG: dict[str, tuple[Callable[[list[str]], object], str]] = {
     "semicolons": (
         lambda r: r.__setitem__(slice(None), [x.replace(",", ";") for x in r]),
         "semicolons between its columns",
+    ),
+    "tabs": (
+        lambda r: r.__setitem__(slice(None), [x.replace(",", "\t") for x in r]),
+        "tabs between its columns",
+    ),
+    "UTF-16 without a mark": (
+        lambda r: r.__setitem__(0, "\0".join(r[0])),
+        "is no plain text (UTF-16?)",
+    ),
+    "a null byte": (
+        lambda r: r.__setitem__(2, "all/ant\0-1.png,ant,trainval"),
+        "line 3: 'all/ant\\x00-1.png' is no path",
     ),
     "other names": (
         lambda r: r.__setitem__(0, "file,class,part"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,13 @@ def read_image_attributes(file: Path, photos: Sequence[str]) -> ImageAttributes:
     names, rows = read_rows(file, "photo")
     values = np.full((len(photos), len(names)), np.nan, dtype=np.float32)
     number = {photo: k for k, photo in enumerate(photos)}
-    plain = {row.name: PurePosixPath(row.name).as_posix() for row in rows}
+    # As in a list of images: ./ counts for nothing, and \\ parts folders unless a photo has it.
+    plain = {
+        row.name: path
+        if (path := PurePosixPath(row.name).as_posix()) in number
+        else PureWindowsPath(row.name).as_posix()
+        for row in rows
+    }
     spelled = match((name for name in plain.values() if name not in number), photos)
     joined = {name: name if name in number else spelled.get(name) for name in plain.values()}
     unknown = [row for row in rows if joined[plain[row.name]] is None]

@@ -73,8 +73,8 @@ class ImageList:
         number = {c: k for k, c in enumerate(classes)}
         if unknown := sorted(set(self.labels) - set(joined)):
             raise DataError(
-                f"{self.file}: {len(unknown)} of its classes have no row in the table of "
-                f"attributes ({some(unknown)}){did_you_mean(unknown[0], classes)}"
+                f"{self.file}: {len(unknown)} of its classes have no row in the attributes or "
+                f"descriptions of the card ({some(unknown)}){did_you_mean(unknown[0], classes)}"
             )
         return np.array([number[joined[c]] for c in self.labels], dtype=np.int64)
 
@@ -171,6 +171,11 @@ def _columns(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -
 
 
 def _part(path: Path, line: int, cell: str) -> str:
+    if not cell:
+        raise DataError(
+            f"{path}, line {line}: the split is empty; write trainval, test_seen or test_unseen, "
+            "or take the column away and name the unseen classes in the card"
+        )
     part = match([cell], PARTS).get(cell)
     if part is None:
         raise DataError(
@@ -189,7 +194,9 @@ def _photos(path: Path, lines: Sequence[int], written: Sequence[str]) -> tuple[s
     for line, text in zip(lines, written, strict=True):
         photo = PurePosixPath(text)
         windows = PureWindowsPath(text)
-        if "\0" in text or windows.root:  # C:\\x, \\x and /x alike
+        if "\0" in text:
+            raise DataError(f"{path}, line {line}: {shown(text)} is no path; mend that line")
+        if windows.root:  # C:\\x, \\x and /x alike
             raise DataError(
                 f"{path}, line {line}: {shown(text)} is an absolute path; write it relative to "
                 f"the folder of the list, {home}"

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zslkit.errors import DataError, TrainingError, UserError
+from zslkit.errors import DataError, TrainingError, UserError, did_you_mean
 from zslkit.evaluation.confidence import are_probabilities
 from zslkit.features.preprocess import Pixels
 from zslkit.readers.image_file import endings, is_picture, photo_name, read_photo
@@ -154,7 +154,13 @@ def predict(
     """
     trained.preprocessor  # noqa: B018  raises before the first image if the run cannot process images
     seen = trained.model.task.seen
-    classes = np.flatnonzero({"all": np.ones_like(seen), "seen": seen, "unseen": ~seen}[among])
+    sides = {"all": np.ones_like(seen), "seen": seen, "unseen": ~seen}
+    if among not in sides:
+        raise UserError(
+            f"The classes to choose from are all, seen or unseen, and not {among!r}"
+            f"{did_you_mean(str(among), sides)}; files of new classes are for: zslkit predict --classes"
+        )
+    classes = np.flatnonzero(sides[among])
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         for i in range(0, len(found), BATCH):
             batch = found[i : i + BATCH]

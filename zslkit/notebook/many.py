@@ -80,9 +80,7 @@ def seeds_of(seeds: Sequence[int] | int) -> list[int]:
     """Seeds, each once.
 
     Raises:
-        UserError: torch does not take a seed.
+        UserError: One is no whole number, or too large for torch.
     """
-    given = [seeds] if isinstance(seeds, int) else list(dict.fromkeys(seeds))
-    for seed in given:
-        check_seed(seed)
-    return given
+    given = seeds if isinstance(seeds, Iterable) else [seeds]
+    return list(dict.fromkeys(map(check_seed, given)))

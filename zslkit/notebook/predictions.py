@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zslkit.errors import UserError
 from zslkit.explain.prediction import Among, Prediction, images_of
 from zslkit.explain.prediction import predict as predicted
 from zslkit.readers.image_file import is_picture
@@ -51,4 +52,9 @@ def photo_list(photos: Photo | Sequence[Photo]) -> list[Photo]:
     """One photo or several, as a list."""
     if isinstance(photos, (str, os.PathLike)) or is_picture(photos):
         return [photos]  # type: ignore[list-item]
+    if not isinstance(photos, Iterable):
+        raise UserError(
+            f"Photos are paths or images of Pillow, one or a list, and not {type(photos).__name__}; "
+            "give one"
+        )
     return list(photos)  # type: ignore[arg-type]

@@ -27,7 +27,7 @@ def read_csv(path: Path, what: str) -> list[tuple[int, list[str]]]:
         The rows that are not empty: number of the last line of the row, cells without blanks around.
 
     Raises:
-        DataError: The file is not CSV, has semicolons for commas, or exceeds the limits.
+        DataError: The file is not CSV, has semicolons or tabs for commas, or exceeds the limits.
     """
     check_permitted(path)
     try:
@@ -37,9 +37,12 @@ def read_csv(path: Path, what: str) -> list[tuple[int, list[str]]]:
                 raise DataError(f"{path} is UTF-16 text; save it as UTF-8 with commas")
         with path.open(encoding="utf-8-sig", newline="") as stream:
             head = stream.readline(LONGEST_LINE)
-            # Spreadsheets write semicolons in countries with a decimal comma.
-            if ";" in head and "," not in head:
-                raise DataError(f"{path} has semicolons between its columns; save it with commas")
+            # Spreadsheets write semicolons in countries with a decimal comma, or tabs.
+            for sign, word in (";", "semicolons"), ("\t", "tabs"):
+                if sign in head and "," not in head:
+                    raise DataError(f"{path} has {word} between its columns; save it with commas")
+            if "\0" in head:
+                raise DataError(f"{path} is no plain text (UTF-16?); save it as UTF-8 with commas")
             stream.seek(0)
             return list(_rows(path, stream, what))
     except (OSError, ValueError, csv.Error) as error:
@@ -49,7 +52,8 @@ def read_csv(path: Path, what: str) -> list[tuple[int, list[str]]]:
 
 
 def _rows(path: Path, stream: TextIO, what: str) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(_lines(path, stream), strict=True)
+    # A quote after a blank is a quote still; else it would be part of the name.
+    reader = csv.reader(_lines(path, stream), strict=True, skipinitialspace=True)
     cells = 0
     for row in reader:
         cells += len(row)

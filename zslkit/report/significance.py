@@ -68,15 +68,16 @@ def outcomes_of(run: Run, sets: AnsweredSets) -> Outcomes:
     """As `run_outcomes`, for loaded sets.
 
     Raises:
-        DataError: They do not give the H of the record.
+        DataError: They do not give the figures of the record.
     """
     found = outcomes(sets, run.record.protocol.gamma)
-    h = float(figures(found)["H"][0])
-    if abs(h - run.record.metrics.H) > ROUNDING:
-        raise DataError(
-            f"{run.folder}: its scores give H {h:.1f} and its record says "
-            f"{run.record.metrics.H:.1f}; move the folder away and run again"
-        )
+    said = run.record.metrics.model_dump()
+    for name, (value, *_) in figures(found).items():
+        if abs(float(value) - said[name]) > ROUNDING:
+            raise DataError(
+                f"{run.folder}: its scores give {name} {float(value):.1f} and its record says "
+                f"{said[name]:.1f}; move the folder away and run again"
+            )
     return found
 
 

@@ -299,7 +299,7 @@ def _job(
     Args:
         opened: Datasets and inputs that other runs have opened; this run uses and extends it.
     """
-    check_seed(seed)
+    seed = check_seed(seed)
     shared = {} if opened is None else opened
 
     def once(key: str, make: Callable[[], Any]) -> Any:

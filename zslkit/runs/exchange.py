@@ -17,7 +17,7 @@ from zslkit.errors import CannotWrite, DataError, UserError
 from zslkit.evaluation.gzsl import measure
 from zslkit.evaluation.sets import checked_sets
 from zslkit.readers.archives import kind_of, opened
-from zslkit.runs.folders import RECORD, Run, load_run
+from zslkit.runs.folders import RECORD, Run, load_run, run_path
 from zslkit.utils.files import cache_root, parse_json, read_small, replacing, why
 
 FORMAT = 1
@@ -44,7 +44,7 @@ def export_runs(runs: Sequence[Run], file: Path) -> int:
         Its size in bytes.
 
     Raises:
-        UserError: The file exists, or there is no run.
+        UserError: The file exists, there is no run, or one run stands there twice.
         DataError: A run is damaged or its figures are not those of its scores.
         CannotWrite: The file cannot be written.
     """
@@ -53,16 +53,17 @@ def export_runs(runs: Sequence[Run], file: Path) -> int:
     if not runs:
         raise UserError("There is no finished run to export; `zslkit runs` lists what is there")
     digests: dict[str, str] = {}
+    places = _places(runs)
     try:
         with (
             replacing(file) as beside,
             zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as archive,
         ):
-            for run in runs:
+            for place_of_run, run in places.items():
                 check_figures(run)
                 for name in sorted(SHARED_FILES):
                     if (run.folder / name).is_file():
-                        place = "/".join((*run.folder.parts[-3:-1], run.folder.name, name))
+                        place = f"{place_of_run}/{name}"
                         archive.write(run.folder / name, place)
                         with (run.folder / name).open("rb") as stream:
                             digests[place] = _digest(stream)
@@ -74,6 +75,26 @@ def export_runs(runs: Sequence[Run], file: Path) -> int:
             f"{file} cannot be written ({why(error)}); mend that, or name another file"
         ) from error
     return file.stat().st_size
+
+
+def _places(runs: Sequence[Run]) -> dict[str, Run]:
+    """Place of each run in an export, by its record, wherever its folder was copied to.
+
+    Raises:
+        UserError: Two runs have one place; they are one run, made twice. Or a name is no part of a
+            path.
+    """
+    found: dict[str, Run] = {}
+    for run in runs:
+        record = run.record
+        names = record.dataset.name, record.model.name
+        place = run_path(Path(), *names, record.seed, record.identity).as_posix()
+        if (other := found.setdefault(place, run)) is not run:
+            raise UserError(
+                f"{other.folder} and {run.folder} are one run, made twice; export one of them, or "
+                "each into a file of its own"
+            )
+    return found
 
 
 def check_figures(run: Run) -> None:
