@@ -117,11 +117,13 @@ def test_nothing_is_written_over_or_half(go: Go) -> None:
 
 
 def test_a_run_is_exported_by_its_record_wherever_its_folder_was_copied_to(go: Go) -> None:
-    shutil.copytree(of("alpha"), "best")
-    (run,) = runs_in(export(go, "best", file="best.zip"))
+    copy = Path("best") / of("alpha").name
+    shutil.copytree(of("alpha"), copy)
+    export_runs([load_run(copy)], Path("best.zip"))
+    (run,) = runs_in(Path("best.zip"))
     assert run.folder.name == of("alpha").name and run.record.model.name == "alpha"
-    code, _, err = go("runs", "best", of("alpha"), "--runs", "mine", "--export", "two.zip")
-    assert code == 2 and "are one run, made twice" in err and "best" in err
+    with pytest.raises(UserError, match="are one run, made twice"):
+        export_runs([load_run(copy), load_run(of("alpha"))], Path("two.zip"))
     assert not Path("two.zip").exists()
 
 
