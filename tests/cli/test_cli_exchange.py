@@ -14,7 +14,9 @@ from run_folders import make_run, random_scores
 
 from zslkit.acquire.cache import contents, remove
 from zslkit.cli import app
-from zslkit.runs.exchange import SHARED_MANIFEST, runs_in
+from zslkit.errors import UserError
+from zslkit.runs.exchange import SHARED_MANIFEST, export_runs, runs_in
+from zslkit.runs.folders import load_run
 from zslkit.utils.files import cache_root
 
 Go = Callable[..., tuple[int, str, str]]
