@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from zslkit.cli.app import main
 from zslkit.datasets.attribute_names import shipped_card
 
 pytestmark = pytest.mark.slow
@@ -28,19 +29,15 @@ def encoder() -> Path:
 
 
 def test_phrases_of_like_meaning_lie_close(
-    zslkit: Callable[..., subprocess.CompletedProcess[str]],
     tmp_path: Path,
     encoder: Path,
     monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
-    library = find_spec("sentence_transformers")
-    assert library is not None and library.origin is not None
-    site = Path(library.origin).parents[1]
-    done = zslkit("data", "words", "awa2", "--encoder", str(encoder), "--json", path=[site])
-    assert done.returncode == 0, done.stderr
-    note = json.loads(done.stdout)
+    assert main(["data", "words", "awa2", "--encoder", str(encoder), "--json"]) == 0
+    note = json.loads(capsys.readouterr().out)
     assert (note["attributes"], note["width"], note["encoder"]) == (85, 384, str(encoder))
     assert len(note["weights_digest"]) == 16
     table = np.load(tmp_path / "data" / "w2v" / "AWA2_attribute.npy")

@@ -445,7 +445,7 @@ class RunExecution:
             protocol=schema.ProtocolInfo(
                 training=model_class.protocol,
                 selection=plan.protocol.selection,
-                calibration=plan.protocol.calibration,
+                calibration="validation" if picks.calibrated else "none",
                 gamma=picks.gamma,
                 epoch=epochs,
                 fold_seed=plan.protocol.fold_seed if used else None,

@@ -38,12 +38,14 @@ class Selection:
         gamma: Calibration, one for all folds.
         figures: Means over the folds under gamma, at the selected epoch, in percent (AUSUC 0..1).
         changes: The selected settings.
+        calibrated: Whether gamma was selected.
     """
 
     config: ModelConfig
     gamma: float = 0.0
     figures: Mapping[str, float] = field(default_factory=dict)
     changes: Mapping[str, Any] = field(default_factory=dict)
+    calibrated: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,16 @@ class ValidationContext:
     folder: Path
     executor: TrialExecutor | None = None
 
+    @property
+    def calibrates(self) -> bool:
+        """Whether gamma is selected: it is asked for, and two classes or more are held out.
+
+        Among one held-out class every answer is right, so the best gamma would be a matter of that
+        class alone.
+        """
+        held_out = sum(int(np.count_nonzero(~fold.data.seen)) for fold in self.folds)
+        return self.plan.protocol.calibration == "validation" and held_out > 1
+
 
 @dataclass(frozen=True)
 class TrainedFold:
@@ -109,6 +121,11 @@ def pick(context: ValidationContext) -> Selection:
     """
     plan, protocol = context.plan, context.plan.protocol
     changes: dict[str, Any] = {}
+    if protocol.calibration == "validation" and not context.calibrates:
+        context.reporter.note(
+            f"{context.folds[0].data.name} holds out one class, too few to pick gamma on: "
+            "this run is not calibrated"
+        )
     if protocol.tune and plan.model_class.search:
         changes |= _search(context)
     config = plan.with_config(changes)
@@ -130,7 +147,7 @@ def pick(context: ValidationContext) -> Selection:
             changes["train.schedule_epochs"] = config.train.shares_epochs
         config = config.model_copy(update={"train": config.train.model_copy(update=train)})
     gamma, figures = together(judged)
-    return Selection(config, gamma, figures, changes)
+    return Selection(config, gamma, figures, changes, context.calibrates)
 
 
 def judge(context: ValidationContext, fold: Fold, model: Model) -> Judged:
@@ -143,7 +160,7 @@ def judge(context: ValidationContext, fold: Fold, model: Model) -> Judged:
     seen, unseen = score_both(model, source, *parts, context.device, context.folder)
     of_seen, of_unseen = (data.labels[index] for index in parts)
     sets = answered_sets(seen, of_seen, unseen, of_unseen, data.seen, VALIDATION_NAMES)
-    if context.plan.protocol.calibration != "validation":
+    if not context.calibrates:
         return Judged(0.0, measure(sets).figures())
     curve = sets.curve()
     gamma = peak(curve)[0]
