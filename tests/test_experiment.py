@@ -224,7 +224,8 @@ def test_the_figures_without_calibration_know_no_gamma(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "zslkit.training.selection.pick", lambda shop: Selection(shop.plan.config, -1e6, calibrated=True)
+        "zslkit.training.selection.pick",
+        lambda shop: Selection(shop.plan.config, -1e6, calibrated=True),
     )  # no image is answered with an unseen class
     result = run(
         tmp_path, "eszsl", settings=["protocol.calibration=validation", "protocol.tune=false"]

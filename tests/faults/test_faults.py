@@ -32,6 +32,10 @@ MODELS = {
         "train.epochs=3",
         "--set",
         "train.steps_per_epoch=2",
+        "--set",
+        "protocol.selection=last",
+        "--set",
+        "protocol.calibration=none",
     ],
 }
 """One that is solved in one step, and one that is trained in epochs and keeps checkpoints."""
