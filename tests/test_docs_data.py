@@ -1,4 +1,5 @@
-"""What docs/data.md prints works as printed: the own dataset step by step, and the plugin as an installed package."""
+"""What docs/data.md prints works as printed: the own dataset step by step, and the plugin as an
+installed package."""
 
 from __future__ import annotations
 

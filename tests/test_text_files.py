@@ -1,4 +1,5 @@
-"""Text that users write: what editors and spreadsheets put before it, and what costs more than it says."""
+"""Text that users write: what editors and spreadsheets put before it, and what costs more than it
+says."""
 
 from __future__ import annotations
 

@@ -311,7 +311,8 @@ class Dataset:
         """Digests that decide whether two results are comparable, 16 hex digits each.
 
         Returns:
-            "split" covers class names, labels, attributes of images and image indices; "semantics" covers the
+            "split" covers class names, labels, attributes of images and image indices; "semantics"
+            covers the
             class-attribute table and word vectors.
         """
         split = hashlib.sha256("\n".join(self.classes).encode())

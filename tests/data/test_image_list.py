@@ -1,4 +1,5 @@
-"""Photos by a list: path, label and split of each; what is read alike, and each mistake with its line."""
+"""Photos by a list: path, label and split of each; what is read alike, and each mistake with its
+line."""
 
 from __future__ import annotations
 
@@ -156,7 +157,8 @@ WRONG: dict[str, tuple[Callable[[list[str]], object], str]] = {
     ),
     "no attributes": (
         lambda r: r.__setitem__(7, "all/cicada-0.png,cicade,test_unseen"),
-        "1 of its classes have no row in the table of attributes ('cicade'); did you mean \"cicada\"",
+        "1 of its classes have no row in the table of attributes ('cicade'); did you mean "
+        '"cicada"',
     ),
     "two spellings": (
         lambda r: r.__setitem__(2, "all/ant-1.png,Ant,trainval"),

@@ -1,4 +1,5 @@
-"""A draft of one's own dataset: what is proposed, what is never touched, and everything that is still missing."""
+"""A draft of one's own dataset: what is proposed, what is never touched, and everything that is
+still missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Faults in the middle of a run: nothing corrupt, one sentence, and the same command finishes with the same scores once it can."""
+"""Faults in the middle of a run: nothing corrupt, one sentence, and the same command finishes with
+the same scores once it can."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Every check is right about a model that keeps the contract, and about one that breaks just its rule."""
+"""Every check is right about a model that keeps the contract, and about one that breaks just its
+rule."""
 
 from __future__ import annotations
 

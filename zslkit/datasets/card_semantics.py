@@ -124,7 +124,8 @@ def _of_photos(
         table = ClassTable(classes, found.names, values)
         unseen = len(set(photos.labels[photos.split.test_unseen].tolist()))
         notes.append(
-            f"the attributes of {unseen} unseen classes are means over their own test photos, those "
+            f"the attributes of {unseen} unseen classes are means over their own test photos, "
+            "those "
             "of seen classes over photos of trainval; to know them otherwise, give attributes"
         )
     if set(found.names) != set(table.attributes):
