@@ -27,7 +27,8 @@ class Birds(DatasetSource):
     """Birds from the next table."""
 
     downloads = (
-        {{"file": "birds.zip", "urls": ["{url}/birds.zip"], "folder": "birds", "holds": ["classes.txt"],
+        {{"file": "birds.zip", "urls": ["{url}/birds.zip"], "folder": "birds",
+          "holds": ["classes.txt"],
            "licence": "CC0", "size": 1500}},
     )
 
