@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from zslkit.datasets.card import FolderCard
+from zslkit.datasets.card_keys import FolderCard
 
 PAGE = Path(__file__).parents[1] / "docs" / "data.md"
 
