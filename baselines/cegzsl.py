@@ -1,4 +1,5 @@
-"""CE-GZSL: made and real features are compared in an embedding that contrasts images and classes (Han et al., CVPR 2021)."""
+"""CE-GZSL: made and real features are compared in an embedding that contrasts images and classes
+(Han et al., CVPR 2021)."""
 
 from __future__ import annotations
 
@@ -22,11 +23,13 @@ from .wgan import MLP, SLOPE, WGAN, Batch, Terms, WGANConfig, gradient_penalty, 
 FADE = 0.99
 """The learning rates are multiplied by it after every lr_decay_epochs epochs."""
 ROOM = 2**26
-"""Hidden units of the comparator that are held at once, for all embeddings and classes (256 MiB in float32)."""
+"""Hidden units of the comparator that are held at once, for all embeddings and classes (256 MiB in
+float32)."""
 
 
 class CEGZSLSoftmaxConfig(SoftmaxConfig):
-    """The classifier of the authors' program: a batch is as large as the features made of a class."""
+    """The classifier of the authors' program: a batch is as large as the features made of a
+    class."""
 
     batch_size: int = Field(100, ge=1)
 
@@ -56,7 +59,8 @@ class CEGZSLConfig(WGANConfig):
     instance: float = Field(
         0.001,
         ge=0,
-        description="weight of the contrast between images in the generator's step; the critic's has 1",
+        description="weight of the contrast between images in the generator's step; the critic's "
+        "has 1",
     )
     classes: float = Field(
         0.001, ge=0, description="weight of the contrast between classes, likewise"
@@ -65,38 +69,51 @@ class CEGZSLConfig(WGANConfig):
     class_temperature: float = Field(0.1, gt=0)
     contrast: Literal["released", "paper"] = Field(
         "released",
-        description="what a pair of images of one class is compared with; released: all other images; paper: those of other classes",
+        description="what a pair of images of one class is compared with; released: all other "
+        "images; paper: those of other classes",
     )
     add_up: bool = Field(
         True,
-        description="the comparator's gradients add up over the critic steps of an epoch, as in the program; false: each step has its own",
+        description="the comparator's gradients add up over the critic steps of an epoch, as in "
+        "the program; false: each step has its own",
     )
 
 
 class CEGZSL(WGAN):
-    """h = E(x) = relu(..) (B, E) is an embedding, z = H(h) (B, P) its projection, of length 1, and R(h, a) a network that tells how well
-    an embedding and attributes fit. The critic D, E, H and R are trained together, by one Adam, in the critic's steps. They minimise
+    """h = E(x) = relu(..) (B, E) is an embedding, z = H(h) (B, P) its projection, of length 1, and
+    R(h, a) a network that tells how well
+    an embedding and attributes fit. The critic D, E, H and R are trained together, by one Adam, in
+    the critic's steps. They minimise
 
         E D(x~, a) - E D(x, a) + penalty * E (||grad_x^ D(x^, a)|| - 1)^2 + instance(z) + classes(h)
 
-    of real features x alone, and G, which sees them frozen, minimises with made features x~ = G(n, a), n noise,
+    of real features x alone, and G, which sees them frozen, minimises with made features x~ = G(n,
+    a), n noise,
 
         -E D(x~, a) + instance weight * instance([z~; z]) + class weight * classes(h~)
 
-        instance  mean over images i of the mean over its pairs, j of the same class, of -log(exp(z_i . z_j / t) / sum_k exp(z_i . z_k / t))
+        instance  mean over images i of the mean over its pairs, j of the same class, of
+        -log(exp(z_i . z_j / t) / sum_k exp(z_i . z_k / t))
         classes   mean over images of -log(exp(R(h, a_y) / t') / sum_s exp(R(h, a_s) / t'))
 
-    over k of all images but i, positives too; s are the seen classes, t and t' temperatures. Images alone in their class have no pair
+    over k of all images but i, positives too; s are the seen classes, t and t' temperatures. Images
+    alone in their class have no pair
     and are left out of the mean. The classifier sees h, real of seen and made of unseen classes.
 
-    This is the authors' program. It clears R's gradients only after an epoch, so that they add up over its critic steps
-    (add_up=false: cleared after each). In the paper, k in `instance` are the j of the pair and the images of other classes
-    (contrast=paper). Start: all weights N(0, 0.02), biases 0. Adam, lr times 0.99 after every lr_decay_epochs epochs.
+    This is the authors' program. It clears R's gradients only after an epoch, so that they add up
+    over its critic steps
+    (add_up=false: cleared after each). In the paper, k in `instance` are the j of the pair and the
+    images of other classes
+    (contrast=paper). Start: all weights N(0, 0.02), biases 0. Adam, lr times 0.99 after every
+    lr_decay_epochs epochs.
     """
 
     inputs = ("pooled",)
     protocol = "class-inductive"
-    citation = "Han, Fu, Chen and Yang. Contrastive embedding for generalized zero-shot learning. CVPR 2021"
+    citation = (
+        "Han, Fu, Chen and Yang. Contrastive embedding for generalized zero-shot learning. "
+        "CVPR 2021"
+    )
     presets = "presets/cegzsl"
     check_settings: ClassVar = {
         **WGAN.check_settings,
@@ -174,7 +191,8 @@ class CEGZSL(WGAN):
         return terms
 
     def clear(self) -> None:
-        """Clear the gradients of what a critic step trains; the comparator's stay unless add_up is off."""
+        """Clear the gradients of what a critic step trains; the comparator's stay unless add_up is
+        off."""
         for part in (
             self.critic,
             self.embedder,
@@ -191,7 +209,8 @@ class CEGZSL(WGAN):
             a: Attributes of their classes (B, A).
             label: Their class ids (B,).
             noise: Of the made features (B, Z).
-            t: In 0..1, (B, 1), where between real and made features the gradient is held to length 1.
+            t: In 0..1, (B, 1), where between real and made features the gradient is held to length
+                1.
         """
         with torch.no_grad():
             made = self.make(noise, a)
@@ -210,7 +229,8 @@ class CEGZSL(WGAN):
         return self.made_terms(x, a, label, normal(len(x), self.n_noise, random))
 
     def made_terms(self, x: Tensor, a: Tensor, label: Tensor, noise: Tensor) -> Terms:
-        """The terms of a generator step, for real features x (B, D) beside made ones of that noise (B, Z)."""
+        """The terms of a generator step, for real features x (B, D) beside made ones of that noise
+        (B, Z)."""
         made = self.make(noise, a)
         h = self.space(made)
         with torch.no_grad():
@@ -240,7 +260,8 @@ class CEGZSL(WGAN):
 
 
 class Comparator(nn.Module):
-    """R(h, a) = w . leaky(W [h; a] + b) + c, for every embedding with every class. W is held in two parts, W_h and W_a."""
+    """R(h, a) = w . leaky(W [h; a] + b) + c, for every embedding with every class. W is held in two
+    parts, W_h and W_a."""
 
     def __init__(self, embedding: int, attributes: int, hidden: int) -> None:
         super().__init__()
@@ -260,7 +281,8 @@ class Comparator(nn.Module):
         rows = max(1, ROOM // of_a.numel())
         if len(h) <= rows:
             return self.compared(of_h, of_a)
-        # All hidden units (B, K, H) of the program's batches are gigabytes: they are made in parts, and once more on the way back.
+        # All hidden units (B, K, H) of the program's batches are gigabytes: they are made in parts,
+        # and once more on the way back.
         return torch.cat(
             [
                 checkpoint(self.compared, part, of_a, use_reentrant=False)
@@ -274,7 +296,8 @@ class Comparator(nn.Module):
 
 
 def instance_contrast(z: Tensor, label: Tensor, temperature: float) -> Tensor:
-    """-log(e_ij / sum_k e_ik), e = exp(z_i . z_j / t), averaged over pairs j != i of i's class, then over i; k runs over all but i.
+    """-log(e_ij / sum_k e_ik), e = exp(z_i . z_j / t), averaged over pairs j != i of i's class,
+    then over i; k runs over all but i.
 
     z (B, P) of unit length; label (B,). Returns a scalar, 0 if no two images share a class.
     """
@@ -290,7 +313,8 @@ def instance_contrast(z: Tensor, label: Tensor, temperature: float) -> Tensor:
 
 
 def pair_contrast(z: Tensor, label: Tensor, temperature: float) -> Tensor:
-    """-log(e_ij / (e_ij + sum_k e_ik)), e = exp(z_i . z_j / t), averaged over pairs i != j of one class; k runs over other classes.
+    """-log(e_ij / (e_ij + sum_k e_ik)), e = exp(z_i . z_j / t), averaged over pairs i != j of one
+    class; k runs over other classes.
 
     z (B, P) of unit length; label (B,). Returns a scalar, 0 if no two images share a class.
     """
@@ -298,6 +322,7 @@ def pair_contrast(z: Tensor, label: Tensor, temperature: float) -> Tensor:
     same = label.unsqueeze(1) == label
     others = likeness.masked_fill(same, float("-inf")).logsumexp(dim=1, keepdim=True)
     pairs = same & ~torch.eye(len(z), dtype=torch.bool, device=z.device)
-    # log(1 + sum_k e_ik / e_ij), which does not overflow; an image without another class beside it gives 0.
+    # log(1 + sum_k e_ik / e_ij), which does not overflow; an image without another class beside it
+    # gives 0.
     losses = F.softplus(others - likeness).masked_fill(~pairs, 0.0)
     return losses.sum() / pairs.sum().clamp_min(1)

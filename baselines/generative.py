@@ -1,6 +1,8 @@
-"""Generalized zero-shot learning by made features: the base of f-CLSWGAN, CADA-VAE, TF-VAEGAN and CE-GZSL.
+"""Generalized zero-shot learning by made features: the base of f-CLSWGAN, CADA-VAE, TF-VAEGAN and
+CE-GZSL.
 
-A model learns to make features of a class from its attributes. Then a softmax over all classes is trained on real features of the
+A model learns to make features of a class from its attributes. Then a softmax over all classes is
+trained on real features of the
 seen classes and made ones of the unseen classes, and answers alone.
 """
 
@@ -20,7 +22,8 @@ from .pooled import finite_features
 
 
 class SoftmaxConfig(Config):
-    """How a linear softmax classifier is trained: by Adam on shuffled batches, a last one that is not full left out."""
+    """How a linear softmax classifier is trained: by Adam on shuffled batches, a last one that is
+    not full left out."""
 
     epochs: int = Field(25, ge=1)
     batch_size: int = Field(256, ge=1)
@@ -38,7 +41,8 @@ class GenerativeConfig(ModelConfig):
 
 
 class UnitRange(nn.Module):
-    """Features (B, D) with every channel brought to 0..1 over the training images; other images may lie a little outside."""
+    """Features (B, D) with every channel brought to 0..1 over the training images; other images may
+    lie a little outside."""
 
     low: Tensor
     width: Tensor
@@ -60,9 +64,11 @@ class UnitRange(nn.Module):
 
 
 class Generative(Model):
-    """Scores are the logits of a linear softmax over all C classes on `space` of the features, each channel brought to 0..1.
+    """Scores are the logits of a linear softmax over all C classes on `space` of the features, each
+    channel brought to 0..1.
 
-    A subclass learns to make features in `learn`, and gives what the softmax is trained on in `lesson`. All random numbers of a
+    A subclass learns to make features in `learn`, and gives what the softmax is trained on in
+    `lesson`. All random numbers of a
     training come from one generator, which every stage keeps.
     """
 
@@ -74,11 +80,13 @@ class Generative(Model):
         self.scaling = UnitRange(task.feature_shape[0])
 
     def softmax(self, width: int) -> nn.Linear:
-        """The final classifier of inputs (B, width), from zero: its loss is convex, so that no start is better."""
+        """The final classifier of inputs (B, width), from zero: its loss is convex, so that no
+        start is better."""
         return zeroed(nn.Linear(width, self.task.n_classes))
 
     def fit(self, view: TrainingView, trainer: Trainer) -> None:
-        """Learn to make features, make them, and train the softmax. Raises TrainingError if features or a term are not finite."""
+        """Learn to make features, make them, and train the softmax. Raises TrainingError if
+        features or a term are not finite."""
         x, label = finite_features(view, type(self).__name__.lower())
         x, label = x.to(trainer.device), label.to(trainer.device)
         self.scaling.measure(x)
@@ -101,7 +109,8 @@ class Generative(Model):
 
     @abstractmethod
     def learn(self, x: Tensor, label: Tensor, trainer: Trainer, random: torch.Generator) -> None:
-        """Train all but the classifier on scaled features x (N, D) and class ids (N,), in stages that keep `random`."""
+        """Train all but the classifier on scaled features x (N, D) and class ids (N,), in stages
+        that keep `random`."""
 
     @abstractmethod
     def lesson(self, x: Tensor, label: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,5 @@
-"""TF-VAEGAN: a VAE-GAN whose generator hears from an attribute decoder (Narayan et al., ECCV 2020)."""
+"""TF-VAEGAN: a VAE-GAN whose generator hears from an attribute decoder (Narayan et al., ECCV
+2020)."""
 
 from __future__ import annotations
 
@@ -19,17 +20,20 @@ from .vae import Posterior, divergence, l1, sample, weighted_l1
 from .wgan import MLP, SLOPE, WGAN, Batch, Terms, WGANConfig, gradient_penalty
 
 RISE, ABOVE, BELOW = 1.1, 1.05, 1.001
-"""The penalty's weight is multiplied by RISE if the mean penalty is over ABOVE, and divided by it if under BELOW."""
+"""The penalty's weight is multiplied by RISE if the mean penalty is over ABOVE, and divided by it
+if under BELOW."""
 
 
 class TFVAEGANSoftmaxConfig(SoftmaxConfig):
-    """The classifier of the authors' program: a batch is as large as the features made of a class."""
+    """The classifier of the authors' program: a batch is as large as the features made of a
+    class."""
 
     batch_size: int = Field(300, ge=1)
 
 
 class TFVAEGANConfig(WGANConfig):
-    """Settings of TF-VAEGAN; the defaults are those of the authors' program on CUB, whose names are kept."""
+    """Settings of TF-VAEGAN; the defaults are those of the authors' program on CUB, whose names are
+    kept."""
 
     classifier: TFVAEGANSoftmaxConfig = TFVAEGANSoftmaxConfig()
 
@@ -57,7 +61,8 @@ class TFVAEGANConfig(WGANConfig):
     )
     adaptive_penalty: bool = Field(
         True,
-        description="move the penalty's weight as the program does; false, as in the paper: keep it",
+        description="move the penalty's weight as the program does; false, as in the paper: keep "
+        "it",
     )
     start_at_mean: bool = Field(
         False,
@@ -66,34 +71,48 @@ class TFVAEGANConfig(WGANConfig):
 
 
 class TFVAEGAN(WGAN):
-    """A generator that is also the decoder of a VAE, with feedback from a decoder Dec of attributes; G, E, F and Dec minimise
+    """A generator that is also the decoder of a VAE, with feedback from a decoder Dec of
+    attributes; G, E, F and Dec minimise
 
-        KL(E(x, a) || N(0, I)) + BCE(x~, x)        VAE, x~ = G(z, a), z ~ E(x, a); summed over dimensions
+        KL(E(x, a) || N(0, I)) + BCE(x~, x)        VAE, x~ = G(z, a), z ~ E(x, a); summed over
+        dimensions
         - gamma_g * E D(x~, a)                     against the critic
-        + recons_weight * R(Dec(x~), a)            attribute decoder; Dec is left out of it with freeze_dec
+        + recons_weight * R(Dec(x~), a)            attribute decoder; Dec is left out of it with
+        freeze_dec
 
-    R(p, a) = mean of sum_i |p_i - a_i|^3 / ||p - a||, and Dec(x) has length 1. Before each such step come critic_steps times a step of
+    R(p, a) = mean of sum_i |p_i - a_i|^3 / ||p - a||, and Dec(x) has length 1. Before each such
+    step come critic_steps times a step of
     Dec on recons_weight * R(Dec(x), a) of real features, and one of D on
 
-        gamma_d * (E D(x~, a) - E D(x, a) + penalty * E (||grad_x^ D(x^, a)|| - 1)^2),    with z ~ E(x, a) too
+        gamma_d * (E D(x~, a) - E D(x, a) + penalty * E (||grad_x^ D(x^, a)|| - 1)^2),    with z ~
+        E(x, a) too
 
-    after which the penalty's weight rises by a tenth if the mean of (||.|| - 1)^2 was over 1.05, and falls as much if it was under 1.001.
+    after which the penalty's weight rises by a tenth if the mean of (||.|| - 1)^2 was over 1.05,
+    and falls as much if it was under 1.001.
 
-    With h (B, H) the hidden layer of Dec, a feature with feedback is made twice: x0 = G(z, a), then G once more of the same z, with
-    a1 * F(h(x0)) (B, H) added to its hidden layer; no gradient passes through h. An epoch passes over the images twice, without feedback
-    and with it. G (B, Z + A) -> (B, D) ends in a sigmoid, as features are brought to 0..1 (that they are then divided by their largest
-    number, 1, changes nothing), and F in a leaky rectifier; E has two hidden layers, H and 2 Z wide. The classifier sees
-    [x; Dec(x); h(x)] (B, D + A + H), real of seen and made of unseen classes, the latter of z ~ N(0, I), with a2 in place of a1.
+    With h (B, H) the hidden layer of Dec, a feature with feedback is made twice: x0 = G(z, a), then
+    G once more of the same z, with
+    a1 * F(h(x0)) (B, H) added to its hidden layer; no gradient passes through h. An epoch passes
+    over the images twice, without feedback
+    and with it. G (B, Z + A) -> (B, D) ends in a sigmoid, as features are brought to 0..1 (that
+    they are then divided by their largest
+    number, 1, changes nothing), and F in a leaky rectifier; E has two hidden layers, H and 2 Z
+    wide. The classifier sees
+    [x; Dec(x); h(x)] (B, D + A + H), real of seen and made of unseen classes, the latter of z ~
+    N(0, I), with a2 in place of a1.
 
-    This is the authors' program. The paper has a plain L1 error of the attributes (attribute_error=paper) and a fixed weight of the
-    penalty (adaptive_penalty=false). Start: all weights N(0, 0.02), biases 0. Adam; betas .9/.999 for E and beta1/.999 for the others.
+    This is the authors' program. The paper has a plain L1 error of the attributes
+    (attribute_error=paper) and a fixed weight of the
+    penalty (adaptive_penalty=false). Start: all weights N(0, 0.02), biases 0. Adam; betas .9/.999
+    for E and beta1/.999 for the others.
     """
 
     inputs = ("pooled",)
     protocol = "class-inductive"
     citation = (
         "Narayan, Gupta, Khan, Snoek and Shao. "
-        "Latent embedding feedback and discriminative features for zero-shot classification. ECCV 2020"
+        "Latent embedding feedback and discriminative features for zero-shot classification. ECCV "
+        "2020"
     )
     presets = "presets/tfvaegan"
     check_settings: ClassVar = {
@@ -127,7 +146,8 @@ class TFVAEGAN(WGAN):
         return self.made(z, a, self.config.a2)
 
     def made(self, z: Tensor, a: Tensor, feedback: float | None) -> Tensor:
-        """Features (B, D) of z (B, Z) and a (B, A), made once, or once more with the feedback of the first ones at that weight."""
+        """Features (B, D) of z (B, Z) and a (B, A), made once, or once more with the feedback of
+        the first ones at that weight."""
         hidden = self.generator.features(z, a)
         if feedback is not None:
             with torch.no_grad():
@@ -137,7 +157,8 @@ class TFVAEGAN(WGAN):
 
     def learn(self, x: Tensor, label: Tensor, trainer: Trainer, random: torch.Generator) -> None:
         if self.config.start_at_mean:
-            # A sigmoid starts at 1/2 and real channels lie far below: hundreds of steps would go into that alone.
+            # A sigmoid starts at 1/2 and real channels lie far below: hundreds of steps would go
+            # into that alone.
             with torch.no_grad():
                 self.generator.out.bias.copy_(torch.logit(x.mean(dim=0), eps=1e-3))
         super().learn(x, label, trainer, random)
@@ -208,11 +229,13 @@ class TFVAEGAN(WGAN):
         )
 
     def decoder_term(self, x: Tensor, a: Tensor) -> Tensor:
-        """What a step of the attribute decoder minimises on real features x (B, D) with attributes a (B, A)."""
+        """What a step of the attribute decoder minimises on real features x (B, D) with attributes
+        a (B, A)."""
         return self.config.recons_weight * self.attribute_distance(self.decoder(x), a)
 
     def encoded(self, x: Tensor, a: Tensor, noise: Tensor) -> Tensor:
-        """z (B, Z) of real features x (B, D) with attributes a (B, A), drawn with that noise (B, Z)."""
+        """z (B, Z) of real features x (B, D) with attributes a (B, A), drawn with that noise (B,
+        Z)."""
         return sample(self.encoder(x, a), noise)
 
     def rebuilt(self, z: Tensor, a: Tensor) -> Tensor:
@@ -222,7 +245,8 @@ class TFVAEGAN(WGAN):
     def critic_parts(
         self, x: Tensor, a: Tensor, noise: Tensor, t: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """gamma_d * E D(x, a), gamma_d * E D(x~, a) and E (||grad|| - 1)^2 at t x + (1 - t) x~, the penalty without a weight.
+        """gamma_d * E D(x, a), gamma_d * E D(x~, a) and E (||grad|| - 1)^2 at t x + (1 - t) x~, the
+        penalty without a weight.
 
         Args:
             x: Real features (B, D).
@@ -252,7 +276,8 @@ class TFVAEGAN(WGAN):
         return self.vae_terms(x, a, normal(len(x), self.n_noise, random))
 
     def vae_terms(self, x: Tensor, a: Tensor, noise: Tensor) -> Terms:
-        """The terms of a generator step with that noise (B, Z) of the encoder; x (B, D), a (B, A)."""
+        """The terms of a generator step with that noise (B, Z) of the encoder; x (B, D), a (B,
+        A)."""
         posterior: Posterior = self.encoder(x, a)
         made = self.rebuilt(sample(posterior, noise), a)
         return {
@@ -265,7 +290,8 @@ class TFVAEGAN(WGAN):
 
 
 class Encoder(nn.Module):
-    """Features and attributes, side by side, to the mean and the logarithm of the variance, (B, Z) each."""
+    """Features and attributes, side by side, to the mean and the logarithm of the variance, (B, Z)
+    each."""
 
     def __init__(self, width: int, hidden: int, noise: int) -> None:
         super().__init__()

@@ -1,4 +1,5 @@
-"""What variational autoencoders share: samples of a diagonal normal distribution, its divergence, and distances."""
+"""What variational autoencoders share: samples of a diagonal normal distribution, its divergence,
+and distances."""
 
 from __future__ import annotations
 
@@ -6,7 +7,8 @@ import torch
 from torch import Tensor
 
 Posterior = tuple[Tensor, Tensor]
-"""Mean and logarithm of the variance, (B, L) each, of a normal distribution N(mu, diag sigma^2) for every row."""
+"""Mean and logarithm of the variance, (B, L) each, of a normal distribution N(mu, diag sigma^2) for
+every row."""
 
 
 def sample(posterior: Posterior, noise: Tensor) -> Tensor:
@@ -21,9 +23,11 @@ def l1(made: Tensor, given: Tensor) -> Tensor:
 
 
 def weighted_l1(made: Tensor, given: Tensor) -> Tensor:
-    """sum_i |d_i|^3 / ||d||_2 of d = made - given in each row, averaged over rows (B, I). Returns a scalar.
+    """sum_i |d_i|^3 / ||d||_2 of d = made - given in each row, averaged over rows (B, I). Returns a
+    scalar.
 
-    The authors' program of TF-VAEGAN calls it a weighted L1 error: the weight of |d_i| is d_i^2 / ||d||_2.
+    The authors' program of TF-VAEGAN calls it a weighted L1 error: the weight of |d_i| is d_i^2 /
+    ||d||_2.
     """
     d = made - given
     length = d.norm(dim=1).clamp_min(
@@ -34,7 +38,8 @@ def weighted_l1(made: Tensor, given: Tensor) -> Tensor:
 
 
 def divergence(posterior: Posterior) -> Tensor:
-    """KL(N(mu, diag sigma^2) || N(0, I)) = 1/2 sum (mu^2 + sigma^2 - 1 - log sigma^2), averaged over rows. Returns a scalar."""
+    """KL(N(mu, diag sigma^2) || N(0, I)) = 1/2 sum (mu^2 + sigma^2 - 1 - log sigma^2), averaged
+    over rows. Returns a scalar."""
     mu, log_variance = posterior
     return (mu.square() + log_variance.exp() - 1 - log_variance).sum(dim=1).mean() / 2
 

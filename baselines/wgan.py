@@ -1,4 +1,5 @@
-"""Conditional Wasserstein GANs with gradient penalty on pooled features: the base of f-CLSWGAN, TF-VAEGAN and CE-GZSL."""
+"""Conditional Wasserstein GANs with gradient penalty on pooled features: the base of f-CLSWGAN,
+TF-VAEGAN and CE-GZSL."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from .generative import Generative, GenerativeConfig, descend, drawn, normal, of
 SLOPE = 0.2
 """Of the leaky rectifiers below zero, as in all papers of this family."""
 MADE_PER_IMAGE = 6
-"""Features made of an unseen class for each image of a seen one, where none is set: about as authors have on CUB."""
+"""Features made of an unseen class for each image of a seen one, where none is set: about as
+authors have on CUB."""
 MOST_MADE = 1800
 """The authors' number on AWA2, whose classes have 600 images."""
 CHUNK = 4096
@@ -50,12 +52,14 @@ class WGANConfig(GenerativeConfig):
 
 
 class WGAN(Generative):
-    """A generator G(z, a) against a critic D(x, a) that is nearly 1-Lipschitz in x (Gulrajani et al. 2017).
+    """A generator G(z, a) against a critic D(x, a) that is nearly 1-Lipschitz in x (Gulrajani et
+    al. 2017).
 
         critic     min  E D(x~, a) - E D(x, a) + penalty * E (||grad_x^ D(x^, a)||_2 - 1)^2
         generator  min  -E D(x~, a) + what a subclass adds
 
-    x (B, D) real features of the seen classes and a (B, A) their attributes; x~ = G(z, a), z (B, Z) standard normal;
+    x (B, D) real features of the seen classes and a (B, A) their attributes; x~ = G(z, a), z (B, Z)
+    standard normal;
     x^ = t x + (1 - t) x~ with t uniform for each image.
     """
 
@@ -83,14 +87,16 @@ class WGAN(Generative):
     def generator_terms(
         self, x: Tensor, a: Tensor, label: Tensor, random: torch.Generator
     ) -> Terms:
-        """The terms of a generator step, whose sum is minimised. x (B, D), a (B, A), label (B,): a batch of real images."""
+        """The terms of a generator step, whose sum is minimised. x (B, D), a (B, A), label (B,): a
+        batch of real images."""
 
     @abstractmethod
     def generator_parameters(self) -> Iterable[nn.Parameter]:
         """What a generator step trains."""
 
     def critic_terms(self, x: Tensor, a: Tensor, random: torch.Generator) -> Terms:
-        """The terms of a critic step on real features x (B, D) of classes with attributes a (B, A)."""
+        """The terms of a critic step on real features x (B, D) of classes with attributes a (B,
+        A)."""
         with torch.no_grad():
             made = self.make(normal(len(x), self.n_noise, random), a)
         real_score, made_score = self.critic(torch.cat([x, made]), a.repeat(2, 1)).chunk(2)
@@ -136,7 +142,8 @@ class WGAN(Generative):
         optimizers: dict[str, torch.optim.Optimizer],
         random: torch.Generator,
     ) -> Terms:
-        """All critic steps before one of the generator. batch draws one. Returns the terms of the last step."""
+        """All critic steps before one of the generator. batch draws one. Returns the terms of the
+        last step."""
         terms: Terms = {}
         for _ in range(self.config.critic_steps):
             x, a, _ = batch()
@@ -168,7 +175,8 @@ class WGAN(Generative):
                     self.begin(epoch, step // steps, optimizers)
                 terms = self.critic_turn(batch, optimizers, random)
                 x_, a, y = batch()
-                # The others only judge now: their own gradients would cost as much as the generator's.
+                # The others only judge now: their own gradients would cost as much as the
+                # generator's.
                 for parameter in judges:
                     parameter.requires_grad_(False)
                 made = self.generator_terms(x_, a, y, random)
@@ -182,7 +190,8 @@ class WGAN(Generative):
                     parameter.requires_grad_(True)
 
     def lesson(self, x: Tensor, label: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Real features of the seen classes and `made` features of each unseen class, as the classifier sees them."""
+        """Real features of the seen classes and `made` features of each unseen class, as the
+        classifier sees them."""
         made = self.config.made or made_for(len(x), int(self.seen.sum()))
         unseen = of_each((~self.seen).nonzero().flatten(), made)
         parts = [
@@ -199,7 +208,8 @@ def made_for(images: int, seen_classes: int) -> int:
 
 
 def gradient_penalty(critic: nn.Module, x: Tensor, made: Tensor, a: Tensor, t: Tensor) -> Tensor:
-    """E (||grad_x^ D(x^, a)||_2 - 1)^2 at x^ = t x + (1 - t) x~. x, made (B, D); a (B, A); t (B, 1) in 0..1. Returns a scalar."""
+    """E (||grad_x^ D(x^, a)||_2 - 1)^2 at x^ = t x + (1 - t) x~. x, made (B, D); a (B, A); t (B, 1)
+    in 0..1. Returns a scalar."""
     between = (t * x + (1 - t) * made).requires_grad_()
     (slope,) = torch.autograd.grad(critic(between, a).sum(), between, create_graph=True)
     off: Tensor = slope.norm(dim=1) - 1
@@ -207,7 +217,8 @@ def gradient_penalty(critic: nn.Module, x: Tensor, made: Tensor, a: Tensor, t: T
 
 
 class MLP(nn.Module):
-    """One hidden layer: inputs, side by side, to outputs (B, out); last: what the outputs go through."""
+    """One hidden layer: inputs, side by side, to outputs (B, out); last: what the outputs go
+    through."""
 
     def __init__(self, width: int, hidden: int, out: int, last: nn.Module | None = None) -> None:
         super().__init__()

@@ -1,4 +1,5 @@
-"""`python benchmarks/built_in_weights.py`: the backbone weights of built-in datasets that zslkit ships.
+"""`python benchmarks/built_in_weights.py`: the backbone weights of built-in datasets that zslkit
+ships.
 
 It trains them from the trainval images, as every machine would without them, and writes them to
 zslkit/datasets/weights: for all of trainval, and for the first validation fold.

@@ -2,8 +2,10 @@
 
     python benchmarks/carry_over.py MODEL [--epochs N] [--seeds K]
 
-Of the built-in digits, each seed with a fold of its own: the best of N epochs on the fold, then a training on trainval whose H and T1
-on the test sets are looked at after every epoch, under the fold's gamma where the model's settings ask for one. Nothing is picked on test.
+Of the built-in digits, each seed with a fold of its own: the best of N epochs on the fold, then a
+training on trainval whose H and T1
+on the test sets are looked at after every epoch, under the fold's gamma where the model's settings
+ask for one. Nothing is picked on test.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ class Watch:
 
 
 def once(name: str, epochs: int, seed: int) -> tuple[float, float]:
-    """By how much H and T1 are higher with as many epochs than with as many steps; printed with what they are made of."""
+    """By how much H and T1 are higher with as many epochs than with as many steps; printed with
+    what they are made of."""
     settings = [
         "protocol.tune=false",
         "protocol.selection=validation",
@@ -73,7 +76,8 @@ def once(name: str, epochs: int, seed: int) -> tuple[float, float]:
     fewer = max(1, round(epoch * steps[0] / steps[1]))
     a, b = watch.history[epoch - 1], watch.history[fewer - 1]
     print(
-        f"{name} {seed}: {epoch} epochs H {a['H']:.1f} T1 {a['T1']:.1f}; as many steps, {fewer} epochs, H {b['H']:.1f} T1 {b['T1']:.1f}",
+        f"{name} {seed}: {epoch} epochs H {a['H']:.1f} T1 {a['T1']:.1f}; as many steps, {fewer} "
+        f"epochs, H {b['H']:.1f} T1 {b['T1']:.1f}",
         flush=True,
     )
     return a["H"] - b["H"], a["T1"] - b["T1"]

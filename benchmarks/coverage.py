@@ -1,10 +1,14 @@
-"""How often the intervals hold the truth, and how often two models that are equally good are told apart.
+"""How often the intervals hold the truth, and how often two models that are equally good are told
+apart.
 
     python benchmarks/coverage.py [--datasets N] [--resamples B] [--seed S] [--shape NAME]
 
-Of each shape, test sets are drawn again and again for two models, from chances of a right answer that differ from class to class.
-The classes and their chances stay; which images come does not. Both models have the same chances, in another order of the classes,
-and share their luck with three images of five. The code that is measured is that of `compare`: all models see one set of draws, so
+Of each shape, test sets are drawn again and again for two models, from chances of a right answer
+that differ from class to class.
+The classes and their chances stay; which images come does not. Both models have the same chances,
+in another order of the classes,
+and share their luck with three images of five. The code that is measured is that of `compare`: all
+models see one set of draws, so
 that one call serves many data sets.
 """
 
@@ -21,12 +25,14 @@ from zslkit.evaluation.outcomes import SAMPLED, Outcomes
 from zslkit.evaluation.significance import ALPHA, paired_difference
 
 AT_ONCE = 200
-"""Data sets of one call, which share their draws: the more calls, the less the luck of the draws tells."""
+"""Data sets of one call, which share their draws: the more calls, the less the luck of the draws
+tells."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Images of each class of test_seen and test_unseen; what the models' true T1, S are about, in 0..1, and the share of T1 in U."""
+    """Images of each class of test_seen and test_unseen; what the models' true T1, S are about, in
+    0..1, and the share of T1 in U."""
 
     seen: tuple[int, ...]
     unseen: tuple[int, ...]
@@ -45,7 +51,8 @@ SHAPES = {
 
 @dataclass(frozen=True)
 class Found:
-    """Shares in percent. held: figure -> how often its interval held the truth; difference: the same of H of one model less the other's.
+    """Shares in percent. held: figure -> how often its interval held the truth; difference: the
+    same of H of one model less the other's.
 
     told_apart: how often p was below 5 % though the models are equally good.
     """
@@ -120,7 +127,8 @@ def main() -> None:
     parser.add_argument("--shape", choices=SHAPES, help="none: all")
     given = parser.parse_args()
     print(
-        f"{given.datasets} data sets of two models, {given.resamples} resamples; the truth lies in the interval, %"
+        f"{given.datasets} data sets of two models, {given.resamples} resamples; the truth lies in "
+        "the interval, %"
     )
     print("shape    T1    U     S     H     difference of H  told apart wrongly")
     for name in [given.shape] if given.shape else SHAPES:

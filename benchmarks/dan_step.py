@@ -1,15 +1,21 @@
-"""One training step of DEDN, the plain einsum form against ours: seconds and peak of temporaries, in one process.
+"""One training step of DEDN, the plain einsum form against ours: seconds and peak of temporaries,
+in one process.
 
     python benchmarks/dan_step.py [--size cub|sun|awa2] [--precision float32|bfloat16] [--repeat N]
         [--profile] [--json]
 
-The first figure is the distance to the floor: the step's time over that of its products alone, at the rate that this
-process reaches in one large product of that type. --profile tells where the rest goes, by operation. Both forms start from the
+The first figure is the distance to the floor: the step's time over that of its products alone, at
+the rate that this
+process reaches in one large product of that type. --profile tells where the rest goes, by
+operation. Both forms start from the
 same parameters and get the same made-up maps. A step is forward, loss, backward and optimizer.
-Steps of the forms take turns, so that other work on the machine hits all; the median of each is kept.
+Steps of the forms take turns, so that other work on the machine hits all; the median of each is
+kept.
 
-The plain form computes in float32, as the authors' program does; `ratio`, `plain_seconds` and `plain_peak_mb` are against that. In
-bfloat16 the plain form is measured in bfloat16 too: `same_precision_ratio` and `same_precision_seconds`.
+The plain form computes in float32, as the authors' program does; `ratio`, `plain_seconds` and
+`plain_peak_mb` are against that. In
+bfloat16 the plain form is measured in bfloat16 too: `same_precision_ratio` and
+`same_precision_seconds`.
 """
 
 from __future__ import annotations
@@ -37,7 +43,8 @@ from zslkit_dedn.model import DEDN, DEDNConfig
 
 @dataclass(frozen=True)
 class Size:
-    """The published size of a dataset's step: maps (batch, channels, side, side), A attributes, C classes."""
+    """The published size of a dataset's step: maps (batch, channels, side, side), A attributes, C
+    classes."""
 
     attributes: int
     classes: int
@@ -73,7 +80,8 @@ def make_task(size: Size) -> Task:
 
 
 def flops(size: Size) -> float:
-    """Of the products with the map that no form can do without: four for each branch, for the rows of both experts."""
+    """Of the products with the map that no form can do without: four for each branch, for the rows
+    of both experts."""
     return 8 * 2.0 * size.batch * 2 * size.attributes * size.channels * size.side**2
 
 
@@ -142,7 +150,8 @@ def step_of(
 
 
 def measure(name: str, precision: str, repeat: int, device: torch.device) -> dict[str, float]:
-    """Seconds and peak of both forms, their ratios, and how far ours is from the arithmetic floor."""
+    """Seconds and peak of both forms, their ratios, and how far ours is from the arithmetic
+    floor."""
     size = SIZES[name]
     low = precision == "bfloat16"
     ours, plain, x, label = both_forms(name, device)

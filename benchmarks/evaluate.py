@@ -2,7 +2,8 @@
 
     python benchmarks/evaluate.py [--images N] [--classes C] [--unseen U]
 
-Half of the images are of seen classes. The default is larger than the test sets of any benchmark of the field with 717 classes.
+Half of the images are of seen classes. The default is larger than the test sets of any benchmark of
+the field with 717 classes.
 """
 
 from __future__ import annotations

@@ -1,17 +1,26 @@
-"""Feature extraction beside the bare timm network: images per second, their ratio, and what decoding takes of it.
+"""Feature extraction beside the bare timm network: images per second, their ratio, and what
+decoding takes of it.
 
     python benchmarks/extract.py [--data-root DIR] [--images N] [--rounds N] [--threads N] [--json]
 
-The bare network is timm's, in evaluation mode under torch.inference_mode, on tensors that lie ready in memory; it decodes nothing
-and keeps nothing. It runs as float32 contiguous, float32 channels last, and bfloat16 autocast channels last, with 4, 8 and 32
-images at once (contiguous only with 8, since larger batches slow it down most). Against it stands the whole of open_store on a
-store that is not there yet: files, decoding, transform, network, feature store on disk. Its start-up, which a few hundred photos
-cannot pay for and a dataset does not notice, is measured in the same round as the store of a single photo, given as
+The bare network is timm's, in evaluation mode under torch.inference_mode, on tensors that lie ready
+in memory; it decodes nothing
+and keeps nothing. It runs as float32 contiguous, float32 channels last, and bfloat16 autocast
+channels last, with 4, 8 and 32
+images at once (contiguous only with 8, since larger batches slow it down most). Against it stands
+the whole of open_store on a
+store that is not there yet: files, decoding, transform, network, feature store on disk. Its
+start-up, which a few hundred photos
+cannot pay for and a dataset does not notice, is measured in the same round as the store of a single
+photo, given as
 start_seconds, and taken off.
 
-Photos are those of cub2010 below --data-root, else JPEGs that are made up. All settings take turns in one process, in a new order
-each round; medians over the rounds are compared, and the ratio is the median of the ratios within a round, so that whatever else
-the machine does falls on both sides. Seconds of the processor are given too: they know less of the neighbours than the clock does.
+Photos are those of cub2010 below --data-root, else JPEGs that are made up. All settings take turns
+in one process, in a new order
+each round; medians over the rounds are compared, and the ratio is the median of the ratios within a
+round, so that whatever else
+the machine does falls on both sides. Seconds of the processor are given too: they know less of the
+neighbours than the clock does.
 """
 
 from __future__ import annotations
@@ -112,7 +121,8 @@ def decoding(backbone: Backbone, images: FileImages) -> Callable[[], None]:
 def measure(
     jobs: dict[str, Callable[[], None]], count: int, rounds: int
 ) -> dict[str, dict[str, list[float]]]:
-    """Job -> images per second of the clock, and milliseconds of the processor for an image, one figure a round."""
+    """Job -> images per second of the clock, and milliseconds of the processor for an image, one
+    figure a round."""
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     order = random.Random(0)
     for job in jobs.values():  # compiled kernels, page cache, threads
@@ -224,15 +234,18 @@ def main() -> None:
         print(json.dumps(result, indent=1))
         return
     print(
-        f"{NAME}, {given.images} photos ({kind_of_photos}), {given.threads} threads, {given.rounds} rounds, load {result['load']:.1f}"
+        f"{NAME}, {given.images} photos ({kind_of_photos}), {given.threads} threads, "
+        f"{given.rounds} rounds, load {result['load']:.1f}"
     )
     for name, figures in middle.items():
         print(
-            f"{name:<50} {figures['images_per_second']:7.1f} images/s {figures['cpu_ms']:7.2f} ms of processor an image"
+            f"{name:<50} {figures['images_per_second']:7.1f} images/s {figures['cpu_ms']:7.2f} ms "
+            "of processor an image"
         )
     for name, figures in ratios.items():
         print(
-            f"{name}: {figures['ratio']:.2f} times the images per second of {figures['reference']}, "
+            f"{name}: {figures['ratio']:.2f} times the images per second of "
+            f"{figures['reference']}, "
             f"{figures['cpu_ratio']:.2f} times per second of processor time"
         )
     print(

@@ -1,10 +1,13 @@
-"""Compares training recipes of a model on validation folds inside trainval; no test image is scored.
+"""Compares training recipes of a model on validation folds inside trainval; no test image is
+scored.
 
     OMP_NUM_THREADS=1 python benchmarks/fast_recipes.py dedn cub2010 recipes.yaml --data-root DATA
 
 The file maps the name of a recipe to its settings, as `--set` takes them with dotted keys or
-sections; `--thin 4` keeps every fourth channel of the feature maps, which takes a fourth of the time
-and keeps the order of recipes that are far apart. A line is printed for each recipe and fold, and means at the end: T1, S, U and H without
+sections; `--thin 4` keeps every fourth channel of the feature maps, which takes a fourth of the
+time
+and keeps the order of recipes that are far apart. A line is printed for each recipe and fold, and
+means at the end: T1, S, U and H without
 calibration, the best H under any gamma, AUSUC, and seconds of training.
 """
 

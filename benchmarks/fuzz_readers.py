@@ -1,10 +1,14 @@
-"""Spoilt files for every reader of strangers' files: how many were tried, read, refused, and the slowest.
+"""Spoilt files for every reader of strangers' files: how many were tried, read, refused, and the
+slowest.
 
     python benchmarks/fuzz_readers.py [--seconds S] [--reader NAME]... [--seed N]
 
-Valid files are changed as tests/data/spoilt.py says (`random_changes`). An input passes if it is read, or refused by a
-DataError of one line that names the file; anything else ends the script with the input kept. HDF5 files are read by a forked copy of
-a warm process in the place of a new one, which is the same code under the same limits and leaves time for many more inputs.
+Valid files are changed as tests/data/spoilt.py says (`random_changes`). An input passes if it is
+read, or refused by a
+DataError of one line that names the file; anything else ends the script with the input kept. HDF5
+files are read by a forked copy of
+a warm process in the place of a new one, which is the same code under the same limits and leaves
+time for many more inputs.
 """
 
 from __future__ import annotations

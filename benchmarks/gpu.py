@@ -1,11 +1,16 @@
-"""One command for whatever accelerator is there: what it costs, and whether it computes what the CPU does.
+"""One command for whatever accelerator is there: what it costs, and whether it computes what the
+CPU does.
 
     python benchmarks/gpu.py [--device cuda|mps|cpu] [--small] [--minutes M] [--out FILE.md]
 
-It prints a Markdown table: equality with the CPU for every gradient model, resuming, a step of DEDN at the sizes of CUB, SUN and
-AWA2 (eager and compiled, float32, TF32, bfloat16) against the plain form and the floor at the device's own product rate, extraction
-against the bare network, training on full-size made-up features, kept on the device and streamed, and two processes where there are
-two devices. It stops beginning new parts after --minutes (default 9) and names what it left out. --device cpu --small tries the
+It prints a Markdown table: equality with the CPU for every gradient model, resuming, a step of DEDN
+at the sizes of CUB, SUN and
+AWA2 (eager and compiled, float32, TF32, bfloat16) against the plain form and the floor at the
+device's own product rate, extraction
+against the bare network, training on full-size made-up features, kept on the device and streamed,
+and two processes where there are
+two devices. It stops beginning new parts after --minutes (default 9) and names what it left out.
+--device cpu --small tries the
 program itself in a minute; its figures mean nothing.
 """
 
@@ -85,7 +90,10 @@ def rows(asked: Asked, minutes: float) -> Iterator[Row]:
 def described(device: torch.device) -> str:
     """The machine, in words."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return f"{name}, torch {torch.__version__}, Python {platform.python_version()}, {os.cpu_count()} cores"
+    return (
+        f"{name}, torch {torch.__version__}, Python {platform.python_version()}, "
+        f"{os.cpu_count()} cores"
+    )
 
 
 def chosen(name: str | None) -> torch.device | None:

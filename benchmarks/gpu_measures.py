@@ -1,4 +1,5 @@
-"""What benchmarks/gpu.py measures: equality with the CPU, resuming, steps, extraction, training; each yields rows of a table."""
+"""What benchmarks/gpu.py measures: equality with the CPU, resuming, steps, extraction, training;
+each yields rows of a table."""
 
 from __future__ import annotations
 
@@ -138,7 +139,8 @@ def _trained(device: torch.device, path: Path, stops: bool) -> dict[str, Tensor]
 
 
 def steps(asked: Asked) -> Iterator[Row]:
-    """A step of DEDN at each size: eager and compiled, in each precision, against the plain form."""
+    """A step of DEDN at each size: eager and compiled, in each precision, against the plain
+    form."""
     for name, size in (SMALL if asked.small else SIZES).items():
         yield from _steps(name, size, asked)
 

@@ -1,9 +1,13 @@
-"""`zslkit data import` on a made-up HDF5 cache of several GB: seconds, and anonymous memory of the command and of its reader.
+"""`zslkit data import` on a made-up HDF5 cache of several GB: seconds, and anonymous memory of the
+command and of its reader.
 
-    python benchmarks/import_features.py [--images N] [--compressed] [--dtype float16|bfloat16|float32] [--folder DIR]
+    python benchmarks/import_features.py [--images N] [--compressed] [--dtype
+    float16|bfloat16|float32] [--folder DIR]
 
-The maps are (N, 2048, 14, 14) float32, 1.6 MB each; the file lies in a temporary folder below --folder and is deleted. RssAnon of the
-process and of its child are looked at 20 times a second; what is printed is the largest sum of both at one time.
+The maps are (N, 2048, 14, 14) float32, 1.6 MB each; the file lies in a temporary folder below
+--folder and is deleted. RssAnon of the
+process and of its child are looked at 20 times a second; what is printed is the largest sum of both
+at one time.
 """
 
 from __future__ import annotations
@@ -78,7 +82,8 @@ def main() -> None:
         file = Path(folder) / "made-up.hdf5"
         make(file, options.images, options.compressed)
         print(
-            f"file: {file.stat().st_size / 1e9:.2f} GB, {options.images} maps of 2048 x 14 x 14 float32",
+            f"file: {file.stat().st_size / 1e9:.2f} GB, {options.images} maps of 2048 x 14 x 14 "
+            "float32",
             flush=True,
         )
         command = [
@@ -99,7 +104,8 @@ def main() -> None:
             peak = max(peak, anonymous_kb(process.pid))
             time.sleep(0.05)
         print(
-            f"seconds: {time.perf_counter() - began:.1f}; peak anonymous memory: {peak * 1024 / 1e6:.0f} MB; exit {process.returncode}"
+            f"seconds: {time.perf_counter() - began:.1f}; peak anonymous memory: "
+            f"{peak * 1024 / 1e6:.0f} MB; exit {process.returncode}"
         )
 
 

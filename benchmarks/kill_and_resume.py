@@ -1,18 +1,29 @@
-"""Kill a command at random moments or at each rename, give the same command again, and hold the outcome against an undisturbed one.
+"""Kill a command at random moments or at each rename, give the same command again, and hold the
+outcome against an undisturbed one.
 
-    python benchmarks/kill_and_resume.py [extraction|dedn|apn|cadavae|compare ...] [--kills N] [--seed N] [--json]
-    python benchmarks/kill_and_resume.py --at-renames [run|prepare|import|words|report|tags ...] [--json]
+    python benchmarks/kill_and_resume.py [extraction|dedn|apn|cadavae|compare ...] [--kills N]
+    [--seed N] [--json]
+    python benchmarks/kill_and_resume.py --at-renames [run|prepare|import|words|report|tags ...]
+    [--json]
 
-Each work is done once undisturbed, with folders of its own. Then, N times: the same command starts in empty folders, SIGKILL takes
-the whole process group at a random moment of its work (importing libraries is no work), the same command is given again and ends,
-and what it leaves must be the same to the last bit: metrics, scores and weights of every run, every byte of the feature store.
-One thread each, since sums depend on the number of threads. The built-in dataset; a network of random weights extracts.
+Each work is done once undisturbed, with folders of its own. Then, N times: the same command starts
+in empty folders, SIGKILL takes
+the whole process group at a random moment of its work (importing libraries is no work), the same
+command is given again and ends,
+and what it leaves must be the same to the last bit: metrics, scores and weights of every run, every
+byte of the feature store.
+One thread each, since sums depend on the number of threads. The built-in dataset; a network of
+random weights extracts.
 
-extraction: `data prepare`; dedn: frozen maps; apn: from images, its backbone trained along; cadavae: a training of its own, in
-stages; compare: two models, two seeds. Exit code 1 if any outcome differs or any second command fails.
+extraction: `data prepare`; dedn: frozen maps; apn: from images, its backbone trained along;
+    cadavae: a training of its own, in
+stages; compare: two models, two seeds. Exit code 1 if any outcome differs or any second command
+fails.
 
---at-renames: SIGKILL takes the process before its first rename of a file or folder, then before its second, and so on until it ends
-undisturbed (kills_at_renames.py); tiny inputs, and folders are replaced in both ways, in one step and in two renames.
+--at-renames: SIGKILL takes the process before its first rename of a file or folder, then before its
+second, and so on until it ends
+undisturbed (kills_at_renames.py); tiny inputs, and folders are replaced in both ways, in one step
+and in two renames.
 """
 
 from __future__ import annotations
@@ -39,7 +50,8 @@ NAMED = ["--set", "features.weights=random", "--dtype", "float32"]
 
 @dataclass(frozen=True)
 class Work:
-    """arguments: of zslkit. own_cache: its feature store is part of the work, not made beforehand."""
+    """arguments: of zslkit. own_cache: its feature store is part of the work, not made
+    beforehand."""
 
     arguments: list[str]
     own_cache: bool = False
@@ -97,7 +109,8 @@ WORKS = {
 
 @dataclass
 class Tally:
-    """kills: that met the work under way. met: what was there at the kill. wrong: what differed afterwards."""
+    """kills: that met the work under way. met: what was there at the kill. wrong: what differed
+    afterwards."""
 
     kills: int = 0
     met: Counter[str] = field(default_factory=Counter)
@@ -151,7 +164,8 @@ def _arguments() -> argparse.Namespace:
 
 
 def trials(work: Work, kills: int, dice: random.Random) -> Tally:
-    """`kills` times killed and given again. A kill that comes after the end is drawn again, up to as many times."""
+    """`kills` times killed and given again. A kill that comes after the end is drawn again, up to
+    as many times."""
     tally = Tally()
     with tempfile.TemporaryDirectory(prefix="zslkit-kills-") as root:
         home = Path(root)
@@ -204,19 +218,22 @@ def _start(work: Work, place: Path, cache: Path | None) -> subprocess.Popen[byte
 
 
 def _finish(work: Work, place: Path, cache: Path | None) -> tuple[dict[str, str], float]:
-    """What the command leaves, by name, and the seconds from its first file to its end. Raises RuntimeError if it fails."""
+    """What the command leaves, by name, and the seconds from its first file to its end. Raises
+    RuntimeError if it fails."""
     child = _start(work, place, cache)
     _until_begun(child, work, place)
     began = time.monotonic()
     if child.wait() != 0:
         raise RuntimeError(
-            f"exit code {child.returncode}: {(place / 'stderr').read_text().strip().splitlines()[-1:]}"
+            f"exit code {child.returncode}: "
+            f"{(place / 'stderr').read_text().strip().splitlines()[-1:]}"
         )
     return dict(_left(work, place)), time.monotonic() - began
 
 
 def _killed(work: Work, place: Path, cache: Path | None, seconds: float) -> str | None:
-    """Kill the command `seconds` after its first file; what was there then, None if it had ended."""
+    """Kill the command `seconds` after its first file; what was there then, None if it had
+    ended."""
     child = _start(work, place, cache)
     _until_begun(child, work, place)
     time.sleep(seconds)
@@ -249,7 +266,8 @@ def _met(work: Work, place: Path) -> str:
 
 
 def _left(work: Work, place: Path) -> Iterator[tuple[str, str]]:
-    """Name and digest of all that must be the same. Seconds, dates and checkpoints' leftovers are not in it."""
+    """Name and digest of all that must be the same. Seconds, dates and checkpoints' leftovers are
+    not in it."""
     folder = _folder(work, place)
     for path in sorted(folder.glob("**/*")):
         name = path.relative_to(folder).as_posix()

@@ -1,6 +1,8 @@
-"""`kill_and_resume.py --at-renames`: SIGKILL before the first rename of a command, before its second, and so on.
+"""`kill_and_resume.py --at-renames`: SIGKILL before the first rename of a command, before its
+second, and so on.
 
-The command then is given again, and what it leaves must be what an undisturbed one leaves, to the byte (times of day and the log of
+The command then is given again, and what it leaves must be what an undisturbed one leaves, to the
+byte (times of day and the log of
 a run apart), with nothing beside it.
 """
 
@@ -27,7 +29,8 @@ MOST = 100
 
 
 def data(folder: Path) -> None:
-    """Four classes of four images, word vectors for their attributes, and features of another program."""
+    """Four classes of four images, word vectors for their attributes, and features of another
+    program."""
     from PIL import Image
 
     rng, names = np.random.default_rng(0), ["ant", "bee", "cat", "dog"]
@@ -176,7 +179,8 @@ def trials(home: Path, work: Work, swaps: bool) -> tuple[int, list[str]]:
 
 
 def _give(command: list[str], place: Path, at: int = 0, swaps: bool = True) -> int:
-    """Exit code of the command, given in a process of its own. at: the rename before which it is killed, 0 for none."""
+    """Exit code of the command, given in a process of its own. at: the rename before which it is
+    killed, 0 for none."""
     child = os.fork()  # all is imported already, so that a trial takes a second
     if child == 0:
         code = 1
@@ -199,7 +203,8 @@ def _give(command: list[str], place: Path, at: int = 0, swaps: bool = True) -> i
 
 
 def _kill_before(number: int, swaps: bool) -> None:
-    """End this process before its rename of that number. swaps: folders may change places in one step, which counts as a rename."""
+    """End this process before its rename of that number. swaps: folders may change places in one
+    step, which counts as a rename."""
     left_over = number
 
     def counted(act: Callable[..., Any]) -> Callable[..., Any]:
@@ -217,7 +222,8 @@ def _kill_before(number: int, swaps: bool) -> None:
 
 
 def left(place: Path) -> dict[str, Any]:
-    """Every file and folder, by name, with its content as far as that does not tell the time. Locks stay, and may."""
+    """Every file and folder, by name, with its content as far as that does not tell the time. Locks
+    stay, and may."""
     found: dict[str, Any] = {}
     for path in sorted(place.rglob("*")):
         name = path.relative_to(place).as_posix()

@@ -2,7 +2,8 @@
 
     python benchmarks/on_fold.py MODEL DATASET [--data-root DIR] [--seed N] [--set KEY=VALUE ...]
 
-The model is trained once on each fold (`protocol.folds`) and judged under the gamma of the fold and at gamma 0. Prints one line:
+The model is trained once on each fold (`protocol.folds`) and judged under the gamma of the fold and
+at gamma 0. Prints one line:
 T1, H with and without gamma, U and S under gamma, gamma, and the minutes of the training.
 """
 

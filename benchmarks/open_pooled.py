@@ -1,9 +1,12 @@
-"""Opening a res101.mat of AWA2's full size (37322 x 2048 float64): the first time, converted, and every time after.
+"""Opening a res101.mat of AWA2's full size (37322 x 2048 float64): the first time, converted, and
+every time after.
 
     python benchmarks/open_pooled.py [--compressed] [--json]
 
-The file is made up with scipy (--compressed: as MATLAB's -v7 does) and lies in a temporary folder. Each opening is a
-process of its own that loads the dataset through the registry; anonymous memory (RssAnon) is looked at 50 times a second.
+The file is made up with scipy (--compressed: as MATLAB's -v7 does) and lies in a temporary folder.
+Each opening is a
+process of its own that loads the dataset through the registry; anonymous memory (RssAnon) is looked
+at 50 times a second.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""DEDN's loss written from its equations with one einsum each, as a reference for speed: no sharing, everything kept."""
+"""DEDN's loss written from its equations with one einsum each, as a reference for speed: no
+sharing, everything kept."""
 
 from __future__ import annotations
 

@@ -1,10 +1,14 @@
 """Runs every model's preset for one epoch on a slice of photos, so that no preset is untried.
 
-    python benchmarks/presets_once.py FOLDER PRESET [--word-vectors FILE] [--photos N] [--model NAME]
+    python benchmarks/presets_once.py FOLDER PRESET [--word-vectors FILE] [--photos N] [--model
+    NAME]
 
-FOLDER holds `images` (a folder for each class), `attributes.csv` and `UNSEEN.txt`; PRESET is a name such as sun or awa2. Of each class
-N photos are taken. The backbone is a small one with random weights on 64 px, epochs are cut to one (ten steps where the preset says how
-many), the warm-up is left out and the grid not searched: everything else is the preset's. The figures of such a run say nothing.
+FOLDER holds `images` (a folder for each class), `attributes.csv` and `UNSEEN.txt`; PRESET is a name
+such as sun or awa2. Of each class
+N photos are taken. The backbone is a small one with random weights on 64 px, epochs are cut to one
+(ten steps where the preset says how
+many), the warm-up is left out and the grid not searched: everything else is the preset's. The
+figures of such a run say nothing.
 """
 
 from __future__ import annotations

@@ -1,10 +1,14 @@
-"""How much a run differs by what it is computed on: threads, instructions of the processor, and `--deterministic`.
+"""How much a run differs by what it is computed on: threads, instructions of the processor, and
+`--deterministic`.
 
     python benchmarks/same_bits.py --models eszsl dedn
 
-Each run is a process of its own, with the thread count and the instruction set that its line names. All of them read one set of feature
-stores, made once by the first line (one thread, all instructions), since the store would else be what differs; the stores that the
-other lines would have made are compared by themselves at the end, with the same weights. Figures: the largest difference of one score
+Each run is a process of its own, with the thread count and the instruction set that its line names.
+All of them read one set of feature
+stores, made once by the first line (one thread, all instructions), since the store would else be
+what differs; the stores that the
+other lines would have made are compared by themselves at the end, with the same weights. Figures:
+the largest difference of one score
 and of U, S and H in points, each against the first line.
 """
 
@@ -31,7 +35,8 @@ LINES: dict[str, dict[str, Any]] = {
     "1 thread, avx2": {"threads": 1, "capability": "avx2"},
     "1 thread, no vectors": {"threads": 1, "capability": "default"},
 }
-"""What is compared; the first line is what the others are held against. capability: of torch's own kernels (ATEN_CPU_CAPABILITY)."""
+"""What is compared; the first line is what the others are held against. capability: of torch's own
+kernels (ATEN_CPU_CAPABILITY)."""
 
 
 def zslkit(
@@ -74,7 +79,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         common = ["--dataset", chosen.dataset, "--data-root", chosen.data_root, "--device", "cpu"]
-        # Weights trained on trainval are the run's own for each number of threads, so they are made once and given as a file.
+        # Weights trained on trainval are the run's own for each number of threads, so they are made
+        # once and given as a file.
         zslkit(
             ["run", "--model", "eszsl", *common, "--out", str(work / "first")],
             work / "first-cache",
@@ -84,7 +90,8 @@ def main() -> None:
         if trained is not None:
             common += ["--backbone-weights", str(trained.rename(work / "weights.safetensors"))]
         print(
-            f"{'model':8s} {'run':28s} {'scores of':>10s} {'largest':>10s} {'answers':>8s} {'U':>8s} {'S':>8s} {'H':>8s}"
+            f"{'model':8s} {'run':28s} {'scores of':>10s} {'largest':>10s} {'answers':>8s} "
+            f"{'U':>8s} {'S':>8s} {'H':>8s}"
         )
         for model in chosen.models:
             first: tuple[np.ndarray, dict[str, float]] | None = None
@@ -108,11 +115,13 @@ def main() -> None:
                 )
                 largest = float(np.abs(scores - first[0]).max())
                 print(
-                    f"{model:8s} {name:28s} {float(np.abs(scores).max()):10.3g} {largest:10.3g} {other:8d} {moved}",
+                    f"{model:8s} {name:28s} {float(np.abs(scores).max()):10.3g} {largest:10.3g} "
+                    f"{other:8d} {moved}",
                     flush=True,
                 )
         print(
-            "\nstores of the same images and weights, against the first line's: largest difference, and of what"
+            "\nstores of the same images and weights, against the first line's: largest "
+            "difference, and of what"
         )
         first_store = store_of(work / "cache")
         for name, how in LINES.items():
@@ -134,7 +143,8 @@ def main() -> None:
                 )
                 share = float((here != there).mean())
                 print(
-                    f"{name:28s} {part:10s} {np.abs(here - there).max():10.3g} of {np.abs(there).max():.3g}; {share:.2%} of values",
+                    f"{name:28s} {part:10s} {np.abs(here - there).max():10.3g} of "
+                    f"{np.abs(there).max():.3g}; {share:.2%} of values",
                     flush=True,
                 )
 

@@ -1,11 +1,17 @@
-"""How time and memory grow with images, classes, attributes, regions and runs, stage by stage, on made-up features.
+"""How time and memory grow with images, classes, attributes, regions and runs, stage by stage, on
+made-up features.
 
-    python benchmarks/scaling.py [--quick] [--stage NAME] [--grows NAME] [--largest] [--json] [--plot FILE.svg]
+    python benchmarks/scaling.py [--quick] [--stage NAME] [--grows NAME] [--largest] [--json]
+    [--plot FILE.svg]
 
-Every point runs in a process of its own (benchmarks/scaling_stages.py), so that its peak of memory is its own, on one thread. Time
-is that of the processor: whatever else the machine does is not in it. The exponent is the slope of log(cost) over log(size): over
-all sizes, and between the two largest, where constant costs weigh least. 1 is linear. --largest adds the evaluation of 100,000
-images and 5,000 classes (2 GB on disk, a minute). --quick takes two small sizes of each, to see that it runs.
+Every point runs in a process of its own (benchmarks/scaling_stages.py), so that its peak of memory
+is its own, on one thread. Time
+is that of the processor: whatever else the machine does is not in it. The exponent is the slope of
+log(cost) over log(size): over
+all sizes, and between the two largest, where constant costs weigh least. 1 is linear. --largest
+adds the evaluation of 100,000
+images and 5,000 classes (2 GB on disk, a minute). --quick takes two small sizes of each, to see
+that it runs.
 """
 
 from __future__ import annotations
@@ -118,7 +124,8 @@ AXES = (
         "classes",
         (50, 500, 5_000),
         (10, 20),
-        "scores are read for the curves, and accuracies of classes listed; resamples do not know classes",
+        "scores are read for the curves, and accuracies of classes listed; resamples do not know "
+        "classes",
     ),
     Axis(
         "page",
@@ -199,7 +206,8 @@ def measure(axis: Axis, quick: bool) -> dict[str, Any]:
 def shown(results: Sequence[dict[str, Any]]) -> str:
     """The results as a Markdown table."""
     lines = [
-        "| stage | grows | sizes | CPU seconds | exponent, all / last | MB of its own | exponent, last | why |"
+        "| stage | grows | sizes | CPU seconds | exponent, all / last | MB of its own | exponent, "
+        "last | why |"
     ]
     lines.append("|---|---|---|---|---|---|---|---|")
     for r in results:
@@ -211,13 +219,15 @@ def shown(results: Sequence[dict[str, Any]]) -> str:
         time, room = (r["exponents"][cost] for cost in COSTS)
         said = f"{time['all']:.2f} / {time['last']:.2f}, {r['growth'][COSTS[0]]}"
         lines.append(
-            f"| {r['stage']} | {r['grows']} | {sizes} | {seconds} | {said} | {memory} | {room['last']:.2f} | {r['why']} |"
+            f"| {r['stage']} | {r['grows']} | {sizes} | {seconds} | {said} | {memory} | "
+            f"{room['last']:.2f} | {r['why']} |"
         )
     return "\n".join(lines)
 
 
 def plot(results: Sequence[dict[str, Any]], place: Path) -> None:
-    """Time over size, each as a multiple of the smallest, a panel for each stage, with the line that is linear."""
+    """Time over size, each as a multiple of the smallest, a panel for each stage, with the line
+    that is linear."""
     from matplotlib.figure import Figure
 
     colours = {
@@ -307,7 +317,8 @@ def main() -> None:
     print(shown(results))
     if largest is not None:
         print(
-            f"\n100,000 images, 5,000 classes: {', '.join(f'{name} {value:.0f}' for name, value in largest.items())}"
+            "\n100,000 images, 5,000 classes: "
+            f"{', '.join(f'{name} {value:.0f}' for name, value in largest.items())}"
         )
 
 

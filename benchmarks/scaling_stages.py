@@ -1,10 +1,14 @@
-"""One stage of the work at one size, in the process that runs this file: what benchmarks/scaling.py starts for every point.
+"""One stage of the work at one size, in the process that runs this file: what benchmarks/scaling.py
+starts for every point.
 
     python benchmarks/scaling_stages.py '{"stage": "evaluation", "images": 10000, "classes": 200}'
 
-Prints JSON. cpu_seconds: of the processor, for all or for one step, the least of some turns. anonymous_mb: the most that the
-process held for itself (RssAnon; pages of mapped files are the system's) above what it held when the stage began, sampled in a
-turn of its own before. resident_mb: the same of VmHWM, which counts mapped pages too. disk_mb: what the stage leaves on disk. All
+Prints JSON. cpu_seconds: of the processor, for all or for one step, the least of some turns.
+anonymous_mb: the most that the
+process held for itself (RssAnon; pages of mapped files are the system's) above what it held when
+the stage began, sampled in a
+turn of its own before. resident_mb: the same of VmHWM, which counts mapped pages too. disk_mb: what
+the stage leaves on disk. All
 features are made up. Threads are as OMP_NUM_THREADS says; scaling.py says 1.
 """
 
@@ -43,7 +47,8 @@ DEFAULTS: dict[str, dict[str, int]] = {
 
 @dataclass
 class Work:
-    """once: the stage's work, to be measured. per: how many steps it does. left: the folder of what it leaves on disk."""
+    """once: the stage's work, to be measured. per: how many steps it does. left: the folder of what
+    it leaves on disk."""
 
     once: Callable[[], object]
     per: int = 1
@@ -90,7 +95,8 @@ def labels_of(images: int, seen: np.ndarray[Any, Any]) -> list[np.ndarray[Any, A
 def coming(
     truth: np.ndarray[Any, Any], classes: int, skill: float, seed: int
 ) -> Iterator[np.ndarray[Any, Any]]:
-    """Scores in batches, as a model would give them, in which the true class stands out by `skill`."""
+    """Scores in batches, as a model would give them, in which the true class stands out by
+    `skill`."""
     noise = np.random.default_rng(seed).standard_normal(64 * classes + 4096, dtype=np.float32)
     for i in range(0, len(truth), 64):
         part = truth[i : i + 64]
@@ -239,7 +245,8 @@ def eszsl_fit(size: dict[str, int], folder: Path) -> Work:
 
 
 def evaluation(size: dict[str, int], folder: Path) -> Work:
-    """Scores to disk as they come, then everything that is said of them: all metrics, the curve, and intervals."""
+    """Scores to disk as they come, then everything that is said of them: all metrics, the curve,
+    and intervals."""
     from zslkit.evaluation.bootstrap import resample
     from zslkit.evaluation.catalog import METRICS, Subject
     from zslkit.evaluation.outcomes import outcomes
@@ -262,7 +269,8 @@ def evaluation(size: dict[str, int], folder: Path) -> Work:
 
 
 def report(size: dict[str, int], folder: Path) -> Work:
-    """Run folders listed, compared with intervals and tests of all pairs, and written in every form there is."""
+    """Run folders listed, compared with intervals and tests of all pairs, and written in every form
+    there is."""
     from zslkit.report import as_data, export, tables
     from zslkit.report.comparison import compare, key_of
     from zslkit.report.significance import with_significance
@@ -270,7 +278,8 @@ def report(size: dict[str, int], folder: Path) -> Work:
 
     for k in range(size["runs"]):
         finished_run(folder, k, size)
-    # Every form of a report stands here by its name; the page of HTML is a stage of its own, since it shows more than the table.
+    # Every form of a report stands here by its name; the page of HTML is a stage of its own, since
+    # it shows more than the table.
     forms: dict[str, Callable[[Any], object]] = {
         "markdown": tables.markdown,
         "json": as_data.as_json,
@@ -292,7 +301,8 @@ def report(size: dict[str, int], folder: Path) -> Work:
 
 
 def html_page(size: dict[str, int], folder: Path) -> Work:
-    """Run folders gathered and written as a page: the table, curves of every run, per-class charts and details, without pictures."""
+    """Run folders gathered and written as a page: the table, curves of every run, per-class charts
+    and details, without pictures."""
     from zslkit.page.gather import gather
     from zslkit.page.write import write
 

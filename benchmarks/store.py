@@ -1,11 +1,16 @@
-"""Training on a feature store of a published dataset's full size: memory, time to the first step, share of waiting.
+"""Training on a feature store of a published dataset's full size: memory, time to the first step,
+share of waiting.
 
-    python benchmarks/store.py [--size cub|sun|awa2] [--steps N] [--precision float32|bfloat16] [--folder DIR] [--json]
+    python benchmarks/store.py [--size cub|sun|awa2] [--steps N] [--precision float32|bfloat16]
+    [--folder DIR] [--json]
 
-The maps are made up, in bfloat16 (CUB: 11788 x 2048 x 14 x 14, 9.5 GB; SUN: 14340, 11.5 GB; AWA2: 37322 x 2048 x 7 x 7, 7.5 GB),
+The maps are made up, in bfloat16 (CUB: 11788 x 2048 x 14 x 14, 9.5 GB; SUN: 14340, 11.5 GB; AWA2:
+37322 x 2048 x 7 x 7, 7.5 GB),
 kept in --folder and used again.
-Training runs in a process of its own, so that its clock starts with the command. Anonymous memory is what the process itself
-holds (RssAnon); pages of the mapped store belong to the system, which takes them back when it needs them.
+Training runs in a process of its own, so that its clock starts with the command. Anonymous memory
+is what the process itself
+holds (RssAnon); pages of the mapped store belong to the system, which takes them back when it needs
+them.
 """
 
 from __future__ import annotations
@@ -48,7 +53,8 @@ def make_store(folder: Path, images: int, side: int) -> None:
     if shutil.disk_usage(folder).free < need * 1.05:
         raise SystemExit(f"{folder} has no {need / 1e9:.1f} GB left; name another --folder")
     rng = np.random.default_rng(0)
-    # The upper half of float32 is bfloat16; a block of maps is written over and over, shifted so that no two images are equal.
+    # The upper half of float32 is bfloat16; a block of maps is written over and over, shifted so
+    # that no two images are equal.
     block = (
         np.maximum(rng.standard_normal((64, *shape), dtype=np.float32), 0).view(np.uint32) >> 16
     ).astype(np.int16)
@@ -245,10 +251,12 @@ def main() -> None:
         found = results[size] = json.loads(done.stdout)
         if not given.json:
             print(
-                f"{size}: {found['store_gb']:.1f} GB store opened in {found['open_seconds'] * 1e3:.0f} ms, first step done after "
+                f"{size}: {found['store_gb']:.1f} GB store opened in "
+                f"{found['open_seconds'] * 1e3:.0f} ms, first step done after "
                 f"{found['first_step_seconds']:.1f} s, then {found['step_seconds']:.2f} s a step "
                 f"({found['images_per_second']:.0f} images/s), "
-                f"{100 * found['waiting_share']:.0f} % of it waiting; {found['anonymous_mb']:.0f} MB anonymous memory"
+                f"{100 * found['waiting_share']:.0f} % of it waiting; {found['anonymous_mb']:.0f} "
+                "MB anonymous memory"
             )
     if given.json:
         print(json.dumps(results, indent=1))

@@ -1,4 +1,5 @@
-"""What mkdocs does to a page before it is built; the pages are written to be read in the repository too."""
+"""What mkdocs does to a page before it is built; the pages are written to be read in the repository
+too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""`python docs/layers.py`: the layers as docs/architecture.md draws them, from the rules that import-linter holds."""
+"""`python docs/layers.py`: the layers as docs/architecture.md draws them, from the rules that
+import-linter holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""`python docs/notebook.py`: runs the cells of docs/quickstart.ipynb in order and stores what they print.
+"""`python docs/notebook.py`: runs the cells of docs/quickstart.ipynb in order and stores what they
+print.
 
 Needs no Jupyter. Cells share one namespace; the value of a cell's last line is shown as a notebook
 shows it, and figures that are open after a cell as pictures.

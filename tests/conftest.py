@@ -16,7 +16,8 @@ collect_ignore = ["earlier_plugins"]
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder with the real split files, word vectors and photos: $ZSLKIT_SHARED or ../shared."""
+    """The folder with the real split files, word vectors and photos: $ZSLKIT_SHARED or
+    ../shared."""
     folder = Path(os.environ.get("ZSLKIT_SHARED") or Path(__file__).parents[2] / "shared")
     if not (folder / "data").is_dir():
         pytest.skip(

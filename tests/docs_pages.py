@@ -1,9 +1,11 @@
-"""Follows a page from top to bottom: its files are written, its commands and Python are run, its outputs compared.
+"""Follows a page from top to bottom: its files are written, its commands and Python are run, its
+outputs compared.
 
 A block of a page is one of these:
 
 - ```python: runs in the page's namespace, after all earlier ones;
-- ```console: lines that begin with "$ " are commands, and the lines after each are its standard output;
+- ```console: lines that begin with "$ " are commands, and the lines after each are its standard
+  output;
 - <!-- write: PATH --> before a block: its text becomes this file;
 - <!-- prints --> before a block: what the last Python block printed;
 - <!-- fails --> before a block: the error of the last Python block, or, for a console block, what
@@ -32,7 +34,8 @@ from zslkit.errors import ZslkitError
 
 ROOT = Path(__file__).parents[1]
 _BLOCK = re.compile(
-    r"(?:<!-- (?P<verb>write|prints|fails|not run|run command|test command|plugin project|plugin)(?:: (?P<argument>.*?))? -->\n)?"
+    r"(?:<!-- (?P<verb>write|prints|fails|not run|run command|test command|plugin "
+    r"project|plugin)(?:: (?P<argument>.*?))? -->\n)?"
     r"(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^(?P=indent)```$",
     re.S | re.M,
 )

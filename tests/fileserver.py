@@ -12,7 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Site:
-    """files: path -> content. The rest is how it is served. asked: (path, Range header or "") of every request; sent: body bytes."""
+    """files: path -> content. The rest is how it is served. asked: (path, Range header or "") of
+    every request; sent: body bytes."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     ranges: bool = True

@@ -1,4 +1,5 @@
-"""`zslkit` in a process that kills itself if it is the second of several: `ranks_dying.py WHERE ARGUMENTS...`.
+"""`zslkit` in a process that kills itself if it is the second of several: `ranks_dying.py WHERE
+ARGUMENTS...`.
 
 WHERE: epoch2, when the third epoch begins, or batch40, after forty batches of extraction.
 """

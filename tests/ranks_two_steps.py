@@ -1,7 +1,10 @@
-"""Two steps of a small network with everything that looks at a whole batch, in float64; started by torchrun or alone.
+"""Two steps of a small network with everything that looks at a whole batch, in float64; started by
+torchrun or alone.
 
-`python ranks_two_steps.py OUT WHERE...`: the first process writes gradients of the first step, parameters, buffers and the log to
-OUT/WHERE.pt. WHERE: whole; parts, if the loss is a mean and each process takes its share in two parts; full, if the second process
+`python ranks_two_steps.py OUT WHERE...`: the first process writes gradients of the first step,
+parameters, buffers and the log to
+OUT/WHERE.pt. WHERE: whole; parts, if the loss is a mean and each process takes its share in two
+parts; full, if the second process
 runs out of memory.
 """
 
@@ -28,7 +31,8 @@ BATCH = 7  # of two processes, one has three images and the other four
 
 
 class Everything(GradientModel):
-    """A mean, a logarithm of a mean, a sum, a term of parameters, both kinds of batch normalisation, and a parameter without gradient."""
+    """A mean, a logarithm of a mean, a sum, a term of parameters, both kinds of batch
+    normalisation, and a parameter without gradient."""
 
     inputs = ("map",)
     loss_is_mean = True

@@ -22,7 +22,8 @@ UNLABELLED: dict[str, Any] = dict.fromkeys(
 
 
 def random_scores(skill: float, seed: int = 0, images: int = 60) -> Scores:
-    """Scores of 4 seen and 2 unseen classes in which the true class stands out by `skill`; labels are the same for every seed."""
+    """Scores of 4 seen and 2 unseen classes in which the true class stands out by `skill`; labels
+    are the same for every seed."""
     rng, labels = np.random.default_rng(seed), np.random.default_rng(99)
     seen = np.arange(CLASSES) < 4
     parts: list[Any] = []
@@ -43,7 +44,8 @@ def make_run(
     identity: str | None = None,
     **changes: Any,
 ) -> Path:
-    """A finished run folder below `out` whose record has the figures of the scores; keywords are merged into it, but config replaces."""
+    """A finished run folder below `out` whose record has the figures of the scores; keywords are
+    merged into it, but config replaces."""
     gamma = changes.get("protocol", {}).get("gamma", 0.0)
     metrics, plain = evaluate(*scores.sets(), gamma), evaluate(*scores.sets())
     identity = identity or f"{zlib.crc32(f'{model}{seed}'.encode()):012x}"

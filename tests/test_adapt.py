@@ -1,4 +1,5 @@
-"""A network and a loss of a script become a model: settings from the signature, labels as scripts count, the whole contract."""
+"""A network and a loss of a script become a model: settings from the signature, labels as scripts
+count, the whole contract."""
 
 from __future__ import annotations
 

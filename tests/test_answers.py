@@ -1,4 +1,5 @@
-"""Class scores and attribute scores in one pass: asked for where they are offered, and never where they would be another model's."""
+"""Class scores and attribute scores in one pass: asked for where they are offered, and never where
+they would be another model's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What was picked on test is shown when asked for, marked in every format, and stands in no ranking and no test."""
+"""What was picked on test is shown when asked for, marked in every format, and stands in no ranking
+and no test."""
 
 from __future__ import annotations
 
@@ -101,8 +102,10 @@ def test_what_picking_added_is_the_distance_to_the_row_s_own_mean_and_is_told_in
     )  # the oracle is above gamma 0, with which these runs were made
     (epoch,) = [row for row in picked if row.made.calibration != "oracle"]
     assert tables.on_test_notes(block)[1] == (
-        f"Picking on the test sets added to each row's own figures: alpha by epoch T1 {epoch.added['T1']:+.1f}, "
-        f"H {epoch.added['H']:+.1f}; alpha by gamma H {by_gamma['alpha']:+.1f}; beta by gamma H {by_gamma['beta']:+.1f}."
+        "Picking on the test sets added to each row's own figures: alpha by epoch T1 "
+        f"{epoch.added['T1']:+.1f}, "
+        f"H {epoch.added['H']:+.1f}; alpha by gamma H {by_gamma['alpha']:+.1f}; beta by gamma H "
+        f"{by_gamma['beta']:+.1f}."
     )
 
 

@@ -58,7 +58,8 @@ class Mine(Config):
         ("train:\n  optimizer: adan", 'it takes rmsprop | adam | adamw | sgd; did you mean "adam"'),
         (
             "size: [3, x]",
-            "mine: size = [3, 'x'] (FILE, line 1) is refused: it takes integer or [integer, integer] or none",
+            "mine: size = [3, 'x'] (FILE, line 1) is refused: it takes integer or [integer, "
+            "integer] or none",
         ),
         (
             "scale: 2\nsize: big",

@@ -1,4 +1,5 @@
-"""A value is what the key that takes it expects: names stay names, and numbers are numbers however they are written."""
+"""A value is what the key that takes it expects: names stay names, and numbers are numbers however
+they are written."""
 
 from __future__ import annotations
 
@@ -71,7 +72,10 @@ def test_a_name_stays_as_it_was_written(name: str, tmp_path: Path) -> None:
         f"groups={{g: [{name}]}}",
         f"inner.name={name}",
     )
-    lines = f"name: {name}\nmaybe: {name}\nplace: {name}\nnames: [{name}, a]\ngroups:\n  g:\n  - {name}\ninner:\n  name: {name}\n"
+    lines = (
+        f"name: {name}\nmaybe: {name}\nplace: {name}\nnames: [{name}, a]\ngroups:\n  g:\n  - "
+        f"{name}\ninner:\n  name: {name}\n"
+    )
     (tmp_path / "a.yaml").write_text(lines)
     for made in (by_set, build(Everything, merge([read_yaml(tmp_path / "a.yaml")]), "test")):
         assert (made.name, made.maybe, made.place, made.inner.name) == (

@@ -1,4 +1,5 @@
-"""Deterministic runs: the same bits, said in the record, and an operation that cannot be had that way is named."""
+"""Deterministic runs: the same bits, said in the record, and an operation that cannot be had that
+way is named."""
 
 from __future__ import annotations
 
@@ -134,5 +135,6 @@ def test_a_workspace_that_cannot_be_changed_any_more_is_told(
 def test_matrix_products_of_cuda_are_named() -> None:
     with pytest.raises(NotDeterministic, match="cuBLAS"), deterministic():
         raise RuntimeError(
-            f"Deterministic behavior was enabled, but set the environment variable {WORKSPACE}=:4096:8"
+            "Deterministic behavior was enabled, but set the environment variable "
+            f"{WORKSPACE}=:4096:8"
         )

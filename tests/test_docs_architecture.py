@@ -1,4 +1,5 @@
-"""docs/architecture.md shows the layers that import-linter holds, and every folder has its place in them."""
+"""docs/architecture.md shows the layers that import-linter holds, and every folder has its place in
+them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What docs/data.md prints works as printed: the own dataset step by step, and the plugin as an installed package."""
+"""What docs/data.md prints works as printed: the own dataset step by step, and the plugin as an
+installed package."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from zslkit.datasets.card import FolderCard
+from zslkit.datasets.card_keys import FolderCard
 
 PAGE = Path(__file__).parents[1] / "docs" / "data.md"
 

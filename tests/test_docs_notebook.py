@@ -1,4 +1,5 @@
-"""docs/quickstart.ipynb runs from its first cell to its last, and its stored outputs are what it prints."""
+"""docs/quickstart.ipynb runs from its first cell to its last, and its stored outputs are what it
+prints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""docs/plugins.md is followed from top to bottom in an empty folder: its files are written and its commands are run."""
+"""docs/plugins.md is followed from top to bottom in an empty folder: its files are written and its
+commands are run."""
 
 from __future__ import annotations
 
@@ -21,13 +22,15 @@ SHIMS = {
 
 
 def blocks() -> Iterator[tuple[str, str, str]]:
-    """What to do (write or run; prints: what the last command before said), with what, and the text."""
+    """What to do (write or run; prints: what the last command before said), with what, and the
+    text."""
     for found in BLOCK.finditer(PAGE):
         yield found[1], found[2], found[3]
 
 
 def _figures_aside(text: str) -> str:
-    """Without the figures at the ends of lines, which another machine or library rounds otherwise."""
+    """Without the figures at the ends of lines, which another machine or library rounds
+    otherwise."""
     return re.sub(r"[-+.e\d]+$", "#", text, flags=re.MULTILINE)
 
 

@@ -1,4 +1,5 @@
-"""One run, start to end: repeatable, resumable, kept whole, and with every figure to be had again from its scores."""
+"""One run, start to end: repeatable, resumable, kept whole, and with every figure to be had again
+from its scores."""
 
 from __future__ import annotations
 
@@ -341,7 +342,10 @@ def test_python_and_the_command_line_speak_the_same_words(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ours = zslkit.run("eszsl", "digits", seed=0, overrides=SMALL, out=tmp_path, device="cpu")
-    line = f"run --model eszsl --out {tmp_path} --backbone test_resnet --backbone-weights random --device cpu --json"
+    line = (
+        f"run --model eszsl --out {tmp_path} --backbone test_resnet --backbone-weights random "
+        "--device cpu --json"
+    )
     assert app.main(line.split()) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["metrics"] == ours.metrics and Path(told["run_folder"]) == ours.folder

@@ -1,4 +1,5 @@
-"""Explanations: contributions and localisation of known maps by hand, and the command on tiny runs of digits."""
+"""Explanations: contributions and localisation of known maps by hand, and the command on tiny runs
+of digits."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ A, H, W = 54, 3, 7
 PEAKS = (0, 3, 6)
 """A column of the map in each place's third."""
 CASES = 7814
-"""Attributes that the true classes of the 850 test images have, counted from the table of classes."""
+"""Attributes that the true classes of the 850 test images have, counted from the table of
+classes."""
 
 
 class Toy(Model):

@@ -1,4 +1,5 @@
-"""A file or a folder is replaced whole, or stays as it was; what a killed process left is ended or cleared by the next one."""
+"""A file or a folder is replaced whole, or stays as it was; what a killed process left is ended or
+cleared by the next one."""
 
 from __future__ import annotations
 
@@ -154,7 +155,8 @@ def test_killed_before_any_change_it_is_ended_or_cleared_by_the_next(
 
 @pytest.mark.parametrize("left", [["new", "old"], ["old"]])
 def test_a_folder_that_had_stepped_aside_comes_back(tmp_path: Path, left: list[str]) -> None:
-    """Whole is the new one, since the old one steps aside last; without it the old one comes back."""
+    """Whole is the new one, since the old one steps aside last; without it the old one comes
+    back."""
     mark = f"{files._host()}-{dead()}-0"
     for end in left:
         folder = tmp_path / f".page.{mark}.{end}"

@@ -1,4 +1,5 @@
-"""The wheel and the source distribution install outside the tree, whatever folders lie beside a user's script."""
+"""The wheel and the source distribution install outside the tree, whatever folders lie beside a
+user's script."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ DATA = (
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheel, the source distribution, and `site`, where the wheel is installed."""
+    """A folder with the wheel, the source distribution, and `site`, where the wheel is
+    installed."""
     home = tmp_path_factory.mktemp("built")
     files = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],

@@ -1,4 +1,5 @@
-"""A device without room for a batch: halves of it give the same, and the rest is told in a sentence."""
+"""A device without room for a batch: halves of it give the same, and the rest is told in a
+sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Classes that are added after training: scored as if they had been there, or refused with the reason."""
+"""Classes that are added after training: scored as if they had been there, or refused with the
+reason."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ Go = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Go:
-    """go(words...) in a folder with photos and the cards q.yaml (three classes), m.yaml (with moth)."""
+    """go(words...) in a folder with photos and the cards q.yaml (three classes), m.yaml (with
+    moth)."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     lines = ["path,label,split"]
@@ -100,10 +102,12 @@ def test_the_table_names_the_side_and_two_files_add_up(go: Go) -> None:
 
 
 WRONG = {
-    "known": ("class,red,legs\nBee ,1,1\n", "the class 'Bee' is known to the run already, as 'bee'"),
+    "known": ("class,red,legs\nBee ,1,1\n",
+        "the class 'Bee' is known to the run already, as 'bee'"),
     "missing": ("class,red\nmoth,1\n", "lacks 1 of the run's 2 ('legs')"),
     "extra": ("class,red,legs,wet\nmoth,1,1,1\n", "has 1 that the run does not know ('wet')"),
-    "misspelt": ("class,red,leg\nmoth,1,1\n", 'lacks 1 of the run\'s 2 (\'legs\') and has 1 that the '
+    "misspelt": ("class,red,leg\nmoth,1,1\n", 'lacks 1 of the run\'s 2 (\'legs\') and has 1 that '
+                                              'the '
                  'run does not know (\'leg\'); did you mean "legs"?'),
     "no number": ("class,red,legs\nmoth,1,x\n", "column 'legs': 'x' is no finite number"),
     "twice": ("class,red,legs\nmoth,1,1\nMoth,1,1\n", "are the same but for capitals"),

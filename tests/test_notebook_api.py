@@ -1,4 +1,5 @@
-"""What a notebook calls: `zslkit.run`, `open_run`, `evaluate`, `predict`, `compare`, `study`, plots."""
+"""What a notebook calls: `zslkit.run`, `open_run`, `evaluate`, `predict`, `compare`, `study`,
+plots."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ from zslkit.runs.result import Result
 from zslkit.semantics import Semantics
 
 NAMES = (
-    "compare", "evaluate", "load_dataset", "open_run", "plots", "predict", "published", "run", "study",
+    "compare", "evaluate", "load_dataset", "open_run", "plots", "predict", "published", "run",
+    "study",
 )  # fmt: skip
 matplotlib.use("agg")
 
@@ -65,7 +67,8 @@ def test_the_names_are_shown_and_nothing_heavy_comes_with_the_package() -> None:
         assert getattr(zslkit, name).__doc__
     program = (
         "import sys, zslkit; dir(zslkit)\n"
-        "heavy = {'torch', 'numpy', 'matplotlib', 'pandas', 'pydantic', 'yaml'} & set(sys.modules)\n"
+        "heavy = {'torch', 'numpy', 'matplotlib', 'pandas', 'pydantic', 'yaml'} & "
+        "set(sys.modules)\n"
         "sys.exit(str(sorted(heavy)) if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

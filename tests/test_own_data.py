@@ -1,4 +1,5 @@
-"""Photos of one's own: every model has settings for them, picked on validation, that follow the data."""
+"""Photos of one's own: every model has settings for them, picked on validation, that follow the
+data."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ BRIEF = ("features.weights=random", "protocol.watch_test=0")
 
 
 def draw(folder: Path, attributes: Sequence[str], classes: int = 6, photos: int = 6) -> Path:
-    """A card of photos with one colour a class, a table of random attributes, two unseen classes."""
+    """A card of photos with one colour a class, a table of random attributes, two unseen
+    classes."""
     random = np.random.default_rng(0)
     names = [f"class{k}" for k in range(classes)]
     for k, name in enumerate(names):

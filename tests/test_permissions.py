@@ -1,4 +1,5 @@
-"""Other people's files: what may not be read is named as such, and what may only be read is used."""
+"""Other people's files: what may not be read is named as such, and what may only be read is
+used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A run answers without its dataset, as with it; and what it takes instead of one is told when it is missing or damaged."""
+"""A run answers without its dataset, as with it; and what it takes instead of one is told when it
+is missing or damaged."""
 
 from __future__ import annotations
 
@@ -63,7 +64,8 @@ def dataset(home: Path) -> Path:
 def runs(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[dict[str, tuple[Path, list[Prediction]]]]:
-    """Runs on a dataset that is gone by now, each with what it answered to two photos while it was there."""
+    """Runs on a dataset that is gone by now, each with what it answered to two photos while it was
+    there."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZSLKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
         home, out = tmp_path_factory.mktemp("home") / "mine", tmp_path_factory.mktemp("runs")
@@ -140,7 +142,8 @@ def test_an_older_run_says_that_it_needs_the_dataset_and_why(copied: Path) -> No
     (copied / FILE).unlink()
     with pytest.raises(
         UserError,
-        match=rf"images of mine are needed to open {copied}, since it holds no {FILE}.*older zslkit",
+        match=rf"images of mine are needed to open {copied}, since it holds no {FILE}.*older "
+        r"zslkit",
     ):
         load_without_dataset(copied)
 

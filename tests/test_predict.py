@@ -1,4 +1,5 @@
-"""`zslkit predict`: the stored scores of test images again, from their files; and what becomes of files that cannot be read."""
+"""`zslkit predict`: the stored scores of test images again, from their files; and what becomes of
+files that cannot be read."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ MODELS = {
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
-    """A brief run of models on maps, pooled features (with and without attribute scores) and images."""
+    """A brief run of models on maps, pooled features (with and without attribute scores) and
+    images."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZSLKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
         out = tmp_path_factory.mktemp("runs")

@@ -155,7 +155,8 @@ def test_a_process_without_room_for_its_share_ends_all_with_one_sentence(tmp_pat
     assert other in (
         [],
         [
-            "zslkit: Another process of this run has ended, so this one does too; the same command goes on from the last checkpoint"
+            "zslkit: Another process of this run has ended, so this one does too; the same command "
+            "goes on from the last checkpoint"
         ],
     )
     assert (

@@ -1,4 +1,5 @@
-"""What the README prints works as printed: its commands exist, and its plugin installs and trains."""
+"""What the README prints works as printed: its commands exist, and its plugin installs and
+trains."""
 
 from __future__ import annotations
 

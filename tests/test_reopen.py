@@ -1,4 +1,5 @@
-"""A finished run opened again: the same scores as when it was made, and a sentence where it cannot be."""
+"""A finished run opened again: the same scores as when it was made, and a sentence where it cannot
+be."""
 
 from __future__ import annotations
 

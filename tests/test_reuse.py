@@ -1,4 +1,5 @@
-"""When a finished run is given back: made by the same source, on the same data; and what is told where that is not so."""
+"""When a finished run is given back: made by the same source, on the same data; and what is told
+where that is not so."""
 
 from __future__ import annotations
 
@@ -85,7 +86,8 @@ def test_a_run_of_another_source_is_made_anew_and_told_and_taken_only_where_aske
     source.now["own.model"] = "b" * 16
     taken, told = run(tmp_path, reuse_changed=True)
     assert taken.reused and told == [
-        f"{first.folder} was made by another source of ridge (own.model changed since), and is taken as it is"
+        f"{first.folder} was made by another source of ridge (own.model changed since), and is "
+        "taken as it is"
     ]
     again, told = run(tmp_path)
     assert (
@@ -94,7 +96,8 @@ def test_a_run_of_another_source_is_made_anew_and_told_and_taken_only_where_aske
         and again.record.model.source == source.now
     )
     assert told == [
-        f"{first.folder} was made by another source of ridge (own.model changed since), so it is made anew; "
+        f"{first.folder} was made by another source of ridge (own.model changed since), so it is "
+        "made anew; "
         "--reuse-changed takes it as it is"
     ]
     (old,) = first.folder.parent.glob("*.replaced-*")
@@ -110,7 +113,8 @@ def test_a_run_of_another_source_is_made_anew_and_told_and_taken_only_where_aske
     (first.folder / RECORD).write_text(json.dumps(record))
     older, told = run(tmp_path)
     assert older.reused and told == [
-        "Older runs of ridge do not say which source of it made them and are taken as they are; --again makes them anew"
+        "Older runs of ridge do not say which source of it made them and are taken as they are; "
+        "--again makes them anew"
     ]
 
 

@@ -1,4 +1,5 @@
-"""`zslkit run --again-from`: a run repeated from its folder; and the page about run folders is true."""
+"""`zslkit run --again-from`: a run repeated from its folder; and the page about run folders is
+true."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""benchmarks/scaling.py measures every stage, each size in a process of its own; and what must not grow with classes does not."""
+"""benchmarks/scaling.py measures every stage, each size in a process of its own; and what must not
+grow with classes does not."""
 
 from __future__ import annotations
 

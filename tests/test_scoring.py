@@ -1,4 +1,5 @@
-"""Scores come in mixed batches and stand in the order of the images; a difference between two scorings is weighed by hand."""
+"""Scores come in mixed batches and stand in the order of the images; a difference between two
+scorings is weighed by hand."""
 
 from __future__ import annotations
 

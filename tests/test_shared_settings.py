@@ -1,4 +1,5 @@
-"""Settings of several models at once: shared, or of one model alone; dazle has epochs, eszsl none."""
+"""Settings of several models at once: shared, or of one model alone; dazle has epochs, eszsl
+none."""
 
 from __future__ import annotations
 

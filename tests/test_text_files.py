@@ -1,4 +1,5 @@
-"""Text that users write: what editors and spreadsheets put before it, and what costs more than it says."""
+"""Text that users write: what editors and spreadsheets put before it, and what costs more than it
+says."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from zslkit.config import yaml_lines
 from zslkit.config.merge import parse_set, read_yaml
 from zslkit.datasets.attribute_names import read_names
 from zslkit.datasets.attribute_table import read_class_table
-from zslkit.datasets.card import FolderCard, _unseen, card_settings, inside
+from zslkit.datasets.card import _unseen, inside
+from zslkit.datasets.card_keys import FolderCard, card_settings
 from zslkit.datasets.cub2010 import CUB2010
 from zslkit.errors import UserError
 from zslkit.readers import csv_file

@@ -1,4 +1,5 @@
-"""Trackers beside a run: told all of it once, nothing of the test sets before the end, and unable to change or stop it."""
+"""Trackers beside a run: told all of it once, nothing of the test sets before the end, and unable
+to change or stop it."""
 
 from __future__ import annotations
 
@@ -246,8 +247,8 @@ def test_a_tracker_that_raises_is_told_in_a_line_and_the_run_is_the_same(
         "The tracker 'bad' of stranger 1.2 is switched off for this run, which goes on: "
     )
     assert (
-        f"{type(error).__name__}: {'no server' if isinstance(error, ValueError) else 3} (test_tracking.py, line "
-        in told[0]
+        f"{type(error).__name__}: {'no server' if isinstance(error, ValueError) else 3} "
+        "(test_tracking.py, line " in told[0]
     )
     assert Ear.heard.count((where,)) == 1  # it was not called again
     assert Ear.heard[-1][:2] == ("finish", result.record)  # and the other one hears all
@@ -356,7 +357,10 @@ def test_a_missing_package_is_told_with_the_command_before_anything_is_done(
     monkeypatch.setattr(tracking, "find_spec", lambda name: None)
     for command in (["run", "--model", "ale"], ["compare", "ale", "eszsl"]):
         assert app.main([*command, "--out", str(tmp_path / "out"), "--tracker", "tensorboard"]) == 2
-        told = "The tracker 'tensorboard' needs tensorboard, which is not installed; install it with: pip install 'zslkit[tensorboard]'"
+        told = (
+            "The tracker 'tensorboard' needs tensorboard, which is not installed; install it "
+            "with: pip install 'zslkit[tensorboard]'"
+        )
         assert capsys.readouterr().err == f"zslkit: {told}\n"
     assert not (tmp_path / "out").exists()
 

@@ -69,7 +69,8 @@ def test_pairs_that_differ_and_pairs_that_do_not_are_told_apart(runs: list[Path]
     )
     differ, alike = block.notes[-2:]
     assert differ.startswith(
-        "H differs significantly (paired bootstrap, 5 % after Holm over 3 pairs): alpha above beta by "
+        "H differs significantly (paired bootstrap, 5 % after Holm over 3 pairs): alpha above beta "
+        "by "
     )
     assert "; alpha above gamma by " in differ and "beta and gamma" not in differ
     assert (

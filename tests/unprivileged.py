@@ -1,4 +1,5 @@
-"""What a user may do who owns nothing: acts of a child process that gives its rights away, where the tests run as root."""
+"""What a user may do who owns nothing: acts of a child process that gives its rights away, where
+the tests run as root."""
 
 from __future__ import annotations
 
@@ -26,13 +27,15 @@ def open_folder() -> Iterator[Path]:
         folder.chmod(0o755)
         if apart(lambda: str(os.access(folder, os.R_OK | os.X_OK))) != "True":
             pytest.skip(
-                f"a user without rights cannot enter {folder.parent}; set TMPDIR to a folder that all may enter"
+                f"a user without rights cannot enter {folder.parent}; set TMPDIR to a folder that "
+                "all may enter"
             )
         yield folder
 
 
 def told(*arguments: str) -> tuple[int, str, str]:
-    """Exit code and what `zslkit` with these arguments writes to its two streams, given by a user without rights."""
+    """Exit code and what `zslkit` with these arguments writes to its two streams, given by a user
+    without rights."""
     main(
         arguments
     )  # first with rights, so that all is imported: the child may not even read Python's own files

@@ -270,7 +270,9 @@ class Dataset:
             cut = min(max(round(image_share * len(members)), 0), len(members) - 1)
             val_seen.append(members[:cut])
             train.append(members[cut:])
-        if not any(map(len, val_seen)):  # small classes: one image of each that has another
+        if image_share > 0 and not any(
+            map(len, val_seen)
+        ):  # small classes: one image of each that has another
             val_seen = [members[:1] for members in train if len(members) > 1]
             train = [members[len(members) > 1 :] for members in train]
         if not val_seen:
@@ -309,7 +311,8 @@ class Dataset:
         """Digests that decide whether two results are comparable, 16 hex digits each.
 
         Returns:
-            "split" covers class names, labels, attributes of images and image indices; "semantics" covers the
+            "split" covers class names, labels, attributes of images and image indices; "semantics"
+            covers the
             class-attribute table and word vectors.
         """
         split = hashlib.sha256("\n".join(self.classes).encode())

@@ -43,7 +43,8 @@ def task(
 
 
 def world() -> Task:
-    """A task in which region after region shows an attribute that its class has; class e alone is unseen."""
+    """A task in which region after region shows an attribute that its class has; class e alone is
+    unseen."""
     table = np.array(
         [[1, 0, 0, 1], [0, 1, 0, 0], [0, 0, 1, 1], [1, 1, 0, 0], [0, 1, 1, 0]], dtype=np.float32
     )
@@ -60,7 +61,8 @@ def world() -> Task:
 
 
 def trained_in_the_world(made: GradientModel, optimizer: Optimizer) -> tuple[float, float]:
-    """After 60 steps over 80 images: how many of the seen classes' images are named right among those, and how many of the unseen class's
+    """After 60 steps over 80 images: how many of the seen classes' images are named right among
+    those, and how many of the unseen class's
     are nearer to it than to a seen one that shares no attribute with it. Both from 0 to 1.
     """
     rng = np.random.default_rng(0)

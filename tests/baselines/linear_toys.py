@@ -1,4 +1,5 @@
-"""What the tests of the linear baselines train on: a handful of features, a task, and the harness's own trainer."""
+"""What the tests of the linear baselines train on: a handful of features, a task, and the harness's
+own trainer."""
 
 from __future__ import annotations
 
@@ -69,7 +70,8 @@ def random_view(seed: int, n: int, width: int, classes: list[int]) -> View:
 
 
 def learnable(width: int = 8) -> tuple[Task, View, Tensor, np.ndarray]:
-    """A task in which each attribute has a look of its own; its training images, and images of the unseen classes with theirs."""
+    """A task in which each attribute has a look of its own; its training images, and images of the
+    unseen classes with theirs."""
     rng = np.random.default_rng(0)
     look = rng.normal(size=(3, width))
     seen, unseen = np.repeat([0, 1, 2, 4], 20), np.repeat([3, 5], 20)

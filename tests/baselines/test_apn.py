@@ -47,7 +47,8 @@ def test_it_keeps_the_contract() -> None:
 def test_three_prototypes_in_two_groups_by_hand() -> None:
     P = torch.tensor([[3.0, 0.0], [4.0, 0.0], [5.0, 12.0]], dtype=torch.float64)
     groups = [(0, 1), (2,)]
-    # channel by channel: 5 + 0 for the first group, 5 + 12 for the second; one norm per group: 5 + 13
+    # channel by channel: 5 + 0 for the first group, 5 + 12 for the second; one norm per group: 5 +
+    # 13
     assert decorrelation(P, groups).item() == pytest.approx(22, abs=1e-3)
     assert decorrelation(P, groups, per_channel=False).item() == pytest.approx(18, abs=1e-3)
 

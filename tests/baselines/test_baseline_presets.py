@@ -24,7 +24,8 @@ from zslkit.model import Model
 from zslkit.training.sampling import batches
 
 MODELS: dict[str, type[Model]] = {
-    "apn": APN, "dazle": DAZLE, "eszsl": ESZSL, "gem": GEMZSL, "msdn": MSDN, "transzero": TransZero, **LINEAR, **GENERATIVE
+    "apn": APN, "dazle": DAZLE, "eszsl": ESZSL, "gem": GEMZSL, "msdn": MSDN,
+    "transzero": TransZero, **LINEAR, **GENERATIVE
 }  # fmt: skip
 FILES = [
     path

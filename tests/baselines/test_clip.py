@@ -56,7 +56,8 @@ def fitted(**changes: Any) -> Any:
 
 
 def by_hand(x: Tensor, sentences: list[list[str]]) -> list[list[float]]:
-    """100 cos of each embedding x and the mean of each class's unit vectors, with open_clip alone and plain loops."""
+    """100 cos of each embedding x and the mean of each class's unit vectors, with open_clip alone
+    and plain loops."""
     model, _ = clip_model("tiny", "random")
     tokenizer = open_clip.SimpleTokenizer(context_length=77)
     table = []
@@ -152,7 +153,8 @@ def ran(weights: Path, out: Path, **changes: Any) -> api.Result:
 
 @pytest.fixture(scope="module")
 def result(weights: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> api.Result:
-    """A run from photos to a record, calibrated on a fold: a dataset's wish for weights of trainval is not CLIP's."""
+    """A run from photos to a record, calibrated on a fold: a dataset's wish for weights of trainval
+    is not CLIP's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZSLKIT_CACHE", str(cache))
         return ran(weights, tmp_path_factory.mktemp("runs"), protocol={"calibration": "validation"})
@@ -244,7 +246,8 @@ def test_without_weights_the_command_line_says_what_to_give(tmp_path: Path) -> N
 def test_a_backbone_that_would_say_nothing_is_refused(key: str) -> None:
     with pytest.raises(
         UserError,
-        match=rf"clip brings its own image encoder, so features\.{key} \(--set\) says nothing to it",
+        match=rf"clip brings its own image encoder, so features\.{key} \(--set\) says nothing to "
+        r"it",
     ):
         api.resolve("clip", "digits", settings=[f"features.{key}=1"])
     settings = api.resolve("clip", "digits")  # whose dataset wishes for all of them

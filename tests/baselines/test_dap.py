@@ -23,7 +23,8 @@ def test_scores_are_those_of_a_plain_loop() -> None:
         DAP, DAPConfig(decay=0.1, centre=False, normalise="none"), task(TABLE, SEEN, 5), view
     )
     scores = model.scores(view.x)
-    # The mean of the seen table is 0.5; the third attribute is there in all seen classes and the fourth in none.
+    # The mean of the seen table is 0.5; the third attribute is there in all seen classes and the
+    # fourth in none.
     binary, prior = (TABLE > 0.5)[:, :2], [1 / 3, 2 / 3]
     for i, x in enumerate(view.x):
         told = [1 / (1 + math.exp(-z)) for z in (x @ model.W + model.b).tolist()]
@@ -49,7 +50,8 @@ def test_each_regression_is_at_its_minimum() -> None:
 def test_the_threshold_is_the_tables_mean_or_the_attributes_own() -> None:
     table = np.array([[0.9, 0.2], [0.8, 0.1], [0.0, 0.0]])
     seen = [True, True, False]
-    # The seen table's mean is 0.5, which no attribute crosses; the attributes' own means are 0.85 and 0.15.
+    # The seen table's mean is 0.5, which no attribute crosses; the attributes' own means are 0.85
+    # and 0.15.
     assert DAP(DAPConfig(threshold="attribute"), task(table, seen, 5)).binary.tolist() == [
         [1, 1],
         [0, 0],

@@ -61,7 +61,8 @@ def test_it_keeps_the_contract() -> None:
 
 
 def test_one_feature_one_attribute_by_hand() -> None:
-    # X = (1, 2), classes (0, 1) with attributes 1 and 0: X X^T = 5, S S^T = 1; with g = 5 and l = 1 W = X Y S^T / 10 / 2,
+    # X = (1, 2), classes (0, 1) with attributes 1 and 0: X X^T = 5, S S^T = 1; with g = 5 and l = 1
+    # W = X Y S^T / 10 / 2,
     # where X Y S^T = 1 * 1 + 2 * 0 = 1 as released, and 1 * 1 + 2 * -1 = -1 as in the paper.
     for targets, expected in (("released", 0.05), ("signs", -0.05)):
         config = ESZSLConfig(gamma=5, lam=1, targets=targets)

@@ -1,4 +1,5 @@
-"""What holds for every generative baseline: the contract, the seed, resuming, the final classifier, and what is refused."""
+"""What holds for every generative baseline: the contract, the seed, resuming, the final classifier,
+and what is refused."""
 
 from __future__ import annotations
 
@@ -45,7 +46,8 @@ def test_it_keeps_the_contract(name: str) -> None:
 def test_it_recognises_classes_it_has_never_seen(name: str) -> None:
     given, view, x, label = learnable()
     model = trained(MODELS[name], settings(name), given, view)
-    # Two unseen classes: chance is a half. How far above it ends depends on rounding, and so on the number of threads.
+    # Two unseen classes: chance is a half. How far above it ends depends on rounding, and so on the
+    # number of threads.
     assert accuracy_among_unseen(model.scores(x), label) > 0.7
     seen, known = view.everything()
     assert float((model.scores(seen).argmax(dim=1) == known).float().mean()) > 0.8
@@ -122,7 +124,8 @@ def test_a_training_that_diverges_stops_with_term_and_epoch_and_what_to_set(name
     given, view, _, _ = learnable()
     with pytest.raises(
         TrainingError,
-        match=r"The loss term \w+ is (nan|-?inf) in epoch \d+, step \d+ of the stage (gan|vae); lower lr",
+        match=r"The loss term \w+ is (nan|-?inf) in epoch \d+, step \d+ of the stage (gan|vae); "
+        r"lower lr",
     ):
         trained(MODELS[name], settings(name, lr=1e18), given, view)
 

@@ -1,4 +1,5 @@
-"""The generative baselines through the harness: presets, validation, and a run that goes on where it was interrupted."""
+"""The generative baselines through the harness: presets, validation, and a run that goes on where
+it was interrupted."""
 
 from __future__ import annotations
 

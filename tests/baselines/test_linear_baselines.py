@@ -1,4 +1,5 @@
-"""What holds for every linear baseline: the contract, the seed, the silence of unseen classes, and features that are refused."""
+"""What holds for every linear baseline: the contract, the seed, the silence of unseen classes, and
+features that are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The linear baselines through the harness: what their presets search is searched, and what they refuse is one sentence."""
+"""The linear baselines through the harness: what their presets search is searched, and what they
+refuse is one sentence."""
 
 from __future__ import annotations
 
@@ -50,8 +51,13 @@ def test_a_preset_searches_on_validation_and_says_so(
 
 @pytest.mark.slow
 def test_a_singular_system_ends_in_one_sentence(cache: Path, tmp_path: Path) -> None:
-    # One digit stands at each of a number's three places, so the columns of the table depend on each other.
-    line = "run -m ridge --backbone test_resnet --backbone-weights random --device cpu --set lam=0 --set protocol.tune=false"
+    # One digit stands at each of a number's three places, so the columns of the table depend on
+    # each other.
+    line = (
+        "run -m ridge --backbone test_resnet --backbone-weights random --device cpu --set "
+        "lam=0 "
+        "--set protocol.tune=false"
+    )
     environment = {**os.environ, "ZSLKIT_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "zslkit", *line.split(), "--out", str(tmp_path)],

@@ -1,4 +1,5 @@
-"""APN and GEM-ZSL on frozen maps: what they declare is so, stands in the record, and is printed and shown."""
+"""APN and GEM-ZSL on frozen maps: what they declare is so, stands in the record, and is printed and
+shown."""
 
 from __future__ import annotations
 

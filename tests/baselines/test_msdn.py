@@ -29,7 +29,8 @@ def x() -> Tensor:
 
 
 def by_hand(made: MSDN, x: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Biased class scores z, y (B, C) and the attentions (B, A, R), one image, one attribute, one region at a time."""
+    """Biased class scores z, y (B, C) and the attentions (B, A, R), one image, one attribute, one
+    region at a time."""
     w = {name: p.detach().numpy() for name, p in made.named_parameters()}
     V = (
         w["V"] / np.linalg.norm(w["V"], axis=1, keepdims=True)

@@ -18,7 +18,8 @@ def test_the_regression_solves_the_normal_equations() -> None:
 
 
 def test_one_feature_one_attribute_by_hand() -> None:
-    # Means 1 and 3 at attributes 0 and 1. Centred, A = (-0.5, 0.5) and M = (-1, 1): A^T A = 0.5, A^T M = 1, so B = 1 / (0.5 + 0.5).
+    # Means 1 and 3 at attributes 0 and 1. Centred, A = (-0.5, 0.5) and M = (-1, 1): A^T A = 0.5,
+    # A^T M = 1, so B = 1 / (0.5 + 0.5).
     view = View(torch.tensor([[0.0], [2.0], [3.0]]), torch.tensor([0, 0, 1]))
     model = trained(
         Ridge,
@@ -26,7 +27,8 @@ def test_one_feature_one_attribute_by_hand() -> None:
         task(np.array([[0.0], [1.0], [2.0]]), [True, True, False], 1),
         view,
     )
-    # The unseen class lies at 2 + 1 * (2 - 0.5) = 3.5. Scores are those of -(x - m)^2 with x^2 added: 2 x m - m^2 at x = 2.
+    # The unseen class lies at 2 + 1 * (2 - 0.5) = 3.5. Scores are those of -(x - m)^2 with x^2
+    # added: 2 x m - m^2 at x = 2.
     assert model.scores(torch.tensor([[2.0]])).tolist()[0] == pytest.approx([3.0, 3.0, 1.75])
 
 

@@ -77,7 +77,8 @@ def test_a_singular_equation_names_the_setting_that_mends_it() -> None:
     )
     with pytest.raises(
         TrainingError,
-        match=r"^sae: the Sylvester equation is singular with gamma = 0, .* set gamma to a larger value",
+        match=r"^sae: the Sylvester equation is singular with gamma = 0, .* set gamma to a larger "
+        r"value",
     ):
         trained(SAE, SAEConfig(gamma=0), given, view)
     trained(SAE, SAEConfig(gamma=0.1), given, view)

@@ -44,7 +44,8 @@ def test_least_squares_is_a_dense_solve_over_the_phantoms(seed: int) -> None:
     y = (2 * torch.nn.functional.one_hot(column, n_seen) - 1).double().numpy()
     p, seen = signatures(a), torch.arange(5) < n_seen
     S = similarity(p[:n_seen], p[:n_seen], 1.0).numpy()
-    # The objective in V alone, ||X V^T S^T - Y||^2 / (N C_s) + decay/2 ||S V||^2, with vec(V) by rows:
+    # The objective in V alone, ||X V^T S^T - Y||^2 / (N C_s) + decay/2 ||S V||^2, with vec(V) by
+    # rows:
     # (S^T S kron (X^T X / N + C_s decay / 2 I)) vec(V) = vec(S^T Y^T X / N).
     system = np.kron(S.T @ S, x.numpy().T @ x.numpy() / n + n_seen * decay / 2 * np.eye(width))
     V = np.linalg.solve(system, (S.T @ y.T @ x.numpy() / n).flatten()).reshape(n_seen, width)

@@ -112,9 +112,7 @@ def test_the_classifier_sees_features_attributes_and_the_decoders_hidden_layer()
     )
 
 
-def test_only_the_second_pass_trains_the_feedback_and_only_a_free_decoder_learns_from_made_features() -> (
-    None
-):
+def test_only_the_second_pass_trains_the_feedback_and_a_free_decoder_learns_from_made() -> None:
     given, view, _, _ = learnable()
     for frozen in (False, True):
         m = TFVAEGAN(settings("tfvaegan", freeze_dec=frozen), given)

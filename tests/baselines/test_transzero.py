@@ -33,7 +33,8 @@ def x() -> Tensor:
 
 
 def by_hand(made: TransZero, x: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Attribute scores s (B, A) and decoder attention (B, A, R), one image, one attribute, one region at a time."""
+    """Attribute scores s (B, A) and decoder attention (B, A, R), one image, one attribute, one
+    region at a time."""
     w = {name: p.detach().numpy() for name, p in made.named_parameters()}
     cfg = made.config
 
@@ -150,7 +151,8 @@ def test_losses_are_those_of_plain_loops(over: str, x: Tensor) -> None:
 
 
 def test_geometry_of_two_cells_in_a_row_by_hand() -> None:
-    # The centres lie half a map apart, a third of a side and 1; vertically they are equal, and a thousandth stands for 0.
+    # The centres lie half a map apart, a third of a side and 1; vertically they are equal, and a
+    # thousandth stands for 0.
     table = relative_geometry(1, 2)
     assert table[0, 1, [0, 8, 16]].tolist() == pytest.approx(
         [math.sin(100 * math.log(1e-3)), math.sin(100 * math.log(1 / 3)), 0]

@@ -33,7 +33,8 @@ def test_a_citation_alone_becomes_a_note_and_that_is_said(
     assert main(["models", "eszsl", "--bibtex"]) == 0
     out, err = capsys.readouterr()
     assert out == (
-        "@misc{eszsl,\n  note = {Romera-Paredes and Torr. An embarrassingly simple approach to zero-shot learning. ICML 2015}\n}\n"
+        "@misc{eszsl,\n  note = {Romera-Paredes and Torr. An embarrassingly simple approach to "
+        "zero-shot learning. ICML 2015}\n}\n"
     )
     assert "no BibTeX of its own" in err
     assert main(["models", "eszsl", "--bibtex", "--json"]) == 0

@@ -1,4 +1,5 @@
-"""`compare` of finished runs by folder, pattern and tag; its columns, its caption, and the mark of changed settings."""
+"""`compare` of finished runs by folder, pattern and tag; its columns, its caption, and the mark of
+changed settings."""
 
 from __future__ import annotations
 

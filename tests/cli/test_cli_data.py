@@ -37,7 +37,8 @@ def card(tmp_path: Path) -> Path:
     (tmp_path / "classes.csv").write_text("class,small,black\nauk,0,1\ncrow,0.2,1\nwren,1,0\n")
     file = tmp_path / "birds.yaml"
     file.write_text(
-        "name: birds\nimages: images\nattributes: classes.csv\nunseen: [wren]\nlicence: CC0\ncitation: Me 2026\n"
+        "name: birds\nimages: images\nattributes: classes.csv\nunseen: [wren]\nlicence: "
+        "CC0\ncitation: Me 2026\n"
     )
     return file
 
@@ -95,12 +96,12 @@ def test_real_photos_of_birds(shared: Path, capsys: Captured) -> None:
     )
     out = capsys.readouterr().out
     assert (
-        "6033 images, 312 attributes, 150 seen, 50 unseen, 3616 trainval, 897 test_seen, 1520 test_unseen"
-        in out
+        "6033 images, 312 attributes, 150 seen, 50 unseen, 3616 trainval, 897 test_seen, 1520 "
+        "test_unseen" in out
     )
     assert (
-        "none of 50 unseen classes has a class of that name in ImageNet-1k; beside them 18 of 150 seen classes"
-        in out
+        "none of 50 unseen classes has a class of that name in ImageNet-1k; beside them 18 of 150 "
+        "seen classes" in out
     )
     assert "fingerprint 2199bd666e2e7084: CUB-200-2010" in out
 
@@ -223,7 +224,8 @@ def test_info_of_imported_features(tmp_path: Path, capsys: Captured) -> None:
         "f.h5",
     )
     assert {p["what"]: p["there"] for p in told["places"]} == {
-        "pooled features": True, "labels": True, "attributes": True, "split, trainval": True, "split, test_seen": True,
+        "pooled features": True, "labels": True, "attributes": True, "split, trainval": True,
+        "split, test_seen": True,
         "split, test_unseen": True,
     }  # fmt: skip
     assert main(["data", "info", str(tmp_path / "card.yaml")]) == 0

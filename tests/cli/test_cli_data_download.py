@@ -27,7 +27,9 @@ class Birds(DatasetSource):
     """Birds from the next table."""
 
     downloads = (
-        {{"file": "birds.zip", "urls": ["{url}/birds.zip"], "folder": "birds", "holds": ["classes.txt"], "licence": "CC0", "size": 1500}},
+        {{"file": "birds.zip", "urls": ["{url}/birds.zip"], "folder": "birds",
+          "holds": ["classes.txt"],
+           "licence": "CC0", "size": 1500}},
     )
 
     def load(self, name, root):
@@ -225,7 +227,8 @@ def test_ctrl_c_keeps_what_was_fetched_and_the_same_command_goes_on(
     [
         (
             [],
-            "Name one dataset or more; these can be downloaded: apy, awa1, awa2, birds, cub, cub-sentences, flo, sun",
+            "Name one dataset or more; these can be downloaded: apy, awa1, awa2, birds, cub, "
+            "cub-sentences, flo, sun",
         ),
         (["cubb"], "There is no dataset 'cubb'; did you mean \"cub\""),
         (["digits"], "The dataset 'digits' declares nothing to download"),

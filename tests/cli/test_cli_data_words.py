@@ -1,4 +1,5 @@
-"""`zslkit data words`, end to end: where vectors go, what is never lost, and what is said when words are missing."""
+"""`zslkit data words`, end to end: where vectors go, what is never lost, and what is said when
+words are missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""`zslkit diff`: what differs between two runs, with paired intervals, classes, and images whose answer changed."""
+"""`zslkit diff`: what differs between two runs, with paired intervals, classes, and images whose
+answer changed."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ from zslkit.runs.folders import SCORES, load_run
 
 @pytest.fixture
 def pair(tmp_path: Path) -> tuple[Path, Path]:
-    """B has another learning rate, and the answers of A but for one: test_unseen image 5 is right in B and wrong in A."""
+    """B has another learning rate, and the answers of A but for one: test_unseen image 5 is right
+    in B and wrong in A."""
     b = random_scores(9.0)
     table = b.test_unseen_scores.copy()
     table[5, 0] = 99.0

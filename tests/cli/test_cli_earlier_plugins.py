@@ -1,4 +1,4 @@
-"""Plugins that `zslkit new` wrote before the modules moved into folders still install, keep the contract and train."""
+"""Plugins that `zslkit new` wrote before the move into folders still install, pass and train."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""How commands end: by signals, by plugins that try to end them, and what plugins print, in processes of their own."""
+"""How commands end: by signals, by plugins that try to end them, and what plugins print, in
+processes of their own."""
 
 from __future__ import annotations
 
@@ -250,12 +251,14 @@ def test_commands_print_results_where_plugins_do_not_write() -> None:
             if prints and "err=True" not in call and "get_help" not in call:
                 calls.append(f"{file.relative_to(commands)}: {call}")
     assert calls == [], (
-        "echo of zslkit.cli.output prints results; click.echo inside a command goes to standard error"
+        "echo of zslkit.cli.output prints results; click.echo inside a command goes to standard "
+        "error"
     )
 
 
 class Start:
-    """Starts zslkit in processes of their own, with a stranger's plugin and the signals of a terminal."""
+    """Starts zslkit in processes of their own, with a stranger's plugin and the signals of a
+    terminal."""
 
     def __init__(self, folder: Path, site: Path) -> None:
         self.folder = folder

@@ -61,7 +61,8 @@ def test_named_metrics_are_printed_with_what_they_mean(
     assert [line.split()[0] for line in lines[1:]] == ["made:", "metric", "H-oracle", "ECE"]
     assert (
         lines[1]
-        == "made: inductive, last epoch, uncalibrated, net, backbone frozen, 8 px, split 50115011, pooled, attributes 5e3a5e3a"
+        == "made: inductive, last epoch, uncalibrated, net, backbone frozen, 8 px, split 50115011, "
+        "pooled, attributes 5e3a5e3a"
     )
     assert "optimistic, no result" in lines[3]
 

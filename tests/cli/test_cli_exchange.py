@@ -1,4 +1,5 @@
-"""Runs in one file for another person: what goes in, that it is read beside one's own, and what is refused."""
+"""Runs in one file for another person: what goes in, that it is read beside one's own, and what is
+refused."""
 
 from __future__ import annotations
 

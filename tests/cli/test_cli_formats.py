@@ -1,4 +1,5 @@
-"""`compare` end to end on folders that are there: formats, intervals, tests, and what cannot be read."""
+"""`compare` end to end on folders that are there: formats, intervals, tests, and what cannot be
+read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The command line from outside: help, listings, mistakes, exit codes, and what it does not import."""
+"""The command line from outside: help, listings, mistakes, exit codes, and what it does not
+import."""
 
 from __future__ import annotations
 

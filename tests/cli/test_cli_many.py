@@ -1,4 +1,5 @@
-"""`zslkit compare` and a search with several processes and with a cluster: real workers, some of them killed in the middle."""
+"""`zslkit compare` and a search with several processes and with a cluster: real workers, some of
+them killed in the middle."""
 
 from __future__ import annotations
 
@@ -49,7 +50,8 @@ pytestmark = [
 
 
 class Place:
-    """Where the commands of this module run, each with an --out of its own and all with one cache and one thread."""
+    """Where the commands of this module run, each with an --out of its own and all with one cache
+    and one thread."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -1,4 +1,5 @@
-"""`zslkit new`: the packages that it writes are really installed, pass their own tests, and train."""
+"""`zslkit new`: the packages that it writes are really installed, pass their own tests, and
+train."""
 
 from __future__ import annotations
 
@@ -190,7 +191,8 @@ def test_the_next_steps_work_where_they_are_told_although_folder_and_package_sha
         [sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True
     )
     python = tmp_path / "venv" / "bin" / "python"
-    # the environment of these tests, seen from another one, so that the installation really is editable
+    # the environment of these tests, seen from another one, so that the installation really is
+    # editable
     seen = [
         str(Path(zslkit.__file__).parents[1]),
         *(p for p in sys.path if p.endswith("site-packages")),

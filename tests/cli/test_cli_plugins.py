@@ -1,4 +1,5 @@
-"""Packages of strangers, really installed: good ones are listed, bad ones too, with what is wrong and whose it is."""
+"""Packages of strangers, really installed: good ones are listed, bad ones too, with what is wrong
+and whose it is."""
 
 from __future__ import annotations
 
@@ -83,22 +84,30 @@ class Tiny(DatasetSource):
     def load(self, name, root):
         attributes = np.eye(4, dtype=np.float32)
         labels = np.repeat(np.arange(4), 6)
-        train, seen, unseen = (np.array(i) for i in ([0, 1, 2, 6, 7, 8, 12, 13, 14], [3, 9, 15], [18, 19]))
+        parts = [0, 1, 2, 6, 7, 8, 12, 13, 14], [3, 9, 15], [18, 19]
+        split = Split(*map(np.array, parts))
         semantics = Semantics(attributes, ("a", "b", "c", "d"))
-        return Dataset(name, tuple("wxyz"), labels, Split(train, seen, unseen), semantics, features=attributes[labels], title="Tiny")
+        features = attributes[labels]
+        return Dataset(
+            name, tuple("wxyz"), labels, split, semantics, features=features, title="Tiny"
+        )
 '''
 
 STRANGER = {
     "__init__.py": "",
     "good.py": GOOD,
-    "raises.py": 'raise OSError("library of mine not found")\nfrom zslkit.model import Model\nclass Mine(Model): ...\n',
-    "exits.py": "import sys\nprint('{}')\nsys.exit(3)\nfrom zslkit.model import Model\nclass Mine(Model): ...\n",
+    "raises.py": 'raise OSError("library of mine not found")\nfrom zslkit.model import '
+    "Model\nclass Mine(Model): ...\n",
+    "exits.py": "import sys\nprint('{}')\nsys.exit(3)\nfrom zslkit.model import Model\nclass "
+    "Mine(Model): ...\n",
     "typo.py": "class Mine(:\n",
     "future.py": "from zslkit.model import Model\nclass Mine(Model):\n    contract = 99\n",
     "alien.py": "print('I talk')\nclass Mine: ...\n",
     "function.py": "def Mine(config, task): ...\n",
-    "needs.py": "import nosuchlibrary.deep\nfrom zslkit.model import Model\nclass Mine(Model): ...\n",
-    "hidden.py": "def load():\n    import nosuchlibrary\nload()\nfrom zslkit.model import Model\nclass Mine(Model): ...\n",
+    "needs.py": "import nosuchlibrary.deep\nfrom zslkit.model import Model\nclass Mine(Model): "
+    "...\n",
+    "hidden.py": "def load():\n    import nosuchlibrary\nload()\nfrom zslkit.model import "
+    "Model\nclass Mine(Model): ...\n",
     "dies.py": "import os; os._exit(7)\nclass Mine: ...\n",
     "hangs.py": "import time; time.sleep(60)\nclass Mine: ...\n",
 }

@@ -1,4 +1,5 @@
-"""zslkit data prepare, end to end: what a run finds, what is left out, and how each mistake is told."""
+"""zslkit data prepare, end to end: what a run finds, what is left out, and how each mistake is
+told."""
 
 from __future__ import annotations
 
@@ -48,7 +49,8 @@ def card(tmp_path: Path) -> str:
 
 
 def spoil(tmp_path: Path) -> list[str]:
-    """One file empty, one cut off, one damaged in the middle but whole at both ends; their names."""
+    """One file empty, one cut off, one damaged in the middle but whole at both ends; their
+    names."""
     names = ["crow/0.png", "tit/4.png", "wren/2.png"]
     files = [tmp_path / "images" / name for name in names]
     files[0].write_bytes(b"")

@@ -1,4 +1,5 @@
-"""`run`, `compare` and `config`: what they hand to the experiment, and what they print of its answer."""
+"""`run`, `compare` and `config`: what they hand to the experiment, and what they print of its
+answer."""
 
 from __future__ import annotations
 
@@ -80,7 +81,8 @@ def record(**changes: Any) -> RunRecord:
 
 @dataclass
 class Recorder:
-    """Stands for experiment.run: remembers what it was given, answers with `answer` or raises it."""
+    """Stands for experiment.run: remembers what it was given, answers with `answer` or raises
+    it."""
 
     answer: RunRecord | Exception
     given: list[tuple[tuple[Any, ...], dict[str, Any]]]
@@ -177,7 +179,8 @@ def test_compare_feeds_all_from_one_frozen_backbone_unless_told(
         (
             ZeroDivisionError("oh"),
             1,
-            "zslkit: eszsl (seed 0), eszsl (seed 1) failed: Unexpected ZeroDivisionError: oh; --debug shows where\n",
+            "zslkit: eszsl (seed 0), eszsl (seed 1) failed: Unexpected ZeroDivisionError: oh; "
+            "--debug shows where\n",
         ),
         (
             OSError(28, "No space left on device"),

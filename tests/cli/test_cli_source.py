@@ -88,7 +88,8 @@ def test_classes_inside_try_and_inside_classes_are_found(package: Path) -> None:
     module = write(
         package,
         "mine",
-        "try:\n    class A:\n        class Inner:\n            x = 1\nexcept ImportError:\n    pass\n",
+        "try:\n    class A:\n        class Inner:\n            x = 1\nexcept ImportError:\n    "
+        "pass\n",
     )
     assert facts(f"{module}:A.Inner").values == {"x": 1}
 
@@ -128,7 +129,8 @@ def test_imports_that_lead_nowhere_are_named_unless_the_module_can_do_without(
     package: Path,
 ) -> None:
     text = (
-        "import json, nosuch.deep, torch\nfrom nowhere.else_ import y\nfrom .sibling import z\nimport xml\n"
+        "import json, nosuch.deep, torch\nfrom nowhere.else_ import y\nfrom .sibling import "
+        "z\nimport xml\n"
         "try:\n    import optional_one\nexcept ImportError: ...\ndef late():\n    import late_one\n"
     )
     assert missing_imports(write(package, "mine", text)) == ["nosuch", "nowhere"]

@@ -1,4 +1,5 @@
-"""Many runs at once: what a worker answers, and what the command makes of answers and of silence. No process is started here."""
+"""Many runs at once: what a worker answers, and what the command makes of answers and of silence.
+No process is started here."""
 
 from __future__ import annotations
 
@@ -56,7 +57,8 @@ def site(tmp_path: Path) -> Site:
 
 @pytest.fixture
 def rounds(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[list[int]]]:
-    """rounds(f, g): the first round yields what f makes of the orders, the second what g does. Gives the numbers that each was given."""
+    """rounds(f, g): the first round yields what f makes of the orders, the second what g does.
+    Gives the numbers that each was given."""
 
     def plan(*steps: Callable[[Sequence[Order]], Iterator[WorkerReply]]) -> list[list[int]]:
         given: list[list[int]] = []

@@ -1,4 +1,5 @@
-"""A stranger's trackers, really installed: listed, chosen by name, and harmless where they are broken."""
+"""A stranger's trackers, really installed: listed, chosen by name, and harmless where they are
+broken."""
 
 from __future__ import annotations
 
@@ -61,17 +62,19 @@ late = "watcher.late:Mine"
 """
 FILES = {
     "__init__.py": "",
-    "good.py": GOOD
-    + "\n\nclass Told(Nearest):\n    def fit(self, view, trainer):\n        trainer.log(norm=2.0)\n",
+    "good.py": GOOD + "\n\nclass Told(Nearest):\n    def fit(self, view, trainer):\n        "
+    "trainer.log(norm=2.0)\n",
     "lines.py": LINES,
     "alien.py": "class Mine: ...\n",
-    "late.py": "def load():\n    import nosuchlibrary\nload()\nfrom zslkit.tracker import Tracker\nclass Mine(Tracker): ...\n",
+    "late.py": "def load():\n    import nosuchlibrary\nload()\nfrom zslkit.tracker import "
+    "Tracker\nclass Mine(Tracker): ...\n",
 }
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder into which pip has installed a stranger's distribution with trackers, a model and a dataset."""
+    """A folder into which pip has installed a stranger's distribution with trackers, a model and a
+    dataset."""
     place, tree = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("sources") / "a"
     source(tree, "zslkit-watcher", "watcher", "0.7", FILES, {"told": "watcher.good:Told"})
     with (tree / "pyproject.toml").open("a") as project:
@@ -161,12 +164,14 @@ def test_a_strangers_tracker_is_told_a_run_beside_another_that_fails(
         (
             "needs",
             2,
-            "The tracker 'needs' needs nosuchlibrary, which is not installed; install it with: pip install nosuchlibrary",
+            "The tracker 'needs' needs nosuchlibrary, which is not installed; install it with: pip "
+            "install nosuchlibrary",
         ),
         (
             "linse",
             2,
-            'There is no tracker \'linse\'; did you mean "lines" or "alien"? List them with: zslkit trackers',
+            'There is no tracker \'linse\'; did you mean "lines" or "alien"? List them with: '
+            "zslkit trackers",
         ),
         (
             "late",

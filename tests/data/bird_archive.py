@@ -49,6 +49,7 @@ def everything(folder: Path) -> set[str]:
 
 
 WHOLE = {
-    ".zslkit", ".zslkit/downloads.json", ".zslkit/downloads.lock", "downloads", "downloads/birds.zip",
+    ".zslkit", ".zslkit/downloads.json", ".zslkit/downloads.lock", "downloads",
+    "downloads/birds.zip",
     "birds", "birds/classes.txt", "birds/images", "birds/images/a.jpg",
 }  # fmt: skip

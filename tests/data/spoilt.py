@@ -1,4 +1,5 @@
-"""Mutated files for the readers: valid ones whose bytes are flipped, cut off, doubled or pushed apart."""
+"""Mutated files for the readers: valid ones whose bytes are flipped, cut off, doubled or pushed
+apart."""
 
 from __future__ import annotations
 
@@ -118,7 +119,8 @@ SEEDS: dict[str, tuple[str, Callable[[], bytes], Callable[[Path], Any]]] = {
     "npy": ("x.npy", _npy, _drain),
     "pkl": ("x.pkl", lambda: np.ones((A, 3), np.float32).dumps(), read_word_vectors),
     **{f"image {k} {m}": ("x", lambda k=k, m=m: _image(k, m), read_image) for k, m in
-       (("PNG", "RGB"), ("JPEG", "RGB"), ("JPEG", "CMYK"), ("GIF", "P"), ("TIFF", "RGB"), ("BMP", "RGB"), ("WEBP", "RGB"), ("PPM", "RGB"))},
+       (("PNG", "RGB"), ("JPEG", "RGB"), ("JPEG", "CMYK"), ("GIF", "P"), ("TIFF", "RGB"), ("BMP",
+           "RGB"), ("WEBP", "RGB"), ("PPM", "RGB"))},
 }  # fmt: skip
 """Reader -> the file's name, a valid file, and what reads it."""
 
@@ -129,7 +131,8 @@ WORDS = (0, 1, 2, 14, 15, 2**31 - 1, 2**31, 2**32 - 1)
 
 @st.composite
 def mutations(draw: st.DrawFn, size: int) -> list[tuple[str, int, bytes]]:
-    """Up to four changes: a byte or a word replaced (sizes and counts are words), bytes put in, taken out, or the end cut off."""
+    """Up to four changes: a byte or a word replaced (sizes and counts are words), bytes put in,
+    taken out, or the end cut off."""
     place = st.integers(0, size - 1)
     word = st.one_of(st.sampled_from(WORDS), st.integers(0, 2**32 - 1))
     one = st.one_of(

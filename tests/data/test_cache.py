@@ -1,4 +1,5 @@
-"""The cache is told as it is, and nothing is removed that zslkit did not make, that is in use, or that lies elsewhere."""
+"""The cache is told as it is, and nothing is removed that zslkit did not make, that is in use, or
+that lies elsewhere."""
 
 from __future__ import annotations
 
@@ -165,7 +166,10 @@ def test_age_is_counted_from_the_last_use_of_any_file(
 def test_what_another_process_holds_is_left_alone_and_said(
     cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = "import sys, filelock; l = filelock.FileLock(sys.argv[1]); l.acquire(); print('held', flush=True); sys.stdin.read()"
+    code = (
+        "import sys, filelock; l = filelock.FileLock(sys.argv[1]); l.acquire(); print('held', "
+        "flush=True); sys.stdin.read()"
+    )
     lock = cache / "features" / f"sun-{HEX}.lock"
     holder = subprocess.Popen(
         [sys.executable, "-c", code, str(lock)],

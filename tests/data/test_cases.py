@@ -1,4 +1,5 @@
-"""The kinds of input that docs/inputs.md lists: what is read, turned, asked about or refused, through the command line."""
+"""The kinds of input that docs/inputs.md lists: what is read, turned, asked about or refused,
+through the command line."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ def cases(shared: Path) -> Path:
     """The folder of small inputs that once were read wrongly."""
     if not (shared / "cases").is_dir():
         pytest.skip(
-            f"needs the inputs in {shared / 'cases'}, which are not there; say where with ZSLKIT_SHARED"
+            f"needs the inputs in {shared / 'cases'}, which are not there; say where with "
+            "ZSLKIT_SHARED"
         )
     return shared / "cases"
 
@@ -71,7 +73,8 @@ def npz(values: dict[str, Any], name: str = "x.npz") -> str:
 
 
 def mat(values: dict[str, Any], name: str = "x.mat") -> str:
-    """As xlsa17 writes them, without names: images and classes are columns, and numbers count from 1."""
+    """As xlsa17 writes them, without names: images and classes are columns, and numbers count from
+    1."""
     made = {
         "features": np.asarray(values["feature_map"], float).T,
         "labels": values["labels"][:, None] + 1.0,
@@ -84,7 +87,8 @@ def mat(values: dict[str, Any], name: str = "x.mat") -> str:
 WRITERS = (h5, npz, mat)
 
 
-# --- the shared cases ---------------------------------------------------------------------------------------------------------
+# --- the shared cases
+# --------------------------------------------------------------------------------------------------
 
 
 SHARED = {
@@ -102,7 +106,8 @@ SHARED = {
     "half-written/maps.h5": (
         "",
         0,
-        r"warning: .*10 of 36 images have features that are all zero \(images 26-35, counted from 0\)",
+        r"warning: .*10 of 36 images have features that are all zero \(images 26-35, counted from "
+        r"0\)",
     ),
     "row-order/f.h5": (
         "--class-attributes row-order/sorted.csv",
@@ -147,7 +152,8 @@ def test_half_written_maps_are_found_by_verify(cases: Path, go: Go) -> None:
     assert "images 27-36, counted from 1" in text
 
 
-# --- class attributes that lie the other way round -----------------------------------------------------------------------------
+# --- class attributes that lie the other way round
+# -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("write", WRITERS)
@@ -188,7 +194,8 @@ def test_a_table_that_may_be_read_in_two_ways_is_asked_about(go: Go, table: np.n
     file = h5(held(original_att=table))
     code, text = go("data", "import", file, "--out", "made")
     assert code == 2 and re.search(
-        r"shape \(\d, \d\), and nothing shows .* say --table-rows classes or --table-rows attributes",
+        r"shape \(\d, \d\), and nothing shows .* say --table-rows classes or --table-rows "
+        r"attributes",
         text,
     )
     for rows, right in (("classes", table), ("attributes", table.T)):
@@ -217,7 +224,8 @@ def test_labels_that_count_from_1_and_use_all_classes_tell_the_axes(go: Go, writ
         assert opened(f"made{k}/card.yaml").semantics.attributes.tolist() == table.tolist()
 
 
-# --- which axis holds the channels ----------------------------------------------------------------------------------------------
+# --- which axis holds the channels
+# ----------------------------------------------------------------------------------------------
 
 
 def telling(d: int, h: int, w: int) -> np.ndarray:
@@ -372,7 +380,8 @@ def test_an_option_that_does_not_fit_is_refused(go: Go) -> None:
     )
 
 
-# --- joins ----------------------------------------------------------------------------------------------------------------------
+# --- joins
+# --------------------------------------------------------------------------------------------------
 
 
 NAMES = ("auk", "crow", "wren")
@@ -655,7 +664,8 @@ def test_rows_and_columns_in_another_order_at_once() -> None:
     assert moved_rows(seen, np.random.default_rng(3).random((20, 30)) < 0.5) is None
 
 
-# --- rows of features that a stopped extraction leaves ---------------------------------------------------------------------------
+# --- rows of features that a stopped extraction leaves
+# ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shape", [(6,), (9, 2, 2)], ids=["pooled", "maps"])
@@ -689,7 +699,8 @@ def test_all_images_with_numbers_that_are_not_finite_are_listed(go: Go) -> None:
     )
 
 
-# --- numbers and names ------------------------------------------------------------------------------------------------------------
+# --- numbers and names
+# --------------------------------------------------------------------------------------------------
 
 
 ODD = {
@@ -701,7 +712,8 @@ ODD = {
     "fraction": (LABELS + 0.5, "8 of 8 are not whole (0.5 at place 0"),
     "huge": (
         np.where(np.arange(N) == 7, 1e300, LABELS),
-        "labels run from 0 to 1e+300, and there are 3 classes (1 of 8 are outside, the first at place 7",
+        "labels run from 0 to 1e+300, and there are 3 classes (1 of 8 are outside, the first at "
+        "place 7",
     ),
     "too large": (
         np.where(np.arange(N) == 7, 2**63 - 1, LABELS),
@@ -727,7 +739,8 @@ def test_infinite_places_of_a_split_are_told(go: Go) -> None:
     )
     assert (
         code == 2
-        and "test_seen_loc should be whole numbers of images, and 1 of 2 are not finite (inf at place 1"
+        and "test_seen_loc should be whole numbers of images, and 1 of 2 are not finite (inf at "
+        "place 1"
         in text
     )
 
@@ -804,7 +817,8 @@ def test_an_option_takes_no_underscore_for_a_number(go: Go, words: str) -> None:
     assert code == 2 and "'1_0' is not a valid number; write it without _" in text
 
 
-# --- all faults of a file together --------------------------------------------------------------------------------------------------
+# --- all faults of a file together
+# --------------------------------------------------------------------------------------------------
 
 
 def test_all_faults_of_a_file_are_told_together_with_what_was_not_read(go: Go) -> None:

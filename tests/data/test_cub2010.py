@@ -1,4 +1,5 @@
-"""The photos of CUB-200-2010 with CUB's classes and attributes: counts, the split to the letter, and what is refused."""
+"""The photos of CUB-200-2010 with CUB's classes and attributes: counts, the split to the letter,
+and what is refused."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ def test_every_photo_lies_in_the_folder_of_its_class(data: Dataset) -> None:
 
 
 def test_the_held_out_photos_are_those_of_the_recipe(data: Dataset) -> None:
-    # One generator, seen classes in the order of allclasses_names, each class's photos in sorted path order.
+    # One generator, seen classes in the order of allclasses_names, each class's photos in sorted
+    # path order.
     assert data.images is not None
     rng, held = np.random.default_rng(0), set()
     paths = {data.images.key(i): i for i in range(len(data.labels))}
@@ -53,7 +55,8 @@ def test_the_held_out_photos_are_those_of_the_recipe(data: Dataset) -> None:
 
 @pytest.fixture
 def root(shared: Path, tmp_path: Path) -> Path:
-    """A data root of links, one of which a test can take away or put something else in its place."""
+    """A data root of links, one of which a test can take away or put something else in its
+    place."""
     (tmp_path / "xlsa17" / "data" / "CUB").mkdir(parents=True)
     for file in ("att_splits.mat", "testclasses.txt"):
         os.symlink(

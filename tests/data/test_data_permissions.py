@@ -1,4 +1,5 @@
-"""Data and features of other people: what may not be read is named as such, and a cache that may only be read is used."""
+"""Data and features of other people: what may not be read is named as such, and a cache that may
+only be read is used."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ MAY_NOT = "may not be read by this user; ask its owner"
 
 
 def test_a_whole_cache_that_may_only_be_read_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a lock, and without the notes that save time; a store that may not be read is named."""
+    """Without a lock, and without the notes that save time; a store that may not be read is
+    named."""
     with open_folder() as folder:
         monkeypatch.setenv("ZSLKIT_CACHE", str(folder / "cache"))
         images = photos(folder / "photos", 4)

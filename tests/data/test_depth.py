@@ -1,4 +1,5 @@
-"""Pixels of more than 8 bits: their numbers mean what the file says, or what their own range says, and that is told."""
+"""Pixels of more than 8 bits: their numbers mean what the file says, or what their own range says,
+and that is told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Classes by descriptions and photos by attributes of their own: worked values, and each mistake by name."""
+"""Classes by descriptions and photos by attributes of their own: worked values, and each mistake by
+name."""
 
 from __future__ import annotations
 
@@ -29,7 +30,10 @@ CARD = (
     "name: q\nimages: list.csv\nfeatures: {backbone: mobilenetv3_small_050, weights: random, "
     "size: 32}\n"
 )
-TEXTS = "class,description,more\nant,Six legs. Red all over!,\nbee,Yellow,\ncicada,Loud,Sings.\nbee,Buzz,\n"
+TEXTS = (
+    "class,description,more\nant,Six legs. Red all "
+    "over!,\nbee,Yellow,\ncicada,Loud,Sings.\nbee,Buzz,\n"
+)
 """Sentences: ant 2, bee 2 (on two lines), cicada 2 (in two cells)."""
 
 
@@ -210,7 +214,9 @@ def test_a_card_that_contradicts_itself(home: Path, lines: tuple[str, ...], word
     assert words in said(*lines)
 
 
-OWN = {  # red, legs of the four photos of each class; the last two of ant and the last of bee are test photos
+# red, legs of the four photos of each class; the last two of ant and the last of bee are test
+# photos
+OWN = {
     "ant": [(1, 1), (0, 1), (1, 0), (0, 0)],
     "bee": [(0, 0), (0, 1), (0, 1), (1, 1)],
     "cicada": [(1, 0), (1, 0), (0, 1), (None, 0)],

@@ -93,7 +93,8 @@ def test_a_wrong_file_is_refused_and_the_next_server_asked(
     site.files["/birds.zip"] = wrong
     with pytest.raises(
         Unreachable,
-        match=rf"its {next(iter(digest))} is {hashlib.new(next(iter(digest)), wrong).hexdigest()}, and its maker had",
+        match=rf"its {next(iter(digest))} is {hashlib.new(next(iter(digest)), wrong).hexdigest()}, "
+        r"and its maker had",
     ):
         fetch([birds(site, **digest)], tmp_path)
     assert not {"birds", "downloads/birds.zip"} & everything(tmp_path) and not Partial.all_of(
@@ -118,7 +119,8 @@ def test_a_second_download_must_have_the_recorded_digest(site: Site, tmp_path: P
     site.files["/birds.zip"], site.etag = changed, '"two"'
     with pytest.raises(
         Unreachable,
-        match=r"and the first download, on \d{4}-\d\d-\d\d, had .*to accept the new file, remove its entry from .*json",
+        match=r"and the first download, on \d{4}-\d\d-\d\d, had .*to accept the new file, remove "
+        r"its entry from .*json",
     ):
         fetch([birds(site)], tmp_path)
     assert (
@@ -149,7 +151,8 @@ def test_a_dead_link_names_the_file_and_its_place_and_takes_it_from_there(
         fetch([birds(site)], tmp_path)
     host = site.url.removeprefix("http://")
     assert str(error.value) == (
-        f"birds.zip could not be fetched ({host}: 404 Not Found): fetch {site.url}/birds.zip by hand, "
+        f"birds.zip could not be fetched ({host}: 404 Not Found): fetch {site.url}/birds.zip by "
+        "hand, "
         f"put it at {place} and give the same command again, which unpacks it"
     )
     place.write_bytes(BIRDS)
@@ -249,7 +252,8 @@ def test_a_disk_that_fills_up_is_told_with_the_file(site: Site, tmp_path: Path) 
     part.path.symlink_to("/dev/full")
     with pytest.raises(
         CannotWrite,
-        match=r"\.part cannot be written \(No space left on device\); mend that and give the same command",
+        match=r"\.part cannot be written \(No space left on device\); mend that and give the same "
+        r"command",
     ):
         fetch([birds(site)], tmp_path)
 
@@ -258,7 +262,8 @@ def test_a_folder_that_cannot_be_written_is_named(site: Site, tmp_path: Path) ->
     (tmp_path / "data").write_text("a file")
     with pytest.raises(
         UserError,
-        match=r"The folder .*data/downloads cannot be written \(.*\); name another one with --data-root",
+        match=r"The folder .*data/downloads cannot be written \(.*\); name another one with "
+        r"--data-root",
     ):
         fetch([birds(site)], tmp_path / "data")
     assert site.asked == []

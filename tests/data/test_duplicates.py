@@ -1,4 +1,5 @@
-"""Images that are the same are found by content and by hash, and what an interrupted look at them leaves is taken up or told."""
+"""Images that are the same are found by content and by hash, and what an interrupted look at them
+leaves is taken up or told."""
 
 from __future__ import annotations
 

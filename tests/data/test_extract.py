@@ -1,4 +1,5 @@
-"""Features are extracted once: equal to the network's own, kept through interruptions and full disks, made anew for other inputs."""
+"""Features are extracted once: equal to the network's own, kept through interruptions and full
+disks, made anew for other inputs."""
 
 from __future__ import annotations
 
@@ -232,7 +233,10 @@ def test_too_little_room_is_seen_before_the_work(
         with pytest.raises(CannotWrite) as caught:
             store_of(images)
     assert is_disk_full(caught.value), "so that other runs that need room are not even begun"
-    want = f"needs {size / 1e6:.0f} MB and {own_cache / 'features'} has {(size - 1_000_000) / 1e6:.0f} MB left"
+    want = (
+        f"needs {size / 1e6:.0f} MB and {own_cache / 'features'} has "
+        f"{(size - 1_000_000) / 1e6:.0f} MB left"
+    )
     assert want in str(caught.value) and "ZSLKIT_CACHE" in str(caught.value)
     assert set(images.opened) == {0}, "one image for its size, none for nothing"
 

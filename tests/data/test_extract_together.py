@@ -29,7 +29,8 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def take_part(images: Watched, journal: Path, barrier: Any) -> None:
-    """What each of two processes does: both have read the files before either looks for the store."""
+    """What each of two processes does: both have read the files before either looks for the
+    store."""
 
     class Waiting(Watched):
         def digest(self) -> str:
@@ -83,6 +84,7 @@ def test_who_waits_for_anothers_store_is_told_so_once(
             lines = told.getvalue().splitlines()
         assert asked.result(60).folder == folder
     assert lines == [
-        f"Another process extracts the features of made-up into {folder}; this one waits until it is done"
+        f"Another process extracts the features of made-up into {folder}; this one waits until it "
+        "is done"
     ]
     assert "Another" not in told.getvalue()[len(lines[0]) :]

@@ -16,7 +16,10 @@ from zslkit.datasets.catalog import load_dataset
 from zslkit.datasets.image_folders import hold_out
 from zslkit.errors import DataError, UserError
 
-CARD = "name: birds\nimages: images\nattributes: classes.csv\nunseen: [wren]\ngroups: {colour: [red, blue]}\n"
+CARD = (
+    "name: birds\nimages: images\nattributes: classes.csv\nunseen: [wren]\ngroups: {colour: "
+    "[red, blue]}\n"
+)
 TABLE = "class,red,blue,size\ncrow,0,1,3\nZaunkönig,1,0,1\nblue tit,0.5,1,1\nwren,1,1,2\n"
 CLASSES = ("crow", "Zaunkönig", "blue tit", "wren")
 

@@ -1,4 +1,5 @@
-"""Each reader of strangers' files reads a spoilt one or refuses it in one sentence; benchmarks/fuzz_readers.py tries many more."""
+"""Each reader of strangers' files reads a spoilt one or refuses it in one sentence;
+benchmarks/fuzz_readers.py tries many more."""
 
 from __future__ import annotations
 

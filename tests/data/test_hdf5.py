@@ -1,4 +1,5 @@
-"""HDF5 files are read in a process of its own, and only numbers that lie in the very file come out of it."""
+"""HDF5 files are read in a process of its own, and only numbers that lie in the very file come out
+of it."""
 
 from __future__ import annotations
 
@@ -184,6 +185,9 @@ def test_a_reader_that_dies_hangs_or_babbles_is_a_damaged_file(
 )
 def test_the_reader_has_a_limit_on_its_memory() -> None:
     pytest.importorskip("resource")
-    code = f"import runpy; m = runpy.run_path({hdf5_child.__file__!r}); m['_limit'](); bytearray({3 * hdf5_child.MEMORY})"
+    code = (
+        f"import runpy; m = runpy.run_path({hdf5_child.__file__!r}); m['_limit'](); "
+        f"bytearray({3 * hdf5_child.MEMORY})"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "MemoryError" in done.stderr

@@ -1,4 +1,5 @@
-"""Photos by a list: path, label and split of each; what is read alike, and each mistake with its line."""
+"""Photos by a list: path, label and split of each; what is read alike, and each mistake with its
+line."""
 
 from __future__ import annotations
 

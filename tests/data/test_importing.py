@@ -1,4 +1,5 @@
-"""Features of another program become the dataset that they describe, or are refused with what to do about it."""
+"""Features of another program become the dataset that they describe, or are refused with what to do
+about it."""
 
 from __future__ import annotations
 
@@ -122,7 +123,8 @@ def test_res101_mat_is_imported_with_the_splits_beside_it_or_given(tmp_path: Pat
     savemat(tmp_path / "a" / "res101.mat", features)
     with pytest.raises(
         DataError,
-        match=r"res101\.mat has 2 faults: \(1\) comes without trainval_loc.*--split FILE.*\(2\) holds no original_att",
+        match=r"res101\.mat has 2 faults: \(1\) comes without trainval_loc.*--split FILE.*\(2\) "
+        r"holds no original_att",
     ):
         import_features(tmp_path / "a" / "res101.mat", tmp_path / "no")
     savemat(tmp_path / "att_splits.mat", whole)
@@ -297,7 +299,8 @@ def test_base_decides_what_the_range_leaves_open_and_contradicts_nothing(tmp_pat
     ).dataset.split.trainval.tolist() == [1, 3, 4]
     with pytest.raises(
         DataError,
-        match=r"labels run from 0 to 2 of 3 classes, so they do not count from 1; leave --base away",
+        match=r"labels run from 0 to 2 of 3 classes, so they do not count from 1; leave --base "
+        r"away",
     ):
         import_features(file, tmp_path / "1", Choices(base=1))
 
@@ -410,7 +413,8 @@ def test_a_model_is_told_what_there_is(tmp_path: Path) -> None:
     assert choose_input(("map", "pooled"), FeatureConfig(), pooled, "m") == "pooled"
     with pytest.raises(
         UserError,
-        match=r"m takes map inputs, and pooled has only pooled features here; .*import feature maps",
+        match=r"m takes map inputs, and pooled has only pooled features here; .*import feature "
+        r"maps",
     ):
         choose_input(("map",), FeatureConfig(), pooled, "m")
     with pytest.raises(

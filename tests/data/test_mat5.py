@@ -1,4 +1,5 @@
-"""MATLAB files by a walk over their tags: what scipy writes comes back, and no damage leads out of the file."""
+"""MATLAB files by a walk over their tags: what scipy writes comes back, and no damage leads out of
+the file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Names that are one to the eye are one name, told with the difference; and no photo ever stands in two sets."""
+"""Names that are one to the eye are one name, told with the difference; and no photo ever stands in
+two sets."""
 
 from __future__ import annotations
 

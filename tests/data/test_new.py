@@ -1,4 +1,5 @@
-"""A draft of one's own dataset: what is proposed, what is never touched, and everything that is still missing."""
+"""A draft of one's own dataset: what is proposed, what is never touched, and everything that is
+still missing."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 from zslkit.acquire.new import draft, propose
 from zslkit.acquire.new_review import review
-from zslkit.datasets.card import read_card
+from zslkit.datasets.card_keys import read_card
 from zslkit.datasets.catalog import load_dataset
 from zslkit.errors import DataError, UserError
 

@@ -1,4 +1,5 @@
-"""numpy files of strangers: numbers come back, pickles are not run, and claims are held against the file."""
+"""numpy files of strangers: numbers come back, pickles are not run, and claims are held against the
+file."""
 
 from __future__ import annotations
 

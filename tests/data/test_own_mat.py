@@ -1,4 +1,5 @@
-"""MATLAB files of one's own: what is needed is read, the rest passed over, and advice fits the format at hand."""
+"""MATLAB files of one's own: what is needed is read, the rest passed over, and advice fits the
+format at hand."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ CLASSES = ("auk", "crow", "wren")
 def imported(
     folder: Path, choices: Choices | None = None, more: bytes = b"", **changes: Any
 ) -> Imported:
-    """A res101.mat that holds its split too, with some variables changed or (None) left away, and more bytes at its end."""
+    """A res101.mat that holds its split too, with some variables changed or (None) left away, and
+    more bytes at its end."""
     folder.mkdir(exist_ok=True)
     held = {name: value for name, value in {**mat(), **changes}.items() if value is not None}
     savemat(folder / "res101.mat", held)
@@ -41,7 +43,8 @@ def element(kind: int, data: bytes) -> bytes:
 
 
 def matlab_object(name: bytes, kind: int = 17) -> bytes:
-    """A datetime as MATLAB writes it: no shape, but three names and a handle; and what it keeps of all objects, without a name."""
+    """A datetime as MATLAB writes it: no shape, but three names and a handle; and what it keeps of
+    all objects, without a name."""
     numbers = (
         element(6, struct.pack("<II", 13, 0))
         + element(5, struct.pack("<ii", 1, 1))
@@ -100,7 +103,8 @@ def test_objects_that_nobody_needs_are_passed_over(tmp_path: Path, kind: int) ->
         ),
         (
             {"features": mat()["features"].T},
-            r"the features have the shape \(8, 5\) for 8 labels; save them transposed, an image a column",
+            r"the features have the shape \(8, 5\) for 8 labels; save them transposed, an image a "
+            r"column",
         ),
         (
             {"image_files": files("auk")},
@@ -119,7 +123,8 @@ def test_what_is_needed_and_of_another_kind_is_told_with_the_way_on(
 def test_objects_that_are_needed_are_told_with_the_way_on(tmp_path: Path) -> None:
     with pytest.raises(
         DataError,
-        match=r"allclasses_names is a MATLAB object such as a string array .*; save cellstr\(allclasses_names\)",
+        match=r"allclasses_names is a MATLAB object such as a string array .*; save "
+        r"cellstr\(allclasses_names\)",
     ):
         imported(tmp_path, more=matlab_object(b"allclasses_names"), allclasses_names=None)
     with pytest.raises(DataError, match=r"labels is a MATLAB object .*; save double\(labels\)"):
@@ -241,7 +246,8 @@ def test_an_image_whose_folder_contradicts_its_label_is_named(tmp_path: Path) ->
     folders = ["crow", *OF_CLASS[1:]]
     with pytest.raises(
         DataError,
-        match=r"res101\.mat: image 1 lies in the folder 'crow' and has the label of 'auk', and so 1 images",
+        match=r"res101\.mat: image 1 lies in the folder 'crow' and has the label of 'auk', and so "
+        r"1 images",
     ):
         imported(tmp_path, image_files=files(*folders))
     assert (

@@ -96,7 +96,10 @@ def test_every_command_tells_what_does_not_count_alike(home: Path, card: Path) -
     save(home / "loose.png")
     save(home / "bee" / "@eaDir" / "0.png")
     save(home / "__MACOSX" / "0.png")
-    words = "5 files do not count: 2 .txt, 1 .cr2, 1 in no folder of a class (loose.png), 1 without an ending (bee/nothing)"
+    words = (
+        "5 files do not count: 2 .txt, 1 .cr2, 1 in no folder of a class (loose.png), 1 "
+        "without an ending (bee/nothing)"
+    )
     data = load_dataset(str(card))
     assert data.notes == (words,) and len(data.labels) == 12
     found = review(card)
@@ -170,7 +173,8 @@ def test_links_within_count_once_and_links_out_are_named(
     found = find_photos(home, ["ant", "bee", "owl"])
     assert {"ant/in.png", "ant/folder/q.png"} <= set(found.paths) and len(found.paths) == 14
     assert dict(found.others) == {
-        "ant/again.png": AGAIN, "bee/up": AGAIN, "bee/out.png": LEADS_OUT, "bee/outer": LEADS_OUT, "bee/lost.png": BROKEN,
+        "ant/again.png": AGAIN, "bee/up": AGAIN, "bee/out.png": LEADS_OUT, "bee/outer": LEADS_OUT,
+        "bee/lost.png": BROKEN,
         "bee/round": BROKEN,
     }  # fmt: skip
     data = load_dataset(str(card))
@@ -200,7 +204,10 @@ def test_a_class_of_links_out_is_refused_by_all_alike(
 ) -> None:
     (home / "ant").rename(tmp_path / "ant")
     (home / "ant").symlink_to(tmp_path / "ant")
-    problem = "holds no image (1 file does not count: 1 linked out of the folder (ant); copy into the folder what is linked out of it)"
+    problem = (
+        "holds no image (1 file does not count: 1 linked out of the folder (ant); copy into "
+        "the folder what is linked out of it)"
+    )
     with pytest.raises(DataError) as error:
         load_dataset(str(card))
     assert problem in str(error.value)

@@ -1,4 +1,5 @@
-"""An extraction that is killed again and again ends in the very bytes of one that nothing disturbed."""
+"""An extraction that is killed again and again ends in the very bytes of one that nothing
+disturbed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The scale of class attributes, sentences apart from attributes, and the shipped names and groups against the real files."""
+"""The scale of class attributes, sentences apart from attributes, and the shipped names and groups
+against the real files."""
 
 from __future__ import annotations
 

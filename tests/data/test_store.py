@@ -1,4 +1,5 @@
-"""A feature store gives back what was put in, as exactly as its type allows, or says what is wrong with the folder."""
+"""A feature store gives back what was put in, as exactly as its type allows, or says what is wrong
+with the folder."""
 
 from __future__ import annotations
 

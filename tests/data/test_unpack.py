@@ -1,4 +1,5 @@
-"""Archives: what a good one becomes, and that no bad one leaves a trace outside its folder or costs what was there."""
+"""Archives: what a good one becomes, and that no bad one leaves a trace outside its folder or costs
+what was there."""
 
 from __future__ import annotations
 
@@ -383,7 +384,8 @@ def test_an_interruption_leaves_the_old_and_nothing_beside_it(tmp_path: Path) ->
 def test_to_another_disk_files_are_copied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
 ) -> None:
-    """A folder may be a mount point, and a folder of some layered file systems cannot be renamed."""
+    """A folder may be a mount point, and a folder of some layered file systems cannot be
+    renamed."""
 
     def rename(source: Path, to: Path) -> None:
         raise OSError(errno.EXDEV, "Invalid cross-device link")

@@ -1,4 +1,5 @@
-"""Verification finds what was put wrong on purpose, names it, and finds nothing where nothing is wrong."""
+"""Verification finds what was put wrong on purpose, names it, and finds nothing where nothing is
+wrong."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ class Made(Xlsa17):
     folder = "MADE"
     photos = "MADE/images"
     counts: ClassVar[dict[str, int]] = {
-        "images": 8, "attributes": 2, "seen": 2, "unseen": 1, "trainval": 4, "test_seen": 2, "test_unseen": 2,
+        "images": 8, "attributes": 2, "seen": 2, "unseen": 1, "trainval": 4, "test_seen": 2,
+        "test_unseen": 2,
     }  # fmt: skip
 
 

@@ -241,7 +241,8 @@ def test_the_published_pickles_equal_what_pickle_itself_reads(
 
 
 def nested(depth: int) -> bytes:
-    """A list in which each level holds the one below ten times: ten to the `depth` numbers in a few dozen bytes."""
+    """A list in which each level holds the one below ten times: ten to the `depth` numbers in a few
+    dozen bytes."""
     return (
         b"\x80\x02]q\x00K\x01a"
         + b"".join(

@@ -1,4 +1,5 @@
-"""Word vectors in text form: every way they are written, any size, and each damage by file and line."""
+"""Word vectors in text form: every way they are written, any size, and each damage by file and
+line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The proposed splits: images find their class by name, indices start at 0, and what is damaged or does not fit is named."""
+"""The proposed splits: images find their class by name, indices start at 0, and what is damaged or
+does not fit is named."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ class Made(Xlsa17):
     photos = "MADE/images"
     attribute_files = ("MADE",)
     counts: ClassVar[dict[str, int]] = {
-        "images": 8, "attributes": 2, "seen": 2, "unseen": 1, "trainval": 4, "test_seen": 2, "test_unseen": 2,
+        "images": 8, "attributes": 2, "seen": 2, "unseen": 1, "trainval": 4, "test_seen": 2,
+        "test_unseen": 2,
     }  # fmt: skip
 
 
@@ -47,7 +49,8 @@ def cells(texts: list[str]) -> np.ndarray:
 
 
 def splits(**changed: Any) -> dict[str, Any]:
-    """The variables of an att_splits.mat: classes out of the order of their folders, 1-based locs out of order."""
+    """The variables of an att_splits.mat: classes out of the order of their folders, 1-based locs
+    out of order."""
     made = {
         "allclasses_names": cells(["003.Crow", "001.Auk", "002.Wren"]),
         "original_att": np.array([[3.0, 1.0, 2.0], [0.3, -1.0, 0.2]]),

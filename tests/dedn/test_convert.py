@@ -16,7 +16,10 @@ from zslkit.runs.folders import load_run
 from zslkit_dedn import convert, official
 from zslkit_dedn.model import DEDN
 
-CARD = "name: made\nimages: images\nattributes: classes.csv\nunseen: [c3]\nfeatures: {backbone: test_resnet, weights: random, size: 32}\n"
+CARD = (
+    "name: made\nimages: images\nattributes: classes.csv\nunseen: [c3]\nfeatures: {backbone: "
+    "test_resnet, weights: random, size: 32}\n"
+)
 
 
 @pytest.fixture

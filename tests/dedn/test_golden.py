@@ -1,4 +1,5 @@
-"""The worked case of DEDN in numbers: outputs, every loss term and the gradient of every parameter."""
+"""The worked case of DEDN in numbers: outputs, every loss term and the gradient of every
+parameter."""
 
 from __future__ import annotations
 
@@ -74,7 +75,8 @@ def test_gradient_of_every_parameter(model: DEDN, case: dict[str, np.ndarray]) -
     ].backward()
     gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
     assert all(g is not None for g in gradients.values())
-    # the weights are put in place of the gradients, so that the names of both sides are matched by one piece of code
+    # the weights are put in place of the gradients, so that the names of both sides are matched by
+    # one piece of code
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(gradients[name])  # type: ignore[arg-type]

@@ -1,4 +1,5 @@
-"""Attribute clusters: every choice holds each attribute once, and a wrong one is refused by name."""
+"""Attribute clusters: every choice holds each attribute once, and a wrong one is refused by
+name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Checkpoints of the authors' program: their scores, losses and gradients for every dataset, and files that are none."""
+"""Checkpoints of the authors' program: their scores, losses and gradients for every dataset, and
+files that are none."""
 
 from __future__ import annotations
 
@@ -92,7 +93,8 @@ def program(
     e_mix: float,
     lambda_cal: float,
 ) -> Tensor:
-    """The final scores (label None) or the total loss of DEDN.md, all in the order of the clusters."""
+    """The final scores (label None) or the total loss of DEDN.md, all in the order of the
+    clusters."""
     F = F_.normalize(x.flatten(2), dim=1)
     att, b = state["att"], state["bias"] * state["mask_bias"]
     order = [i for c in _clusters(state) for i in c]
@@ -194,7 +196,8 @@ def test_missing_and_extra_names_are_listed() -> None:
 def test_the_wrong_clusters_are_told() -> None:
     with pytest.raises(
         DataError,
-        match=r"Snet0 holds 64 attributes and the chosen clusters give it 38; try the other clusters",
+        match=r"Snet0 holds 64 attributes and the chosen clusters give it 38; try the other "
+        r"clusters",
     ):
         official.load_state_dict(made_state("sun", "released"), dataset="sun", clusters="paper")
 

@@ -1,4 +1,5 @@
-"""Every dataset has a preset for generalized and one for conventional ZSL, and the model reads each."""
+"""Every dataset has a preset for generalized and one for conventional ZSL, and the model reads
+each."""
 
 from __future__ import annotations
 

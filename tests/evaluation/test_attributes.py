@@ -1,4 +1,5 @@
-"""Attribute accuracy is scikit-learn's ROC AUC and average precision, averaged over the attributes that a set can tell."""
+"""Attribute accuracy is scikit-learn's ROC AUC and average precision, averaged over the attributes
+that a set can tell."""
 
 from __future__ import annotations
 

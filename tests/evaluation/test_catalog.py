@@ -1,4 +1,5 @@
-"""Confusion, confidence, ranks and the catalog of metrics, against cases worked out by hand and against plain sweeps."""
+"""Confusion, confidence, ranks and the catalog of metrics, against cases worked out by hand and
+against plain sweeps."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ def random_case(seed: int, levels: int = 8) -> TestSets:
     left, right = int(rng.integers(1, 20)), int(rng.integers(1, 20))
     tables = [rng.integers(0, levels, (n, len(seen))) / 4 for n in (left, right)]
     return checked_sets(
-        tables[0], rng.choice(np.flatnonzero(seen), left), tables[1], rng.choice(np.flatnonzero(~seen), right), seen
+        tables[0], rng.choice(np.flatnonzero(seen), left), tables[1], rng.choice(np.flatnonzero(
+            ~seen), right), seen
     )  # fmt: skip
 
 
@@ -98,7 +100,8 @@ def test_s_u_and_t1_are_scikit_learns_balanced_accuracy(seed: int, quarters: int
 
 
 def test_calibration_error_of_four_confidences_by_hand() -> None:
-    # Two bins: below 0.5 are 0.2 (right) and 0.4 (wrong): |1 - 0.6| = 0.4; above are 0.8 and 1.0, both right: |2 - 1.8| = 0.2.
+    # Two bins: below 0.5 are 0.2 (right) and 0.4 (wrong): |1 - 0.6| = 0.4; above are 0.8 and 1.0,
+    # both right: |2 - 1.8| = 0.2.
     confidence, right = np.array([0.2, 0.4, 0.8, 1.0]), np.array([1.0, 0, 1, 1])
     assert binned_error(confidence, right, bins=2) == pytest.approx((0.4 + 0.2) / 4)
 

@@ -25,7 +25,8 @@ seeds, few = st.integers(0, 100_000), st.integers(1, 40)
 
 
 def random_case(seed: int) -> tuple[Any, ...]:
-    """Both sets as `checked_sets` takes them: coarse scores with many ties, or probabilities, or float32 noise."""
+    """Both sets as `checked_sets` takes them: coarse scores with many ties, or probabilities, or
+    float32 noise."""
     rng = np.random.default_rng(seed)
     seen = rng.permutation(np.arange(int(rng.integers(2, 9))) < int(rng.integers(1, 3)))
     if seen.all():
@@ -43,7 +44,8 @@ def random_case(seed: int) -> tuple[Any, ...]:
 
 
 def all_of(case: tuple[Any, ...], gamma: float, at_once: int) -> list[Any]:
-    """Every metric, rank, answer, curve point, resample and the best gamma, with so many scores at a time."""
+    """Every metric, rank, answer, curve point, resample and the best gamma, with so many scores at
+    a time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chunks, "AT_ONCE", at_once)
         sets = checked_sets(*case)

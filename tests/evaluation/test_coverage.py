@@ -1,4 +1,5 @@
-"""Intervals hold the truth as often as they say, and equally good models are told apart no oftener: by simulation, with fixed seeds."""
+"""Intervals hold the truth as often as they say, and equally good models are told apart no oftener:
+by simulation, with fixed seeds."""
 
 from __future__ import annotations
 

@@ -24,7 +24,8 @@ def hand_case() -> dict[str, Any]:
     return {
         "test_seen_scores": np.array([[5.0, 0, 4, 0], [0, 5.0, 1, 0]]),
         "test_seen_labels": np.array([0, 1]),
-        # class 2: one image answered 2, one answered 0 (2 among the unseen); class 3: answered 1 (3), and 0 (2, wrong in both)
+        # class 2: one image answered 2, one answered 0 (2 among the unseen); class 3: answered 1
+        # (3), and 0 (2, wrong in both)
         "test_unseen_scores": np.array(
             [[0, 0, 3.0, 0], [3.0, 0, 1, 0], [0, 4.0, 0, 2], [2.0, 0, 1, 0]]
         ),
@@ -55,7 +56,8 @@ def test_the_hand_case() -> None:
 
 
 def test_the_area_of_the_hand_case() -> None:
-    # Right unseen images come in at gamma -3, 2, 2 (U = .25, .5 + .25 = .75); seen ones leave at 1 and 4 (S = .5, 0).
+    # Right unseen images come in at gamma -3, 2, 2 (U = .25, .5 + .25 = .75); seen ones leave at 1
+    # and 4 (S = .5, 0).
     # Area: U from 0 to .25 at S = 1; from .25 to .75 at S = .5.
     assert pytest.approx(0.25 + 0.25) == evaluate(**hand_case()).AUSUC
 
@@ -130,8 +132,10 @@ def test_the_best_gamma_is_the_middle_of_its_interval() -> None:
 
 def test_of_two_equally_good_intervals_the_wider_is_taken() -> None:
     seen = np.array([True, False])
-    # U comes in at 0, 1, 10 in thirds, S leaves at .5, 5, 20 in thirds: H is 2/3 on (1, 5) and on (5, 10) less, so
-    # the two intervals of H = 2/3 are (0.5, 1) with S = 2/3, U = 1/3 (less) and (1, 5) with S = U = 2/3.
+    # U comes in at 0, 1, 10 in thirds, S leaves at .5, 5, 20 in thirds: H is 2/3 on (1, 5) and on
+    # (5, 10) less, so
+    # the two intervals of H = 2/3 are (0.5, 1) with S = 2/3, U = 1/3 (less) and (1, 5) with S = U =
+    # 2/3.
     x = np.array([[0.5, 0], [5.0, 0], [20.0, 0]])
     y = np.array([[0.0, 0], [1.0, 0], [10.0, 0]])
     gamma, h = best_gamma(x, np.zeros(3, dtype=int), y, np.ones(3, dtype=int), seen)
@@ -143,13 +147,15 @@ def test_of_two_equally_good_intervals_the_wider_is_taken() -> None:
 
 
 def rectangle(low: float, high: float) -> Curve:
-    """Both images are right between low and high, one of them elsewhere: H is 100 there and 0 elsewhere."""
+    """Both images are right between low and high, one of them elsewhere: H is 100 there and 0
+    elsewhere."""
     return Curve(np.array([low, high]), np.array([1.0, 1.0, 0.0]), np.array([0.0, 1.0, 1.0]))
 
 
 def test_the_best_gamma_of_several_folds_is_good_for_most_of_them_and_no_mean() -> None:
     folds = [rectangle(0.0, 2.0), rectangle(1.5, 3.5), rectangle(5.0, 7.0)]
-    # Alone: 1, 2.5 and 6, which is 3.17 in the mean, where the second fold alone is right. The first two overlap in (1.5, 2).
+    # Alone: 1, 2.5 and 6, which is 3.17 in the mean, where the second fold alone is right. The
+    # first two overlap in (1.5, 2).
     assert peak(*folds) == (1.75, pytest.approx(200 / 3))
     assert peak(*folds[:1]) == (1.0, 100.0)
     assert peak(*folds[::-1]) == peak(*folds)
@@ -243,6 +249,10 @@ def test_gamma_must_be_a_number() -> None:
 
 
 def test_the_evaluator_needs_numpy_alone() -> None:
-    code = "import sys, zslkit.evaluation.gzsl; print(sorted({'torch', 'sklearn', 'scipy', 'timm'} & set(sys.modules)))"
+    code = (
+        "import sys, zslkit.evaluation.gzsl; print(sorted({'torch', 'sklearn', 'scipy', "
+        "'timm'} "
+        "& set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -22,7 +22,8 @@ from zslkit.evaluation.metrics import (
 
 
 class Case(NamedTuple):
-    """Scores on a coarse grid, so that equal scores and equal breakpoints are common and sums are exact."""
+    """Scores on a coarse grid, so that equal scores and equal breakpoints are common and sums are
+    exact."""
 
     seen_scores: NDArray[np.float64]
     seen_labels: NDArray[np.int64]
@@ -64,7 +65,8 @@ def curve_of(case: Case) -> Curve:
 
 
 def swept(case: Case) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """S, U and the area by trying one gamma in every gap between breakpoints, argmax and scikit-learn doing the rest."""
+    """S, U and the area by trying one gamma in every gap between breakpoints, argmax and
+    scikit-learn doing the rest."""
     tables = np.concatenate([case.seen_scores, case.unseen_scores])
     gaps = np.unique(tables[:, case.seen].max(axis=1) - tables[:, ~case.seen].max(axis=1))
     gammas = np.concatenate([[gaps[0] - 1], (gaps[1:] + gaps[:-1]) / 2, [gaps[-1] + 1]])
@@ -78,7 +80,8 @@ def swept(case: Case) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
 
 
 def balanced(labels: Any, answers: Any) -> float:
-    # scikit-learn warns that an answer is a class without images; here that is what a wrong answer may be.
+    # scikit-learn warns that an answer is a class without images; here that is what a wrong answer
+    # may be.
     import warnings
 
     with warnings.catch_warnings():
@@ -131,7 +134,8 @@ def test_harmonic_mean_is_zero_when_no_unseen_image_is_right() -> None:
 
 def test_the_curve_of_two_images_by_hand() -> None:
     seen = np.array([True, False])
-    # The seen image is right below gamma = 3, the unseen one above gamma = 1: between them both are.
+    # The seen image is right below gamma = 3, the unseen one above gamma = 1: between them both
+    # are.
     curve = curve_of(
         Case(np.array([[3.0, 0.0]]), np.array([0]), np.array([[1.0, 0.0]]), np.array([1]), seen)
     )

@@ -95,7 +95,8 @@ def test_classes_keep_their_weight_in_each_resample() -> None:
 
 
 def test_classes_of_one_image_are_drawn_as_one_class() -> None:
-    # Of 1, 0, 0 two are drawn, which stand for three classes of four; the fourth, of two images, is right.
+    # Of 1, 0, 0 two are drawn, which stand for three classes of four; the fourth, of two images, is
+    # right.
     labels = np.array([4, 1, 3, 2, 2])
     found = resample(one_side(column(1, 0, 0, 1, 1), labels), 20_000)
     drawn = found.drawn["S"][:, 0]
@@ -105,7 +106,8 @@ def test_classes_of_one_image_are_drawn_as_one_class() -> None:
 
 
 def test_one_class_of_one_image_varies_as_an_image_of_the_set_does() -> None:
-    # Around its own outcome, by (0 or 1) - 3/4: the other class, of three, has all right and never varies.
+    # Around its own outcome, by (0 or 1) - 3/4: the other class, of three, has all right and never
+    # varies.
     found = resample(one_side(column(0, 1, 1, 1), np.array([0, 5, 5, 5])), 20_000)
     drawn = found.drawn["S"][:, 0]
     assert found.value["S"][0] == pytest.approx(50.0) == pytest.approx(drawn.mean(), abs=0.4)
@@ -116,7 +118,8 @@ def test_one_class_of_one_image_varies_as_an_image_of_the_set_does() -> None:
 
 
 def test_the_two_test_sets_are_drawn_apart() -> None:
-    # Else S and U rise and fall together wherever their classes have the same sizes, and H varies too much.
+    # Else S and U rise and fall together wherever their classes have the same sizes, and H varies
+    # too much.
     labels = np.repeat(np.arange(5), 4)
     drawn = resample(one_side(np.arange(20)[:, None] % 2 == 0, labels), 2000).drawn
     assert abs(np.corrcoef(drawn["S"][:, 0], drawn["U"][:, 0])[0, 1]) < 0.1
@@ -124,7 +127,8 @@ def test_the_two_test_sets_are_drawn_apart() -> None:
 
 
 def test_an_interval_is_normal_in_log_odds_and_ends_within_0_and_100() -> None:
-    # log(80 / 20) = 1.386; a spread of 4 points is 0.04 / 0.16 = 0.25 of it, and 1.96 of these reach 0.49 far.
+    # log(80 / 20) = 1.386; a spread of 4 points is 0.04 / 0.16 = 0.25 of it, and 1.96 of these
+    # reach 0.49 far.
     low, high = logit_interval(80.0, 4.0)
     assert (low, high) == (pytest.approx(71.02, abs=0.01), pytest.approx(86.72, abs=0.01))
     assert logit_interval(50.0, 4.0) == (

@@ -1,4 +1,5 @@
-"""Faults in the middle of a run: nothing corrupt, one sentence, and the same command finishes with the same scores once it can."""
+"""Faults in the middle of a run: nothing corrupt, one sentence, and the same command finishes with
+the same scores once it can."""
 
 from __future__ import annotations
 
@@ -32,6 +33,10 @@ MODELS = {
         "train.epochs=3",
         "--set",
         "train.steps_per_epoch=2",
+        "--set",
+        "protocol.selection=last",
+        "--set",
+        "protocol.calibration=none",
     ],
 }
 """One that is solved in one step, and one that is trained in epochs and keeps checkpoints."""

@@ -1,4 +1,5 @@
-"""A command that is killed before any rename, removal or new folder: given again it ends as an undisturbed one, and leaves nothing.
+"""A command that is killed before any rename, removal or new folder: given again it ends as an
+undisturbed one, and leaves nothing.
 
 `benchmarks/kill_and_resume.py` does the same with real processes and SIGKILL.
 """
@@ -34,7 +35,8 @@ class Killed(BaseException):
 
 @contextmanager
 def killed_at(number: int, swaps: bool) -> Iterator[list[int]]:
-    """The change of that number, and all after it, raise. Gives a list whose length is the number of changes so far."""
+    """The change of that number, and all after it, raise. Gives a list whose length is the number
+    of changes so far."""
     met: list[int] = []
     real = {(place, name): getattr(place, name) for place in [os] for name in CHANGES} | {
         (files, "_exchanged"): files._exchanged
@@ -57,7 +59,8 @@ def killed_at(number: int, swaps: bool) -> Iterator[list[int]]:
 
 
 def data(folder: Path) -> Path:
-    """A card of four classes of four images, two of them unseen, and word vectors for its attributes."""
+    """A card of four classes of four images, two of them unseen, and word vectors for its
+    attributes."""
     rng, names = np.random.default_rng(0), ["ant", "bee", "cat", "dog"]
     for name in names:
         (folder / "images" / name).mkdir(parents=True)
@@ -121,7 +124,8 @@ def imported_again(place: Path) -> list[str]:
 
 
 def words(place: Path) -> list[str]:
-    return ["data", "words", str(place.parent / "data" / "card.yaml"), "--vectors", str(place.parent / "data" / "v.txt"), "--out",
+    return ["data", "words", str(place.parent / "data" / "card.yaml"), "--vectors", str(
+        place.parent / "data" / "v.txt"), "--out",
             str(place / "out.npy")]  # fmt: skip
 
 

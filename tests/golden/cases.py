@@ -46,7 +46,8 @@ def read(path: Path) -> Case:
 
 
 def task_of(case: Case, **changes: Any) -> Task:
-    """The task of the case's sizes; its attributes are float32, so that a test in float64 puts the exact ones into the model."""
+    """The task of the case's sizes; its attributes are float32, so that a test in float64 puts the
+    exact ones into the model."""
     attributes = case["in/att"]
     shape = case["in/feature_map"].shape[1:] if "in/feature_map" in case else None
     width = (
@@ -85,7 +86,8 @@ def close(
     relative: float = FLOAT64,
     absolute: float = 1e-12,
 ) -> None:
-    """The largest difference is at most `relative` of the largest value; `absolute` is for what is zero by an invariance."""
+    """The largest difference is at most `relative` of the largest value; `absolute` is for what is
+    zero by an invariance."""
     found = (
         ours.detach().double().numpy()
         if isinstance(ours, Tensor)

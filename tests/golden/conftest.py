@@ -1,4 +1,5 @@
-"""Worked cases in numbers from the authors' programs: $ZSLKIT_GOLDEN, else ../shared/golden. Sizes are read from the files."""
+"""Worked cases in numbers from the authors' programs: $ZSLKIT_GOLDEN, else ../shared/golden. Sizes
+are read from the files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""APN against the authors' program: scores, each loss term and gradient, with each dataset's settings and one of larger weights."""
+"""APN against the authors' program: scores, each loss term and gradient, with each dataset's
+settings and one of larger weights."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ TERMS = {
     "compactness": "l_cpt",
 }
 COUNTED = 7
-"""The program loops over the first seven names of CUB's list of parts, in which belly stands twice."""
+"""The program loops over the first seven names of CUB's list of parts, in which belly stands
+twice."""
 
 
 def model(case: Case, variant: str, dtype: torch.dtype) -> APN:

@@ -1,4 +1,5 @@
-"""CADA-VAE against the authors' program: every net's answers, each loss term, and gradients at epochs of the warm-up."""
+"""CADA-VAE against the authors' program: every net's answers, each loss term, and gradients at
+epochs of the warm-up."""
 
 from __future__ import annotations
 

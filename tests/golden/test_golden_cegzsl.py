@@ -1,4 +1,5 @@
-"""CE-GZSL against the authors' program: two critic steps whose comparator gradients add up, the generator's step, and the classifier."""
+"""CE-GZSL against the authors' program: two critic steps whose comparator gradients add up, the
+generator's step, and the classifier."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ NAMES = {
     "comparator.out": "F_ha.fc2",
     "classifier": "clf.fc",
 }
-"""Ours to theirs. The program's F_ha.fc1.weight is comparator.of_h.weight and comparator.of_a.weight side by side."""
+"""Ours to theirs. The program's F_ha.fc1.weight is comparator.of_h.weight and
+comparator.of_a.weight side by side."""
 BOTH = [(torch.float64, FLOAT64), (torch.float32, FLOAT32)]
 
 

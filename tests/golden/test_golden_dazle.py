@@ -1,4 +1,5 @@
-"""DAZLE against the authors' program: scores, loss terms and gradients, with the switches of each dataset."""
+"""DAZLE against the authors' program: scores, loss terms and gradients, with the switches of each
+dataset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""ESZSL against a public port of the authors' program: W, class scores and predictions for every pair of regularisers."""
+"""ESZSL against a public port of the authors' program: W, class scores and predictions for every
+pair of regularisers."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ def test_every_pair_of_regularisers(case: Case) -> None:
             model = ESZSL(ESZSLConfig(gamma=10.0**alpha, lam=10.0**gamma), task_of(case)).to(dtype)
             fill(model, {"attributes": case["in/att"]})
             fitted(model, case, dtype)
-            # float32 holds the data to 1e-7, and the closed form loses the condition of its systems from that
+            # float32 holds the data to 1e-7, and the closed form loses the condition of its systems
+            # from that
             close(model.W, case[f"train/{name}/W"], relative)
             scores = model.scores(case.tensor("in/test_features", dtype))
             close(scores, case[f"eval/{name}/class_scores"], relative)

@@ -1,4 +1,5 @@
-"""MSDN against the authors' program: both branches, every loss term and gradient, with the settings of each dataset."""
+"""MSDN against the authors' program: both branches, every loss term and gradient, with the settings
+of each dataset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""TF-VAEGAN against the authors' program: the steps of decoder, critic and generator, the weight of the penalty, and synthesis."""
+"""TF-VAEGAN against the authors' program: the steps of decoder, critic and generator, the weight of
+the penalty, and synthesis."""
 
 from __future__ import annotations
 

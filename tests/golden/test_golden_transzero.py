@@ -1,4 +1,5 @@
-"""TransZero against the authors' program: geometry, attention, scores, every loss term and gradient, with each dataset's switches."""
+"""TransZero against the authors' program: geometry, attention, scores, every loss term and
+gradient, with each dataset's switches."""
 
 from __future__ import annotations
 

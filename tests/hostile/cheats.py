@@ -1,4 +1,5 @@
-"""A dataset whose test images stand class by class, and models that cheat on it, each in one way."""
+"""A dataset whose test images stand class by class, and models that cheat on it, each in one
+way."""
 
 from __future__ import annotations
 
@@ -20,9 +21,11 @@ SEEN, UNSEEN, EACH, WIDTH = 18, 6, 20, 16
 
 
 class Sorted(DatasetSource):
-    """24 classes with 12 attributes; 360 images of trainval, then 180 and 120 of the test sets, in the order of their classes."""
+    """24 classes with 12 attributes; 360 images of trainval, then 180 and 120 of the test sets, in
+    the order of their classes."""
 
-    title = "sorted"  # and of each test its own, since an error that was caught may keep the dataset of another one
+    # and of each test its own, since an error that was caught may keep the dataset of another one
+    title = "sorted"
     order: Any = np.arange(SEEN + UNSEEN)
     """Of the classes, so that a test can tell its own labels from those of earlier tests."""
 
@@ -130,7 +133,8 @@ class Adapts(Honest):
 
 
 class Normalises(Honest):
-    """Keeps its batch normalisation where `eval` does not find it, so that it stays in training mode."""
+    """Keeps its batch normalisation where `eval` does not find it, so that it stays in training
+    mode."""
 
     def __init__(self, config: ModelConfig, task: Task) -> None:
         super().__init__(config, task)
@@ -153,7 +157,8 @@ class Stays(Honest):
 
 
 class Searches(Honest):
-    """Trains on every image and label of a dataset that it finds among the objects of the process."""
+    """Trains on every image and label of a dataset that it finds among the objects of the
+    process."""
 
     def fit(self, view: TrainingView, trainer: Trainer) -> None:
         data = self.found(view)
@@ -179,7 +184,8 @@ class Climbs(Searches):
 
 
 class Behind(Honest):
-    """Asks the source behind the view for all images, and takes those it was not given for a class of its own choice."""
+    """Asks the source behind the view for all images, and takes those it was not given for a class
+    of its own choice."""
 
     def fit(self, view: Any, trainer: Trainer) -> None:
         rows = np.arange(len(view._source.features))
@@ -210,7 +216,8 @@ class Reads(Honest):
 
 
 class Looks(Honest):
-    """Keeps every array of whole numbers that the objects of the process lead to while it trains and scores."""
+    """Keeps every array of whole numbers that the objects of the process lead to while it trains
+    and scores."""
 
     kept: ClassVar[list[str]] = []
     looked: ClassVar[set[str]] = set()

@@ -1,4 +1,5 @@
-"""The command line in a process that is watched: no network, a bounded memory, and what each command says and costs as one JSON line.
+"""The command line in a process that is watched: no network, a bounded memory, and what each
+command says and costs as one JSON line.
 
     python tests/hostile/guarded.py < [["runs", "--out", "x"], ...]
 
@@ -17,14 +18,16 @@ from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
 
 ROOM = 24 << 30
-"""Bytes of address space: far above what torch reserves without touching it, and far below what a bomb asks for."""
+"""Bytes of address space: far above what torch reserves without touching it, and far below what a
+bomb asks for."""
 
 LONGEST = 100
 """Seconds after which a command counts as one that never ends."""
 
 
 class Network(BaseException):
-    """A connection was asked for. No Exception, so that nothing takes it for a failure it can live with."""
+    """A connection was asked for. No Exception, so that nothing takes it for a failure it can live
+    with."""
 
 
 def refused(*arguments: Any, **options: Any) -> Any:

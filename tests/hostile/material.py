@@ -1,4 +1,5 @@
-"""Data and runs as somebody would make them who wants to do harm. Everything is made by code, nothing of it ever runs."""
+"""Data and runs as somebody would make them who wants to do harm. Everything is made by code,
+nothing of it ever runs."""
 
 from __future__ import annotations
 
@@ -174,7 +175,8 @@ def named_run(out: Path, seed: int, **changes: Any) -> Path:
 
 
 def card_folder(root: Path, names: tuple[str, ...] = FOLDER_NAMES) -> Path:
-    """A dataset with a folder of images for each name, all of them allowed by the format. Returns its card."""
+    """A dataset with a folder of images for each name, all of them allowed by the format. Returns
+    its card."""
     rng = np.random.default_rng(0)
     root.mkdir(parents=True)
     for k, name in enumerate(names):

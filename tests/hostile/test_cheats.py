@@ -1,4 +1,5 @@
-"""What a model that cheats, or is mistaken, comes to: it is named and leaves no record, or it gains nothing."""
+"""What a model that cheats, or is mistaken, comes to: it is named and leaves no record, or it gains
+nothing."""
 
 from __future__ import annotations
 
@@ -43,7 +44,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: cheats-zslkit\nVersion: 1\n")
     models = "\n".join(f"{name.lower()} = cheats:{name}" for name in TOYS)
     (facts / "entry_points.txt").write_text(
-        f"[zslkit.models]\n{models}\nmoves = moves:Moves\n[zslkit.datasets]\nsorted = cheats:Sorted\n"
+        f"[zslkit.models]\n{models}\nmoves = moves:Moves\n[zslkit.datasets]\nsorted = "
+        "cheats:Sorted\n"
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(place))
@@ -241,7 +243,10 @@ def test_the_checks_find_a_model_that_changes_what_is_shared(
 @pytest.mark.slow
 def test_an_optimiser_is_no_change() -> None:
     code = "import torch; from zslkit.utils.library_state import State; state = State()\n"
-    code += "torch.optim.Adam([torch.zeros(1, requires_grad=True)]); assert state.moved() == [], state.moved()"
+    code += (
+        "torch.optim.Adam([torch.zeros(1, requires_grad=True)]); assert state.moved() == [], "
+        "state.moved()"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)  # in a process that has made none yet
 
 

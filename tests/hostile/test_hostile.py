@@ -1,4 +1,5 @@
-"""Hostile data and runs under every command that reads such things: one sentence, nothing is run, nothing is written elsewhere."""
+"""Hostile data and runs under every command that reads such things: one sentence, nothing is run,
+nothing is written elsewhere."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ class Answer:
 
 @dataclass
 class Room:
-    """A folder in which commands run, beside one that nobody may touch, with a marker that nobody may make."""
+    """A folder in which commands run, beside one that nobody may touch, with a marker that nobody
+    may make."""
 
     root: Path
 
@@ -48,7 +50,8 @@ class Room:
         return self.root / "MARKER"
 
     def run(self, *commands: Sequence[str | Path]) -> list[Answer]:
-        """What each command answers, after the promises that hold for all of them were looked at."""
+        """What each command answers, after the promises that hold for all of them were looked
+        at."""
         before = self._outside()
         lines = [[str(part) for part in command] for command in commands]
         environment = os.environ | {

@@ -62,7 +62,10 @@ def faults(source: str) -> Iterator[str]:
                 called in ONLY_WITH
                 and given.get(ONLY_WITH[called][0], "absent") is not ONLY_WITH[called][1]
             ):
-                yield f"line {node.lineno}: {called} without {ONLY_WITH[called][0]}={ONLY_WITH[called][1]}"
+                yield (
+                    f"line {node.lineno}: {called} without "
+                    f"{ONLY_WITH[called][0]}={ONLY_WITH[called][1]}"
+                )
             if (
                 given.get("shell", False) is not False
                 or given.get("allow_pickle", False) is not False

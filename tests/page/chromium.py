@@ -1,4 +1,5 @@
-"""A headless Chromium that tests drive over its DevTools pipe: JSON with a zero byte behind each message, and no library."""
+"""A headless Chromium that tests drive over its DevTools pipe: JSON with a zero byte behind each
+message, and no library."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ def find() -> str | None:
 
 
 class Tab:
-    """One page. faults: what the browser wrote to the console as an error, exceptions and refusals of the policy among them."""
+    """One page. faults: what the browser wrote to the console as an error, exceptions and refusals
+    of the policy among them."""
 
     def __init__(self, browser: subprocess.Popen[bytes], to: int, back: int) -> None:
         self.faults: list[str] = []
@@ -72,7 +74,8 @@ class Tab:
         return found["result"].get("value")
 
     def becomes(self, expression: str, wanted: Any) -> bool:
-        """Whether the expression has that value now or soon: some events come with the next frame."""
+        """Whether the expression has that value now or soon: some events come with the next
+        frame."""
         end = time.monotonic() + PATIENCE
         while (found := self.ask(expression) == wanted) is False and time.monotonic() < end:
             self.ask("new Promise(done => setTimeout(done, 20))")
@@ -140,7 +143,8 @@ class Tab:
 
 @contextmanager
 def tab(program: str, profile: Path) -> Iterator[Tab]:
-    """A tab of a browser of its own, which is gone afterwards. profile: an empty folder for its files."""
+    """A tab of a browser of its own, which is gone afterwards. profile: an empty folder for its
+    files."""
     read, to = os.pipe()  # the browser reads commands from 3 and writes answers to 4
     back, write = os.pipe()
     command = [

@@ -26,7 +26,8 @@ def write_log(folder: Path, *entries: dict[str, object]) -> None:
 
 
 def small_shelf(out: Path) -> Path:
-    """On birds alpha (seeds 0 and 1, trained in epochs), beta (class-inductive) and gamma (calibrated, without scores); on fish alpha."""
+    """On birds alpha (seeds 0 and 1, trained in epochs), beta (class-inductive) and gamma
+    (calibrated, without scores); on fish alpha."""
     for seed in (0, 1):
         picked = {
             "every": 1,
@@ -87,7 +88,8 @@ def small_shelf(out: Path) -> Path:
 
 
 def evil_shelf(out: Path) -> Path:
-    """Two models, two variants, classes, settings and a dataset whose names try to become markup."""
+    """Two models, two variants, classes, settings and a dataset whose names try to become
+    markup."""
     scores = random_scores(1.0)
     scores = replace(scores, classes=(*EVIL, "class 5"))
     for i, name in enumerate(EVIL[:2]):

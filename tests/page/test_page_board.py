@@ -1,4 +1,5 @@
-"""The page's figures are those of `zslkit compare`, and what was not run or was picked on test is never ranked."""
+"""The page's figures are those of `zslkit compare`, and what was not run or was picked on test is
+never ranked."""
 
 from __future__ import annotations
 

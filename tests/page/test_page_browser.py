@@ -1,4 +1,5 @@
-"""A real browser opens the page from its file: it sorts, filters, opens rows, changes its theme, and loads nothing from elsewhere."""
+"""A real browser opens the page from its file: it sorts, filters, opens rows, changes its theme,
+and loads nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +15,10 @@ from zslkit.page.gather import gather
 from zslkit.page.write import write
 
 PHONE = (390, 844)
-MODELS = "[...document.querySelectorAll('#b0 tr.line')].filter(l => !l.hidden).map(l => l.querySelector('.name').textContent)"
+MODELS = (
+    "[...document.querySelectorAll('#b0 tr.line')].filter(l => !l.hidden).map(l => "
+    "l.querySelector('.name').textContent)"
+)
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +26,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
     program = chromium.find()
     if program is None:
         pytest.skip(
-            f"needs a browser: none of {', '.join(chromium.NAMES)} is on the PATH; say where with ZSLKIT_CHROMIUM"
+            f"needs a browser: none of {', '.join(chromium.NAMES)} is on the PATH; say where with "
+            "ZSLKIT_CHROMIUM"
         )
     with chromium.tab(program, tmp_path_factory.mktemp("profile")) as tab:
         yield tab
@@ -98,7 +103,8 @@ def test_attacks_are_text_in_the_browser_too(browser: Tab, pages: dict[str, Path
 
 def test_every_column_sorts_both_ways_and_says_so(tab: Tab) -> None:
     heads = tab.ask(
-        "[...document.querySelectorAll('#b0 thead th')].map((h, i) => h.querySelector('.sort') ? i : -1).filter(i => i >= 0)"
+        "[...document.querySelectorAll('#b0 thead th')].map((h, i) => h.querySelector('.sort') ? i "
+        ": -1).filter(i => i >= 0)"
     )
     assert len(heads) >= 9
     for index in heads:
@@ -118,7 +124,8 @@ def test_every_column_sorts_both_ways_and_says_so(tab: Tab) -> None:
             assert tab.ask("document.querySelectorAll('#b0 [aria-sort]').length") == 1
         assert directions == {"ascending", "descending"}
     assert tab.ask(
-        "[...document.querySelectorAll('#b0 tr.line')].every(l => l.nextElementSibling.id === l.id + '-more')"
+        "[...document.querySelectorAll('#b0 tr.line')].every(l => l.nextElementSibling.id === l.id "
+        "+ '-more')"
     )
     assert tab.ask("document.querySelectorAll('#b0 tbody.guests tr').length") > 1
     assert tab.faults == []
@@ -157,7 +164,8 @@ def test_a_column_is_sorted_and_a_row_opened_by_keyboard(tab: Tab) -> None:
         tab.press("Tab", 9)
         if tab.ask("document.activeElement.matches('button.open')"):
             break
-    shown = "getComputedStyle(document.getElementById(document.activeElement.getAttribute('aria-controls'))).display"
+    controlled = "document.activeElement.getAttribute('aria-controls')"
+    shown = f"getComputedStyle(document.getElementById({controlled})).display"
     assert tab.ask(shown) == "none"
     tab.press("Enter", 13, "\r")
     assert tab.ask("document.activeElement.getAttribute('aria-expanded')") == "true"
@@ -166,7 +174,8 @@ def test_a_column_is_sorted_and_a_row_opened_by_keyboard(tab: Tab) -> None:
 
 def set_filter(tab: Tab, name: str, value: str) -> None:
     tab.ask(
-        f"(e => {{ e.value = {value!r}; e.dispatchEvent(new Event('input', {{bubbles: true}})); }})(document.getElementById('{name}'))"
+        f"(e => {{ e.value = {value!r}; e.dispatchEvent(new Event('input', {{bubbles: true}})); "
+        f"}})(document.getElementById('{name}'))"
     )
 
 
@@ -211,7 +220,8 @@ def test_what_was_picked_on_test_is_sorted_by_nothing_and_goes_with_the_filter(
     assert tab.ask(f"{box}.every(r => r.querySelector('.badge').textContent === 'no result')")
     assert (
         tab.ask(
-            "document.querySelectorAll('.on-test button, table.board .no-result, .board .on-test').length"
+            "document.querySelectorAll('.on-test button, table.board .no-result, .board "
+            ".on-test').length"
         )
         == 0
     )
@@ -283,12 +293,16 @@ def test_curves_are_switched_by_their_legend_and_lit_by_their_row(tab: Tab) -> N
 
 def test_classes_are_set_against_another_model(tab: Tab) -> None:
     values = "[...document.querySelectorAll('#b0 .class-list .value')].map(e => e.textContent)"
-    titles = "[...document.querySelectorAll('#b0 .class-sides h4')].map(e => e.textContent.split(':')[0])"
+    titles = (
+        "[...document.querySelectorAll('#b0 .class-sides h4')].map(e => "
+        "e.textContent.split(':')[0])"
+    )
     assert len(tab.ask(values)) == 6
     assert tab.ask(titles) == ["Unseen classes", "Seen classes"]
     against = "document.querySelectorAll('#b0 .classes select')[1]"
     tab.ask(
-        f"(s => {{ s.value = s.options[2].value; s.dispatchEvent(new Event('change')); }})({against})"
+        "(s => { s.value = s.options[2].value; s.dispatchEvent(new Event('change')); "
+        f"}})({against})"
     )
     assert all("(" in value for value in tab.ask(values))
     assert tab.faults == []

@@ -1,4 +1,5 @@
-"""What was picked on test is on the page only when asked for: in a box of its own, marked, and in no order by its figures."""
+"""What was picked on test is on the page only when asked for: in a box of its own, marked, and in
+no order by its figures."""
 
 from __future__ import annotations
 

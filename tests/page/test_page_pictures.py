@@ -1,4 +1,5 @@
-"""Pictures of the page: the worst mistakes by hand, and heat maps of a model that offers attention."""
+"""Pictures of the page: the worst mistakes by hand, and heat maps of a model that offers
+attention."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ def dataset() -> Dataset:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Right everywhere but for test_unseen image 5, which is wrong by far, and test_seen images 1 and 2, which are wrong by less."""
+    """Right everywhere but for test_unseen image 5, which is wrong by far, and test_seen images 1
+    and 2, which are wrong by less."""
     scores = random_scores(50.0)
     seen, unseen = scores.test_seen_scores.copy(), scores.test_unseen_scores.copy()
     unseen[5, 0] = 999.0
@@ -107,7 +109,8 @@ def test_the_page_shows_them_and_a_dataset_that_is_not_there_is_named(
 
 
 class Preprocessor:
-    """A model with two parts of which the first looks up to the left, the second down to the right; its answer is class 4."""
+    """A model with two parts of which the first looks up to the left, the second down to the right;
+    its answer is class 4."""
 
     attributes, task = torch.eye(6), SimpleNamespace(n_attributes=6)
 

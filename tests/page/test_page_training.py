@@ -1,4 +1,5 @@
-"""Training curves come from the log: the training that counts, each epoch once, and a damaged log is named."""
+"""Training curves come from the log: the training that counts, each epoch once, and a damaged log
+is named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The folder: whole or not at all, nobody else's is touched, and its text is safe whatever names it holds."""
+"""The folder: whole or not at all, nobody else's is touched, and its text is safe whatever names it
+holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Attribute scores are kept as they are, those of earlier versions are read, and a damaged file is told."""
+"""Attribute scores are kept as they are, those of earlier versions are read, and a damaged file is
+told."""
 
 from __future__ import annotations
 
@@ -50,7 +51,8 @@ def test_what_is_read_is_what_was_kept(run: Path) -> None:
 
 
 def test_no_unit_of_the_first_images_costs_the_others_their_order(tmp_path: Path) -> None:
-    # In units of the first batch: all of the second lies far out, then all of it within a millionth.
+    # In units of the first batch: all of the second lies far out, then all of it within a
+    # millionth.
     rng = np.random.default_rng(0)
     truth = np.arange(64) % 2 == 0
     later = (truth[:, None] + rng.standard_normal((64, 3))).astype(np.float32)

@@ -128,7 +128,8 @@ def test_what_is_picked_on_test_says_so_and_changes_nothing_else(make: Make) -> 
     assert (by_gamma.selection, by_gamma.calibration) == ("last", ORACLE)
     assert "epoch: test (as papers do)" in by_epoch.words
     assert "gamma: oracle" in by_gamma.words
-    assert all("no result" in next(m.explanation for m in row.marks() if m.text in words) for row, words in (
+    assert all("no result" in next(m.explanation for m in row.marks() if m.text in words) for row,
+        words in (
         (by_epoch, ["epoch: test (as papers do)"]), (by_gamma, ["gamma: oracle"])
     ))  # fmt: skip
 

@@ -218,7 +218,8 @@ def test_transductive_runs_stand_apart_even_without_a_rival(make: Make) -> None:
     )
     assert (
         notes["alpha"]
-        == "Not comparable with the other blocks of birds: here protocol: no test image in training."
+        == "Not comparable with the other blocks of birds: here protocol: no test image in "
+        "training."
     )
     assert [("transductive" in block.title) for block in blocks] == [
         block.rows[0].model == "beta" for block in blocks

@@ -1,4 +1,5 @@
-"""The source of a model as digests of its files: its own and what it imports of its own, and nothing else."""
+"""The source of a model as digests of its files: its own and what it imports of its own, and
+nothing else."""
 
 from __future__ import annotations
 
@@ -16,10 +17,12 @@ from zslkit.runs.source import changed, combined, sources
 
 FILES = {
     "own/__init__.py": "",
-    "own/model.py": "import numpy\nfrom . import layers\nfrom own.deep.net import Net\nclass Mine(Net): pass\n",
+    "own/model.py": "import numpy\nfrom . import layers\nfrom own.deep.net import Net\nclass "
+    "Mine(Net): pass\n",
     "own/layers.py": "WIDTH = 3\n",
     "own/deep/__init__.py": "",
-    "own/deep/net.py": "import sidecar\nclass Net:\n    def go(self):\n        from ..late import late\n        return late\n",
+    "own/deep/net.py": "import sidecar\nclass Net:\n    def go(self):\n        from ..late import "
+    "late\n        return late\n",
     "own/late.py": "import importlib\nlate = lambda: importlib.import_module('own.later')\n",
     "own/later.py": "",
     "own/other.py": "class Other: pass\n",

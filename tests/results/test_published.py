@@ -65,7 +65,8 @@ def test_ce_gzsl_on_cub_has_the_figures_of_attributes() -> None:
 def test_h_is_the_harmonic_mean_of_the_row(entry: Published) -> None:
     if entry.U is None or entry.S is None or entry.H is None:
         return
-    # U and S are printed to one digit, so H can be off by rounding. A row that is further off must say so.
+    # U and S are printed to one digit, so H can be off by rounding. A row that is further off must
+    # say so.
     again = 2 * entry.U * entry.S / (entry.U + entry.S)
     assert abs(entry.H - again) < 0.16 or f"U and S give {again:.1f}" in entry.notes
 

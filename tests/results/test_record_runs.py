@@ -1,4 +1,5 @@
-"""Records, run folders, scores and published results: what is written comes back, and nothing half-done counts."""
+"""Records, run folders, scores and published results: what is written comes back, and nothing
+half-done counts."""
 
 from __future__ import annotations
 
@@ -25,23 +26,28 @@ def raw_record() -> dict[str, Any]:
     return {
         "schema_version": 1,
         "identity": KEY,
-        "model": {"name": "one", "distribution": "d", "version": "1", "class_path": "m:C", "protocol": "inductive"},
+        "model": {"name": "one", "distribution": "d", "version": "1", "class_path": "m:C",
+        "protocol": "inductive"},
         "dataset": {
             "name": "toy", "title": "Toy", "classes": 3, "seen": 2, "unseen": 1,
             "n_trainval": 4, "n_test_seen": 2, "n_test_unseen": 1,
         },
         "seed": 3, "config": {"train": {"lr": 0.1}}, "origins": {"train.lr": "--set"},
         "features": {
-            "input": "map", "backbone": "net", "weights": "w", "weights_digest": "0", "size": [224, 160], "dtype": "float16",
+            "input": "map", "backbone": "net", "weights": "w", "weights_digest": "0", "size": [224,
+            160], "dtype": "float16",
             "tuned": False, "fingerprint": "0",
         },
         "fingerprints": {"split": "a", "semantics": "b", "features": "c"},
         "protocol": {"training": "inductive", "selection": "last", "calibration": "none"},
-        "metrics": figures, "uncalibrated": figures, "chance": {"T1": 100, "U": 33.3, "S": 33.3, "H": 33.3},
+        "metrics": figures, "uncalibrated": figures, "chance": {"T1": 100, "U": 33.3, "S": 33.3,
+        "H": 33.3},
         "per_class": {"ant": 60.0, "bee": None, "çédille": 30.0},
-        "costs": {"parameters": 5, "trainable_parameters": 5, "train_seconds": 1, "extract_seconds": 2, "eval_seconds": 3},
+        "costs": {"parameters": 5, "trainable_parameters": 5, "train_seconds": 1,
+        "extract_seconds": 2, "eval_seconds": 3},
         "environment": {
-            "python": "3", "platform": "x", "torch": None, "numpy": None, "timm": None, "zslkit": None,
+            "python": "3", "platform": "x", "torch": None, "numpy": None, "timm": None,
+            "zslkit": None,
             "device": "cpu", "threads": 1, "cpu": "x",
         },
         "started": "2026-01-01T00:00:00Z", "finished": "2026-01-01T00:00:01Z",

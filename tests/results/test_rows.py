@@ -1,4 +1,5 @@
-"""What makes two runs one row: what was asked for, and neither what was picked nor what decides nothing."""
+"""What makes two runs one row: what was asked for, and neither what was picked nor what decides
+nothing."""
 
 from __future__ import annotations
 

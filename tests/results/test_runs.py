@@ -91,7 +91,8 @@ def test_a_second_worker_is_told_and_finds_the_run_finished(
 def test_a_killed_process_leaves_no_lock_behind(tmp_path: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path; from zslkit.runs.folders import RunFolder\n"
-        f"with RunFolder.open(Path(sys.argv[1]), 'birds', 'alpha', 0, '{ID}') as f:\n    f.log(epoch=1)\n    os._exit(9)"
+        f"with RunFolder.open(Path(sys.argv[1]), 'birds', 'alpha', 0, '{ID}') as f:\n    "
+        "f.log(epoch=1)\n    os._exit(9)"
     )
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 9
     told: list[str] = []

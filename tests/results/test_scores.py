@@ -1,4 +1,5 @@
-"""Scores on their way to disk and back: batch by batch, mapped, in the format that was there before."""
+"""Scores on their way to disk and back: batch by batch, mapped, in the format that was there
+before."""
 
 from __future__ import annotations
 
@@ -112,7 +113,8 @@ def test_a_set_without_images_is_read_as_it_is(tmp_path: Path) -> None:
 
 
 def put(path: Path, header: dict[str, Any], content: bytes) -> None:
-    """The file with another member test_seen_scores: whatever its header says, and whatever follows it."""
+    """The file with another member test_seen_scores: whatever its header says, and whatever follows
+    it."""
     member = io.BytesIO()
     np.lib.format.write_array_header_1_0(member, header)
     arrays = arrays_of(some())
@@ -264,9 +266,11 @@ def coming(truth):
 
 np.ones((64, 64)) @ np.ones((64, 64))  # a library of matrix products takes room of its own once
 table = 2 * images * classes * 4
-# VmData: what the process has for itself (heap, anonymous maps); pages of a mapped file are the system's and do not count.
+# VmData: what the process has for itself (heap, anonymous maps); pages of a mapped file are the
+# system's and do not count.
 def status(key):
-    return 1024 * int(next(line for line in open("/proc/self/status") if line.startswith(key)).split()[1])
+    lines = open("/proc/self/status")
+    return 1024 * int(next(line for line in lines if line.startswith(key)).split()[1])
 
 resource.setrlimit(resource.RLIMIT_DATA, (int(status("VmData") + share * table),) * 2)
 try:
@@ -278,7 +282,8 @@ else:
 place = Path(sys.argv[1]) / SCORES
 Path("/proc/self/clear_refs").write_text("5")
 resident = status("VmRSS")
-kept = ScoreStream(coming(labels[0]), labels[0], coming(labels[1]), labels[1], seen, tuple(map(str, range(classes)))).keep(place)
+both = coming(labels[0]), labels[0], coming(labels[1]), labels[1]
+kept = ScoreStream(*both, seen, tuple(map(str, range(classes)))).keep(place)
 for scores in (kept, read_scores(place)):
     sets = checked_sets(*scores.sets())
 subject = Subject(sets, 0.5, 0.25, scores.classes)

@@ -1,4 +1,5 @@
-"""What lies below a folder of runs, tags on them, and that removing removes runs and nothing else."""
+"""What lies below a folder of runs, tags on them, and that removing removes runs and nothing
+else."""
 
 from __future__ import annotations
 

@@ -149,7 +149,8 @@ def test_published_rows_are_grey_and_doubt_is_shown(make: Make) -> None:
         "-",
     ]
     assert cells[-1].text == (
-        "published; ResNet-101 tuned; unknown: protocol, selection, calibration, resolution, split; H unconfirmed"
+        "published; ResNet-101 tuned; unknown: protocol, selection, calibration, resolution, "
+        "split; H unconfirmed"
     )
     (entry,) = as_json([block])[0]["published"]
     assert (entry["method"], entry["confirmed"], entry["U"]) == ("Famous", False, None)
@@ -216,7 +217,10 @@ def test_nothing_to_show_is_nothing() -> None:
 
 
 def test_rich_is_imported_only_to_print() -> None:
-    code = "import sys, zslkit.report.tables, zslkit.report.terminal; print(sorted({'rich', 'torch', 'matplotlib'} & set(sys.modules)))"
+    code = (
+        "import sys, zslkit.report.tables, zslkit.report.terminal; print(sorted({'rich', "
+        "'torch', 'matplotlib'} & set(sys.modules)))"
+    )
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -278,9 +278,17 @@ class Telling(Good):
         return s
 
 
+class Divided(Good):
+    """Its one pass gives other scores than `scores`."""
+
+    def answers(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        return 2 * self.scores(x), self.predicted_attributes(x)
+
+
 BROKEN: list[tuple[type[Model], str, str]] = [
     (SeenAlone, "scores_shape", "for every image and class"),
     (NotANumber, "scores_shape", "not finite"),
+    (Divided, "answers_in_one_pass", "the scores of answers are up to"),
     (LooksAtTheBatch, "scores_of_each_image", "batches of one image|reversed|other images"),
     (Counts, "scoring_leaves_no_trace", "count of 3 differ"),
     (FlatMaps, "attention_maps", r"\(4, 12, 12\), and it takes \(4, 12, 3, 4\)"),

@@ -1,4 +1,5 @@
-"""Models that keep the contract: one trained in steps, one tuned end to end, one solved at once, one that trains itself in stages."""
+"""Models that keep the contract: one trained in steps, one tuned end to end, one solved at once,
+one that trains itself in stages."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ from zslkit.model import (
 
 
 class Good(GradientModel):
-    """Regions are projected to attributes; a class is as near as its attributes are to their mean."""
+    """Regions are projected to attributes; a class is as near as its attributes are to their
+    mean."""
 
     inputs = ("map", "pooled")
     loss_is_mean = True
@@ -83,7 +85,8 @@ class ClosedForm(Model):
 
 
 class Staged(Model):
-    """Trains itself in two stages, with random batches in both; the second starts from what the first has learnt."""
+    """Trains itself in two stages, with random batches in both; the second starts from what the
+    first has learnt."""
 
     inputs = ("pooled",)
     citation = "Made up for a test"

@@ -1,4 +1,5 @@
-"""Models on an accelerator that is not there: where a step waits for it, and where a compiled loss breaks."""
+"""Models on an accelerator that is not there: where a step waits for it, and where a compiled loss
+breaks."""
 
 from __future__ import annotations
 

@@ -18,7 +18,10 @@ class Careless(NoCitation):
     expected_failures: ClassVar = {"citation": "nobody wrote it down", "contract": "it was so once"}
 
 
-@parametrize_with_checks([NoCitation, Careless, "eszsl"], skip=["learns", "resumes", "bfloat16", "no_global_state", "gradients"])
+SKIPPED = ["learns", "resumes", "bfloat16", "no_global_state", "gradients"]
+
+
+@parametrize_with_checks([NoCitation, Careless, "eszsl"], skip=SKIPPED)
 def test_contract(check):
     check()
 """

@@ -1,4 +1,5 @@
-"""Unlabelled test images are for models that say so, come without order, and the checks hold such models to their word."""
+"""Unlabelled test images are for models that say so, come without order, and the checks hold such
+models to their word."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A transductive model that a plugin could bring: least squares, then class means that move to the unlabelled images."""
+"""A transductive model that a plugin could bring: least squares, then class means that move to the
+unlabelled images."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ from zslkit.model import Model, ModelConfig, Task, Trainer, TrainingView
 
 
 class Moving(Model):
-    """Class means (C, D) are regressed from attributes, and move to the mean of the unlabelled images that are nearest to them."""
+    """Class means (C, D) are regressed from attributes, and move to the mean of the unlabelled
+    images that are nearest to them."""
 
     inputs = ("pooled",)
     protocol = "transductive"

@@ -1,4 +1,5 @@
-"""Models that stand in for those that a device has no room for, and how they are trained: for tests of a training step without room."""
+"""Models that stand in for those that a device has no room for, and how they are trained: for tests
+of a training step without room."""
 
 from __future__ import annotations
 
@@ -42,9 +43,11 @@ class ExternalWeights(torch.autograd.graph.saved_tensors_hooks):
 
 
 class Small(GradientModel):
-    """Two layers on a device with room for a step over `room` images, or over `room_elsewhere` if the host keeps what it can.
+    """Two layers on a device with room for a step over `room` images, or over `room_elsewhere` if
+    the host keeps what it can.
 
-    where: the pass in which the memory is at its end; on the way back the gradients of the last layer are there by then.
+    where: the pass in which the memory is at its end; on the way back the gradients of the last
+        layer are there by then.
     """
 
     inputs = ("pooled",)
@@ -127,7 +130,8 @@ class NormalisedWithoutStatistics(Normalised):
 
 
 class Moving(Drops):
-    """It keeps a mean of what it has seen, as a buffer that every batch moves; made anew each time, or in place."""
+    """It keeps a mean of what it has seen, as a buffer that every batch moves; made anew each time,
+    or in place."""
 
     anew = False
 

@@ -1,4 +1,5 @@
-"""Random crops and mirror images: where a photo is cut, and that seed, epoch, step and image alone decide."""
+"""Random crops and mirror images: where a photo is cut, and that seed, epoch, step and image alone
+decide."""
 
 from __future__ import annotations
 

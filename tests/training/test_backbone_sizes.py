@@ -1,4 +1,5 @@
-"""Sizes of images: networks built for another size, their weights, and the share that is cropped."""
+"""Sizes of images: networks built for another size, their weights, and the share that is
+cropped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The gradient loop on a tiny made-up task: learning, sampling, resuming, and stopping on a broken loss."""
+"""The gradient loop on a tiny made-up task: learning, sampling, resuming, and stopping on a broken
+loss."""
 
 from __future__ import annotations
 
@@ -136,7 +137,8 @@ def test_resuming_repeats_the_uninterrupted_run_bit_for_bit(
 
 
 class Pulled(GradientModel):
-    """Two numbers in groups of their own, pulled up by 3 and 4 a step; `rates` are the learning rates of each epoch."""
+    """Two numbers in groups of their own, pulled up by 3 and 4 a step; `rates` are the learning
+    rates of each epoch."""
 
     inputs = ("pooled",)
     Config = GradientConfig
@@ -370,6 +372,7 @@ def test_a_checkpoint_of_another_architecture_is_told_in_a_sentence(
         checkpoint.save(path, state)
     with pytest.raises(
         DataError,
-        match=r"checkpoint\.pt is not of Wider as it is now .*remove it to start this training afresh",
+        match=r"checkpoint\.pt is not of Wider as it is now .*remove it to start this training "
+        r"afresh",
     ):
         loop([], path).train(tiny(Wider), Rows())

@@ -1,4 +1,5 @@
-"""Weights made from trainval: of the seen classes' own images and nothing else, the same ones every time, and made once."""
+"""Weights made from trainval: of the seen classes' own images and nothing else, the same ones every
+time, and made once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Features kept whole on the accelerator: the same values, only where they fit. The CPU plays the accelerator."""
+"""Features kept whole on the accelerator: the same values, only where they fit. The CPU plays the
+accelerator."""
 
 from __future__ import annotations
 

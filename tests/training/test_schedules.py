@@ -1,4 +1,5 @@
-"""Settings and learning rates that change over the steps, and weights averaged over the last epochs."""
+"""Settings and learning rates that change over the steps, and weights averaged over the last
+epochs."""
 
 from __future__ import annotations
 

@@ -116,7 +116,8 @@ def test_points_that_are_lost_are_never_the_best(tmp_path: Path) -> None:
 def test_the_order_in_which_answers_come_decides_nothing(
     tmp_path: Path, trials: int | None
 ) -> None:
-    """Four points are level at the top: the first that was proposed wins, in whatever order they were heard of."""
+    """Four points are level at the top: the first that was proposed wins, in whatever order they
+    were heard of."""
     if trials:
         pytest.importorskip("optuna", reason="the extra `tune` is not installed")
     asked: list[list[tuple[int, float]]] = [[], []]

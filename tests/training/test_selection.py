@@ -1,4 +1,5 @@
-"""What is picked is picked on a fold inside trainval: no image of a test set is ever read for it."""
+"""What is picked is picked on a fold inside trainval: no image of a test set is ever read for
+it."""
 
 from __future__ import annotations
 
@@ -123,7 +124,8 @@ class HandConfig(ModelConfig):
 
 
 class ByHand(Model):
-    """Right where quality > 0 and mix = 0.5, once it is calibrated by what seen classes are ahead (bias)."""
+    """Right where quality > 0 and mix = 0.5, once it is calibrated by what seen classes are ahead
+    (bias)."""
 
     inputs = ("pooled",)
     Config = HandConfig
@@ -158,7 +160,8 @@ class TickingConfig(GradientConfig):
 
 
 class Ticking(GradientModel):
-    """Its one weight grows by `speed` an epoch, and unseen classes are hidden behind seen ones unless it is 2."""
+    """Its one weight grows by `speed` an epoch, and unseen classes are hidden behind seen ones
+    unless it is 2."""
 
     inputs = ("pooled",)
     Config = TickingConfig
@@ -531,7 +534,8 @@ class ApartConfig(GradientConfig):
 
 
 class Apart(ByHand):
-    """Right on fold 0, 1 and 2 for gamma in (0, 2), (1.5, 3.5) and (5, 7) where apart = 1, and in (0, 2) on all where it is 0."""
+    """Right on fold 0, 1 and 2 for gamma in (0, 2), (1.5, 3.5) and (5, 7) where apart = 1, and in
+    (0, 2) on all where it is 0."""
 
     Config = ApartConfig
 
@@ -563,7 +567,8 @@ class Nearing(Ticking):
 
 
 class Uneven(Nearing):
-    """Without calibration. Fold 0 is right in epochs 1 and 2, fold 1 in 2 and 3; mixed by 0 each at its first, by 1 at epoch 2."""
+    """Without calibration. Fold 0 is right in epochs 1 and 2, fold 1 in 2 and 3; mixed by 0 each at
+    its first, by 1 at epoch 2."""
 
     mixes: ClassVar[Mapping[str, tuple[float, ...]]] = {"mix": (0.0, 1.0)}
 
@@ -578,7 +583,8 @@ def test_one_gamma_is_picked_for_all_folds_and_the_figures_are_those_under_it(
 ) -> None:
     log: list[dict[str, Any]] = []
     picks = selection.pick(shop(data, tmp_path, Apart, {}, log, calibration="validation", folds=3))
-    # The folds alone would take 1, 2.5 and 6, with H 100 each; under their mean, 3.17, fold 1 alone is right.
+    # The folds alone would take 1, 2.5 and 6, with H 100 each; under their mean, 3.17, fold 1 alone
+    # is right.
     assert (picks.gamma, picks.figures) == (
         1.75,
         pytest.approx(picks.figures | {"S": 100.0, "U": 200 / 3, "H": 200 / 3}),
@@ -640,7 +646,8 @@ def test_mixes_are_judged_at_the_epoch_that_was_picked(data: Dataset, tmp_path: 
         folds=2,
     )
     picks = selection.pick(work)
-    # At each fold's own first best epoch a mix of 0 looks perfect; at epoch 2, which counts, fold 0 has lost it.
+    # At each fold's own first best epoch a mix of 0 looks perfect; at epoch 2, which counts, fold 0
+    # has lost it.
     assert lines(log, "mix", "H") == [50.0, 100.0]
     assert (picks.changes, picks.figures["H"]) == ({"mix": 1.0, "train.epochs": 2}, 100.0)
     assert lines(log, "validation again", "epoch") == [1, 2], (

@@ -1,4 +1,5 @@
-"""What a model is fed with: what it prefers of what there is and was asked for, by image index, under a fingerprint of all of it."""
+"""What a model is fed with: what it prefers of what there is and was asked for, by image index,
+under a fingerprint of all of it."""
 
 from __future__ import annotations
 

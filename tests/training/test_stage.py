@@ -1,4 +1,5 @@
-"""Stages of a training that a model does itself: resuming to the bit, the log, and the errors that they tell."""
+"""Stages of a training that a model does itself: resuming to the bit, the log, and the errors that
+they tell."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ def loop(log: list[dict[str, Any]], path: Path | None = None) -> Loop:
 
 
 class Walk:
-    """Two stages: a weight that follows random numbers, then one that follows the first and more of them."""
+    """Two stages: a weight that follows random numbers, then one that follows the first and more of
+    them."""
 
     def __init__(self) -> None:
         self.one, self.two = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
@@ -90,7 +92,8 @@ def test_a_killed_process_goes_on_to_the_same_bit(tmp_path: Path) -> None:
         "l.CHECKPOINT_SHARE = float('inf'); walk = t.Walk(); path = Path(sys.argv[2])\n"
         "class Killed(list):\n"
         "    def append(self, line):\n"
-        "        if (line['stage'], line['epoch']) == ('two', 3): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        if (line['stage'], line['epoch']) == ('two', 3): os.kill(os.getpid(), "
+        "signal.SIGKILL)\n"
         "walk.fit(t.loop(Killed(), path))\n"
     )
     path = tmp_path / "checkpoint.pt"
@@ -137,7 +140,10 @@ def test_seconds_before_an_interruption_count(tmp_path: Path) -> None:
 
 
 def test_a_term_that_is_not_finite_stops_with_term_epoch_and_what_to_set() -> None:
-    words = r"The loss term penalty is inf in epoch 2, step 1 of the stage gan; lower lr or raise penalty"
+    words = (
+        r"The loss term penalty is inf in epoch 2, step 1 of the stage gan; lower lr or raise "
+        r"penalty"
+    )
     with pytest.raises(TrainingError, match=words):
         for epoch in (stage := loop([]).stage("gan", 3, {}, mend="lower lr or raise penalty")):
             stage.step(critic=1.0, penalty=float("inf") if epoch else 1.0)
@@ -177,7 +183,8 @@ def test_the_checkpoint_of_another_stage_is_named(tmp_path: Path, kept: dict[str
     list(loop([], path).stage("gan", 1, {"layer": nn.Linear(1, 1)}))
     with pytest.raises(
         DataError,
-        match=r"checkpoint\.stage-gan\.pt is not of this stage .*remove it to start the stage gan afresh",
+        match=r"checkpoint\.stage-gan\.pt is not of this stage .*remove it to start the stage gan "
+        r"afresh",
     ):
         list(loop([], path).stage("gan", 1, kept))
 

@@ -140,9 +140,7 @@ def test_a_checkpoint_of_a_version_that_found_the_parts_itself_is_gone_on_from(
     assert same(train(Small, path=path, epochs=2)[0], train(Small, epochs=2)[0])
 
 
-def test_settings_at_their_usual_values_are_not_written_so_that_older_runs_keep_their_identity() -> (
-    None
-):
+def test_settings_at_their_usual_values_are_not_written_so_older_runs_keep_identity() -> None:
     assert not {"accumulate", "offload"} & TrainConfig().model_dump().keys()
     assert TrainConfig(accumulate=2).model_dump()["accumulate"] == 2
 

@@ -1,4 +1,5 @@
-"""Loss terms that are read later: the same numbers and the right step, on a device that must not be waited for."""
+"""Loss terms that are read later: the same numbers and the right step, on a device that must not be
+waited for."""
 
 from __future__ import annotations
 
@@ -272,7 +273,8 @@ def test_a_compiler_that_fails_is_named_with_the_way_on(monkeypatch: pytest.Monk
     )
     with pytest.raises(
         UserError,
-        match=r"compiler fails on the loss of Tiny on cpu .*no C\+\+ compiler.*train\.compile=false",
+        match=r"compiler fails on the loss of Tiny on cpu .*no C\+\+ "
+        r"compiler.*train\.compile=false",
     ):
         loop([]).train(tiny(compile=True), Rows())
 

@@ -32,7 +32,8 @@ def test_weights_are_those_that_were_kept() -> None:
 def test_numbers_of_another_kind_are_refused(kind: torch.dtype) -> None:
     with pytest.raises(
         DataError,
-        match=rf"does not fit Linear: weight holds {str(kind)[6:]} where float32 belongs; move the folder",
+        match=rf"does not fit Linear: weight holds {str(kind)[6:]} where float32 belongs; move the "
+        r"folder",
     ):
         filled(KEPT | {"weight": KEPT["weight"].to(kind)})
 

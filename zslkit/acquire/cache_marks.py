@@ -91,7 +91,8 @@ def kind_of(home: str, path: Path) -> Kind:
 
 
 def files_of(path: Path) -> list[Path]:
-    """Files of a store, a converted file or shared runs; other files in the folder are not listed."""
+    """Files of a store, a converted file or shared runs; other files in the folder are not
+    listed."""
     if (path / SHARED_MANIFEST).is_file():
         runs = [file for file in path.glob("*/*/*/*") if file.name in SHARED_FILES]
         return [*runs, path / SHARED_MANIFEST]

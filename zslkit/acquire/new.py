@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from zslkit.datasets.card import inside, read_card
+from zslkit.datasets.card import inside
+from zslkit.datasets.card_keys import read_card
 from zslkit.datasets.image_list import ImageList, read_image_list
 from zslkit.datasets.photo_sets import empty_words, folders_of, torn_words
 from zslkit.errors import DataError, UserError

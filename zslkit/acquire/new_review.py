@@ -10,7 +10,8 @@ import numpy as np
 
 from zslkit.dataset import Dataset
 from zslkit.datasets.attribute_table import TableRow, number_in, read_rows
-from zslkit.datasets.card import inside, load_folder, read_card, unseen_names
+from zslkit.datasets.card import inside, load_folder, unseen_names
+from zslkit.datasets.card_keys import read_card
 from zslkit.datasets.image_list import read_image_list
 from zslkit.datasets.photo_sets import empty_words, torn_words
 from zslkit.errors import UserError, listed

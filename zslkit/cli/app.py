@@ -118,10 +118,13 @@ def cli(ctx: click.Context, debug: bool) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    0: done. 1: a failure. 2: something the user can mend. 128 and the number of the signal that interrupted it: 130 is Ctrl-C.
+    0: done. 1: a failure. 2: something the user can mend. 128 and the number of the signal that
+        interrupted it: 130 is Ctrl-C.
 
-    arguments: None for those of this process, which then is the command's own: signals are heard, plugins cannot write to standard
-    output, and the process ends here, whatever threads plugins have left. With arguments it is a call like any other.
+    arguments: None for those of this process, which then is the command's own: signals are heard,
+        plugins cannot write to standard
+    output, and the process ends here, whatever threads plugins have left. With arguments it is a
+    call like any other.
     """
     state = State(arguments=tuple(sys.argv[1:] if arguments is None else arguments))
     if arguments is not None:
@@ -141,7 +144,8 @@ def _answer(state: State) -> int:
     try:
         if sys.stdout is None:
             raise UserError(
-                "Standard output is closed, so the result has nowhere to go; if nobody needs it, add: > /dev/null"
+                "Standard output is closed, so the result has nowhere to go; if nobody needs it, "
+                "add: > /dev/null"
             )
         with (
             contextlib.redirect_stdout(open(os.devnull, "w"))

@@ -28,7 +28,8 @@ def print_bibtex(entry: Entry, as_json: bool) -> int:
     own, citation = str(said.get("bibtex", "")), str(said.get("citation", ""))
     if not own and not citation:
         raise UserError(
-            f"{entry.name} of {entry.origin} says no citation; ask its authors, or set citation or bibtex in {entry.target}"
+            f"{entry.name} of {entry.origin} says no citation; ask its authors, or set citation or "
+            f"bibtex in {entry.target}"
         )
     text = own or made_of(entry.name, citation)
     if as_json:
@@ -37,13 +38,15 @@ def print_bibtex(entry: Entry, as_json: bool) -> int:
     echo(text.strip())
     if not own:
         click.echo(
-            f"{entry.name} has no BibTeX of its own; this was made of its citation, so look authors and title up",
+            f"{entry.name} has no BibTeX of its own; this was made of its citation, so look "
+            "authors and title up",
             err=True,
         )
     return 0
 
 
 def made_of(key: str, citation: str) -> str:
-    """A @misc entry that holds the citation as it is: who is an author and what is the title is not guessed."""
+    """A @misc entry that holds the citation as it is: who is an author and what is the title is not
+    guessed."""
     note = "".join(_SPECIAL.get(c, c) for c in " ".join(citation.split()))
     return f"@misc{{{key},\n  note = {{{note}}}\n}}\n"

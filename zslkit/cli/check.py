@@ -1,6 +1,8 @@
-"""Does an entry really load? Each is tried in a process of its own, so that none can hurt the others or us.
+"""Does an entry really load? Each is tried in a process of its own, so that none can hurt the
+others or us.
 
-The module is also that process: it gets the group, the distribution and the name, and answers with one JSON object.
+The module is also that process: it gets the group, the distribution and the name, and answers with
+one JSON object.
 """
 
 from __future__ import annotations
@@ -66,7 +68,8 @@ def _check(entry: Entry, seconds: float) -> Verdict:
 
 
 def main(parent: str, group: str, name: str) -> None:
-    """Load one entry and write its Verdict to standard output, where nothing that the plugin prints may come."""
+    """Load one entry and write its Verdict to standard output, where nothing that the plugin prints
+    may come."""
     lifeline.end_with(int(parent))
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

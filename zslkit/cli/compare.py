@@ -141,7 +141,8 @@ def compare(
     """Put models and finished runs in one table. Finished runs are reused, missing ones are run.
 
     Each MODEL is run with each seed. A RUN is taken as it is: a run folder, a folder of such, a
-    pattern in quotes, a tag (zslkit runs --tag), or a file of zslkit runs --export. --set MODEL:KEY=VALUE, and a section MODEL in
+    pattern in quotes, a tag (zslkit runs --tag), or a file of zslkit runs --export. --set
+    MODEL:KEY=VALUE, and a section MODEL in
     the file of --config, are settings of that model alone; a setting that a model lacks is left
     out if another one has it.
 

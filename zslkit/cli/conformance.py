@@ -57,7 +57,8 @@ def check(
     settings: tuple[str, ...],
     as_json: bool,
 ) -> int:
-    """Test the model NAME against the contract, on a tiny made-up dataset; without NAME, list the checks.
+    """Test the model NAME against the contract, on a tiny made-up dataset; without NAME, list the
+    checks.
 
     Use it while you write a model. To see whether all plugins import, use zslkit models --check; to
     test this machine, zslkit doctor; to test the files of a dataset, zslkit data verify.

@@ -1,4 +1,5 @@
-"""`zslkit models NAME`: one model in full, its settings with type, default, rule and meaning. This imports the model."""
+"""`zslkit models NAME`: one model in full, its settings with type, default, rule and meaning. This
+imports the model."""
 
 from __future__ import annotations
 
@@ -69,7 +70,8 @@ def facts_of(entry: Entry, model: type[Model]) -> dict[str, Any]:
 def settings(
     kind: type[Config], prefix: str = "", standing: Config | None = None
 ) -> Iterator[SettingHelp]:
-    """The keys of a configuration class, sections opened. standing: an instance whose values are the defaults."""
+    """The keys of a configuration class, sections opened. standing: an instance whose values are
+    the defaults."""
     for name, field in kind.model_fields.items():
         default = (
             getattr(standing, name)

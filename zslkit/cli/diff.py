@@ -1,4 +1,5 @@
-"""`zslkit diff`: two runs against each other, from their settings down to the images whose answer changed."""
+"""`zslkit diff`: two runs against each other, from their settings down to the images whose answer
+changed."""
 
 from __future__ import annotations
 
@@ -90,7 +91,8 @@ def diff(
 
 
 def _dataset(run: Run, root: Path | None, sheet: Path | None) -> Dataset | None:
-    """The images, if they are wanted or can be had; without --data-root and --out a dataset that is not there is no fault."""
+    """The images, if they are wanted or can be had; without --data-root and --out a dataset that is
+    not there is no fault."""
     from zslkit.report.difference import dataset_of
 
     if root is None and sheet is None:
@@ -98,7 +100,8 @@ def _dataset(run: Run, root: Path | None, sheet: Path | None) -> Dataset | None:
     dataset = dataset_of(run, root or Path("data"))
     if sheet is not None and dataset.images is None:
         raise UserError(
-            f"{dataset.name} has no images here, so no sheet can be drawn; say where they are with --data-root"
+            f"{dataset.name} has no images here, so no sheet can be drawn; say where they are with "
+            "--data-root"
         )
     return dataset
 
@@ -146,7 +149,8 @@ def _print_outcome(a: Run, b: Run, outcome: RunOutcome) -> None:
     print_columns(("", "A", "B", "B - A", "95 % interval", "p"), rows)
     images = outcome.images
     echo(
-        f"Unseen images right among the unseen classes in A alone: {images.only_b}, in B alone: {images.only_a} (McNemar p {images.p:.2g})"
+        f"Unseen images right among the unseen classes in A alone: {images.only_b}, in B alone: "
+        f"{images.only_a} (McNemar p {images.p:.2g})"
     )
     changed = [(name, f"{points:+.1f}") for name, points in outcome.per_class if points]
     echo(f"\n{len(changed)} of {len(outcome.per_class)} classes changed{_rest(changed)}")

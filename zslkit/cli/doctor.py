@@ -31,7 +31,8 @@ def doctor(data_root: Path, quick: bool, as_json: bool) -> int:
     """Test this machine and installation: Python, devices, plugins, data, disk. Changes nothing.
 
     Use it after installing, or when something fails. It imports every plugin, as zslkit models
-    --check does; to test one model's code, use zslkit check; one dataset's files, zslkit data verify.
+    --check does; to test one model's code, use zslkit check; one dataset's files, zslkit data
+    verify.
     Exit code 1 if something that must work does not; a note is something missing or slow.
     """
     from zslkit.utils.progress import reporter_for
@@ -59,13 +60,15 @@ def doctor(data_root: Path, quick: bool, as_json: bool) -> int:
     print_columns(("what", "verdict", "found, and what to do"), rows)
     notes = sum(f.verdict == "note" for f in found)
     tell(
-        f"{f'{faults} things do not work' if faults else 'Everything that must work works'}; {notes} notes"
+        f"{f'{faults} things do not work' if faults else 'Everything that must work works'}; "
+        f"{notes} notes"
     )
     return int(faults > 0)
 
 
 def _checked(quick: bool) -> list[tuple[ListingLine, str]]:
-    """Every model, dataset and tracker with its fault, "" for none. quick: imports none, so that some faults stay hidden."""
+    """Every model, dataset and tracker with its fault, "" for none. quick: imports none, so that
+    some faults stay hidden."""
     found = [*lines(MODELS, contract_rule), *lines(DATASETS), *lines(TRACKERS)]
     if quick:
         return [(line, line.fault) for line in found]
@@ -95,7 +98,8 @@ def _plugins(checked: Sequence[tuple[ListingLine, str]]) -> Iterator[Finding]:
 def _sources(
     checked: Sequence[tuple[ListingLine, str]], quick: bool
 ) -> Iterator[tuple[str, DatasetSource]]:
-    """The datasets that load, by name. A stranger's is imported here only after it was tried in a process of its own."""
+    """The datasets that load, by name. A stranger's is imported here only after it was tried in a
+    process of its own."""
     for line, fault in checked:
         if (
             line.entry.point.group == DATASETS.group
@@ -157,7 +161,10 @@ def _disk(root: Path, sources: Sequence[tuple[str, DatasetSource]]) -> Iterator[
     cache = cache_root()
     held = contents(cache)
     free, writable = machine.room(cache)
-    text = f"{cache}: {len(held)} items, {size_words(sum(i.size for i in held))}; {size_words(free)} free"
+    text = (
+        f"{cache}: {len(held)} items, {size_words(sum(i.size for i in held))}; "
+        f"{size_words(free)} free"
+    )
     if writable:
         yield Finding("cache", "ok", text)
     else:
@@ -188,7 +195,8 @@ def _disk(root: Path, sources: Sequence[tuple[str, DatasetSource]]) -> Iterator[
 
 
 def _need(name: str, source: DatasetSource) -> tuple[int | None, str]:
-    """Bytes of a dataset's store under its own defaults, and what they hold; None where counts or image size are not known."""
+    """Bytes of a dataset's store under its own defaults, and what they hold; None where counts or
+    image size are not known."""
     from zslkit.config import FeatureConfig, build
     from zslkit.config.merge import Settings
     from zslkit.features.needs import store_bytes

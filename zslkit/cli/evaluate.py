@@ -108,7 +108,8 @@ def evaluate(
 
 
 def _tell_apart(runs: Sequence[Run]) -> list[str]:
-    """Say in which points runs that stand in one table must not be compared; runs of several datasets by dataset."""
+    """Say in which points runs that stand in one table must not be compared; runs of several
+    datasets by dataset."""
     from zslkit.report.comparability import Comparability, differing
 
     said = differing([Comparability.of(run.record) for run in runs])
@@ -236,7 +237,8 @@ def _print_confusion(subject: Subject, found: Mapping[str, Any]) -> None:
     print_columns(
         (
             "images",
-            f"true class -> answer, the most frequent of {int(table.sum() - np.trace(table))} wrong answers",
+            f"true class -> answer, the most frequent of {int(table.sum() - np.trace(table))} "
+            "wrong answers",
         ),
         rows,
     )

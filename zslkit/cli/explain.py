@@ -1,4 +1,5 @@
-"""`zslkit explain`: which attributes a trained model found in images, where it looked for them, and how often that was right."""
+"""`zslkit explain`: which attributes a trained model found in images, where it looked for them, and
+how often that was right."""
 
 from __future__ import annotations
 
@@ -67,7 +68,8 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     "--localise",
     is_flag=True,
     help="Measure how often the strongest cell of an attribute's map lies where the dataset marks "
-    "the attribute, over all test images; needs a dataset with such marks, and draws a picture only "
+    "the attribute, over all test images; needs a dataset with such marks, and draws a picture "
+    "only "
     "where an IMAGE or --out is given.",
 )
 @run_data_option
@@ -126,7 +128,8 @@ def explain(
 def _check_out(out: Path) -> None:
     if out.suffix.lower() != ".png":
         raise UserError(
-            f"--out {out} is no .png; the picture is written as PNG, so name a file like explain.png"
+            f"--out {out} is no .png; the picture is written as PNG, so name a file like "
+            "explain.png"
         )
     if not out.parent.is_dir():
         raise UserError(
@@ -176,7 +179,8 @@ def _print(
             for part, s in scored.items()
         ]
         echo(
-            f"{chr(10) if blocks else ''}strongest cell in the attribute's place, both test sets of {printable(trained.dataset.name)}:"
+            f"{chr(10) if blocks else ''}strongest cell in the attribute's place, both test sets "
+            f"of {printable(trained.dataset.name)}:"
         )
         print_columns(("part", "right %", "chance %", "cases"), rows)
 

@@ -26,8 +26,10 @@ _telling = threading.Lock()
 class State:
     """What the commands tell the frame around them.
 
-    debug: show tracebacks. resumes: the command keeps checkpoints, so the same command goes on after an interruption.
-    arguments: the command line, without the program. own_process: the process is there for this command alone and ends with it.
+    debug: show tracebacks. resumes: the command keeps checkpoints, so the same command goes on
+        after an interruption.
+    arguments: the command line, without the program. own_process: the process is there for this
+        command alone and ends with it.
     launched: by a command that tells of interruptions itself. stopped: an interruption was told.
     """
 
@@ -56,7 +58,8 @@ def tell(sentence: str) -> None:
 
 
 def tell_traceback(error: BaseException) -> None:
-    """Write where the error came from to standard error; its lines stay, and nothing in them commands the terminal."""
+    """Write where the error came from to standard error; its lines stay, and nothing in them
+    commands the terminal."""
     text = "".join(traceback.format_exception(error))
     print(
         "\n".join(printable(line) for line in text.split("\n")), file=sys.stderr, end="", flush=True
@@ -80,7 +83,8 @@ def exit_code_of(error: BaseException, state: State) -> int:
 
 
 def interrupted(signum: int, state: State) -> int:
-    """Tell once that the command was interrupted, and return the exit code: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
+    """Tell once that the command was interrupted, and return the exit code: 130 after Ctrl-C, 143
+    after SIGTERM, 129 after SIGHUP."""
     kept = (
         "; what was checkpointed is kept, and the same command resumes from there"
         if state.resumes
@@ -107,7 +111,10 @@ def sentence(error: BaseException, state: State) -> str:
     except BaseException as fault:  # a stranger's __str__ may even call exit()
         if stops.is_stop(fault):
             raise
-        return f"Unexpected {type(error).__name__}, whose own text cannot be read ({type(fault).__name__})"
+        return (
+            f"Unexpected {type(error).__name__}, whose own text cannot be read "
+            f"({type(fault).__name__})"
+        )
 
 
 def _sentence(error: BaseException, state: State) -> str:
@@ -123,7 +130,11 @@ def _sentence(error: BaseException, state: State) -> str:
     if (
         type(error).__name__ == "OutOfMemoryError"
     ):  # torch's own, told by name since torch may not be there yet
-        return "The device is out of memory; lower train.batch_size, which is another run, or give the same command with --device cpu"
+        return (
+            "The device is out of memory; lower train.batch_size, which is another run, or "
+            "give "
+            "the same command with --device cpu"
+        )
     if full := is_disk_full(error):
         where = f" ({full.filename})" if isinstance(full, OSError) and full.filename else ""
         again = ", which resumes from the last checkpoint" if state.resumes else ""

@@ -18,9 +18,11 @@ from zslkit.utils.stops import SIGNALS, Stop
 
 
 def launch(processes: int, state: State) -> int:
-    """The exit code of the first process that failed, 0 if none did. If one is lost, the others are ended.
+    """The exit code of the first process that failed, 0 if none did. If one is lost, the others are
+    ended.
 
-    The processes tell their own failures; one that was ended from outside cannot, so this one does. It tells of interruptions too.
+    The processes tell their own failures; one that was ended from outside cannot, so this one does.
+    It tells of interruptions too.
     Raises Stop if a signal asks this process to end.
     """
     import torch.distributed as dist
@@ -62,7 +64,8 @@ def launch(processes: int, state: State) -> int:
             return code
         signum = -code if code < 0 else code - 128
         tell(
-            f"Process {rank + 1} of {processes} was ended by signal {signum}; the same command goes on from the last checkpoint"
+            f"Process {rank + 1} of {processes} was ended by signal {signum}; the same command "
+            "goes on from the last checkpoint"
         )
         return 1
     except SignalException as error:  # torch hears signals in our place

@@ -69,7 +69,8 @@ class LazyGroup(click.Group):
 
 
 def guarded(command: click.Command, state: State) -> click.Command:
-    """The same command, whose results are kept apart from what plugins print, and which no plugin can end with exit code 0."""
+    """The same command, whose results are kept apart from what plugins print, and which no plugin
+    can end with exit code 0."""
     inner, own = command.callback, copy(command)
     assert inner is not None
 

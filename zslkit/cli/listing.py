@@ -1,4 +1,5 @@
-"""The installed models, datasets and trackers as lines of a list, faults included, read without importing any of them."""
+"""The installed models, datasets and trackers as lines of a list, faults included, read without
+importing any of them."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from zslkit.registry import Entry, Registry, is_card, refusing
 
 @dataclass(frozen=True)
 class ListingLine:
-    """One entry: what it says of itself, what is wrong with it, and what else a reader should know."""
+    """One entry: what it says of itself, what is wrong with it, and what else a reader should
+    know."""
 
     entry: Entry
     facts: Facts = field(default_factory=Facts)
@@ -70,7 +72,8 @@ def lines(registry: Registry, rule: Callable[[Facts], str] = lambda facts: "") -
 
 
 def _fault(registry: Registry, entry: Entry) -> str:
-    """What any entry of the registry must be, as far as the source text tells: importable, and of the right base class."""
+    """What any entry of the registry must be, as far as the source text tells: importable, and of
+    the right base class."""
     if missing := missing_imports(entry.target.partition(":")[0]):
         return f"it imports {', '.join(missing)}, which is not installed"
     base = BASES.get(registry.group)
@@ -92,7 +95,8 @@ def contract_rule(said: Facts) -> str:
 
 
 def tracker_lines() -> list[ListingLine]:
-    """All trackers; one that needs a package which is not installed says so, and how to install it."""
+    """All trackers; one that needs a package which is not installed says so, and how to install
+    it."""
     return [replace(line, remark=line.remark or _lacking(line)) for line in lines(TRACKERS)]
 
 
@@ -140,7 +144,8 @@ TRACKERS = Registry("zslkit.trackers", "tracker", _is_tracker)
 def find_trackers(names: Sequence[str]) -> None:
     """Refuse a tracker that cannot be used, before anything is trained.
 
-    Raises UnknownName, NameClash, BrokenPlugin, or UserError with the command that installs what is missing.
+    Raises UnknownName, NameClash, BrokenPlugin, or UserError with the command that installs what is
+    missing.
     """
     if names:
         from zslkit.runs import tracking
@@ -149,7 +154,8 @@ def find_trackers(names: Sequence[str]) -> None:
 
 
 def find_names(models: Sequence[str], dataset: str) -> None:
-    """Refuse a name that nothing answers to before anything heavy is imported and any hour is spent.
+    """Refuse a name that nothing answers to before anything heavy is imported and any hour is
+    spent.
 
     Raises UnknownName or NameClash.
     """

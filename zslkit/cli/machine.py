@@ -1,4 +1,5 @@
-"""What `zslkit doctor` asks of the machine and the installation: each question answered by a Finding."""
+"""What `zslkit doctor` asks of the machine and the installation: each question answered by a
+Finding."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ LITTLE = 4e9
 
 @dataclass(frozen=True)
 class Finding:
-    """fault: something that must work does not. note: missing or slow, and the rest works. advice: the next step."""
+    """fault: something that must work does not. note: missing or slow, and the rest works. advice:
+    the next step."""
 
     name: str
     verdict: Literal["ok", "note", "fault"]
@@ -46,7 +48,8 @@ def python() -> Iterator[Finding]:
     yield Finding(
         "system",
         "ok",
-        f"{platform.system()} {platform.release()}, {platform.machine()}, {cores} cores for this process",
+        f"{platform.system()} {platform.release()}, {platform.machine()}, {cores} cores for this "
+        "process",
     )
     memory = memory_bytes()
     if memory is None:
@@ -63,7 +66,8 @@ def python() -> Iterator[Finding]:
 
 
 def memory_bytes() -> int | None:
-    """Memory that this process may use: of the machine, or of its control group if that has less; None if nothing tells."""
+    """Memory that this process may use: of the machine, or of its control group if that has less;
+    None if nothing tells."""
     limits = []
     with suppress(ValueError, OSError, AttributeError):
         limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
@@ -104,7 +108,8 @@ def packages() -> Iterator[Finding]:
         yield Finding(
             "packages",
             "ok",
-            f"zslkit {metadata.version('zslkit')} and the {len(names)} packages that it needs are installed",
+            f"zslkit {metadata.version('zslkit')} and the {len(names)} packages that it needs are "
+            "installed",
         )
 
 
@@ -117,7 +122,8 @@ def _installed(name: str) -> bool:
 
 
 def torch_works() -> Iterator[Finding]:
-    """torch on each device, with a product that is really computed, and which number types are fast."""
+    """torch on each device, with a product that is really computed, and which number types are
+    fast."""
     try:
         import torch
     except Exception as error:  # a broken library raises anything

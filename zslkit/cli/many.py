@@ -1,4 +1,5 @@
-"""Many runs, one after another or several at once: a run that fails is told at the end and stops no other."""
+"""Many runs, one after another or several at once: a run that fails is told at the end and stops no
+other."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ MOST = 1000
 
 @dataclass(frozen=True)
 class QueuedRun:
-    """One run to be made. name: what it is called in messages; arguments: keywords of experiment.run, plain data that can be sent."""
+    """One run to be made. name: what it is called in messages; arguments: keywords of
+    experiment.run, plain data that can be sent."""
 
     name: str
     seed: int
@@ -65,7 +67,8 @@ def parse_seeds(
             )
         if _order(last or first) > _order(str(MOST_SEED)):
             raise click.BadParameter(
-                f"a seed is larger than {MOST_SEED}, the largest that torch takes; give smaller ones",
+                f"a seed is larger than {MOST_SEED}, the largest that torch takes; give smaller "
+                "ones",
                 ctx,
                 param,
             )
@@ -86,12 +89,14 @@ def run_all(
 ) -> tuple[list[tuple[QueuedRun, Result]], list[Failure]]:
     """The results of the jobs that could be done, and the others, both in the order of the jobs.
 
-    Raises what fills the disk, since that would stop every other run as well, and a mistake of the user's that concerns all.
+    Raises what fills the disk, since that would stop every other run as well, and a mistake of the
+    user's that concerns all.
     """
     if distributed.launched():  # these processes share each run
         if spread.asked:
             raise UserError(
-                "The processes of torchrun share one run at a time; leave --jobs and --backend away, or start zslkit without it"
+                "The processes of torchrun share one run at a time; leave --jobs and --backend "
+                "away, or start zslkit without it"
             )
         return settled(*_one_by_one(jobs, state, reporter, spread))
     if spread.backend != "local":  # its machines have the data at hand, and this one perhaps not
@@ -111,7 +116,8 @@ def run_all(
 
 
 def _there(jobs: Sequence[QueuedRun], reporter: Reporter, alone: bool) -> dict[int, Result]:
-    """Number of the job -> its run, of those that are finished. alone: the others are made in this process, which says itself why."""
+    """Number of the job -> its run, of those that are finished. alone: the others are made in this
+    process, which says itself why."""
     from zslkit.runs.api import Finder
 
     finder = Finder()
@@ -136,7 +142,8 @@ def _there(jobs: Sequence[QueuedRun], reporter: Reporter, alone: bool) -> dict[i
 
 
 def refused(jobs: Sequence[QueuedRun], state: State) -> list[Failure]:
-    """The jobs whose settings are wrong, found without data: to be told before another run has cost an hour."""
+    """The jobs whose settings are wrong, found without data: to be told before another run has cost
+    an hour."""
     from zslkit.runs import api
 
     errors: dict[str, Exception] = {}
@@ -161,7 +168,8 @@ _SETTLED = ("model", "dataset", "data_root", "settings", "config", "preset", "ov
 def settled(
     results: list[tuple[QueuedRun, Result]], failures: list[Failure]
 ) -> tuple[list[tuple[QueuedRun, Result]], list[Failure]]:
-    """The same, unless nothing could be done and all for one mistake of the user's, which is raised then."""
+    """The same, unless nothing could be done and all for one mistake of the user's, which is raised
+    then."""
     if (
         not results
         and all(isinstance(f.error, UserError) for f in failures)
@@ -193,7 +201,8 @@ def _one_by_one(
             if state.debug:
                 tell_traceback(error)
             failures.append(Failure(job, error, sentence(error, state)))
-            # What the error came through would keep the dataset of this run, test labels too, beside the runs that follow.
+            # What the error came through would keep the dataset of this run, test labels too,
+            # beside the runs that follow.
             traceback.clear_frames(error.__traceback__)
     return results, failures
 

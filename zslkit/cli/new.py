@@ -61,7 +61,8 @@ def new(ctx: click.Context) -> None:
 @json_option
 @debug_option
 def model(name: str, kind: str, folder: Path | None, as_json: bool) -> None:
-    """Write a package with a model NAME: code, a preset for digits, and tests against the contract."""
+    """Write a package with a model NAME: code, a preset for digits, and tests against the
+    contract."""
     folder = folder or Path(name)
     written = new_model(name, folder, MODELS, cast(Kind, kind))
     steps = [

@@ -1,4 +1,5 @@
-"""Types of numeric options. Python takes 1_0 for 10, and who writes that on a command line has mistyped."""
+"""Types of numeric options. Python takes 1_0 for 10, and who writes that on a command line has
+mistyped."""
 
 from __future__ import annotations
 

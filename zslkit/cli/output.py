@@ -1,4 +1,5 @@
-"""Results on standard output: aligned columns for people, one JSON object for programs. Whatever plugins print goes elsewhere."""
+"""Results on standard output: aligned columns for people, one JSON object for programs. Whatever
+plugins print goes elsewhere."""
 
 from __future__ import annotations
 
@@ -30,14 +31,17 @@ _results: TextIO | None = None
 
 
 class ReaderGone(Exception):
-    """Whoever read the results has closed the pipe, as `head` does: the end of a command, and nothing to speak of."""
+    """Whoever read the results has closed the pipe, as `head` does: the end of a command, and
+    nothing to speak of."""
 
 
 @contextmanager
 def apart(descriptor: bool) -> Iterator[None]:
-    """Within this part standard output is the results' alone: what is printed goes to standard error.
+    """Within this part standard output is the results' alone: what is printed goes to standard
+    error.
 
-    descriptor: what native code and os.write send to file descriptor 1 too. That is for a process that ends with the command.
+    descriptor: what native code and os.write send to file descriptor 1 too. That is for a process
+        that ends with the command.
     """
     global _results
     before, own = _results, sys.stdout
@@ -73,7 +77,8 @@ def _moved(own: TextIO) -> TextIO:
 
 @contextmanager
 def lent_to_children() -> Iterator[None]:
-    """Within this part file descriptor 1 leads to where the results go, for processes that print them in our place."""
+    """Within this part file descriptor 1 leads to where the results go, for processes that print
+    them in our place."""
     flush()
     before = os.dup(1)
     with contextlib.suppress(OSError):  # a stream that is no file, as in a test
@@ -112,8 +117,10 @@ def reader_there() -> Iterator[None]:
 
 
 def print_json(value: Any) -> None:
-    """One JSON object and nothing else. Figures that are not finite become null, since JSON has no word for them."""
-    # Piece by piece: the text of a table of classes times classes is many times as large as the table.
+    """One JSON object and nothing else. Figures that are not finite become null, since JSON has no
+    word for them."""
+    # Piece by piece: the text of a table of classes times classes is many times as large as the
+    # table.
     pieces = json.JSONEncoder(indent=2, allow_nan=False).iterencode(_finite(value))
     while text := "".join(islice(pieces, PIECES)):
         echo(text, nl=False)
@@ -140,7 +147,8 @@ def print_table(table: RenderableType) -> None:
 
 
 def print_columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table without lines. On a terminal the last column is folded, in a pipe each row is one line."""
+    """A table without lines. On a terminal the last column is folded, in a pipe each row is one
+    line."""
     for line in aligned(header, rows, _columns() if results().isatty() else None):
         echo(line)
 
@@ -155,7 +163,8 @@ def _columns() -> int:
 def aligned(
     header: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None
 ) -> list[str]:
-    """The lines of a table whose last column is folded at `width` cells of the terminal (None: never)."""
+    """The lines of a table whose last column is folded at `width` cells of the terminal (None:
+    never)."""
     cells = [[printable(c) for c in row] for row in [header, *rows]]
     widths = [max(_cells(row[k]) for row in cells) for k in range(len(header) - 1)]
     indent = sum(widths) + 2 * len(widths)

@@ -1,4 +1,5 @@
-"""`zslkit models`, `zslkit datasets` and `zslkit trackers`: what is installed, where it comes from, and what is wrong with it."""
+"""`zslkit models`, `zslkit datasets` and `zslkit trackers`: what is installed, where it comes from,
+and what is wrong with it."""
 
 from __future__ import annotations
 

@@ -54,7 +54,8 @@ if TYPE_CHECKING:
     multiple=True,
     shell_complete=completers.fixed(*SIDES, files=True),
     help="Classes to choose from; default: all. all: seen and unseen; seen: seen only; unseen: "
-    "unseen only, the classical zero-shot task; NEW.csv: also the classes in this file, a row each, "
+    "unseen only, the classical zero-shot task; NEW.csv: also the classes in this file, a row "
+    "each, "
     "with the attributes of the run in its columns. May be repeated.",
 )
 @click.option(
@@ -109,7 +110,8 @@ def predict(
     """
     if output is not None and (output.is_dir() or not output.parent.is_dir()):
         raise UserError(
-            f"--out {output} is a folder or lies in none that exists; name a file in a folder that is there"
+            f"--out {output} is a folder or lies in none that exists; name a file in a folder that "
+            "is there"
         )
     check_one_run(folder, places)
     among, files = chosen(wanted)
@@ -202,7 +204,8 @@ def _csv(
 ) -> None:
     """A line for each image and class.
 
-    Control codes and bytes that are no UTF-8, in the names of files and classes, are written by their numbers: a table goes to
+    Control codes and bytes that are no UTF-8, in the names of files and classes, are written by
+    their numbers: a table goes to
     terminals too, and is UTF-8.
     """
     table = csv.writer(stream, lineterminator="\n")

@@ -1,4 +1,5 @@
-"""One run in words: its figures beside chance, how they were made, what they cost, where they are."""
+"""One run in words: its figures beside chance, how they were made, what they cost, where they
+are."""
 
 from __future__ import annotations
 
@@ -63,10 +64,14 @@ def run_lines(
     width = max(12, *(len(word) + 2 for word in said))
     yield from (f"{word + ':':<{width}}{printable(text)}" for word, text in said.items())
     if skipped := record.dataset.n_skipped:
-        yield f"Images that could not be read and are in none of the sets: {skipped} (features.skip_bad)"
+        yield (
+            f"Images that could not be read and are in none of the sets: {skipped} "
+            "(features.skip_bad)"
+        )
     if missing := record.classes_without_images:
         yield printable(
-            f"{len(missing)} of {record.dataset.classes} classes have no test image and count in no "
+            f"{len(missing)} of {record.dataset.classes} classes have no test image and count in "
+            "no "
             f"mean: {listed(missing, 12)}"
         )
 
@@ -105,7 +110,8 @@ TRAINING_WORDS = {
 
 
 def protocol_words(protocol: ProtocolInfo, elsewhere: str = "") -> str:
-    """The protocol's badges, spelled out. elsewhere: where the weights are from if another program trained them."""
+    """The protocol's badges, spelled out. elsewhere: where the weights are from if another program
+    trained them."""
     epoch = "" if protocol.epoch is None else f" ({protocol.epoch})"
     fold = (
         "validation fold" if protocol.fold_seed is None else f"validation fold {protocol.fold_seed}"
@@ -134,7 +140,10 @@ def feature_words(features: FeatureInfo) -> str:
         else f"{features.size[0]}x{features.size[1]}"
     )
     pixels = f", {size} px" if size is not None else ""
-    return f"{features.input} of {features.backbone} ({'tuned' if features.tuned else 'frozen'}, weights {features.weights}){pixels}"
+    return (
+        f"{features.input} of {features.backbone} ({'tuned' if features.tuned else 'frozen'}, "
+        f"weights {features.weights}){pixels}"
+    )
 
 
 def _times(record: RunRecord) -> str:

@@ -1,4 +1,5 @@
-"""A process that is there for one command alone: it hears signals, and ends when the command's result is out."""
+"""A process that is there for one command alone: it hears signals, and ends when the command's
+result is out."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from typing import NoReturn
 from zslkit.utils import lifeline, stops
 
 PARENT = "ZSLKIT_PARENT"
-"""Environment variable: the process that has started this one as a part of its command, by number."""
+"""Environment variable: the process that has started this one as a part of its command, by
+number."""
 PATIENCE = 10.0
 """Seconds that exit handlers of libraries and plugins may take at the end."""
 
@@ -48,13 +50,15 @@ def run(
 
 
 def end(code: int) -> NoReturn:
-    """End the process now, whatever threads are left. Exit handlers are called, and get PATIENCE seconds."""
+    """End the process now, whatever threads are left. Exit handlers are called, and get PATIENCE
+    seconds."""
     stops.deaf()
     late = threading.Timer(PATIENCE, stops.end_process, (code,))
     late.daemon = True
     with contextlib.suppress(BaseException), stops.no_way_out():
         late.start()
-        # Not by leaving Python: it first waits for every thread, and interrupted native threads abort the process.
+        # Not by leaving Python: it first waits for every thread, and interrupted native threads
+        # abort the process.
         atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(BaseException):
@@ -63,7 +67,8 @@ def end(code: int) -> NoReturn:
 
 
 def _occupy() -> None:
-    """Open what was closed of the three standard descriptors: a file of ours that came there would get what others print."""
+    """Open what was closed of the three standard descriptors: a file of ours that came there would
+    get what others print."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)

@@ -46,7 +46,8 @@ def check_options(ctx: click.Context) -> dict[str, bool]:
     for param in ctx.command.params:
         if given[str(param.name)] and param.name not in TAKEN:
             raise click.UsageError(
-                f"--again-from takes model, seed and settings from the run; leave {param.opts[0]} away"
+                f"--again-from takes model, seed and settings from the run; leave {param.opts[0]} "
+                "away"
             )
     return given
 

@@ -84,7 +84,8 @@ def report(
     """Write a page about finished runs for a browser: open DIR/index.html. Nothing is trained.
 
     The page shows the runs below --runs, or each RUN that is named: a run folder, a folder of such,
-    or a file that another person made with zslkit runs --export. It has the table of zslkit compare,
+    or a file that another person made with zslkit runs --export. It has the table of zslkit
+    compare,
     curves, classes, costs, and where each number comes from. --device is used for heat maps alone.
     """
     if heat_maps and data_root is None:
@@ -125,7 +126,10 @@ def report(
     else:
         pictured = f", {_count(written.n_pictures, 'picture')}" if written.n_pictures else ""
         apart = f" and {_count(picked, 'row')} picked on test" if as_papers_do else ""
-        counts = f"{_count(len(gathered.runs), 'run')} in {_count(rows, 'row')}{apart}, {size_words(written.page_bytes)}{pictured}"
+        counts = (
+            f"{_count(len(gathered.runs), 'run')} in {_count(rows, 'row')}{apart}, "
+            f"{size_words(written.page_bytes)}{pictured}"
+        )
         echo(printable(f"written: {written.index} ({counts})"))
     return 2 if gathered.unread else 0
 

@@ -135,7 +135,8 @@ def run(
     if processes is not None and processes > 1 and not distributed.launched():
         if spread.asked:
             raise click.UsageError(
-                "--processes share one training, and --jobs and --backend spread a search; choose one of them"
+                "--processes share one training, and --jobs and --backend spread a search; choose "
+                "one of them"
             )
         from zslkit.cli.launch import launch
 
@@ -203,11 +204,13 @@ def _standing(model: str, dataset: str, seed: int, out: Path, choices: Mapping[s
     found = matching_runs(find_runs(out, tell), looked_for, seed)
     if not found:
         raise UserError(
-            f"No run of {model} on {dataset} with seed {seed} and these settings is finished in {out}; leave --no-run out"
+            f"No run of {model} on {dataset} with seed {seed} and these settings is finished in "
+            f"{out}; leave --no-run out"
         )
     if len(found) > 1:
         tell(
-            f"{len(found)} runs fit, and this is the newest; the others: {', '.join(str(run.folder) for run in found[:-1])}"
+            f"{len(found)} runs fit, and this is the newest; the others: "
+            f"{', '.join(str(run.folder) for run in found[:-1])}"
         )
     if said := other_source(found[-1:], looked_for):
         tell(said)

@@ -291,7 +291,8 @@ def _tagged(item: InventoryItem, tag: str | None, untag: str | None) -> Inventor
 
     if item.run is None:
         raise UserError(
-            f"{item.folder} is {item.state}, and only finished runs have tags; list them with `zslkit runs`"
+            f"{item.folder} is {item.state}, and only finished runs have tags; list them with "
+            "`zslkit runs`"
         )
     return replace(item, tags=change_tags(item.folder, tag, untag, tell))
 
@@ -302,7 +303,8 @@ def _remove(items: Sequence[InventoryItem], yes: bool, as_json: bool) -> int:
     if not yes:
         names = ", ".join(str(item.folder) for item in items)
         raise UserError(
-            f"--remove would remove {len(items)} folder{'s' if len(items) > 1 else ''} for good ({names}); add --yes to do it"
+            f"--remove would remove {len(items)} folder{'s' if len(items) > 1 else ''} for good "
+            f"({names}); add --yes to do it"
         )
     gone: list[InventoryItem] = []
     kept: list[tuple[InventoryItem, str]] = []

@@ -1,4 +1,5 @@
-"""What a class says of itself, read from its source text: nothing is imported and nothing is run."""
+"""What a class says of itself, read from its source text: nothing is imported and nothing is
+run."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from importlib.util import find_spec
 from typing import Any
 
 OWN = "zslkit"
-"""Base classes and re-exports are followed within the plugin's own package and into this one, no further."""
+"""Base classes and re-exports are followed within the plugin's own package and into this one, no
+further."""
 
 
 class Fault(Exception):
@@ -30,7 +32,8 @@ class Facts:
 def facts(target: str) -> Facts:
     """What the class of "package.module:Class" says of itself.
 
-    An attribute that is no literal is left out. Raises Fault if the module or the class is not there,
+    An attribute that is no literal is left out. Raises Fault if the module or the class is not
+    there,
     or the module is not Python.
     """
     module, _, name = target.partition(":")
@@ -44,7 +47,8 @@ def facts(target: str) -> Facts:
 
 
 def derives(target: str, ancestor: str) -> bool | None:
-    """Whether the class of "module:Class" derives from another such class; None if the source text does not tell.
+    """Whether the class of "module:Class" derives from another such class; None if the source text
+    does not tell.
 
     A function is no class, so it derives from nothing. Raises Fault as `facts` does.
     """
@@ -64,7 +68,8 @@ def derives(target: str, ancestor: str) -> bool | None:
 
 
 def config_keys(target: str, attribute: str | None = None) -> list[str]:
-    """Dotted keys of a configuration class "module:Class", sections opened, or of the one that its class attribute names.
+    """Dotted keys of a configuration class "module:Class", sections opened, or of the one that its
+    class attribute names.
 
     Keys of classes that cannot be followed are left out. Raises Fault as `facts` does.
     """
@@ -98,7 +103,8 @@ def config_keys(target: str, attribute: str | None = None) -> list[str]:
 
 
 def missing_imports(module: str) -> list[str]:
-    """Packages that the module imports wherever it is imported, and that are not installed. Nothing is imported.
+    """Packages that the module imports wherever it is imported, and that are not installed. Nothing
+    is imported.
 
     Raises Fault as `facts` does.
     """
@@ -256,7 +262,8 @@ class _Module:
     @staticmethod
     @cache
     def read(name: str) -> _Module:
-        """Read a module's source. Compiled modules have none: they bind everything and tell nothing."""
+        """Read a module's source. Compiled modules have none: they bind everything and tell
+        nothing."""
         spec = locate(name)
         source = getattr(spec.loader, "get_source", None)
         try:
@@ -272,7 +279,8 @@ class _Module:
 
 
 def _packages(statement: ast.stmt) -> list[str]:
-    """The packages that an import statement names, without those of the module's own package by a relative import."""
+    """The packages that an import statement names, without those of the module's own package by a
+    relative import."""
     if isinstance(statement, ast.Import):
         return [alias.name.partition(".")[0] for alias in statement.names]
     if isinstance(statement, ast.ImportFrom) and not statement.level and statement.module:

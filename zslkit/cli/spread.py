@@ -1,4 +1,5 @@
-"""Many runs, or points of a search, at once: joblib carries them to processes here (loky) or to the workers of a cluster (Dask, Ray)."""
+"""Many runs, or points of a search, at once: joblib carries them to processes here (loky) or to the
+workers of a cluster (Dask, Ray)."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ class Lost(Exception):
 
 @dataclass(frozen=True)
 class Spread:
-    """Where runs are made. jobs: local processes, None: one for each CUDA device, else 1. scheduler: address of the cluster."""
+    """Where runs are made. jobs: local processes, None: one for each CUDA device, else 1.
+    scheduler: address of the cluster."""
 
     jobs: int | None = None
     backend: Literal["local", "dask", "ray"] = "local"
@@ -51,15 +53,18 @@ class Spread:
         """Raises UsageError for options that contradict each other."""
         if self.backend == "local" and self.scheduler is not None:
             raise click.UsageError(
-                "--scheduler is the address of a cluster: say of which kind with --backend dask or --backend ray"
+                "--scheduler is the address of a cluster: say of which kind with --backend dask or "
+                "--backend ray"
             )
         if self.backend == "dask" and self.scheduler is None:
             raise click.UsageError(
-                "--backend dask needs the address of a scheduler, such as --scheduler tcp://HOST:8786"
+                "--backend dask needs the address of a scheduler, such as --scheduler "
+                "tcp://HOST:8786"
             )
         if self.backend != "local" and self.jobs is not None:
             raise click.UsageError(
-                f"--jobs counts processes of this machine; with --backend {self.backend} there are as many as workers"
+                f"--jobs counts processes of this machine; with --backend {self.backend} there are "
+                "as many as workers"
             )
 
     @property
@@ -70,14 +75,16 @@ class Spread:
     def processes(self, device: str) -> int:
         """How many runs are made at once on this machine. 1 is the process of the command itself.
 
-        More than one is never a guess: each takes the memory of a run of its own, and a smaller share of the cores moves the last
+        More than one is never a guess: each takes the memory of a run of its own, and a smaller
+        share of the cores moves the last
         bits of what it computes.
         """
         return self.jobs or max(1, cuda_devices(device))
 
 
 def cuda_devices(device: str) -> int:
-    """CUDA devices that --device leaves open; 0 if it names one, or another kind, or there is none."""
+    """CUDA devices that --device leaves open; 0 if it names one, or another kind, or there is
+    none."""
     if device not in ("auto", "cuda"):
         return 0
     import torch
@@ -91,12 +98,15 @@ def answers(
     debug: bool,
     points: Sequence[Mapping[str, Any]] | None = None,
 ) -> Generator[WorkerReply, None, None]:
-    """The answers of the runs with these arguments (keywords of experiment.run), one each, in the order in which they come.
+    """The answers of the runs with these arguments (keywords of experiment.run), one each, in the
+    order in which they come.
 
     points: of each run's search; then these are tried, and no run is made.
 
-    A run whose worker was lost is given out once more, and after a second loss alone, so that it takes no other along. Raises
-    UserError if the cluster cannot be reached or a worker does not see the files of this command, Stop if a worker was interrupted.
+    A run whose worker was lost is given out once more, and after a second loss alone, so that it
+    takes no other along. Raises
+    UserError if the cluster cannot be reached or a worker does not see the files of this command,
+    Stop if a worker was interrupted.
     """
     local = spread.backend == "local"
     times: Counter[int] = Counter()
@@ -124,7 +134,8 @@ def answers(
 
 
 def _begun(site: Site, waiting: Container[int]) -> list[int]:
-    """The orders that lost workers were at. Local workers are lost together, so more than one may be innocent."""
+    """The orders that lost workers were at. Local workers are lost together, so more than one may
+    be innocent."""
     marks = list(Path(site.markers[0]).parent.glob(f"{BEGUN}*"))
     for mark in marks:
         mark.unlink(missing_ok=True)
@@ -151,7 +162,8 @@ def _site(
     import torch
 
     local, device, first = spread.backend == "local", str(arguments[0]["device"]), arguments[0]
-    # The points of a search get processes of their own and the same number of threads, however few of them are left.
+    # The points of a search get processes of their own and the same number of threads, however few
+    # of them are left.
     workers = spread.processes(device) if local else len(arguments)
     if local and not of_points:
         workers = min(workers, len(arguments))
@@ -161,7 +173,8 @@ def _site(
     threads = int(said) if said.isdecimal() and int(said) else max(1, joblib.cpu_count() // workers)
     listing = None if local or not data.is_dir() else (str(data), tuple(sorted(os.listdir(data))))
     with ExitStack() as stack:
-        # Named so that the next command removes what a killed one leaves (zslkit.utils.files.clear).
+        # Named so that the next command removes what a killed one leaves
+        # (zslkit.utils.files.clear).
         name = f".jobs-{uuid.uuid4().hex[:12]}.{stack.enter_context(marked())}.new"
         homes = [place / name for place in places]
         for home in homes:
@@ -225,7 +238,8 @@ def _given_out(orders: Sequence[Order], spread: Spread, site: Site) -> Iterator[
 
 
 def _quiet_ends() -> None:
-    """What loky tells of processes that were cut off says nothing to a user: it clears up after them by itself."""
+    """What loky tells of processes that were cut off says nothing to a user: it clears up after
+    them by itself."""
     said = os.environ.get("PYTHONWARNINGS", "")
     if _LEAKS not in said:  # its tracker is a process of its own, and outlives this one
         os.environ["PYTHONWARNINGS"] = f"{said},{_LEAKS}".lstrip(",")
@@ -266,7 +280,8 @@ def _needed(package: str, extra: str) -> Any:
         return importlib.import_module(package)
     except ImportError as error:
         raise UserError(
-            f"--backend {extra} needs {package}, which is not installed; install it with: pip install 'zslkit[{extra}]'"
+            f"--backend {extra} needs {package}, which is not installed; install it with: pip "
+            f"install 'zslkit[{extra}]'"
         ) from error
 
 
@@ -285,13 +300,17 @@ def _by_dask(orders: Sequence[Order], address: str) -> Iterator[WorkerReply]:
         raise UserError(
             f"No Dask scheduler answers at {address} ({error}); start one with: dask scheduler"
         ) from error
-    gone = f"The scheduler at {address} was lost; start it again, and the same command goes on from here"
+    gone = (
+        f"The scheduler at {address} was lost; start it again, and the same command goes on "
+        "from here"
+    )
     with client, joblib.parallel_config(backend="dask", client=client), _watched(client) as failed:
         try:
             yield from _made(orders)
         except TimeoutError as error:
             raise UserError(
-                f"The scheduler at {address} has no worker; start some with: dask worker {address} --nthreads 1"
+                f"The scheduler at {address} has no worker; start some with: dask worker {address} "
+                "--nthreads 1"
             ) from error
         except CancelledError as error:
             raise ZslkitError(gone) from error
@@ -303,14 +322,16 @@ def _by_dask(orders: Sequence[Order], address: str) -> Iterator[WorkerReply]:
             if isinstance(failed[0], distributed.KilledWorker):
                 raise Lost("Dask gave it up after several workers died") from failed[0]
             raise UserError(
-                f"The workers of {address} could not begin ({type(failed[0]).__name__}: {failed[0]}); "
+                f"The workers of {address} could not begin ({type(failed[0]).__name__}: "
+                f"{failed[0]}); "
                 "install zslkit and the plugins in their environment as well"
             ) from failed[0]
 
 
 @contextmanager
 def _watched(client: Any) -> Iterator[list[BaseException]]:
-    """The errors of tasks that Dask gave up, or lost with the scheduler. joblib would wait for them for ever, so it is interrupted."""
+    """The errors of tasks that Dask gave up, or lost with the scheduler. joblib would wait for them
+    for ever, so it is interrupted."""
     failed: list[BaseException] = []
     ended = threading.Event()
     # A shell lets its background jobs ignore SIGINT, and then that would wake nobody.
@@ -349,7 +370,8 @@ def _by_ray(orders: Sequence[Order], address: str | None) -> Iterator[WorkerRepl
         ray.init(address=address or "auto", logging_level=logging.ERROR, log_to_driver=False)
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
-            f"No Ray cluster answers at {address or 'this machine'} ({error}); start one with: ray start --head"
+            f"No Ray cluster answers at {address or 'this machine'} ({error}); start one with: ray "
+            "start --head"
         ) from error
     try:
         with joblib.parallel_config(backend="ray", n_jobs=-1):

@@ -1,4 +1,5 @@
-"""`zslkit study`: all variants of a study file, as a table and a plot. Finished runs are reused, missing ones are run."""
+"""`zslkit study`: all variants of a study file, as a table and a plot. Finished runs are reused,
+missing ones are run."""
 
 from __future__ import annotations
 

@@ -44,7 +44,8 @@ def check_search(arguments: Mapping[str, Any]) -> None:
             else "without --tune this run searches nothing"
         )
         raise UserError(
-            f"--jobs and --backend spread the points of a search, and {why}; leave them away, or use zslkit compare for many runs"
+            f"--jobs and --backend spread the points of a search, and {why}; leave them away, or "
+            "use zslkit compare for many runs"
         )
 
 

@@ -1,6 +1,8 @@
-"""What a worker process does with one run of many: an order of plain data comes in, an answer of plain data goes out.
+"""What a worker process does with one run of many: an order of plain data comes in, an answer of
+plain data goes out.
 
-Models, datasets and plugins are found on the worker by their names, as on any machine where they are installed.
+Models, datasets and plugins are found on the worker by their names, as on any machine where they
+are installed.
 """
 
 from __future__ import annotations
@@ -56,10 +58,14 @@ _SLOTS: dict[str, FileLock] = {}  # a worker keeps its device until it ends, how
 class Site:
     """What all runs of one command share.
 
-    markers: files that the command made and every worker must see; the first is gone when the command is. listing: the data folder, and the
-    names in it. cache: as in zslkit.utils.files. threads: of each run; None: as the worker has it. devices: CUDA devices that the local
-    workers, at most `workers`, share out; 0: as --device says. command: the process that must not make a run itself; "": it may.
-    parent: the process that has started the workers and must not be outlived by them; 0: another has.
+    markers: files that the command made and every worker must see; the first is gone when the
+        command is. listing: the data folder, and the
+    names in it. cache: as in zslkit.utils.files. threads: of each run; None: as the worker has it.
+    devices: CUDA devices that the local
+    workers, at most `workers`, share out; 0: as --device says. command: the process that must not
+    make a run itself; "": it may.
+    parent: the process that has started the workers and must not be outlived by them; 0: another
+        has.
     command_threads: those of the command, where it makes the run whose search this is.
     """
 
@@ -78,7 +84,8 @@ class Site:
 
 @dataclass(frozen=True)
 class Order:
-    """One run, or one point of its search. arguments: keywords of zslkit.runs.api.run, plain data all of them."""
+    """One run, or one point of its search. arguments: keywords of zslkit.runs.api.run, plain data
+    all of them."""
 
     number: int
     arguments: Mapping[str, Any]
@@ -88,9 +95,11 @@ class Order:
 
 @dataclass(frozen=True)
 class WorkerReply:
-    """What became of an order: a finished run (its folder below `out`), a sentence why not, or that nobody wants it any more.
+    """What became of an order: a finished run (its folder below `out`), a sentence why not, or that
+    nobody wants it any more.
 
-    figures: of a point that was tried; the sentence says why if it could not be trained. unfit: the sentence is about this worker, and
+    figures: of a point that was tried; the sentence says why if it could not be trained. unfit: the
+        sentence is about this worker, and
     not about the run. trace: the traceback, if it was asked for.
     """
 
@@ -112,7 +121,8 @@ class WorkerReply:
 
 
 class WorkerOrder(Silent):
-    """Says nothing, and ends the run by Stop once the marker is gone: a cluster keeps running what nobody waits for."""
+    """Says nothing, and ends the run by Stop once the marker is gone: a cluster keeps running what
+    nobody waits for."""
 
     def __init__(self, marker: str) -> None:
         self._marker, self._looked = marker, time.monotonic()
@@ -134,7 +144,8 @@ class WorkerOrder(Silent):
 
 
 def make(order: Order) -> WorkerReply:
-    """Make the run of this order, or find it, or try its point. Whatever goes wrong is in the answer."""
+    """Make the run of this order, or find it, or try its point. Whatever goes wrong is in the
+    answer."""
     site, began = order.site, time.monotonic()
     if site.parent not in (
         0,
@@ -180,11 +191,15 @@ def unfit(site: Site) -> str:
         site.command == this_process()
     ):  # joblib hands nothing out where it sees room for one task alone
         return (
-            "The cluster has room for one run at a time, and then joblib would make all runs in this process; "
+            "The cluster has room for one run at a time, and then joblib would make all runs in "
+            "this process; "
             "start another worker, or give the one more threads (dask worker --nthreads 2)"
         )
     if __version__ != site.version:
-        return f"The worker on {who} has zslkit {__version__} and this command is of {site.version}; install the same version there"
+        return (
+            f"The worker on {who} has zslkit {__version__} and this command is of "
+            f"{site.version}; install the same version there"
+        )
     for marker in site.markers:
         if not _seen(marker):
             return _apart(who, Path(marker).parents[1])
@@ -198,7 +213,8 @@ def unfit(site: Site) -> str:
 def _apart(who: str, folder: Path) -> str:
     return (
         f"The worker on {who} does not see what this command sees in {folder}; "
-        "--out, --data-root and the cache (ZSLKIT_CACHE) must lie on a file system that all workers share"
+        "--out, --data-root and the cache (ZSLKIT_CACHE) must lie on a file system that all "
+        "workers share"
     )
 
 
@@ -283,7 +299,8 @@ def _cache(folder: str) -> Iterator[None]:
 
 
 def _slot(site: Site) -> int:
-    """This worker's number among those that work at the same time, from 0: the first that no living worker holds."""
+    """This worker's number among those that work at the same time, from 0: the first that no living
+    worker holds."""
     for number in range(site.workers):
         path = str(Path(site.markers[0]).with_name(f"worker-{number}.lock"))
         if path in _SLOTS:

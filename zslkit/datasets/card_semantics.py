@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zslkit.dataset import Index
 from zslkit.datasets.attribute_table import ClassTable
+from zslkit.datasets.card_keys import FolderCard
 from zslkit.datasets.descriptions import embed, in_order, read_descriptions
 from zslkit.datasets.image_attributes import class_means, read_image_attributes
 from zslkit.datasets.photo_sets import CardPhotos
 from zslkit.errors import DataError
 from zslkit.semantics import Semantics
-
-if TYPE_CHECKING:
-    from zslkit.datasets.card import FolderCard
 
 TEXT = "description"
 """Group of the columns that hold the embedding of a description beside attributes."""
@@ -124,7 +121,8 @@ def _of_photos(
         table = ClassTable(classes, found.names, values)
         unseen = len(set(photos.labels[photos.split.test_unseen].tolist()))
         notes.append(
-            f"the attributes of {unseen} unseen classes are means over their own test photos, those "
+            f"the attributes of {unseen} unseen classes are means over their own test photos, "
+            "those "
             "of seen classes over photos of trainval; to know them otherwise, give attributes"
         )
     if set(found.names) != set(table.attributes):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from zslkit.dataset import Dataset, DatasetSource
-from zslkit.datasets import card, imported
+from zslkit.datasets import card, card_keys, imported
 from zslkit.datasets.attribute_table import read_class_table
 from zslkit.errors import UserError, ZslkitError, did_you_mean
 from zslkit.registry import BrokenPlugin, Entry, Registry, is_card
@@ -47,18 +47,18 @@ def card_defaults(path: Path) -> dict[str, Any]:
     )
 
 
-def read_card(path: Path) -> card.FolderCard | imported.ImportedCard:
+def read_card(path: Path) -> card_keys.FolderCard | imported.ImportedCard:
     """Read and validate a card of any kind.
 
     Raises:
         UserError: Names the invalid key.
     """
-    return imported.read_card(path) if _kind(path) == imported.KIND else card.read_card(path)
+    return imported.read_card(path) if _kind(path) == imported.KIND else card_keys.read_card(path)
 
 
 def _kind(path: Path) -> str:
     kinds = ("folder", imported.KIND)
-    kind = card.card_settings(path).values.get("kind", "folder")
+    kind = card_keys.card_settings(path).values.get("kind", "folder")
     if kind not in kinds:
         raise UserError(
             f"{path}: there is no kind of card {kind!r}{did_you_mean(str(kind), kinds)}"

@@ -1,4 +1,5 @@
-"""Descriptions of classes in plain sentences, embedded by a sentence encoder and kept in the cache."""
+"""Descriptions of classes in plain sentences, embedded by a sentence encoder and kept in the
+cache."""
 
 from __future__ import annotations
 

@@ -85,7 +85,8 @@ def read_image_attributes(file: Path, photos: Sequence[str]) -> ImageAttributes:
 def class_means(
     file: Path, found: ImageAttributes, labels: Index, split: Split, classes: Sequence[str]
 ) -> NDArray[np.float32]:
-    """Attributes of C classes, (C, A): means over the photos of trainval for a seen class, else all.
+    """Attributes of C classes, (C, A): means over the photos of trainval for a seen class, else
+    all.
 
     Raises:
         DataError: Nothing is known of an attribute of a class.

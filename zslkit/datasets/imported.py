@@ -15,7 +15,8 @@ from zslkit.config import Config, FeatureConfig, build
 from zslkit.config.merge import Settings
 from zslkit.dataset import Dataset, Split
 from zslkit.datasets.attribute_table import read_class_table
-from zslkit.datasets.card import card_settings, file_of, group_columns, inside
+from zslkit.datasets.card import file_of, group_columns, inside
+from zslkit.datasets.card_keys import card_settings
 from zslkit.errors import DataError, UserError
 from zslkit.features.store import FeatureStore
 from zslkit.readers.npy import open_npy

@@ -205,7 +205,8 @@ def _answered(
         raise UserError(
             f"{type(trained.model).__name__}.evidence gave {tuple(evidence.shape)} where "
             f"{wanted[0]} images and {wanted[1]} attributes want "
-            f"{wanted}, as zslkit.model.Model.evidence says; --top-attributes 0 leaves attributes out"
+            f"{wanted}, as zslkit.model.Model.evidence says; --top-attributes 0 leaves attributes "
+            "out"
         )
     s = None if evidence is None else evidence.double().cpu().numpy()
     return [

@@ -93,7 +93,8 @@ class Preprocessor:
             "is too small for" if found[0] < wanted[0] or found[1] < wanted[1] else "does not fit"
         )
         raise DataError(
-            f"The image {photo_name(photo)} of {found[1]}x{found[0]} pixels {fault} the backbone of "
+            f"The image {photo_name(photo)} of {found[1]}x{found[0]} pixels {fault} the backbone "
+            "of "
             f"{self.folder}, which takes images as they are and was trained on "
             f"{wanted[1]}x{wanted[0]}; bring it to that size"
         )

@@ -38,7 +38,8 @@ class Encoder:
             import sentence_transformers
         except ImportError as error:
             raise UserError(
-                "A sentence encoder needs the package sentence-transformers; install it with: pip install "
+                "A sentence encoder needs the package sentence-transformers; install it with: pip "
+                "install "
                 "'zslkit[words]'"
             ) from error
         folder = Path(model).expanduser()

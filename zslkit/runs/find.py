@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zslkit.config.merge import flat
-from zslkit.datasets.card import read_card
+from zslkit.datasets.card_keys import read_card
 from zslkit.datasets.catalog import DATASETS
 from zslkit.record import PICKED
 from zslkit.registry import is_card

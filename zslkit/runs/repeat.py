@@ -83,7 +83,7 @@ def _dataset_of(run: Run, dataset: str | None) -> str:
                 "with --dataset FILE.yaml"
             ) from error
         return name
-    from zslkit.datasets.card import read_card
+    from zslkit.datasets.card_keys import read_card
 
     given = read_card(Path(dataset)).name if is_card(dataset) else dataset.rpartition(":")[2]
     if given != name:

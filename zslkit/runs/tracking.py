@@ -139,7 +139,8 @@ class Followers:
             self._live.remove(ready)
             who = f"The tracker {ready.entry.name!r} of {ready.entry.origin}"
             self._note(
-                f"{who} is switched off for this run, which goes on: {error_sentence(error)}{_at(error)}"
+                f"{who} is switched off for this run, which goes on: "
+                f"{error_sentence(error)}{_at(error)}"
             )
 
     def _write_book(self) -> None:

@@ -1,4 +1,5 @@
-"""The tracker `wandb`: sends a run's figures to Weights & Biases while it runs, or keeps them offline."""
+"""The tracker `wandb`: sends a run's figures to Weights & Biases while it runs, or keeps them
+offline."""
 
 from __future__ import annotations
 

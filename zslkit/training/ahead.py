@@ -35,7 +35,7 @@ def ahead(
     labels = torch.from_numpy(np.ascontiguousarray(of_images))
     copies = Copies(device) if device.type == "cuda" else None
 
-    def prepared(index: Index) -> Callable[[], tuple[Tensor, Tensor]]:
+    def prepared(index: Index) -> Callable[[], tuple[Tensor, ...]]:
         both = read(index), labels[torch.from_numpy(index)]
         return (lambda: both) if copies is None else copies.begin(*both)
 
@@ -44,10 +44,12 @@ def ahead(
         for index, size in indices:
             coming = reader.submit(prepared, index), size
             if pending is not None:
-                yield *pending[0].result()(), pending[1]
+                x, label = pending[0].result()()
+                yield x, label, pending[1]
             pending = coming
         if pending is not None:
-            yield *pending[0].result()(), pending[1]
+            x, label = pending[0].result()()
+            yield x, label, pending[1]
 
 
 class Copies:

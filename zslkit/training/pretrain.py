@@ -36,7 +36,8 @@ PEAK_LR = 2e-3
 SCALE = 20.0
 """Scale of the cosine logits; a usual value."""
 SHIPPED = Path(str(files("zslkit.datasets"))) / "weights"
-"""Weights of built-in datasets, as `python benchmarks/built_in_weights.py` makes them, so that every
+"""Weights of built-in datasets, as `python benchmarks/built_in_weights.py` makes them, so that
+every
 machine starts from the same bits and a first run trains no backbone."""
 
 
@@ -109,7 +110,8 @@ def shipped_file(
 def _key(
     dataset: Dataset, start: Backbone, epochs: int, more: list[str], content: str | None
 ) -> str:
-    """16 hex digits of all that decides the weights: training images, their attributes, network, recipe."""
+    """16 hex digits of all that decides the weights: training images, their attributes, network,
+    recipe."""
     assert dataset.images is not None
     index, table = dataset.split.trainval, dataset.semantics.attributes
     facts = [

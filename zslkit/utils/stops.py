@@ -48,7 +48,8 @@ class PluginExit(ZslkitError):
 
     def __init__(self, who: str, error: BaseException) -> None:
         super().__init__(
-            f"{who} tries to end the whole program: {error_sentence(error)}{_at(error)}; it may raise an "
+            f"{who} tries to end the whole program: {error_sentence(error)}{_at(error)}; it may "
+            "raise an "
             "Exception instead"
         )
 

@@ -57,7 +57,8 @@ def clean(
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    """List the cache (feature stores, weights, digests, leftovers) with size and last use, or empty it.
+    """List the cache (feature stores, weights, digests, leftovers) with size and last use, or empty
+    it.
 
     With several of --matching, --partial and --older-than, only items that fit all of them are
     removed. Items in use by an extraction, links, and files of other programs stay.
@@ -87,7 +88,8 @@ def clean(
     ]
     if pattern is not None and not any(_named(item.name, pattern) for item in items):
         raise UserError(
-            f"Nothing in the cache {root} is called {pattern!r}{did_you_mean(pattern, [item.name for item in items])}"
+            f"Nothing in the cache {root} is called "
+            f"{pattern!r}{did_you_mean(pattern, [item.name for item in items])}"
         )
     acts = everything or narrowed
     shown = chosen if acts else items
@@ -155,7 +157,8 @@ def _conclude(
         tell(f"The cache {root} is empty")
     elif not acts:
         tell(
-            f"{len(items)} items, {size_words(sum(i.size for i in items))}; --matching, --partial, --older-than or --all removes"
+            f"{len(items)} items, {size_words(sum(i.size for i in items))}; --matching, --partial, "
+            "--older-than or --all removes"
         )
     else:
         verb = "would be" if dry_run else "were"

@@ -115,7 +115,10 @@ def _outcome(done: Done) -> str:
     if unpacked.kept:
         text += f", {unpacked.kept} kept that were there"
     if unpacked.differ:
-        text += f" ({len(unpacked.differ)} of them differ from the archive's: {', '.join(unpacked.differ[:3])})"
+        text += (
+            f" ({len(unpacked.differ)} of them differ from the archive's: "
+            f"{', '.join(unpacked.differ[:3])})"
+        )
     return text
 
 

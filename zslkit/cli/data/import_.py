@@ -144,7 +144,8 @@ def import_(file: Path, to: Path, base: str | None, as_json: bool, **chosen: Any
     words = "with word vectors" if facts["word_vectors"] else "without word vectors"
     echo(printable(f"from:       {made.origin}"))
     echo(
-        f"features:   {len(data.labels)} {'maps' if data.maps is not None else 'pooled'} of {' x '.join(map(str, shape))}"
+        f"features:   {len(data.labels)} {'maps' if data.maps is not None else 'pooled'} of "
+        f"{' x '.join(map(str, shape))}"
     )
     echo(f"classes:    {facts['classes']}, {facts['unseen']} of them unseen")
     echo(f"attributes: {facts['attributes']} in {facts['groups']} groups, {words}")

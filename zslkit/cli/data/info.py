@@ -114,7 +114,8 @@ def _source(name: str, root: Path) -> tuple[dict[str, Any], list[Place]]:
 
 def _card(path: Path) -> tuple[dict[str, Any], list[Place]]:
     """What a card of either kind says. Raises UserError."""
-    from zslkit.datasets.card import FolderCard, inside
+    from zslkit.datasets.card import inside
+    from zslkit.datasets.card_keys import FolderCard
     from zslkit.datasets.catalog import read_card
 
     card = read_card(path)

@@ -1,4 +1,5 @@
-"""`zslkit data new`: a card and a table to fill in for a folder of images, and what they still lack."""
+"""`zslkit data new`: a card and a table to fill in for a folder of images, and what they still
+lack."""
 
 from __future__ import annotations
 
@@ -54,7 +55,8 @@ def new(
     seed: int,
     as_json: bool,
 ) -> int:
-    """Write a card and a table to fill in for FOLDER, which holds a folder of images for each class.
+    """Write a card and a table to fill in for FOLDER, which holds a folder of images for each
+    class.
 
     FOLDER may also be a CSV with the columns path, label and, where wanted, split.
 
@@ -102,7 +104,8 @@ def new(
 def _tell_files(made: Draft) -> None:
     for path in (made.card, made.table):
         echo(
-            f"{printable(str(path))}: {'written' if path in made.written else 'there already, left as it is'}"
+            f"{printable(str(path))}: "
+            f"{'written' if path in made.written else 'there already, left as it is'}"
         )
 
 
@@ -111,7 +114,8 @@ def _size(data: Dataset) -> str:
     unseen = [c for c, seen in zip(data.classes, data.seen, strict=True) if not seen]
     return (
         f"{len(data.classes)} classes, unseen: {listed([*map(printable, unseen)])}; "
-        f"{parts['trainval']} images to train on, {parts['test_seen']} and {parts['test_unseen']} to test on seen and unseen classes"
+        f"{parts['trainval']} images to train on, {parts['test_seen']} and {parts['test_unseen']} "
+        "to test on seen and unseen classes"
     )
 
 

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 MOST = 200_000
-"""Files, and folders, of a folder that are counted; a card may name any folder, and some have no end."""
+"""Files, and folders, of a folder that are counted; a card may name any folder, and some have no
+end."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """what: "photos", say. path: where it is, or where it would be looked for first. size: bytes, None if it is not there.
+    """what: "photos", say. path: where it is, or where it would be looked for first. size: bytes,
+    None if it is not there.
 
     more: there are more files, which are not counted.
     """
@@ -42,7 +44,8 @@ class Place:
 
 
 def look(places: Mapping[str, tuple[Path, ...]], measure: bool = True) -> list[Place]:
-    """The first place of each that exists. measure: count bytes and files of folders, which takes a moment for many photos."""
+    """The first place of each that exists. measure: count bytes and files of folders, which takes a
+    moment for many photos."""
     found = []
     for what, paths in places.items():
         path = next((p for p in paths if p.exists()), None)

@@ -1,4 +1,5 @@
-"""`zslkit data prepare`: images to a feature store, which every run with the same features then finds."""
+"""`zslkit data prepare`: images to a feature store, which every run with the same features then
+finds."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ class Size(click.ParamType[Any]):
             return value
         if found is None or not int(found[1]) or found[2] == "0":
             self.fail(
-                f"{value!r} is no size in pixels; write 224, 448x224 (height x width), own: what the backbone "
+                f"{value!r} is no size in pixels; write 224, 448x224 (height x width), own: what "
+                "the backbone "
                 "was made for, or none: as they are",
                 param,
                 ctx,

@@ -72,7 +72,8 @@ def words(
         )
     if vectors is None and encoder is None and not show:
         raise click.UsageError(
-            "Word vectors are made of something; give --vectors FILE or --encoder MODEL (--show alone shows the words)"
+            "Word vectors are made of something; give --vectors FILE or --encoder MODEL (--show "
+            "alone shows the words)"
         )
     find_names([], dataset)
     from zslkit.datasets.catalog import attribute_names, attribute_words
@@ -123,13 +124,15 @@ def _rewordings(path: Path | None) -> Mapping[str, str]:
     for name, text in values.items():
         if not isinstance(name, str) or not isinstance(text, str):
             raise UserError(
-                f"{path}: {name!r} is reworded as {text!r}; write an attribute name and its words, as texts"
+                f"{path}: {name!r} is reworded as {text!r}; write an attribute name and its words, "
+                "as texts"
             )
     return values
 
 
 def _target(dataset: str, root: Path, out: Path | None) -> tuple[Path, UserError | None]:
-    """The file to write, and an error if there are word vectors that must not be lost. Raises UserError if the file is not known."""
+    """The file to write, and an error if there are word vectors that must not be lost. Raises
+    UserError if the file is not known."""
     from zslkit.datasets.catalog import word_vector_files
     from zslkit.registry import is_card
     from zslkit.utils.files import clear
@@ -141,11 +144,13 @@ def _target(dataset: str, root: Path, out: Path | None) -> tuple[Path, UserError
         standing = [out, *places]
     if out is None and not places:
         raise UserError(
-            f"{dataset} looks for word vectors nowhere; say with --out FILE.npy where they should go"
+            f"{dataset} looks for word vectors nowhere; say with --out FILE.npy where they should "
+            "go"
         )
     if out is None and not is_card(dataset) and not root.is_dir():
         raise DataError(
-            f"{dataset}: there is no folder {root} (--data-root); name the folder of the datasets, or say --out FILE.npy"
+            f"{dataset}: there is no folder {root} (--data-root); name the folder of the datasets, "
+            "or say --out FILE.npy"
         )
     target = out or places[0]
     if target.suffix != ".npy":
@@ -155,7 +160,8 @@ def _target(dataset: str, root: Path, out: Path | None) -> tuple[Path, UserError
     if there := next((file for file in standing if file.exists()), None):
         more = "" if there == target else f" (it stays, and {target} is read before it)"
         return target, UserError(
-            f"{dataset} has word vectors already, {there}; --again makes new ones{more}, --out FILE.npy writes elsewhere"
+            f"{dataset} has word vectors already, {there}; --again makes new ones{more}, --out "
+            "FILE.npy writes elsewhere"
         )
     return target, None
 
@@ -206,6 +212,7 @@ def _show(phrases: Sequence[Phrase], known: Container[str] | None, as_json: bool
     )
     if any(lost.values()):
         click.echo(
-            f"{sum(map(bool, lost.values()))} of {len(phrases)} names lack a word; reword them with --reword FILE",
+            f"{sum(map(bool, lost.values()))} of {len(phrases)} names lack a word; reword them "
+            "with --reword FILE",
             err=True,
         )
