@@ -1,4 +1,4 @@
-"""Mistakes in arguments from Python: told in a sentence, and no run under a second spelling of a seed."""
+"""Mistakes in arguments from Python are told, and a seed has one spelling."""
 
 from __future__ import annotations
 

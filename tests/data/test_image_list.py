@@ -158,8 +158,8 @@ WRONG: dict[str, tuple[Callable[[list[str]], object], str]] = {
     ),
     "no attributes": (
         lambda r: r.__setitem__(7, "all/cicada-0.png,cicade,test_unseen"),
-        "1 of its classes have no row in the attributes or descriptions of the card ('cicade'); did "
-        'you mean "cicada"',
+        "1 of its classes have no row in the attributes or descriptions of the card ('cicade'); "
+        'did you mean "cicada"',
     ),
     "two spellings": (
         lambda r: r.__setitem__(2, "all/ant-1.png,Ant,trainval"),

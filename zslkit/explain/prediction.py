@@ -158,7 +158,8 @@ def predict(
     if among not in sides:
         raise UserError(
             f"The classes to choose from are all, seen or unseen, and not {among!r}"
-            f"{did_you_mean(str(among), sides)}; files of new classes are for: zslkit predict --classes"
+            f"{did_you_mean(str(among), sides)}; files of new classes are for: zslkit predict "
+            "--classes"
         )
     classes = np.flatnonzero(sides[among])
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:

@@ -54,7 +54,7 @@ def photo_list(photos: Photo | Sequence[Photo]) -> list[Photo]:
         return [photos]  # type: ignore[list-item]
     if not isinstance(photos, Iterable):
         raise UserError(
-            f"Photos are paths or images of Pillow, one or a list, and not {type(photos).__name__}; "
-            "give one"
+            "Photos are paths or images of Pillow, one or a list, and not "
+            f"{type(photos).__name__}; give one"
         )
     return list(photos)  # type: ignore[arg-type]
