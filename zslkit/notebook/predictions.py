@@ -57,4 +57,4 @@ def photo_list(photos: Photo | Sequence[Photo]) -> list[Photo]:
             "Photos are paths or images of Pillow, one or a list, and not "
             f"{type(photos).__name__}; give one"
         )
-    return list(photos)  # type: ignore[arg-type]
+    return list(photos)
