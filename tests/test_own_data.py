@@ -30,7 +30,7 @@ UNTRAINED = "clip"
 BRIEF = ("features.weights=random", "protocol.watch_test=0")
 
 
-def draw(folder: Path, attributes: Sequence[str], classes: int = 6, photos: int = 6) -> Path:
+def draw(folder: Path, attributes: Sequence[str], classes: int = 8, photos: int = 6) -> Path:
     """A card of photos with one colour a class, a table of random attributes, two unseen
     classes."""
     random = np.random.default_rng(0)

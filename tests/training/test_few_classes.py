@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from zslkit.cli.present import run_lines
 from zslkit.dataset import Dataset, Split
 from zslkit.runs import api
 from zslkit.semantics import Semantics
@@ -60,3 +61,12 @@ def test_gamma_is_picked_where_two_classes_or_more_are_held_out(
     assert made.protocol.gamma == 0 or calibration == "validation"
     said = [note for note in notes if "too few to pick gamma on" in note]
     assert len(said) == (calibration == "none")
+
+
+def test_the_advice_to_calibrate_is_not_given_where_it_was_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "load_dataset", lambda *_: solids(4, 1))
+    made = api.run("ridge", "digits", preset="default", out=tmp_path)
+    lines = "\n".join(run_lines(made.record, made.folder, False, "zslkit run"))
+    assert "H is not calibrated" not in lines and "not calibrated" in lines

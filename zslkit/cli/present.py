@@ -37,7 +37,9 @@ def run_lines(
     )
     yield ""
     yield from aligned(("", *(f"{name:>5}" for name in FIGURES)), [*_rows(record)])
-    if calibrating and record.protocol.calibration == "none" and not record.elsewhere:
+    asked = record.config.get("protocol", {}).get("calibration") == "validation"
+    uncalibrated = record.protocol.calibration == "none" and not asked
+    if calibrating and uncalibrated and not record.elsewhere:
         yield printable(
             "H is not calibrated: models favour the classes they are trained on, and a constant "
             f"picked on validation classes, never on test, evens that out: {calibrating}"
