@@ -35,6 +35,9 @@ def test_the_notebook_has_ten_cells_and_outputs_for_each() -> None:
 
 
 def test_a_cell_stores_what_it_prints_and_the_value_of_its_last_line() -> None:
+    import matplotlib.pyplot as plt
+
+    plt.close("all")  # what other tests left open would be shown by the cell
     namespace: dict[str, Any] = {}
     assert notebook.outputs_of("x = 1\nprint('a')\nx + 1", namespace) == [
         {"output_type": "stream", "name": "stdout", "text": ["a"]},

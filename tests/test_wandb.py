@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,19 @@ def records(content: bytes) -> Iterator[bytes]:
             parts = b""
 
 
-def kept(folder: Path) -> dict[str, Any]:
-    """What the offline run in `folder`/wandb holds: description, history and summary."""
+def kept(folder: Path, epochs: int = 3) -> dict[str, Any]:
+    """What the offline run in `folder`/wandb holds, once its own process has written all epochs."""
+    for _ in range(120):
+        found = _kept_now(folder)
+        told = [row for row in found["history"] if "train/epoch" in row]
+        if "project" in found and len(told) >= epochs and "test/H" in found["summary"]:
+            break
+        time.sleep(0.5)
+    return found
+
+
+def _kept_now(folder: Path) -> dict[str, Any]:
+    """Description, history and summary."""
     from wandb.proto import wandb_internal_pb2
 
     found: dict[str, Any] = {"history": [], "summary": {}, "config": {}}

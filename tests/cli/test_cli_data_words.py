@@ -213,7 +213,7 @@ def test_a_sentence_encoder_embeds_whole_phrases(zslkit: Command, vectors: Path)
     table = np.load(vectors.parent / "data" / "w2v" / "AWA2_attribute.npy")
     assert table[card.names.index("toughskin")].tolist() == [10, 1]
     failed = zslkit("data", "words", "awa2", "--encoder", "none", "--again", path=[stand_in])
-    assert failed.returncode == 2 and "'none' cannot be loaded (no such model)" in failed.stderr
+    assert failed.returncode == 2 and "'none' cannot be loaded (" in failed.stderr
 
 
 def test_without_the_package_the_encoder_says_how_to_get_it(zslkit: Command, vectors: Path) -> None:

@@ -153,10 +153,12 @@ CASES = [
 @pytest.fixture(params=[False, True], ids=["float32", "bfloat16"])
 def autocast(request: pytest.FixtureRequest) -> Iterator[bool]:
     """Autocast of the device; `torch.autocast` itself turns off where there is no such device."""
+    before = torch.get_autocast_dtype("cuda")
     torch.set_autocast_dtype("cuda", torch.bfloat16)
     torch.set_autocast_enabled("cuda", request.param)
     yield request.param
     torch.set_autocast_enabled("cuda", False)
+    torch.set_autocast_dtype("cuda", before)
 
 
 @pytest.mark.parametrize(("name", "given", "number"), CASES)

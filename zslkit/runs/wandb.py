@@ -15,7 +15,10 @@ PROJECT = "zslkit"
 
 
 class WandB(Tracker):
-    """Curves on Weights & Biases, or in ./wandb with WANDB_MODE=offline; needs the extra wandb."""
+    """Curves on Weights & Biases, or offline; needs the extra wandb.
+
+    With WANDB_MODE=offline the run lies in ./wandb.
+    """
 
     needs: ClassVar = ("wandb",)
     install: ClassVar = "pip install 'zslkit[wandb]'"
