@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,17 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # several workers share the cores
 
 collect_ignore = ["earlier_plugins"]
 """Packages that a test installs, with tests of their own."""
+
+
+@pytest.fixture(autouse=True)
+def modules_are_made_as_before() -> Iterator[None]:
+    """torch's compiler changes how modules are made, for the rest of the process."""
+    torch = sys.modules.get("torch")
+    names = ("__init__", "__setstate__")
+    before = {n: getattr(torch.nn.Module, n) for n in names} if torch is not None else {}
+    yield
+    for name, method in before.items():
+        setattr(torch.nn.Module, name, method)
 
 
 @pytest.fixture(scope="session")

@@ -74,6 +74,7 @@ def breaks(model: GradientModel, shape: Sequence[int], batch: int = 4) -> list[s
     """
     import torch._dynamo
 
+    making = {name: getattr(nn.Module, name) for name in ("__init__", "__setstate__")}
     with _quiet(), _on_fake_device(model) as moved:
         torch._dynamo.reset()
         try:
@@ -87,6 +88,8 @@ def breaks(model: GradientModel, shape: Sequence[int], batch: int = 4) -> list[s
             return [f"`loss` cannot be traced ({type(error).__name__}: {_first_line(str(error))})"]
         finally:
             torch._dynamo.reset()
+            for name, method in making.items():  # the compiler changes them
+                setattr(nn.Module, name, method)
 
 
 def _parts(model: Model) -> dict[str, Callable[[Any, Tensor, Tensor], Any]]:
