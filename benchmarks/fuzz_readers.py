@@ -3,7 +3,7 @@ slowest.
 
     python benchmarks/fuzz_readers.py [--seconds S] [--reader NAME]... [--seed N]
 
-Valid files are changed as tests/data/spoilt.py says (`random_changes`). An input passes if it is
+Valid files are changed as tests/spoilt.py says (`random_changes`). An input passes if it is
 read, or refused by a
 DataError of one line that names the file; anything else ends the script with the input kept. HDF5
 files are read by a forked copy of
@@ -26,7 +26,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "data"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from spoilt import SEEDS, mutate, random_changes
 
 from zslkit.errors import DataError

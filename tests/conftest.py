@@ -12,9 +12,6 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:  # several workers share the cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-collect_ignore = ["earlier_plugins"]
-"""Packages that a test installs, with tests of their own."""
-
 
 @pytest.fixture(autouse=True)
 def modules_are_made_as_before() -> Iterator[None]:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+collect_ignore = ["earlier_plugins"]
+"""Packages that a test installs, with tests of their own."""
+
 
 @pytest.fixture
 def zslkit(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:

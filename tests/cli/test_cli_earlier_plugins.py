@@ -14,7 +14,7 @@ import pytest
 from zslkit.cli.app import main
 from zslkit.registry import rescan
 
-HERE = Path(__file__).parents[1] / "earlier_plugins"
+HERE = Path(__file__).with_name("earlier_plugins")
 NAMES = ("earlier-gradient", "earlier-closed")
 
 

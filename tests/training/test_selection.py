@@ -4,69 +4,43 @@ it."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from importlib.metadata import EntryPoint
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from picking import (
+    TICK,
+    Both,
+    ByHand,
+    Guarded,
+    HandConfig,
+    Mixed,
+    Rising,
+    Searched,
+    SpeedSearch,
+    StepSearch,
+    Ticking,
+    TickingConfig,
+    lines,
+    shop,
+)
+from torch import Tensor
 
-from zslkit.config import FeatureConfig, ProtocolConfig
-from zslkit.dataset import Dataset, Index, Split
+from zslkit.dataset import Dataset
 from zslkit.errors import DataError, OutOfMemory, TrainingError
 from zslkit.model import (
-    GradientConfig,
-    GradientModel,
     Model,
     ModelConfig,
-    Task,
     Trainer,
     TrainingView,
 )
-from zslkit.registry import Entry
 from zslkit.runs.plan import make_plan
-from zslkit.semantics import Semantics
 from zslkit.training import loop, selection
 from zslkit.training.inputs import Inputs
-from zslkit.training.plan import Plan
-from zslkit.training.selection import ValidationContext
 from zslkit.utils.progress import Silent
-
-
-@dataclass(frozen=True)
-class Guarded:
-    """Features of the images, which refuses those it must not give."""
-
-    features: np.ndarray
-    allowed: frozenset[int]
-    given: set[int]
-
-    def batch(self, index: Index) -> Tensor:
-        assert set(index.tolist()) <= self.allowed, (
-            "an image of a test set was read while something was picked"
-        )
-        self.given.update(index.tolist())
-        return torch.from_numpy(self.features[index])
-
-
-@pytest.fixture
-def data() -> Dataset:
-    rng = np.random.default_rng(0)
-    labels = np.repeat(np.arange(8), 10)
-    table = rng.random((8, 6), dtype=np.float32)
-    features = (
-        table[labels] @ rng.standard_normal((6, 12)) + 0.1 * rng.standard_normal((80, 12))
-    ).astype(np.float32)
-    order = np.arange(80)
-    seen = order[labels < 6]
-    split = Split(seen[seen % 5 > 0], seen[seen % 5 == 0], order[labels >= 6])
-    names = tuple(f"a{i}" for i in range(6))
-    return Dataset(
-        "made", tuple("abcdefgh"), labels, split, Semantics(table, names), features=features
-    )
 
 
 def picked(
@@ -115,126 +89,6 @@ def test_nothing_to_pick_needs_no_fold() -> None:
     assert selection.needed(
         make_plan("dedn", "digits", settings=[*settings, "protocol.selection=validation"])
     )
-
-
-class HandConfig(ModelConfig):
-    quality: float = 1.0
-    bias: float = 0.0
-    mix: float = 0.5
-
-
-class ByHand(Model):
-    """Right where quality > 0 and mix = 0.5, once it is calibrated by what seen classes are ahead
-    (bias)."""
-
-    inputs = ("pooled",)
-    Config = HandConfig
-
-    def fit(self, view: TrainingView, trainer: Trainer) -> None:
-        trainer.log(fits=1)
-
-    def scores(self, x: Tensor) -> Tensor:
-        right = self.config.quality * (1 if self.config.mix == 0.5 else -1)
-        answer: Tensor = right * x @ self.attributes.T + self.config.bias * self.seen
-        return answer
-
-
-class Searched(ByHand):
-    search: ClassVar[Mapping[str, tuple[Any, ...]]] = {"quality": (-1.0, 0.5, 1.0)}
-
-
-class Mixed(ByHand):
-    mixes: ClassVar[Mapping[str, tuple[float, ...]]] = {"mix": (0.0, 0.25, 0.5, 0.75)}
-
-
-class Both(ByHand):
-    search: ClassVar[Mapping[str, tuple[Any, ...]]] = {
-        "quality": (-1.0, 2.0),
-        "attributes": ("l2", "none"),
-    }
-    mixes: ClassVar[Mapping[str, tuple[float, ...]]] = {"mix": (0.0, 0.5), "bias": (10.0, 0.0)}
-
-
-class TickingConfig(GradientConfig):
-    speed: float = 1.0
-
-
-class Ticking(GradientModel):
-    """Its one weight grows by `speed` an epoch, and unseen classes are hidden behind seen ones
-    unless it is 2."""
-
-    inputs = ("pooled",)
-    Config = TickingConfig
-
-    def __init__(self, config: Any, task: Task) -> None:
-        super().__init__(config, task)
-        self.w = nn.Parameter(torch.zeros(()))
-
-    def scores(self, x: Tensor) -> Tensor:
-        return x @ self.attributes.T + 10 * (self.w - 2).abs() * self.seen
-
-    def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
-        return {"down": -self.config.speed * self.w}
-
-
-class Rising(Ticking):
-    """Unseen classes are hidden unless the weight is near 2."""
-
-    def scores(self, x: Tensor) -> Tensor:
-        return x @ self.attributes.T + 10 * ((self.w - 2).abs() > 0.5) * self.seen
-
-
-class SpeedSearch(Ticking):
-    search: ClassVar[Mapping[str, tuple[Any, ...]]] = {"speed": (0.5, 2.0)}
-
-
-class StepSearch(Ticking):
-    search: ClassVar[Mapping[str, tuple[Any, ...]]] = {"train.lr": (0.5, 2.0)}
-
-
-TICK = {
-    "epochs": 5,
-    "steps_per_epoch": 1,
-    "optimizer": "sgd",
-    "lr": 1.0,
-    "momentum": 0.0,
-    "weight_decay": 0.0,
-}
-
-
-def shop(
-    data: Dataset,
-    folder: Path,
-    kind: type[Model],
-    config: dict[str, Any],
-    log: list[dict[str, Any]],
-    **protocol: Any,
-) -> ValidationContext:
-    """A workshop on images whose features are their class's own attribute, behind a guard."""
-    table = np.eye(8, dtype=np.float32)
-    marked = replace(data, semantics=Semantics(table, tuple("stuvwxyz")))
-    source = Guarded(table[data.labels], frozenset(data.split.trainval.tolist()), set())
-    inputs = Inputs(source, "pooled", (8,), None, None, "", "", "", "", None)
-    entry = Entry(
-        "mine", "mine:Mine", "mine", "1", EntryPoint("mine", "mine:Mine", "zslkit.models")
-    )
-    plan = Plan(
-        entry,
-        kind,
-        FeatureConfig(),
-        ProtocolConfig.model_validate(protocol),
-        kind.Config.model_validate(config),
-    )
-    folds = [
-        selection.Fold(part, marked.fold(0, part), inputs) for part in range(plan.protocol.folds)
-    ]
-    return ValidationContext(
-        plan, folds, 0, torch.device("cpu"), Silent(), lambda **line: log.append(line), folder
-    )
-
-
-def lines(log: list[dict[str, Any]], phase: str, key: str) -> list[Any]:
-    return [line[key] for line in log if line["phase"] == phase and key in line]
 
 
 def test_gamma_is_the_middle_of_what_is_right_on_the_fold(data: Dataset, tmp_path: Path) -> None:
@@ -522,134 +376,3 @@ def test_no_epoch_is_picked_of_two_trainings(data: Dataset, tmp_path: Path) -> N
         shop(data, tmp_path / "last", Twice, {"train": TICK | {"epochs": 1}}, [])
     )
     assert picks.figures["H"] == 100.0, "two trainings of one epoch end at 2"
-
-
-FOLD_OF = {2: 0, 4: 1, 0: 2}
-"""Which of three folds it is, by the first class that it holds out."""
-
-
-class ApartConfig(GradientConfig):
-    apart: float = 1.0
-    mix: float = 0.5
-
-
-class Apart(ByHand):
-    """Right on fold 0, 1 and 2 for gamma in (0, 2), (1.5, 3.5) and (5, 7) where apart = 1, and in
-    (0, 2) on all where it is 0."""
-
-    Config = ApartConfig
-
-    def scores(self, x: Tensor) -> Tensor:
-        bias = 1 + self.config.apart * (0, 1.5, 5)[FOLD_OF[int(np.argmin(self.seen.numpy()))]]
-        answer: Tensor = x @ self.attributes.T + bias * self.seen
-        return answer
-
-
-class ApartSearched(Apart):
-    search: ClassVar[Mapping[str, tuple[Any, ...]]] = {"apart": (1.0, 0.0)}
-
-
-class ApartMixed(Apart):
-    mixes: ClassVar[Mapping[str, tuple[float, ...]]] = {"apart": (1.0, 0.0)}
-
-
-class Nearing(Ticking):
-    """`Apart` in its first epoch, and no longer in its second."""
-
-    Config = ApartConfig
-
-    def scores(self, x: Tensor) -> Tensor:
-        bias = 1 + (0, 1.5, 5)[FOLD_OF[int(np.argmin(self.seen.numpy()))]] * (self.w < 2)
-        return x @ self.attributes.T + bias * self.seen
-
-    def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
-        return {"down": -self.w}
-
-
-class Uneven(Nearing):
-    """Without calibration. Fold 0 is right in epochs 1 and 2, fold 1 in 2 and 3; mixed by 0 each at
-    its first, by 1 at epoch 2."""
-
-    mixes: ClassVar[Mapping[str, tuple[float, ...]]] = {"mix": (0.0, 1.0)}
-
-    def scores(self, x: Tensor) -> Tensor:
-        fold, epoch = FOLD_OF[int(np.argmin(self.seen.numpy()))], int(self.w)
-        right = {0.5: (fold + 1, fold + 2), 0.0: (fold + 1,), 1.0: (2,)}[self.config.mix]
-        return x @ self.attributes.T + 10 * (epoch not in right) * self.seen
-
-
-def test_one_gamma_is_picked_for_all_folds_and_the_figures_are_those_under_it(
-    data: Dataset, tmp_path: Path
-) -> None:
-    log: list[dict[str, Any]] = []
-    picks = selection.pick(shop(data, tmp_path, Apart, {}, log, calibration="validation", folds=3))
-    # The folds alone would take 1, 2.5 and 6, with H 100 each; under their mean, 3.17, fold 1 alone
-    # is right.
-    assert (picks.gamma, picks.figures) == (
-        1.75,
-        pytest.approx(picks.figures | {"S": 100.0, "U": 200 / 3, "H": 200 / 3}),
-    )
-
-
-@pytest.mark.parametrize("kind", [ApartSearched, ApartMixed])
-def test_settings_and_mixes_are_judged_under_one_gamma_for_all_folds(
-    data: Dataset, tmp_path: Path, kind: type[Model]
-) -> None:
-    log: list[dict[str, Any]] = []
-    picks = selection.pick(
-        shop(data, tmp_path, kind, {}, log, calibration="validation", tune=True, folds=3)
-    )
-    assert lines(log, "search" if kind.search else "mix", "H") == pytest.approx([200 / 3, 100.0])
-    assert (picks.changes, picks.gamma, picks.figures["H"]) == ({"apart": 0.0}, 1.0, 100.0)
-
-
-def test_the_epoch_is_judged_under_one_gamma_for_all_folds_resumed_or_not(
-    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(loop, "CHECKPOINT_SHARE", float("inf"))
-    config, log = {"train": TICK | {"epochs": 2}}, list[dict[str, Any]]()
-    work = shop(
-        data,
-        tmp_path,
-        Nearing,
-        config,
-        log,
-        calibration="validation",
-        selection="validation",
-        folds=3,
-    )
-
-    def interrupted(**line: Any) -> None:
-        if line["phase"] == "validation, fold 3":
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        selection.pick(replace(work, log=interrupted))
-    picks = selection.pick(work)
-    assert lines(log, "validation", "fold") == [2, 2], (
-        "the first two folds come from their checkpoints, curves included"
-    )
-    # Alone each fold has H 100 in both epochs; under one gamma 66.7 in the first.
-    assert (picks.changes, picks.gamma, picks.figures["H"]) == ({"train.epochs": 2}, 1.0, 100.0)
-
-
-def test_mixes_are_judged_at_the_epoch_that_was_picked(data: Dataset, tmp_path: Path) -> None:
-    log: list[dict[str, Any]] = []
-    work = shop(
-        data,
-        tmp_path,
-        Uneven,
-        {"train": TICK | {"epochs": 3}},
-        log,
-        selection="validation",
-        tune=True,
-        folds=2,
-    )
-    picks = selection.pick(work)
-    # At each fold's own first best epoch a mix of 0 looks perfect; at epoch 2, which counts, fold 0
-    # has lost it.
-    assert lines(log, "mix", "H") == [50.0, 100.0]
-    assert (picks.changes, picks.figures["H"]) == ({"mix": 1.0, "train.epochs": 2}, 100.0)
-    assert lines(log, "validation again", "epoch") == [1, 2], (
-        "fold 0 alone had taken epoch 1, and is trained once more up to 2"
-    )

@@ -21,7 +21,7 @@ from zslkit.training.sampling import batches
 
 pytestmark = pytest.mark.slow
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 def loaded(name: str) -> ModuleType:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from zslkit.datasets.card_keys import FolderCard
 
-PAGE = Path(__file__).parents[1] / "docs" / "data.md"
+PAGE = Path(__file__).parents[2] / "docs" / "data.md"
 
 
 def block(marker: str) -> str:

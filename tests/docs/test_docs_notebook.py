@@ -12,7 +12,7 @@ from typing import Any
 import matplotlib
 import pytest
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 sys.path.insert(0, str(DOCS))
 import notebook  # noqa: E402
 

@@ -18,7 +18,7 @@ from zslkit.runs.folders import CONFIG, LOG, RECORD, SCORES, WEIGHTS, load_run
 from zslkit.runs.repeat import compared
 from zslkit.testing.tiny import tiny_dataset
 
-PAGE = (Path(__file__).parents[1] / "docs" / "run-folder.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "run-folder.md").read_text(encoding="utf-8")
 QUICK = ["--set", "train.epochs=2", "--seed", "3", "--set", "protocol.calibration=validation"]
 
 

@@ -13,7 +13,7 @@ A block of a page is one of these:
 - <!-- not run: REASON --> before a block: it is shown only, or another test runs it.
 
 A line "..." in an output stands for any lines. Figures and identities are not compared.
-`python tests/docs_pages.py PAGE...` writes what is printed into pages.
+`python tests/docs/docs_pages.py PAGE...` writes what is printed into pages.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from typing import Any
 
 from zslkit.errors import ZslkitError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(
     r"(?:<!-- (?P<verb>write|prints|fails|not run|run command|test command|plugin "
     r"project|plugin)(?:: (?P<argument>.*?))? -->\n)?"
@@ -61,7 +61,7 @@ class Block:
 
 
 ELSEWHERE = ("run command", "test command", "plugin", "plugin project")
-"""Blocks of the README that tests/test_readme.py and .ci/run run."""
+"""Blocks of the README that tests/docs/test_readme.py and .ci/run run."""
 KINDS = (*ELSEWHERE, "python", "console", "failing console", "write", "prints", "fails", "not run")
 
 

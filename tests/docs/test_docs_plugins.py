@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-PAGE = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"(?:<!-- (write|run|prints)(?:: ?| )?(.*?) ?-->\n)?```\w*\n(.*?)```", re.S)
 SHIMS = {
     "zslkit": "-P -m zslkit",

@@ -1,4 +1,4 @@
-"""A record and scores to vary."""
+"""A record and scores to vary, for the tests of runs and of tables of them."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from zslkit.training.plan import MODELS
 
 pytestmark = pytest.mark.slow
 
-DOCS = Path(__file__).parents[1] / "docs" / "checks.md"
+DOCS = Path(__file__).parents[2] / "docs" / "checks.md"
 
 
 @parametrize_with_checks([entry.name for entry in MODELS.entries() if entry.built_in])
