@@ -177,6 +177,23 @@ def test_the_loss_of_every_gradient_model_is_one_graph(name: str, given: str, nu
     assert breaks(model, model.task.feature_shape) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        pytest.param(name, given, marks=[] if name == "dedn" else [pytest.mark.slow])
+        for name in SETTINGS
+        for given in MODELS.load(name)[1].inputs
+    ],
+)
+def test_one_graph_of_a_loss_in_bfloat16_on_the_cpu(name: str, given: str) -> None:
+    model = made(MODELS.load(name)[1], given, **SETTINGS[name][0])
+    x, label = torch.randn(4, *model.task.feature_shape), model.seen.nonzero().flatten()[:4]
+    torch._dynamo.reset()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.compile(model.loss, fullgraph=True, backend="eager")(x, label)
+    torch._dynamo.reset()
+
+
 @pytest.mark.parametrize("attention", ["map", "pooled"])
 def test_one_graph_of_a_model_with_and_without_attention(attention: str) -> None:
     model = made(MODELS.load("dazle" if attention == "map" else "sje")[1], attention)
