@@ -58,7 +58,7 @@ def _device_of_process(name: str) -> str:
 
 
 # torch's compiler would trace into the reading of the file, and break the graph there.
-@torch.compiler.assume_constant_result
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def cpu_gains_by_bfloat16() -> bool:
     """Whether this CPU multiplies bfloat16 faster than float32; True if the system does not say."""
     return _this_cpu_gains()
