@@ -61,9 +61,9 @@ def make_run(
         "dataset": {
             "name": "birds",
             "title": "Birds",
-            "classes": CLASSES,
-            "seen": 4,
-            "unseen": 2,
+            "classes": len(scores.classes),
+            "seen": int(scores.seen.sum()),
+            "unseen": int((~scores.seen).sum()),
             "n_trainval": 9,
         }
         | {

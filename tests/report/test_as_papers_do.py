@@ -158,10 +158,11 @@ def test_results_are_the_same_whether_it_is_asked_for_or_not(folders: list[Path]
 def test_scores_that_are_gone_or_no_longer_those_of_the_record_cost_the_row_and_a_note(
     folders: list[Path],
 ) -> None:
+    block = block_of(folders, asked=False)
     (folders[1] / SCORES).unlink()
     with (folders[2] / SCORES).open("wb") as file:
         random_scores(0.0, 7).write(file)
-    block = block_of(folders)
+    (block,) = with_rows_picked_on_test([block])
     assert [row.made.selection for row in block.on_test or ()] == ["test (as papers do)"]
     told = [note for note in block.notes if "oracle" in note]
     assert len(told) == 2

@@ -15,6 +15,7 @@ from zslkit.evaluation.sets import checked_sets
 from zslkit.evaluation.significance import mcnemar
 from zslkit.report.comparison import Block, compare, key_of
 from zslkit.report.significance import with_significance
+from zslkit.runs.figures import Contradiction
 from zslkit.runs.folders import SCORES, load_run
 from zslkit.runs.scores import Scores
 
@@ -128,7 +129,7 @@ def test_the_run_s_own_gamma_is_used(tmp_path: Path) -> None:
     assert row.intervals["H"][0] <= row.metrics["H"].mean <= row.intervals["H"][1]
 
 
-@pytest.mark.parametrize("fault", ["gone", "cut", "nan", "foreign", "labels"])
+@pytest.mark.parametrize("fault", ["gone", "cut", "nan", "labels"])
 def test_a_run_whose_scores_cannot_be_used_is_named_and_the_others_are_judged(
     runs: list[Path], fault: str
 ) -> None:
@@ -140,8 +141,6 @@ def test_a_run_whose_scores_cannot_be_used_is_named_and_the_others_are_judged(
         (bad / SCORES).write_bytes((bad / SCORES).read_bytes()[:-99])
     elif fault == "nan":
         rewrite(bad, test_seen_scores=np.full_like(kept.test_seen_scores, np.nan))
-    elif fault == "foreign":
-        rewrite(bad, test_seen_scores=kept.test_seen_scores[:, ::-1])
     else:  # the same images in another order: H is right, and pairing would be wrong
         rewrite(
             bad,
@@ -153,7 +152,6 @@ def test_a_run_whose_scores_cannot_be_used_is_named_and_the_others_are_judged(
         "gone": "is missing",
         "cut": "cut off",
         "nan": "not finite",
-        "foreign": "its record says",
         "labels": "labels of its test images",
     }
     (note,) = [
@@ -163,6 +161,17 @@ def test_a_run_whose_scores_cannot_be_used_is_named_and_the_others_are_judged(
     assert [bool(row.intervals) for row in block.rows] == [True, False, True]
     assert block.sampling is not None
     assert [(pair.a, pair.b) for pair in block.sampling.pairs] == [(0, 2)]
+
+
+def test_runs_whose_scores_do_not_give_the_figures_of_their_records_are_refused_by_name(
+    runs: list[Path],
+) -> None:
+    for run, seed in zip(runs[2:4], (0, 1), strict=True):
+        rewrite(run, test_seen_scores=random_scores(1.0, seed).test_seen_scores[:, ::-1])
+    with pytest.raises(Contradiction) as caught:
+        block_of(runs)
+    assert list(caught.value.reasons) == runs[2:4]
+    assert all("its record says" in reason for reason in caught.value.reasons.values())
 
 
 def test_without_folders_a_note_says_so(runs: list[Path]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from zslkit.cli import app
 from zslkit.config.merge import flat
 from zslkit.errors import UserError
 from zslkit.runs.plan import make_plan
@@ -103,3 +104,29 @@ def test_changed_settings_are_those_with_an_effect_beside_preset_and_default() -
     assert usual("dazle", "train.epochs=15", "protocol.folds=3", "protocol.watch_test=0") == {}
     assert usual("dazle", "train.epochs=2", "train.lr=1e-3")["train.epochs"] == 15
     assert usual("eszsl", "protocol.tune=false") == {"protocol.tune": True}
+
+
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        (["--set", "ridge:nosuch=1"], "ridge has no setting 'nosuch'"),
+        (["--set", "eszsl:lamm=1"], 'did you mean "lam" or'),
+        (["--set", "eszsl:features.sise=64"], 'did you mean "size"?'),
+        (["--set", "eszsl:lam=abc"], "eszsl: lam = 'abc'"),
+        (["--set", "rigde:centre=true"], 'did you mean "ridge"?'),
+        (["--set", "centr=true"], 'did you mean "centre"?'),
+        (["--config", "own.yaml"], "eszsl has no setting 'train'"),
+    ],
+)
+def test_a_mistake_in_what_is_said_to_one_model_is_told_before_any_other_trains(
+    given: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own.yaml").write_text("eszsl:\n  train:\n    epochs: 2\n")
+    assert app.main(["compare", "eszsl", "ridge", *given]) == 2
+    out, err = capsys.readouterr()
+    assert words in err and not out and not Path("runs").exists()

@@ -156,8 +156,7 @@ def compare(
     models, given = _sorted(names, options["out"])
     if not models:
         _check_only_runs(ctx)
-        print_comparison(given, shown)
-        return 0
+        return print_comparison(given, shown)
     find_names(models, dataset)
     options["table"] = tuple(models)
     state.resumes = True
@@ -173,8 +172,7 @@ def compare(
     )
     if no_run:
         found, missing = _finished_runs(models, dataset, seeds, options, winning)
-        print_comparison([*found, *given], shown, missing=missing)
-        return 0
+        return print_comparison([*found, *given], shown, missing=missing)
     # Before any plugin runs, so that a run is held against what makes the tables of it as well.
     import zslkit.report.blocks  # noqa: F401
 
@@ -182,10 +180,10 @@ def compare(
     results, failures = _run_all(
         models, dataset, seeds, state, spread, as_papers_do, overrides=winning, **options
     )
-    print_comparison([*results, *given], shown, failures_json(failures, "model"))
+    code = print_comparison([*results, *given], shown, failures_json(failures, "model"))
     for line in failure_sentences(failures):
         tell(line)
-    return 1 if failures else 0
+    return 1 if failures else code
 
 
 def _sorted(names: Sequence[str], out: Path) -> tuple[list[str], list[Run]]:
@@ -241,6 +239,8 @@ def _run_all(
     as_papers_do: bool,
     **options: Any,
 ) -> tuple[list[Result], list[Failure]]:
+    from zslkit.config.merge import read_yaml
+    from zslkit.runs.shared_settings import owners
     from zslkit.utils.progress import reporter_for
 
     jobs = [
@@ -250,6 +250,12 @@ def _run_all(
     if as_papers_do:
         jobs = _watching(jobs)
     mistaken = refused(jobs, state)
+    file = read_yaml(options["config"]) if options["config"] is not None and mistaken else None
+    addressed = owners(models, file, options["settings"])
+    for failure in mistaken:
+        # What is said to one model alone is meant for this table, which is nothing without it.
+        if failure.job.name in addressed and isinstance(failure.error, UserError):
+            raise failure.error
     stopped = {failure.job.name for failure in mistaken}
     done: list[tuple[QueuedRun, Result]] = []
     failures: list[Failure] = []

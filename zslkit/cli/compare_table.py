@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -78,28 +79,46 @@ def print_comparison(
     shown: Shown,
     failed: Sequence[Mapping[str, object]] = (),
     missing: Sequence[tuple[str, int]] = (),
-) -> None:
-    """Print the table of these runs.
+) -> int:
+    """Print the table of these runs, without those whose scores contradict their record.
 
     Args:
         results: The runs.
         shown: What the table shows.
         failed: Runs that failed, for JSON.
         missing: Model and seed of runs that are not there, for JSON.
+
+    Returns:
+        Exit code: 2 if a run is left out, else 0.
+
+    Raises:
+        Contradiction: All of them would be left out.
     """
     from zslkit.record import json_summary
     from zslkit.report.as_data import as_json
     from zslkit.report.blocks import blocks_of
 
-    blocks = blocks_of(results, shown.as_papers_do, shown.strict)
+    refused: dict[Path, str] = {}
+    blocks = blocks_of(results, shown.as_papers_do, shown.strict, refused.__setitem__)
     if shown.form == "json":
-        runs = [json_summary(result.record, result.folder) for result in results]
+        runs = [json_summary(r.record, r.folder) for r in results if r.folder not in refused]
+        failed = [
+            *failed,
+            *(_refusal(r, refused[r.folder]) for r in results if r.folder in refused),
+        ]
         lacking = [{"model": model, "seed": seed} for model, seed in missing]
         print_json(
             {"blocks": as_json(blocks), "runs": runs, "failures": list(failed), "missing": lacking}
         )
     elif blocks:
         _print(blocks, shown)
+    for reason in refused.values():
+        tell(f"Left out: {reason}")
+    return 2 if refused else 0
+
+
+def _refusal(run: Result | Run, reason: str) -> dict[str, object]:
+    return {"model": run.record.model.name, "seed": run.record.seed, "reason": reason}
 
 
 def _print(blocks: Sequence[Any], shown: Shown) -> None:

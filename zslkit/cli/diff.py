@@ -55,6 +55,7 @@ def diff(
     The intervals are of B minus A over draws of the test images; they do not cover seeds.
     """
     from zslkit.report import difference
+    from zslkit.runs.figures import Contradiction
     from zslkit.runs.folders import load_run
 
     if sheet is not None and (
@@ -70,7 +71,7 @@ def diff(
     try:
         outcome = difference.outcome(a, b, dataset)
     except DataError as error:
-        if sheet is not None:
+        if sheet is not None or isinstance(error, Contradiction):
             raise
         outcome, why = None, str(error)
     if outcome is not None and sheet is not None and dataset is not None and outcome.flips:

@@ -123,6 +123,7 @@ def _measured(folder: Path, gamma: float | None) -> tuple[Run, Subject]:
     from zslkit.evaluation.attributes import AttributeScores
     from zslkit.evaluation.catalog import Subject
     from zslkit.evaluation.sets import checked_sets
+    from zslkit.runs.figures import check_figures
     from zslkit.runs.folders import load_run
 
     run = load_run(folder)
@@ -132,6 +133,8 @@ def _measured(folder: Path, gamma: float | None) -> tuple[Run, Subject]:
         sets = checked_sets(*scores.sets())
     except DataError as error:  # which of several runs it is
         raise DataError(f"{folder}: {error}") from error
+    if gamma is None:
+        check_figures(run, sets, scores.classes)
     predicted = run.attributes()
     attributes = (
         None

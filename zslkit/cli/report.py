@@ -116,7 +116,7 @@ def report(
                 "page": str(written.index),
                 "bytes": written.page_bytes,
                 "pictures": written.n_pictures,
-                "runs": [str(run.folder) for run in gathered.runs],
+                "runs": [str(run.folder) for run in written.runs],
                 "blocks": [block.title for block in written.blocks],
                 "rows": rows,
                 "as_papers_do": picked if as_papers_do else None,
@@ -127,11 +127,11 @@ def report(
         pictured = f", {_count(written.n_pictures, 'picture')}" if written.n_pictures else ""
         apart = f" and {_count(picked, 'row')} picked on test" if as_papers_do else ""
         counts = (
-            f"{_count(len(gathered.runs), 'run')} in {_count(rows, 'row')}{apart}, "
+            f"{_count(len(written.runs), 'run')} in {_count(rows, 'row')}{apart}, "
             f"{size_words(written.page_bytes)}{pictured}"
         )
         echo(printable(f"written: {written.index} ({counts})"))
-    return 2 if gathered.unread else 0
+    return 2 if gathered.unread or written.refused else 0
 
 
 def _count(count: int, thing: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,8 +127,7 @@ def runs(
         export(folders, chosen(home, models, datasets, tagged, []), home, target, as_json)
         return 0
     if not folders:
-        _list(home, models, datasets, tagged, as_json, long, out)
-        return 0
+        return _list(home, models, datasets, tagged, as_json, long, out)
     from zslkit.runs import inventory
 
     items = [
@@ -137,11 +137,26 @@ def runs(
         return _remove(items, yes, as_json)
     if tag is not None or untag is not None:
         items = [_tagged(item, tag, untag) for item in items]
+    untrue = _untrue(items)
     if long:
-        _write_long(items, long, out)
+        _write_long(items, untrue, long, out)
     else:
-        _print(items, as_json)
-    return 0
+        _print(items, untrue, as_json)
+    return 2 if untrue else 0
+
+
+def _untrue(items: Sequence[InventoryItem]) -> dict[Path, str]:
+    """Run folders whose scores contradict their record, and why; their figures are not shown."""
+    from zslkit.runs.figures import Contradiction, check_kept
+
+    found: dict[Path, str] = {}
+    for item in items:
+        try:
+            if item.run is not None:
+                check_kept(item.run)
+        except Contradiction as error:
+            found |= error.reasons
+    return found
 
 
 def _check_format(
@@ -162,12 +177,15 @@ def _check_format(
         )
 
 
-def _write_long(items: Sequence[InventoryItem], long: str, out: Path | None) -> None:
+def _write_long(
+    items: Sequence[InventoryItem], untrue: Mapping[Path, str], long: str, out: Path | None
+) -> None:
     """The figures of the finished runs in long form."""
     from zslkit.report.long_form import long_form, write_csv, write_parquet
     from zslkit.utils.files import replacing
 
-    rows = list(long_form(item.run for item in items if item.run and item.state != "replaced"))
+    runs = [item.run for item in items if item.run and item.state != "replaced"]
+    rows = list(long_form(run for run in runs if run.folder not in untrue))
     if long == "parquet":
         assert out is not None
         write_parquet(rows, out)
@@ -179,6 +197,8 @@ def _write_long(items: Sequence[InventoryItem], long: str, out: Path | None) -> 
             write_csv(rows, results())
     if out is not None:
         tell(f"written: {out}, {len(rows)} rows")
+    for reason in untrue.values():
+        tell(f"Left out: {reason}")
 
 
 def _check(
@@ -211,29 +231,38 @@ def _list(
     as_json: bool,
     long: str | None,
     out: Path | None,
-) -> None:
+) -> int:
     from zslkit.runs.inventory import clear_left
 
     unread: list[str] = []
     items = chosen(home, models, datasets, tag, unread)
+    untrue = _untrue(items)
     if long:
-        _write_long(items, long, out)
+        _write_long(items, untrue, long, out)
     else:
-        _print(items, as_json, unread)
+        _print(items, untrue, as_json, unread)
     for sentence in unread:
         tell(sentence)
     for place in clear_left(home):
         tell(f"{place} was left by a command that was killed, and is removed")
     if not items and not unread:
         tell(f"There are no runs in {home}")
+    return 2 if untrue else 0
 
 
-def _print(items: Sequence[InventoryItem], as_json: bool, unread: Sequence[str] = ()) -> None:
+def _print(
+    items: Sequence[InventoryItem],
+    untrue: Mapping[Path, str],
+    as_json: bool,
+    unread: Sequence[str] = (),
+) -> None:
+    items = [replace(i, problem=untrue.get(i.folder, i.problem)) for i in items]
     if as_json:
-        print_json({"runs": [_data(item) for item in items], "unread": list(unread)})
+        shown = [_data(item, item.folder not in untrue) for item in items]
+        print_json({"runs": shown, "unread": list(unread)})
     elif items:
         header = ("model", "dataset", "seed", "H", "made", "finished (UTC)", "state", "tags", "run")
-        print_columns(header, [_cells(item) for item in items])
+        print_columns(header, [_cells(item, item.folder not in untrue) for item in items])
         for item in items:
             if item.problem:
                 tell(
@@ -243,16 +272,13 @@ def _print(items: Sequence[InventoryItem], as_json: bool, unread: Sequence[str] 
                 )
 
 
-def _cells(item: InventoryItem) -> tuple[str, ...]:
+def _cells(item: InventoryItem, true: bool) -> tuple[str, ...]:
     from zslkit.report.badges import badges_of
 
     record = item.run.record if item.run else None
     made = ", ".join(badges_of(record).words) if record else "-"
-    h, when = (
-        (f"{record.metrics.H:.1f}", record.finished[:16].replace("T", " "))
-        if record
-        else ("-", "-")
-    )
+    h = f"{record.metrics.H:.1f}" if record and true else "-"
+    when = record.finished[:16].replace("T", " ") if record else "-"
     return (
         item.model,
         item.dataset,
@@ -266,7 +292,7 @@ def _cells(item: InventoryItem) -> tuple[str, ...]:
     )
 
 
-def _data(item: InventoryItem) -> dict[str, Any]:
+def _data(item: InventoryItem, true: bool) -> dict[str, Any]:
     from zslkit.report.badges import badges_of
 
     record = item.run.record if item.run else None
@@ -275,7 +301,7 @@ def _data(item: InventoryItem) -> dict[str, Any]:
         "dataset": item.dataset,
         "seed": item.seed,
         "state": item.state,
-        "metrics": record.metrics.model_dump() if record else None,
+        "metrics": record.metrics.model_dump() if record and true else None,
         "badges": badges_of(record).as_data() if record else None,
         "finished": record.finished if record else None,
         "tags": list(item.tags),
@@ -285,8 +311,6 @@ def _data(item: InventoryItem) -> dict[str, Any]:
 
 
 def _tagged(item: InventoryItem, tag: str | None, untag: str | None) -> InventoryItem:
-    from dataclasses import replace
-
     from zslkit.runs.tags import change_tags
 
     if item.run is None:

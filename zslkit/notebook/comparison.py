@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zslkit.config.merge import GivenSettings, Layer, merge, nested
-from zslkit.errors import UserError
+from zslkit.errors import DataError, UserError
 from zslkit.notebook.many import Failure, failures_of, results_of, run_each, seeds_of
 from zslkit.notebook.rows import as_pandas
 from zslkit.report import export, tables, terminal
@@ -31,7 +31,7 @@ class Comparison:
     Attributes:
         results: The runs.
         blocks: Rows that may be compared, block by block.
-        failures: Runs that could not be made, and why.
+        failures: Runs that could not be made, or whose record its scores contradict, and why.
     """
 
     results: tuple[Result, ...]
@@ -180,8 +180,14 @@ def compare(
     ]
     outcomes = run_each(jobs)
     results += results_of(outcomes)
-    blocks = blocks_of(results, as_papers_do, strict)
-    return Comparison(tuple(results), tuple(blocks), failures_of(outcomes))
+    refused: dict[Path, str] = {}
+    blocks = blocks_of(results, as_papers_do, strict, refused.__setitem__)
+    failures = list(failures_of(outcomes))
+    for one in results:
+        if why := refused.get(one.folder):
+            failures.append(Failure(one.record.model.name, one.record.seed, DataError(why)))
+    kept = tuple(one for one in results if one.folder not in refused)
+    return Comparison(kept, tuple(blocks), tuple(failures))
 
 
 def _is_run(one: str | Path | Result) -> bool:

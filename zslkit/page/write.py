@@ -45,13 +45,25 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Written:
-    """The page, and what it could not show."""
+    """The page, and what it could not show.
+
+    Attributes:
+        index: The page.
+        blocks: Its tables.
+        left_out: A sentence for each thing that it cannot show.
+        page_bytes: Size of the page.
+        n_pictures: Number of pictures.
+        runs: The runs that it shows.
+        refused: Number of runs that are left out since their scores contradict their record.
+    """
 
     index: Path
     blocks: tuple[Block, ...]
     left_out: tuple[str, ...]
     page_bytes: int
     n_pictures: int
+    runs: tuple[Run, ...]
+    refused: int = 0
 
 
 def check_target(target: Path) -> None:
@@ -117,18 +129,22 @@ def write(
 
     Raises:
         UserError: As `check_target`.
+        Contradiction: The scores of all runs contradict their records.
         ZslkitError: The folder cannot be written; it is then unchanged.
     """
     check_target(target)
     reporter, pictures = reporter or Silent(), pictures or Pictures()
-    runs = {str(run.folder): run for run in gathered.runs}
-    for sentence in gathered.left_out:
+    refused: dict[Path, str] = {}
+    blocks = blocks_of(gathered.runs, as_papers_do, on_refused=refused.__setitem__)
+    kept = tuple(run for run in gathered.runs if run.folder not in refused)
+    runs = {str(run.folder): run for run in kept}
+    left_out = [*gathered.left_out, *refused.values()]
+    for sentence in left_out:
         tell(sentence)
-    blocks = blocks_of(gathered.runs, as_papers_do)
     try:
         with replacing_folder(target, lambda: check_target(target)) as beside:
             album = Album(beside / FOLDER)
-            sections, faults = [], list(gathered.left_out)
+            sections, faults = [], list(left_out)
             for place, block in enumerate(blocks):
                 section, found = _section(block, place, runs, pictures, album, reporter)
                 sections.append(section)
@@ -136,7 +152,7 @@ def write(
                 faults += new
                 for fault in new:
                     tell(fault)
-            text, data = page(sections, gathered.runs, faults, title)
+            text, data = page(sections, kept, faults, title)
             (beside / INDEX).write_text(text, encoding="utf-8")
             (beside / DATA).write_text(data, encoding="utf-8")
     except OSError as error:
@@ -144,7 +160,10 @@ def write(
             f"{target} cannot be written ({why(error)}); what was there is kept, so name another "
             "--out"
         ) from error
-    return Written(target / INDEX, tuple(blocks), tuple(faults), len(text.encode()), album.count)
+    size = len(text.encode())
+    return Written(
+        target / INDEX, tuple(blocks), tuple(faults), size, album.count, kept, len(refused)
+    )
 
 
 def _section(

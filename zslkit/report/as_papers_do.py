@@ -14,7 +14,8 @@ from zslkit.errors import UserError
 from zslkit.evaluation.gzsl import Metrics, measure, peak
 from zslkit.report.badges import picked_on_test
 from zslkit.report.comparison import METRICS, Block, PickedOnTest, Row, Stat, optimism
-from zslkit.report.significance import outcomes_of, run_sets
+from zslkit.report.significance import run_sets
+from zslkit.runs.figures import check_figures
 from zslkit.runs.folders import load_run
 
 WATCHED = ("T1", "U", "S", "H")
@@ -117,6 +118,6 @@ def _added(row: Row, figures: Mapping[str, Stat | None], plain: bool = False) ->
 
 def _under_oracle(folder: Path) -> Metrics:
     run = load_run(folder)
-    sets = run_sets(run)[0]
-    outcomes_of(run, sets)  # raises if the scores do not match the record
+    sets, classes = run_sets(run)
+    check_figures(run, sets, classes)
     return measure(sets, peak(sets.curve())[0])

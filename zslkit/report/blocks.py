@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +12,7 @@ from zslkit.report.block import Block
 from zslkit.report.comparison import compare, key_of
 from zslkit.report.published import everything
 from zslkit.report.significance import with_significance
+from zslkit.runs.figures import Contradiction
 
 
 class Finished(Protocol):
@@ -24,7 +25,10 @@ class Finished(Protocol):
 
 
 def blocks_of(
-    runs: Sequence[Finished], as_papers_do: bool = False, strict: bool = False
+    runs: Sequence[Finished],
+    as_papers_do: bool = False,
+    strict: bool = False,
+    on_refused: Callable[[Path, str], None] | None = None,
 ) -> list[Block]:
     """Blocks of comparable runs with intervals, tests and published rows.
 
@@ -32,10 +36,23 @@ def blocks_of(
         runs: The runs.
         as_papers_do: Include rows as selected on test (Block.on_test).
         strict: Separate inductive from class-inductive runs.
+        on_refused: Called with folder and reason for each run that is left out, since the scores
+            kept with it contradict its record.
+
+    Raises:
+        Contradiction: There are such runs, and no `on_refused` or no other run.
     """
     records = [run.record for run in runs]
     names = {record.dataset.published_as for record in records}
     reference = [entry for entry in everything() if entry.dataset in names]
     folders = {key_of(run.record): str(run.folder) for run in runs}
-    blocks = with_significance(compare(records, reference, folders, strict=strict))
+    try:
+        blocks = with_significance(compare(records, reference, folders, strict=strict))
+    except Contradiction as error:
+        sound = [run for run in runs if run.folder not in error.reasons]
+        if on_refused is None or not sound:
+            raise
+        for folder, reason in error.reasons.items():
+            on_refused(folder, reason)
+        return blocks_of(sound, as_papers_do, strict, on_refused)
     return with_rows_picked_on_test(blocks) if as_papers_do else blocks

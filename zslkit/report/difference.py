@@ -126,7 +126,7 @@ def outcome(a: Run, b: Run, dataset: Dataset | None = None) -> RunOutcome:
             f"{right_data.images[:8]}), so those cannot be paired"
         )
     (sets_a, classes), (sets_b, other_classes) = run_sets(a), run_sets(b)
-    left, right = outcomes_of(a, sets_a), outcomes_of(b, sets_b)
+    left, right = outcomes_of(a, sets_a, classes), outcomes_of(b, sets_b, other_classes)
     if not same_images(left, right) or classes != other_classes:
         raise DataError(
             f"{a.folder} and {b.folder} say one split and hold other labels or classes; move the "

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
 from zslkit.errors import DataError, UserError
-from zslkit.evaluation.bootstrap import Resampled, figures, resample
+from zslkit.evaluation.bootstrap import Resampled, resample
 from zslkit.evaluation.outcomes import SAMPLED, Outcomes, outcomes, same_images, together
 from zslkit.evaluation.sets import AnsweredSets, TestSets, checked_sets
 from zslkit.evaluation.significance import (
@@ -21,23 +21,27 @@ from zslkit.evaluation.significance import (
 )
 from zslkit.report.comparison import Block, Row
 from zslkit.report.sampling import RowPair, Sampling, sentences_of
+from zslkit.runs.figures import Contradiction, check_figures
 from zslkit.runs.folders import Run, load_run
-
-ROUNDING = 0.05
-"""Largest difference in H between scores and record, in percent points; below table precision."""
 
 
 def with_significance(blocks: Iterable[Block], seed: int = 0) -> list[Block]:
     """Add intervals to rows, and tests to pairs of rows.
 
-    Rows need their run folders. Rows without matching scores have no interval and are in no pair;
+    Rows need their run folders. Rows without readable scores have no interval and are in no pair;
     notes name them. Notes also say which pairs differ.
 
     Args:
         blocks: The blocks.
         seed: Seed of the resamples.
+
+    Raises:
+        Contradiction: Runs whose scores do not give the figures of their records.
     """
-    return [_judged(block, seed) for block in blocks]
+    read = [(block, _read(block)) for block in blocks]
+    if wrong := {place: why for _, (_, _, found) in read for place, why in found.items()}:
+        raise Contradiction(wrong)
+    return [_judged(block, readable, faults, seed) for block, (readable, faults, _) in read]
 
 
 def run_outcomes(run: Run) -> Outcomes:
@@ -47,7 +51,7 @@ def run_outcomes(run: Run) -> Outcomes:
         DataError: The scores are missing, damaged or not finite, or do not give the H of the
             record.
     """
-    return outcomes_of(run, run_sets(run)[0])
+    return outcomes_of(run, *run_sets(run))
 
 
 def run_sets(run: Run) -> tuple[TestSets, tuple[str, ...]]:
@@ -64,21 +68,14 @@ def run_sets(run: Run) -> tuple[TestSets, tuple[str, ...]]:
         raise DataError(f"{where}{error}") from error
 
 
-def outcomes_of(run: Run, sets: AnsweredSets) -> Outcomes:
+def outcomes_of(run: Run, sets: AnsweredSets, classes: Sequence[str]) -> Outcomes:
     """As `run_outcomes`, for loaded sets.
 
     Raises:
-        DataError: They do not give the figures of the record.
+        Contradiction: They do not give the figures of the record.
     """
-    found = outcomes(sets, run.record.protocol.gamma)
-    said = run.record.metrics.model_dump()
-    for name, (value, *_) in figures(found).items():
-        if abs(float(value) - said[name]) > ROUNDING:
-            raise DataError(
-                f"{run.folder}: its scores give {name} {float(value):.1f} and its record says "
-                f"{said[name]:.1f}; move the folder away and run again"
-            )
-    return found
+    check_figures(run, sets, classes)
+    return outcomes(sets, run.record.protocol.gamma)
 
 
 @dataclass(frozen=True)
@@ -94,8 +91,7 @@ class _Readable:
     columns: dict[int, list[int]]
 
 
-def _judged(block: Block, seed: int) -> Block:
-    readable, faults = _read(block)
+def _judged(block: Block, readable: _Readable | None, faults: Sequence[str], seed: int) -> Block:
     notes = (*block.notes, *faults)
     if readable is None:
         return replace(block, notes=notes)
@@ -115,10 +111,12 @@ def _judged(block: Block, seed: int) -> Block:
     )
 
 
-def _read(block: Block) -> tuple[_Readable | None, list[str]]:
+def _read(block: Block) -> tuple[_Readable | None, list[str], dict[Path, str]]:
+    """The rows that can be read, a sentence for each other row, and runs with untrue records."""
     parts: list[Outcomes] = []
     columns: dict[int, list[int]] = {}
     faults = []
+    wrong: dict[Path, str] = {}
     for i, row in enumerate(block.rows):
         if len(row.folders) != row.n:
             faults.append(
@@ -126,17 +124,25 @@ def _read(block: Block) -> tuple[_Readable | None, list[str]]:
             )
             continue
         try:
-            own = [_of(folder, parts) for folder in row.folders]
+            own = [
+                found for folder in row.folders if (found := _of(folder, parts, wrong)) is not None
+            ]
         except UserError as error:
             faults.append(f"{row.label} has no interval and stands in no test: {error}.")
             continue
         columns[i] = list(range(len(parts), len(parts) + len(own)))
         parts += own
-    return (_Readable(together(parts), columns) if parts else None), faults
+    if wrong:
+        return None, faults, wrong
+    return (_Readable(together(parts), columns) if parts else None), faults, {}
 
 
-def _of(folder: str, before: list[Outcomes]) -> Outcomes:
-    found = run_outcomes(load_run(Path(folder)))
+def _of(folder: str, before: list[Outcomes], wrong: dict[Path, str]) -> Outcomes | None:
+    try:
+        found = run_outcomes(load_run(Path(folder)))
+    except Contradiction as error:
+        wrong |= error.reasons
+        return None
     if before and not same_images(before[0], found):
         raise DataError(
             f"{folder}: the labels of its test images are not those of the rows before it; were "

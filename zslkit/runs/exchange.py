@@ -14,9 +14,8 @@ from typing import IO, Any
 from zslkit.acquire.cache_marks import SHARED, SHARED_FILES, SHARED_MANIFEST
 from zslkit.acquire.unpack import unpack
 from zslkit.errors import CannotWrite, DataError, UserError
-from zslkit.evaluation.gzsl import measure
-from zslkit.evaluation.sets import checked_sets
 from zslkit.readers.archives import kind_of, opened
+from zslkit.runs.figures import check_run
 from zslkit.runs.folders import RECORD, Run, load_run, run_path
 from zslkit.utils.files import cache_root, parse_json, read_small, replacing, why
 
@@ -25,8 +24,6 @@ FORMAT = 1
 
 _PLACE = re.compile(r"[^/]+/[^/]+/seed-?\d+-[0-9a-f]{12}/[^/]+")
 _CHUNK = 1 << 20
-_ROUNDING = 0.01
-"""Largest difference between a record's figures and those of its scores, in percent."""
 _GENEROUS, _FOLD = 1 << 30, 100
 """A file that unfolds to over 1 GiB and a hundred times its size is refused."""
 
@@ -60,7 +57,7 @@ def export_runs(runs: Sequence[Run], file: Path) -> int:
             zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as archive,
         ):
             for place_of_run, run in places.items():
-                check_figures(run)
+                check_run(run)
                 for name in sorted(SHARED_FILES):
                     if (run.folder / name).is_file():
                         place = f"{place_of_run}/{name}"
@@ -95,24 +92,6 @@ def _places(runs: Sequence[Run]) -> dict[str, Run]:
                 "each into a file of its own"
             )
     return found
-
-
-def check_figures(run: Run) -> None:
-    """Check that the figures of a record follow from the scores beside it.
-
-    Raises:
-        DataError: They do not, or the scores are damaged.
-    """
-    scores = run.scores()
-    found = measure(checked_sets(*scores.sets()), run.record.protocol.gamma).figures()
-    said = run.record.metrics.model_dump()
-    for name, value in found.items():
-        scale = 100 if name == "AUSUC" else 1
-        if abs(value - said[name]) * scale > _ROUNDING:
-            raise DataError(
-                f"{run.folder}: its record says {name} {said[name]:.4g} and its scores give "
-                f"{value:.4g}; get it from its maker again"
-            )
 
 
 def is_export(place: Path) -> bool:
@@ -188,7 +167,7 @@ def _check(file: Path, folder: Path) -> None:
     for record in records:
         try:
             run = load_run(record.parent)
-            check_figures(run)
+            check_run(run)
         except UserError as error:
             # Without the advice, which is for runs of one's own.
             reason = str(error).replace(f"{folder}/", "").rpartition(";")[0]

@@ -26,6 +26,7 @@ from zslkit.features.unreadable import readable
 from zslkit.model import Model
 from zslkit.record import Environment, RunRecord
 from zslkit.registry import is_card
+from zslkit.runs.figures import check_kept
 from zslkit.runs.folders import WEIGHTS, Run, load_run
 from zslkit.runs.source import changed, sources
 from zslkit.training import weights
@@ -152,6 +153,7 @@ def load_with_dataset(
     """
     device, reporter = device or torch.device("cpu"), reporter or Silent()
     run = load_run(Path(folder))
+    check_kept(run)
     record = run.record
     trained = weights.read(run.folder / WEIGHTS)
     plan = plan_of(run)

@@ -16,6 +16,7 @@ from zslkit.features.preprocess import Preprocessor
 from zslkit.model import Model
 from zslkit.runs import class_info
 from zslkit.runs.class_info import ClassInfo
+from zslkit.runs.figures import check_kept
 from zslkit.runs.folders import WEIGHTS, Run, load_run
 from zslkit.runs.load import load_with_dataset, plan_of, tell_of_source
 from zslkit.runs.new_classes import add_classes
@@ -84,6 +85,7 @@ def load_without_dataset(
         DataError: A file is damaged or does not belong to the run.
     """
     device, run = device or torch.device("cpu"), load_run(folder)
+    check_kept(run)
     features = run.record.features
     if features.size is None:
         raise UserError(

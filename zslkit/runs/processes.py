@@ -12,6 +12,7 @@ import torch
 from zslkit.model import GradientModel
 from zslkit.runs import tracking
 from zslkit.runs.execute import RunExecution
+from zslkit.runs.figures import check_kept
 from zslkit.runs.folders import RunFolder, load_run
 from zslkit.runs.result import Result
 from zslkit.runs.scores import Scores, ScoreStream
@@ -47,12 +48,14 @@ def found(job: RunExecution, out: Path, reuse: Reuse) -> tuple[Result | None, li
         The run or None, and sentences for the user about its source and determinism.
 
     Raises:
-        DataError: The run's record is damaged.
+        DataError: The run's record is damaged, or the scores beside it contradict it.
     """
     final = job.place(out)
     if reuse == "none" or not final.is_dir():
         return None, []
-    record, notes = load_run(final).record, []
+    run, notes = load_run(final), list[str]()
+    check_kept(run)
+    record = run.record
     then, now = record.model.source, job.source
     if now and not then:
         name = job.plan.entry.name

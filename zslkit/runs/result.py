@@ -15,6 +15,7 @@ from zslkit.evaluation import gzsl
 from zslkit.evaluation.gzsl import Metrics
 from zslkit.evaluation.metrics import Index, Mask, ScoreTable
 from zslkit.runs.attribute_scores import KeptAttributes
+from zslkit.runs.figures import check_kept
 from zslkit.runs.folders import Run
 from zslkit.runs.named import runs_at
 from zslkit.runs.scores import Scores
@@ -150,12 +151,13 @@ def open_run(folder: str | Path, data_root: str | Path = "data", device: str = "
 
     Raises:
         UserError: There is no finished run, or the pattern fits several.
-        DataError: The record is damaged.
+        DataError: The record is damaged, or the scores beside it contradict it.
     """
     found = runs_at(str(folder), lambda sentence: None)
     if len(found) > 1:
         names = listed([str(run.folder) for run in found], 3)
         raise UserError(f"{len(found)} runs are at {folder} ({names}); name one")
+    check_kept(found[0])
     return Result(
         found[0].record, found[0].folder, reused=True, data_root=Path(data_root), device=device
     )
@@ -195,5 +197,7 @@ def evaluate(*arguments: Any, **named: Any) -> Result | Metrics:
 def _of_run(run: Result | str | Path, gamma: float | None = None) -> Result:
     result = run if isinstance(run, Result) else open_run(run)
     own = result.record.protocol.gamma
+    if gamma is None:
+        check_kept(Run(result.record, result.folder))
     measured = gzsl.evaluate(*result.scores.sets(), gamma=own if gamma is None else gamma)
     return replace(result, measured=measured)

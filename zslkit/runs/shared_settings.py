@@ -63,6 +63,15 @@ def own_layers(
     return [*(without_others(model, models, layer) for layer in shared), *own]
 
 
+def owners(models: Sequence[str], file: Layer | None, settings: Sequence[str]) -> set[str]:
+    """The models that are given settings of their own; arguments as of `own_layers`."""
+    words = [_at_equals(word)[0].rpartition(":")[0].strip() for word in settings]
+    words += [
+        name for name in (file.values if file is not None else ()) if not _known(models, name)
+    ]
+    return {model for model in models if any(_means(word, model) for word in words)}
+
+
 def _at_equals(word: str) -> tuple[str, str, str]:
     return word.partition("=")
 

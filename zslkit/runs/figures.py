@@ -1,0 +1,108 @@
+"""Holds the figures of a record against the scores that were kept with it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from zslkit.errors import DataError
+from zslkit.evaluation.gzsl import Metrics, measure
+from zslkit.evaluation.sets import AnsweredSets, checked_sets
+from zslkit.record import RunRecord
+from zslkit.runs.folders import Run
+
+ROUNDING = 0.01
+"""Largest difference between a record's figures and those of its scores, in percent."""
+
+_FOLDER = re.compile(r"seed(-?\d+)-([0-9a-f]{12})")
+
+
+class Contradiction(DataError):
+    """Records say what the scores kept with them do not give.
+
+    Attributes:
+        reasons: Run folder -> sentence.
+    """
+
+    def __init__(self, reasons: Mapping[Path, str]) -> None:
+        self.reasons = dict(reasons)
+        super().__init__(". ".join(self.reasons.values()))
+
+
+def check_run(run: Run) -> None:
+    """Check that a record follows from the scores beside it.
+
+    Raises:
+        Contradiction: The record does not.
+        DataError: The scores are missing or damaged.
+    """
+    scores = run.scores()
+    check_figures(run, checked_sets(*scores.sets()), scores.classes)
+
+
+def check_figures(run: Run, sets: AnsweredSets, classes: Sequence[str]) -> None:
+    """As `check_run`, for loaded scores; raises Contradiction alone."""
+    if fault := next(_faults(run, sets, classes), ""):
+        raise Contradiction(
+            {run.folder: f"{run.folder}: {fault}; move the folder away and run again"}
+        )
+
+
+def check_kept(run: Run) -> None:
+    """As `check_run`, where scores can be read; raises Contradiction alone."""
+    try:
+        check_run(run)
+    except Contradiction:
+        raise
+    except DataError:
+        pass
+
+
+def _faults(run: Run, sets: AnsweredSets, classes: Sequence[str]) -> Iterator[str]:
+    record = run.record
+    if (named := _FOLDER.fullmatch(run.folder.name)) is not None:
+        place = int(named[1]), named[2]
+        if place != (record.seed, record.identity):
+            yield (
+                f"its record is of seed {record.seed} and identity {record.identity}, and the "
+                "folder is not called so"
+            )
+    counts = {
+        "classes": len(classes),
+        "seen": int(sets.seen.sum()),
+        "unseen": int((~sets.seen).sum()),
+        "n_test_seen": len(sets.test_seen.labels),
+        "n_test_unseen": len(sets.test_unseen.labels),
+    }
+    for name, count in counts.items():
+        yield from _unequal(f"dataset.{name}", getattr(record.dataset, name), count)
+    gamma = record.protocol.gamma
+    if gamma and record.protocol.calibration == "none":
+        yield f"its record says that it is not calibrated, and gamma {gamma:.4g}"
+    yield from _measured_faults(record, sets, classes, measure(sets, gamma))
+
+
+def _measured_faults(
+    record: RunRecord, sets: AnsweredSets, classes: Sequence[str], found: Metrics
+) -> Iterator[str]:
+    for name, value in found.figures().items():
+        yield from _unequal(name, getattr(record.metrics, name), value)
+    for name, value in measure(sets).figures().items():
+        yield from _unequal(f"{name} at gamma 0", getattr(record.uncalibrated, name), value)
+    for name, value in found.chance.items():
+        yield from _unequal(f"{name} of chance", getattr(record.chance, name), value)
+    if set(classes) != record.per_class.keys():
+        yield "its record names other classes than its scores"
+        return
+    for name, value in zip(classes, found.per_class.tolist(), strict=True):
+        own = record.per_class[name]
+        yield from _unequal(f"accuracy of class {name!r}", own, value)
+
+
+def _unequal(name: str, said: float | None, value: float) -> Iterator[str]:
+    own = math.nan if said is None else said
+    scale = 100 if name.startswith("AUSUC") else 1
+    if math.isnan(own) != math.isnan(value) or abs(value - own) * scale > ROUNDING:
+        yield f"its record says {name} {own:.4g} and its scores give {value:.4g}"
