@@ -135,6 +135,8 @@ class Dataset:
         image_attributes: `(N, A)` float32 attributes of the images themselves, NaN where unknown;
             only attribute metrics use them.
         encoder: Sentence encoder of the semantics and digest of its weights, for the record.
+        of_test_photos: Whether the attributes of unseen classes are means over their own test
+            photos, so that no result is inductive.
     """
 
     name: str
@@ -154,6 +156,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     image_attributes: NDArray[np.float32] | None = None
     encoder: str = ""
+    of_test_photos: bool = False
 
     def __post_init__(self) -> None:
         n, c = len(self.labels), len(self.classes)
@@ -312,8 +315,8 @@ class Dataset:
 
         Returns:
             "split" covers class names, labels, attributes of images and image indices; "semantics"
-            covers the
-            class-attribute table and word vectors.
+            covers the class-attribute table, word vectors, and whether the table was made from test
+            photos.
         """
         split = hashlib.sha256("\n".join(self.classes).encode())
         split.update(np.ascontiguousarray(self.labels, dtype="<i8").tobytes())
@@ -321,7 +324,10 @@ class Dataset:
             split.update(b"|" + np.sort(index).astype("<i8").tobytes())
         if self.image_attributes is not None:
             split.update(b"|" + np.ascontiguousarray(self.image_attributes, dtype="<f4").tobytes())
-        return {"split": split.hexdigest()[:16], "semantics": self.semantics.fingerprint()}
+        semantics = self.semantics.fingerprint()
+        if self.of_test_photos:
+            semantics = hashlib.sha256(f"{semantics} of test photos".encode()).hexdigest()[:16]
+        return {"split": split.hexdigest()[:16], "semantics": semantics}
 
 
 class DatasetSource(ABC):

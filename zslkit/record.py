@@ -169,6 +169,8 @@ class ProtocolInfo(Part):
 
     Attributes:
         training: Training protocol of the model.
+        class_attributes: "test photos" if those of unseen classes are means over their own test
+            photos, so that the result is not inductive; "given" in older records.
         selection: How the epoch was selected.
         calibration: How gamma was selected.
         gamma: Value added to scores of unseen classes; 0 is uncalibrated.
@@ -182,6 +184,7 @@ class ProtocolInfo(Part):
     """
 
     training: Literal["inductive", "class-inductive", "transductive"]
+    class_attributes: Literal["given", "test photos"] = "given"
     selection: Literal["last", "validation"]
     calibration: Literal["none", "validation"]
     gamma: FiniteFloat = 0.0

@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, field_validator
 
-from zslkit.config import Config, ProtocolConfig, TrainConfig, build, yaml_lines
+from zslkit.config import Config, FeatureConfig, ProtocolConfig, TrainConfig, build, yaml_lines
 from zslkit.config.merge import Layer, merge, parse_set, read_yaml
+from zslkit.config.scalars import alternatives
 from zslkit.errors import UserError
+from zslkit.model import ModelConfig
 
 
 class Mine(Config):
@@ -187,3 +189,42 @@ def test_a_class_with_a_default_of_its_own_is_read_back_as_it_was() -> None:
         crops = Crops(random_crop=value)
         assert crops.model_dump()["random_crop"] == value
         assert Crops.model_validate(crops.model_dump()) == crops
+
+
+NUMBERS = [
+    (kind, where, name)
+    for kind, where in (
+        (FeatureConfig, "features"),
+        (ProtocolConfig, "protocol"),
+        (TrainConfig, "train"),
+    )
+    for name, info in kind.model_fields.items()
+    if {int, float} & set(alternatives(info.annotation))
+]
+
+
+@pytest.mark.parametrize("kind, where, name", NUMBERS, ids=[f"{w}.{n}" for _, w, n in NUMBERS])
+def test_every_number_of_the_sections_is_finite_and_whole_numbers_have_an_end(
+    kind: type[Config], where: str, name: str
+) -> None:
+    whole = float not in alternatives(kind.model_fields[name].annotation)
+    for value in (".inf", "-.inf", ".nan", "1e999", *(["9" * 30] if whole else [])):
+        with pytest.raises(UserError, match=f"{name} = .* is refused"):
+            build(kind, merge([parse_set([f"{name}={value}"])]), where)
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["crop_pct=1e-9", "crop_pct=0.05", "size=100000", "size=[64, 5000]", "reduction=99999"],
+)
+def test_sizes_that_no_memory_holds_are_refused(given: str) -> None:
+    with pytest.raises(UserError, match=r"is refused: it takes .*(>= 0.1|<= 4096)"):
+        build(FeatureConfig, merge([parse_set([given])]), "features")
+
+
+def test_numbers_of_a_plugin_are_finite_too() -> None:
+    class Own(ModelConfig):
+        margin: float = 1.0
+
+    with pytest.raises(UserError, match=r"margin = inf .* should be a finite number"):
+        build(Own, merge([parse_set(["margin=.inf"])]), "own")

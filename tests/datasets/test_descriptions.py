@@ -249,6 +249,45 @@ def test_class_attributes_are_means_over_photos_of_trainval_of_seen_classes(home
     assert opened("image_attributes: own.csv").fingerprints()["split"] != before["split"]
 
 
+def test_class_attributes_from_test_photos_are_never_merged_with_given_ones_or_called_inductive(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own_file()
+    data = opened("image_attributes: own.csv")
+    # The same table once more, given: every value is equal, and the result is another one.
+    rows = zip(data.classes, data.semantics.attributes.tolist(), strict=True)
+    Path("means.csv").write_text(
+        "class,red,legs\n" + "".join(f"{name},{a!r},{b!r}\n" for name, (a, b) in rows)
+    )
+    given = opened("image_attributes: own.csv", "attributes: means.csv")
+    assert given.semantics.fingerprint() == data.semantics.fingerprint()
+    assert (data.of_test_photos, given.of_test_photos) == (True, False)
+    assert given.fingerprints()["semantics"] != data.fingerprints()["semantics"]
+    run = ["run", "--model", "eszsl", "--dataset", "q.yaml", "--out", "runs"]
+    assert app.main(run) == 0
+    card("image_attributes: own.csv")
+    assert app.main(run) == 0
+    said = capsys.readouterr().out
+    assert said.count("not inductive: attributes of test photos") == 1
+    assert said.count("inductive (nothing of the unseen classes in training)") == 1
+    runs = [load_run(folder) for folder in sorted(Path("runs").glob("q/eszsl/seed*[0-9a-f]/"))]
+    assert sorted(run.record.protocol.class_attributes for run in runs) == ["given", "test photos"]
+    assert app.main(["compare", "runs", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    rows_of = [[row["badges"]["protocol"] for row in block["rows"]] for block in found["blocks"]]
+    assert sorted(rows_of) == [["inductive"], ["not inductive: attributes of test photos"]]
+    assert {run["protocol"]["class_attributes"] for run in found["runs"]} == {
+        "given",
+        "test photos",
+    }
+    for form in ("table", "markdown", "latex", "csv"):
+        assert app.main(["compare", "runs", "--format", form]) == 0
+        words = "not inductive" if form == "csv" else "means over test photos"
+        assert words in " ".join(capsys.readouterr().out.split()), form
+    assert app.main(["runs", "--runs", "runs"]) == 0
+    assert capsys.readouterr().out.count("not inductive") == 1
+
+
 def test_attribute_metrics_are_measured_against_the_photos_own_row(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

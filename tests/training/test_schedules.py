@@ -15,8 +15,10 @@ from torch import Tensor, nn
 
 from zslkit.config import Config, Schedule, TrainConfig, build
 from zslkit.config.merge import Layer, merge, parse_set
+from zslkit.config.train import idle_schedule
 from zslkit.errors import UserError
 from zslkit.model import GradientConfig, GradientModel, Task
+from zslkit.runs import api
 from zslkit.training.loop import Loop
 from zslkit.utils.progress import Silent
 
@@ -384,3 +386,33 @@ def test_a_schedule_changes_no_step_of_a_compiled_loss() -> None:
 def test_values_at_the_ends_are_exact() -> None:
     course = Schedule.model_validate({"from": 0.3, "to": 0.1, "shape": "cosine"})
     assert (course.value(0, None), course.value(1, None)) == (0.3, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ("{lambda_cal: {to: .inf}}", "lambda_cal.to = inf .* finite number"),
+        ("{lambda_cal: {from: .nan}}", "lambda_cal.from = nan .* finite number"),
+        ("{lambda_cal: {to: 1, over: 0}}", "over = 0 .* greater than 0"),
+        ("{lambda_cal: {to: 1, over: 1.5}}", "over = 1.5 .* less than or equal to 1"),
+        ("{lambda_cal: {to: 1, over: .nan}}", "over = nan .* is refused"),
+        ("{lambda_cal: {}}", "lambda_cal is refused: .* nothing would change"),
+        ("{lambda_cal: {over: 0.5}}", "lambda_cal is refused: .* nothing would change"),
+        ("{lambda_cal: {from: 0.25, to: 0.25}}", "lambda_cal is refused: .* nothing would change"),
+    ],
+)
+def test_a_schedule_that_cannot_be_or_changes_nothing_is_told_before_the_run_has_a_folder(
+    given: str, reason: str, tmp_path: Path
+) -> None:
+    settings = ["train.epochs=1", "lambda_cal=0.25", f"train.schedules={given}"]
+    with pytest.raises(UserError, match=reason):
+        api.run("dazle", "digits", settings=settings, out=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_schedule_of_a_setting_that_is_none_needs_both_ends_before_anything_trains() -> None:
+    config = build(PullConfig, merge([]), "pull")
+    assert "give both from and to" in idle_schedule(config, "maybe", Schedule(to=1.0))
+    assert not idle_schedule(config, "maybe", Schedule.model_validate({"from": 0.0, "to": 1.0}))
+    assert not idle_schedule(config, "inner.weight", Schedule(to=3.0))
+    assert "nothing would change" in idle_schedule(config, "inner.weight", Schedule(to=2.0))

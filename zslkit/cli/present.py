@@ -9,7 +9,7 @@ from pathlib import Path
 from zslkit.cli.output import aligned, echo, printable
 from zslkit.errors import listed
 from zslkit.record import AS_GIVEN, FeatureInfo, ProtocolInfo, RunRecord
-from zslkit.report.badges import LINEAR, MEANINGS
+from zslkit.report.badges import LINEAR, MEANINGS, NOT_INDUCTIVE, from_test_photos
 from zslkit.utils.progress import duration
 
 FIGURES = ("T1", "U", "S", "H", "AUSUC")
@@ -56,8 +56,9 @@ def run_lines(
             {
                 "semantics": record.dataset.semantics
                 + (f", embedded by {record.dataset.encoder}" if record.dataset.encoder else "")
+                + (f"; {MEANINGS[NOT_INDUCTIVE]}" if from_test_photos(record) else "")
             }
-            if record.dataset.semantics != "attributes"
+            if record.dataset.semantics != "attributes" or from_test_photos(record)
             else {}
         ),
         "time": _times(record),
@@ -127,9 +128,10 @@ def protocol_words(protocol: ProtocolInfo, elsewhere: str = "") -> str:
     }
     trained = f"trained elsewhere ({elsewhere})" if elsewhere else selection[protocol.selection]
     tuned = [f"{', '.join(protocol.tuned)} picked on {fold}"] if protocol.tuned else []
-    return "; ".join(
-        (TRAINING_WORDS[protocol.training], trained, *tuned, calibration[protocol.calibration])
-    )
+    training = TRAINING_WORDS[protocol.training]
+    if protocol.class_attributes != "given":
+        training = NOT_INDUCTIVE
+    return "; ".join((training, trained, *tuned, calibration[protocol.calibration]))
 
 
 def feature_words(features: FeatureInfo) -> str:

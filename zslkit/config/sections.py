@@ -28,13 +28,18 @@ from zslkit.utils.seeds import MOST_SEED
 
 Input = Literal["pooled", "map", "image"]
 Pooling = Literal["mean", "own"]
-Side = Annotated[int, Field(ge=1)]
+Side = Annotated[int, Field(ge=1, le=4096)]
+MOST = 1_000_000
+"""Largest number of epochs, steps, images of a batch and the like; more is a slip of the fingers
+that fills the memory or never ends."""
 
 
 class Config(BaseModel):
     """Base class of every configuration; refuses unknown keys and is immutable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
 
 class FeatureConfig(Config):
@@ -58,6 +63,7 @@ class FeatureConfig(Config):
     reduction: int | None = Field(
         None,
         ge=1,
+        le=4096,
         description="take the deepest map with this stride instead of the network's last one",
     )
     input: Literal["auto", "frozen", "pooled", "map", "image"] = Field(
@@ -71,7 +77,7 @@ class FeatureConfig(Config):
         "float16", description="type of the stored features"
     )
     pretrain_epochs: int = Field(
-        15, ge=1, description="with weights=trainval: epochs of naming the seen classes"
+        15, ge=1, le=MOST, description="with weights=trainval: epochs of naming the seen classes"
     )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="numbers a frozen backbone computes with"
@@ -85,7 +91,7 @@ class FeatureConfig(Config):
             "of pooled features: mean of the map, or what the backbone's own classifier reads"
         ),
     )
-    crop_pct: Literal["own"] | Annotated[float, Field(gt=0, le=1)] = Field(
+    crop_pct: Literal["own"] | Annotated[float, Field(ge=0.1, le=1)] = Field(
         1.0,
         description=(
             "photos are resized to size / crop_pct and their middle is cropped, as in timm; own: "
@@ -118,15 +124,20 @@ class ProtocolConfig(Config):
     trials: int | None = Field(
         None,
         ge=1,
+        le=MOST,
         description="with tune: points of the grid that Optuna may try; none: all of them",
     )
     folds: int = Field(
-        1, ge=1, description="validation folds, no class held out twice; what they say is averaged"
+        1,
+        ge=1,
+        le=MOST,
+        description="validation folds, no class held out twice; what they say is averaged",
     )
     fold_seed: int = Field(0, ge=0, le=MOST_SEED, description="seed of the validation folds")
     patience: int = Field(
         0,
         ge=0,
+        le=MOST,
         description=(
             "with selection=validation: stop after so many epochs without a better H; 0: never"
         ),
@@ -134,6 +145,7 @@ class ProtocolConfig(Config):
     watch_test: int = Field(
         USUAL_WATCH,
         ge=0,
+        le=MOST,
         description=(
             "score the test sets every so many epochs, only to report what picking on "
             "them would give; 5: less often where that would take over 3 % of the training; "

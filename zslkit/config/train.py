@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import reduce
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -18,7 +19,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from zslkit.config.scalars import alternatives
-from zslkit.config.sections import Config, without_usual
+from zslkit.config.sections import MOST, Config, without_usual
 from zslkit.config.wording import takes
 from zslkit.errors import did_you_mean
 
@@ -67,14 +68,16 @@ class Schedule(Config):
 class TrainConfig(Config):
     """Gradient loop (section `train` of a gradient model)."""
 
-    epochs: int = Field(20, ge=0)
-    steps_per_epoch: int | None = Field(None, ge=1, description="none: images / batch_size")
-    batch_size: int = Field(50, ge=1)
+    epochs: int = Field(20, ge=0, le=MOST)
+    steps_per_epoch: int | None = Field(
+        None, ge=1, le=MOST, description="none: images / batch_size"
+    )
+    batch_size: int = Field(50, ge=1, le=MOST)
     sampling: Literal["uniform", "balanced"] = Field(
         "uniform", description="balanced: distinct classes at random, images_per_class of each"
     )
     images_per_class: int = Field(
-        1, ge=1, description="with sampling=balanced: images of each class in a batch"
+        1, ge=1, le=MOST, description="with sampling=balanced: images of each class in a batch"
     )
     random_crop: float = Field(
         1.0,
@@ -92,13 +95,13 @@ class TrainConfig(Config):
     fresh_optimizer: bool = Field(
         False, description="a new optimiser in every epoch, without the moments of the last one"
     )
-    lr: float = Field(1e-4, gt=0)
-    weight_decay: float = Field(1e-4, ge=0)
+    lr: float = Field(1e-4, gt=0, le=MOST)
+    weight_decay: float = Field(1e-4, ge=0, le=MOST)
     momentum: float = Field(0.9, ge=0, lt=1, description="of SGD and RMSprop; beta1 of Adam")
     lr_factor: float = Field(
         1.0, gt=0, le=1, description="learning rate times this every lr_every epochs"
     )
-    lr_every: int = Field(10, ge=1)
+    lr_every: int = Field(10, ge=1, le=MOST)
     lr_schedule: Literal["step", "cosine", "constant"] = Field(
         "step",
         description="step: by lr_factor and lr_every; cosine: half a cosine down to lr_end",
@@ -121,6 +124,7 @@ class TrainConfig(Config):
     schedule_epochs: int | None = Field(
         None,
         ge=1,
+        le=MOST,
         description="epochs that all these shares are of; none: epochs",
     )
     clip_norm: float | None = Field(None, gt=0, description="clip the gradient's norm")
@@ -129,7 +133,10 @@ class TrainConfig(Config):
         False, description="compile the loss with torch's compiler, which takes a minute at first"
     )
     accumulate: int = Field(
-        1, ge=1, description="parts that a batch is taken in, for little memory; the same step"
+        1,
+        ge=1,
+        le=MOST,
+        description="parts that a batch is taken in, for little memory; the same step",
     )
     offload: bool = Field(
         False, description="keep activations in the host's memory, for little memory; the same step"
@@ -260,3 +267,18 @@ def refused_schedule(kind: type[Config], key: str, schedule: Schedule) -> str:
         except ValidationError:
             return f"{word} is {value:g}, and {key} takes {takes(info)}"
     return ""
+
+
+def idle_schedule(config: Config, key: str, schedule: Schedule) -> str:
+    """Why a schedule would leave its setting as it is, or cannot begin; "" if it changes it."""
+    own = reduce(getattr, key.split("."), config)
+    try:
+        ends = {schedule.value(0.0, own), schedule.value(1.0, own)}
+    except ValueError as error:
+        return str(error)
+    if ends != {own}:
+        return ""
+    return (
+        f"{key} is {own:g} from the first step to the last, so nothing would change; give from or "
+        f"to another value, or leave the schedule away"
+    )

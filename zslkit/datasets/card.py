@@ -70,6 +70,7 @@ def load_folder(path: Path) -> Dataset:
         notes=(*photos.notes, *said.notes),
         image_attributes=said.per_image,
         encoder=said.encoder,
+        of_test_photos=said.of_test_photos,
     )
 
 

@@ -31,6 +31,8 @@ class CardSemantics:
         texts: (C, W) embeddings of the descriptions.
         encoder: Name and digest of the encoder of these.
         notes: Remarks for the user.
+        of_test_photos: Whether the table was made from photos, so that unseen classes have the
+            means of their test photos.
     """
 
     table: ClassTable | None
@@ -38,6 +40,7 @@ class CardSemantics:
     texts: NDArray[np.float32] | None = None
     encoder: str = ""
     notes: tuple[str, ...] = ()
+    of_test_photos: bool = False
 
     def joined(
         self, kind: str, groups: dict[str, tuple[int, ...]], words: NDArray[np.float32] | None
@@ -93,10 +96,11 @@ def gather(
     """
     notes: list[str] = []
     per_image = None
+    tested = table is None and "image_attributes" in files
     if "image_attributes" in files:
         per_image, table, notes = _of_photos(files["image_attributes"], table, classes, photos)
     if "descriptions" not in files:
-        return CardSemantics(table, per_image, notes=tuple(notes))
+        return CardSemantics(table, per_image, notes=tuple(notes), of_test_photos=tested)
     file = files["descriptions"]
     sentences = in_order(file, read_descriptions(file), classes)
     if table is not None and card.word_vectors is not None:
@@ -107,7 +111,7 @@ def gather(
     made = embed(file, sentences, card.encoder)
     count = sum(map(len, sentences))
     notes.append(f"{count} sentences of {len(classes)} classes, embedded by {made.encoder}")
-    return CardSemantics(table, per_image, made.vectors, made.encoder, tuple(notes))
+    return CardSemantics(table, per_image, made.vectors, made.encoder, tuple(notes), tested)
 
 
 def _of_photos(
@@ -121,9 +125,9 @@ def _of_photos(
         table = ClassTable(classes, found.names, values)
         unseen = len(set(photos.labels[photos.split.test_unseen].tolist()))
         notes.append(
-            f"the attributes of {unseen} unseen classes are means over their own test photos, "
-            "those "
-            "of seen classes over photos of trainval; to know them otherwise, give attributes"
+            f"the attributes of {unseen} unseen classes are means over their own test photos, so "
+            "no result is inductive; those of seen classes are means over photos of trainval; to "
+            "know them otherwise, give attributes"
         )
     if set(found.names) != set(table.attributes):
         odd = sorted(set(found.names) ^ set(table.attributes))

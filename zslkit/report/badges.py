@@ -22,6 +22,11 @@ CONSTANT: Final = "constant"
 AS_IT_COMES: Final = "as it comes"
 """Resolution of images that are not resized, and of features that come with a dataset."""
 
+OF_TEST: Final = " (means over test photos)"
+"""After the kind of semantics that were made from test photos of the unseen classes."""
+NOT_INDUCTIVE: Final = "not inductive: attributes of test photos"
+"""Protocol of a run with such semantics."""
+
 KINDS = (
     "protocol",
     "selection",
@@ -62,6 +67,9 @@ MEANINGS: Final = {
     LINEAR: (
         "With frozen features no local term of the loss reaches the class scores: the model is one "
         "linear map of pooled features."
+    ),
+    NOT_INDUCTIVE: (
+        "The attributes of unseen classes are means over what their own test photos show."
     ),
     "inductive": "Nothing of the unseen classes in training.",
     "class-inductive": "Semantics of the unseen classes in training, none of their images.",
@@ -118,7 +126,7 @@ class Badges:
     """How one row was produced; "unknown" for unknown properties of a published row.
 
     Attributes:
-        protocol: inductive, class-inductive or transductive.
+        protocol: inductive, class-inductive, transductive or NOT_INDUCTIVE.
         selection: last, validation, test (as papers do), or trained elsewhere.
         calibration: none, validation, oracle, by hand, or constant.
         backbone: Name of the backbone.
@@ -195,7 +203,7 @@ def badges_of(record: RunRecord) -> Badges:
     """Badges of a run."""
     protocol, features = record.protocol, record.features
     return Badges(
-        protocol=protocol.training,
+        protocol=NOT_INDUCTIVE if from_test_photos(record) else protocol.training,
         selection="trained elsewhere" if record.elsewhere else protocol.selection,
         calibration=protocol.calibration,
         backbone=features.backbone,
@@ -214,6 +222,11 @@ def badges_of(record: RunRecord) -> Badges:
             )
         ),
     )
+
+
+def from_test_photos(record: RunRecord) -> bool:
+    """Whether class attributes were made from test photos."""
+    return record.protocol.class_attributes != "given"
 
 
 def badges_of_published(entry: Published) -> Badges:
@@ -254,5 +267,5 @@ def _short(semantics: str | None) -> str | None:
     """Kind and shortened fingerprint: "attributes 5e3a5e3a"."""
     if semantics is None:
         return None
-    kind, _, fingerprint = semantics.partition(" ")
+    kind, _, fingerprint = semantics.rpartition(" ")
     return f"{kind} {fingerprint[:8]}".strip()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from zslkit.record import RunRecord
-from zslkit.report.badges import resolution
+from zslkit.report.badges import OF_TEST, from_test_photos, resolution
 
 TRANSDUCTIVE = "transductive"
 SEEN_ALONE = "no test image in training"
@@ -26,7 +26,7 @@ class Comparability:
             dataset.
         tuned: Whether the backbone was trained.
         resolution: Input size of the backbone.
-        kind: "attributes" or "sentences".
+        kind: "attributes" or "sentences", and whether they were made from test photos.
         training: "transductive", or SEEN_ALONE for other protocols unless they are to be separated.
         images: Fingerprint of the image content, or of the features of a dataset without images; ""
             in older records.
@@ -60,7 +60,7 @@ class Comparability:
             source=features.weights_digest or features.weights,
             tuned=features.tuned,
             resolution=resolution(features),
-            kind=record.dataset.semantics,
+            kind=record.dataset.semantics + OF_TEST * from_test_photos(record),
             training=training if strict or training == TRANSDUCTIVE else SEEN_ALONE,
             images=record.fingerprints.images,
         )

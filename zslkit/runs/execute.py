@@ -444,6 +444,7 @@ class RunExecution:
             ),
             protocol=schema.ProtocolInfo(
                 training=model_class.protocol,
+                class_attributes="test photos" if data.of_test_photos else "given",
                 selection=plan.protocol.selection,
                 calibration="validation" if picks.calibrated else "none",
                 gamma=picks.gamma,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from zslkit.config import FeatureConfig, ProtocolConfig, build, known_keys
+from zslkit.config import FeatureConfig, ProtocolConfig, TrainConfig, build, known_keys
 from zslkit.config.merge import (
     GivenSettings,
     Layer,
@@ -19,6 +19,7 @@ from zslkit.config.merge import (
     parse_given,
     read_yaml,
 )
+from zslkit.config.train import idle_schedule
 from zslkit.datasets.catalog import DATASETS, card_defaults
 from zslkit.errors import UserError, did_you_mean
 from zslkit.model import (
@@ -89,14 +90,12 @@ def _plan(entry: Entry, model_class: type[Model], layers: Sequence[Layer]) -> Pl
     features = build(FeatureConfig, merged.section("features"), "features")
     protocol = build(ProtocolConfig, merged.section("protocol"), "protocol")
     sections = [*known_keys(FeatureConfig, "features."), *known_keys(ProtocolConfig, "protocol.")]
-    return Plan(
-        entry,
-        model_class,
-        features,
-        protocol,
-        build(model_class.Config, merged, entry.name, sections),
-        origins,
-    )
+    config = build(model_class.Config, merged, entry.name, sections)
+    if isinstance(train := getattr(config, "train", None), TrainConfig):
+        for key, schedule in train.schedules.items():
+            if reason := idle_schedule(config, key, schedule):
+                raise UserError(f"train.schedules.{key} is refused: {reason}")
+    return Plan(entry, model_class, features, protocol, config, origins)
 
 
 def _changed(plan: Plan, layers: Sequence[Layer]) -> dict[str, Any] | None:
