@@ -56,6 +56,21 @@ def photos(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
     return home
 
 
+@pytest.mark.parametrize("command", ["predict", "explain"])
+def test_all_that_is_wrong_with_run_and_images_is_named_at_once(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (8, 8)).save("there.png")
+    assert main([command, "runs/none", "a.png", "there.png", "b.png"]) == 2
+    told = capsys.readouterr().err
+    assert "There is no run folder runs/none" in told
+    assert "There is no image a.png, b.png; check the path" in told and "there.png" not in told
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_photos_of_the_test_sets_get_the_scores_that_the_run_kept(

@@ -44,6 +44,7 @@ class Runner:
 
     make: Callable[..., RunRecord]
     bad: tuple[float, ...] = ()
+    error: type[Exception] = UserError
     given: list[tuple[dict[str, Any], int]] = field(default_factory=list)
 
     def __call__(
@@ -51,7 +52,7 @@ class Runner:
     ) -> Result:
         self.given.append((overrides, seed))
         if overrides["gamma"] in self.bad:
-            raise UserError("the system is singular; raise gamma")
+            raise self.error(f"the system is singular at {seed}; raise gamma")
         record = self.make(
             seed=seed,
             metrics={
@@ -175,7 +176,35 @@ def test_a_failed_variant_is_named_and_others_stand(
         "plain, gamma=1",
         "signs, gamma=1",
     }
-    assert "plain, gamma=1 (seed 0), plain, gamma=1 (seed 1), " in err and "raise gamma" in err
+    assert "plain, gamma=1 (seed 0), signs, gamma=1 (seed 0) failed: " in err
+    assert "raise gamma" in err
+    missing = "plain, gamma=1, seed 0"
+    assert f"Runs that failed and are missing: {missing}; " in (tmp_path / "ways.md").read_text()
+    assert missing in json.loads((tmp_path / "ways.json").read_text())["missing"]
+
+
+@pytest.mark.parametrize("error", [UserError, RuntimeError])
+def test_a_study_without_a_run_leaves_the_tables_of_an_earlier_one(
+    study: Path,
+    runner: Runner,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    error: type[Exception],
+) -> None:
+    command = ["study", str(study), "--tables", str(tmp_path / "to")]
+    runner.bad, runner.error = (0.1, 1.0, 10.0), error
+    assert app.main(command) == 1 and not (tmp_path / "to").exists()
+    out, err = capsys.readouterr()
+    assert not out and "plain, gamma=0.1 (seed 0)" in err and "the system is singular" in err
+    runner.bad = ()
+    assert app.main(command) == 0
+    before = {file.name: file.read_bytes() for file in (tmp_path / "to").iterdir()}
+    assert len(before) == 3
+    runner.bad = (0.1, 1.0, 10.0)
+    assert app.main([*command, "--json"]) == 1
+    told = json.loads(capsys.readouterr().out.partition("written")[2].partition("\n")[2])
+    assert told["files"] == [] and told["lines"] == [] and len(told["failures"]) == 12
+    assert {file.name: file.read_bytes() for file in (tmp_path / "to").iterdir()} == before
 
 
 def test_a_mistake_in_any_variant_is_told_before_the_first_run(

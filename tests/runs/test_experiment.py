@@ -7,6 +7,7 @@ import errno
 import json
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ import zslkit
 from zslkit.cli import app
 from zslkit.cli.failure import State, exit_code_of
 from zslkit.dataset import Dataset
-from zslkit.errors import UserError, ZslkitError
+from zslkit.errors import DataError, UserError, ZslkitError
 from zslkit.evaluation.gzsl import evaluate
-from zslkit.runs import api
+from zslkit.runs import api, execute
 from zslkit.runs.api import Result
 from zslkit.runs.folders import find_runs, load_run
 from zslkit.training.inputs import Inputs
@@ -354,3 +355,18 @@ def test_python_and_the_command_line_speak_the_same_words(
     assert zslkit.evaluate(
         *scores.sets(), gamma=ours.record.protocol.gamma
     ).figures() == pytest.approx(ours.metrics)
+
+
+def test_too_many_folds_are_told_before_anything_is_made_for_one_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = api._job(
+        "eszsl", "digits", 0, tmp_path, "cpu", Silent(),
+        {"settings": ["features.weights=random", "protocol.folds=4"]},
+    )  # fmt: skip
+    plan = replace(job.plan, features=job.plan.features.model_copy(update={"weights": "trainval"}))
+    made: list[object] = []
+    monkeypatch.setattr(execute, "prepare", lambda *given: made.append(given))
+    with pytest.raises(DataError, match=r"set protocol.folds to 3 or less"):
+        replace(job, plan=plan).context(tmp_path, lambda **row: None)
+    assert not made

@@ -8,6 +8,7 @@ import pytest
 
 from zslkit.errors import UserError
 from zslkit.registry import Entry
+from zslkit.runs.advice import replaced_by_search
 from zslkit.runs.plan import _preset, make_plan
 from zslkit.training.plan import MODELS
 
@@ -52,3 +53,17 @@ def test_a_wrong_name_suggests_families() -> None:
     with pytest.raises(UserError, match=r"no preset 'zls' for digits; did you mean .*\"zsl\"") as e:
         make_plan("dedn", "digits", preset="zls")
     assert e.value.exit_code == 2
+
+
+def test_a_given_value_that_the_search_replaces_is_told() -> None:
+    def told(model: str, *settings: str) -> str:
+        return replaced_by_search(make_plan(model, "digits", settings=settings))
+
+    assert told("ale", "train.lr=0.5", "train.epochs=3") == (
+        "train.lr=0.5 (--set) decides nothing, since the search on validation picks it; --set "
+        "protocol.tune=false leaves the search away"
+    )
+    both = told("eszsl", "gamma=3", "lam=2")
+    assert "gamma=3 (--set)" in both and "lam=2 (--set)" in both and "picks them" in both
+    assert not told("ale") and not told("ale", "train.epochs=3")
+    assert not told("ale", "train.lr=0.5", "protocol.tune=false")

@@ -12,7 +12,7 @@ from zslkit.cli import completers
 from zslkit.cli.numbers import Whole
 from zslkit.cli.options import (
     PLACE,
-    check_one_run,
+    check_run_and_images,
     debug_option,
     device_option,
     json_option,
@@ -104,7 +104,7 @@ def explain(
     attention maps.
     """
     _check_out(out)
-    check_one_run(folder, files)
+    check_run_and_images(folder, files)
     asked = ctx.get_parameter_source("out") == click.core.ParameterSource.COMMANDLINE
     from zslkit.explain import explanation
     from zslkit.runs.load import load_with_dataset

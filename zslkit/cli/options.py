@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ import click
 from zslkit.cli import completers
 from zslkit.cli.numbers import Whole
 from zslkit.cli.verb import used
-from zslkit.errors import UserError
+from zslkit.errors import UserError, listed
 
 F = TypeVar("F", bound=Callable[..., Any])
 PLACE: Any = click.Path(path_type=Path)
@@ -310,8 +310,30 @@ def spread_options(command: F) -> F:
     )
 
 
-def check_one_run(run: Path, others: Iterable[Path]) -> None:
-    """Raises UserError for a second run among the images, such as from a pattern of the shell."""
+def check_run_and_images(run: Path, images: Sequence[Path]) -> None:
+    """Check what a command about a run and images names, before anything is loaded.
+
+    Raises:
+        UserError: There is no such run or image, or a second run stands among the images, such as
+            from a pattern of the shell; names all that is wrong.
+    """
+    from zslkit.runs.folders import load_run
+
+    _check_one_run(run, images)
+    faults = []
+    try:
+        load_run(run)
+    except UserError as error:
+        faults.append(error)
+    if missing := [str(image) for image in images if not image.exists()]:
+        faults.append(UserError(f"There is no image {listed(missing)}; check the path"))
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        raise UserError(". ".join(map(str, faults)))
+
+
+def _check_one_run(run: Path, others: Iterable[Path]) -> None:
     second = next((one for one in others if one.is_dir() and (one / "record.json").is_file()), None)
     if second is not None:
         raise UserError(

@@ -16,7 +16,7 @@ from zslkit.cli.classes import SIDES, Classes, chosen
 from zslkit.cli.numbers import Whole
 from zslkit.cli.options import (
     PLACE,
-    check_one_run,
+    check_run_and_images,
     debug_option,
     device_option,
     explained,
@@ -113,7 +113,7 @@ def predict(
             f"--out {output} is a folder or lies in none that exists; name a file in a folder that "
             "is there"
         )
-    check_one_run(folder, places)
+    check_run_and_images(folder, places)
     among, files = chosen(wanted)
     from zslkit.explain.prediction import images_of
     from zslkit.explain.prediction import predict as predicted

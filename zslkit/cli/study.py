@@ -128,7 +128,9 @@ def study(
         for variant in chosen
     ]
     lines = [line(variant, found) for variant, found in zip(chosen, records, strict=True) if found]
-    written = report.write(plan, lines, to or out / "studies", file.stem)
+    missing = [str(failure.job) for failure in failures]
+    # Without a single run there is no table, and one of an earlier start stays.
+    written = report.write(plan, lines, to or out / "studies", file.stem, missing) if lines else []
     if as_json:
         print_json(
             {
@@ -137,7 +139,7 @@ def study(
                 "failures": failures_json(failures, "variant"),
             }
         )
-    else:
+    elif lines:
         print_columns(report.HEADER, report.cells(lines))
         echo("\n" + printable(f"written: {', '.join(map(str, written))}"))
     for failure in failure_sentences(failures):

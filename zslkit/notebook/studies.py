@@ -30,12 +30,14 @@ class StudyResult:
         lines: Figures of each variant that has a run.
         results: The runs.
         failures: Runs that could not be made, and why.
+        missing: Variant and seed of each of these.
     """
 
     plan: Study
     lines: tuple[StudyLine, ...]
     results: tuple[Result, ...]
     failures: tuple[Failure, ...] = ()
+    missing: tuple[str, ...] = ()
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -56,7 +58,7 @@ class StudyResult:
 
     def markdown(self) -> str:
         """Title, table and protocol as Markdown."""
-        return study_report.markdown(self.plan, self.lines)
+        return study_report.markdown(self.plan, self.lines, self.missing)
 
     def write(self, folder: str | Path, name: str = "study") -> list[Path]:
         """Write name.md, name.json and, if the study has a plot, name.svg; returns their paths.
@@ -64,7 +66,7 @@ class StudyResult:
         Raises:
             ZslkitError: Writing fails.
         """
-        return study_report.write(self.plan, self.lines, Path(folder), name)
+        return study_report.write(self.plan, self.lines, Path(folder), name, self.missing)
 
     def __str__(self) -> str:
         return self.markdown()
@@ -126,8 +128,14 @@ def study(
         ]
     )
     records: list[list[RunRecord]] = [[] for _ in chosen]
+    missing: list[str] = []
     for place, one in enumerate(outcomes):
+        variant, seed = divmod(place, len(read.seeds))
         if isinstance(one, Result):
-            records[place // len(read.seeds)].append(one.record)
+            records[variant].append(one.record)
+        else:
+            missing.append(f"{chosen[variant].label}, seed {read.seeds[seed]}")
     lines = [line(variant, own) for variant, own in zip(chosen, records, strict=True) if own]
-    return StudyResult(read, tuple(lines), results_of(outcomes), failures_of(outcomes))
+    return StudyResult(
+        read, tuple(lines), results_of(outcomes), failures_of(outcomes), tuple(missing)
+    )

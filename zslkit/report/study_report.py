@@ -34,8 +34,8 @@ def cells(lines: Sequence[StudyLine]) -> list[tuple[str, ...]]:
     ]
 
 
-def markdown(study: Study, lines: Sequence[StudyLine]) -> str:
-    """Title, table and protocol as Markdown."""
+def markdown(study: Study, lines: Sequence[StudyLine], missing: Sequence[str] = ()) -> str:
+    """Title, table and protocol as Markdown, and the runs that are missing."""
     rows = [" | ".join(markdown_text(cell) for cell in row) for row in [HEADER, *cells(lines)]]
     rule = "|".join(["---", *["--:"] * (len(HEADER) - 1)])
     seeds = ", ".join(map(str, study.seeds))
@@ -52,6 +52,8 @@ def markdown(study: Study, lines: Sequence[StudyLine]) -> str:
         "",
         how,
     ]
+    if missing:
+        parts += ["", markdown_text(f"Runs that failed and are missing: {'; '.join(missing)}.")]
     return "\n".join(
         [*parts, *(["", *map(plain, study.notes.strip().split("\n"))] if study.notes else []), ""]
     )
@@ -76,8 +78,14 @@ def as_data(study: Study, lines: Sequence[StudyLine]) -> dict[str, Any]:
     }
 
 
-def write(study: Study, lines: Sequence[StudyLine], folder: Path, stem: str) -> list[Path]:
-    """Write stem.md, stem.json and, if the study has a plot, stem.svg.
+def write(
+    study: Study,
+    lines: Sequence[StudyLine],
+    folder: Path,
+    stem: str,
+    missing: Sequence[str] = (),
+) -> list[Path]:
+    """Write stem.md, stem.json and, if the study has a plot, stem.svg; `missing`: runs that failed.
 
     Returns:
         Paths of the files.
@@ -86,8 +94,10 @@ def write(study: Study, lines: Sequence[StudyLine], folder: Path, stem: str) -> 
         ZslkitError: Writing fails.
     """
     texts = {
-        ".md": markdown(study, lines),
-        ".json": json.dumps(as_data(study, lines), indent=1, ensure_ascii=False),
+        ".md": markdown(study, lines, missing),
+        ".json": json.dumps(
+            as_data(study, lines) | {"missing": list(missing)}, indent=1, ensure_ascii=False
+        ),
     }
     written = []
     try:

@@ -1,4 +1,5 @@
-"""What a user may want to know about the settings of a run: a preset made for its attributes."""
+"""What a user may want to know about the settings of a run: a preset made for its attributes, and
+values that a search replaces."""
 
 from __future__ import annotations
 
@@ -7,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from zslkit.config.merge import flat
+from zslkit.config.wording import shown
 from zslkit.dataset import Dataset
 from zslkit.datasets.attribute_names import shipped_columns
 from zslkit.errors import UserError
@@ -54,3 +57,21 @@ def fitting_preset(
         ["zslkit", "run", "-m", model, "-d", str(dataset), *root, "--preset", name]
     )
     return f"the attributes are those of {found[0]}, for which {model} has settings: {command}"
+
+
+def replaced_by_search(plan: Plan) -> str:
+    """Sentence on settings that the user gives and the search on validation picks; "" if none."""
+    if not plan.protocol.tune:
+        return ""
+    values = flat(plan.values)
+    given = [
+        f"{key}={shown(values[key])} ({plan.origins[key]})"
+        for key in (*plan.model_class.search, *plan.model_class.mixes)
+        if not plan.origins.get(key, "preset ").startswith(("preset ", "dataset "))
+    ]
+    if not given:
+        return ""
+    return (
+        f"{', '.join(given)} decides nothing, since the search on validation picks "
+        f"{'them' if len(given) > 1 else 'it'}; --set protocol.tune=false leaves the search away"
+    )

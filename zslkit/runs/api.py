@@ -17,7 +17,7 @@ from zslkit.errors import UserError
 from zslkit.features.unreadable import readable
 from zslkit.registry import is_card
 from zslkit.runs import tracking
-from zslkit.runs.advice import fitting_preset
+from zslkit.runs.advice import fitting_preset, replaced_by_search
 from zslkit.runs.execute import ExternalWeights as ExternalWeights
 from zslkit.runs.execute import RunExecution
 from zslkit.runs.find import RunQuery, matching_runs, run_query
@@ -310,6 +310,8 @@ def _job(
     with distributed.in_turn():
         with library_state.held(model):
             plan = make_plan(model, dataset, **choices)
+            if replaced := replaced_by_search(plan):
+                reporter.note(f"{plan.entry.name}: {replaced}")
             chosen_device = choose_device(device)
             # Before the data, so that missing weights are reported at once.
             encoder = plan.encoder()

@@ -365,8 +365,9 @@ class RunExecution:
         # Weights made from trainval must not see the classes that a fold holds out.
         per_fold = plan.features.weights == "trainval" and self.inputs.source is not None
         folds = []
-        for part in range(protocol.folds):
-            data = self.data.fold(protocol.fold_seed, part)
+        # All first: too many folds are told before weights are trained for one.
+        held_out = [self.data.fold(protocol.fold_seed, part) for part in range(protocol.folds)]
+        for part, data in enumerate(held_out):
             inputs = (
                 prepare(data, plan.features, self.inputs.kind, self.device, self.reporter)
                 if per_fold
