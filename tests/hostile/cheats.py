@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 import inspect
 import sys
+import threading
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -254,6 +255,13 @@ def counted(module: Any, name: str) -> None:
     """Put another function in the place of one of a module."""
     before = getattr(module, name)
     setattr(module, name, lambda *args, **kwargs: before(*args, **kwargs))
+
+
+def thread(kind: str, end: threading.Event) -> threading.Thread:
+    """A thread of a function that stands in the file of the models."""
+    if kind == "timer":
+        return threading.Timer(600, lambda: None)
+    return threading.Thread(target=lambda: end.wait())
 
 
 class Meddles(Honest):

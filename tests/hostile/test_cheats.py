@@ -3,11 +3,16 @@ nothing."""
 
 from __future__ import annotations
 
+import gc
 import logging
+import os
 import random
+import signal
 import subprocess
 import sys
+import threading
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -198,6 +203,20 @@ DEEDS: dict[str, tuple[Callable[[], object], str]] = {
         ),
         "zslkit.evaluation.gzsl.measure",
     ),
+    "trace": (lambda: sys.settrace(lambda *given: None), "what traces Python"),
+    "profile": (lambda: sys.setprofile(lambda *given: None), "what profiles Python"),
+    "collector": (
+        lambda: gc.callbacks.append(lambda phase, info: None),
+        "what Python's garbage collection calls",
+    ),
+    "signal": (lambda: signal.signal(signal.SIGALRM, lambda *given: None), "what signals call"),
+    "timer": (lambda: signal.setitimer(signal.ITIMER_VIRTUAL, 500), "timers that send signals"),
+    "writer": (
+        lambda: cheats.counted(np.lib.format, "write_array"),
+        "numpy.lib.format.write_array",
+    ),
+    "archive": (lambda: cheats.counted(zipfile.ZipFile, "open"), "zipfile.ZipFile.open"),
+    "rename": (lambda: cheats.counted(os, "replace"), "os.replace"),
     "tolerance": (
         lambda: setattr(zslkit.training.rescoring, "CLEAR", 10.0),
         "zslkit.training.rescoring.CLEAR",
@@ -216,6 +235,52 @@ def test_what_all_models_share_is_put_back_and_who_changes_it_is_named(
         run("meddles", tmp_path)
     assert before.moved() == []
     assert not list(tmp_path.glob("**/record.json"))
+
+
+@pytest.mark.parametrize("kind", ["own function", "timer"])
+def test_a_thread_that_outlives_the_training_is_told_before_labels_are_in_reach(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end, started = threading.Event(), []
+
+    def deed() -> None:
+        # As if the function stood in the file of the model.
+        made = cheats.thread(kind, end)
+        made.daemon = True
+        made.start()
+        started.append(made)
+
+    monkeypatch.setattr(cheats.Meddles, "deed", staticmethod(deed))
+    try:
+        with pytest.raises(ModelFault, match=r"^meddles: its thread .* still runs"):
+            run("meddles", tmp_path)
+    finally:
+        end.set()
+        for thread in started:
+            getattr(thread, "cancel", lambda: None)()
+            thread.join()
+    assert not list(tmp_path.glob("**/record.json"))
+
+
+def test_a_thread_of_a_library_and_one_that_has_ended_are_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = threading.Event()
+    library = threading.Thread(target=end.wait, daemon=True)
+
+    def deed() -> None:
+        library.start()
+        ended = cheats.thread("own function", end := threading.Event())
+        ended.start()
+        end.set()
+        ended.join()
+
+    monkeypatch.setattr(cheats.Meddles, "deed", staticmethod(deed))
+    try:
+        assert run("meddles", tmp_path).metrics
+    finally:
+        end.set()
+        library.join()
 
 
 def test_a_dataset_may_change_as_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ Every process of a distributed run computes the same result.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +32,7 @@ from zslkit.runs.folders import RunFolder, identity, run_path
 from zslkit.runs.provenance import environment, git_state, now
 from zslkit.runs.same_inputs import spellings
 from zslkit.runs.scores import Scores, ScoreStream
-from zslkit.runs.source import folder_of, sources
+from zslkit.runs.source import files_of, folder_of, sources
 from zslkit.tracker import RunInfo
 from zslkit.training import selection, weights
 from zslkit.training.fit import fit, make_model
@@ -176,6 +177,7 @@ class RunExecution:
         folds = context.folds if context is not None else ()
         holders = [source, *(fold.data for fold in folds), *(fold.inputs.source for fold in folds)]
         unlabelled = model_class.protocol == "transductive"
+        threads = threading.enumerate()
         with (
             library_state.held(entry.name),
             withheld(entry.name, self.data, holders, unlabelled=unlabelled) as held,
@@ -210,6 +212,13 @@ class RunExecution:
                     again,
                     fault="`scores` changes a parameter or a buffer of the model; "
                     "let it change nothing",
+                )
+            # Before the labels of the test images are in reach again.
+            if left := library_state.lasting_thread(threads, files_of(self.source)):
+                raise ModelFault(
+                    entry.name,
+                    f"its thread {left!r} still runs after the training and the scores; end every "
+                    "thread before `fit` returns",
                 )
         if broken := distributed.agreed(again.broken):
             raise ModelFault(entry.name, f"{broken} (zslkit check {entry.name} tries it)")

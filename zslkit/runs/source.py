@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
 from pathlib import Path
@@ -82,6 +82,12 @@ def _read(entry: Entry, model_class: type) -> dict[str, str]:
         found[name] = _digest(text)
         waiting += _imported(text, name, spec.submodule_search_locations is not None)
     return dict(sorted(found.items()))
+
+
+def files_of(source: Iterable[str]) -> set[str]:
+    """Files of the modules that are loaded."""
+    files = (getattr(sys.modules.get(name), "__file__", None) for name in source)
+    return {file for file in files if file}
 
 
 def folder_of(model_class: type) -> Path | None:

@@ -8,17 +8,27 @@ change is reported with the name of the plugin and undone.
 from __future__ import annotations
 
 import builtins
+import contextlib
 import copy
 import gc
+import hashlib
+import json
 import logging
 import math
 import os
 import random
+import signal
+import struct
 import sys
+import tempfile
+import threading
 import warnings
+import zipfile
+import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -97,6 +107,33 @@ def _flushes() -> bool:
     return float(torch.tensor(sys.float_info.min, dtype=torch.float64) / 2) == 0.0
 
 
+def _put_callbacks(kept: tuple[Any, ...]) -> None:
+    gc.callbacks[:] = kept
+
+
+def _handlers() -> dict[int, Any]:
+    return {number: signal.getsignal(number) for number in signal.valid_signals()}
+
+
+def _put_handlers(kept: dict[int, Any]) -> None:
+    now = _handlers()
+    for number, handler in kept.items():
+        if handler is not None and handler != now.get(number):
+            with contextlib.suppress(ValueError):  # only the main thread may
+                signal.signal(number, handler)
+
+
+def _timers() -> tuple[bool, ...]:
+    return tuple(signal.getitimer(which)[0] > 0 for which in _CLOCKS)
+
+
+def _put_timers(kept: tuple[bool, ...]) -> None:
+    for which, runs in zip(_CLOCKS, kept, strict=True):
+        if not runs:
+            signal.setitimer(which, 0)
+
+
+_CLOCKS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 _CUDA, _CUDNN = torch.backends.cuda, torch.backends.cudnn
 _HOOKS: list[dict[int, Any]] = [
     value
@@ -161,6 +198,11 @@ SETTINGS: tuple[Setting, ...] = (
         "Python's garbage collection", gc.isenabled, lambda on: gc.enable() if on else gc.disable()
     ),
     Setting("Python's limit of recursion", sys.getrecursionlimit, sys.setrecursionlimit),
+    Setting("what traces Python", sys.gettrace, sys.settrace),
+    Setting("what profiles Python", sys.getprofile, sys.setprofile),
+    Setting("what Python's garbage collection calls", lambda: tuple(gc.callbacks), _put_callbacks),
+    Setting("what signals call", _handlers, _put_handlers),
+    Setting("timers that send signals", _timers, _put_timers),
 )
 
 _OF_THE_USER = frozenset(
@@ -174,6 +216,11 @@ _OF_THE_USER = frozenset(
         "the working folder",
         "Python's garbage collection",
         "Python's limit of recursion",
+        "what traces Python",
+        "what profiles Python",
+        "what Python's garbage collection calls",
+        "what signals call",
+        "timers that send signals",
     )
 )
 """Settings of the user that a run keeps; the record contains those that change results."""
@@ -187,7 +234,8 @@ _MODULES: tuple[ModuleType, ...] = (
     torch.cuda,
     torch.autograd,
 )
-_MODULES += (np, np.random, np.linalg, random, math, builtins)
+_MODULES += (np, np.random, np.linalg, np.lib.format, random, math, builtins)
+_MODULES += (gc, hashlib, json, os, os.path, struct, tempfile, threading, zipfile, zlib)
 _CLASSES: tuple[type, ...] = (
     torch.Tensor,
     nn.Module,
@@ -195,6 +243,9 @@ _CLASSES: tuple[type, ...] = (
     nn.Parameter,
     torch.Generator,
     torch.optim.Optimizer,
+    np.memmap,
+    zipfile.ZipFile,
+    Path,
 )
 
 
@@ -402,3 +453,36 @@ def complaint(moved: Sequence[str], what: str = "it") -> str:
     more = f" and {len(moved) - 1} more" if len(moved) > 1 else ""
     advice = "let it put back what it changes, as a context manager does"
     return f"{what} changes {moved[0]}{more}, which all models of the process share; {advice}"
+
+
+def lasting_thread(before: Collection[threading.Thread], files: Collection[str]) -> str:
+    """Name of a thread that the code in these files started and that still runs; "" if none does.
+
+    Threads of libraries, such as those that show progress, run none of that code.
+
+    Args:
+        before: The threads that were there before.
+        files: Files of the model's source.
+    """
+    frames = sys._current_frames()
+    theirs = {*files, "<string>"}
+    for thread in threading.enumerate():
+        if thread in before or thread is threading.current_thread():
+            continue
+        frame = frames.get(thread.ident or 0)
+        ran = {_file_of(getattr(thread, name, None)) for name in ("_target", "function")}
+        while frame is not None:
+            ran.add(frame.f_code.co_filename)
+            frame = frame.f_back
+        if ran & theirs:
+            return thread.name
+    return ""
+
+
+def _file_of(function: Any) -> str:
+    """File of a function, method or partial; "" if it has none."""
+    while (
+        inner := getattr(function, "func", None) or getattr(function, "__func__", None)
+    ) is not None:
+        function = inner
+    return str(getattr(getattr(function, "__code__", None), "co_filename", ""))
