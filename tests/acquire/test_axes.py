@@ -49,7 +49,7 @@ def test_names_vectors_and_unit_length_tell_the_axes_where_labels_do_not(go: Go)
 
 @pytest.mark.parametrize(
     "table",
-    [np.arange(1.0, 21).reshape(4, 5), np.arange(1.0, 10).reshape(3, 3)],
+    [np.arange(2.0, 22).reshape(4, 5), np.arange(1.0, 10).reshape(3, 3)],
     ids=["a class without image", "square"],
 )
 def test_a_table_that_may_be_read_in_two_ways_is_asked_about(go: Go, table: np.ndarray) -> None:

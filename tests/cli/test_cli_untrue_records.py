@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "gamma": (lambda r: r["protocol"].update(gamma=1.75), "says"),
     "no calibration": (lambda r: r["protocol"].update(calibration="none"), "not calibrated"),
     "the counts": (lambda r: r["dataset"].update(n_test_unseen=61), "n_test_unseen 61"),
+    "a setting": (lambda r: r["config"].update(lr=0.2), "say different settings (lr)"),
     "the seed": (lambda r: r.update(seed=1), "of seed 1"),
 }
 
@@ -146,6 +148,17 @@ def test_from_python_it_opens_no_more_and_is_a_failure_of_a_comparison(go: Go) -
     assert [result.record.model.name for result in compared.results] == ["beta"]
     (failure,) = compared.failures
     assert (failure.model, failure.seed) == ("alpha", 0) and "its record says" in str(failure)
+
+
+def test_one_run_is_no_second_seed(go: Go) -> None:
+    first = of("alpha")
+    copy = first.with_name(first.name.replace("seed0", "seed1"))
+    shutil.copytree(first, copy)
+    forge(copy, lambda r: r.update(seed=1))
+    code, out, err = go("compare", "runs", "--json")
+    rows = [row["model"] for block in json.loads(out)["blocks"] for row in block["rows"]]
+    assert code == 2 and rows == ["beta"]
+    assert err.count("and another seed") == 2 and str(first) in err and str(copy) in err
 
 
 def test_scores_that_are_gone_contradict_nothing(go: Go) -> None:

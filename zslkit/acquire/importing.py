@@ -29,10 +29,12 @@ from zslkit.acquire.layout import Layout, Order, find_layout
 from zslkit.acquire.own_join import own_class_ids
 from zslkit.acquire.table_axes import Rows, Undecided, class_counts
 from zslkit.dataset import PARTS, Dataset, Index, Split
+from zslkit.datasets.attribute_table import alike, refuse_counter, refuse_doubles
 from zslkit.datasets.imported import CARD, KIND, SplitFiles, fingerprint, load_imported
 from zslkit.errors import CannotWrite, DataError, UserError, did_you_mean, listed
 from zslkit.features.damaged_rows import FeatureRows, spans
 from zslkit.features.store import SCHEMA, stored_dtype, to_stored
+from zslkit.features.told_labels import LabelColumns
 from zslkit.readers.faults import Faults
 from zslkit.readers.stream import file_digest
 from zslkit.readers.word_vectors import read_word_vectors
@@ -147,8 +149,15 @@ def import_features(
         with _whole_folder(to, plan) as folder:
             rows = _write_features(folder, plan, choices.dtype, digest, reporter)
             _write_rest(folder, plan, choices, digest)
+            load_imported(folder / CARD)  # what cannot be opened is not kept
     origin = f"{file.name} ({found.format}, {digest[:23]})"
-    return Imported(to / CARD, load_imported(to / CARD), origin, plan.notes, tuple(rows.notes()))
+    return Imported(
+        to / CARD,
+        load_imported(to / CARD),
+        origin,
+        plan.notes,
+        (*rows.notes(), *alike(plan.table.classes, plan.table.values)),
+    )
 
 
 def _check_target(to: Path, again: bool) -> None:
@@ -289,6 +298,9 @@ def _plan(name: str, found: FoundArrays, choices: Choices) -> _Plan:
     ):
         labels, join_notes = own_class_ids(found.path, table.classes, labels, found.files)
         notes += join_notes
+    refuse_doubles(found.path, "attribute", table.names)
+    refuse_doubles(found.path, "class", table.classes)
+    refuse_counter(choices.attributes or table_source.path, table.names, table.values)
     vectors = _words(found, table, choices)
     semantics = Semantics(
         table.values, table.names, {}, vectors, "sentences" if choices.sentences else "attributes"
@@ -428,7 +440,7 @@ def _convert(
     """Convert the features block by block."""
     path, stream = plan.found.path, plan.found.features
     assert stream is not None
-    rows = FeatureRows()
+    rows, told = FeatureRows(), LabelColumns(plan.dataset.labels)
     with reporter.phase(f"import {path.name}", total=plan.shape[0]) as phase:
         for block in stream.blocks():
             with np.errstate(over="ignore"):
@@ -436,6 +448,7 @@ def _convert(
                     torch.from_numpy(np.require(block, np.float32, ["C", "W"]))
                 )
             means = values.mean(dim=(2, 3)) if "maps" in files else None
+            told.add((values if means is None else means).numpy())
             # After a damaged block nothing more is written; the rest is only checked.
             if not rows.add(values, means) and not rows.broken:
                 _write_block(path, values, means, files, dtype)
@@ -445,6 +458,8 @@ def _convert(
             f"{path}: the features of {len(rows.broken)} of {rows.count} images hold a number "
             f"that is not finite ({spans(rows.broken)}); mend or extract them again"
         )
+    if fault := told.fault():
+        raise DataError(f"{path}: {fault}")
     return rows
 
 

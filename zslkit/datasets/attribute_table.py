@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from zslkit.errors import DataError
 from zslkit.readers.csv_file import read_csv
-from zslkit.readers.names import refuse_clash, same_look, shown
+from zslkit.readers.names import refuse_clash, same_look, shown, some
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ def read_rows(path: Path, kind: str = "class") -> tuple[tuple[str, ...], list[Ta
             "for each attribute; this has not"
         )
     (_, (_, *attributes)), *lines = rows
-    _refuse_doubles(path, "attribute", attributes)
-    _refuse_doubles(path, kind, [cells[0] for _, cells in lines])
+    refuse_doubles(path, "attribute", attributes)
+    refuse_doubles(path, kind, [cells[0] for _, cells in lines])
     return tuple(attributes), [TableRow(line, cells[0], tuple(cells[1:])) for line, cells in lines]
 
 
@@ -114,7 +114,38 @@ def _numbers(path: Path, row: TableRow, attributes: Sequence[str]) -> list[float
     return numbers
 
 
-def _refuse_doubles(path: Path, kind: str, names: Sequence[str]) -> None:
+def refuse_counter(path: Path, names: Sequence[str], values: NDArray[np.float32]) -> None:
+    """Refuse an attribute that counts the classes, such as an index saved with the table.
+
+    Raises:
+        DataError: Names the column.
+    """
+    count = np.arange(len(values))
+    for name, column in zip(names, values.T, strict=True):
+        if len(count) > 4 and (np.array_equal(column, count) or np.array_equal(column, count + 1)):
+            raise DataError(
+                f"{path}: the column {shown(name)} counts the classes ({column[0]:g}, "
+                f"{column[1]:g}, {column[2]:g}, ...) and is no attribute; leave it out"
+            )
+
+
+def alike(classes: Sequence[str], values: NDArray[np.float32]) -> list[str]:
+    """Warnings about classes that no model can tell apart by their attributes."""
+    said = []
+    if zero := [classes[k] for k in np.flatnonzero(~values.any(axis=1)).tolist()]:
+        said.append(f"{len(zero)} classes have no attribute but zeros ({some(zero, 3)})")
+    _, inverse, count = np.unique(values, axis=0, return_inverse=True, return_counts=True)
+    same = [k for k in range(len(classes)) if count[inverse.ravel()[k]] > 1 and values[k].any()]
+    if same:
+        said.append(
+            f"{len(same)} classes have the attributes of another class "
+            f"({some([classes[k] for k in same], 3)}), so that no model can tell them apart"
+        )
+    return said
+
+
+def refuse_doubles(path: Path, kind: str, names: Sequence[str]) -> None:
+    """Refuse names that are empty, stand twice or look the same; raises DataError."""
     known: set[str] = set()
     for name in names:
         if not same_look(name):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zslkit.dataset import Dataset
-from zslkit.datasets.attribute_table import ClassTable, read_class_table
+from zslkit.datasets.attribute_table import ClassTable, read_class_table, refuse_counter
 from zslkit.datasets.card_keys import FolderCard, read_card
 from zslkit.datasets.card_semantics import gather
 from zslkit.datasets.descriptions import read_descriptions
@@ -47,6 +47,8 @@ def load_folder(path: Path) -> Dataset:
         if (value := getattr(card, key)) is not None
     }
     table = read_class_table(files["attributes"]) if "attributes" in files else None
+    if table is not None:
+        refuse_counter(files["attributes"], table.attributes, table.values)
     classes = _classes(path, card, files, table)
     refuse_clash(path, f"classes of {card.attributes or card.descriptions or card.images}", classes)
     photos = _photos(path, card, classes)

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
 
-from zslkit.record import RunRecord
 from zslkit.report.as_papers_do import with_rows_picked_on_test
 from zslkit.report.block import Block
 from zslkit.report.comparison import compare, key_of
 from zslkit.report.published import everything
 from zslkit.report.significance import with_significance
-from zslkit.runs.figures import Contradiction
-
-
-class Finished(Protocol):
-    """A finished run: its record and its folder."""
-
-    @property
-    def record(self) -> RunRecord: ...
-    @property
-    def folder(self) -> Path: ...
+from zslkit.runs.figures import Contradiction, one_run_of_several_seeds
+from zslkit.runs.figures import Recorded as Finished
 
 
 def blocks_of(
@@ -47,6 +37,8 @@ def blocks_of(
     reference = [entry for entry in everything() if entry.dataset in names]
     folders = {key_of(run.record): str(run.folder) for run in runs}
     try:
+        if forged := one_run_of_several_seeds(runs):
+            raise Contradiction(forged)
         blocks = with_significance(compare(records, reference, folders, strict=strict))
     except Contradiction as error:
         sound = [run for run in runs if run.folder not in error.reasons]

@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Protocol
+
+import yaml
 
 from zslkit.errors import DataError
 from zslkit.evaluation.gzsl import Metrics, measure
 from zslkit.evaluation.sets import AnsweredSets, checked_sets
 from zslkit.record import RunRecord
-from zslkit.runs.folders import Run
+from zslkit.runs.folders import CONFIG, Run
+from zslkit.utils.files import read_small
 
 ROUNDING = 0.01
 """Largest difference between a record's figures and those of its scores, in percent."""
 
 _FOLDER = re.compile(r"seed(-?\d+)-([0-9a-f]{12})")
+
+
+class Recorded(Protocol):
+    """A finished run: its record and its folder."""
+
+    @property
+    def record(self) -> RunRecord: ...
+    @property
+    def folder(self) -> Path: ...
 
 
 class Contradiction(DataError):
@@ -69,6 +82,9 @@ def _faults(run: Run, sets: AnsweredSets, classes: Sequence[str]) -> Iterator[st
                 f"its record is of seed {record.seed} and identity {record.identity}, and the "
                 "folder is not called so"
             )
+    if (kept := _kept_settings(run.folder)) is not None and kept != record.config:
+        key = next(k for k in [*kept, *record.config] if kept.get(k) != record.config.get(k))
+        yield f"its record and its {CONFIG} say different settings ({key})"
     counts = {
         "classes": len(classes),
         "seen": int(sets.seen.sum()),
@@ -82,6 +98,33 @@ def _faults(run: Run, sets: AnsweredSets, classes: Sequence[str]) -> Iterator[st
     if gamma and record.protocol.calibration == "none":
         yield f"its record says that it is not calibrated, and gamma {gamma:.4g}"
     yield from _measured_faults(record, sets, classes, measure(sets, gamma))
+
+
+def _kept_settings(folder: Path) -> dict[str, Any] | None:
+    """Settings beside the record; None if they are gone or cannot be read."""
+    try:
+        kept = yaml.load(read_small(folder / CONFIG), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    return kept if isinstance(kept, dict) else None
+
+
+def one_run_of_several_seeds(runs: Iterable[Recorded]) -> dict[Path, str]:
+    """Folders of runs that share an identity and have different seeds, and why that cannot be.
+
+    The identity is a hash of the seed too, so one of the records was edited or copied.
+    """
+    alike: dict[str, list[Recorded]] = {}
+    for run in runs:
+        alike.setdefault(run.record.identity, []).append(run)
+    return {
+        run.folder: f"{run.folder}: {others[0]} has its identity {identity} and another seed, and "
+        "identities of two seeds differ, so a record was edited; move both away and run again"
+        for identity, same in alike.items()
+        if len({run.record.seed for run in same}) > 1
+        for run in same
+        if (others := [o.folder for o in same if o.record.seed != run.record.seed])
+    }
 
 
 def _measured_faults(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from zslkit.dataset import PARTS
 from zslkit.features.damaged_rows import FeatureRows, spans
+from zslkit.features.told_labels import LabelColumns
 from zslkit.verify.leaks import find_leaks, imagenet_names
 from zslkit.verify.material import DatasetFiles
 from zslkit.verify.split_versions import locs_digest, split_name
@@ -314,7 +315,8 @@ def _features(m: DatasetFiles) -> Answer:
     """Whether features show signs of an interrupted extraction."""
     if m.features is None and m.maps is None:
         return "skipped", m.why_no_labels or "the dataset brings none"
-    rows, shape = _feature_rows(m)
+    told = LabelColumns(m.labels) if m.labels is not None and m.in_range() else None
+    rows, shape = _feature_rows(m, told)
     n, width = shape[0], " x ".join(map(str, shape[1:]))
     kinds = (
         (rows.broken, "hold a number that is not finite"),
@@ -336,6 +338,8 @@ def _features(m: DatasetFiles) -> Answer:
             f"{len(found)} of {n} images have features that {what}" for found, what in bad[:4]
         )
         return "fault", text, [f"{spans(found, 1)}: {what}" for found, what in bad]
+    if told is not None and (fault := told.fault()):
+        return "fault", fault
     parts = dict.fromkeys(range(n), "")
     parts.update({int(i): part for part in PARTS for i in m.locs[part]})
     across = [group for group in twins if len({parts[i] for i in group} - {""}) > 1]
@@ -358,20 +362,28 @@ def _features(m: DatasetFiles) -> Answer:
     return "ok", f"{n} x {width}, all finite, none all zero or one value, none the same in two sets"
 
 
-def _feature_rows(m: DatasetFiles) -> tuple[FeatureRows, tuple[int, ...]]:
+def _feature_rows(
+    m: DatasetFiles, told: LabelColumns | None
+) -> tuple[FeatureRows, tuple[int, ...]]:
     """Examine the features and return their shape; for maps, both the maps and their means."""
     rows = FeatureRows()
     if m.maps is None:
         assert m.features is not None
         n, width = m.features.shape
         for index in _blocks(n, width):
-            rows.add(torch.from_numpy(np.array(m.features[index], dtype=np.float32)))
+            block = np.array(m.features[index], dtype=np.float32)
+            rows.add(torch.from_numpy(block))
+            if told is not None:
+                told.add(block)
         return rows, (n, width)
     n, shape, means = len(m.maps), m.maps.map_shape, FeatureRows()
     for index in _blocks(n, int(np.prod(shape))):
         maps = m.maps.maps(index)
         rows.add(maps, maps.mean(dim=(2, 3)))
-        means.add(m.maps.pooled(index))
+        pooled = m.maps.pooled(index)
+        means.add(pooled)
+        if told is not None:
+            told.add(pooled.numpy())
     for kept, found in (
         (rows.zero, means.zero),
         (rows.constant, means.constant),
