@@ -271,7 +271,8 @@ def refused_schedule(kind: type[Config], key: str, schedule: Schedule) -> str:
 
 def idle_schedule(config: Config, key: str, schedule: Schedule) -> str:
     """Why a schedule would leave its setting as it is, or cannot begin; "" if it changes it."""
-    own = reduce(getattr, key.split("."), config)
+    holder: Any = config
+    own = reduce(getattr, key.split("."), holder)
     try:
         ends = {schedule.value(0.0, own), schedule.value(1.0, own)}
     except ValueError as error:
