@@ -86,7 +86,6 @@ def members_of(labels: Index, count: int) -> list[Index]:
 
     Args:
         labels: `(N,)` class ids; images with an id outside 0..count-1 are left out.
-        count: Number of classes.
     """
     order = np.argsort(labels, kind="stable")
     edges = np.searchsorted(labels[order], np.arange(count + 1))

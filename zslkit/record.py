@@ -49,7 +49,6 @@ class GitState(Part):
     """Git commit of the code.
 
     Attributes:
-        commit: Commit hash.
         dirty: Whether tracked files had uncommitted changes.
     """
 
@@ -63,7 +62,6 @@ class ModelInfo(Part):
     Attributes:
         name: Registry name.
         distribution: Installed distribution that contains it.
-        version: Version of the distribution.
         class_path: Module and class.
         protocol: As in Model.protocol.
         citation: As in Model.citation.
@@ -96,12 +94,6 @@ class DatasetInfo(Part):
     Attributes:
         name: Registry name.
         title: Display name in tables.
-        classes: Number of classes.
-        seen: Number of seen classes.
-        unseen: Number of unseen classes.
-        n_trainval: Number of images in trainval.
-        n_test_seen: Number of images in test_seen.
-        n_test_unseen: Number of images in test_unseen.
         published_as: Dataset name of comparable published results, or "".
         semantics: "attributes" or "sentences" (Semantics.kind).
         n_skipped: Number of unreadable images, which are in no set.
@@ -126,15 +118,10 @@ class FeatureInfo(Part):
     """Source of the model's input.
 
     Attributes:
-        input: Input type of the model.
         backbone: Name of the backbone; "as given" for features that come with the dataset.
-        weights: Weights of the backbone.
-        weights_digest: Digest of these weights.
         size: Side of the square or (height, width) in pixels; None for images of their own size
             and for features that come with the dataset.
-        dtype: Storage type of the features.
         tuned: Whether the backbone was trained.
-        fingerprint: Digest of the features.
     """
 
     input: Literal["pooled", "map", "image"]
@@ -168,7 +155,6 @@ class ProtocolInfo(Part):
     """How the metrics were produced.
 
     Attributes:
-        training: Training protocol of the model.
         selection: How the epoch was selected.
         calibration: How gamma was selected.
         gamma: Value added to scores of unseen classes; 0 is uncalibrated.
@@ -216,12 +202,8 @@ class Costs(Part):
     """Time and memory of the run.
 
     Attributes:
-        parameters: Number of parameters.
         trainable_parameters: Those of `parameters` that are neither frozen nor computed in closed
             form.
-        train_seconds: Training time.
-        extract_seconds: Feature extraction time.
-        eval_seconds: Evaluation time.
         peak_memory_mb: Peak memory of the process on a CPU, else of the device; None if unknown.
     """
 
@@ -258,16 +240,6 @@ class Environment(Part):
     """Machine and library versions; None for a library that is not installed.
 
     Attributes:
-        python: Version of Python.
-        platform: Operating system.
-        torch: Version of PyTorch.
-        numpy: Version of NumPy.
-        timm: Version of timm.
-        zslkit: Version of zslkit.
-        device: Device of the training.
-        threads: Number of CPU threads.
-        cpu: Name of the CPU.
-        processes: Number of training processes.
         deterministic: Value of `--deterministic`.
     """
 
@@ -290,9 +262,6 @@ class RunRecord(Part):
     Attributes:
         schema_version: Version of this schema.
         identity: Hash of everything that determines the result.
-        model: The model plugin.
-        dataset: The dataset in numbers.
-        seed: Seed of the run.
         config: Requested settings.
         origins: Dotted key -> source of the value.
         usual: Dotted key -> value of the preset, dataset or default, for each setting that the
@@ -307,13 +276,9 @@ class RunRecord(Part):
             ("best_epoch", "every", and metrics). Never reported as a result.
         per_class: Class name -> accuracy among all classes in percent; None for classes without
             test images.
-        costs: Time and memory.
         scoring: Result of scoring twice; None in older records.
-        environment: Machine and libraries.
         git: State of zslkit's own folder, if it is a git working tree.
         elsewhere: Source of the weights if another program trained them, else "".
-        started: Start time, UTC.
-        finished: End time, UTC.
     """
 
     schema_version: Literal[1] = SCHEMA
@@ -368,7 +333,6 @@ def parse_record(text: str, place: Path) -> RunRecord:
     """Parse the record in `text`.
 
     Args:
-        text: Content of a record.json.
         place: Path of the file, for errors.
 
     Raises:

@@ -31,7 +31,6 @@ class Layer:
     """Values from one source.
 
     Attributes:
-        values: Nested settings.
         origin: Name of the source in errors.
         lines: Dotted key -> line in the file.
         texts: Dotted key -> text as written, for values that YAML did not read as text.
@@ -48,11 +47,9 @@ class Settings:
     """Merged layers.
 
     Attributes:
-        values: Nested settings.
         origins: Dotted key -> source of the value.
         lines: Dotted key -> file and line; a section has the line where it begins in the last file
             that contains it.
-        texts: Dotted key -> text as written, for values that YAML did not read as text.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -265,7 +262,6 @@ def read_yaml(path: str | Path, origin: str | None = None) -> Layer:
     """Read a YAML file of settings.
 
     Args:
-        path: The file.
         origin: Name of the source in errors; by default the path.
 
     Raises:

@@ -22,7 +22,6 @@ def as_expected(
     """Convert the values of a configuration class to the types of its fields.
 
     Args:
-        kind: The configuration class.
         values: Nested values as YAML read them.
         texts: Dotted key -> text as written (zslkit.config.yaml_lines.Read).
 

@@ -161,8 +161,6 @@ def without_usual(
     values written, since what is left out is read as the default.
 
     Args:
-        config: The configuration.
-        written: Its values.
         later: Names of the settings that came later.
         base: The class whose defaults are usual.
     """
@@ -179,8 +177,6 @@ def build(kind: type[C], settings: Settings, where: str, beside: Iterable[str] =
     """Validate settings.
 
     Args:
-        kind: The configuration class.
-        settings: Merged settings.
         where: Name in errors, such as "features" or a model's name.
         beside: Keys that are read elsewhere, for suggestions.
 

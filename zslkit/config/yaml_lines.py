@@ -30,7 +30,6 @@ class Read(NamedTuple):
     """Content of a YAML text.
 
     Attributes:
-        value: The value.
         lines: Dotted key -> line, from 1. List items are numbered: `freeze.0`. The content of an
             alias (*name) has no lines.
         texts: Dotted key -> text as written, for values that YAML reads as numbers, booleans or
@@ -76,9 +75,7 @@ def _count(node: yaml.Node, known: dict[int, int], loader: yaml.SafeLoader) -> i
     """Number of values in `node`, with a check of each scalar.
 
     Args:
-        node: The node.
         known: id of a node -> its count; 0 while being counted.
-        loader: The loader of the text.
     """
     if id(node) not in known:
         known[id(node)] = 0

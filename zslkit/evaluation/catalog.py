@@ -23,7 +23,6 @@ class Subject:
     """The scores to measure.
 
     Attributes:
-        sets: Scores and labels of both test sets.
         gamma: Calibration to measure under.
         validated: Gamma selected on validation, None if none was.
         classes: The C class names.
@@ -77,8 +76,6 @@ class Metric:
     """One metric.
 
     Attributes:
-        name: Name of the metric.
-        description: Meaning of the metric.
         compute: Returns a number, or None if there is nothing to measure; large metrics return
             JSON lists and tables.
         large: Too long for one line.

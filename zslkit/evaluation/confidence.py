@@ -31,11 +31,6 @@ def expected_calibration_error(
     images of |accuracy - mean confidence| of the image's interval. All images have equal weight,
     whatever the size of their class.
 
-    Args:
-        sets: Scores and labels of both test sets.
-        gamma: Calibration.
-        bins: Number of intervals.
-
     Returns:
         The error in percent of "both", "test_seen" and "test_unseen".
     """

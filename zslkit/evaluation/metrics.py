@@ -31,7 +31,6 @@ def per_class_recall(answers: Index, labels: Index, n_classes: int) -> Floats:
     Args:
         answers: (N,) class ids.
         labels: (N,) class ids.
-        n_classes: Number of classes C.
 
     Returns:
         (C,) in 0..1; NaN for a class without images.
@@ -180,9 +179,7 @@ def seen_unseen_curve(
     leaves S and an image of test_unseen enters U.
 
     Args:
-        test_seen: Best classes of the images of test_seen.
         test_seen_labels: (Ns,) class ids.
-        test_unseen: Best classes of the images of test_unseen.
         test_unseen_labels: (Nu,) class ids.
     """
     lost, lost_weight = _steps(test_seen.best_seen, test_seen, test_seen_labels)

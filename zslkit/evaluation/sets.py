@@ -132,7 +132,6 @@ def answered_sets(
         test_unseen: Batches (B, C), finite.
         test_unseen_labels: (Nu,) class ids.
         seen: (C,) bool.
-        names: Names of the two sets in error messages.
 
     Raises:
         DataError: As `checked_sets`, or the number of scores differs from that of the labels.

@@ -62,10 +62,6 @@ def paired_difference(
     resamples, where it is smaller.
 
     Args:
-        resampled: Figures of all runs on the resamples.
-        a: Runs of model A.
-        b: Runs of model B.
-        name: Name of the figure.
         pairs: Number of pairs for which the p-value will be corrected.
     """
     drawn = resampled.drawn[name][:, a].mean(axis=1) - resampled.drawn[name][:, b].mean(axis=1)
@@ -92,8 +88,6 @@ def enough_resamples(pairs: int, least: int = 2000, most: int = MOST_RESAMPLES) 
 
     Args:
         pairs: Number of pairs that Holm corrects for.
-        least: Lower limit.
-        most: Upper limit.
     """
     return min(max(least, math.ceil(4 * pairs / ALPHA)), most)
 

@@ -23,8 +23,6 @@ def save_sheet(images: Iterable[tuple[Image, tuple[str, ...]]], count: int, path
 
     Args:
         images: Image and lines.
-        count: Number of images.
-        path: The PNG file.
 
     Raises:
         UserError: There are no images, or too many.

@@ -84,12 +84,10 @@ def explain(
     """Explain inputs, one explanation per image.
 
     Args:
-        trained: The trained model.
         x: Inputs `(B, ...)`.
         attributes: Names of the attributes to show; None selects the `top` with the largest
             contribution to the predicted class over all parts, or with the largest class attributes
             if no part scores attributes.
-        top: Number of attributes.
 
     Raises:
         UserError: An attribute is unknown, or the model offers no attention.
@@ -123,7 +121,6 @@ def attend(trained: LoadedRun, x: Tensor) -> dict[str, AttentionMaps]:
     """Attention maps for inputs on the model's device, as float32 on the CPU.
 
     Args:
-        trained: The trained model.
         x: Inputs `(B, ...)`.
 
     Raises:
@@ -281,7 +278,6 @@ def cropped(boxes: Floats, size: tuple[int, int], transform: Transform) -> Float
     Args:
         boxes: Fractions of the image.
         size: (width, height) of the image.
-        transform: Resizes and crops the image.
     """
     if transform.size is None:
         return boxes

@@ -41,9 +41,7 @@ class HeatmapBlock:
     """One image of the picture.
 
     Attributes:
-        name: Its name.
         photo: `(h, w, 3)` uint8, the backbone's input.
-        explanation: Its explanation.
     """
 
     name: str
@@ -80,7 +78,6 @@ def draw(blocks: Sequence[HeatmapBlock], names: Sequence[str]) -> Figure:
 
     Args:
         blocks: Images with explanations.
-        names: Names of all attributes.
 
     Raises:
         UserError: The picture would be too large.

@@ -38,8 +38,6 @@ class Answer:
     """One class for one image.
 
     Attributes:
-        name: Class name.
-        seen: Whether the class is seen.
         score: Score, with the run's gamma for unseen classes.
         share: Softmax over the candidate classes, 0..1.
         attributes: Attributes with the largest contributions to the score, largest first; empty if
@@ -139,13 +137,8 @@ def predict(
     At equal scores the first class wins, as in the evaluator.
 
     Args:
-        trained: The trained model.
-        found: Image files.
-        top: Number of classes.
         among: Candidate classes; "unseen" is classical zero-shot learning, for which gamma does not
             matter.
-        attributes: Number of attributes per class.
-        phase: Progress.
 
     Raises:
         DataError: A named image cannot be read. An image found in a folder gives a Prediction with

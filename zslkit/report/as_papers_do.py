@@ -100,7 +100,6 @@ def _added(row: Row, figures: Mapping[str, Stat | None], plain: bool = False) ->
     better.
 
     Args:
-        row: The row.
         figures: Its metrics as selected on test.
         plain: Whether these are uncalibrated; then so are the row's own, of which T1, which knows
             no calibration, and H are known.

@@ -104,8 +104,6 @@ class Badge:
 
     Attributes:
         kind: One of KINDS.
-        text: Its text.
-        explanation: Its explanation, or "".
     """
 
     kind: str
@@ -121,13 +119,11 @@ class Badges:
         protocol: inductive, class-inductive or transductive.
         selection: last, validation, test (as papers do), or trained elsewhere.
         calibration: none, validation, oracle, by hand, or constant.
-        backbone: Name of the backbone.
         trained: Whether the backbone was frozen or tuned.
         linear: Whether the frozen backbone leaves one linear map of pooled features of the model.
         resolution: Such as "224 px".
         split: Fingerprint of the split.
         semantics: Kind and fingerprint of the semantics.
-        input: Input type of the model.
         settings: Whether a search on validation selected settings.
         folds: Number of validation folds used for selection.
         notes: Remarks to show with every metric.

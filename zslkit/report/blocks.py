@@ -29,7 +29,6 @@ def blocks_of(
     """Blocks of comparable runs with intervals, tests and published rows.
 
     Args:
-        runs: The runs.
         as_papers_do: Include rows as selected on test (Block.on_test).
         strict: Separate inductive from class-inductive runs.
     """

@@ -18,13 +18,10 @@ class Comparability:
     """Properties that two results must share to stand in one table.
 
     Attributes:
-        dataset: Registry name of the dataset.
         split: Fingerprint of the split.
         semantics: Fingerprint of the class semantics.
-        backbone: Name of the backbone.
         source: Digest of the backbone's weights, or fingerprint of features that come with the
             dataset.
-        tuned: Whether the backbone was trained.
         resolution: Input size of the backbone.
         kind: "attributes" or "sentences".
         training: "transductive", or SEEN_ALONE for other protocols unless they are to be separated.
@@ -48,7 +45,6 @@ class Comparability:
         """Properties of a run.
 
         Args:
-            record: Record of the run.
             strict: Separate inductive from class-inductive.
         """
         features, training = record.features, record.protocol.training

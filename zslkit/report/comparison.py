@@ -36,9 +36,7 @@ def compare(
     """Group records into blocks of comparable runs, by dataset. Duplicates count once.
 
     Args:
-        records: Records of runs.
         published: Published results; each block shows those of its DatasetInfo.published_as.
-        folders: Run folders.
         strict: Separate inductive from class-inductive runs; transductive ones are always separate.
     """
     unique = {key_of(r): r for r in sorted(records, key=lambda r: r.finished)}

@@ -106,8 +106,6 @@ def outcome(a: Run, b: Run, dataset: Dataset | None = None) -> RunOutcome:
     """Compare the answers of B with those of A.
 
     Args:
-        a: Run A.
-        b: Run B.
         dataset: Dataset of both, for names of images.
 
     Raises:

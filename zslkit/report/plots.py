@@ -26,10 +26,6 @@ def curves(
     Args:
         series: Name -> points in drawing order; x values that are not numbers are placed side by
             side.
-        title: Title.
-        x: Label of the x axis.
-        y: Label of the y axis.
-        scale: Scale of the x axis.
     """
     figure, axes = _figure(title)
     numbers = all(
@@ -70,7 +66,6 @@ def bars(
 
     Args:
         lines: Label and metrics of each group.
-        title: Title.
         y: Metrics to draw, one bar each.
     """
     figure, axes = _figure(title, height=1.0 + 0.28 * len(lines) * len(y))

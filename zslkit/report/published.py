@@ -21,13 +21,7 @@ class Published(BaseModel):
     """Result of one method on one dataset, in percent; None if unknown.
 
     Attributes:
-        method: Name of the method.
         dataset: Dataset, as in `published_as`.
-        input: Input type.
-        T1: Zero-shot accuracy.
-        U: Accuracy on unseen classes among all classes.
-        S: Accuracy on seen classes among all classes.
-        H: Harmonic mean of U and S.
         backbone: Network of the features.
         averaging: Accuracy over classes or over images.
         protocol: Label assigned here.
@@ -38,7 +32,6 @@ class Published(BaseModel):
             numbers.
         source: Source of the rest.
         unconfirmed: Values without a public source.
-        notes: Further remarks.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

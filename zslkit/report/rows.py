@@ -64,7 +64,6 @@ def _row_key(record: RunRecord, without: Set[str] = frozenset()) -> str:
     """Key of a row: equal for runs that differ only in the seed and in settings without effect.
 
     Args:
-        record: Record of the run.
         without: Settings to ignore.
     """
     model = record.model
@@ -195,7 +194,6 @@ def _stated(record: RunRecord, features: bool) -> dict[str, Any]:
     """Properties that define the row, by key, without those in badges.
 
     Args:
-        record: Record of the run.
         features: Include settings of the section `features`.
     """
     model = record.model

@@ -56,8 +56,6 @@ class Sampling:
     """Intervals and p-values of a block.
 
     Attributes:
-        resamples: Number of bootstrap resamples.
-        seed: Seed of the resamples.
         pairs: All pairs of rows with readable scores.
         approximated: Whether there are so many pairs that the smallest p-values are normal
             approximations.
@@ -73,7 +71,6 @@ def sentences_of(sampling: Sampling, names: Sequence[str]) -> list[str]:
     """Sentences for a block.
 
     Args:
-        sampling: Intervals and tests.
         names: Names of the block's rows.
     """
     sentences = [

@@ -32,10 +32,6 @@ def with_significance(blocks: Iterable[Block], seed: int = 0) -> list[Block]:
 
     Rows need their run folders. Rows without matching scores have no interval and are in no pair;
     notes name them. Notes also say which pairs differ.
-
-    Args:
-        blocks: The blocks.
-        seed: Seed of the resamples.
     """
     return [_judged(block, seed) for block in blocks]
 

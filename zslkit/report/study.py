@@ -54,7 +54,6 @@ class Variant:
     Attributes:
         row: Name of its row, "" without rows.
         point: Its point in the grid.
-        settings: Its settings.
     """
 
     row: str
@@ -108,7 +107,6 @@ def variants(study: Study, changes: Mapping[str, Any] | None = None) -> list[Var
     """All variants, in the order of the file.
 
     Args:
-        study: The study.
         changes: Settings of the caller; rows and grid override them.
     """
     return list(_variants(study, changes or {}))

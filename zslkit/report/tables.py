@@ -25,7 +25,6 @@ class Cell:
     """One cell of a table.
 
     Attributes:
-        text: Its text.
         bold: Whether it is the best of its column.
         grey: Whether it is not a result of our runs.
         interval: Text after the cell's text, or below it in a narrow table.
@@ -55,7 +54,6 @@ def grid(block: Block, columns: Sequence[str] | None = None) -> Grid:
     """Rows of runs, then chance, then published results.
 
     Args:
-        block: The rows.
         columns: Headers beside that of the model; None for all that say something here.
     """
     plain_h = block.calibrated or "H, gamma 0" in (columns or ())

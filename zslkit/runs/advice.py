@@ -30,10 +30,8 @@ def fitting_preset(
     Only for a run without such a preset: none is requested, and the model has none for the dataset.
 
     Args:
-        plan: Settings of the run.
         dataset: Dataset as the user names it.
         data_root: Folder of datasets as the user names it.
-        data: The dataset.
         choices: The other arguments of `make_plan`.
     """
     used = {origin for origin in plan.origins.values() if origin.startswith("preset ")}

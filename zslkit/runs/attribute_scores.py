@@ -71,10 +71,6 @@ def pack(
     """Concatenate attribute scores that come in batches (B, A) float32.
 
     Args:
-        test_seen: Batches of scores.
-        test_unseen: Batches of scores.
-        present: As in KeptAttributes.
-        names: As in KeptAttributes.
         shown: What the images of both sets show, if that is known.
     """
     none = np.empty((0, len(names)), dtype=np.float32)

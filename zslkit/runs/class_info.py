@@ -42,10 +42,7 @@ class ClassInfo:
     """Classes and semantics of a dataset.
 
     Attributes:
-        name: Name of the dataset.
-        classes: The C class names.
         seen: (C,) bool.
-        semantics: Semantics of the C classes.
     """
 
     name: str

@@ -37,7 +37,6 @@ def export_runs(runs: Sequence[Run], file: Path) -> int:
     Weights stay behind. The file appears when it is whole.
 
     Args:
-        runs: The runs.
         file: File to write; it must not exist.
 
     Returns:

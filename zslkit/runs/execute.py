@@ -256,10 +256,6 @@ class RunExecution:
     def work(self, folder: RunFolder, key: str) -> tuple[schema.RunRecord, Scores]:
         """Execute the run in its folder.
 
-        Args:
-            folder: The run's open folder.
-            key: The run's identity.
-
         Returns:
             The record and the scores of both test sets.
 
@@ -359,7 +355,6 @@ class RunExecution:
 
         Args:
             folder: Folder for files that the trainings on the folds leave behind.
-            log: Receives the log lines of the trainings.
         """
         plan, protocol = self.plan, self.plan.protocol
         # Weights made from trainval must not see the classes that a fold holds out.

@@ -94,14 +94,9 @@ def prepare_features(
     """Extract the features that a run with these settings would use, or find them.
 
     Args:
-        dataset: Name of a registered dataset, or path of a dataset card.
-        data_root: Folder that holds the datasets.
         settings: `key=value` pairs as of `--set`, all of the section `features`.
-        config: YAML file of settings.
         overrides: Keys of the section `features` that win over all others.
-        device: "auto", or a name that torch accepts.
         batch: Images per batch; None chooses by device.
-        reporter: Receives progress and notes; None prints nothing.
 
     Raises:
         UserError: The caller can correct the cause.

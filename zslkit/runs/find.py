@@ -25,7 +25,6 @@ class RunQuery:
     """A model, dataset and settings to find runs of.
 
     Attributes:
-        plan: Model and settings.
         dataset: Name of the dataset as in records.
     """
 

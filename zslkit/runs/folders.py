@@ -111,11 +111,6 @@ class RunFolder:
         True. `path` keeps the files of an interrupted run, so that it can continue.
 
         Args:
-            out: Folder of results.
-            dataset: Name of the dataset.
-            model: Name of the model.
-            seed: Seed of the run.
-            identity: Identity of the run.
             on_wait: Called with a sentence before waiting for another process.
 
         Raises:
@@ -245,7 +240,6 @@ class RunFolder:
         """Write settings, scores and record, and rename the folder in one step.
 
         Args:
-            record: The run's record.
             scores: Scores of both test sets; those that `keep` returned are not written again.
 
         Raises:
@@ -347,7 +341,6 @@ def run_places(out: Path, on_fault: Callable[[str], None]) -> Iterator[Path]:
     """The folders `out/*/*/seed*`, sorted by path.
 
     Args:
-        out: Folder of results.
         on_fault: Called with a sentence for each folder that this user may not read.
     """
 
@@ -370,7 +363,6 @@ def find_runs(out: Path, on_damage: Callable[[str], None] = _logger.warning) -> 
     """All finished runs below `out`, sorted by path.
 
     Args:
-        out: Folder of results.
         on_damage: Called with a sentence for each run that is left out because it is damaged or
             not readable.
     """

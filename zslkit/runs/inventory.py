@@ -36,13 +36,9 @@ class InventoryItem:
     """One folder that a run has left.
 
     Attributes:
-        folder: The folder.
-        state: What it holds.
         dataset: Name as in the record; without a record, the name of the folder.
         model: Likewise.
-        seed: Seed of the run.
         run: The run, None if it has no readable record.
-        tags: Tags of the run.
         problem: What is wrong and what to do about it; "" if nothing is.
     """
 
@@ -60,7 +56,6 @@ def contents(out: Path, on_fault: Callable[[str], None] = _logger.warning) -> li
     """Everything that runs have left below `out`, sorted by path.
 
     Args:
-        out: Folder of results.
         on_fault: Called with a sentence for each folder that this user may not read.
 
     Raises:

@@ -141,10 +141,8 @@ def load_with_dataset(
     Features come from the same cache as the run's and are extracted again if they are missing.
 
     Args:
-        folder: The run folder.
         data_root: Folder that holds the datasets, or the path of a dataset card.
         device: Device of the model; None is the CPU.
-        reporter: Receives progress and notes; None prints nothing.
 
     Raises:
         UserError: The run, its model or its dataset is missing.

@@ -73,10 +73,8 @@ def load_without_dataset(
     classes (`zslkit.runs.class_info`), or its frozen backbone was trained on the dataset's images.
 
     Args:
-        folder: The run folder.
         data_root: Folder that holds the datasets, or the path of a dataset card.
         device: Device of the model; None is the CPU.
-        reporter: Receives progress and notes; None prints nothing.
 
     Raises:
         UserError: The run used features that came with its dataset, or its model, its backbone or

@@ -36,7 +36,6 @@ def add_classes(
 
     Args:
         model: The trained model, in evaluation mode.
-        record: Record of its run.
         file: CSV with a new class in each row and the attributes of the run in its columns, on the
             scale of the run's dataset.
         tell: Called with remarks.

@@ -47,11 +47,8 @@ def make_plan(
     that the preset is named after; every other dataset keeps its own.
 
     Args:
-        model: Name of a registered model.
         dataset: Name of a registered dataset, or path of a dataset card.
         settings: A dictionary, nested or with dotted keys, or `key=value` texts as of `--set`.
-        config: YAML file of settings.
-        preset: Name of a preset of the model.
         overrides: Settings that win over all others, nested or with dotted keys. "precision" sets
             train.precision of models that have a section train; other models ignore it.
         table: Names of all models, this one too, that share the settings

@@ -19,8 +19,6 @@ def environment(
     Args:
         device: The device as torch names it ("cpu", "cuda:0 NAME").
         threads: Threads of each process.
-        processes: Number of processes.
-        deterministic: Whether only deterministic algorithms run.
     """
     return Environment(
         python=platform.python_version(),

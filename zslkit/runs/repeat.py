@@ -39,7 +39,6 @@ def arguments_of(run: Run, dataset: str | None = None, **choices: Any) -> dict[s
     """Arguments of `zslkit.run` that repeat a run: model, dataset, seed and settings.
 
     Args:
-        run: The run.
         dataset: Card of the run's dataset; needed if the dataset is not registered.
         **choices: Nothing of these decides the outcome; passed on.
 
@@ -123,7 +122,6 @@ def check_place(run: Run, out: Path) -> None:
     """Raises UserError if the repetition would take the place of the run.
 
     Args:
-        run: The run.
         out: Folder of results for the repetition.
     """
     if run.folder.resolve().is_relative_to(out.resolve()):

@@ -32,8 +32,6 @@ class Result:
     Scores, model and dataset are read on first use.
 
     Attributes:
-        record: The run's record.
-        folder: The run folder.
         reused: Whether the run was finished before.
         data_root: Folder that holds the datasets, or the path of a dataset card.
         device: Device of the model, as of `--device`.

@@ -30,8 +30,6 @@ def spellings(plan: Plan, dataset: Dataset, inputs: Inputs) -> Iterator[dict[str
     versions are found.
 
     Args:
-        plan: The settings.
-        dataset: The dataset.
         inputs: The inputs that the settings ask for.
     """
     asked = plan.deciding
@@ -75,8 +73,6 @@ def _idle(features: Mapping[str, Any], kind: Input, given: bool, skipped: int) -
     """Settings of features that change no input here, `input` apart.
 
     Args:
-        features: The section.
-        kind: The kind of input.
         given: Whether the features came with the dataset.
         skipped: Number of images that could not be read.
     """

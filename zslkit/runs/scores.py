@@ -163,7 +163,6 @@ def read_scores(path: Path, verify: bool = True) -> Scores:
     """Read a `scores.npz`, memory-mapped.
 
     Args:
-        path: The file.
         verify: Compare all bytes with their checksums; reads the file once.
 
     Raises:

@@ -33,10 +33,6 @@ def sources(entry: Entry, model_class: type) -> dict[str, str]:
     Line endings, compiled files and the location of the package do not matter. Imports nothing;
     modules without a file (in memory, in a zip) are left out. Cached per process.
 
-    Args:
-        entry: The model's registry entry.
-        model_class: The model class.
-
     Returns:
         Module name -> 16 hex digits.
     """

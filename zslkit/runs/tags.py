@@ -44,9 +44,6 @@ def change_tags(
     """Add or remove a tag under the run's lock, so that processes do not undo each other's changes.
 
     Args:
-        folder: The run folder.
-        add: Tag to add.
-        drop: Tag to remove.
         on_wait: Called with a sentence before waiting for another process.
 
     Returns:

@@ -161,9 +161,6 @@ def follow(
     only a real Ctrl-C is raised.
 
     Args:
-        ready: The trackers.
-        folder: The folder of the run.
-        info: Description of the run.
         note: Called with a sentence for each tracker that fails.
     """
     followers = Followers(ready, folder, note)

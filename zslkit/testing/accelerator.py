@@ -69,8 +69,6 @@ def breaks(model: GradientModel, shape: Sequence[int], batch: int = 4) -> list[s
 
     Args:
         model: As in `waits`; it must not wait for the device.
-        shape: As in `waits`.
-        batch: As in `waits`.
     """
     import torch._dynamo
 

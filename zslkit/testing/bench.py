@@ -40,8 +40,6 @@ class BenchModel:
     """A trained model.
 
     Attributes:
-        model: The model.
-        inputs: Its inputs.
         log: One dict per line of the training log.
         state: Parameters and buffers after training.
     """
@@ -58,8 +56,6 @@ class Bench:
     Trained models are shared between checks, which must not change them.
 
     Args:
-        kind: The model class.
-        name: Name in messages.
         settings: Dotted config key -> value; overrides the class's `check_settings` and the short
             training of the checks.
 
@@ -168,12 +164,8 @@ class Bench:
         """Train in place, as the harness does.
 
         Args:
-            model: Model to train.
-            seed: Seed of the training.
             dataset: By default the tiny dataset.
             inputs: By default those of the tiny dataset.
-            checkpoint: File for checkpoints.
-            observer: Observer of the loop.
             on_log: Called with every line of the log.
             withholds: Make test images unavailable, as in a run. Off by default, so that a model
                 which needs them fails only one check.

@@ -17,7 +17,6 @@ class Check:
     """One rule of the contract.
 
     Attributes:
-        name: Name of the check.
         reason: Why the rule matters.
         hint: How to correct a model that breaks it.
         function: Raises Failed or Skipped; returns a remark or None.
@@ -47,12 +46,7 @@ class CheckResult:
     """Result of one check on one model.
 
     Attributes:
-        check: Name of the check.
-        status: Its outcome.
         message: What is wrong, why it was skipped, or a remark; may be empty.
-        reason: Why the rule matters.
-        hint: How to correct the model.
-        traceback: Traceback of a failure.
     """
 
     check: str
@@ -76,7 +70,6 @@ class ConformanceError(ZslkitError, AssertionError):
     """A model breaks rules of the contract.
 
     Args:
-        model: Name of the model.
         results: Results of the failed checks.
     """
 

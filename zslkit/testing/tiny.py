@@ -60,9 +60,6 @@ def tiny_dataset(
 
     Args:
         images: False leaves only pooled features, as in datasets without photos.
-        word_vectors: Whether attributes have word vectors.
-        groups: Whether attributes have groups.
-        seed: Seed.
     """
     made = _made(seed)
     semantics = made.semantics
@@ -79,7 +76,6 @@ def tiny_inputs(
     """Inputs of a tiny dataset, prepared as by the harness with a small backbone.
 
     Args:
-        dataset: A tiny dataset.
         kind: "pooled" has shape (16,), "map" (16, 3, 4), "image" (3, 12, 16) with `build_backbone`.
         encoder: Image encoder of a model, used instead of the small backbone.
     """
@@ -110,11 +106,7 @@ def tiny_task(
     """Task of the tiny dataset, to construct a model: `Mine(MineConfig(), tiny_task("map"))`.
 
     Args:
-        kind: Input type.
         config: The model's config, for the normalisation of attributes.
-        word_vectors: As in tiny_dataset.
-        groups: As in tiny_dataset.
-        seed: As in tiny_dataset.
     """
     dataset = tiny_dataset(word_vectors=word_vectors, groups=groups, seed=seed)
     return make_task(dataset, tiny_inputs(dataset, kind), config or ModelConfig())

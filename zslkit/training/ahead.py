@@ -26,7 +26,6 @@ def ahead(
         read: Gives the inputs (B, ...) of indices (B,).
         of_images: (N,) class ids.
         indices: Indices and size of the whole batch, of each step.
-        device: Device of the training.
 
     Yields:
         Inputs (B, ...), class ids (B,) and the size of the whole batch. On CUDA both tensors are on

@@ -32,12 +32,6 @@ def reader(
     Seed, epoch, step and image alone decide how a photo is cut, so that a resumed run repeats it,
     and processes that share a batch cut it as one process does.
 
-    Args:
-        view: The training images.
-        config: Settings of the loop.
-        seed: Seed of the run.
-        epoch: Number of the epoch.
-
     Returns:
         Function of indices (B,) into the view that gives inputs (B, ...) float32.
     """

@@ -24,8 +24,6 @@ class WeightAverage:
     The training goes on from its own weights; the mean is what is scored, validated and kept.
 
     Args:
-        config: Says which epochs count.
-        model: The model.
         parameters: Parameters that are trained.
     """
 

@@ -15,7 +15,6 @@ def save(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint to a temporary file, then rename it.
 
     Args:
-        path: The checkpoint file.
         state: Tensors, numbers, strings, lists and dicts.
 
     Raises:

@@ -100,16 +100,10 @@ def fit(
     """Train a model in place on the dataset's trainval images.
 
     Args:
-        model: The untrained model.
         dataset: The dataset, or a validation fold of it.
-        inputs: Inputs of the dataset's images.
-        seed: Seed of the training.
-        device: Device of the model.
-        reporter: Receives progress and notes.
         log: Called with the values of each log line.
         name: Name of the training in log and progress.
         checkpoint: File of the training state; None writes none.
-        observer: Called after every epoch.
         withholds: Withhold the test images from the model's code (`zslkit.training.withheld`).
 
     Returns:

@@ -31,13 +31,9 @@ class Inputs:
 
     Attributes:
         source: Inputs by image index.
-        kind: Image, map or pooled.
         feature_shape: Shape of one input.
         map_shape: (D, H, W) of the backbone's maps; None for pooled features (`zslkit.model.Task`).
         build_backbone: Creates the backbone, for a model that trains it; else None.
-        backbone: Name of the backbone.
-        weights: Label of the backbone's weights.
-        weights_digest: Digest of the backbone's weights.
         fingerprint: Digest of the inputs.
         image_size: (height, width) of the backbone's input in pixels; None without a backbone.
         content: Digest of the images or features that the inputs are made of.
@@ -68,9 +64,7 @@ def choose_input(
 
     Args:
         accepted: Kinds that the model accepts, preferred first.
-        config: The feature settings, with the requested kind.
         dataset: The dataset; None stands for one with images.
-        model: Name of the model, for messages.
 
     Raises:
         UserError: The model does not accept the requested kind, or the dataset lacks it; names what
@@ -122,11 +116,6 @@ def prepare(
     Features and maps that came with the dataset are used if it has no images.
 
     Args:
-        dataset: The dataset.
-        config: The feature settings.
-        kind: The kind of input.
-        device: Device of the extraction.
-        reporter: Receives progress and notes.
         encoder: The model's own image encoder; replaces the backbone of the settings and needs
             images.
         batch: Images per batch; None chooses by device.

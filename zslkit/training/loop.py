@@ -46,7 +46,6 @@ class Observer(Protocol):
 
         Args:
             epoch: Number of the epoch, from 1.
-            model: The model after this epoch.
 
         Returns:
             True to stop the training.

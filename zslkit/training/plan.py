@@ -29,8 +29,6 @@ class Plan:
     """A model with all settings that need no data.
 
     Attributes:
-        entry: The model's registry entry.
-        model_class: The model class.
         features: Settings of the inputs.
         protocol: Settings of selection and calibration.
         config: The model's own settings.

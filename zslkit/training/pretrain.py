@@ -58,11 +58,7 @@ def trainval_weights(
     instead of a training.
 
     Args:
-        dataset: Dataset with images.
         start: Backbone at its random start.
-        epochs: Epochs of the training.
-        device: Device of the training.
-        reporter: Receives the progress.
         content: Digest of the images; None to compute it.
 
     Returns:

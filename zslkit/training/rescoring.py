@@ -58,11 +58,9 @@ def rescore(
     """Score a sample of images again, each alone and all in one batch, and compare.
 
     Args:
-        model: The trained model.
         source: Inputs by image index.
         index: (N,) image indices.
         rows: The scores of these images.
-        device: Device of the model.
     """
     count = len(index)
     size = min(count, max(FEWEST, min(SAMPLE, count // 100)))

@@ -29,9 +29,7 @@ class Resident:
         """Copy all inputs to the device.
 
         Args:
-            view: The original view.
             first: (1, ...), the stored input of one image, for shape and type.
-            device: The device.
         """
         self._view, self._device = view, device
         inputs = torch.empty((len(view), *first.shape[1:]), dtype=first.dtype, device=device)
@@ -74,8 +72,6 @@ def resident(
     Images stay on the CPU, since they are decoded again in every epoch.
 
     Args:
-        view: The original view.
-        device: The device.
         reporter: Receives a note if the inputs move.
         free: Free bytes; by default as the device reports.
 

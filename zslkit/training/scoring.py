@@ -110,10 +110,8 @@ def score_rows(
     """Compute uncalibrated scores.
 
     Args:
-        model: The trained model.
         source: Inputs by image index.
         index: (N,) image indices.
-        device: Device of the model.
         folder: Folder for the file of a large table, as in `Rows`.
 
     Returns:

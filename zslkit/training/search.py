@@ -58,7 +58,6 @@ class Search:
         grid: Setting -> its values.
         kept: JSON file of the tried points and their figures.
         trials: Number of points that Optuna's TPE sampler tries (extra `tune`); None for all.
-        seed: Seed of the sampler.
     """
 
     def __init__(

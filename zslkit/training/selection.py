@@ -62,11 +62,6 @@ class ValidationContext:
     """Everything that trainings on the folds need.
 
     Attributes:
-        plan: Model and settings.
-        folds: The validation folds.
-        seed: Seed of the run.
-        device: Device of the models.
-        reporter: Receives progress and notes.
         log: Called with the values of each log line.
         folder: Folder for files that the trainings leave behind.
         executor: Tries points of the grid, for instance in other processes; None for this process.
@@ -97,8 +92,6 @@ class TrainedFold:
     """A model trained on a fold, at the fold's own best epoch if the plan selects one.
 
     Attributes:
-        fold: The fold.
-        model: The trained model.
         history: One row per epoch (`_row`) if the plan selects an epoch, else empty.
     """
 
@@ -247,7 +240,6 @@ def _mix(
     """Select the best point of the mixes, the first of equals; the models keep it.
 
     Args:
-        context: The folds and settings.
         trained: A trained model of each fold.
         changes: Settings selected before.
 
@@ -348,10 +340,6 @@ def _train(
     """Train a model on the fold.
 
     Args:
-        context: The folds and settings.
-        fold: The fold.
-        config: Settings of the model.
-        name: Name of the training.
         quiet: Write no checkpoint.
         until: Stop after this epoch; None keeps the best epoch.
     """

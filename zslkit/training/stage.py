@@ -21,16 +21,11 @@ class TrainingStage:
     """A `zslkit.model.Stage`. Each stage has its own file, so that a finished one stays unchanged.
 
     Args:
-        name: Name of the stage.
-        epochs: Number of epochs.
         keeps: Objects that the checkpoint holds, by name.
         steps: Steps of an epoch, for progress.
         mend: Next step for the user if a loss term is not finite.
         path: Checkpoint file of the training, whose name the stage's file extends; None for none.
         share: Share of the time that checkpoints may take.
-        reporter: Receives progress and notes.
-        log: Called with the values of each log line.
-        label: Name of the training.
         spent: Called with the seconds of every epoch, also of those before an interruption.
     """
 

@@ -58,7 +58,6 @@ def take_step(
         x: (B, ...), this process's share of the inputs.
         label: (B,) class ids.
         size: Number of images in the whole batch.
-        device: Device of the model.
 
     Returns:
         Terms and total of the loss of this process's share.

@@ -86,7 +86,6 @@ class View:
 
     Args:
         source: Inputs by image index.
-        dataset: The dataset.
         model_class: The model class; only a transductive one gets unlabelled images.
     """
 

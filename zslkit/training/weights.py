@@ -49,7 +49,6 @@ def fill(model: Model, weights: Mapping[str, Tensor], path: Path) -> None:
     """Load weights into the model.
 
     Args:
-        model: The model.
         weights: Parameters and buffers by name.
         path: File of the weights, for messages.
 
