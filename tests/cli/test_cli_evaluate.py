@@ -14,7 +14,8 @@ from run_folders import make_run, random_scores
 
 from zslkit.cli import app
 from zslkit.evaluation.catalog import METRICS
-from zslkit.evaluation.gzsl import best_gamma, evaluate
+from zslkit.evaluation.gzsl import evaluate, peak
+from zslkit.evaluation.sets import checked_sets
 from zslkit.runs.folders import SCORES
 
 
@@ -42,7 +43,7 @@ def test_json_holds_every_small_metric_unasked_and_the_large_ones_when_asked(
     assert whole["optimistic"] == ["H-oracle"]
     scores = random_scores(1.0)
     assert whole["metrics"] == evaluate(*scores.sets()).figures()
-    assert whole["more"]["H-oracle"] == best_gamma(*scores.sets())[1]
+    assert whole["more"]["H-oracle"] == peak(checked_sets(*scores.sets()).curve())[1]
     assert whole["more"]["H-validation"] is None
     assert np.sum(whole["more"]["confusion"]["images"]) == 120
     assert whole["more"]["curve"][0] == {

@@ -248,7 +248,7 @@ def test_weights_made_from_trainval_are_made_anew_for_each_fold(
         return Inputs(object(), "pooled", (8,), None, None, "", "", "", dataset.title, None)  # type: ignore[arg-type]
 
     monkeypatch.setattr("zslkit.runs.api.prepare", prepared)
-    monkeypatch.setattr("zslkit.runs.execute.prepare", prepared)
+    monkeypatch.setattr("zslkit.runs.job.prepare", prepared)
     settings = [
         f"features.weights={weights}",
         "protocol.folds=2",

@@ -120,7 +120,6 @@ def _tell_apart(runs: Sequence[Run]) -> list[str]:
 
 def _measured(folder: Path, gamma: float | None) -> tuple[Run, Subject]:
     from zslkit.errors import DataError
-    from zslkit.evaluation.attributes import AttributeScores
     from zslkit.evaluation.catalog import Subject
     from zslkit.evaluation.sets import checked_sets
     from zslkit.runs.folders import load_run
@@ -132,22 +131,13 @@ def _measured(folder: Path, gamma: float | None) -> tuple[Run, Subject]:
         sets = checked_sets(*scores.sets())
     except DataError as error:  # which of several runs it is
         raise DataError(f"{folder}: {error}") from error
-    predicted = run.attributes()
-    attributes = (
-        None
-        if predicted is None
-        else AttributeScores(
-            predicted.test_seen,
-            predicted.test_unseen,
-            predicted.present,
-            predicted.names,
-            predicted.shown_seen,
-            predicted.shown_unseen,
-        )
-    )
     validated = protocol.gamma if protocol.calibration == "validation" else None
     return run, Subject(
-        sets, protocol.gamma if gamma is None else gamma, validated, scores.classes, attributes
+        sets,
+        protocol.gamma if gamma is None else gamma,
+        validated,
+        scores.classes,
+        run.attributes(),
     )
 
 

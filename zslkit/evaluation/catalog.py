@@ -63,7 +63,7 @@ class Subject:
     @cached_property
     def ranks(self) -> dict[str, float]:
         """Mean over classes of the mean rank, by test set."""
-        return mean_rank(self.sets, self.gamma, self.ranked)
+        return mean_rank(self.sets, self.ranked)
 
     @cached_property
     def attribute_accuracies(self) -> dict[str, AttributeAccuracy | None]:
@@ -116,9 +116,7 @@ def _confusion(subject: Subject) -> dict[str, Any]:
 
 def _top(k: int) -> list[Metric]:
     def on(part: str) -> Callable[[Subject], float | None]:
-        return lambda s: (
-            top_k(s.sets, k, s.gamma, s.ranked)[part] if k <= s.sets.n_classes else None
-        )
+        return lambda s: top_k(s.sets, k, s.ranked)[part] if k <= s.sets.n_classes else None
 
     meaning = f"true class among the {k} highest of all classes, %, mean over classes"
     return [

@@ -128,53 +128,22 @@ def measure(sets: AnsweredSets, gamma: float = 0.0) -> Metrics:
 def chance(seen: Mask) -> dict[str, float]:
     """T1, U, S and H, in percent, of random answers. seen (C,) bool."""
     among_all = 100.0 / len(seen)
-    return {
-        "T1": 100.0 / int(np.count_nonzero(~seen)),
-        "U": among_all,
-        "S": among_all,
-        "H": among_all,
-    }
-
-
-def best_gamma(
-    val_seen_scores: ScoreTable,
-    val_seen_labels: Index,
-    val_unseen_scores: ScoreTable,
-    val_unseen_labels: Index,
-    seen: Mask,
-) -> tuple[float, float]:
-    """The gamma with the highest H on a validation fold.
-
-    NEVER use test sets here: a gamma selected on test is an oracle. H is constant between two
-    breakpoints; gamma is the middle of the best interval, and of equally good intervals the widest
-    counts. Arguments and errors are those of `evaluate` for the fold.
-
-    Returns:
-        gamma and its H in percent; (0, 0) if no gamma gives an H above 0.
-    """
-    return peak(
-        checked_sets(
-            val_seen_scores,
-            val_seen_labels,
-            val_unseen_scores,
-            val_unseen_labels,
-            seen,
-            VALIDATION_NAMES,
-        ).curve()
-    )
+    return {"T1": 100.0 / int(np.count_nonzero(~seen)), **dict.fromkeys("USH", among_all)}
 
 
 def peak(*curves: Curve) -> tuple[float, float]:
-    """The gamma with the highest H, as `best_gamma`; of several curves, with the highest mean H.
+    """The gamma with the highest H; of several curves, with the highest mean H.
 
-    The mean of the curves' own best gammas may be good for none of them.
+    NEVER use curves of test sets to calibrate: a gamma selected on test is an oracle. H is constant
+    between two breakpoints; gamma is the middle of the best interval, and of equally good intervals
+    the widest counts. The mean of the curves' own best gammas may be good for none of them.
 
     Args:
         curves: One per validation fold. All are constant between two neighbouring breakpoints of
             all curves, so the mean is exact.
 
     Returns:
-        gamma and its (mean) H in percent.
+        gamma and its (mean) H in percent; (0, 0) if no gamma gives an H above 0.
     """
     edges = np.unique(np.concatenate([curve.breakpoints for curve in curves]))
     if len(edges) < 2:

@@ -124,14 +124,7 @@ def answered_sets(
     seen: Mask,
     names: tuple[str, str] = TEST_NAMES,
 ) -> AnsweredSets:
-    """Validate scores that come in batches, and keep the answers only.
-
-    Args:
-        test_seen: Batches (B, C), finite.
-        test_seen_labels: (Ns,) class ids.
-        test_unseen: Batches (B, C), finite.
-        test_unseen_labels: (Nu,) class ids.
-        seen: (C,) bool.
+    """As `checked_sets` for scores in batches (B, C), finite, of which only the answers are kept.
 
     Raises:
         DataError: As `checked_sets`, or the number of scores differs from that of the labels.

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from zslkit.dataset import Dataset
 from zslkit.errors import DataError
 from zslkit.runs.folders import Run
-from zslkit.runs.scores import LONGEST_HEADER, UNREADABLE, put
+from zslkit.runs.scores import UNREADABLE, put, take
 from zslkit.semantics import Semantics
 from zslkit.utils.files import check_permitted, parse_json, replacing
 
@@ -134,11 +134,7 @@ def _array(file: IO[bytes], archive: zipfile.ZipFile, name: str) -> NDArray[Any]
     # `save` does not compress, so a member is never larger than the file (no zip bomb).
     if info.compress_type != zipfile.ZIP_STORED or info.file_size > os.fstat(file.fileno()).st_size:
         raise ValueError(f"{name} is packed or ends behind the end of the file")
-    with archive.open(info) as member:
-        array: NDArray[Any] = np.lib.format.read_array(
-            member, allow_pickle=False, max_header_size=LONGEST_HEADER
-        )
-        return array
+    return take(archive, name)
 
 
 def _semantics(arrays: dict[str, NDArray[Any]]) -> Semantics:

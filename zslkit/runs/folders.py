@@ -19,14 +19,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 import yaml
 
 from zslkit.errors import CannotWrite, DataError, UserError
+from zslkit.evaluation.attributes import AttributeScores
 from zslkit.record import RunRecord, parse_record
-from zslkit.runs.attribute_scores import KeptAttributes, read_attributes
+from zslkit.runs.attribute_scores import read_attributes, write_attributes
 from zslkit.runs.provenance import now
 from zslkit.runs.scores import ModelError, Scores, ScoreStream, distinguish, read_scores
 from zslkit.runs.source import CHANGED, changed
@@ -231,10 +233,10 @@ class RunFolder:
             raise
         return self._kept
 
-    def keep_attributes(self, kept: KeptAttributes) -> None:
+    def keep_attributes(self, kept: AttributeScores) -> None:
         """Write attribute scores to the run's folder; CannotWrite if that fails."""
         with _explained(self.path):
-            _write(self.path / ATTRIBUTES, kept.write)
+            _write(self.path / ATTRIBUTES, partial(write_attributes, kept))
 
     def commit(self, record: RunRecord, scores: Scores) -> None:
         """Write settings, scores and record, and rename the folder in one step.
@@ -286,7 +288,7 @@ class Run:
         """The scores of both test sets, memory-mapped; DataError if missing or damaged."""
         return read_scores(self.folder / SCORES)
 
-    def attributes(self) -> KeptAttributes | None:
+    def attributes(self) -> AttributeScores | None:
         """The attribute scores of both test sets, None if there are none; DataError if damaged."""
         return read_attributes(self.folder / ATTRIBUTES)
 

@@ -21,11 +21,7 @@ from zslkit.config.merge import (
 )
 from zslkit.datasets.catalog import DATASETS, card_defaults
 from zslkit.errors import UserError, did_you_mean
-from zslkit.model import (
-    ENCODER_KEYS,
-    Model,
-    brings_encoder,
-)
+from zslkit.model import ENCODER_KEYS, Model, brings_encoder
 from zslkit.registry import Entry, is_card
 from zslkit.runs.shared_settings import own_layers, without_others
 from zslkit.training.plan import MODELS, Plan
@@ -60,7 +56,7 @@ def make_plan(
         UserError: A setting is wrong; names the key and its origin.
     """
     entry, model_class = MODELS.load(model)
-    usual = [Layer({"features": dict(_dataset_defaults(dataset))}, f"dataset {dataset}")]
+    usual = [_dataset_defaults(dataset)]
     if found := _preset(entry, model_class, preset, dataset):
         brought = read_yaml(found, f"preset {found.name}")
         foreign = _of_another_dataset(found.stem, str(dataset))
@@ -86,14 +82,8 @@ def _plan(entry: Entry, model_class: type[Model], layers: Sequence[Layer]) -> Pl
     features = build(FeatureConfig, merged.section("features"), "features")
     protocol = build(ProtocolConfig, merged.section("protocol"), "protocol")
     sections = [*known_keys(FeatureConfig, "features."), *known_keys(ProtocolConfig, "protocol.")]
-    return Plan(
-        entry,
-        model_class,
-        features,
-        protocol,
-        build(model_class.Config, merged, entry.name, sections),
-        origins,
-    )
+    config = build(model_class.Config, merged, entry.name, sections)
+    return Plan(entry, model_class, features, protocol, config, origins)
 
 
 def _changed(plan: Plan, layers: Sequence[Layer]) -> dict[str, Any] | None:
@@ -171,7 +161,7 @@ def make_features(
     Raises:
         UserError: As `make_plan`.
     """
-    layers = [Layer({"features": dict(_dataset_defaults(dataset))}, f"dataset {dataset}")]
+    layers = [_dataset_defaults(dataset)]
     if config is not None:
         file = read_yaml(config)
         layers.append(replace(file, values={"features": file.values.get("features") or {}}))
@@ -185,12 +175,10 @@ def make_features(
     return build(FeatureConfig, merge(layers).section("features"), "features")
 
 
-def _dataset_defaults(dataset: str | Path) -> Mapping[str, Any]:
-    return (
-        card_defaults(Path(dataset))
-        if is_card(dataset)
-        else DATASETS.load(str(dataset))[1].defaults
-    )
+def _dataset_defaults(dataset: str | Path) -> Layer:
+    card = is_card(dataset)
+    defaults = card_defaults(Path(dataset)) if card else DATASETS.load(str(dataset))[1].defaults
+    return Layer({"features": dict(defaults)}, f"dataset {dataset}")
 
 
 def _preset(

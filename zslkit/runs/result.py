@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, overload
 from zslkit import record as schema
 from zslkit.errors import UserError, listed
 from zslkit.evaluation import gzsl
+from zslkit.evaluation.attributes import AttributeScores
 from zslkit.evaluation.gzsl import Metrics
 from zslkit.evaluation.metrics import Index, Mask, ScoreTable
-from zslkit.runs.attribute_scores import KeptAttributes
 from zslkit.runs.folders import Run
 from zslkit.runs.named import runs_at
 from zslkit.runs.scores import Scores
@@ -84,7 +84,7 @@ class Result:
         return Run(self.record, self.folder).scores()
 
     @cached_property
-    def attributes(self) -> KeptAttributes | None:
+    def attributes(self) -> AttributeScores | None:
         """Attribute scores of both test sets, None if there are none; raises as `scores`."""
         return Run(self.record, self.folder).attributes()
 

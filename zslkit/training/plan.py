@@ -45,6 +45,11 @@ class Plan:
     usual: Mapping[str, Any] | None = None
 
     @property
+    def class_path(self) -> str:
+        """Module and class of the model, as `module:Class`."""
+        return f"{self.model_class.__module__}:{self.model_class.__qualname__}"
+
+    @property
     def values(self) -> dict[str, Any]:
         """The resolved settings, nested: sections features and protocol, then the model's own keys.
 

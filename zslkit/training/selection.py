@@ -100,11 +100,6 @@ class TrainedFold:
     history: Sequence[Mapping[str, Any]] = ()
 
 
-def needed(plan: Plan) -> bool:
-    """Whether the plan selects anything and so needs folds."""
-    return plan.picks
-
-
 def pick(context: ValidationContext) -> Selection:
     """Train on the folds as often as the plan needs, and select by the mean H over folds.
 
