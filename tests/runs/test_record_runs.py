@@ -217,7 +217,9 @@ def test_a_finished_run_is_found_again_and_not_written_twice(tmp_path: Path) -> 
             folder.commit(a_record(), some_scores())
     (run,) = find_runs(tmp_path)
     assert (
-        run.record == a_record() and run.folder == path and run.settings() == {"train": {"lr": 0.1}}
+        run.record == a_record()
+        and run.folder == path
+        and run.record.used == {"train": {"lr": 0.1}}
     )
 
 

@@ -17,7 +17,6 @@ from zslkit.page.board import Board, TableLine
 from zslkit.page.scale import Scale
 from zslkit.report.comparison import Block
 from zslkit.report.sampling import pair_sentence
-from zslkit.report.significance import row_names
 from zslkit.report.tables import seconds_words
 from zslkit.runs.folders import Run
 
@@ -327,7 +326,7 @@ def pairings(block: Block, board: Board) -> dict[tuple[str, str], Pairing]:
     if block.sampling is None:
         return {}
     keys = {id(line.row): line.key for line in board.lines}
-    names, found = row_names(block), {}
+    names, found = block.names, {}
     for pair in block.sampling.pairs:
         sentence = pair_sentence(pair, names)
         for a, b, difference in (

@@ -25,7 +25,6 @@ from zslkit.page.training import Course
 from zslkit.report.as_data import as_json
 from zslkit.report.comparison import METRICS, Block
 from zslkit.report.sampling import sentences_of
-from zslkit.report.significance import row_names
 from zslkit.report.tables import plain, remarks
 from zslkit.runs.folders import Run
 
@@ -69,7 +68,7 @@ class Section:
         return (
             []
             if self.block.sampling is None
-            else sentences_of(self.block.sampling, row_names(self.block))
+            else sentences_of(self.block.sampling, self.block.names)
         )
 
     @property

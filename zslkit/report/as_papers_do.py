@@ -61,14 +61,8 @@ def _by_epoch(row: Row) -> PickedOnTest | None:
     if not all(name in row.optimistic for name in WATCHED):
         return None
     figures = {name: row.optimistic.get(name) for name in METRICS}
-    return PickedOnTest(
-        row.label,
-        picked_on_test(row.made, epoch=True),
-        row.seeds,
-        figures,
-        _added(row, figures, plain=True),
-        folders=row.folders,
-    )
+    made, added = picked_on_test(row.made, epoch=True), _added(row, figures, plain=True)
+    return PickedOnTest(row.label, made, row.seeds, figures, added, folders=row.folders)
 
 
 def _by_gamma(row: Row) -> PickedOnTest:
@@ -82,15 +76,8 @@ def _by_gamma(row: Row) -> PickedOnTest:
     measured = [_under_oracle(Path(folder)) for folder in row.folders]
     figures = {name: Stat.of([m.figures()[name] for m in measured]) for name in METRICS}
     gamma = Stat.of([m.gamma for m in measured])
-    return PickedOnTest(
-        row.label,
-        picked_on_test(row.made, gamma=True),
-        row.seeds,
-        figures,
-        _added(row, figures),
-        gamma,
-        row.folders,
-    )
+    made, added = picked_on_test(row.made, gamma=True), _added(row, figures)
+    return PickedOnTest(row.label, made, row.seeds, figures, added, gamma, row.folders)
 
 
 def _added(row: Row, figures: Mapping[str, Stat | None], plain: bool = False) -> dict[str, float]:

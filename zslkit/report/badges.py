@@ -190,6 +190,7 @@ class Badges:
 def badges_of(record: RunRecord) -> Badges:
     """Badges of a run."""
     protocol, features = record.protocol, record.features
+    scoring = record.scoring.remark if record.scoring else ""
     return Badges(
         protocol=protocol.training,
         selection="trained elsewhere" if record.elsewhere else protocol.selection,
@@ -203,12 +204,7 @@ def badges_of(record: RunRecord) -> Badges:
         settings=bool(protocol.tuned),
         folds=protocol.folds,
         linear=record.model.linear,
-        notes=tuple(
-            filter(
-                None,
-                (record.model.pretraining_note, record.scoring.remark if record.scoring else ""),
-            )
-        ),
+        notes=tuple(filter(None, (record.model.pretraining_note, scoring))),
     )
 
 
@@ -237,13 +233,9 @@ def picked_on_test(made: Badges, *, epoch: bool = False, gamma: bool = False) ->
 def resolution(features: FeatureInfo) -> str:
     """Input size of the backbone: "224 px", "48x112 px" (height x width), or "as it comes"."""
     size = features.size
-    return (
-        f"{size[0]}x{size[1]} px"
-        if isinstance(size, tuple)
-        else f"{size} px"
-        if size
-        else AS_IT_COMES
-    )
+    if isinstance(size, tuple):
+        return f"{size[0]}x{size[1]} px"
+    return f"{size} px" if size else AS_IT_COMES
 
 
 def _short(semantics: str | None) -> str | None:

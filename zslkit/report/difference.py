@@ -47,9 +47,9 @@ class Flip:
     @property
     def outcome(self) -> str:
         """ "won" (only B is right), "lost" (only A is right) or "wrong in both"."""
-        return (
-            "won" if self.b == self.label else "lost" if self.a == self.label else "wrong in both"
-        )
+        if self.b == self.label:
+            return "won"
+        return "lost" if self.a == self.label else "wrong in both"
 
 
 @dataclass(frozen=True)
@@ -161,14 +161,10 @@ def _flips(
         labels = sets[0].parts()[part].labels
         for i in np.flatnonzero(answers[0] != answers[1]).tolist():
             named = (classes[labels[i]], classes[answers[0][i]], classes[answers[1][i]])
-            found.append(Flip(part, i, *named, _key(dataset, part, i)))
+            images = dataset.images if dataset is not None else None
+            key = images.key(image_of(dataset, part, i)) if dataset and images is not None else ""
+            found.append(Flip(part, i, *named, key))
     return found
-
-
-def _key(dataset: Dataset | None, part: str, index: int) -> str:
-    if dataset is None or dataset.images is None:
-        return ""
-    return dataset.images.key(image_of(dataset, part, index))
 
 
 def image_of(dataset: Dataset, part: str, index: int) -> int:
@@ -188,19 +184,14 @@ def dataset_of(run: Run, root: Path) -> Dataset:
 
     dataset = load_dataset(str(root) if is_card(str(root)) else run.record.dataset.name, root)
     then = run.record.fingerprints
+    other = ""
     if dataset.fingerprints()["split"] != then.split:
+        other = "another split"
+    elif dataset.images is not None and then.images and run.record.features.size:
+        other = "other images" if images_digest(dataset.images) != then.images else ""
+    if other:
         raise DataError(
-            f"{dataset.name} below {root} has another split than the run {run.folder}; give the "
-            "--data-root of that time"
-        )
-    if (
-        dataset.images is not None
-        and then.images
-        and run.record.features.size
-        and images_digest(dataset.images) != then.images
-    ):
-        raise DataError(
-            f"{dataset.name} below {root} has other images than the run {run.folder}; give the "
+            f"{dataset.name} below {root} has {other} than the run {run.folder}; give the "
             "--data-root of that time"
         )
     return dataset

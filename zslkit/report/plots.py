@@ -36,15 +36,9 @@ def curves(
     names = list(dict.fromkeys(str(at) for points in series.values() for at, _ in points))
     for name, points in series.items():
         places = [at if numbers else names.index(str(at)) for at, _ in points]
+        means = [stat.mean for _, stat in points]
         spread = [stat.std or 0.0 for _, stat in points]
-        axes.errorbar(
-            places,
-            [stat.mean for _, stat in points],
-            yerr=spread,
-            marker="o",
-            capsize=3,
-            label=name,
-        )
+        axes.errorbar(places, means, yerr=spread, marker="o", capsize=3, label=name)
     if numbers:
         positive = sorted({abs(at) for points in series.values() for at, _ in points if at})
         axes.set_xscale(
@@ -72,10 +66,8 @@ def bars(
     width = 0.8 / len(y)
     for k, name in enumerate(y):
         places = [i + k * width for i in range(len(lines))]
-        means, spreads = (
-            [figures[name].mean for _, figures in lines],
-            [figures[name].std or 0.0 for _, figures in lines],
-        )
+        means = [figures[name].mean for _, figures in lines]
+        spreads = [figures[name].std or 0.0 for _, figures in lines]
         axes.barh(places, means, height=width * 0.9, xerr=spreads, capsize=2, label=name)
     axes.set_yticks(
         [i + width * (len(y) - 1) / 2 for i in range(len(lines))], [label for label, _ in lines]

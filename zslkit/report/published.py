@@ -77,9 +77,7 @@ class Published(BaseModel):
         whole = len(self._doubted) == sum(v is not None for v in self.figures().values())
         doubt = "unconfirmed" if whole else f"{', '.join(self._doubted)} unconfirmed"
         image = "accuracy per image" if self.averaging == "per image" else ""
-        return "; ".join(
-            part for part in (doubt if self._doubted else "", image, self.notes) if part
-        )
+        return "; ".join(filter(None, (doubt if self._doubted else "", image, self.notes)))
 
 
 def published(dataset: str | None = None) -> list[Published]:

@@ -80,12 +80,9 @@ def _asked(record: RunRecord) -> dict[str, Any]:
     Features are left out, since their fingerprint represents them. Values that validation selected
     may differ from seed to seed within a row.
     """
-    without = _idle(record) | _hidden(record)
-    return {
-        key: value
-        for key, value in _flat(record).items()
-        if key not in without and not key.startswith("features.")
-    }
+    without, settings = _idle(record) | _hidden(record), _flat(record)
+    keys = [key for key in settings if not (key in without or key.startswith("features."))]
+    return {key: settings[key] for key in keys}
 
 
 def _idle(record: RunRecord) -> set[str]:
@@ -155,12 +152,8 @@ def _variants(firsts: Sequence[RunRecord]) -> Iterator[tuple[RunRecord, str]]:
             more = _differing([firsts[i] for i in places], _rest)
             twice = Counter(more)
             for i, words in zip(places, more, strict=True):
-                words = (
-                    words
-                    if twice[words] == 1
-                    else ", ".join(filter(None, (words, f"run {firsts[i].identity}")))
-                )
-                names[i] = ", ".join(filter(None, (names[i], words)))
+                run = "" if twice[words] == 1 else f"run {firsts[i].identity}"
+                names[i] = ", ".join(filter(None, (names[i], words, run)))
     yield from zip(firsts, names, strict=True)
 
 
@@ -178,13 +171,9 @@ def _differing(
 
 
 def _word(key: str, value: Any) -> str:
-    return (
-        str(value)
-        if key in ("", "class")
-        else f"{key} {value}"
-        if key == "source"
-        else f"{key}={value}"
-    )
+    if key in ("", "class"):
+        return str(value)
+    return f"{key} {value}" if key == "source" else f"{key}={value}"
 
 
 _BADGED = ("protocol.selection", "protocol.calibration", "protocol.folds")
@@ -198,9 +187,8 @@ def _stated(record: RunRecord, features: bool) -> dict[str, Any]:
     """
     model = record.model
     found: dict[str, Any] = {"": f"{model.distribution} {model.version}", "class": model.class_path}
-    found |= {
-        key: value for key, value in _asked(record).items() if key not in _BADGED
-    } | dict.fromkeys(_hidden(record), "unknown")
+    found |= {key: value for key, value in _asked(record).items() if key not in _BADGED}
+    found |= dict.fromkeys(_hidden(record), "unknown")
     if features:
         found |= {key: value for key, value in _flat(record).items() if key.startswith("features.")}
     return found | ({"source": combined(model.source)[:8]} if model.source else {})
@@ -213,16 +201,11 @@ def _fed(record: RunRecord) -> tuple[str, str]:
 
 def _rest(record: RunRecord) -> dict[str, Any]:
     """Properties that distinguish runs beyond `_stated`."""
-    hidden = _hidden(record)
-    picked = {
-        key: value for key, value in _flat(record).items() if key in hidden
-    } | record.protocol.picked
-    given = {key: value for key, value in _flat(record).items() if key not in hidden}
-    return (
-        given
-        | {f"picked {key}": value for key, value in picked.items()}
-        | {"trained elsewhere": record.elsewhere}
-    )
+    given = _flat(record)
+    picked = {key: given.pop(key) for key in _hidden(record) & given.keys()}
+    picked |= record.protocol.picked
+    given |= {f"picked {key}": value for key, value in picked.items()}
+    return given | {"trained elsewhere": record.elsewhere}
 
 
 _SHOWN = frozenset(f"features.{name}" for name in ("input", "backbone", "weights", "size"))

@@ -138,9 +138,7 @@ class RunFolder:
             if folder.finished:
                 folder._drop_state()
             else:
-                with _explained(folder.path):
-                    folder.path.mkdir(exist_ok=True)
-                    _drop_cut_line(folder.path / LOG)
+                folder.retire()
             yield folder
 
     @property
@@ -194,7 +192,7 @@ class RunFolder:
             shutil.rmtree(self.path, ignore_errors=True)
 
     def retire(self) -> None:
-        """Make a finished run again; it stays until then and is kept under a dated name."""
+        """Begin or go on in `path`; a finished run stays until then, and under a dated name."""
         self.finished = False
         with _explained(self.path):
             self.path.mkdir(exist_ok=True)
@@ -291,10 +289,6 @@ class Run:
     def attributes(self) -> AttributeScores | None:
         """The attribute scores of both test sets, None if there are none; DataError if damaged."""
         return read_attributes(self.folder / ATTRIBUTES)
-
-    def settings(self) -> dict[str, Any]:
-        """The settings that the model was trained with."""
-        return self.record.used
 
 
 def goes_on(partial: Path) -> bool:

@@ -18,7 +18,7 @@ from zslkit.training.scoring import (
     answer,
     answer_both,
     answers_last,
-    attribute_batches,
+    attribute_table,
 )
 
 RTOL, ATOL = 1e-4, 1e-5
@@ -164,13 +164,11 @@ def attention_maps(bench: Bench) -> str | None:
 def predicted_attributes(bench: Bench) -> str | None:
     trained, source = bench.trained(), bench.inputs().source
     try:
-        batches = attribute_batches(trained.model, source, bench.test, CPU)
-        if batches is None:
+        told = attribute_table(trained.model, source, bench.test, CPU)
+        if told is None:
             raise Skipped("it offers no attribute scores")
-        told = np.concatenate(list(batches))
-        alone = attribute_batches(trained.model, source, bench.test[:1], CPU)
-        assert alone is not None
-        first = np.concatenate(list(alone))
+        first = attribute_table(trained.model, source, bench.test[:1], CPU)
+        assert first is not None
     except TrainingError as error:
         raise Failed(str(error)) from error
     silent = np.isnan(told).all(axis=0)
@@ -211,8 +209,7 @@ def answers_in_one_pass(bench: Bench) -> str | None:
         both = answer_both(model, x)
     except TrainingError as error:
         raise Failed(str(error).replace(".scores gave", ".answers gave")) from error
-    batches = attribute_batches(model, trained.inputs.source, bench.test, CPU)
-    told = None if batches is None else np.concatenate(list(batches))
+    told = attribute_table(model, trained.inputs.source, bench.test, CPU)
     for what, one, other in (
         ("scores", both[0], bench.scores(trained)),
         ("attribute scores", both[1], told),

@@ -122,7 +122,7 @@ def score_rows(
     """
     model.eval()
     rows = Rows((len(index), model.task.n_classes), folder)
-    for places, scores in _in_batches(lambda x: answer(model, x), source, index, device):
+    for places, scores in _in_batches(partial(answer, model), source, index, device):
         rows.put(places, scores)
     return rows
 
@@ -134,14 +134,7 @@ def answer_rows(
     device: torch.device,
     folder: Path | None = None,
 ) -> tuple[Rows, Rows | None]:
-    """Compute uncalibrated scores and attribute scores in one pass over the inputs.
-
-    Args:
-        model: As in `score_rows`, like the others.
-        source: Inputs by image index.
-        index: (N,) image indices.
-        device: Device of the model.
-        folder: Folder for the files of large tables.
+    """Compute uncalibrated scores and attribute scores in one pass; arguments as of `score_rows`.
 
     Returns:
         Scores (N, C) and attribute scores (N, A), None if the model has none.
@@ -154,20 +147,35 @@ def answer_rows(
         return score_rows(model, source, index, device, folder), None
     model.eval()
     scores = Rows((len(index), model.task.n_classes), folder)
-    attributes: Rows | None = Rows((len(index), model.task.n_attributes), folder)
-    answered = 0
-    for places, (z, s) in _in_batches(lambda x: answer_both(model, x), source, index, device):
+    attributes = _AttributeRows(model, len(index), folder)
+    for places, (z, s) in _in_batches(partial(answer_both, model), source, index, device):
         scores.put(places, z)
-        if s is None and answered:
-            raise _some_without(model)
-        if s is None:
-            attributes = None
-        elif attributes is None:
-            raise _some_without(model)
+        attributes.put(places, s)
+    return scores, attributes.rows
+
+
+class _AttributeRows:
+    """Attribute scores (N, A) of all images, or of none.
+
+    Attributes:
+        rows: The scores; None if the model gave none.
+    """
+
+    def __init__(self, model: Model, count: int, folder: Path | None) -> None:
+        self.rows: Rows | None = Rows((count, model.task.n_attributes), folder)
+        self._model, self._some = model, False
+
+    def put(self, places: Index, scores: Table | None) -> None:
+        if scores is not None and self.rows is not None:
+            self.rows.put(places, scores)
+            self._some = True
+        elif scores is not None or self._some:
+            raise TrainingError(
+                f"{type(self._model).__name__}.predicted_attributes gave None for some images "
+                "and attribute scores for others"
+            )
         else:
-            attributes.put(places, s)
-            answered += 1
-    return scores, attributes
+            self.rows = None
 
 
 Answer = TypeVar("Answer")
@@ -290,48 +298,22 @@ def _checked_attributes(model: Model, scores: Tensor, count: int) -> Tensor:
     return scores
 
 
-def _some_without(model: Model) -> TrainingError:
-    return TrainingError(
-        f"{type(model).__name__}.predicted_attributes gave None for some images "
-        "and attribute scores for others"
-    )
-
-
-def attribute_rows(
+def attribute_table(
     model: Model, source: InputSource, index: Index, device: torch.device
-) -> Rows | None:
-    """Compute the model's attribute scores in mixed batches.
-
-    Returns:
-        The attribute scores (N, A) in the order of `index`; None if the model has none.
-
-    Raises:
-        TrainingError: The scores have another shape or an infinite value.
-    """
-    model.eval()
-    if not offers_attributes(model) or _attribute_scores(model, source, index[:1], device) is None:
-        return None
-    rows = Rows((len(index), model.task.n_attributes))
-    for places in mixed(index):
-        if (scores := _attribute_scores(model, source, index[places], device)) is None:
-            raise _some_without(model)
-        rows.put(places, scores)
-    return rows
-
-
-def attribute_batches(
-    model: Model, source: InputSource, index: Index, device: torch.device
-) -> Iterator[Table] | None:
-    """Attribute scores as `attribute_rows`, in batches (B, A) in the order of `index`."""
-    rows = attribute_rows(model, source, index, device)
-    return None if rows is None else rows.batches(np.arange(len(index)))
-
-
-def _attribute_scores(
-    model: Model, source: InputSource, chosen: Index, device: torch.device
 ) -> Table | None:
-    with torch.inference_mode():
-        scores = model.predicted_attributes(source.batch(chosen).to(device))
-    if scores is None:
+    """The attribute scores (N, A) of `answer_rows`, asked for by themselves."""
+    model.eval()
+    if not offers_attributes(model):
         return None
-    return _checked_attributes(model, scores.float().cpu(), len(chosen)).numpy()
+    attributes = _AttributeRows(model, len(index), None)
+    for places, s in _in_batches(partial(_attribute_scores, model), source, index, device):
+        attributes.put(places, s)
+    return None if attributes.rows is None else attributes.rows.take(np.arange(len(index)))
+
+
+def _attribute_scores(model: Model, x: Tensor) -> Table | None:
+    with torch.inference_mode():
+        scores = model.predicted_attributes(x)
+    return (
+        None if scores is None else _checked_attributes(model, scores.float().cpu(), len(x)).numpy()
+    )

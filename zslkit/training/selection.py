@@ -117,12 +117,11 @@ def pick(context: ValidationContext) -> Selection:
     if protocol.tune and plan.model_class.search:
         changes |= _search(context)
     config = plan.with_config(changes)
-    trained = [_train(context, fold, config, _named("validation", fold)) for fold in context.folds]
+    trained = [_train(context, fold, config, "validation") for fold in context.folds]
     epoch, judged = _judged(context, trained)
     if protocol.tune and plan.model_class.mixes:
-        mixes, judged = _mix(
-            context, [_at_epoch(context, t, config, epoch) for t in trained], changes
-        )
+        there = [_at_epoch(context, t, config, epoch) for t in trained]
+        mixes, judged = _mix(context, there, changes)
         changes |= mixes
         config = plan.with_config(changes)
     if epoch is not None:
@@ -140,11 +139,8 @@ def pick(context: ValidationContext) -> Selection:
 
 def judge(context: ValidationContext, fold: Fold, model: Model) -> Judged:
     """Evaluate the model on the fold."""
-    data, source, parts = (
-        fold.data,
-        fold.inputs.source,
-        (fold.data.split.test_seen, fold.data.split.test_unseen),
-    )
+    data, source = fold.data, fold.inputs.source
+    parts = data.split.test_seen, data.split.test_unseen
     seen, unseen = score_both(model, source, *parts, context.device, context.folder)
     of_seen, of_unseen = (data.labels[index] for index in parts)
     sets = answered_sets(seen, of_seen, unseen, of_unseen, data.seen, VALIDATION_NAMES)
@@ -164,10 +160,6 @@ def _judged(
     return None, [judge(context, t.fold, t.model) for t in trained]
 
 
-def _named(name: str, fold: Fold) -> str:
-    return f"{name}, fold {fold.part + 1}" if fold.part else name
-
-
 def try_point(context: ValidationContext, point: Point) -> TrialResult:
     """Train on every fold with the settings of a point of the grid.
 
@@ -179,10 +171,7 @@ def try_point(context: ValidationContext, point: Point) -> TrialResult:
     """
     config = context.plan.with_config(point)
     try:
-        trained = [
-            _train(context, fold, config, _named("trial", fold), quiet=True)
-            for fold in context.folds
-        ]
+        trained = [_train(context, fold, config, "trial", quiet=True) for fold in context.folds]
         return TrialResult(together(_judged(context, trained)[1])[1])
     except OutOfMemory as error:
         settings = ", ".join(f"{key}={value}" for key, value in point.items())
@@ -206,11 +195,9 @@ def _search(context: ValidationContext) -> dict[str, Any]:
 
     def logged(points: Sequence[Point]) -> Iterator[tuple[int, TrialResult]]:
         for number, outcome in executor(points):
-            if outcome.failed:
-                failed.append(outcome.failed)
-                context.log(phase="search", **points[number], failed=outcome.failed)
-            else:
-                context.log(phase="search", **points[number], **outcome.figures)
+            failed.extend([outcome.failed] if outcome.failed else [])
+            told = {"failed": outcome.failed} if outcome.failed else outcome.figures
+            context.log(phase="search", **points[number], **told)
             yield number, outcome
 
     with context.reporter.phase("search on validation", total=search.total) as phase:
@@ -280,37 +267,22 @@ def _best_row(history: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 def _row(epoch: int, judged: Judged) -> dict[str, Any]:
     """A history row of numbers and one tensor, which a checkpoint can hold."""
-    curve = judged.curve
-    kept = (
-        {}
-        if curve is None
-        else {
-            "curve": torch.from_numpy(np.concatenate([curve.breakpoints, curve.seen, curve.unseen]))
-        }
-    )
-    return {
-        "epoch": float(epoch),
-        "gamma": judged.gamma,
-        **judged.figures,
-        **kept,
-    }
+    row = {"epoch": float(epoch), "gamma": judged.gamma, **judged.figures}
+    if (curve := judged.curve) is None:
+        return row
+    kept = np.concatenate([curve.breakpoints, curve.seen, curve.unseen])
+    return {**row, "curve": torch.from_numpy(kept)}
 
 
 def _row_judged(row: Mapping[str, Any]) -> Judged:
-    figures = {
-        name: value
-        for name, value in row.items()
-        if name not in ("epoch", "gamma", "stop", "curve")
-    }
+    others = ("epoch", "gamma", "stop", "curve")
+    figures = {name: value for name, value in row.items() if name not in others}
     if "curve" not in row:
         return Judged(row["gamma"], figures)
     kept = cast(Tensor, row["curve"]).numpy()
     steps = (len(kept) - 2) // 3
-    return Judged(
-        row["gamma"],
-        figures,
-        Curve(kept[:steps], kept[steps : 2 * steps + 1], kept[2 * steps + 1 :]),
-    )
+    curve = Curve(*np.split(kept, [steps, 2 * steps + 1]))
+    return Judged(row["gamma"], figures, curve)
 
 
 def _at_epoch(
@@ -319,9 +291,7 @@ def _at_epoch(
     """The model at the selected epoch; trained again if the fold's own best epoch differs."""
     if epoch is None or _best_row(trained.history)["epoch"] == epoch:
         return trained
-    return _train(
-        context, trained.fold, config, _named("validation again", trained.fold), until=epoch
-    )
+    return _train(context, trained.fold, config, "validation again", until=epoch)
 
 
 def _train(
@@ -332,13 +302,14 @@ def _train(
     quiet: bool = False,
     until: int | None = None,
 ) -> TrainedFold:
-    """Train a model on the fold.
+    """Train a model on the fold; `name` is that of the training, without the fold.
 
     Args:
         quiet: Write no checkpoint.
         until: Stop after this epoch; None keeps the best epoch.
     """
     plan, folder = context.plan, context.folder
+    name = f"{name}, fold {fold.part + 1}" if fold.part else name
     model = make_model(
         plan.model_class, config, fold.data, fold.inputs, context.seed, context.device
     )
@@ -395,21 +366,15 @@ class _BestEpoch:
         if self.history and epoch <= self.history[-1]["epoch"]:
             raise TrainingError(
                 f"{type(model).__name__}.fit calls trainer.train more than once, "
-                "so there is no one epoch to pick; "
-                "set protocol.selection=last"
+                "so there is no one epoch to pick; set protocol.selection=last"
             )
         judged = judge(self._context, self._fold, model)
         self.history.append(_row(epoch, judged))
         best = _best_row(self.history)["epoch"]
         if best == epoch and distributed.first():
             checkpoint.save(self.path, model.state_dict())
-        self._context.log(
-            phase="validation",
-            fold=self._fold.part,
-            epoch=epoch,
-            gamma=judged.gamma,
-            **judged.figures,
-        )
+        figures = {"gamma": judged.gamma, **judged.figures}
+        self._context.log(phase="validation", fold=self._fold.part, epoch=epoch, **figures)
         patience = self._context.plan.protocol.patience
         stop = bool(patience) and epoch - best >= patience
         self.history[-1]["stop"] = float(stop)
