@@ -80,12 +80,9 @@ class Maps(Protocol):
 
 
 def members_of(labels: Index, count: int) -> list[Index]:
-    """Image indices of each class 0..count-1, in rising order.
+    """Image indices of each class 0..count-1, in rising order; other labels (N,) are left out.
 
     Sorts once, since a search per class would cost images times classes.
-
-    Args:
-        labels: `(N,)` class ids; images with an id outside 0..count-1 are left out.
     """
     order = np.argsort(labels, kind="stable")
     edges = np.searchsorted(labels[order], np.arange(count + 1))
@@ -309,10 +306,8 @@ class Dataset:
     def fingerprints(self) -> dict[str, str]:
         """Digests that decide whether two results are comparable, 16 hex digits each.
 
-        Returns:
-            "split" covers class names, labels, attributes of images and image indices; "semantics"
-            covers the
-            class-attribute table and word vectors.
+        "split" covers class names, labels, attributes of images and image indices; "semantics"
+        covers the class-attribute table and word vectors.
         """
         split = hashlib.sha256("\n".join(self.classes).encode())
         split.update(np.ascontiguousarray(self.labels, dtype="<i8").tobytes())

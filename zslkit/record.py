@@ -46,11 +46,7 @@ class Part(BaseModel):
 
 
 class GitState(Part):
-    """Git commit of the code.
-
-    Attributes:
-        dirty: Whether tracked files had uncommitted changes.
-    """
+    """Git commit of the code; dirty if tracked files had uncommitted changes."""
 
     commit: str
     dirty: bool
@@ -237,11 +233,7 @@ class Scoring(Part):
 
 
 class Environment(Part):
-    """Machine and library versions; None for a library that is not installed.
-
-    Attributes:
-        deterministic: Value of `--deterministic`.
-    """
+    """Machine and library versions; None for a library that is not installed."""
 
     python: str
     platform: str
@@ -330,10 +322,7 @@ class RunRecord(Part):
 
 
 def parse_record(text: str, place: Path) -> RunRecord:
-    """Parse the record in `text`.
-
-    Args:
-        place: Path of the file, for errors.
+    """Parse the record in `text`, read from `place`.
 
     Raises:
         DataError: Not a valid record; the message names the path, the key and the next step.

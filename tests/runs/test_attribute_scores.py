@@ -75,11 +75,14 @@ def test_no_unit_of_the_first_images_costs_the_others_their_order(tmp_path: Path
         assert area > 0.7 and area == pytest.approx(roc_auc_score(truth, later[:, 0]))
 
 
-def test_an_attribute_that_is_not_told_stays_so_and_a_set_without_images_has_a_row_for_none() -> (
-    None
-):
+def test_an_attribute_that_is_not_told_stays_so_and_a_set_without_images_has_a_row_for_none(
+    tmp_path: Path,
+) -> None:
     table = np.array([[np.nan, 5.0, 1.0], [np.nan, 5.0, 1e30]], dtype=np.float32)
-    kept = pack([table[:1], table[1:]], [], PRESENT, NAMES)
+    with (tmp_path / ATTRIBUTES).open("wb") as file:
+        pack(file, [table[:1], table[1:]], [table[:0]], PRESENT)
+    kept = read_attributes(tmp_path / ATTRIBUTES)
+    assert kept is not None
     assert np.array_equal(kept.test_seen, table, equal_nan=True)
     assert kept.test_unseen.shape == (0, 3)
 

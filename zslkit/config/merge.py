@@ -259,10 +259,7 @@ def _place(values: dict[str, Any], key: str, value: Any, where: str) -> None:
 
 
 def read_yaml(path: str | Path, origin: str | None = None) -> Layer:
-    """Read a YAML file of settings.
-
-    Args:
-        origin: Name of the source in errors; by default the path.
+    """Read a YAML file of settings; `origin` names it in errors, by default by its path.
 
     Raises:
         UserError: The file is missing, is not YAML, or does not contain a mapping.

@@ -187,9 +187,7 @@ class TrainConfig(Config):
     def rate_factor(self, step: int, steps: int) -> float:
         """Factor of warm-up and cosine, for the learning rate of every parameter group.
 
-        Args:
-            step: Number of the step in the training, from 0.
-            steps: Number of all steps.
+        `step` is the number of the step in a training of `steps`, from 0.
         """
         warm = round(self.warmup * steps)
         if step < warm:

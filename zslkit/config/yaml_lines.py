@@ -74,8 +74,7 @@ def load(text: str) -> Read:
 def _count(node: yaml.Node, known: dict[int, int], loader: yaml.SafeLoader) -> int:
     """Number of values in `node`, with a check of each scalar.
 
-    Args:
-        known: id of a node -> its count; 0 while being counted.
+    `known` maps the id of a node to its count; 0 while being counted.
     """
     if id(node) not in known:
         known[id(node)] = 0

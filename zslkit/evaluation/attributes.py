@@ -57,26 +57,14 @@ class AttributeAccuracy:
 
 
 def present_attributes(attributes: ScoreTable) -> Mask:
-    """Which class has which attribute: its value is above the mean over classes.
-
-    Args:
-        attributes: (C, A) on the dataset's own scale.
-
-    Returns:
-        (C, A) bool.
-    """
+    """Which class has which attribute, (C, A) bool: its value is above the mean over classes."""
     return np.asarray(attributes > attributes.mean(axis=0, dtype=np.float64))
 
 
 def shown_attributes(own: ScoreTable, attributes: ScoreTable) -> NDArray[np.int8]:
-    """Which image shows which attribute: its value is above the mean over classes.
+    """Which image shows which attribute, (N, A): 1, 0, or -1 where its own value is NaN.
 
-    Args:
-        own: (N, A) attributes of the images; NaN where unknown.
-        attributes: (C, A) of the classes, on the same scale.
-
-    Returns:
-        (N, A): 1, 0, or -1 where unknown.
+    An image shows what is above the mean of `attributes` (C, A) over classes, on the same scale.
     """
     shown = np.asarray(own > attributes.mean(axis=0, dtype=np.float64)).astype(np.int8)
     return np.where(np.isnan(own), np.int8(-1), shown)

@@ -25,14 +25,11 @@ ROUNDING: Final = 1e-3
 def expected_calibration_error(
     sets: TestSets, gamma: float = 0.0, bins: int = BINS
 ) -> dict[str, float]:
-    """Compute the error over the images of both test sets and of each.
+    """The error in percent of "both", "test_seen" and "test_unseen".
 
     Images fall into intervals of confidence of equal width, open below. The error is the mean over
     images of |accuracy - mean confidence| of the image's interval. All images have equal weight,
     whatever the size of their class.
-
-    Returns:
-        The error in percent of "both", "test_seen" and "test_unseen".
     """
     probable = all(are_probabilities(part.scores) for part in sets.parts().values())
     found = {name: _judged(part, sets.seen, gamma, probable) for name, part in sets.parts().items()}

@@ -26,15 +26,7 @@ ScoreTable = NDArray[np.floating[Any]]
 
 
 def per_class_recall(answers: Index, labels: Index, n_classes: int) -> Floats:
-    """Recall of each class.
-
-    Args:
-        answers: (N,) class ids.
-        labels: (N,) class ids.
-
-    Returns:
-        (C,) in 0..1; NaN for a class without images.
-    """
+    """Recall of each class, (C,) in 0..1, of answers (N,) to labels (N,); NaN without images."""
     return per_class_means(answers == labels, labels, n_classes)
 
 

@@ -29,12 +29,7 @@ TEST_NAMES = ("test_seen", "test_unseen")
 
 @dataclass(frozen=True, eq=False)
 class AnsweredSet:
-    """The answers of one test set under any gamma, without scores.
-
-    Attributes:
-        labels: (N,) class ids.
-        seen_unseen_margin: Best classes and breakpoints of the images.
-    """
+    """The answers of one test set of labels (N,) under any gamma, without scores."""
 
     labels: Index
     seen_unseen_margin: SeenUnseenMargin

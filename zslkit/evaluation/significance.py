@@ -58,11 +58,8 @@ def paired_difference(
 
     The p-value is twice the share of resamples on the far side of 0, with the real test sets
     counted as one resample, at most 1. If no resample is on the far side and there are too few of
-    them for the correction (`too_few`), the p-value is that of a normal approximation to the
-    resamples, where it is smaller.
-
-    Args:
-        pairs: Number of pairs for which the p-value will be corrected.
+    them for the correction over `pairs` (`too_few`), the p-value is that of a normal approximation
+    to the resamples, where it is smaller.
     """
     drawn = resampled.drawn[name][:, a].mean(axis=1) - resampled.drawn[name][:, b].mean(axis=1)
     value = float(resampled.value[name][a].mean() - resampled.value[name][b].mean())
@@ -84,11 +81,7 @@ def _two_sided(drawn: Floats) -> float:
 
 
 def enough_resamples(pairs: int, least: int = 2000, most: int = MOST_RESAMPLES) -> int:
-    """Resamples B for which the least p-value, 2 / (B + 1), is half of ALPHA after Holm.
-
-    Args:
-        pairs: Number of pairs that Holm corrects for.
-    """
+    """Resamples B for which the least p-value, 2 / (B + 1), is half of ALPHA after Holm."""
     return min(max(least, math.ceil(4 * pairs / ALPHA)), most)
 
 
@@ -98,16 +91,12 @@ def too_few(resamples: int, pairs: int) -> bool:
 
 
 def mcnemar(a: Mask, b: Mask) -> McNemar:
-    """McNemar's test of right answers on the same images of unseen classes.
+    """McNemar's test of right answers (N, R) and (N, Q) on the same images of unseen classes.
 
     All images have equal weight, while T1 is a mean over classes, so the two may disagree if
     classes differ in size. With one run each, the test is exact (binomial for any number of
-    discordant images). With several runs, an image counts for the model that is right in the
-    larger share of its runs: a sign test over images, since seeds add no images.
-
-    Args:
-        a: (N, R) bool, right answers of model A's R runs.
-        b: (N, Q) bool, right answers of model B's Q runs.
+    discordant images). With several runs, an image counts for the model that is right in the larger
+    share of its runs: a sign test over images, since seeds add no images.
     """
     from scipy.stats import binomtest
 
@@ -202,9 +191,7 @@ def _seeds_for(effect: float) -> int | None:
 def t_test_power(effect: float, n: int) -> float:
     """Power of the two-sided t-test at ALPHA.
 
-    Args:
-        effect: Difference in standard deviations.
-        n: Values in each of the two groups, at least 2.
+    `effect` is the difference in standard deviations; each group has n >= 2 values.
     """
     from scipy.stats import nct, t
 

@@ -118,10 +118,7 @@ def columns(trained: LoadedRun, names: Sequence[str]) -> tuple[int, ...]:
 
 
 def attend(trained: LoadedRun, x: Tensor) -> dict[str, AttentionMaps]:
-    """Attention maps for inputs on the model's device, as float32 on the CPU.
-
-    Args:
-        x: Inputs `(B, ...)`.
+    """Attention maps for inputs `(B, ...)` on the model's device, as float32 on the CPU.
 
     Raises:
         UserError: The model offers no attention, or it is not as `AttentionMaps` requires.
@@ -241,15 +238,7 @@ def localisation(trained: LoadedRun) -> dict[str, Localisation]:
 
 
 def _hits(maps: NDArray[np.float32], boxes: Floats) -> tuple[Floats, Floats]:
-    """Share of the strongest cells, and of all cells, with centres in the box.
-
-    Args:
-        maps: `(n, H, W)`.
-        boxes: `(n, 4)`.
-
-    Returns:
-        Two arrays `(n,)`.
-    """
+    """Shares of strongest cells, and of all, of `(n, H, W)` with centres in boxes `(n, 4)`."""
     height, width = maps.shape[1:]
     x, y = (np.arange(width) + 0.5) / width, (np.arange(height) + 0.5) / height
     x0, y0, x1, y1 = boxes.T[:, :, None]
@@ -273,12 +262,7 @@ def _visible(trained: LoadedRun, image: int, boxes: Sequence[Box]) -> Floats:
 
 
 def cropped(boxes: Floats, size: tuple[int, int], transform: Transform) -> Floats:
-    """Boxes `(n, 4)` as fractions of the crop that the transform takes.
-
-    Args:
-        boxes: Fractions of the image.
-        size: (width, height) of the image.
-    """
+    """Boxes `(n, 4)` of an image of (width, height) as fractions of the transform's crop."""
     if transform.size is None:
         return boxes
     frame = np.array([transform.size[1], transform.size[0]], dtype=np.float64)

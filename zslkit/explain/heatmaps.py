@@ -38,11 +38,7 @@ OPACITY = 0.55
 
 @dataclass(frozen=True, eq=False)
 class HeatmapBlock:
-    """One image of the picture.
-
-    Attributes:
-        photo: `(h, w, 3)` uint8, the backbone's input.
-    """
+    """One image of the picture, with the backbone's input `(h, w, 3)` uint8."""
 
     name: str
     photo: NDArray[np.uint8]
@@ -72,12 +68,9 @@ def blocks_of_test_images(
 
 
 def draw(blocks: Sequence[HeatmapBlock], names: Sequence[str]) -> Figure:
-    """Draw the explanations.
+    """Draw the images with explanations.
 
     Each map is scaled to its own range, so colours do not compare attributes.
-
-    Args:
-        blocks: Images with explanations.
 
     Raises:
         UserError: The picture would be too large.

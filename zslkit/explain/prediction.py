@@ -89,9 +89,8 @@ def images_of(
 ) -> list[FoundPhotos]:
     """Image files: those named, and all images in and below named folders, sorted.
 
-    Args:
-        places: Files, folders, and images of Pillow, which stay where they are in the order.
-        tell: Called with a sentence for each folder with other files.
+    Images of Pillow stay where they are in the order. `tell` gets a sentence for each folder with
+    other files.
 
     Raises:
         UserError: A path does not exist, or a folder has no images.

@@ -100,11 +100,7 @@ MEANINGS: Final = {
 
 @dataclass(frozen=True)
 class Badge:
-    """One badge.
-
-    Attributes:
-        kind: One of KINDS.
-    """
+    """One badge; `kind` is one of KINDS."""
 
     kind: str
     text: str

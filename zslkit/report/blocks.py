@@ -28,9 +28,8 @@ def blocks_of(
 ) -> list[Block]:
     """Blocks of comparable runs with intervals, tests and published rows.
 
-    Args:
-        as_papers_do: Include rows as selected on test (Block.on_test).
-        strict: Separate inductive from class-inductive runs.
+    `as_papers_do` adds rows as selected on test; `strict` separates inductive from class-inductive
+    runs.
     """
     records = [run.record for run in runs]
     names = {record.dataset.published_as for record in records}

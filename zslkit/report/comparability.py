@@ -42,11 +42,7 @@ class Comparability:
 
     @classmethod
     def of(cls, record: RunRecord, strict: bool = False) -> Comparability:
-        """Properties of a run.
-
-        Args:
-            strict: Separate inductive from class-inductive.
-        """
+        """Properties of a run; `strict` separates inductive from class-inductive ones."""
         features, training = record.features, record.protocol.training
         return cls(
             dataset=record.dataset.name,
@@ -76,12 +72,9 @@ class Comparability:
 
 
 def settled(settings: Iterable[Comparability]) -> dict[Comparability, Comparability]:
-    """Fill in unknown image fingerprints of older records, where all others alike agree.
+    """Given properties -> properties to group by: unknown images of older records are filled in.
 
-    Older runs so stay in one table with newer ones.
-
-    Returns:
-        Given properties -> properties to group by.
+    They are where all others alike agree, so that older runs stay in one table with newer ones.
     """
     every = set(settings)
     images: dict[Comparability, set[str]] = {}

@@ -70,11 +70,7 @@ class RunOutcome:
 
 
 def causes(a: RunRecord, b: RunRecord) -> dict[str, tuple[Any, Any]]:
-    """Differences in model, seed, settings, environment, code and data.
-
-    Returns:
-        Dotted key -> value in A and in B.
-    """
+    """Dotted key -> values in A and B, where model, seed, settings, code, data, ... differ."""
     left, right = _stated(a), _stated(b)
     return {
         key: (left.get(key), right.get(key))
@@ -103,10 +99,7 @@ def _stated(record: RunRecord) -> dict[str, Any]:
 
 
 def outcome(a: Run, b: Run, dataset: Dataset | None = None) -> RunOutcome:
-    """Compare the answers of B with those of A.
-
-    Args:
-        dataset: Dataset of both, for names of images.
+    """Compare the answers of B with those of A; names of images come from their `dataset`.
 
     Raises:
         DataError: Scores cannot be read, or the runs have different test images.

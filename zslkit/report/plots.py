@@ -23,9 +23,7 @@ def curves(
 ) -> Figure:
     """Mean against x with standard deviations as bars, one line per series.
 
-    Args:
-        series: Name -> points in drawing order; x values that are not numbers are placed side by
-            side.
+    Points are drawn in their order; x values that are not numbers are placed side by side.
     """
     figure, axes = _figure(title)
     numbers = all(
@@ -56,12 +54,7 @@ def curves(
 def bars(
     lines: Sequence[tuple[str, Mapping[str, Stat]]], *, title: str, y: Sequence[str]
 ) -> Figure:
-    """Groups of horizontal bars with standard deviations.
-
-    Args:
-        lines: Label and metrics of each group.
-        y: Metrics to draw, one bar each.
-    """
+    """Groups of horizontal bars with standard deviations: a group per line, a bar per `y`."""
     figure, axes = _figure(title, height=1.0 + 0.28 * len(lines) * len(y))
     width = 0.8 / len(y)
     for k, name in enumerate(y):

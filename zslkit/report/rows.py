@@ -63,8 +63,7 @@ def _hidden(record: RunRecord) -> set[str]:
 def _row_key(record: RunRecord, without: Set[str] = frozenset()) -> str:
     """Key of a row: equal for runs that differ only in the seed and in settings without effect.
 
-    Args:
-        without: Settings to ignore.
+    `without` names settings to ignore.
     """
     model = record.model
     # Badges belong to the key, because a row's badges must hold for all its runs.
@@ -133,14 +132,11 @@ def _contradicts(records: Iterable[RunRecord]) -> bool:
 
 
 def _variants(firsts: Sequence[RunRecord]) -> Iterator[tuple[RunRecord, str]]:
-    """Name of each row among the rows of its model: version, settings or source that differ.
+    """Name of each row among the rows of its model (one record each): version, settings or source.
 
     If names and badges are equal, settings without effect and selected values are added, and
     finally the identity. All rows are compared at once, because pairs would grow with the square of
     a sweep.
-
-    Args:
-        firsts: One record per row.
     """
     one_feed = len({_fed(record) for record in firsts}) == 1
     names = _differing(firsts, lambda record: _stated(record, not one_feed))
@@ -180,11 +176,7 @@ _BADGED = ("protocol.selection", "protocol.calibration", "protocol.folds")
 
 
 def _stated(record: RunRecord, features: bool) -> dict[str, Any]:
-    """Properties that define the row, by key, without those in badges.
-
-    Args:
-        features: Include settings of the section `features`.
-    """
+    """Properties that define the row, by key, without those in badges."""
     model = record.model
     found: dict[str, Any] = {"": f"{model.distribution} {model.version}", "class": model.class_path}
     found |= {key: value for key, value in _asked(record).items() if key not in _BADGED}

@@ -68,11 +68,7 @@ class Sampling:
 
 
 def sentences_of(sampling: Sampling, names: Sequence[str]) -> list[str]:
-    """Sentences for a block.
-
-    Args:
-        names: Names of the block's rows.
-    """
+    """Sentences for a block with rows of these names."""
     sentences = [
         "In brackets: 95 % interval of H over draws of the test images (bootstrap within classes, "
         f"{sampling.resamples} resamples); ± is the standard deviation over seeds."

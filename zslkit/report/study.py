@@ -104,11 +104,7 @@ def read_study(source: str | Path | Mapping[str, Any]) -> Study:
 
 
 def variants(study: Study, changes: Mapping[str, Any] | None = None) -> list[Variant]:
-    """All variants, in the order of the file.
-
-    Args:
-        changes: Settings of the caller; rows and grid override them.
-    """
+    """All variants, in the order of the file; rows and grid override the caller's `changes`."""
     return list(_variants(study, changes or {}))
 
 

@@ -68,10 +68,7 @@ def as_data(study: Study, lines: Sequence[StudyLine]) -> dict[str, Any]:
 
 
 def write(study: Study, lines: Sequence[StudyLine], folder: Path, stem: str) -> list[Path]:
-    """Write stem.md, stem.json and, if the study has a plot, stem.svg.
-
-    Returns:
-        Paths of the files.
+    """Write stem.md, stem.json and, if the study has a plot, stem.svg; returns their paths.
 
     Raises:
         ZslkitError: Writing fails.

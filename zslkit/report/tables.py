@@ -53,8 +53,7 @@ class Grid:
 def grid(block: Block, columns: Sequence[str] | None = None) -> Grid:
     """Rows of runs, then chance, then published results.
 
-    Args:
-        columns: Headers beside that of the model; None for all that say something here.
+    `columns` are headers beside that of the model; None for all that say something here.
     """
     plain_h = block.calibrated or "H, gamma 0" in (columns or ())
     metrics = ["T1", "U", "S", "H", *(["H, gamma 0"] if plain_h else []), "AUSUC"]

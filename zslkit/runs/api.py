@@ -39,11 +39,9 @@ from zslkit.utils.stops import contained
 def resolve(
     model: str, dataset: str | Path = "digits", *, data_root: str | Path = "data", **choices: Any
 ) -> Settings:
-    """Settings that a run would use, and the origin of each value. Needs no data.
+    """Settings that a run would use, and the origin of each; choices are those of `make_plan`.
 
-    Args:
-        data_root: Not used; accepted so that `run` takes the same arguments.
-        **choices: `settings`, `config`, `preset`, `overrides` and `table`, as of `run`.
+    Needs no data; `data_root` is accepted so that `run` takes the same arguments.
     """
     with contained(f"The model {model!r}"), library_state.held(model):
         plan = make_plan(model, dataset, **choices)
@@ -53,10 +51,9 @@ def resolve(
 def resolve_input(
     model: str, dataset: str = "digits", *, data_root: str | Path = "data", **choices: Any
 ) -> tuple[Input, bool]:
-    """What `features.input` leads to: pooled, map or image. Arguments as of `resolve`.
+    """What `features.input` leads to (pooled, map or image), and whether the dataset was looked at.
 
-    Returns:
-        The input, and whether the dataset was looked at; without its files, images are assumed.
+    Arguments as of `resolve`. Without the dataset's files, images are assumed.
 
     Raises:
         UserError: The model does not take the input that is asked for.
@@ -163,10 +160,8 @@ def context(
 ) -> ValidationContext:
     """The validation folds and settings in which `run` with these arguments tries search points.
 
-    Makes no run. See `zslkit.training.selection.try_point`.
-
-    Args:
-        folder: Folder for files that the trainings leave behind.
+    Makes no run (`zslkit.training.selection.try_point`). The trainings leave files behind in
+    `folder`.
 
     Raises:
         UserError: As `run` before it trains.
@@ -204,13 +199,9 @@ class Finder:
         trackers: Sequence[str] = (),
         **choices: Any,
     ) -> tuple[Result | None, list[str]]:
-        """The finished run that `run` with these arguments would return.
+        """The run that `run` with these arguments would return, and the notes that it would print.
 
-        Args:
-            trackers: Not used; accepted so that `run` takes the same arguments.
-
-        Returns:
-            The run, or None if `run` would make one, and the notes that `run` would print.
+        None if `run` would make one. `trackers` is accepted so that `run` takes the same arguments.
 
         Raises:
             UserError: As `run` before it trains.
@@ -244,11 +235,7 @@ def _job(
     choices: Mapping[str, Any],
     opened: dict[str, Any] | None = None,
 ) -> RunJob:
-    """Plan, data and inputs of one run.
-
-    Args:
-        opened: Datasets and inputs that other runs have opened; this run uses and extends it.
-    """
+    """Plan, data and inputs of one run; datasets and inputs that `opened` holds are shared."""
     seed = check_seed(seed)
     shared = {} if opened is None else opened
 

@@ -38,12 +38,9 @@ def write_attributes(scores: AttributeScores, file: IO[bytes]) -> None:
 
 
 def read_attributes(path: Path) -> AttributeScores | None:
-    """Read an `attributes.npz`.
+    """Read an `attributes.npz`; None if there is no such file.
 
     Attributes that an older file holds clipped have lost their order and become NaN.
-
-    Returns:
-        The attribute scores, None if there is no such file.
 
     Raises:
         DataError: The file is damaged or does not fit; names the next step.

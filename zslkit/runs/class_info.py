@@ -39,11 +39,7 @@ _WORDS = "word_vectors"
 
 @dataclass(frozen=True, eq=False)
 class ClassInfo:
-    """Classes and semantics of a dataset.
-
-    Attributes:
-        seen: (C,) bool.
-    """
+    """Classes, which of them are seen (C,) bool, and semantics of a dataset."""
 
     name: str
     classes: tuple[str, ...]
@@ -76,10 +72,7 @@ def save(path: Path, dataset: Dataset) -> None:
 
 
 def read(run: Run) -> ClassInfo | None:
-    """Read the classes and semantics of a run.
-
-    Returns:
-        The classes, None if the run is older than this file.
+    """Read the classes and semantics of a run; None if the run is older than this file.
 
     Raises:
         DataError: The file is damaged or does not belong to the run.

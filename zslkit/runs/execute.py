@@ -175,13 +175,7 @@ def _answers(job: RunJob, model: Model, held: Withheld) -> AnsweredSets:
 
 
 def work(job: RunJob, folder: RunFolder, key: str) -> tuple[schema.RunRecord, Scores]:
-    """Execute the run in its open folder.
-
-    Args:
-        key: The run's identity.
-
-    Returns:
-        The record and the scores of both test sets.
+    """Execute the run of identity `key` in its open folder; returns its record and its scores.
 
     Raises:
         ModelFault: As `outcome`, or the model changed the dataset in place.

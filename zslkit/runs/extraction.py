@@ -25,11 +25,7 @@ from zslkit.utils.progress import Reporter, Silent
 
 @dataclass(frozen=True)
 class Prepared:
-    """A finished feature store and its dataset.
-
-    Attributes:
-        named: The dataset as the caller named it (a name or the path of a card).
-    """
+    """A feature store and its dataset, `named` as the caller did (a name or a card's path)."""
 
     named: str
     dataset: Dataset

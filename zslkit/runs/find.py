@@ -22,22 +22,14 @@ from zslkit.training.plan import Plan
 
 @dataclass(frozen=True)
 class RunQuery:
-    """A model, dataset and settings to find runs of.
-
-    Attributes:
-        dataset: Name of the dataset as in records.
-    """
+    """A model, the dataset's name as in records, and settings to find runs of."""
 
     plan: Plan
     dataset: str
 
 
 def run_query(model: str, dataset: str | Path, **choices: Any) -> RunQuery:
-    """The query for runs that `zslkit.run` would make with these settings.
-
-    Args:
-        choices: Keyword arguments of `make_plan`, whose errors are raised.
-    """
+    """The query for runs that `zslkit.run` would make; choices as of `make_plan`."""
     name = (
         read_card(Path(dataset)).name if is_card(dataset) else DATASETS.load(str(dataset))[0].name
     )
@@ -47,12 +39,10 @@ def run_query(model: str, dataset: str | Path, **choices: Any) -> RunQuery:
 def matching_runs(runs: Iterable[Run], query: RunQuery, seed: int) -> list[Run]:
     """The runs of the model, dataset and seed with the same settings, where those matter.
 
-    Data and features are not opened, so a run on other images under the same dataset name matches
-    too; tables separate such runs. Older records do not say which values were requested for
-    selected settings, so any selected value matches.
-
-    Returns:
-        Runs with weights of another program first, then trainings; the newest last.
+    Runs with weights of another program come first, then trainings; the newest last. Data and
+    features are not opened, so a run on other images under the same dataset name matches too;
+    tables separate such runs. Older records do not say which values were requested for selected
+    settings, so any selected value matches.
     """
     entry = query.plan.entry
     settings = flat(query.plan.values)

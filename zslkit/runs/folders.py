@@ -61,8 +61,7 @@ _logger = logging.getLogger(__name__)
 def identity(payload: Mapping[str, Any]) -> str:
     """Hash of everything that determines a run's outcome: 12 hex digits.
 
-    Args:
-        payload: JSON values; the order of keys does not matter.
+    The payload is JSON; the order of keys does not matter.
 
     Raises:
         TypeError: A value is not JSON.
@@ -170,12 +169,8 @@ class RunFolder:
     def begin(self, source: Mapping[str, str]) -> list[str]:
         """Write the digests of the model's source with which this start of the run is made.
 
-        Args:
-            source: Digests by module (`zslkit.runs.source.sources`).
-
-        Returns:
-            The modules that have changed since an earlier start that this one continues. The
-            record marks them as changed, since both versions took part in the run.
+        Returns the modules that have changed since an earlier start that this one continues. The
+        record marks them as changed, since both versions took part in the run.
         """
         place = self.path / SOURCE
         before = read_source(place) if goes_on(self.path) else {}
@@ -207,10 +202,7 @@ class RunFolder:
         return place
 
     def keep(self, stream: ScoreStream) -> Scores:
-        """Write scores while they are computed; `commit` need not write them again.
-
-        Returns:
-            The scores, memory-mapped.
+        """Write scores while they are computed and return them memory-mapped, for `commit`.
 
         Raises:
             CannotWrite: The file cannot be written, for instance because the disk is full.
@@ -237,10 +229,7 @@ class RunFolder:
             _write(self.path / ATTRIBUTES, partial(write_attributes, kept))
 
     def commit(self, record: RunRecord, scores: Scores) -> None:
-        """Write settings, scores and record, and rename the folder in one step.
-
-        Args:
-            scores: Scores of both test sets; those that `keep` returned are not written again.
+        """Write settings, scores (unless `keep` has) and record, and rename the folder in one step.
 
         Raises:
             CannotWrite: A file cannot be written. Everything written before this call is kept.
@@ -334,11 +323,7 @@ def load_run(folder: str | Path) -> Run:
 
 
 def run_places(out: Path, on_fault: Callable[[str], None]) -> Iterator[Path]:
-    """The folders `out/*/*/seed*`, sorted by path.
-
-    Args:
-        on_fault: Called with a sentence for each folder that this user may not read.
-    """
+    """The folders `out/*/*/seed*`, sorted by path; `on_fault` is told of the unreadable."""
 
     def inner(folder: Path) -> list[Path]:
         try:
@@ -356,12 +341,7 @@ def run_places(out: Path, on_fault: Callable[[str], None]) -> Iterator[Path]:
 
 
 def find_runs(out: Path, on_damage: Callable[[str], None] = _logger.warning) -> list[Run]:
-    """All finished runs below `out`, sorted by path.
-
-    Args:
-        on_damage: Called with a sentence for each run that is left out because it is damaged or
-            not readable.
-    """
+    """All finished runs below `out`, sorted by path; `on_damage` is told of each run left out."""
     return _found(run_places(out, on_damage), on_damage)
 
 

@@ -55,8 +55,7 @@ class InventoryItem:
 def contents(out: Path, on_fault: Callable[[str], None] = _logger.warning) -> list[InventoryItem]:
     """Everything that runs have left below `out`, sorted by path.
 
-    Args:
-        on_fault: Called with a sentence for each folder that this user may not read.
+    `on_fault` gets a sentence for each folder that this user may not read.
 
     Raises:
         UserError: `out` is not a folder.
@@ -71,11 +70,7 @@ def contents(out: Path, on_fault: Callable[[str], None] = _logger.warning) -> li
 
 
 def clear_left(out: Path) -> list[Path]:
-    """Remove temporary files that killed commands left in `out` and in its run folders.
-
-    Returns:
-        The removed paths.
-    """
+    """Remove and return temporary files that killed commands left in `out` and its run folders."""
     gone = clear(out)
     for folder in [*out.glob("*"), *out.glob("*/*"), *out.glob("*/*/seed*")]:
         if folder.is_dir() and not folder.is_symlink():

@@ -69,11 +69,7 @@ class RunJob:
         return self.external_weights is None and self.plan.picks
 
     def decisive(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """All values that determine the outcome; the run's identity is their hash.
-
-        Args:
-            config: One of `zslkit.runs.same_inputs.spellings`.
-        """
+        """All values that determine the outcome, with one of `spellings`; hashed, the identity."""
         entry, model_class = self.plan.entry, self.plan.model_class
         values: dict[str, Any] = {
             "model": [entry.name, entry.distribution, entry.version, self.plan.class_path],
@@ -141,9 +137,7 @@ class RunJob:
     def context(self, folder: Path, log: Callable[..., None]) -> ValidationContext:
         """The folds and settings in which hyperparameters are selected.
 
-        Args:
-            folder: Folder for files that the trainings on the folds leave behind.
-            log: Receives the log lines of the trainings.
+        Trainings on the folds leave files behind in `folder` and write to `log`.
         """
         plan, protocol = self.plan, self.plan.protocol
         folds = []

@@ -75,10 +75,7 @@ class LoadedRun:
         return self.preprocessor.transform
 
     def photos(self, photos: Sequence[Photo]) -> list[Pixels]:
-        """Photos, each a path or an image of Pillow, as the backbone's input.
-
-        Returns:
-            (h, w, 3) uint8 each, all of one size.
+        """Photos (paths or images of Pillow) as the backbone's input: (h, w, 3) uint8, one size.
 
         Raises:
             UserError: As `preprocessor` and `Preprocessor.photo`.

@@ -25,10 +25,7 @@ Reuse = Literal["none", "same source", "any source"]
 
 
 def result_of(job: RunJob, out: Path, reuse: Reuse) -> Result:
-    """Make the run, or find it below `out`. Every process of the run calls this.
-
-    Returns:
-        The finished run; the same in every process.
+    """Make the run, or find it below `out`. Every process of the run calls this and gets the same.
 
     Raises:
         UserError: The caller can correct the cause.
@@ -42,10 +39,7 @@ def result_of(job: RunJob, out: Path, reuse: Reuse) -> Result:
 
 
 def found(job: RunJob, final: Path, reuse: Reuse) -> tuple[Result | None, list[str]]:
-    """The finished run in the folder `final`, if it may be reused.
-
-    Returns:
-        The run or None, and sentences for the user about its source and determinism.
+    """The run in the folder `final`, or None if it may not be reused, and sentences that say why.
 
     Raises:
         DataError: The run's record is damaged.

@@ -14,12 +14,7 @@ from zslkit.record import Environment, GitState
 def environment(
     device: str, threads: int, processes: int = 1, deterministic: bool = False
 ) -> Environment:
-    """Describe libraries and machine.
-
-    Args:
-        device: The device as torch names it ("cpu", "cuda:0 NAME").
-        threads: Threads of each process.
-    """
+    """Describe libraries and machine; `device` as torch names it, `threads` of each process."""
     return Environment(
         python=platform.python_version(),
         platform=platform.platform(),
@@ -36,14 +31,10 @@ def environment(
 
 
 def git_state(folder: Path | None = None) -> GitState | None:
-    """Commit and cleanliness of the git working tree that contains `folder`.
+    """Commit and cleanliness of the git tree that contains `folder`; by default, of this package.
 
-    Args:
-        folder: A folder of source code; by default, this package.
-
-    Returns:
-        The state; None without git, or if git does not track the folder (a wheel installed below
-        another repository).
+    None without git, or if git does not track the folder (a wheel installed below another
+    repository).
     """
     folder = folder or Path(__file__).parents[1]
     if not _git(folder, "ls-files", "--", "."):

@@ -38,9 +38,8 @@ class Repetition:
 def arguments_of(run: Run, dataset: str | None = None, **choices: Any) -> dict[str, Any]:
     """Arguments of `zslkit.run` that repeat a run: model, dataset, seed and settings.
 
-    Args:
-        dataset: Card of the run's dataset; needed if the dataset is not registered.
-        **choices: Nothing of these decides the outcome; passed on.
+    `dataset` is the card of an unregistered dataset; `choices`, which decide nothing, are passed
+    on.
 
     Raises:
         UserError: The run cannot be repeated here; says why.
@@ -119,11 +118,7 @@ def _changed_metrics(first: RunRecord, second: RunRecord) -> dict[str, tuple[flo
 
 
 def check_place(run: Run, out: Path) -> None:
-    """Raises UserError if the repetition would take the place of the run.
-
-    Args:
-        out: Folder of results for the repetition.
-    """
+    """Raises UserError if a repetition in the results `out` would take the place of the run."""
     if run.folder.resolve().is_relative_to(out.resolve()):
         raise UserError(
             f"{run.folder} lies in {out}, where its repetition would take its place; "

@@ -144,10 +144,7 @@ _PIECE = 1 << 20
 
 
 def read_scores(path: Path, verify: bool = True) -> Scores:
-    """Read a `scores.npz`, memory-mapped.
-
-    Args:
-        verify: Compare all bytes with their checksums; reads the file once.
+    """Read a `scores.npz`, memory-mapped; `verify` reads it once to compare checksums.
 
     Raises:
         DataError: The file is missing or damaged; names the fault and the next step.

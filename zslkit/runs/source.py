@@ -28,13 +28,10 @@ _READ: dict[tuple[Entry, type], dict[str, str]] = {}
 
 
 def sources(entry: Entry, model_class: type) -> dict[str, str]:
-    """Digests of a model's source files.
+    """Digests of a model's source files: module -> 16 hex digits.
 
     Line endings, compiled files and the location of the package do not matter. Imports nothing;
     modules without a file (in memory, in a zip) are left out. Cached per process.
-
-    Returns:
-        Module name -> 16 hex digits.
     """
     if (entry, model_class) not in _READ:
         _READ[entry, model_class] = _read(entry, model_class)

@@ -111,11 +111,7 @@ class Followers:
         self._write_book()
 
     def finish(self, record: RunRecord | None) -> None:
-        """Finish each tracker once.
-
-        Args:
-            record: The run's record; None if the run was interrupted and may continue later.
-        """
+        """Finish each tracker once; None stands for a run that was interrupted."""
         for ready in list(self._live):
             mine = record.model_copy(deep=True) if record is not None else None
             self._call(ready, lambda tracker, mine=mine: tracker.finish(mine))  # type: ignore[misc]
@@ -157,11 +153,8 @@ def follow(
 ) -> Iterator[Followers]:
     """Pass everything that is logged in `folder` to the trackers.
 
-    The caller calls `finish(record)` when the run is committed. Errors of trackers are contained;
-    only a real Ctrl-C is raised.
-
-    Args:
-        note: Called with a sentence for each tracker that fails.
+    The caller calls `finish(record)` when the run is committed. Errors of trackers are contained
+    and `note` gets a sentence for each; only a real Ctrl-C is raised.
     """
     followers = Followers(ready, folder, note)
     if not ready:

@@ -49,13 +49,10 @@ class Opened(Protocol):
 
 
 class TrainedModel:
-    """The model of a finished run, in evaluation mode.
+    """The model of a finished run (`opened`), in evaluation mode.
 
     All methods take photos (a path, an image of Pillow, or a list of them) or a tensor `(B, ...)`
     of what the model eats, and answer on the CPU without gradients.
-
-    Attributes:
-        opened: The run with its network and its preprocessing.
     """
 
     def __init__(self, opened: Opened) -> None:

@@ -51,15 +51,9 @@ def accelerator(bench: Bench) -> str | None:
 
 
 def waits(model: Model, shape: Sequence[int], batch: int = 4) -> list[str]:
-    """Where a model waits for the device, or mixes devices, in `loss` and `scores`.
+    """Where a model on the CPU would wait for the device, or mix devices, in `loss` and `scores`.
 
-    Args:
-        model: A model on the CPU; it stays unchanged.
-        shape: Shape of one input.
-        batch: Images in the batch.
-
-    Returns:
-        One sentence for each place; none if the model never waits.
+    One sentence for each place; none if the model never waits. `shape` is that of one input.
     """
     return [fault for part in _parts(model) for fault in _on_device(model, part, shape, batch)]
 
@@ -67,8 +61,7 @@ def waits(model: Model, shape: Sequence[int], batch: int = 4) -> list[str]:
 def breaks(model: GradientModel, shape: Sequence[int], batch: int = 4) -> list[str]:
     """Where `train.compile` would cut the loss into several graphs; none for one graph.
 
-    Args:
-        model: As in `waits`; it must not wait for the device.
+    Arguments as of `waits`; the model must not wait for the device.
     """
     import torch._dynamo
 

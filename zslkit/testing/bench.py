@@ -37,12 +37,7 @@ SHORT, LONG = 2, 20
 
 @dataclass(frozen=True)
 class BenchModel:
-    """A trained model.
-
-    Attributes:
-        log: One dict per line of the training log.
-        state: Parameters and buffers after training.
-    """
+    """A trained model, the lines of its training log, and its state after training."""
 
     model: Model
     inputs: Inputs
@@ -104,12 +99,7 @@ class Bench:
         return build(self.kind.Config, merge([]), self.name)
 
     def config(self, epochs: int = SHORT, changes: Mapping[str, Any] | None = None) -> ModelConfig:
-        """Config with a short training.
-
-        Args:
-            epochs: Number of epochs.
-            changes: Dotted key -> value; overrides everything else.
-        """
+        """Config with a short training; `changes`, by dotted key, override everything else."""
         layers = [
             Layer(self.default_config.model_dump(), "defaults"),
             Layer(shortened(self.default_config, epochs), "kit"),

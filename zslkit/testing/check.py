@@ -45,8 +45,7 @@ def check(
 class CheckResult:
     """Result of one check on one model.
 
-    Attributes:
-        message: What is wrong, why it was skipped, or a remark; may be empty.
+    `message` says what is wrong, why it was skipped, or a remark; it may be empty.
     """
 
     check: str
@@ -67,11 +66,7 @@ class CheckResult:
 
 
 class ConformanceError(ZslkitError, AssertionError):
-    """A model breaks rules of the contract.
-
-    Args:
-        results: Results of the failed checks.
-    """
+    """A model breaks rules of the contract: the results of the failed checks."""
 
     def __init__(self, model: str, results: Sequence[CheckResult]) -> None:
         self.model, self.results = model, tuple(results)

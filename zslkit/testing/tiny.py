@@ -56,10 +56,8 @@ def tiny_dataset(
     """15 classes with 12 attributes and 111 images of 12 x 16 pixels, determined by the seed.
 
     Pooled features `(N, 16)`, maps `(N, 16, 3, 4)` and pixels are linear in the class attributes,
-    plus noise. Each attribute group appears in one corner of the image.
-
-    Args:
-        images: False leaves only pooled features, as in datasets without photos.
+    plus noise. Each attribute group appears in one corner of the image. images=False leaves only
+    pooled features, as in datasets without photos.
     """
     made = _made(seed)
     semantics = made.semantics
@@ -105,8 +103,7 @@ def tiny_task(
 ) -> Task:
     """Task of the tiny dataset, to construct a model: `Mine(MineConfig(), tiny_task("map"))`.
 
-    Args:
-        config: The model's config, for the normalisation of attributes.
+    `config` decides the normalisation of attributes.
     """
     dataset = tiny_dataset(word_vectors=word_vectors, groups=groups, seed=seed)
     return make_task(dataset, tiny_inputs(dataset, kind), config or ModelConfig())

@@ -58,11 +58,7 @@ class Copies:
         self._device, self._stream = device, torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def begin(self, *tensors: Tensor) -> Callable[[], Any]:
-        """Begin to copy tensors.
-
-        Returns:
-            Function that gives the copies to the present stream, without waiting on the CPU.
-        """
+        """Begin to copy; the result hands the copies to the present stream without waiting."""
         try:
             with torch.cuda.stream(self._stream):
                 moved = tuple(sent(t, self._device) for t in tensors)

@@ -19,12 +19,9 @@ Passes = Callable[[], None]
 
 
 class WeightAverage:
-    """Mean of the weights after each of the last epochs (Izmailov et al., UAI 2018).
+    """Mean of trained weights after each of the last epochs (Izmailov et al., UAI 2018).
 
     The training goes on from its own weights; the mean is what is scored, validated and kept.
-
-    Args:
-        parameters: Parameters that are trained.
     """
 
     def __init__(

@@ -12,10 +12,7 @@ from zslkit.utils.files import check_permitted, need_plain, replacing
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint to a temporary file, then rename it.
-
-    Args:
-        state: Tensors, numbers, strings, lists and dicts.
+    """Write tensors, numbers, strings, lists and dicts; the file appears when it is whole.
 
     Raises:
         OSError: The file cannot be written, for instance because the disk is full; names `path`.

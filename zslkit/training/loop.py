@@ -42,14 +42,7 @@ class Observer(Protocol):
     """One row of numbers and tensors per epoch."""
 
     def after_epoch(self, epoch: int, model: GradientModel) -> bool:
-        """Observe the model.
-
-        Args:
-            epoch: Number of the epoch, from 1.
-
-        Returns:
-            True to stop the training.
-        """
+        """Observe the model after an epoch (from 1); True stops the training."""
         ...
 
 

@@ -55,12 +55,9 @@ class Rescored:
 def rescore(
     model: Model, source: InputSource, index: Index, rows: Rows, device: torch.device
 ) -> Rescored:
-    """Score a sample of images again, each alone and all in one batch, and compare.
+    """Score a sample of images again, each alone and all in one batch, and compare with `rows`.
 
-    Args:
-        source: Inputs by image index.
-        index: (N,) image indices.
-        rows: The scores of these images.
+    `index` (N,) names the images of the rows in `source`.
     """
     count = len(index)
     size = min(count, max(FEWEST, min(SAMPLE, count // 100)))

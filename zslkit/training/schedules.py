@@ -42,10 +42,7 @@ class ScheduledSettings:
 
     @contextmanager
     def at(self, done: float) -> Iterator[None]:
-        """The settings in a step.
-
-        Args:
-            done: Share of all steps that come before this one, 0 to 1.
+        """The settings in a step; `done` is the share of all steps before this one, 0 to 1.
 
         Raises:
             UserError: In the first step, the loss did not read a setting that has a schedule.

@@ -35,9 +35,7 @@ IN_MEMORY = 64 << 20
 class Rows:
     """A float32 table (N, C) that is filled row by row in any order.
 
-    Args:
-        shape: (N, C).
-        folder: Folder for the file of a large table; None for the system's temporary folder.
+    The file of a large table lies in `folder`; None for the system's temporary folder.
     """
 
     def __init__(self, shape: tuple[int, int], folder: Path | None = None) -> None:
@@ -82,13 +80,9 @@ class Rows:
 
 
 def mixed(index: Index) -> list[Index]:
-    """Distribute images to batches that mix the whole table.
+    """Distribute images (N,) to batches that mix the whole table; equal index, equal batches.
 
-    Args:
-        index: (N,) image indices. The same index always gives the same batches.
-
-    Returns:
-        Positions in `index`, each in one batch of at most SCORE_BATCH, in random order.
+    Returns positions in `index`, each in one batch of at most SCORE_BATCH, in random order.
     """
     ascending, number = np.argsort(index, kind="stable"), -(-len(index) // SCORE_BATCH)
     random = np.random.default_rng(len(index))
@@ -134,10 +128,9 @@ def answer_rows(
     device: torch.device,
     folder: Path | None = None,
 ) -> tuple[Rows, Rows | None]:
-    """Compute uncalibrated scores and attribute scores in one pass; arguments as of `score_rows`.
+    """Uncalibrated scores (N, C) and attribute scores (N, A), None if the model has none.
 
-    Returns:
-        Scores (N, C) and attribute scores (N, A), None if the model has none.
+    One pass over the inputs; arguments as of `score_rows`.
 
     Raises:
         TrainingError: Either has another shape, scores a value that is not finite, or attribute
@@ -155,11 +148,7 @@ def answer_rows(
 
 
 class _AttributeRows:
-    """Attribute scores (N, A) of all images, or of none.
-
-    Attributes:
-        rows: The scores; None if the model gave none.
-    """
+    """Attribute scores (N, A) of all images; `rows` is None if the model gives none."""
 
     def __init__(self, model: Model, count: int, folder: Path | None) -> None:
         self.rows: Rows | None = Rows((count, model.task.n_attributes), folder)
@@ -208,10 +197,7 @@ def score_both(
     device: torch.device,
     folder: Path | None = None,
 ) -> tuple[Iterator[Table], Iterator[Table]]:
-    """Compute the scores of two sets together, in mixed batches.
-
-    Returns:
-        The scores of each set in batches (B, C), in the order of its index.
+    """Scores of two sets, computed in mixed batches together; batches (B, C) in the order of each.
 
     Raises:
         TrainingError: As `score_rows`.

@@ -163,8 +163,7 @@ def _judged(
 def try_point(context: ValidationContext, point: Point) -> TrialResult:
     """Train on every fold with the settings of a point of the grid.
 
-    Returns:
-        Means of the figures over folds, or the reason why the training failed.
+    The result has the means of the figures over folds, or the reason why the training failed.
 
     Raises:
         OutOfMemory: The device is too small; the selected point must not depend on that.
@@ -221,12 +220,7 @@ def _mix(
 ) -> tuple[dict[str, Any], list[Judged]]:
     """Select the best point of the mixes, the first of equals; the models keep it.
 
-    Args:
-        trained: A trained model of each fold.
-        changes: Settings selected before.
-
-    Returns:
-        The point and the folds' results.
+    Returns the point, which joins the `changes` selected before, and the folds' results.
     """
     plan, grid = context.plan, context.plan.model_class.mixes
     best: tuple[float, dict[str, Any], list[Judged]] = (-1.0, {}, [])
@@ -249,12 +243,9 @@ def _mix(
 
 
 def _best_epoch(histories: Sequence[Sequence[Mapping[str, Any]]]) -> tuple[int, list[Judged]]:
-    """The epoch with the highest mean H among those that every fold has reached.
+    """The epoch with the highest mean H among those that every fold has reached, and its results.
 
     The H of an epoch is taken under the gamma with the highest mean H over the folds.
-
-    Returns:
-        The epoch and the folds' results at that epoch.
     """
     rounds = [[_row_judged(row) for row in rows] for rows in zip(*histories, strict=False)]
     best = int(np.argmax([together(judged)[1]["H"] for judged in rounds]))
@@ -304,9 +295,7 @@ def _train(
 ) -> TrainedFold:
     """Train a model on the fold; `name` is that of the training, without the fold.
 
-    Args:
-        quiet: Write no checkpoint.
-        until: Stop after this epoch; None keeps the best epoch.
+    `quiet` writes no checkpoint. `until` stops after this epoch; None keeps the best epoch.
     """
     plan, folder = context.plan, context.folder
     name = f"{name}, fold {fold.part + 1}" if fold.part else name

@@ -26,11 +26,7 @@ class _Step(NamedTuple):
 
 
 class Unread:
-    """Terms of steps that nobody has read yet.
-
-    Attributes:
-        steps: Number of steps of this epoch, read or not.
-    """
+    """Terms of steps that nobody has read yet; `steps` counts those of this epoch, read or not."""
 
     def __init__(self) -> None:
         self.steps = 0

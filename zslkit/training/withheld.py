@@ -113,8 +113,7 @@ class Withheld:
     def scoring(self) -> Iterator[Index]:
         """Context in which every image may be scored; labels and split stay withheld.
 
-        Yields:
-            Indices of the test images (N,), ascending.
+        Yields the indices of the test images (N,), ascending.
         """
         before = self._mask.copy()
         self._mask[:] = True
