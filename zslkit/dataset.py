@@ -40,15 +40,12 @@ class Images(Protocol):
         Raises:
             DataError: The file cannot be read; the message names it.
         """
-        ...
 
     def key(self, index: int) -> str:
         """Stable name of the image: its path inside the dataset's folder, separated by '/'."""
-        ...
 
     def digest(self) -> str:
         """Fingerprint of the content of all images, in order."""
-        ...
 
 
 class Maps(Protocol):
@@ -59,24 +56,19 @@ class Maps(Protocol):
     @property
     def map_shape(self) -> tuple[int, int, int]:
         """(D, H, W) of one map."""
-        ...
 
     @property
     def fingerprint(self) -> str:
         """Digest of everything that determines the values."""
-        ...
 
     def maps(self, index: Index) -> Tensor:
         """Maps `(B, D, H, W)` float32 on the CPU."""
-        ...
 
     def stored_maps(self, index: Index) -> Tensor:
         """Maps `(B, D, H, W)` in the type on disk."""
-        ...
 
     def pooled(self, index: Index) -> Tensor:
         """Means over positions, `(B, D)` float32."""
-        ...
 
 
 def members_of(labels: Index, count: int) -> list[Index]:

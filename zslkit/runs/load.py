@@ -61,9 +61,9 @@ class LoadedRun:
         if self.dataset.images is None:
             raise no_photos(self.run)
         if not inputs.tuned:  # the run's backbone over images, even if its model takes features
-            images = "image", self.device, self.reporter
+            where = self.device, self.reporter, plan.encoder()
             with _as_then(self.run.record.environment):
-                inputs = prepare(self.dataset, plan.features, *images, plan.encoder())
+                inputs = prepare(self.dataset, plan.features, "image", *where)
         assert isinstance(inputs.source, ImageInputs) and inputs.build_backbone is not None
         how = self.inputs.image_size, self.inputs.kind, plan.features
         transform, build = inputs.source.transform, inputs.build_backbone

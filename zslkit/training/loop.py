@@ -43,7 +43,6 @@ class Observer(Protocol):
 
     def after_epoch(self, epoch: int, model: GradientModel) -> bool:
         """Observe the model after an epoch (from 1); True stops the training."""
-        ...
 
 
 class Loop:

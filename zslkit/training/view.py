@@ -24,7 +24,6 @@ class InputSource(Protocol):
 
     def batch(self, index: Index) -> Tensor:
         """(B, ...) float32 on the CPU."""
-        ...
 
 
 @dataclass(frozen=True)
