@@ -50,23 +50,18 @@ class ClassInfo:
 def save(path: Path, dataset: Dataset) -> None:
     """Write class names and semantics of a dataset to `path`, atomically."""
     semantics = dataset.semantics
+    groups = {name: list(columns) for name, columns in semantics.groups.items()}
     arrays: dict[str, NDArray[Any]] = {
         "classes": np.array(dataset.classes, dtype=np.str_),
         "seen": dataset.seen,
         "attributes": semantics.attributes,
         "names": np.array(semantics.names, dtype=np.str_),
-        "groups": np.array(
-            json.dumps({name: list(columns) for name, columns in semantics.groups.items()})
-        ),
+        "groups": np.array(json.dumps(groups)),
         "kind": np.array(semantics.kind),
     }
     if semantics.word_vectors is not None:
         arrays[_WORDS] = semantics.word_vectors
-    with (
-        replacing(path) as beside,
-        beside.open("wb") as file,
-        zipfile.ZipFile(file, "w") as archive,
-    ):
+    with replacing(path) as beside, zipfile.ZipFile(beside, "w") as archive:
         for name, array in arrays.items():
             put(archive, name, array)
 
@@ -92,11 +87,9 @@ def read(run: Run) -> ClassInfo | None:
     except DataError as error:
         raise DataError(f"{path}: {error}; {mend}") from error
     classes, seen = tuple(arrays["classes"].tolist()), arrays["seen"]
-    same = classes == tuple(record.per_class) and len(seen) == len(classes) == len(
-        semantics.attributes
-    )
     if (
-        not same
+        classes != tuple(record.per_class)
+        or not len(seen) == len(classes) == len(semantics.attributes)
         or int(seen.sum()) != record.dataset.seen
         or semantics.fingerprint() != record.fingerprints.semantics
     ):
@@ -114,11 +107,9 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     with path.open("rb") as file, zipfile.ZipFile(file) as archive:
         names = [*_PARTS, *([_WORDS] if f"{_WORDS}.npy" in archive.namelist() else [])]
         arrays = {name: _array(file, archive, name) for name in names}
-    for name, (dtype_kind, dimensions) in (_PARTS | {_WORDS: ("f", 2)}).items():
-        if name in arrays and (
-            arrays[name].dtype.kind != dtype_kind or arrays[name].ndim != dimensions
-        ):
-            raise ValueError(f"{name} is {arrays[name].dtype} of shape {arrays[name].shape}")
+    for name, array in arrays.items():
+        if (array.dtype.kind, array.ndim) != _PARTS.get(name, ("f", 2)):
+            raise ValueError(f"{name} is {array.dtype} of shape {array.shape}")
     return arrays
 
 
@@ -136,10 +127,5 @@ def _semantics(arrays: dict[str, NDArray[Any]]) -> Semantics:
         for name, columns in parse_json(str(arrays["groups"])).items()
     }
     words = arrays[_WORDS].astype(np.float32) if _WORDS in arrays else None
-    return Semantics(
-        arrays["attributes"].astype(np.float32),
-        tuple(arrays["names"].tolist()),
-        groups,
-        words,
-        str(arrays["kind"]),
-    )
+    table, names = arrays["attributes"].astype(np.float32), tuple(arrays["names"].tolist())
+    return Semantics(table, names, groups, words, str(arrays["kind"]))

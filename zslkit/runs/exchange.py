@@ -6,10 +6,10 @@ import json
 import re
 import zipfile
 from collections.abc import Iterator, Sequence
-from hashlib import sha256
+from hashlib import file_digest
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 
 from zslkit.acquire.cache_marks import SHARED, SHARED_FILES, SHARED_MANIFEST
 from zslkit.acquire.unpack import unpack
@@ -24,7 +24,6 @@ FORMAT = 1
 """Version of the file; another version is refused with an error."""
 
 _PLACE = re.compile(r"[^/]+/[^/]+/seed-?\d+-[0-9a-f]{12}/[^/]+")
-_CHUNK = 1 << 20
 _ROUNDING = 0.01
 """Largest difference between a record's figures and those of its scores, in percent."""
 _GENEROUS, _FOLD = 1 << 30, 100
@@ -64,8 +63,7 @@ def export_runs(runs: Sequence[Run], file: Path) -> int:
                     if (run.folder / name).is_file():
                         place = f"{place_of_run}/{name}"
                         archive.write(run.folder / name, place)
-                        with (run.folder / name).open("rb") as stream:
-                            digests[place] = _digest(stream)
+                        digests[place] = _digest(run.folder / name)
             manifest = {"format": FORMAT, "made_by": f"zslkit {version('zslkit')}"}
             text = json.dumps({**manifest, "files": digests}, indent=1)
             archive.writestr(SHARED_MANIFEST, text + "\n")
@@ -126,9 +124,7 @@ def runs_in(file: Path) -> list[Run]:
         DataError: The file is damaged, of another version, holds anything but runs, or a record
             does not follow from its scores; nothing is kept.
     """
-    with file.open("rb") as stream:
-        key = _digest(stream)[:32]
-    target = cache_root() / SHARED / key
+    target = cache_root() / SHARED / _digest(file)[:32]
     if not target.is_dir():
         _survey(file)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -139,7 +135,7 @@ def runs_in(file: Path) -> list[Run]:
 
 def _survey(file: Path) -> None:
     """Check the members of an export before anything is unpacked."""
-    claimed, names = 0, set[str]()
+    claimed, names, fault = 0, set[str](), ""
     with opened(file) as archive:
         for member in archive.members():
             path = member.path.as_posix()
@@ -147,16 +143,15 @@ def _survey(file: Path) -> None:
                 _PLACE.fullmatch(path) and PurePosixPath(path).name in SHARED_FILES
             )
             if member.kind != "file" or not whole or path in names:
-                raise DataError(
-                    f"{file} is no export of runs: it holds {path!r}; make one with "
-                    "zslkit runs --export FILE"
-                )
+                fault = f"it holds {path!r}"
+                break
             names.add(path)
             claimed += member.size
-    if SHARED_MANIFEST not in names:
+    if not fault and SHARED_MANIFEST not in names:
+        fault = f"it has no {SHARED_MANIFEST}"
+    if fault:
         raise DataError(
-            f"{file} is no export of runs: it has no {SHARED_MANIFEST}; make one with "
-            "zslkit runs --export FILE"
+            f"{file} is no export of runs: {fault}; make one with zslkit runs --export FILE"
         )
     if claimed > max(_GENEROUS, _FOLD * file.stat().st_size):
         raise DataError(f"{file} is not to be trusted: it would unfold to {claimed:,} bytes")
@@ -197,12 +192,9 @@ def _check(file: Path, folder: Path) -> None:
 def _digests(folder: Path) -> Iterator[tuple[str, str]]:
     for place in sorted(folder.rglob("*")):
         if place.is_file() and place.name != SHARED_MANIFEST:
-            with place.open("rb") as stream:
-                yield place.relative_to(folder).as_posix(), _digest(stream)
+            yield place.relative_to(folder).as_posix(), _digest(place)
 
 
-def _digest(stream: IO[bytes]) -> str:
-    digest = sha256()
-    while block := stream.read(_CHUNK):
-        digest.update(block)
-    return digest.hexdigest()
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return file_digest(stream, "sha256").hexdigest()

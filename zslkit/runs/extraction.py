@@ -59,9 +59,9 @@ class Prepared:
         kind = f"maps {d} x {h} x {w}"
         if self.config.pooling == "own":
             kind = f"vectors of width {d}, pooled by the backbone"
+        source = f"{facts['backbone']} ({facts['weights']})"
         words = {
-            "features": f"{facts['images']} {kind}, {facts['dtype']}, "
-            f"of {facts['backbone']} ({facts['weights']})",
+            "features": f"{facts['images']} {kind}, {facts['dtype']}, of {source}",
             "store": f"{self.store.folder} ({facts['bytes'] / 1e6:.0f} MB)",
         }
         if skipped:

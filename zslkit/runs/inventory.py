@@ -75,12 +75,9 @@ def clear_left(out: Path) -> list[Path]:
     for folder in [*out.glob("*"), *out.glob("*/*"), *out.glob("*/*/seed*")]:
         if folder.is_dir() and not folder.is_symlink():
             gone += clear(folder)
-    for jobs in out.glob(".jobs-*"):  # the name in earlier versions
+    for jobs in out.glob(f".jobs-{'[0-9a-f]' * 12}"):  # the name in earlier versions
         with suppress(OSError):
-            if (
-                re.fullmatch(r"\.jobs-[0-9a-f]{12}", jobs.name)
-                and time.time() - (jobs / "alive").stat().st_mtime > DAY
-            ):
+            if time.time() - (jobs / "alive").stat().st_mtime > DAY:
                 shutil.rmtree(jobs)
                 gone.append(jobs)
     return gone
@@ -139,12 +136,8 @@ def remove(item: InventoryItem) -> None:
             f"{item.folder} is being worked on by another process; wait for it or stop it first"
         ) from error
     try:
-        going = (
-            item.folder
-            if item.state == "half-removed"
-            else item.folder.with_name(f"{_run_name(item.folder)}.removing")
-        )
-        if going != item.folder:
+        going = item.folder.with_name(f"{_run_name(item.folder)}.removing")
+        if item.state != "half-removed":
             if going.exists():
                 shutil.rmtree(going)
             item.folder.rename(going)
@@ -169,10 +162,9 @@ def _item(folder: Path, match: re.Match[str]) -> InventoryItem:
     elif rest == ".removing":
         state, problem = "half-removed", "remove it again"
     else:
-        state, problem = (
-            "finished" if not rest else "replaced",
-            "" if not rest else "made anew since; remove it if nobody needs it",
-        )
+        state, problem = "finished", ""
+        if rest:
+            state, problem = "replaced", "made anew since; remove it if nobody needs it"
         try:
             run = load_run(folder)
             tags = read_tags(folder)

@@ -72,10 +72,7 @@ def add_classes(
         f"The model {record.model.name} cannot take classes after training: {{why}}; train it "
         "again with the new classes in the table of its dataset"
     )
-    if why := _fill(rebuilt, model):
-        raise UserError(refused.format(why=why))
-    rebuilt.eval()
-    if why := _moved(model, rebuilt):
+    if why := _fill(rebuilt, model) or _moved(model, rebuilt.eval()):
         raise UserError(refused.format(why=why))
     return rebuilt, table.classes
 
@@ -123,11 +120,8 @@ def _fill(rebuilt: Model, model: Model) -> str:
     kept = {name: fresh[name] if name in _OF_TASK else value for name, value in state.items()}
     for name, value in kept.items():
         if value.shape != fresh[name].shape:
-            was, now = (tuple(one.shape) for one in (value, fresh[name]))
-            return (
-                f"what it learned depends on the number of classes ({name} is {was} and would be "
-                f"{now})"
-            )
+            shapes = f"{name} is {tuple(value.shape)} and would be {tuple(fresh[name].shape)}"
+            return f"what it learned depends on the number of classes ({shapes})"
     rebuilt.load_state_dict(kept)
     return ""
 

@@ -97,11 +97,8 @@ def _changed(plan: Plan, layers: Sequence[Layer]) -> dict[str, Any] | None:
         return None
     idle = {f"protocol.{name}" for name in (plan.idle & other.idle) | {"watch_test"}}
     now, before = flat(plan.values), flat(other.values)
-    return {
-        key: before.get(key)
-        for key in (now.keys() | before.keys()) - idle
-        if now.get(key) != before.get(key)
-    }
+    keys = (now.keys() | before.keys()) - idle
+    return {key: before.get(key) for key in keys if now.get(key) != before.get(key)}
 
 
 def _drop_idle(model: str, features: Any, origins: dict[str, str]) -> None:

@@ -55,9 +55,8 @@ def found(job: RunJob, final: Path, reuse: Reuse) -> tuple[Result | None, list[s
             "and are taken as they are; --again makes them anew"
         ]
     elif then and (other := changed(then, now)):
-        was = (
-            f"{final} was made by another source of {job.plan.entry.name} ({_modules(then, other)})"
-        )
+        source = f"another source of {job.plan.entry.name} ({_modules(then, other)})"
+        was = f"{final} was made by {source}"
         if reuse == "same source":
             return None, [f"{was}, so it is made anew; --reuse-changed takes it as it is"]
         notes = [f"{was}, and is taken as it is"]
@@ -78,9 +77,8 @@ def _modules(then: Mapping[str, str], other: Sequence[str]) -> str:
 def _made_or_found(job: RunJob, out: Path, reuse: Reuse) -> Result:
     """Make or find the run in the first process; the other processes of the run call `_beside`."""
     key = job.key(out)
-    with RunFolder.open(
-        out, job.data.name, job.plan.entry.name, job.seed, key, job.reporter.note
-    ) as folder:
+    names = job.data.name, job.plan.entry.name
+    with RunFolder.open(out, *names, job.seed, key, job.reporter.note) as folder:
         finished, notes = found(job, folder.final, reuse)
         for note in notes:
             job.reporter.note(note)

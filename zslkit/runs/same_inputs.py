@@ -94,10 +94,6 @@ def _leads_to(word: str, plan: Plan, dataset: Dataset, kind: Input) -> bool:
 
 def _may_lead_to(plan: Plan, kind: Input, given: bool) -> bool:
     """As `_leads_to` without a dataset, of which it is only known whether it has images."""
-    word = plan.features.input
-    wanted = [
-        k
-        for k in plan.model_class.inputs
-        if word in ("auto", k) or (word == "frozen" and k != "image")
-    ]
+    word, inputs = plan.features.input, plan.model_class.inputs
+    wanted = [k for k in inputs if word in ("auto", k) or (word == "frozen" and k != "image")]
     return kind in wanted if given else wanted[:1] == [kind]

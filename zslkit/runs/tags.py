@@ -55,33 +55,20 @@ def change_tags(
     """
     if add is not None and not _WORD.fullmatch(add):
         raise UserError(f"{add!r} is no tag; take up to 40 letters, digits and . _ + -")
+    sentence = f"Another process works on {folder}; this one waits until it is done"
     try:
-        held = acquired(
-            lock_of(folder),
-            on_wait,
-            f"Another process works on {folder}; this one waits until it is done",
-        )
-    except OSError as error:
-        raise CannotWrite(
-            f"{folder / TAGS} cannot be written ({why(error)}); check the folder's permissions"
-        ) from error
-    with held:
-        return _changed(folder, add, drop)
-
-
-def _changed(folder: Path, add: str | None, drop: str | None) -> tuple[str, ...]:
-    tags = set(read_tags(folder))
-    if add is not None:
-        tags.add(add)
-    if drop is not None:
-        if drop not in tags:
-            raise UserError(
-                f"{folder} has no tag {drop!r}; it has {', '.join(sorted(tags)) or 'none'}"
-            )
-        tags.remove(drop)
-    try:
-        with replacing(folder / TAGS) as beside:
-            beside.write_text(json.dumps(sorted(tags), ensure_ascii=False) + "\n", encoding="utf-8")
+        with acquired(lock_of(folder), on_wait, sentence):
+            tags = set(read_tags(folder))
+            if add is not None:
+                tags.add(add)
+            if drop is not None:
+                if drop not in tags:
+                    has = ", ".join(sorted(tags)) or "none"
+                    raise UserError(f"{folder} has no tag {drop!r}; it has {has}")
+                tags.remove(drop)
+            text = json.dumps(sorted(tags), ensure_ascii=False) + "\n"
+            with replacing(folder / TAGS) as beside:
+                beside.write_text(text, encoding="utf-8")
     except OSError as error:
         raise CannotWrite(
             f"{folder / TAGS} cannot be written ({why(error)}); check the folder's permissions"
