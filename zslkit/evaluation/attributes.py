@@ -73,10 +73,7 @@ def shown_attributes(own: ScoreTable, attributes: ScoreTable) -> NDArray[np.int8
 def attribute_accuracy(
     scores: AttributeScores, sets: TestSets
 ) -> dict[str, AttributeAccuracy | None]:
-    """Compute the accuracy on each test set.
-
-    Returns:
-        Set name -> accuracy; None if no scored attribute is shown by some images and not by others.
+    """Accuracy on each test set; None if no scored attribute is shown by some images only.
 
     Raises:
         DataError: The number of scores differs from that of the images, or scores are infinite, or

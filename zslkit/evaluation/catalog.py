@@ -20,13 +20,10 @@ from zslkit.evaluation.sets import TestSets
 
 @dataclass(frozen=True)
 class Subject:
-    """The scores to measure.
+    """The scores to measure, under a gamma.
 
-    Attributes:
-        gamma: Calibration to measure under.
-        validated: Gamma selected on validation, None if none was.
-        classes: The C class names.
-        attributes: The model's attribute scores, None if there are none.
+    `validated` is the gamma selected on validation, None if none was; `attributes`, the model's
+    attribute scores.
     """
 
     sets: TestSets
@@ -197,10 +194,7 @@ METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _LIST}
 
 
 def chosen(names: Sequence[str]) -> list[Metric]:
-    """The metrics of these names, each once.
-
-    Args:
-        names: Names in any case; "all" is every metric, "top-K" both test sets.
+    """The metrics of these names in any case, each once; "all" is every metric, "top-K" both sets.
 
     Raises:
         UnknownName: No such metric exists; suggests one.

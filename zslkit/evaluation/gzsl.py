@@ -132,18 +132,13 @@ def chance(seen: Mask) -> dict[str, float]:
 
 
 def peak(*curves: Curve) -> tuple[float, float]:
-    """The gamma with the highest H; of several curves, with the highest mean H.
+    """The gamma with the highest H in percent, and that H; (0, 0) if no H is above 0.
 
-    NEVER use curves of test sets to calibrate: a gamma selected on test is an oracle. H is constant
-    between two breakpoints; gamma is the middle of the best interval, and of equally good intervals
-    the widest counts. The mean of the curves' own best gammas may be good for none of them.
-
-    Args:
-        curves: One per validation fold. All are constant between two neighbouring breakpoints of
-            all curves, so the mean is exact.
-
-    Returns:
-        gamma and its (mean) H in percent; (0, 0) if no gamma gives an H above 0.
+    Of several curves, one per validation fold, the mean H counts: all are constant between two
+    neighbouring breakpoints of all, so it is exact, and the curves' own best gammas may be good for
+    none of them. NEVER use curves of test sets to calibrate: a gamma selected on test is an oracle.
+    H is constant between two breakpoints; gamma is the middle of the best interval, and of equally
+    good intervals the widest counts.
     """
     edges = np.unique(np.concatenate([curve.breakpoints for curve in curves]))
     if len(edges) < 2:

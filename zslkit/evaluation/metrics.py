@@ -44,15 +44,9 @@ def class_mean(values: NDArray[Any], labels: Index) -> float:
 
 
 def per_class_accuracy(scores: ScoreTable, labels: Index, classes: Index) -> Floats:
-    """Accuracy of each class if only some classes can be answered.
+    """Accuracy of each of the classes (K,), in their order, if only these can be answered.
 
-    Args:
-        scores: (N, C).
-        labels: (N,) class ids. Images of other classes do not count.
-        classes: (K,) ids of the candidates.
-
-    Returns:
-        (K,) in 0..1, in the order of `classes`; NaN for a class without images.
+    Of scores (N, C) and labels (N,) in 0..1; NaN for a class without images.
     """
     candidates = np.sort(classes)
     answers = np.concatenate(
@@ -165,14 +159,10 @@ def seen_unseen_curve(
     test_unseen: SeenUnseenMargin,
     test_unseen_labels: Index,
 ) -> Curve:
-    """The exact curve over all gammas, in O(N log N).
+    """The exact curve over all gammas, in O(N log N), of images with labels (Ns,) and (Nu,).
 
     Only images that are right on their own side matter: at its breakpoint, an image of test_seen
     leaves S and an image of test_unseen enters U.
-
-    Args:
-        test_seen_labels: (Ns,) class ids.
-        test_unseen_labels: (Nu,) class ids.
     """
     lost, lost_weight = _steps(test_seen.best_seen, test_seen, test_seen_labels)
     won, won_weight = _steps(test_unseen.best_unseen, test_unseen, test_unseen_labels)

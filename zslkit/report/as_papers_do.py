@@ -81,15 +81,11 @@ def _by_gamma(row: Row) -> PickedOnTest:
 
 
 def _added(row: Row, figures: Mapping[str, Stat | None], plain: bool = False) -> dict[str, float]:
-    """Difference of each metric to the row's own.
+    """Difference of each metric, as selected on test, to the row's own.
 
     It is negative where selecting for one metric costs another, or where validation selected
-    better.
-
-    Args:
-        figures: Its metrics as selected on test.
-        plain: Whether these are uncalibrated; then so are the row's own, of which T1, which knows
-            no calibration, and H are known.
+    better. `plain` figures are uncalibrated; then so are the row's own, of which T1, which knows no
+    calibration, and H are known.
     """
     own = {name: stat.mean for name, stat in row.metrics.items()}
     if plain and row.calibrated:

@@ -102,11 +102,7 @@ class Row:
 class PickedOnTest:
     """A row as selected on the test sets: not a result, and in no ranking or test.
 
-    Attributes:
-        made: The row's badges with this selection.
-        metrics: Metric -> mean; None if unknown.
-        added: Metric -> difference to the row's own mean.
-        gamma: Mean gamma; None without calibration.
+    `metrics` and `gamma` are means, None if unknown; `added` is their difference to the row's own.
     """
 
     label: str

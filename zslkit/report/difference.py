@@ -26,16 +26,7 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class Flip:
-    """Image with different answers in A and B.
-
-    Attributes:
-        part: Test set.
-        index: Position in the test set.
-        label: True class.
-        a: Answer of A.
-        b: Answer of B.
-        key: Name of the image, "" if unknown.
-    """
+    """Image at `index` of a test set with different answers in A and B; `key` names it if known."""
 
     part: str
     index: int
@@ -54,13 +45,9 @@ class Flip:
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """B compared with A on the same test images.
+    """B minus A on the same test images: T1, U, S and H, and McNemar's test on unseen images.
 
-    Attributes:
-        figures: T1, U, S, H of B minus A.
-        images: McNemar's test on unseen images.
-        per_class: Class and accuracy of B minus A in percent points, largest first.
-        flips: Images with different answers.
+    `per_class` is in percent points, largest first; `flips` are images with different answers.
     """
 
     figures: Mapping[str, Difference]

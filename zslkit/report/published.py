@@ -81,10 +81,7 @@ class Published(BaseModel):
 
 
 def published(dataset: str | None = None) -> list[Published]:
-    """Published results, as papers print them.
-
-    Args:
-        dataset: Only results on this dataset, such as "cub"; None for all.
+    """Published results, as papers print them; of one dataset, such as "cub", or of all.
 
     Raises:
         UnknownName: There is no published result on this dataset.

@@ -33,13 +33,7 @@ _GENEROUS, _FOLD = 1 << 30, 100
 def export_runs(runs: Sequence[Run], file: Path) -> int:
     """Write records, scores, logs, settings and tags of finished runs into one zip file.
 
-    Weights stay behind. The file appears when it is whole.
-
-    Args:
-        file: File to write; it must not exist.
-
-    Returns:
-        Its size in bytes.
+    Weights stay behind. The file appears when it is whole; returns its size in bytes.
 
     Raises:
         UserError: The file exists, there is no run, or one run stands there twice.

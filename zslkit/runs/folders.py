@@ -108,11 +108,9 @@ class RunFolder:
     ) -> Iterator[RunFolder]:
         """Lock the run's folder, create it if needed, and release it at the end.
 
-        If another process works on the same run, this one waits; afterwards `finished` is usually
-        True. `path` keeps the files of an interrupted run, so that it can continue.
-
-        Args:
-            on_wait: Called with a sentence before waiting for another process.
+        If another process works on the same run, `on_wait` gets a sentence and this one waits;
+        afterwards `finished` is usually True. `path` keeps the files of an interrupted run, so that
+        it can continue.
 
         Raises:
             CannotWrite: The folder cannot be written.

@@ -35,11 +35,8 @@ _NAME = re.compile(
 class InventoryItem:
     """One folder that a run has left.
 
-    Attributes:
-        dataset: Name as in the record; without a record, the name of the folder.
-        model: Likewise.
-        run: The run, None if it has no readable record.
-        problem: What is wrong and what to do about it; "" if nothing is.
+    `dataset` and `model` are those of the record; without one (run is None), the names of folders.
+    `problem` says what is wrong and what to do about it; "" if nothing is.
     """
 
     folder: Path

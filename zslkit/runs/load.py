@@ -112,13 +112,10 @@ def load_with_dataset(
     device: torch.device | None = None,
     reporter: Reporter | None = None,
 ) -> LoadedRun:
-    """Open a finished run with its dataset.
+    """Open a finished run with its dataset; by default on the CPU.
 
     Features come from the same cache as the run's and are extracted again if they are missing.
-
-    Args:
-        data_root: Folder that holds the datasets, or the path of a dataset card.
-        device: Device of the model; None is the CPU.
+    `data_root` holds the datasets, or is the path of a dataset card.
 
     Raises:
         UserError: The run, its model or its dataset is missing.

@@ -67,14 +67,10 @@ def load_without_dataset(
     device: torch.device | None = None,
     reporter: Reporter | None = None,
 ) -> LoadedModel:
-    """Open a finished run from its folder and the backbone's weights.
+    """Open a finished run from its folder and the backbone's weights; by default on the CPU.
 
     Two cases need the dataset, as `load_with_dataset` reads it: the run is older than its file of
     classes (`zslkit.runs.class_info`), or its frozen backbone was trained on the dataset's images.
-
-    Args:
-        data_root: Folder that holds the datasets, or the path of a dataset card.
-        device: Device of the model; None is the CPU.
 
     Raises:
         UserError: The run used features that came with its dataset, or its model, its backbone or

@@ -32,13 +32,10 @@ def tagged_runs(tag: str, out: Path) -> list[Run]:
 
 
 def runs_at(place: str, on_left_out: Callable[[str], None]) -> list[Run]:
-    """The finished runs in a place, sorted by path.
+    """The finished runs in a place, sorted by path; `on_left_out` is told of each unreadable one.
 
-    Args:
-        place: A run folder, a folder that holds some (at most three folders deep), a pattern of
-            such folders, or a file of exported runs.
-        on_left_out: Called with a sentence for each folder in `place` that is left out because
-            it holds no readable run.
+    A place is a run folder, a folder that holds some (at most three folders deep), a pattern of
+    such folders, or a file of exported runs.
 
     Raises:
         UserError: There is no finished run.

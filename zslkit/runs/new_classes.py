@@ -29,19 +29,12 @@ _FAR = 5
 def add_classes(
     model: Model, record: RunRecord, file: Path, tell: Callable[[str], None] = lambda note: None
 ) -> tuple[Model, tuple[str, ...]]:
-    """Rebuild a trained model with further unseen classes, whose scores follow from attributes.
+    """A trained model with further unseen classes behind the known ones, and their names.
 
     The state of the model is kept. A model whose saved state or whose scores of the known classes
-    depend on the number of classes is refused, because nothing is trained here.
-
-    Args:
-        model: The trained model, in evaluation mode.
-        file: CSV with a new class in each row and the attributes of the run in its columns, on the
-            scale of the run's dataset.
-        tell: Called with remarks.
-
-    Returns:
-        The model with the new classes behind the known ones, and the names of the new ones.
+    depend on the number of classes is refused, because nothing is trained here. `file` is a CSV
+    with a new class in each row and the attributes of the run in its columns, on the scale of the
+    run's dataset; `tell` gets remarks.
 
     Raises:
         DataError: The file has other columns than the run, or a class that the run knows.

@@ -31,14 +31,9 @@ def own_layers(
 ) -> list[Layer]:
     """The settings of one model among those of all, later ones win.
 
-    A shared setting that this model lacks is left out if another of the models has it.
-
-    Args:
-        model: Name of the model, one of `models`.
-        models: Names of all models that share the settings.
-        file: Settings file, which may hold sections of single models.
-        settings: `KEY=VALUE` and `MODEL:KEY=VALUE`, as of `--set`, or a dictionary with keys `KEY`
-            and `MODEL:KEY`.
+    A shared setting that this model lacks is left out if another of the models has it. The file may
+    hold sections of single models. Settings are `KEY=VALUE` and `MODEL:KEY=VALUE`, as of `--set`,
+    or a dictionary with keys `KEY` and `MODEL:KEY`.
 
     Raises:
         UserError: No model has a setting, or `MODEL` is none of the models.

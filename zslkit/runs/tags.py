@@ -41,13 +41,10 @@ def change_tags(
     drop: str | None = None,
     on_wait: Callable[[str], object] = lambda sentence: None,
 ) -> tuple[str, ...]:
-    """Add or remove a tag under the run's lock, so that processes do not undo each other's changes.
+    """Add or remove a tag, and return the tags afterwards.
 
-    Args:
-        on_wait: Called with a sentence before waiting for another process.
-
-    Returns:
-        The tags afterwards.
+    Under the run's lock, so that processes do not undo each other's changes; `on_wait` gets a
+    sentence before this one waits.
 
     Raises:
         UserError: `add` is not a valid tag, or the run does not have `drop`.

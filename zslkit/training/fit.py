@@ -96,17 +96,10 @@ def fit(
     observer: Observer | None = None,
     withholds: bool = True,
 ) -> float:
-    """Train a model in place on the dataset's trainval images.
+    """Train a model in place on the trainval images of a dataset or fold; returns the seconds.
 
-    Args:
-        dataset: The dataset, or a validation fold of it.
-        log: Called with the values of each log line.
-        name: Name of the training in log and progress.
-        checkpoint: File of the training state; None writes none.
-        withholds: Withhold the test images from the model's code (`zslkit.training.withheld`).
-
-    Returns:
-        Seconds of training.
+    Log and progress call the training `name`; `checkpoint` is the file of its state. `withholds`
+    keeps the test images from the model's code (`zslkit.training.withheld`).
 
     Raises:
         UserError: The model asks for unlabelled test images without declaring itself transductive.

@@ -60,11 +60,9 @@ class Inputs:
 def choose_input(
     accepted: tuple[Input, ...], config: FeatureConfig, dataset: Dataset | None, model: str
 ) -> Input:
-    """Choose the kind of input for a model.
+    """Choose the kind of input for a model that accepts some, preferred first.
 
-    Args:
-        accepted: Kinds that the model accepts, preferred first.
-        dataset: The dataset; None stands for one with images.
+    No dataset stands for one with images.
 
     Raises:
         UserError: The model does not accept the requested kind, or the dataset lacks it; names what
@@ -111,14 +109,10 @@ def prepare(
     encoder: Backbone | None = None,
     batch: int | None = None,
 ) -> Inputs:
-    """Extract or find the features, or prepare the images.
+    """Extract or find the features, or prepare the images, in batches chosen by device.
 
-    Features and maps that came with the dataset are used if it has no images.
-
-    Args:
-        encoder: The model's own image encoder; replaces the backbone of the settings and needs
-            images.
-        batch: Images per batch; None chooses by device.
+    Features and maps that came with the dataset are used if it has no images. The model's own
+    `encoder` replaces the backbone of the settings and needs images.
 
     Raises:
         UserError: The caller can correct the cause.

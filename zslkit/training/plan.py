@@ -28,12 +28,8 @@ MODELS = Registry("zslkit.models", "model", refusing(check_model))
 class Plan:
     """A model with all settings that need no data.
 
-    Attributes:
-        features: Settings of the inputs.
-        protocol: Settings of selection and calibration.
-        config: The model's own settings.
-        origins: Setting -> where its value comes from.
-        usual: Setting that the user changed -> its value without that; None if unknown.
+    `origins` says where each value comes from; `usual` holds, for each setting that the user
+    changed, its value without that, or is None if unknown.
     """
 
     entry: Entry

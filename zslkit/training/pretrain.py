@@ -49,20 +49,13 @@ def trainval_weights(
     reporter: Reporter,
     content: str | None = None,
 ) -> Path:
-    """Train the backbone from its random start on the seen classes, or find the cached weights.
+    """File of weights for `start`: trained from its random start on the seen classes, or cached.
 
     AdamW with one cycle of the learning rate. The loss is the cross entropy over the seen classes
     of the cosine between their attributes and those predicted from the averaged map, so that
     classes learn from each other. Seeded, and in one thread on a processor: the same machine always
     gives the same file. Weights are rounded to half precision. Shipped weights (`SHIPPED`) are used
-    instead of a training.
-
-    Args:
-        start: Backbone at its random start.
-        content: Digest of the images; None to compute it.
-
-    Returns:
-        A file of weights for the network of `start`.
+    instead of a training. `content` is the digest of the images, if known.
 
     Raises:
         DataError: The dataset has no images.

@@ -18,9 +18,6 @@ class ScheduledSettings:
     The values stand in the configuration object during a step alone, so that every holder of the
     object sees them, and scores, records and checkpoints have the settings as asked for.
 
-    Args:
-        model: Its `config.train.schedules` names the settings.
-
     Raises:
         UserError: A schedule fits no setting of the model.
     """

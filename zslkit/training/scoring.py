@@ -101,15 +101,9 @@ def score_rows(
     device: torch.device,
     folder: Path | None = None,
 ) -> Rows:
-    """Compute uncalibrated scores.
+    """Uncalibrated scores (N, C) of the images `index` (N,) of a source.
 
-    Args:
-        source: Inputs by image index.
-        index: (N,) image indices.
-        folder: Folder for the file of a large table, as in `Rows`.
-
-    Returns:
-        The scores (N, C) in the order of `index`.
+    The file of a large table lies in `folder`, as in `Rows`.
 
     Raises:
         TrainingError: The scores have another shape or a value that is not finite.

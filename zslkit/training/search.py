@@ -76,14 +76,10 @@ class Search:
     def best(
         self, executor: TrialExecutor, on_result: Callable[[float], None]
     ) -> dict[str, Any] | None:
-        """Try the points and find the best one.
+        """The settings with the highest H, the first of equals; None if every training failed.
 
-        Args:
-            executor: Tries the points that were not tried before; each is kept as it finishes.
-            on_result: Called with the H of every point.
-
-        Returns:
-            The settings with the highest H, the first of equals; None if every training failed.
+        The executor tries the points that were not tried before; each is kept as it finishes, and
+        `on_result` gets its H.
 
         Raises:
             DataError: The file of tried points is damaged.

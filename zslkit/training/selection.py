@@ -31,14 +31,9 @@ from zslkit.utils.progress import Reporter
 
 @dataclass(frozen=True)
 class Selection:
-    """Values selected on validation.
+    """Values selected on validation: settings (`changes`, in `config` too) and one gamma for all.
 
-    Attributes:
-        config: The model's settings with the selected values, epochs included.
-        gamma: Calibration, one for all folds.
-        figures: Means over the folds under gamma, at the selected epoch, in percent (AUSUC 0..1).
-        changes: The selected settings.
-        calibrated: Whether gamma was selected.
+    `figures` are means over the folds under gamma, at the selected epoch, in percent (AUSUC 0..1).
     """
 
     config: ModelConfig

@@ -50,17 +50,10 @@ def check_parts(model: GradientModel) -> None:
 def take_step(
     model: GradientModel, loss: Loss, x: Tensor, label: Tensor, size: int, device: torch.device
 ) -> Taken:
-    """Compute the gradients of one step.
+    """Compute the gradients of one step from this process's share of the batch of `size` images.
 
-    Args:
-        model: Its `config.train` gives the number of parts and the precision.
-        loss: The model's loss, maybe compiled.
-        x: (B, ...), this process's share of the inputs.
-        label: (B,) class ids.
-        size: Number of images in the whole batch.
-
-    Returns:
-        Terms and total of the loss of this process's share.
+    Inputs x (B, ...), class ids (B,). The loss may be compiled; `model.config.train` gives the
+    number of parts and the precision.
 
     Raises:
         OutOfMemory: The step does not fit on the device.

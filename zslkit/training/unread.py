@@ -66,9 +66,8 @@ class Unread:
     def read(self, place: str, mend: str) -> list[dict[str, float]]:
         """Terms of each step since the last read, in order.
 
-        Args:
-            place: Where the steps are, as in "of the stage net"; may be empty.
-            mend: What to do if a term is not finite.
+        `place` says where the steps are, as in "of the stage net"; `mend`, what to do if a term is
+        not finite.
 
         Raises:
             TrainingError: A term is not finite; names the term and its step.
