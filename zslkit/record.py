@@ -55,17 +55,13 @@ class GitState(Part):
 class ModelInfo(Part):
     """The model plugin of the run.
 
+    Protocol, citation and notes are those of `zslkit.model.Model`.
+
     Attributes:
-        name: Registry name.
-        distribution: Installed distribution that contains it.
         class_path: Module and class.
-        protocol: As in Model.protocol.
-        citation: As in Model.citation.
-        pretraining_note: Remark on the data of a pretraining elsewhere, or "".
         linear: Whether the model declares that, with the frozen features of this run, it is one
             linear map of pooled features; False in older records.
-        remarks: What the model settled by itself from the data (Model.remarks); empty in older
-            records.
+        remarks: What the model settled by itself from the data; empty in older records.
         source: Module -> digest of its file (`zslkit.runs.source`); empty in older records and for
             code without files.
         git: State of the plugin's folder.
@@ -88,7 +84,6 @@ class DatasetInfo(Part):
     """The dataset in numbers.
 
     Attributes:
-        name: Registry name.
         title: Display name in tables.
         published_as: Dataset name of comparable published results, or "".
         semantics: "attributes" or "sentences" (Semantics.kind).
@@ -154,9 +149,7 @@ class ProtocolInfo(Part):
         selection: How the epoch was selected.
         calibration: How gamma was selected.
         gamma: Value added to scores of unseen classes; 0 is uncalibrated.
-        epoch: Selected epoch, or None.
-        fold_seed: Seed of the validation folds; None without validation.
-        folds: Number of validation folds; None without validation.
+        folds: Number of validation folds; None without validation, as is their seed.
         tuned: Settings selected by a search on the folds.
         picked: Dotted key -> value selected on the folds in place of the config's, including epochs
             and mixes.
@@ -227,9 +220,8 @@ class Scoring(Part):
     @property
     def remark(self) -> str:
         """Remark to show with the metrics; "" if there is none."""
-        return (
-            f"scores change by up to {self.drift:.1%} with the batch" if self.drift > NOTED else ""
-        )
+        said = f"scores change by up to {self.drift:.1%} with the batch"
+        return said if self.drift > NOTED else ""
 
 
 class Environment(Part):
@@ -252,18 +244,13 @@ class RunRecord(Part):
     """One finished run.
 
     Attributes:
-        schema_version: Version of this schema.
         identity: Hash of everything that determines the result.
         config: Requested settings.
         origins: Dotted key -> source of the value.
         usual: Dotted key -> value of the preset, dataset or default, for each setting that the
             user changed; None in older records and where the others alone are incomplete.
-        features: Source of the input.
-        fingerprints: Digests for comparison.
-        protocol: How the metrics were produced.
         metrics: Metrics under this protocol.
         uncalibrated: The same with gamma 0.
-        chance: Metrics of random answers.
         optimistic: Metrics if selection used the test sets, as many papers report them
             ("best_epoch", "every", and metrics). Never reported as a result.
         per_class: Class name -> accuracy among all classes in percent; None for classes without
@@ -315,10 +302,8 @@ class RunRecord(Part):
         return [name for name, accuracy in self.per_class.items() if accuracy is None]
 
     def to_json(self) -> str:
-        return (
-            json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False)
-            + "\n"
-        )
+        raw = self.model_dump(mode="json")
+        return json.dumps(raw, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def parse_record(text: str, place: Path) -> RunRecord:

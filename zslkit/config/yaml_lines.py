@@ -103,11 +103,9 @@ def _check(node: yaml.ScalarNode, loader: yaml.SafeLoader) -> None:
         raise
     except (ValueError, ArithmeticError, KeyError, AttributeError, TypeError) as error:
         type_name = node.tag.rpartition(":")[2]
-        shown = (
-            node.value
-            if len(node.value) <= 40
-            else f"{node.value[:20]}..., {len(node.value):,} signs"
-        )
+        shown = node.value
+        if len(shown) > 40:
+            shown = f"{shown[:20]}..., {len(shown):,} signs"
         problem = f"{shown!r} is no {type_name} that there is; write it in quotes if it is a text"
         raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from error
 
