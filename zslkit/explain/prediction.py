@@ -161,11 +161,8 @@ def predict(
             photos = [photo for photo in read if not isinstance(photo, str)]
             answers = iter(_answered(trained, photos, classes, top, attributes) if photos else ())
             for one, photo in zip(batch, read, strict=True):
-                yield (
-                    Prediction(one.path, fault=photo)
-                    if isinstance(photo, str)
-                    else Prediction(one.path, next(answers))
-                )
+                fault = photo if isinstance(photo, str) else ""
+                yield Prediction(one.path, () if fault else next(answers), fault)
             if phase is not None:
                 phase.advance(len(batch))
 
@@ -201,13 +198,9 @@ def _answered(
             f"{wanted}, as zslkit.model.Model.evidence says; --top-attributes 0 leaves attributes "
             "out"
         )
-    s = None if evidence is None else evidence.double().cpu().numpy()
-    return [
-        _ranked(
-            trained, scores[b], shares[b], None if s is None else s[b], classes, top, attributes
-        )
-        for b in range(len(photos))
-    ]
+    told = [None] * len(photos) if evidence is None else list(evidence.double().cpu().numpy())
+    rows = zip(scores, shares, told, strict=True)
+    return [_ranked(trained, *row, classes, top, attributes) for row in rows]
 
 
 def _shares(plain: Floats, scores: Floats, classes: NDArray[np.int64]) -> Floats:
@@ -215,14 +208,11 @@ def _shares(plain: Floats, scores: Floats, classes: NDArray[np.int64]) -> Floats
 
     Scores that are probabilities already are only normalised.
     """
-    parts = (
-        plain
-        if are_probabilities(plain)
-        else np.exp(scores - scores[:, classes].max(axis=1, keepdims=True))
-    )
-    shares: Floats = parts / parts[:, classes].sum(axis=1, keepdims=True).clip(
-        min=np.finfo(np.float64).tiny
-    )
+    parts = plain
+    if not are_probabilities(plain):
+        parts = np.exp(scores - scores[:, classes].max(axis=1, keepdims=True))
+    whole = parts[:, classes].sum(axis=1, keepdims=True)
+    shares: Floats = parts / whole.clip(min=np.finfo(np.float64).tiny)
     return shares
 
 
@@ -247,13 +237,8 @@ def _ranked(
         )
 
     order = classes[np.argsort(-scores[classes], kind="stable")[:top]].tolist()
+    facts = ((bool(task.seen[k]), float(scores[k]), float(shares[k])) for k in order)
     return tuple(
-        Answer(
-            task.classes[k],
-            bool(task.seen[k]),
-            float(scores[k]),
-            float(shares[k]),
-            contributions(k),
-        )
-        for k in order
+        Answer(task.classes[k], *fact, contributions(k))
+        for k, fact in zip(order, facts, strict=True)
     )

@@ -58,17 +58,14 @@ def scores_of_each_image(bench: Bench) -> None:
     together = bench.scores(trained)
     others = np.concatenate([test[:5], bench.dataset.split.trainval])
     full = np.resize(np.concatenate([test, bench.dataset.split.trainval]), 3 * SCORE_BATCH)
+    alone = [bench.scores(trained, test[i : i + 1]) for i in range(len(test))]
+    beside = [bench.scores(trained, others)[:5], together[5:]]
+    whole = bench.scores(trained, full)[: len(test)]
     trials = {
         "the reversed order": bench.scores(trained, test[::-1].copy())[::-1],
-        "batches of one image": np.concatenate(
-            [bench.scores(trained, test[i : i + 1]) for i in range(len(test))]
-        ),
-        "other images in the batch": np.concatenate(
-            [bench.scores(trained, others)[:5], together[5:]]
-        ),
-        f"batches of {SCORE_BATCH} images, as a run has them,": bench.scores(trained, full)[
-            : len(test)
-        ],
+        "batches of one image": np.concatenate(alone),
+        "other images in the batch": np.concatenate(beside),
+        f"batches of {SCORE_BATCH} images, as a run has them,": whole,
     }
     for trial, scores in trials.items():
         apart = float(np.abs(scores - together).max())
@@ -174,13 +171,8 @@ def predicted_attributes(bench: Bench) -> str | None:
     silent = np.isnan(told).all(axis=0)
     if np.isnan(told[:, ~silent]).any():
         raise Failed("some images of an attribute have a score and others NaN")
-    if not np.allclose(
-        first,
-        told[:1],
-        rtol=RTOL,
-        atol=ATOL * float(np.nanmax(np.abs(told), initial=0.0)),
-        equal_nan=True,
-    ):
+    top = float(np.nanmax(np.abs(told), initial=0.0))
+    if not np.allclose(first, told[:1], rtol=RTOL, atol=ATOL * top, equal_nan=True):
         raise Failed("the attribute scores of an image move with the others of its batch")
     return (
         f"{int(silent.sum())} of {told.shape[1]} attributes are not told" if silent.any() else None

@@ -181,16 +181,8 @@ def _made(seed: int) -> Dataset:
     )
     split = Split(*(np.array(part, dtype=np.int64) for part in parts))
     pooled = _maps(images).mean(axis=(2, 3))
-    return Dataset(
-        "tiny",
-        classes,
-        np.array(labels, dtype=np.int64),
-        split,
-        semantics,
-        images,
-        pooled,
-        "tiny (made up)",
-    )
+    of_image = np.array(labels, dtype=np.int64)
+    return Dataset("tiny", classes, of_image, split, semantics, images, pooled, "tiny (made up)")
 
 
 def _images(attributes: NDArray[np.float32], rng: np.random.Generator) -> ArrayImages:
@@ -201,11 +193,9 @@ def _images(attributes: NDArray[np.float32], rng: np.random.Generator) -> ArrayI
         0, 0.1, (CHANNELS, 12)
     )
     maps = np.zeros((len(attributes), HEIGHT, WIDTH, CHANNELS))
-    for group, cell in enumerate(
-        ((0, 0), (0, WIDTH - 1), (HEIGHT - 1, 0), (HEIGHT - 1, WIDTH - 1))
-    ):
-        columns = slice(3 * group, 3 * group + 3)
-        maps[:, cell[0], cell[1]] = STRENGTH * attributes[:, columns] @ answers[:, columns].T
+    for group, (row, column) in enumerate(product((0, HEIGHT - 1), (0, WIDTH - 1))):
+        own = slice(3 * group, 3 * group + 3)
+        maps[:, row, column] = STRENGTH * attributes[:, own] @ answers[:, own].T
     maps = np.maximum(maps + NOISE * rng.standard_normal(maps.shape), 0)
     cells = (maps @ _patterns().T).reshape(*maps.shape[:3], CELL, CELL, 3)
     pixels = cells.transpose(0, 1, 3, 2, 4, 5).reshape(len(maps), HEIGHT * CELL, WIDTH * CELL, 3)

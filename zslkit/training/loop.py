@@ -194,8 +194,8 @@ class GradientTraining:
         model, config = self._model, self._config
         model.train()
         rates = [model.learning_rate(epoch, name) for name in self._groups]
-        for rate, group in zip(rates, self._groups.values(), strict=True):
-            for parameter in group:
+        for rate, parameters in zip(rates, self._groups.values(), strict=True):
+            for parameter in parameters:
                 parameter.requires_grad_(rate > 0)
         whole = config.shares_epochs * self._steps
         sums: dict[str, float] = {}
