@@ -62,11 +62,8 @@ class Variant:
 
     @property
     def label(self) -> str:
-        parts = [self.row] if self.row else []
-        return (
-            ", ".join([*parts, *(f"{key}={_short(value)}" for key, value in self.point.items())])
-            or "as preset"
-        )
+        point = [f"{key}={_short(value)}" for key, value in self.point.items()]
+        return ", ".join(filter(None, [self.row, *point])) or "as preset"
 
 
 @dataclass(frozen=True)
@@ -90,11 +87,8 @@ def read_study(source: str | Path | Mapping[str, Any]) -> Study:
     else:
         path, layer = str(source), read_yaml(source)
     study = build(Study, merge([layer]), path)
-    if any(not values for values in study.grid.values()):
-        raise UserError(
-            f"{path}: grid: {next(k for k, v in study.grid.items() if not v)} has no values; list "
-            "some"
-        )
+    if empty := [key for key, values in study.grid.items() if not values]:
+        raise UserError(f"{path}: grid: {empty[0]} has no values; list some")
     if study.plot and study.plot.x is not None and study.plot.x not in study.grid:
         raise UserError(
             f"{path}: plot.x = {study.plot.x!r} is no key of the grid "
@@ -114,20 +108,15 @@ def _variants(study: Study, changes: Mapping[str, Any]) -> Iterator[Variant]:
         for values in product(*study.grid.values()):
             point = dict(zip(study.grid, values, strict=True))
             layers = [Layer(base, "study"), Layer(nested(own), "row"), Layer(nested(point), "grid")]
-            yield Variant(
-                row, {key: number(value) for key, value in point.items()}, merge(layers).values
-            )
+            numbers = {key: number(value) for key, value in point.items()}
+            yield Variant(row, numbers, merge(layers).values)
 
 
 def line(variant: Variant, records: Sequence[RunRecord]) -> StudyLine:
     """Means and standard deviations of the finished runs of a variant."""
     figures = {name: Stat.of([getattr(r.metrics, name) for r in records]) for name in FIGURES}
-    return StudyLine(
-        variant,
-        figures,
-        Stat.of([r.costs.train_seconds for r in records]),
-        tuple(r.identity for r in records),
-    )
+    seconds = Stat.of([r.costs.train_seconds for r in records])
+    return StudyLine(variant, figures, seconds, tuple(r.identity for r in records))
 
 
 def _short(value: Any) -> str:

@@ -112,17 +112,16 @@ class Search:
         for name in names:
             if name in tried:
                 on_result(tried[name]["H"])
-        new_names = list(new)
         for number, outcome in executor(list(new.values())) if new else ():
-            tried[new_names[number]] = dict(outcome.figures)
+            name = list(new)[number]
+            tried[name] = dict(outcome.figures)
             self._write(tried)
-            for _ in range(names.count(new_names[number])):  # a sampler may repeat a point
+            for _ in range(names.count(name)):  # a sampler may repeat a point
                 on_result(outcome.figures["H"])
 
     def _every(self) -> Generator[list[Point], list[float], None]:
-        yield [
-            dict(zip(self._grid, values, strict=True)) for values in product(*self._grid.values())
-        ]
+        points = product(*self._grid.values())
+        yield [dict(zip(self._grid, values, strict=True)) for values in points]
 
     def _sampled(self) -> Generator[list[Point], list[float], None]:
         try:
@@ -155,11 +154,8 @@ class Search:
             return {}
         check_permitted(self._kept)
         try:
-            rows = parse_json(read_small(self._kept))
-            return {
-                _name(row["point"]): {**row["figures"], "H": float(row["figures"]["H"])}
-                for row in rows
-            }
+            rows = {_name(r["point"]): r["figures"] for r in parse_json(read_small(self._kept))}
+            return {name: {**row, "H": float(row["H"])} for name, row in rows.items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(
                 f"The tried settings in {self._kept} are damaged ({error}); "
