@@ -15,7 +15,8 @@ from zslkit.errors import DataError, UnknownName, UserError
 from zslkit.record import RunRecord, json_summary, parse_record
 from zslkit.report import published as published_module
 from zslkit.report.published import published
-from zslkit.runs.folders import RECORD, SCORES, RunFolder, find_runs, identity, load_run, run_path
+from zslkit.runs.folders import RECORD, SCORES, find_runs, identity, load_run, run_path
+from zslkit.runs.run_folder import RunFolder
 from zslkit.runs.scores import Scores, read_scores
 
 KEY = "0123456789ab"

@@ -58,11 +58,6 @@ class Subject:
         return all_ranks(self.sets, self.gamma)
 
     @cached_property
-    def ranks(self) -> dict[str, float]:
-        """Mean over classes of the mean rank, by test set."""
-        return mean_rank(self.sets, self.ranked)
-
-    @cached_property
     def attribute_accuracies(self) -> dict[str, AttributeAccuracy | None]:
         """Accuracy of the attribute scores by test set; empty without scores."""
         return {} if self.attributes is None else attribute_accuracy(self.attributes, self.sets)
@@ -100,46 +95,47 @@ def _points(subject: Subject) -> list[dict[str, float]]:
     return subject.curve.points()
 
 
+def _ranks(subject: Subject) -> dict[str, float]:
+    return mean_rank(subject.sets, subject.ranked)
+
+
 def _per_class(subject: Subject) -> dict[str, float]:
     return dict(zip(subject.classes, subject.plain.per_class.tolist(), strict=True))
 
 
 def _confusion(subject: Subject) -> dict[str, Any]:
-    return {
-        "classes": list(subject.classes),
-        "images": confusion_table(subject.sets, subject.gamma).tolist(),
-    }
+    table = confusion_table(subject.sets, subject.gamma).tolist()
+    return {"classes": list(subject.classes), "images": table}
+
+
+def _of_both(
+    name: str, meaning: str, found: Callable[[Subject], Mapping[str, Any]], **marks: bool
+) -> list[Metric]:
+    """One metric of each test set, among what is `found` by set."""
+
+    def of(part: str) -> Callable[[Subject], Any]:
+        return lambda subject: found(subject).get(part)
+
+    return [
+        Metric(f"{name}-{side}", f"{side}: {meaning}", of(f"test_{side}"), **marks)
+        for side in ("seen", "unseen")
+    ]
 
 
 def _top(k: int) -> list[Metric]:
-    def on(part: str) -> Callable[[Subject], float | None]:
-        return lambda s: top_k(s.sets, k, s.ranked)[part] if k <= s.sets.n_classes else None
-
     meaning = f"true class among the {k} highest of all classes, %, mean over classes"
-    return [
-        Metric(f"top-{k}-{side}", f"{side}: {meaning}", on(f"test_{side}"))
-        for side in ("seen", "unseen")
-    ]
+    return _of_both(
+        f"top-{k}", meaning, lambda s: top_k(s.sets, k, s.ranked) if k <= s.sets.n_classes else {}
+    )
 
 
 def _attributes(what: str, measured: str) -> list[Metric]:
-    def on(part: str) -> Callable[[Subject], float | None]:
-        return lambda s: (
-            None
-            if (found := s.attribute_accuracies.get(part)) is None
-            else getattr(found, what.lower())
-        )
+    def found(subject: Subject) -> dict[str, float]:
+        known = {k: v for k, v in subject.attribute_accuracies.items() if v is not None}
+        return {part: getattr(accuracy, what.lower()) for part, accuracy in known.items()}
 
     meaning = f"{measured} of its attribute scores, %, mean over attributes"
-    return [
-        Metric(
-            f"attribute-{what}-{side}",
-            f"{side}: {meaning}",
-            on(f"test_{side}"),
-            of_attributes=True,
-        )
-        for side in ("seen", "unseen")
-    ]
+    return _of_both(f"attribute-{what}", meaning, found, of_attributes=True)
 
 
 _LIST: tuple[Metric, ...] = (
@@ -171,16 +167,7 @@ _LIST: tuple[Metric, ...] = (
     ),
     Metric("ECE-seen", "the same of test_seen", lambda s: s.calibration_error["test_seen"]),
     Metric("ECE-unseen", "the same of test_unseen", lambda s: s.calibration_error["test_unseen"]),
-    Metric(
-        "rank-seen",
-        "seen: mean rank of the true class among all, mean over classes",
-        lambda s: s.ranks["test_seen"],
-    ),
-    Metric(
-        "rank-unseen",
-        "unseen: mean rank of the true class among all, mean over classes",
-        lambda s: s.ranks["test_unseen"],
-    ),
+    *_of_both("rank", "mean rank of the true class among all, mean over classes", _ranks),
     *_top(5),
     *_attributes("AUC", "area under the ROC curve (chance: 50)"),
     *_attributes("AP", "average precision"),

@@ -7,8 +7,10 @@ H, McNemar's test on unseen images) and the training (the spread over seeds).
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Final
 
 import numpy as np
@@ -140,7 +142,7 @@ def seeds_needed(a: Sequence[float], b: Sequence[float]) -> SeedsNeeded:
         b: Figure of each seed of model B. The spread is the pooled standard deviation; a model with
             one seed adds nothing to it.
     """
-    difference = abs(math.fsum(a) / len(a) - math.fsum(b) / len(b))
+    difference = abs(fmean(a) - fmean(b))
     freedom = len(a) + len(b) - 2
     if difference <= 1e-9:
         return SeedsNeeded(None, "not separated by seeds alone: their means are equal")
@@ -148,24 +150,20 @@ def seeds_needed(a: Sequence[float], b: Sequence[float]) -> SeedsNeeded:
         return SeedsNeeded(None, "one seed each says nothing of the spread over seeds")
     spread = math.sqrt((_squares(a) + _squares(b)) / freedom)
     if spread <= 1e-9:
-        return SeedsNeeded(
-            2, "the seeds of each model agree exactly, so more of them say nothing new"
-        )
+        said = "the seeds of each model agree exactly, so more of them say nothing new"
+        return SeedsNeeded(2, said)
     each = _seeds_for(difference / spread)
     if each is None:
-        return SeedsNeeded(
-            None, f"not separated by seeds alone: it would take more than {MOST_SEEDS} each"
-        )
-    more = [max(0, each - len(group)) for group in (a, b)]
-    if not any(more):
-        return SeedsNeeded(
-            each, f"{each} seeds each are enough for a difference like this, and are there"
-        )
-    return SeedsNeeded(each, f"about {each} seeds each ({max(more)} more) would separate them")
+        said = f"not separated by seeds alone: it would take more than {MOST_SEEDS} each"
+    elif more := max(0, *(each - len(group) for group in (a, b))):
+        said = f"about {each} seeds each ({more} more) would separate them"
+    else:
+        said = f"{each} seeds each are enough for a difference like this, and are there"
+    return SeedsNeeded(each, said)
 
 
 def _squares(values: Sequence[float]) -> float:
-    mean = math.fsum(values) / len(values)
+    mean = fmean(values)
     return math.fsum((v - mean) ** 2 for v in values)
 
 
@@ -177,15 +175,9 @@ def _seeds_for(effect: float) -> int | None:
     # The normal approximation is close here, and if it is beyond the limit the exact n is too.
     if (2.8 / effect) ** 2 > MOST_SEEDS:
         return None
-    low, high = 1, 2
-    while t_test_power(effect, high) < POWER:
-        low, high = high, 2 * high
-        if low >= MOST_SEEDS:
-            return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if t_test_power(effect, middle) >= POWER else (middle, high)
-    return high
+    sizes = range(2, 2**14 + 1)  # the power of two above MOST_SEEDS
+    place = bisect_left(sizes, POWER, key=lambda n: t_test_power(effect, n))
+    return sizes[place] if place < len(sizes) else None
 
 
 def t_test_power(effect: float, n: int) -> float:

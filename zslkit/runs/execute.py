@@ -27,9 +27,9 @@ from zslkit.evaluation.sets import AnsweredSets, answered_sets, checked_sets
 from zslkit.evaluation.watch import TestWatch, affordable
 from zslkit.model import GradientModel, Model, ModelConfig
 from zslkit.runs import class_info
-from zslkit.runs.folders import RunFolder
 from zslkit.runs.job import RunJob
 from zslkit.runs.provenance import environment, git_state, now
+from zslkit.runs.run_folder import RunFolder
 from zslkit.runs.scores import Scores, ScoreStream
 from zslkit.runs.source import folder_of
 from zslkit.training import selection, weights

@@ -12,9 +12,10 @@ import torch
 from zslkit.model import GradientModel
 from zslkit.runs import tracking
 from zslkit.runs.execute import outcome, work
-from zslkit.runs.folders import RunFolder, load_run
+from zslkit.runs.folders import load_run
 from zslkit.runs.job import RunJob
 from zslkit.runs.result import Result
+from zslkit.runs.run_folder import RunFolder
 from zslkit.runs.scores import Scores, ScoreStream
 from zslkit.runs.source import CHANGED, changed
 from zslkit.training.shared import shares_batches

@@ -21,8 +21,9 @@ import numpy as np
 from zslkit.errors import UserError, ZslkitError
 from zslkit.record import RunRecord
 from zslkit.registry import BrokenPlugin, Entry, Registry, refusing
-from zslkit.runs.folders import LOG, RunFolder
+from zslkit.runs.folders import LOG
 from zslkit.runs.log_entries import Entries, LogEntry
+from zslkit.runs.run_folder import RunFolder
 from zslkit.tracker import RunInfo, Tracker, check_tracker
 from zslkit.utils.files import replacing
 from zslkit.utils.stops import error_sentence, is_stop
