@@ -18,13 +18,13 @@ from zslkit.evaluation.confidence import are_probabilities
 from zslkit.features.preprocess import Pixels
 from zslkit.readers.image_file import endings, is_picture, photo_name, read_photo
 from zslkit.readers.photos import find_photos
-from zslkit.runs.trained import Opened
 from zslkit.utils.progress import Phase
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from zslkit.readers.image_file import Photo
+    from zslkit.runs.trained import Opened
 
 Among = Literal["all", "seen", "unseen"]
 Floats = NDArray[np.float64]

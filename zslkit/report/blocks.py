@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-from zslkit.record import RunRecord
 from zslkit.report.as_papers_do import with_rows_picked_on_test
 from zslkit.report.block import Block
 from zslkit.report.comparison import compare, key_of
 from zslkit.report.published import everything
 from zslkit.report.significance import with_significance
 
-
-class Finished(Protocol):
-    """A finished run: its record and its folder."""
-
-    @property
-    def record(self) -> RunRecord: ...
-    @property
-    def folder(self) -> Path: ...
+if TYPE_CHECKING:
+    from zslkit.runs.folders import Run
+    from zslkit.runs.result import Result
 
 
 def blocks_of(
-    runs: Sequence[Finished], as_papers_do: bool = False, strict: bool = False
+    runs: Sequence[Run | Result], as_papers_do: bool = False, strict: bool = False
 ) -> list[Block]:
     """Blocks of comparable runs with intervals, tests and published rows.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from zslkit.report.badges import Badges, badges_of_published
 from zslkit.report.block import COSTS, MARK, METRICS, Block, PickedOnTest, Row, Stat
@@ -141,12 +141,16 @@ def as_csv(blocks: Sequence[Block]) -> str:
     the test images. Empty cells are unknown.
     """
     text = io.StringIO()
-    table = csv.DictWriter(text, HEADER, lineterminator="\n")
-    table.writeheader()
-    table.writerows(
-        {name: spreadsheet_safe(value) for name, value in row.items()} for row in rows(blocks)
-    )
+    write_csv(rows(blocks), text, HEADER)
     return text.getvalue()
+
+
+def write_csv(rows: Iterable[dict[str, Any]], stream: TextIO, columns: Sequence[str]) -> None:
+    """Write the rows as CSV with a header."""
+    table = csv.DictWriter(stream, columns, lineterminator="\n")
+    table.writeheader()
+    for row in rows:
+        table.writerow({name: spreadsheet_safe(value) for name, value in row.items()})
 
 
 def _csv_rows(block: Block) -> Iterator[dict[str, Any]]:
