@@ -195,8 +195,7 @@ class Trainer(Protocol):
                     loss.backward()
                     optimizer.step()
 
-        Do not leave the loop early. A stage that was complete before an interruption is restored
-        and yields no epoch.
+        Do not leave the loop early. A stage that was complete is restored and yields no epoch.
 
         Args:
             name: Letters, digits, - and _; unique within the model.
@@ -258,10 +257,9 @@ class GradientConfig(ModelConfig):
 
 
 class Model(nn.Module):
-    """Base class of every model.
+    """Base class of every model, whose saved state is its parameters and buffers.
 
-    The saved state of a trained model is its parameters and buffers. Write the class attributes
-    below as literals: `zslkit models` reads them without importing.
+    Write the class attributes below as literals: `zslkit models` reads them without importing.
     """
 
     contract: ClassVar[int] = CONTRACT
@@ -319,8 +317,7 @@ class Model(nn.Module):
         the backbone. `config` replaces the settings ENCODER_KEYS of `features`.
 
         Raises:
-            UserError: A setting is missing or wrong.
-            MissingWeights: The weights are not on this machine.
+            UserError: A setting is missing or wrong, or (MissingWeights) the weights are not here.
         """
         return None
 
@@ -447,11 +444,7 @@ def brings_encoder(kind: type[Model]) -> bool:
 
 
 def check_model(name: str, loaded: Any) -> type[Model]:
-    """Return `loaded` if it is a model class of this contract.
-
-    Raises:
-        UserError: It is not; the message says why.
-    """
+    """Return `loaded`; UserError that says why, unless it is a model class of this contract."""
     if not (isinstance(loaded, type) and issubclass(loaded, Model)):
         fault = f"the entry point names {loaded!r}, which is no subclass of zslkit.model.Model"
     elif loaded.contract != CONTRACT:
