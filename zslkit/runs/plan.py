@@ -56,7 +56,7 @@ def make_plan(
         UserError: A setting is wrong; names the key and its origin.
     """
     entry, model_class = MODELS.load(model)
-    usual = [_dataset_defaults(dataset)]
+    usual = [Layer(_dataset_defaults(dataset), f"dataset {dataset}")]
     if found := _preset(entry, model_class, preset, dataset):
         brought = read_yaml(found, f"preset {found.name}")
         foreign = _of_another_dataset(found.stem, str(dataset))
@@ -158,7 +158,7 @@ def make_features(
     Raises:
         UserError: As `make_plan`.
     """
-    layers = [_dataset_defaults(dataset)]
+    layers = [Layer(_dataset_defaults(dataset), f"dataset {dataset}")]
     if config is not None:
         file = read_yaml(config)
         layers.append(replace(file, values={"features": file.values.get("features") or {}}))
@@ -172,10 +172,10 @@ def make_features(
     return build(FeatureConfig, merge(layers).section("features"), "features")
 
 
-def _dataset_defaults(dataset: str | Path) -> Layer:
-    card = is_card(dataset)
-    defaults = card_defaults(Path(dataset)) if card else DATASETS.load(str(dataset))[1].defaults
-    return Layer({"features": dict(defaults)}, f"dataset {dataset}")
+def _dataset_defaults(dataset: str | Path) -> dict[str, Any]:
+    if is_card(dataset):
+        return {"features": card_defaults(Path(dataset))}
+    return {"features": dict(DATASETS.load(str(dataset))[1].defaults)}
 
 
 def _preset(
