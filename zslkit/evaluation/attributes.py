@@ -79,13 +79,10 @@ def attribute_accuracy(
         DataError: The number of scores differs from that of the images, or scores are infinite, or
             NaN in some images of an attribute only.
     """
-    parts = {
-        "test_seen": (scores.test_seen, scores.shown_seen),
-        "test_unseen": (scores.test_unseen, scores.shown_unseen),
-    }
+    tables = (scores.test_seen, scores.shown_seen), (scores.test_unseen, scores.shown_unseen)
     return {
-        name: _accuracy(name, table, sets.parts()[name].labels, scores.present, shown)
-        for name, (table, shown) in parts.items()
+        name: _accuracy(name, table, part.labels, scores.present, shown)
+        for (name, part), (table, shown) in zip(sets.parts().items(), tables, strict=True)
     }
 
 

@@ -23,11 +23,9 @@ def crossings(sets: AnsweredSets, gamma: float = 0.0) -> dict[str, float]:
 
 def confusion_table(sets: AnsweredSets, gamma: float = 0.0) -> NDArray[np.int64]:
     """Confusion matrix (C, C) of both sets: images by true class (row) and answer (column)."""
-    n = sets.n_classes
-    labels = np.concatenate([part.labels for part in sets.parts().values()])
-    answers = np.concatenate(
-        [part.seen_unseen_margin.answers(gamma) for part in sets.parts().values()]
-    )
+    n, parts = sets.n_classes, sets.parts().values()
+    labels = np.concatenate([part.labels for part in parts])
+    answers = np.concatenate([part.seen_unseen_margin.answers(gamma) for part in parts])
     return np.bincount(labels * n + answers, minlength=n * n).reshape(n, n)
 
 

@@ -100,10 +100,8 @@ def seen_unseen_margin_of(batches: Iterable[ScoreTable], seen: Mask) -> SeenUnse
         best_seen = seen_ids[scores[:, seen_ids].argmax(axis=1)]
         best_unseen = unseen_ids[scores[:, unseen_ids].argmax(axis=1)]
         # float64: the difference of unequal float16 or float32 scores is never 0.
-        gap = scores[rows, best_seen].astype(np.float64) - scores[rows, best_unseen].astype(
-            np.float64
-        )
-        parts.append((best_seen, best_unseen, gap))
+        high, low = (scores[rows, k].astype(np.float64) for k in (best_seen, best_unseen))
+        parts.append((best_seen, best_unseen, high - low))
     return SeenUnseenMargin(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 

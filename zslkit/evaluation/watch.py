@@ -70,11 +70,5 @@ class TestWatch:
             return {}
         rows.append({"epoch": float(epochs), **last})
         h, t1 = (max(rows, key=lambda row, name=name: row[name]) for name in ("H", "T1"))  # type: ignore[misc]
-        return {
-            "every": self._every,
-            "best_epoch": int(h["epoch"]),
-            "U": h["U"],
-            "S": h["S"],
-            "H": h["H"],
-            "T1": t1["T1"],
-        }
+        best = {"every": self._every, "best_epoch": int(h["epoch"])}
+        return {**best, "U": h["U"], "S": h["S"], "H": h["H"], "T1": t1["T1"]}

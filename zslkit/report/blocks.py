@@ -25,8 +25,6 @@ def blocks_of(
     runs.
     """
     records = [run.record for run in runs]
-    names = {record.dataset.published_as for record in records}
-    reference = [entry for entry in everything() if entry.dataset in names]
     folders = {key_of(run.record): str(run.folder) for run in runs}
-    blocks = with_significance(compare(records, reference, folders, strict=strict))
+    blocks = with_significance(compare(records, everything(), folders, strict=strict))
     return with_rows_picked_on_test(blocks) if as_papers_do else blocks

@@ -80,13 +80,9 @@ def settled(settings: Iterable[Comparability]) -> dict[Comparability, Comparabil
     images: dict[Comparability, set[str]] = {}
     for setting in every:
         images.setdefault(replace(setting, images=""), set()).add(setting.images)
-    known = {
-        bare: next(iter(named)) for bare, found in images.items() if len(named := found - {""}) == 1
-    }
-    return {
-        setting: setting if setting.images else replace(setting, images=known.get(setting, ""))
-        for setting in every
-    }
+    named = {bare: found - {""} for bare, found in images.items()}
+    known = {bare: next(iter(found)) for bare, found in named.items() if len(found) == 1}
+    return {s: s if s.images else replace(s, images=known.get(s, "")) for s in every}
 
 
 def differing(settings: Sequence[Comparability]) -> list[str]:
@@ -97,9 +93,8 @@ def differing(settings: Sequence[Comparability]) -> list[str]:
     for dataset in dict.fromkeys(setting.dataset for setting in settings):
         own = [setting.described() for setting in settings if setting.dataset == dataset]
         points = {name: list(dict.fromkeys(point[name] for point in own)) for name in own[0]}
-        if unlike := [
-            f"{name} ({', '.join(values)})" for name, values in points.items() if len(values) > 1
-        ]:
+        several = {name: values for name, values in points.items() if len(values) > 1}
+        if unlike := [f"{name} ({', '.join(values)})" for name, values in several.items()]:
             sentences.append(
                 f"Not all runs on {dataset} may be compared with each other: they differ in "
                 f"{'; '.join(unlike)}."

@@ -45,12 +45,11 @@ def runs_at(place: str, on_left_out: Callable[[str], None]) -> list[Run]:
     if is_export(folders[0]):
         return runs_in(folders[0])
     pattern = glob.has_magic(place) and not folders[0].exists()
+    one = not folders[0].is_dir() or folders[0].name.endswith(".partial")
     if pattern:
         folders = [Path(found) for found in sorted(glob.glob(place)) if Path(found).is_dir()]
-    elif folders[0].is_dir() and (folders[0] / RECORD).exists():
-        return [load_run(folders[0])]
-    elif not folders[0].is_dir() or folders[0].name.endswith(".partial"):
-        return [load_run(folders[0])]  # raises the sentence that says what is missing
+    elif one or (folders[0] / RECORD).exists():
+        return [load_run(folders[0])]  # or raises the sentence that says what is missing
     found: list[Run] = []
     for folder in folders:
         own = list(_below(folder, on_left_out))

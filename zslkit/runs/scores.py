@@ -179,18 +179,12 @@ def _array(file: IO[bytes], archive: zipfile.ZipFile, name: str, verify: bool) -
         return take(archive, name)
     with archive.open(info) as member:
         version = np.lib.format.read_magic(member)
-        read = (
-            np.lib.format.read_array_header_1_0
-            if version == (1, 0)
-            else np.lib.format.read_array_header_2_0
-        )
+        form = np.lib.format
+        read = form.read_array_header_1_0 if version == (1, 0) else form.read_array_header_2_0
         shape, fortran, dtype = read(member, max_header_size=LONGEST_HEADER)
         begin = member.tell()
-        if (
-            dtype.hasobject
-            or min(shape, default=0) < 0
-            or begin + dtype.itemsize * math.prod(shape) != info.file_size
-        ):
+        fits = begin + dtype.itemsize * math.prod(shape) == info.file_size
+        if dtype.hasobject or min(shape, default=0) < 0 or not fits:
             raise ValueError(
                 f"{name} is said to be {dtype} of shape {shape}, "
                 f"and {info.file_size - begin} bytes are there"
