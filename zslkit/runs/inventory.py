@@ -187,12 +187,9 @@ def _lock(folder: Path) -> Path:
 def _held(folder: Path) -> bool:
     """Whether a process works on the run now; without a lock file none does."""
     place = _lock(folder)
-    if not place.exists():
-        return False
-    lock = FileLock(place)
-    try:
-        lock.acquire(timeout=0)
-    except (Timeout, OSError):
-        return True
-    lock.release()
+    if place.exists():
+        try:
+            FileLock(place).acquire(timeout=0).lock.release()
+        except (Timeout, OSError):
+            return True
     return False

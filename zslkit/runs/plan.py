@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from zslkit.errors import UserError, did_you_mean
 from zslkit.model import ENCODER_KEYS, Model, brings_encoder
 from zslkit.registry import Entry, is_card
 from zslkit.runs.shared_settings import own_layers, without_others
+from zslkit.runs.source import folder_of
 from zslkit.training.plan import MODELS, Plan
 
 
@@ -189,9 +189,8 @@ def _preset(
     named = str(dataset).rpartition(":")[2]
     if preset is None:
         return known.get(named) or known.get("default")
-    for name in (f"{named}-{preset}", preset):
-        if name in known:
-            return known[name]
+    if found := known.get(f"{named}-{preset}") or known.get(preset):
+        return found
     if not known:
         raise UserError(
             f"{entry.name} comes without presets, so there is no preset {preset!r}; "
@@ -204,8 +203,7 @@ def _preset(
 
 def presets_of(model_class: type[Model]) -> dict[str, Path]:
     """Presets that the model brings: name -> file."""
-    module = getattr(sys.modules[model_class.__module__], "__file__", None)
-    if not model_class.presets or module is None:
+    home = folder_of(model_class)
+    if not model_class.presets or home is None:
         return {}
-    folder = Path(module).parent / model_class.presets
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {path.stem: path for path in sorted((home / model_class.presets).glob("*.yaml"))}

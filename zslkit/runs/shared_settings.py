@@ -42,8 +42,8 @@ def own_layers(
         of_all, of_one = _parted(model, models, settings.items())
         shared, own = [parse_given(dict(of_all))], [parse_given(dict(of_one))]
     else:
-        words = given_texts(settings)
-        parts = [(key, f"{equals}{value}") for key, equals, value in map(_at_equals, words)]
+        words = (word.partition("=") for word in given_texts(settings))
+        parts = [(key, f"{equals}{value}") for key, equals, value in words]
         of_all, of_one = _parted(model, models, parts)
         shared, own = ([parse_set(f"{k}{rest}" for k, rest in part)] for part in (of_all, of_one))
     if file is not None:
@@ -56,10 +56,6 @@ def own_layers(
         shared.insert(0, Layer(rest, file.origin, file.lines, file.texts))
         own[:0] = [_section(file, name) for name in sections if _means(name, model)]
     return [*(without_others(model, models, layer) for layer in shared), *own]
-
-
-def _at_equals(word: str) -> tuple[str, str, str]:
-    return word.partition("=")
 
 
 def _parted(
@@ -140,11 +136,7 @@ def _known(models: Sequence[str], key: str) -> bool:
 
 def _has(keys: Sequence[str], key: str) -> bool:
     """Whether a dotted key is a setting, a section of settings, or below a setting."""
-    return any(_related(known, key) for known in keys)
-
-
-def _related(known: str, key: str) -> bool:
-    return known == key or known.startswith(f"{key}.") or key.startswith(f"{known}.")
+    return any(f"{k}.".startswith(f"{key}.") or key.startswith(f"{k}.") for k in keys)
 
 
 def _keys(model: str) -> Sequence[str]:

@@ -86,10 +86,8 @@ class Followers:
     def start(self, info: RunInfo) -> None:
         """Start each tracker and pass on earlier log lines that it has not received."""
         before = _lines(self._folder.path / LOG)
-        received = {
-            ready.entry: min(len(before), self._told.get(_name(ready.entry), 0))
-            for ready in self._live
-        }
+        told = {ready.entry: self._told.get(_name(ready.entry), 0) for ready in self._live}
+        received = {entry: min(len(before), count) for entry, count in told.items()}
         for ready in list(self._live):
             mine = replace(
                 info, config=deepcopy(info.config), resumed=_name(ready.entry) in self._told
@@ -197,23 +195,19 @@ def _untouched() -> Iterator[None]:
 
 def _read_book(place: Path) -> dict[str, int]:
     try:
-        return {
-            str(name): int(count)
-            for name, count in json.loads(place.read_text(encoding="utf-8")).items()
-        }
+        book = json.loads(place.read_text(encoding="utf-8"))
+        return {str(name): int(count) for name, count in book.items()}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}
 
 
 def _lines(log: Path) -> list[dict[str, Any]]:
     """The lines of the log; an unreadable line counts and is empty."""
-    if not log.is_file():
-        return []
-    lines = []
-    for text in log.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
+    lines: list[dict[str, Any]] = []
+    texts = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    for text in texts.splitlines():
+        line: Any = None
+        with contextlib.suppress(ValueError):
             line = json.loads(text)
-        except ValueError:
-            line = {}
         lines.append(line if isinstance(line, dict) else {})
     return lines

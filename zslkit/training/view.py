@@ -139,13 +139,7 @@ class View:
         return self._unlabelled
 
 
-class _Batches(Protocol):
-    def __len__(self) -> int: ...
-
-    def batch(self, index: Index) -> Tensor: ...
-
-
-def _joined(view: _Batches) -> Tensor:
+def _joined(view: View | Unlabelled) -> Tensor:
     """All inputs (N, ...) of a view."""
     inputs = torch.empty(0)
     for i in range(0, len(view), 1024):
