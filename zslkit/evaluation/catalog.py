@@ -87,22 +87,6 @@ def _plain(name: str) -> Callable[[Subject], float]:
     return lambda s: s.plain.figures()[name]
 
 
-def _validated(subject: Subject) -> float | None:
-    return None if subject.validated is None else measure(subject.sets, subject.validated).H
-
-
-def _points(subject: Subject) -> list[dict[str, float]]:
-    return subject.curve.points()
-
-
-def _ranks(subject: Subject) -> dict[str, float]:
-    return mean_rank(subject.sets, subject.ranked)
-
-
-def _per_class(subject: Subject) -> dict[str, float]:
-    return dict(zip(subject.classes, subject.plain.per_class.tolist(), strict=True))
-
-
 def _confusion(subject: Subject) -> dict[str, Any]:
     table = confusion_table(subject.sets, subject.gamma).tolist()
     return {"classes": list(subject.classes), "images": table}
@@ -145,7 +129,11 @@ _LIST: tuple[Metric, ...] = (
     Metric("H", "harmonic mean of U and S, %", _plain("H")),
     Metric("AUSUC", "area under the curve of S over U, 0 to 1", _plain("AUSUC")),
     Metric("H-none", "H without calibration, %", lambda s: measure(s.sets, 0.0).H),
-    Metric("H-validation", "H under the gamma that validation picked, %", _validated),
+    Metric(
+        "H-validation",
+        "H under the gamma that validation picked, %",
+        lambda s: None if s.validated is None else measure(s.sets, s.validated).H,
+    ),
     Metric(
         "H-oracle",
         "H under the best gamma on the test sets, %: optimistic, no result",
@@ -167,13 +155,24 @@ _LIST: tuple[Metric, ...] = (
     ),
     Metric("ECE-seen", "the same of test_seen", lambda s: s.calibration_error["test_seen"]),
     Metric("ECE-unseen", "the same of test_unseen", lambda s: s.calibration_error["test_unseen"]),
-    *_of_both("rank", "mean rank of the true class among all, mean over classes", _ranks),
+    *_of_both(
+        "rank",
+        "mean rank of the true class among all, mean over classes",
+        lambda s: mean_rank(s.sets, s.ranked),
+    ),
     *_top(5),
     *_attributes("AUC", "area under the ROC curve (chance: 50)"),
     *_attributes("AP", "average precision"),
-    Metric("per-class", "accuracy of each class among all, %", _per_class, large=True),
+    Metric(
+        "per-class",
+        "accuracy of each class among all, %",
+        lambda s: dict(zip(s.classes, s.plain.per_class.tolist(), strict=True)),
+        large=True,
+    ),
     Metric("confusion", "images by true class (row) and answer (column)", _confusion, large=True),
-    Metric("curve", "S and U in percent from each gamma on", _points, large=True),
+    Metric(
+        "curve", "S and U in percent from each gamma on", lambda s: s.curve.points(), large=True
+    ),
 )
 
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _LIST}

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from zslkit.evaluation.bootstrap import LEVEL, Interval, Resampled, percentiles
-from zslkit.evaluation.metrics import Floats, Mask
+from zslkit.evaluation.metrics import Mask
 
 ALPHA: Final = 1 - LEVEL
 POWER: Final = 0.8
@@ -66,7 +66,8 @@ def paired_difference(
     drawn = resampled.drawn[name][:, a].mean(axis=1) - resampled.drawn[name][:, b].mean(axis=1)
     value = float(resampled.value[name][a].mean() - resampled.value[name][b].mean())
     low, high = percentiles(drawn)
-    p = _two_sided(drawn)
+    tail = min(np.count_nonzero(drawn <= 0), np.count_nonzero(drawn >= 0))
+    p = min(1.0, 2.0 * (int(tail) + 1) / (len(drawn) + 1))
     if too_few(len(drawn), pairs) and p <= 2 / (len(drawn) + 1):
         p = min(p, _normal(value, float(drawn.std(ddof=1))))
     return Difference(Interval(value, low, high), p)
@@ -75,11 +76,6 @@ def paired_difference(
 def _normal(value: float, spread: float) -> float:
     """Two-sided p-value of a value of a normal variable with mean 0."""
     return math.erfc(abs(value) / spread / math.sqrt(2)) if spread > 0 else 0.0
-
-
-def _two_sided(drawn: Floats) -> float:
-    tail = min(np.count_nonzero(drawn <= 0), np.count_nonzero(drawn >= 0))
-    return min(1.0, 2.0 * (int(tail) + 1) / (len(drawn) + 1))
 
 
 def enough_resamples(pairs: int, least: int = 2000, most: int = MOST_RESAMPLES) -> int:

@@ -78,9 +78,13 @@ def draw(blocks: Sequence[HeatmapBlock], names: Sequence[str]) -> Figure:
     from matplotlib.figure import Figure
 
     tallest = max(block.photo.shape[0] / block.photo.shape[1] for block in blocks)
+    answers = [_wrapped(f"predicted: {block.explanation.predicted}") for block in blocks]
     titles = [
-        [_caption(block), *(_title(part, c, names[c]) for c in block.explanation.attributes)]
-        for block in blocks
+        [
+            f"{_wrapped(block.name)}\n{answer}",
+            *(_title(part, c, names[c]) for c in block.explanation.attributes),
+        ]
+        for block, answer in zip(blocks, answers, strict=True)
         for part in block.explanation.parts.values()
     ]
     lines = 2 + max(title.count("\n") for row in titles for title in row)

@@ -156,12 +156,13 @@ class Badges:
 
     def marks(self) -> tuple[Badge, ...]:
         """Badges with explanations, in the order of KINDS; unknown ones are listed in `unknown`."""
+        kind, _, fingerprint = (self.semantics or "").partition(" ")
         texts: dict[str, list[str | None]] = {
             "settings": ["settings picked on validation"] if self.settings else [],
             "folds": [f"{self.folds} validation folds"] if (self.folds or 1) > 1 else [],
             "linear": [LINEAR] if self.linear else [],
             "split": [f"split {self.split[:8]}"] if self.split not in (None, UNKNOWN) else [],
-            "semantics": [_short(self.semantics)],
+            "semantics": [f"{kind} {fingerprint[:8]}".strip()],
             "note": list(self.notes),
         }
         for kind in KINDS:
@@ -232,11 +233,3 @@ def resolution(features: FeatureInfo) -> str:
     if isinstance(size, tuple):
         return f"{size[0]}x{size[1]} px"
     return f"{size} px" if size else AS_IT_COMES
-
-
-def _short(semantics: str | None) -> str | None:
-    """Kind and shortened fingerprint: "attributes 5e3a5e3a"."""
-    if semantics is None:
-        return None
-    kind, _, fingerprint = semantics.partition(" ")
-    return f"{kind} {fingerprint[:8]}".strip()

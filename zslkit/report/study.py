@@ -62,7 +62,8 @@ class Variant:
 
     @property
     def label(self) -> str:
-        point = [f"{key}={_short(value)}" for key, value in self.point.items()]
+        values = {k: f"{v:g}" if isinstance(v, float) else v for k, v in self.point.items()}
+        point = [f"{key}={value}" for key, value in values.items()]
         return ", ".join(filter(None, [self.row, *point])) or "as preset"
 
 
@@ -117,7 +118,3 @@ def line(variant: Variant, records: Sequence[RunRecord]) -> StudyLine:
     figures = {name: Stat.of([getattr(r.metrics, name) for r in records]) for name in FIGURES}
     seconds = Stat.of([r.costs.train_seconds for r in records])
     return StudyLine(variant, figures, seconds, tuple(r.identity for r in records))
-
-
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

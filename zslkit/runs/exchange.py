@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from hashlib import file_digest
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
@@ -165,7 +165,8 @@ def _check(file: Path, folder: Path) -> None:
             f"{file} is an export of format {said!r}, and this zslkit reads format {FORMAT}; "
             "export it again with the same version"
         )
-    found = dict(_digests(folder))
+    parts = [f for f in folder.rglob("*") if f.is_file() and f.name != SHARED_MANIFEST]
+    found = {part.relative_to(folder).as_posix(): _digest(part) for part in parts}
     if odd := sorted(set(found.items()) ^ set(told.items())):
         raise DataError(
             f"{file}: {odd[0][0]} is not what {SHARED_MANIFEST} says; get the file again"
@@ -181,12 +182,6 @@ def _check(file: Path, folder: Path) -> None:
             # Without the advice, which is for runs of one's own.
             reason = str(error).replace(f"{folder}/", "").rpartition(";")[0]
             raise DataError(f"{file}: {reason}; get the file again from its maker") from error
-
-
-def _digests(folder: Path) -> Iterator[tuple[str, str]]:
-    for place in sorted(folder.rglob("*")):
-        if place.is_file() and place.name != SHARED_MANIFEST:
-            yield place.relative_to(folder).as_posix(), _digest(place)
 
 
 def _digest(file: Path) -> str:

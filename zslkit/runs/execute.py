@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import Any
+from operator import getitem
 
 import numpy as np
 import torch
@@ -311,13 +311,9 @@ def _protocol_info(job: RunJob, picks: selection.Selection) -> schema.ProtocolIn
         fold_seed=plan.protocol.fold_seed if job.picks else None,
         folds=plan.protocol.folds if job.picks else None,
         tuned=sorted(picks.changes.keys() - {"train.epochs", "train.schedule_epochs"}),
-        picked={key: reduce(_below, key.split("."), settings) for key in sorted(picks.changes)},
+        picked={key: reduce(getitem, key.split("."), settings) for key in sorted(picks.changes)},
         validation=dict(picks.figures),
     )
-
-
-def _below(settings: Any, name: str) -> Any:
-    return settings[name]
 
 
 def _per_class(job: RunJob, metrics: Metrics) -> dict[str, float | None]:

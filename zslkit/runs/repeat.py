@@ -12,7 +12,6 @@ import numpy as np
 from zslkit.config.merge import flat
 from zslkit.datasets.catalog import DATASETS
 from zslkit.errors import DataError, UnknownName, UserError
-from zslkit.record import RunRecord
 from zslkit.registry import is_card
 from zslkit.runs.find import run_query
 from zslkit.runs.folders import Run
@@ -97,7 +96,8 @@ def compared(first: Run, second: Run) -> Repetition:
     """
     a, b = first.scores(), second.scores()
     arrays = [(np.asarray(x), np.asarray(y)) for x, y in zip(a.sets(), b.sets(), strict=True)]
-    metrics = _changed_metrics(first.record, second.record)
+    was, now = (run.record.metrics.model_dump() for run in (first, second))
+    metrics = {name: (was[name], now[name]) for name in was if was[name] != now[name]}
     if a.classes != b.classes or any(x.shape != y.shape for x, y in arrays):
         return Repetition(False, None, None, metrics)
     equal = all(x.dtype == y.dtype and x.tobytes() == y.tobytes() for x, y in arrays)
@@ -110,11 +110,6 @@ def compared(first: Run, second: Run) -> Repetition:
             told = [(s + g * ~mask).argmax(axis=1) for s, g in zip((x, y), gammas, strict=True)]
             answers += int((told[0] != told[1]).sum())
     return Repetition(equal, largest, answers, metrics)
-
-
-def _changed_metrics(first: RunRecord, second: RunRecord) -> dict[str, tuple[float, float]]:
-    before, after = first.metrics.model_dump(), second.metrics.model_dump()
-    return {name: (before[name], after[name]) for name in before if before[name] != after[name]}
 
 
 def check_place(run: Run, out: Path) -> None:

@@ -67,7 +67,8 @@ class TrainedModel:
     @property
     def eats(self) -> str:
         """What the model eats, such as 'pooled features of a backbone, (B, 1280)'."""
-        return f"{EATEN[self.task.input]}, {_shape(self.task.feature_shape)}"
+        shape = ", ".join(map(str, self.task.feature_shape))
+        return f"{EATEN[self.task.input]}, (B, {shape})"
 
     def scores(self, x: Eaten) -> Tensor:
         """Uncalibrated scores (B, C) of all classes; `Result.gamma` belongs on unseen classes.
@@ -121,7 +122,3 @@ class TrainedModel:
         else:
             way = "give such a tensor, or photos as paths or images of Pillow"
         raise UserError(f"{self._who} eats {self.eats}, and this tensor is {tuple(x.shape)}; {way}")
-
-
-def _shape(shape: Sequence[int]) -> str:
-    return f"(B, {', '.join(map(str, shape))})"

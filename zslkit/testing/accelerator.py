@@ -71,11 +71,12 @@ def breaks(model: GradientModel, shape: Sequence[int], batch: int = 4) -> list[s
         torch._dynamo.reset()
         try:
             found = torch._dynamo.explain(moved.train().loss)(*_batch(shape, batch))
-            return [
-                f"`loss` breaks at {_place_of_stack(reason.user_stack)}: "
-                f"{_first_line(str(reason.reason))}"
-                for reason in found.break_reasons
-            ]
+            breaks = []
+            for reason in found.break_reasons:
+                ours = [f for f in reason.user_stack or () if not _foreign(f.filename)]
+                place = _place((ours[-1].filename, ours[-1].lineno) if ours else None)
+                breaks.append(f"`loss` breaks at {place}: {_first_line(str(reason.reason))}")
+            return breaks
         except Exception as error:  # the compiler has errors of many kinds
             return [f"`loss` cannot be traced ({type(error).__name__}: {_first_line(str(error))})"]
         finally:
@@ -187,11 +188,6 @@ def _frame_of(error: Exception) -> tuple[str, int] | None:
             found = file, trace.tb_lineno
         trace = trace.tb_next
     return found
-
-
-def _place_of_stack(stack: Any) -> str:
-    ours = [frame for frame in stack or () if not _foreign(frame.filename)]
-    return _place((ours[-1].filename, ours[-1].lineno) if ours else None)
 
 
 def _place(place: tuple[str, int | None] | None) -> str:
