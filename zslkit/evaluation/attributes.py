@@ -27,10 +27,8 @@ class AttributeScores:
         test_seen: (Ns, A), higher is likelier; a column of NaN is an attribute without scores.
         test_unseen: (Nu, A), likewise.
         present: (C, A) bool, whether a class has an attribute.
-        names: The A attribute names.
         shown_seen: (Ns, A) int8, whether an image itself shows an attribute: 1, 0, or -1 where
-            unknown. None: it shows those of its class.
-        shown_unseen: (Nu, A), likewise.
+            unknown. None: it shows those of its class. `shown_unseen` (Nu, A) likewise.
     """
 
     test_seen: ScoreTable

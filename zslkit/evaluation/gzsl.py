@@ -39,8 +39,7 @@ class Metrics:
         per_class: (C,) accuracy of each class among all, under gamma; NaN without test images.
         per_class_zsl: (C,) accuracy of unseen classes among unseen classes; NaN for others.
         chance: T1, U, S and H of random answers.
-        missing_seen: Ids of seen classes without test images.
-        missing_unseen: Ids of unseen classes without test images.
+        missing_seen: Ids of seen classes without test images; `missing_unseen` likewise.
     """
 
     T1: float
@@ -73,16 +72,11 @@ def evaluate(
     seen: Mask,
     gamma: float = 0.0,
 ) -> Metrics:
-    """Compute all metrics from one model's uncalibrated scores.
+    """Compute all metrics from one model's uncalibrated scores; shapes as of `checked_sets`.
 
     At equal scores, the class with the lower id wins.
 
     Args:
-        test_seen_scores: (Ns, C).
-        test_seen_labels: (Ns,) class ids.
-        test_unseen_scores: (Nu, C).
-        test_unseen_labels: (Nu,) class ids.
-        seen: (C,) bool.
         gamma: Added to the scores of unseen classes for U, S and H; may be infinite. T1 and AUSUC
             do not depend on it.
 

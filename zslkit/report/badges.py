@@ -118,10 +118,8 @@ class Badges:
         trained: Whether the backbone was frozen or tuned.
         linear: Whether the frozen backbone leaves one linear map of pooled features of the model.
         resolution: Such as "224 px".
-        split: Fingerprint of the split.
-        semantics: Kind and fingerprint of the semantics.
-        settings: Whether a search on validation selected settings.
-        folds: Number of validation folds used for selection.
+        split: Fingerprint of the split; `semantics` has a kind before its own.
+        settings: Whether a search on validation selected settings, on so many `folds`.
         notes: Remarks to show with every metric.
     """
 

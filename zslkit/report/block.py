@@ -46,10 +46,7 @@ class Row:
     Attributes:
         variant: Settings that differ from other rows of this model in the block.
         origin: Distribution and version.
-        made: How the row was produced.
-        metrics: Metric -> mean.
         uncalibrated_H: H with gamma 0; equal to H without calibration.
-        costs: Cost -> mean; None if unknown.
         optimistic: Metric -> mean as selected on test.
         best: Columns in which no other row is better.
         folders: Run folders in the order of the seeds, where known.
@@ -123,8 +120,7 @@ class Block:
     """Comparable rows, and published rows to show beside them.
 
     Attributes:
-        title: What the rows share.
-        setting: Properties that the rows share.
+        title: What the rows share, as `setting`.
         notes: Sentences below the table.
         chance: Metrics of random answers.
         sampling: Intervals and tests over draws of the test images; None if the scores were not

@@ -18,11 +18,9 @@ class Comparability:
     """Properties that two results must share to stand in one table.
 
     Attributes:
-        split: Fingerprint of the split.
-        semantics: Fingerprint of the class semantics.
+        split: Fingerprint of the split, as `semantics` of the class semantics.
         source: Digest of the backbone's weights, or fingerprint of features that come with the
             dataset.
-        resolution: Input size of the backbone.
         kind: "attributes" or "sentences".
         training: "transductive", or SEEN_ALONE for other protocols unless they are to be separated.
         images: Fingerprint of the image content, or of the features of a dataset without images; ""

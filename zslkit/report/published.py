@@ -18,20 +18,11 @@ Percent = Annotated[float, Field(ge=0, le=100)]
 
 
 class Published(BaseModel):
-    """Result of one method on one dataset, in percent; None if unknown.
+    """Result of one method on one dataset (`published_as`), in percent; None if unknown.
 
-    Attributes:
-        dataset: Dataset, as in `published_as`.
-        backbone: Network of the features.
-        averaging: Accuracy over classes or over images.
-        protocol: Label assigned here.
-        selection: Label assigned here.
-        calibration: Label assigned here; "constant": a gamma in the program, of unknown selection.
-        resolution: Label assigned here.
-        program: Authors' program that the labels were read from; it need not have produced the
-            numbers.
-        source: Source of the rest.
-        unconfirmed: Values without a public source.
+    Protocol, selection, calibration and resolution are labels assigned here, read from the authors'
+    `program`, which need not have produced the numbers; a "constant" calibration is a gamma in it,
+    of unknown selection. `source` is that of the rest; `unconfirmed` values have no public one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

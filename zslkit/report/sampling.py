@@ -14,21 +14,16 @@ class RowPair:
     """Row a compared with row b of a block.
 
     Attributes:
-        a: Index of row a.
-        b: Index of row b; a < b.
+        a: Index of row a, below that of row b.
         seeds: Common seeds, on which the rows are paired; without any, all runs are used.
         difference: H of a minus H of b in percent points.
-        low: Lower end of its 95 % interval over draws of the test images.
-        high: Upper end.
+        low: Lower end of its 95 % interval over draws of the test images; `high` is the upper one.
         p: p-value of no difference, by paired bootstrap.
-        p_holm: p corrected over all pairs of the block.
-        only_a: Unseen images that only a answers right among the unseen classes.
-        only_b: Unseen images that only b answers right among the unseen classes.
+        p_holm: p corrected over all pairs of the block, as mcnemar_p_holm.
+        only_a: Unseen images that only a answers right among the unseen classes; `only_b` likewise.
         mcnemar_p: McNemar's p-value of these counts.
-        mcnemar_p_holm: The same, corrected over all pairs of the block.
         seeds_each: Seeds per model with which the spread over seeds alone would separate them; None
-            if unknown.
-        seeds_said: The same as text.
+            if unknown. `seeds_said` is the same as text.
     """
 
     a: int

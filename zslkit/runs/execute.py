@@ -43,15 +43,13 @@ from zslkit.utils.memory import peak_mb, reset_peak
 
 @dataclass(frozen=True)
 class Execution:
-    """A trained model and its scores.
+    """A trained model and its scores, with what was selected on validation.
 
     Attributes:
-        picks: Values selected on validation.
         remarks: What the model settled by itself from the data.
         frozen: Names of the parameters that are not trained.
         watch: Test metrics observed during training; None if they were not.
         again: Result of scoring some images twice.
-        eval_seconds: Time of scoring the test sets.
         linear: Whether the model is linear on these inputs (`Model.linear_when_frozen`).
     """
 

@@ -27,13 +27,7 @@ from zslkit.utils.progress import Reporter
 
 @dataclass(frozen=True)
 class ExternalWeights:
-    """Weights that another program has trained.
-
-    Attributes:
-        fill: Loads the weights into the untrained model.
-        label: Where the weights come from.
-        digest: Fingerprint of the weights.
-    """
+    """Weights that another program has trained: what loads them, their source and fingerprint."""
 
     fill: Callable[[Model], None]
     label: str

@@ -30,13 +30,8 @@ Labels = NDArray[np.int64]
 class Scores:
     """Uncalibrated scores of one model on both test sets.
 
-    Attributes:
-        test_seen_scores: (Ns, C) float32, in memory or memory-mapped.
-        test_seen_labels: (Ns,) class ids.
-        test_unseen_scores: (Nu, C) float32, likewise.
-        test_unseen_labels: (Nu,) class ids.
-        seen: (C,) bool.
-        classes: The C class names.
+    Scores (Ns, C) and (Nu, C) float32, in memory or memory-mapped, with labels (Ns,) and (Nu,); the
+    C classes and seen (C,) bool.
     """
 
     test_seen_scores: Table

@@ -30,12 +30,7 @@ Point = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class TrialResult:
-    """Result of one point.
-
-    Attributes:
-        figures: Figures on validation; "H" counts.
-        failed: Why the training failed, with H = LOST; "" if it did not.
-    """
+    """Figures of one point on validation, of which "H" counts; LOST if the training `failed`."""
 
     figures: Mapping[str, float]
     failed: str = ""
