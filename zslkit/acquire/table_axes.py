@@ -45,30 +45,6 @@ class Evidence:
         )
 
 
-def class_counts(labels: NDArray[Any] | None, base: int | None) -> frozenset[int]:
-    """Numbers of classes that labels (N,) may imply, if the last class has an image.
-
-    Args:
-        labels: Class numbers or class names, as in a file.
-        base: First index, where the format or the user states it.
-
-    Returns:
-        One number; two if the labels may start at 0 or at 1; none if they are invalid.
-    """
-    if labels is None or not labels.size:
-        return frozenset()
-    if labels.dtype.kind == "U":
-        return frozenset({len(np.unique(labels))})
-    if labels.dtype.kind not in "iuf" or not np.isfinite(labels).all():
-        return frozenset()
-    low, high = int(labels.min()), int(labels.max())
-    bases = (0,) if low == 0 else (0, 1) if base is None else (base,)
-    # Labels of which every number from 1 on occurs are taken to start at 1.
-    if low == 1 and base is None and len(np.unique(labels)) == high:
-        bases = (1,)
-    return frozenset(high + 1 - b for b in bases) if low >= 0 else frozenset()
-
-
 def orient(
     path: Path,
     name: str,

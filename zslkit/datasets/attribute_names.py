@@ -37,9 +37,9 @@ class AttributeCard:
 
 def shipped_card(name: str) -> AttributeCard | None:
     """Card of a dataset ("CUB", "SUN", "AWA2") shipped with zslkit, None if there is none."""
-    file = resources.files("zslkit.datasets") / "cards" / f"{name}.yaml"
-    if not file.is_file():
+    if name not in SHIPPED:
         return None
+    file = resources.files("zslkit.datasets") / "cards" / f"{name}.yaml"
     card = yaml.safe_load(file.read_text(encoding="utf-8"))
     groups = {
         group: tuple(c for start, stop in spans for c in range(start, stop))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from zslkit.dataset import PARTS, Index, Split
 from zslkit.errors import DataError
 from zslkit.readers.mat5 import MatFile
-from zslkit.readers.stream import Stream, numeric
+from zslkit.readers.stream import Stream, as_float32, numeric
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,7 @@ def finite_float32(path: Path, name: str, block: NDArray[Any]) -> NDArray[np.flo
     Raises:
         DataError: A number is not finite in float32.
     """
-    with np.errstate(over="ignore"):
-        kept = np.ascontiguousarray(block, dtype=np.float32)
+    kept = as_float32(block)
     if not np.isfinite(kept).all():
         raise DataError(f"{path}: {name} holds a number that is not finite; fetch the file again")
     return kept

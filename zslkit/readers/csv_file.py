@@ -24,8 +24,7 @@ def read_csv(path: Path, what: str) -> list[tuple[int, list[str]]]:
         what: What the file should be, for errors: "a table of class attributes".
 
     Returns:
-        The rows that are not empty: number of the last line of the row, cells without blanks
-        around.
+        Rows with some text: number of the row's last line, and its cells without outer blanks.
 
     Raises:
         DataError: The file is not CSV, has semicolons or tabs for commas, or exceeds the limits.

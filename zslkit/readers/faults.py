@@ -30,10 +30,7 @@ class Faults:
         self.found.append(fault)
 
     def warn(self, more: str = "") -> None:
-        """Raise the recorded faults as one error.
-
-        Args:
-            more: Text to add after the faults.
+        """Raise the recorded faults, followed by `more`, as one error; do nothing without faults.
 
         Raises:
             DataError: At least one fault was recorded.

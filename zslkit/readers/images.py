@@ -89,8 +89,7 @@ class FileImages:
         return real
 
     def open(self, index: int) -> Image:
-        file = self.file(index)
-        return read_image(file)
+        return read_image(self.file(index))
 
     def leaving_out(self, index: Iterable[int]) -> FileImages:
         """Copy in which the images at `index` keep their indices but are never read."""

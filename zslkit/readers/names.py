@@ -86,12 +86,9 @@ def shown(name: str) -> str:
 
 
 def clash_words(kind: str, names: Iterable[str], key: Callable[[str], str] = same_name) -> str:
-    """Error text for a list in which two names are the same, "" if there is none.
+    """Error text for a list in which two names have the same key, "" if there is none.
 
-    Args:
-        kind: What the names stand for, in the plural.
-        names: The list.
-        key: Names with the same key are the same name.
+    `kind` says what the names stand for, in the plural.
     """
     pair = clash(names, key)
     if pair is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,10 +47,8 @@ class Photos:
 
     def torn(self) -> tuple[str, str] | None:
         """Two paths in different top-level folders with the same target, None if there are none."""
-        pairs = ((link, there) for link, there in self.again.items())
-        return next(
-            (pair for pair in pairs if pair[0].split("/")[0] != pair[1].split("/")[0]), None
-        )
+        pairs = self.again.items()
+        return next((p for p in pairs if p[0].split("/")[0] != p[1].split("/")[0]), None)
 
     def note(self) -> str:
         """Number of files that do not count, by extension or reason; "" if all count."""
@@ -71,9 +69,9 @@ def find_photos(home: Path, folders: Sequence[str] | None = None) -> Photos:
     if folders is None:
         walk.enter("", walk.root)
     else:
-        for name in _entries(home):
+        for name in sorted(os.listdir(home)):
             if not quiet(name) and not (home / name).is_dir():
-                walk.others[name] = NO_CLASS if ending(name) in endings() else walk.why(name)
+                walk.others[name] = NO_CLASS if ending(name) in endings() else _why(name)
         for folder in folders:
             if (home / folder).is_symlink():
                 walk.links.append(folder)
@@ -87,7 +85,7 @@ def folders_in(home: Path) -> list[str]:
     """Sorted names of the folders in `home`, with links to folders, without skipped ones."""
     return sorted(
         name
-        for name in _entries(home)
+        for name in os.listdir(home)
         if not quiet(name) and (home / name).is_dir() and name.lower() not in _QUIET_FOLDERS
     )
 
@@ -126,8 +124,9 @@ def left_words(others: Mapping[str, str]) -> str:
     )
 
 
-def _entries(home: Path) -> Iterable[str]:
-    return sorted(os.listdir(home))
+def _why(path: str) -> str:
+    """Reason for which a file does not count."""
+    return ending(path) or NO_ENDING
 
 
 class _Walk:
@@ -201,13 +200,9 @@ class _Walk:
             else:
                 self.others[path] = NO_FILE
 
-    def why(self, path: str) -> str:
-        """Reason for which a file does not count."""
-        return ending(path) or NO_ENDING
-
     def _file(self, path: str, real: str) -> None:
         if ending(path) not in self.counts:
-            self.others[path] = self.why(path)
+            self.others[path] = _why(path)
         elif real in self.reals:
             self._doubled(path, self.reals[real])
         else:

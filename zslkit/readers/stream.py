@@ -79,6 +79,12 @@ def numeric(dtype: np.dtype[Any]) -> bool:
     return dtype.kind in "biuf" and dtype.itemsize <= 8 and dtype.subdtype is None
 
 
+def as_float32(numbers: NDArray[Any]) -> NDArray[np.float32]:
+    """Numbers as contiguous float32; larger ones become infinite."""
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(numbers, dtype=np.float32)
+
+
 def file_digest(path: Path) -> str:
     """sha256 of the content of a file, 64 hex digits."""
     with path.open("rb") as stream:
@@ -86,17 +92,10 @@ def file_digest(path: Path) -> str:
 
 
 def existing(path: Path, what: str) -> Path:
-    """Check that `path` is a file.
-
-    Args:
-        path: The path.
-        what: Description of the file for errors.
-
-    Returns:
-        The path.
+    """Return `path` if it is a file; `what` describes the file in errors.
 
     Raises:
-        DataError: Names the path that is missing or not a file.
+        DataError: Names the path that is missing, not a file, or not readable by this user.
     """
     check_permitted(path)
     if not path.exists():

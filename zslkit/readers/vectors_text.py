@@ -36,12 +36,7 @@ _ANY_RATIO, _RATIO = 1 << 20, 50
 
 @dataclass(frozen=True)
 class FoundVectors:
-    """Word vectors found in a file.
-
-    Args:
-        vectors: Word -> (W,), for the words that the file has.
-        sha256: Digest of the whole file as stored.
-    """
+    """Word -> vector (W,) for the words that a file has, and the digest of the file as stored."""
 
     vectors: Mapping[str, NDArray[np.float64]]
     sha256: str

@@ -29,6 +29,11 @@ def escaped(text: str) -> str:
     )
 
 
+def reason_of(error: BaseException, most: int | None = None) -> str:
+    """Text of an error on one line, of at most `most` characters; its type if it has none."""
+    return " ".join(str(error)[: most and 4 * most].split())[:most] or type(error).__name__
+
+
 def bounded(text: str, most: int = LONGEST) -> str:
     """The text, shortened in the middle; the end of a message contains the next step."""
     return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
