@@ -31,8 +31,6 @@ class CacheItem:
 
     Args:
         name: Path relative to the cache, with "/" as separator.
-        kind: What the item is.
-        path: Its path.
         size: Bytes.
         used: Time of the last access or change, in seconds since 1970.
         in_use: Whether a process holds the lock of the item.

@@ -61,7 +61,6 @@ def kind_of(home: str, path: Path) -> Kind:
 
     Args:
         home: Name of the cache folder that contains the item.
-        path: The item.
 
     Returns:
         The kind; "foreign" if nothing proves that zslkit made it.

@@ -31,8 +31,6 @@ class ArchiveState:
     """Progress of one archive.
 
     Args:
-        download: The archive's entry.
-        archive: Path of the archive.
         target: Folder of its contents.
         state: Progress; "begun" means that a part was fetched.
         held: Bytes of the archive on disk.
@@ -117,11 +115,7 @@ def fetch(
     If a server fails, the remaining archives are still fetched.
 
     Args:
-        downloads: Archives to fetch.
-        root: Data root.
         mirrors: Addresses that have priority over those of the archives.
-        reporter: Receives the progress.
-        keep_archives: Whether archives stay after they are unpacked.
 
     Raises:
         Unreachable: An archive could not be fetched; raised at the end.

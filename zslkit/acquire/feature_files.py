@@ -44,8 +44,6 @@ class FoundArrays:
     """Contents of a file; indices of images and classes start at 0 or 1, as in the file.
 
     Args:
-        path: The file.
-        format: Name of its format.
         features: (N, ...).
         labels: (N,) class numbers or class names.
         parts: "trainval", "test_seen", "test_unseen" -> image indices.

@@ -45,8 +45,6 @@ class _FileFacts:
 
     Args:
         total: Size in bytes, None if unknown.
-        etag: ETag.
-        modified: Last-Modified.
     """
 
     total: int | None = None
@@ -108,8 +106,6 @@ class Resuming:
     """Downloader for one archive.
 
     Args:
-        archive: Path of the archive.
-        reporter: Receives the progress.
         check_room: Called before the transfer with the bytes still to come and the bytes of the
             whole file; raises if the disk has no room.
     """

@@ -51,7 +51,6 @@ def from_zero(
     The range decides the base if it contains 0 or `count`; otherwise `stated` or `base` does.
 
     Args:
-        path: File, for errors.
         what: Name of the indices, for errors.
         numbers: (N,) indices.
         count: Number of images or classes.

@@ -69,7 +69,6 @@ class ClassAttributes:
         names: A attribute names.
         values: (C, A) float32.
         groups: Group -> attribute names.
-        notes: Notes on how they were obtained.
     """
 
     classes: tuple[str, ...]
@@ -85,8 +84,6 @@ def class_attributes(
     """Class-attribute table, from the user's CSV if given, else from the file.
 
     Args:
-        found: Contents of the file.
-        choices: Options of the import.
         counts: Numbers of classes that the labels may imply.
         named: Whether the labels are class names, so that the order of rows does not matter.
 

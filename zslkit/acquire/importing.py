@@ -42,10 +42,7 @@ class Imported:
     """Result of an import.
 
     Args:
-        card: Path of the card.
-        dataset: The dataset as it opens.
         origin: Source file, its format and digest.
-        notes: Notes on what was done.
         warnings: Suspicious features.
     """
 

@@ -67,8 +67,6 @@ def find_layout(
     """Find the layout of the features of `count` labels.
 
     Args:
-        path: File, for messages.
-        stream: Features as they are in the file.
         count: Number of labels.
         order: One of `ORDERS` according to the user, or None.
         form: Format of the file, as in `zslkit.acquire.feature_files.FoundArrays`.

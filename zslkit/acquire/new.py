@@ -46,8 +46,6 @@ class Draft:
     """Card and table of an image folder.
 
     Args:
-        card: Path of the card.
-        table: Path of the table.
         written: Those of the two that were newly written.
     """
 
@@ -76,7 +74,6 @@ def draft(
         name: Name of the dataset; the name of the folder by default.
         attributes: Columns of the table, EXAMPLES by default.
         unseen_share: Share of the classes proposed as unseen; at least one class.
-        seed: Seed of the proposal.
 
     Raises:
         DataError: The folder has fewer than two classes with images, or the list has a fault.

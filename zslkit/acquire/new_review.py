@@ -135,7 +135,6 @@ def _remarks(dataset: Dataset, of_folders: bool) -> list[str]:
     """Weaknesses of the data that do not make it invalid.
 
     Args:
-        dataset: The dataset.
         of_folders: Whether the folders of the photos are the classes.
     """
     table, names, seen = dataset.semantics.attributes, dataset.semantics.names, dataset.seen

@@ -27,7 +27,6 @@ def own_class_ids(
     `train/1.jpg`. The level at which most images lie in a folder named after a class is used.
 
     Args:
-        path: File, for errors.
         classes: C class names.
         labels: (N,) row indices of the class-attribute table.
         files: N image paths on the disk of the author.

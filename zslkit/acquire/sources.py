@@ -83,10 +83,6 @@ def shared() -> Mapping[str, Download]:
 def read_downloads(where: str, said: Sequence[str | Mapping[str, Any]]) -> list[Download]:
     """Parse the `downloads` of a dataset source (zslkit.dataset.DatasetSource).
 
-    Args:
-        where: Name of the source, for errors.
-        said: Its `downloads`.
-
     Raises:
         UserError: Names the item and the rule it breaks.
     """

@@ -56,8 +56,6 @@ def orient(
     """Return the table as (C, A).
 
     Args:
-        path: File, for messages.
-        name: Name of the table in `tables`.
         tables: Class-attribute tables of the file, (C, A) if it follows its format.
         evidence: Facts about the axes, from other data.
         rows: What the rows in the file are, according to the user.

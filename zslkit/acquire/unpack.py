@@ -29,8 +29,6 @@ class Unpacked:
     """Result of unpacking.
 
     Args:
-        added: Number of new files.
-        kept: Number of files that existed and were kept.
         differ: Paths of the kept files whose content differs from the archive's.
     """
 
@@ -54,12 +52,10 @@ def unpack(
     existing one, missing files are added and no file is replaced.
 
     Args:
-        archive: Path of the archive.
         target: Folder of the contents.
         holds: Paths by which the folder inside the archive is found.
         only: Subfolders to unpack; empty for all.
         limit: Bytes that all contents may have; by default 100 times the archive, at least 1 GiB.
-        reporter: Receives the progress.
         ready: Called when all files are unpacked beside `target` and before they are moved.
 
     Raises:

@@ -28,9 +28,7 @@ class TextSource:
     """File of word vectors in text form.
 
     Args:
-        path: The file.
         known: Word -> vector, for the words of the phrases that the file has.
-        sha256: Digest of the file.
     """
 
     path: Path

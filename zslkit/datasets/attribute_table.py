@@ -35,7 +35,6 @@ class TableRow:
 
     Args:
         line: Number of the last line of the row.
-        name: Class name.
         cells: Cells as written; they may be empty.
     """
 
@@ -62,7 +61,6 @@ def read_rows(path: Path, kind: str = "class") -> tuple[tuple[str, ...], list[Ta
     """Read attribute names and rows of the CSV file; cells may hold anything.
 
     Args:
-        path: The file.
         kind: What a row stands for, for errors.
 
     Raises:

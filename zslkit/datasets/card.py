@@ -90,11 +90,6 @@ def _classes(
 def inside(card: Path, key: str, value: str) -> Path:
     """Resolve a path that a card states.
 
-    Args:
-        card: Path of the card.
-        key: Key of the card, for errors.
-        value: The path as stated.
-
     Raises:
         DataError: The path is relative and leads out of the card's folder, or is no valid path.
     """
@@ -207,10 +202,7 @@ def group_columns(
     """Columns of each attribute group of a card.
 
     Args:
-        path: Path of the card, for errors.
         groups: Group -> attribute names.
-        attributes: A attribute names.
-        table: Name of the CSV file, for errors.
 
     Raises:
         DataError: A name is not an attribute, or is in two groups.

@@ -30,7 +30,6 @@ class CardSemantics:
         per_image: (N, A) attributes of the photos; NaN where nothing is known.
         texts: (C, W) embeddings of the descriptions.
         encoder: Name and digest of the encoder of these.
-        notes: Remarks for the user.
     """
 
     table: ClassTable | None
@@ -80,12 +79,9 @@ def gather(
     """Read what a card says of its classes beside a table of attributes.
 
     Args:
-        path: Path of the card, for errors.
-        card: The card.
         files: Key of the card -> its file, for the keys image_attributes and descriptions.
         table: Class attributes if the card names some.
         classes: C class names.
-        photos: The photos.
 
     Raises:
         UserError: The encoder of descriptions is not there.

@@ -135,10 +135,6 @@ def word_vector_files(name: str, root: str | Path = "data") -> tuple[Path, ...]:
 def _query(name: str, question: Callable[[DatasetSource, Entry], T]) -> tuple[Entry, T]:
     """Query the source of a registered dataset.
 
-    Args:
-        name: Name of the dataset.
-        question: Function of the source and its entry.
-
     Returns:
         The entry and the answer.
 

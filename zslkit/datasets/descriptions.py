@@ -125,8 +125,6 @@ def embed(path: Path, sentences: Sequence[Sequence[str]], encoder: str) -> Embed
     """Embed the sentences of C classes, or read what an earlier call kept.
 
     Args:
-        path: File of the descriptions, for errors.
-        sentences: Sentences of each class.
         encoder: A model of sentence-transformers, or its folder.
 
     Raises:

@@ -33,7 +33,6 @@ def read_image_attributes(file: Path, photos: Sequence[str]) -> ImageAttributes:
     """Read a CSV: the path of a photo in each row, then its attributes; an empty cell is unknown.
 
     Args:
-        file: The CSV.
         photos: N paths of the photos of the dataset.
 
     Raises:

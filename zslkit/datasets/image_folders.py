@@ -19,10 +19,7 @@ def hold_out(
 
     Args:
         labels: (N,) class ids, images in sorted path order.
-        seen: Ids of the seen classes.
-        unseen: Ids of the unseen classes.
         share: Share held out, between 0 and 1.
-        seed: Seed of the generator.
     """
     rng = np.random.default_rng(seed)
     train: list[Index] = [np.zeros(0, np.int64)]

@@ -30,12 +30,9 @@ class ImageList:
     """Photos of a list, in the order of the file.
 
     Args:
-        file: The list.
         paths: N paths relative to the folder of the list, with "/" as separator.
         labels: N class names as written.
         parts: N parts of the split; empty if the list has no column of them.
-        lines: N line numbers.
-        unread: Other columns.
     """
 
     file: Path

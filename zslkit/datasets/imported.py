@@ -113,7 +113,6 @@ def fingerprint(digest: str, shape: tuple[int, ...], dtype: str, layout: str = "
     Args:
         digest: Digest of the imported file.
         shape: Shape of the features as stored.
-        dtype: Their type.
         layout: How the axes were changed; "" if they were not.
     """
     facts = [digest, list(shape), dtype, *([layout] if layout else [])]

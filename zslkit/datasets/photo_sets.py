@@ -25,8 +25,6 @@ class CardPhotos:
         home: Folder at which paths start.
         paths: N paths relative to it.
         labels: (N,) class ids.
-        split: The split.
-        notes: Remarks for the user.
     """
 
     home: Path
@@ -47,8 +45,6 @@ def from_folders(
     """Photos of a folder that holds a folder for each class.
 
     Args:
-        card: Path of the card, for errors.
-        home: The folder.
         classes: C class names.
         unseen: Ids of the unseen classes; one may have no folder.
         share: As in `hold_out`.
@@ -82,8 +78,6 @@ def from_list(
     """Photos of a list.
 
     Args:
-        card: Path of the card, for errors.
-        found: The list.
         classes: C class names.
         unseen: Ids of the unseen classes; None if the split of the list tells them.
         share: As in `hold_out`; for a list without split.

@@ -105,8 +105,6 @@ class Xlsa17(DatasetSource):
         """Semantics of a class-attribute table: names, groups and word vectors of its columns.
 
         Args:
-            name: Name of the dataset, for errors.
-            root: Data root.
             attributes: (C, A) class-attribute table.
 
         Raises:

@@ -35,7 +35,6 @@ class Pooled:
         labels: (N,) 0-based class ids.
         files: N image paths.
         fingerprint: Digest of the features, 16 hex digits.
-        sha256: Digest of the file.
     """
 
     features: NDArray[np.float32]

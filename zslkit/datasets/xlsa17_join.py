@@ -29,7 +29,6 @@ def class_ids(
     """Class ids (N,) of the images, by the name of the folder of each image.
 
     Args:
-        name: Name of the dataset, for errors.
         classes: C class names.
         labels: (N,) row indices of the class-attribute table; they decide where folders do not.
         paths: N paths as `anchored` returns them.

@@ -69,7 +69,6 @@ def read_split_file(path: Path, semantics: str = "original_att") -> SplitFile:
     test_seen.
 
     Args:
-        path: The file.
         semantics: Variable with the class-attribute table, (A, C) in the file.
 
     Raises:

@@ -50,7 +50,6 @@ def draw_cut(larger: float, flip: bool, seed: list[int]) -> Cut:
     Args:
         larger: As in Cut; 1 keeps the crop in the centre.
         flip: Mirror with probability 1/2.
-        seed: Numbers that decide the draw.
     """
     rng: Any = np.random.default_rng(seed)
     down, across, coin = rng.random(3).tolist()

@@ -56,8 +56,6 @@ class Transform:
 
     Args:
         size: (height, width) in pixels; None to keep the size of the images.
-        mean: Mean of each channel.
-        std: Standard deviation of each channel.
         interpolation: Name of a resampling filter of Pillow.
         crop_pct: Side of the crop by that of the resized photo, as in timm.
     """
@@ -77,10 +75,6 @@ class Transform:
 
     def pixels(self, image: Image, cut: Cut = CENTRE) -> Pixels:
         """Resize and crop a photo.
-
-        Args:
-            image: The photo.
-            cut: Where to crop, and whether to mirror.
 
         Returns:
             (h, w, 3) uint8.
@@ -149,12 +143,8 @@ class Backbone:
     """Network, weights and transform; `build` always gives the same weights.
 
     Args:
-        name: Name of the timm network.
         reduction: As in MapNetwork.
         label: Source of the weights, in words.
-        digest: Fingerprint of the weights.
-        transform: Preprocessing of images.
-        state: State dict of the network.
         pooling: "mean" makes maps; "own" makes maps of one cell, as in PooledNetwork.
         sized: (height, width) for which the network is built, None for its usual size.
     """
@@ -228,9 +218,7 @@ def load_backbone(
     """Load the backbone that the section `features` requests.
 
     Args:
-        config: The section `features`.
         weights_file: File of weights that replaces `config.weights`.
-        weights_label: Source of this file, in words.
 
     Raises:
         UnknownName: timm has no such network.
@@ -274,7 +262,6 @@ class Untrained(NamedTuple):
     """A network before its weights are loaded.
 
     Attributes:
-        network: The timm network.
         size: (height, width) of its images in pixels, None for images as they are.
         sized: The size it had to be built for, None if it takes this size as it is.
     """

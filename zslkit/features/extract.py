@@ -55,8 +55,6 @@ def store_key(
     """Cache key over all inputs of a store, 16 hex digits; any change gives a new store.
 
     Args:
-        content: Digest of the images.
-        backbone: Backbone.
         dtype: Type of the stored maps.
         precision: Type in which the network computes.
     """
@@ -107,12 +105,7 @@ def open_store(
     the first; the processes of one run share the work.
 
     Args:
-        name: Name of the dataset.
-        images: N images.
-        backbone: Backbone.
         dtype: Type of the stored maps.
-        device: Device of the network.
-        reporter: Receives the progress.
         precision: Type in which the network computes.
         skipped: Indices of unreadable images; their rows are zero.
         batch: Batch size; None for the default of the device.

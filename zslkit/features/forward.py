@@ -96,11 +96,8 @@ def passed(
     batches are decoded ahead.
 
     Args:
-        images: Images.
-        transform: Preprocessing of the images.
         network: Network from `frozen`.
         batches: Image indices of each batch.
-        device: Device of the network.
         precision: Type in which the network computes.
         finish: Function of the feature maps (B, D, H, W), float32 on the CPU.
 
@@ -170,8 +167,6 @@ def stacked_inputs(
     """Inputs (B, 3, h, w) float32 of some images.
 
     Args:
-        images: Images.
-        transform: Preprocessing of the images.
         index: (B,) image indices.
         cuts: How each is cut; None for the centre.
     """

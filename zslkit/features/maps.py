@@ -15,7 +15,6 @@ class MapNetwork(nn.Module):
     Tokens of transformers are arranged on their grid; prefix tokens are dropped.
 
     Args:
-        network: The timm network.
         reduction: Stride of the feature maps; the deepest maps with this stride are used. None for
             the last maps.
 

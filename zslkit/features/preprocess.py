@@ -32,13 +32,8 @@ class Preprocessor:
     """Preprocessing of one run.
 
     Args:
-        folder: Folder of the run.
-        transform: Resize, crop and normalisation of the backbone.
         size: (height, width) in pixels of the backbone's inputs, None if unknown.
         kind: Input of the model; "image" if the model contains its backbone.
-        features: The run's section `features`.
-        build: Builds the backbone.
-        device: Device of the backbone.
     """
 
     folder: Path

@@ -28,8 +28,6 @@ def unreadable(
     """Find all images that cannot be opened, by decoding them.
 
     Args:
-        images: Images.
-        reporter: Receives the progress.
         among: Indices to decode; all by default.
 
     Returns:

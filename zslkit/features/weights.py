@@ -103,7 +103,6 @@ def refuse_odd(path: Path, given: Mapping[str, Tensor], ours: Mapping[str, Tenso
     """Check that weights have the number types of the network and are finite.
 
     Args:
-        path: File, for errors.
         given: Name -> tensor of the file.
         ours: Name -> tensor of the network.
 

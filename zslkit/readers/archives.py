@@ -36,7 +36,6 @@ class Member:
 
     Args:
         path: Cleaned path relative to the root of the archive.
-        kind: What the entry is.
         size: Claimed size in bytes; 0 for a member of a tar archive that is not a file.
         link: Target of a link, as written in the archive.
         entry: Entry of `zipfile` or `tarfile`.

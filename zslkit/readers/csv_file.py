@@ -20,7 +20,6 @@ def read_csv(path: Path, what: str) -> list[tuple[int, list[str]]]:
     """Read a CSV file in UTF-8, with or without a byte-order mark.
 
     Args:
-        path: The file.
         what: What the file should be, for errors: "a table of class attributes".
 
     Returns:

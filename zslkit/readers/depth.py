@@ -39,7 +39,6 @@ def to_rgb(image: Image, stream: IO[bytes]) -> Image:
     """Convert an opened, not yet decoded image to upright 8-bit RGB.
 
     Args:
-        image: The image.
         stream: Its file, read again where Pillow drops the lower bytes.
 
     Raises:
@@ -103,7 +102,6 @@ def _scaled(
     """Scale numbers of any shape to 0 to 255.
 
     Args:
-        values: Numbers of the image.
         stated: Black and white as the file states them, None if it does not.
         invert: Whether 0 is white.
 

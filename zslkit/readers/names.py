@@ -53,8 +53,6 @@ def match(
     """Join two lists of names; all joins by name use this function.
 
     Args:
-        names: Names to look up.
-        among: Names to find.
         key: Names with the same key are the same name.
 
     Returns:

@@ -62,7 +62,6 @@ def find_photos(home: Path, folders: Sequence[str] | None = None) -> Photos:
     operating systems are skipped silently.
 
     Args:
-        home: Folder to search.
         folders: Top-level folders to search; photos beside them do not count. None for all.
     """
     walk = _Walk(Path(os.path.realpath(home)), home)
@@ -138,7 +137,6 @@ class _Walk:
         again: As in Photos.
         links: Links that are not followed yet.
         entered: Real path of a searched folder -> its path relative to `home`.
-        counts: Extensions that count.
     """
 
     def __init__(self, root: Path, home: Path) -> None:

@@ -36,8 +36,6 @@ class Stream:
     """A table of numbers, rows first.
 
     Args:
-        shape: Shape of the table.
-        dtype: Type of the numbers.
         blocks: Returns a new iterator over arrays (n, ...) that together form the table. The
             iterator raises DataError if the file is damaged.
     """

@@ -93,7 +93,6 @@ def read_word_vectors(path: Path, names: Sequence[str] | None = None) -> Vectors
     attribute gets the mean vector of its words (`clean_phrase`).
 
     Args:
-        path: File of word vectors.
         names: The A attribute names. Text files need them; other formats are checked against them.
 
     Raises:

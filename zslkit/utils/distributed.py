@@ -263,8 +263,6 @@ def rehearsing(
     """Inside the block, act as one of several processes that share a batch.
 
     Args:
-        number: Rank of the process.
-        size: Number of processes.
         batch: Size of the whole batch.
         summed: Adds the tensors of the other processes to a tensor.
     """

@@ -50,9 +50,6 @@ _EARLIER = r"\.{0}\.[0-9a-f]{{8}}|{0}\.[a-z0-9_]{{8}}"
 def need_plain(path: Path) -> None:
     """Refuse pipes, devices and folders, which could block on opening.
 
-    Args:
-        path: A file, or a free path.
-
     Raises:
         ValueError: Something else is there.
     """
@@ -62,10 +59,6 @@ def need_plain(path: Path) -> None:
 
 def read_small(path: Path, most: int = MOST) -> str:
     """Text of a UTF-8 file, without a byte-order mark.
-
-    Args:
-        path: The file.
-        most: Most bytes.
 
     Raises:
         OSError: It cannot be read.
@@ -179,7 +172,6 @@ def abandoned(mark: str, place: Path, patience: float = DAY) -> bool:
 
     Args:
         mark: Mark in the name of `place`.
-        place: The unfinished file or folder.
         patience: Seconds without a change after which a process of another machine counts as ended.
     """
     host, process, _ = mark.split("-")
@@ -318,7 +310,6 @@ def clear(folder: Path, name: str | None = None) -> list[Path]:
     Files of living processes stay, and so do those that may not be removed.
 
     Args:
-        folder: Folder to clear.
         name: Only leftovers with this target name.
 
     Returns:

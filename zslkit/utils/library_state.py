@@ -37,8 +37,6 @@ class Setting:
 
     Attributes:
         words: Name in messages.
-        get: Returns its value.
-        put: Sets its value.
     """
 
     words: str
@@ -214,9 +212,6 @@ class Held:
     """Content of one name of a module or class: a function or class, or a constant.
 
     Attributes:
-        holder: The module or class.
-        name: The name.
-        value: Its content.
         code: Code and defaults of a function.
     """
 

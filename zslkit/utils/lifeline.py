@@ -23,7 +23,6 @@ def end_with(pid: int, last: Callable[[], object] = lambda: None) -> None:
     must release Python's lock.
 
     Args:
-        pid: The parent process.
         last: Called just before the end.
     """
     if pid in _watched:

@@ -23,9 +23,7 @@ def acquired(
     The system releases the lock of a dead process.
 
     Args:
-        place: The lock file.
         on_wait: Called with `sentence`, once, after `patience` seconds of waiting.
-        sentence: The message.
         patience: Seconds; None is PATIENCE.
 
     Raises:

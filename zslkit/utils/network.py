@@ -63,7 +63,6 @@ def answers(address: str, patience: float = PATIENCE) -> bool:
     since the library that asks later may trust other ones.
 
     Args:
-        address: URL of the server.
         patience: Seconds to wait, for names and connections alike.
     """
     import requests

@@ -60,7 +60,6 @@ class PlainReporter:
     """Lines for a pipe or a log file: at most one every EVERY seconds, one at the end of a phase.
 
     Args:
-        stream: Destination.
         clock: Returns seconds; tests replace it.
     """
 

@@ -32,11 +32,7 @@ _listening = False
 
 
 class Stop(KeyboardInterrupt):
-    """The user or the system asks the process to end.
-
-    Args:
-        signum: Number of the signal.
-    """
+    """The user or the system asks the process to end."""
 
     def __init__(self, signum: int = signal.SIGINT) -> None:
         self.signum = int(signum)
@@ -64,7 +60,6 @@ def listen(
             process then ends at once with the exit code of the first. The thread is woken by the
             system, so a main thread that is busy in native code or cleaning up cannot delay the
             end. None: a second signal has no effect.
-        signals: The signals.
     """
     global _listening
     _listening = True

@@ -16,9 +16,6 @@ def verify(name: str, root: Path, reporter: Reporter, images: bool = True) -> li
 
     Args:
         name: Name of a registered dataset, or path of a card.
-        root: Data root.
-        reporter: Receives the progress.
-        images: Whether to open the images.
 
     Raises:
         UnknownName: No dataset has this name.

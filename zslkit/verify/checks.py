@@ -25,9 +25,7 @@ class DatasetCheck:
     """Result of one check.
 
     Args:
-        name: Name of the check.
         verdict: "note": valid, but relevant to readers of results. "skipped": `text` says why.
-        text: Result in one line.
         items: All cases found.
     """
 

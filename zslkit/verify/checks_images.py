@@ -38,8 +38,6 @@ def image_checks(m: DatasetFiles, reporter: Reporter, wanted: bool) -> Iterator[
     """Run the checks of the images.
 
     Args:
-        m: Files of the dataset.
-        reporter: Receives the progress.
         wanted: Whether to open the images; without it, their checks are skipped.
     """
     if m.found_faults.get("photos"):

@@ -100,8 +100,6 @@ def scan(images: Images, reporter: Reporter, keep: Path | None = None) -> Scan:
     """Open and fully decode every image once, in one thread for each core.
 
     Args:
-        images: Images to scan.
-        reporter: Receives the progress.
         keep: File that saves the progress, so that an interrupted scan resumes; its name identifies
             the state of the images. A damaged file is reported and ignored; a finished scan deletes
             it.

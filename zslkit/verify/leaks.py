@@ -15,9 +15,7 @@ class Leak:
     """An unseen class and the ImageNet class with its name.
 
     Args:
-        name: Name of the unseen class.
         synset: Synset of the ImageNet class.
-        imagenet: Its name.
         kind: "same": equal names. "wider": ImageNet's name is the end of the class's (albatross,
             Sooty Albatross) and may include its images. "narrower": the class's name is the end of
             ImageNet's (sheep, bighorn sheep).
@@ -61,7 +59,6 @@ def find_leaks(unseen: Sequence[str], names: Mapping[str, Sequence[str]]) -> lis
     recognised.
 
     Args:
-        unseen: Names of the unseen classes.
         names: Synset -> names, as from `imagenet_names`.
     """
     lemmas = [

@@ -31,28 +31,19 @@ class DatasetFiles:
     """Contents of a dataset's files.
 
     Args:
-        name: Name of the dataset.
-        title: Its title.
         attributes: (C, A), negative entries included.
-        kind: Kind of the semantics.
         locs: Part -> image indices in the order of the file; also "train" and "val" where present.
         classes: C names, None if the files have none.
-        known: Published counts.
         backbone: Default backbone, "" if there is none.
         unit: (C, A) attributes scaled to length 1, where the files have them.
         labels: (N,) class ids, or None.
-        why_no_labels: Why `labels` is None.
-        images: N images, or None.
-        why_no_images: Why `images` is None.
         parts: Part of each image in `images`, "" for none.
         image_labels: Class of each image in `images`, where known.
         features: (N, D) pooled features, or None.
-        maps: Feature maps, or None.
         class_lists: Names in trainvalclasses.txt ("seen") and testclasses.txt ("unseen"), where
             present.
         strays: Image files on disk that no list names.
         found_faults: Check -> fault of a file that could not be read.
-        notes: As in Dataset.
     """
 
     name: str
@@ -108,10 +99,6 @@ class DatasetFiles:
 
 def gather_files(name: str, root: Path) -> DatasetFiles:
     """Read all that can be read of a dataset.
-
-    Args:
-        name: Name of a registered dataset, or path of a card.
-        root: Data root.
 
     Raises:
         UnknownName: No dataset has this name.
