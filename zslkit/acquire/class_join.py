@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from zslkit.datasets.attribute_table import ClassTable
-from zslkit.datasets.xlsa17_join import plain
+from zslkit.datasets.xlsa17_join import plain, spelled
 from zslkit.errors import DataError, did_you_mean
 from zslkit.readers.names import some
 
@@ -25,7 +24,7 @@ def join_rows(
     counts: frozenset[int],
     own: Mapping[str, NDArray[Any]],
 ) -> tuple[list[int], list[str]]:
-    """Find the row of `read` for each class of the file `path`.
+    """Find the row of `read` for each of the C classes of the file `path`; returns notes beside.
 
     Args:
         csv: File of `read`, for messages.
@@ -34,9 +33,6 @@ def join_rows(
         classes: Its class names, None if it has none.
         counts: Numbers of classes that its labels may imply.
         own: Its own class-attribute tables (C, A), against which the order is checked.
-
-    Returns:
-        C row numbers, and notes on the join.
 
     Raises:
         DataError: A class has no row, the numbers of classes differ where there are no names, or
@@ -63,8 +59,8 @@ def _by_name(
 ) -> tuple[list[int], list[str]]:
     """Row numbers by class names; on failure, names are compared without case and punctuation."""
     notes = [f"class attributes: {csv.name}, joined by class names"]
-    row = {_same(name): k for k, name in enumerate(read.classes)}
-    keys = [_same(name) for name in classes]
+    row = {spelled(name): k for k, name in enumerate(read.classes)}
+    keys = [spelled(name) for name in classes]
     missing = [name for name, key in zip(classes, keys, strict=True) if key not in row]
     if missing:
         loose = {plain(name): k for k, name in enumerate(read.classes)}
@@ -74,7 +70,7 @@ def _by_name(
                 f"{len(missing)} class names of {csv.name} differ in case, signs or number "
                 f"({missing[0]!r}) and were taken for the same"
             )
-        elif any(_same(name) in {_same(a) for a in read.attributes} for name in classes):
+        elif {spelled(a) for a in read.attributes} & set(map(spelled, classes)):
             raise DataError(
                 f"{csv}: its header holds the classes of {path}; save it transposed, a class a row"
             )
@@ -123,12 +119,9 @@ def _unmatched_classes(read: ClassTable, table: NDArray[Any] | None) -> list[str
 
     Empty unless both have the same attributes.
     """
-    if (
-        table is None
-        or table.shape[1] != read.values.shape[1]
-        or len(table) > _ONE_TO_ONE
-        or len(read.values) > _ONE_TO_ONE
-    ):
+    if table is None or table.shape[1] != read.values.shape[1]:
+        return []
+    if max(len(table), len(read.values)) > _ONE_TO_ONE:
         return []
     distances = _distances(_unit(read.values), _unit(table))
     rows, columns = linear_sum_assignment(distances)
@@ -144,26 +137,19 @@ _ONE_TO_ONE = 1000
 
 
 def moved_rows(own: NDArray[Any], given: NDArray[Any]) -> NDArray[np.int64] | None:
-    """Detect that two tables (C, A) have the same rows in another order.
+    """Row (C,) of `own` for each row of `given`, if both (C, A) have the same rows in other order.
 
     Rows are compared as they are; then normalised, since one table may be a scaled copy; then by
     their sorted values, since the columns may be permuted too. Sorted values count only if they
-    distinguish all rows.
-
-    Returns:
-        (C,) the row of `own` for each row of `given`; None if the order is the same or the rows
-        differ.
+    distinguish all rows. None if the order is the same or the rows differ.
     """
     if own.shape != given.shape:
         return None
     for transform in (_scaled, _unit, _sorted):
         a, b = transform(given), transform(own)
         unmoved = float(np.linalg.norm(a - b, axis=1).mean())
-        if (
-            unmoved < 1e-6
-            and transform is not _sorted
-            and (transform is _scaled or own.shape[1] > 1)
-        ):
+        as_they_are = transform is _scaled or (transform is _unit and own.shape[1] > 1)
+        if unmoved < 1e-6 and as_they_are:
             return None
         moved = _nearest(a, b)
         distances = np.linalg.norm(a - b[moved], axis=1)
@@ -217,11 +203,5 @@ def _names_of(path: Path) -> str:
     """Advice on how to add class names to a file."""
     if path.suffix.lower() == ".npy":
         return "give the labels as class names, one a line, with --labels FILE.txt"
-    return (
-        "save the class names as "
-        f"{'allclasses_names' if path.suffix.lower() == '.mat' else 'class_names'} in {path}"
-    )
-
-
-def _same(name: str) -> str:
-    return unicodedata.normalize("NFC", name.strip())
+    array = "allclasses_names" if path.suffix.lower() == ".mat" else "class_names"
+    return f"save the class names as {array} in {path}"

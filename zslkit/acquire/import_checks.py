@@ -16,12 +16,8 @@ from zslkit.errors import DataError, did_you_mean
 def class_counts(labels: NDArray[Any] | None, base: int | None) -> frozenset[int]:
     """Numbers of classes that labels (N,) may imply, if the last class has an image.
 
-    Args:
-        labels: Class numbers or class names, as in a file.
-        base: First index, where the format or the user states it.
-
-    Returns:
-        One number; two if the labels may start at 0 or at 1; none if they are invalid.
+    One number; two if labels may start at 0 or at 1; none if they are invalid. `base` is the first
+    index, where the format or the user states it.
     """
     if labels is None or not labels.size:
         return frozenset()
@@ -46,17 +42,10 @@ def from_zero(
     base: int | None,
     stated: int | None,
 ) -> Index:
-    """Convert indices of images or classes to 0-based.
+    """Convert indices (N,) of `count` images or classes to 0-based.
 
-    The range decides the base if it contains 0 or `count`; otherwise `stated` or `base` does.
-
-    Args:
-        what: Name of the indices, for errors.
-        numbers: (N,) indices.
-        count: Number of images or classes.
-        of: "images" or "classes", for errors.
-        base: First index according to the user.
-        stated: First index according to the format.
+    The range decides the base if it contains 0 or `count`; otherwise `stated` (by the format) or
+    `base` (by the user) does. `what` and `of` ("images", "classes") are words for errors.
 
     Raises:
         DataError: They are not such indices, contradict `base` or `stated`, or their base is

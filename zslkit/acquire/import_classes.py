@@ -83,9 +83,8 @@ def class_attributes(
 ) -> ClassAttributes:
     """Class-attribute table, from the user's CSV if given, else from the file.
 
-    Args:
-        counts: Numbers of classes that the labels may imply.
-        named: Whether the labels are class names, so that the order of rows does not matter.
+    `counts` are numbers of classes that the labels may imply; for labels that are names (`named`),
+    the order of rows does not matter.
 
     Raises:
         UserError: An option does not fit the file.

@@ -39,12 +39,7 @@ from zslkit.utils.progress import Reporter, Silent
 
 @dataclass(frozen=True)
 class Imported:
-    """Result of an import.
-
-    Args:
-        origin: Source file, its format and digest.
-        warnings: Suspicious features.
-    """
+    """Result of an import; `warnings` are on suspicious features."""
 
     card: Path
     dataset: Dataset

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -44,11 +44,11 @@ class Layout:
         """Description of how an array of this shape was read; "" if it is obvious."""
         if self.order is None or (len(shape) == 4 and self.order == "channels-first"):
             return ""
-        read = (
-            f"{self.order}: {' x '.join(map(str, shape[1:]))} was read as {self.shape[1]} channels"
-        )
         dropped = "; the first position is a class token and is left out" if self.tokens else ""
-        return f"{read} on a grid of {self.shape[2]} x {self.shape[3]}{dropped}"
+        return (
+            f"{self.order}: {' x '.join(map(str, shape[1:]))} was read as {self.shape[1]} channels "
+            f"on a grid of {self.shape[2]} x {self.shape[3]}{dropped}"
+        )
 
     def turn(self, values: Tensor) -> Tensor:
         """Convert a block (n, ...) of the file to (n, D) or contiguous (n, D, H, W)."""
@@ -66,10 +66,7 @@ def find_layout(
 ) -> Layout:
     """Find the layout of the features of `count` labels.
 
-    Args:
-        count: Number of labels.
-        order: One of `ORDERS` according to the user, or None.
-        form: Format of the file, as in `zslkit.acquire.feature_files.FoundArrays`.
+    `order` is one of `ORDERS` according to the user, or None; `form` is FoundArrays.format.
 
     Raises:
         DataError: The shape does not fit the labels, or is ambiguous and `order` is None.
@@ -97,7 +94,7 @@ def find_layout(
             f"{path}: the features have the shape {shape}, and neither {sizes} positions are a "
             "square, with or without a class token; save them as (N, D, H, W)"
         )
-    sure = list(_of_three(shape, readings) if len(shape) == 3 else _of_four(shape))
+    sure = _of_three(shape, readings) if len(shape) == 3 else _of_four(shape)
     if len(sure) == 1:
         return readings[sure[0]]
     options = " or ".join(f"--layout {o} ({_spelled(readings[o])})" for o in readings)
@@ -115,13 +112,13 @@ def _refuse_other_counts(path: Path, shape: tuple[int, ...], count: int, form: s
             "R, D), (N, D, H, W) or (N, H, W, D)"
         )
     if shape[0] != count and count in shape[1:]:
-        as_it_is = "an image a column" if form == "xlsa17" else "an image a row"
         # For xlsa17, columns of the file are rows of the stream.
-        seen = shape if form != "xlsa17" else shape[::-1]
-        turn = f"save them with the axis of the {count} images first"
+        seen, image = (shape[::-1], "column") if form == "xlsa17" else (shape, "row")
+        turn = f"transposed, an image a {image}"
+        if len(shape) != 2:
+            turn = f"with the axis of the {count} images first"
         raise DataError(
-            f"{path}: the features have the shape {seen} for {count} labels; "
-            + (f"save them transposed, {as_it_is}" if len(shape) == 2 else turn)
+            f"{path}: the features have the shape {seen} for {count} labels; save them {turn}"
         )
     if shape[0] != count:
         raise DataError(
@@ -155,36 +152,32 @@ def _reading(shape: tuple[int, ...], order: Order) -> Layout | None:
     return None if grid is None else Layout((n, channels, grid[0], grid[0]), order, grid[1])
 
 
-def _of_three(shape: tuple[int, ...], readings: Mapping[Order, Layout]) -> Iterator[Order]:
+def _of_three(shape: tuple[int, ...], readings: Mapping[Order, Layout]) -> list[Order]:
     """Order of the axes of (N, a, b), if only one is possible.
 
     The positions must be the only axis that is a square, and the shorter one. A longer axis may be
     a grid of unequal sides, such as 7 x 12.
     """
     _, a, b = shape
-    if len(readings) == 1:
-        longer: Order = "channels-first" if a > b else "channels-last"
-        if longer in readings and a != b:
-            yield longer
+    longer: Order = "channels-first" if a > b else "channels-last"
+    return [longer] if a != b and list(readings) == [longer] else []
 
 
-def _of_four(shape: tuple[int, ...]) -> Iterator[Order]:
+def _of_four(shape: tuple[int, ...]) -> list[Order]:
     """Order of the axes of (N, a, b, c), if only one is likely.
 
-    Likely are square sides, or many more channels than rows and columns. An order is yielded if its
+    Likely are square sides, or many more channels than rows and columns. An order is listed if its
     own reading is strong and the other is not even weak; two or no orders mean an ambiguous shape.
     """
     strong, weak = set(), set()
     for order in ORDERS:
-        d, *sides = (shape[1], *shape[2:]) if order == "channels-first" else (shape[3], *shape[1:3])
+        d, *sides = shape[1:] if order == "channels-first" else (shape[3], *shape[1:3])
         low, high = min(sides), max(sides)
         if (low == high < d) or (high <= 2 * low and d >= _WIDEST * high):
             strong.add(order)
         if low == high or (high <= _WIDEST * low and d >= high):
             weak.add(order)
-    for order in ORDERS:
-        if order in strong and not weak - {order}:
-            yield order
+    return [order for order in ORDERS if order in strong and not weak - {order}]
 
 
 def _spelled(layout: Layout) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from zslkit.dataset import Index
-from zslkit.datasets.xlsa17_join import anchored, plain
+from zslkit.datasets.xlsa17_join import anchored, plain, spelled
 from zslkit.errors import DataError
 from zslkit.readers.names import some
 
@@ -47,12 +46,10 @@ def own_class_ids(
     by_folder = np.array([-1 if named[folder] is None else named[folder] for folder in folders])
     known = by_folder >= 0
     # If one class is named "train", the folders train and test are still not class folders.
-    if 2 * len(set(by_folder[known])) < max(
-        len({level(folder) for folder in folders}), len(set(labels.tolist()))
-    ):
-        return labels, (
-            "no folder in image_files is named after a class; the labels are taken as they are",
-        )
+    most = max(len({level(folder) for folder in folders}), len(set(labels.tolist())))
+    if 2 * len(set(by_folder[known])) < most:
+        note = "no folder in image_files is named after a class; the labels are taken as they are"
+        return labels, (note,)
     wrong = known & (by_folder != labels)
     if not wrong.any():
         unmatched = sorted({str(level(folder)) for folder in folders if named[folder] is None})
@@ -62,14 +59,13 @@ def own_class_ids(
         )
         return labels, ((note,) if unmatched else ())
     pairs = set(zip(labels.tolist(), by_folder.tolist(), strict=True))
-    if known.all() and len(pairs) == len({label for label, _ in pairs}) == len(
-        {k for _, k in pairs}
-    ):
+    one_to_one = len(pairs) == len({label for label, _ in pairs}) == len({k for _, k in pairs})
+    if known.all() and one_to_one:
         note = (
             "labels count the classes in another order than their names; images go to the class "
-            "that their folder names"
+            f"that their folder names ({_AS_LABELLED})"
         )
-        return by_folder.astype(np.int64), (f"{note} ({_AS_LABELLED})",)
+        return by_folder.astype(np.int64), (note,)
     first = int(wrong.argmax())
     raise DataError(
         f"{path}: image {first + 1} lies in the folder {level(folders[first])!r} and has the "
@@ -80,42 +76,35 @@ def own_class_ids(
 
 def _folder(file: str) -> _Folder:
     """Folders above an image: those below `images` if the path contains it, else all."""
-    return tuple(
-        part for part in (anchored(file) or file.replace("\\", "/")).split("/")[:-1] if part
-    )
+    parts = (anchored(file) or file.replace("\\", "/")).split("/")[:-1]
+    return tuple(part for part in parts if part)
 
 
 def _lookup(classes: Sequence[str]) -> Callable[[str], int | None]:
     """Class of a name as spelled; else without case and punctuation, where that is unambiguous."""
-    exact = {_spelled(c): k for k, c in enumerate(classes)}
+    exact = {spelled(c): k for k, c in enumerate(classes)}
     alike = Counter(plain(c) for c in classes)
     loose = {key: k for k, c in enumerate(classes) if alike[key := plain(c)] == 1 and key}
-    return lambda name: exact.get(_spelled(name), loose.get(plain(name)))
-
-
-def _spelled(name: str) -> str:
-    return unicodedata.normalize("NFC", name.strip())
+    return lambda name: exact.get(spelled(name), loose.get(plain(name)))
 
 
 def _best_level(
     folders: Sequence[_Folder], number: Callable[[str], int | None]
 ) -> tuple[dict[_Folder, int | None], Callable[[_Folder], str | None]]:
-    """Find the level at which most images lie in a folder named after a class.
+    """Level at which most images lie in a folder named after a class.
 
-    Returns:
-        Folder -> class at this level, and the function that gives the folder's name at this level.
+    Returns folder -> class at this level, and the function that gives a folder's name there.
     """
     images = Counter(folders)
-    best: tuple[int, dict[_Folder, int | None], Callable[[_Folder], str | None]] | None = None
+    tried = []
     for level in _levels(max(map(len, images), default=0)):
         named = {
             folder: None if (name := level(folder)) is None else number(name) for folder in images
         }
         matched = sum(count for folder, count in images.items() if named[folder] is not None)
-        if best is None or matched > best[0]:
-            best = matched, named, level
-    assert best is not None
-    return best[1], best[2]
+        tried.append((matched, named, level))
+    _, named, level = max(tried, key=lambda one: one[0])
+    return named, level
 
 
 def _levels(depth: int) -> Iterator[Callable[[_Folder], str | None]]:

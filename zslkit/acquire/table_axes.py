@@ -21,12 +21,12 @@ class Undecided(DataError):
 
 @dataclass(frozen=True)
 class Evidence:
-    """Facts about the two axes, from other data.
+    """Facts about the two axes, from other data; None or empty where unknown.
 
     Args:
-        classes: Number of class names, None if there are none.
-        attributes: Number of attribute names or word vectors, None if there are none.
-        labels: Numbers of classes that the labels may imply; empty if unknown.
+        classes: Number of class names.
+        attributes: Number of attribute names or word vectors.
+        labels: Numbers of classes that the labels may imply.
     """
 
     classes: int | None = None
@@ -38,11 +38,8 @@ class Evidence:
 
         Labels only set a lower limit: a class need not have an image.
         """
-        return (
-            self.classes in (None, classes)
-            and self.attributes in (None, attributes)
-            and classes >= min(self.labels, default=0)
-        )
+        fits = self.classes in (None, classes) and self.attributes in (None, attributes)
+        return fits and classes >= min(self.labels, default=0)
 
 
 def orient(
@@ -94,11 +91,10 @@ def orient(
         )
     if found == usual:
         return table, ""
-    turned = (
+    return np.ascontiguousarray(table.T), (
         f"{name} has the shape {shape}, and its rows are {found}: it was turned to "
-        f"{table.shape[1]} classes x {table.shape[0]}"
+        f"{table.shape[1]} classes x {table.shape[0]} attributes"
     )
-    return np.ascontiguousarray(table.T), f"{turned} attributes"
 
 
 def _by_labels(readings: Mapping[Rows, tuple[int, ...]], evidence: Evidence) -> Rows | None:

@@ -25,11 +25,7 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True)
 class TextSource:
-    """File of word vectors in text form.
-
-    Args:
-        known: Word -> vector, for the words of the phrases that the file has.
-    """
+    """File of word vectors in text form, and the vectors of those words of the phrases it has."""
 
     path: Path
     known: Mapping[str, Any]
@@ -50,10 +46,8 @@ class TextSource:
                 f"{path} holds a table without words; --vectors takes text such as GloVe's, or "
                 "fastText's .vec"
             )
-        done = 0
-        with (reporter or Silent()).phase(
-            f"read {path.name} (MiB)", -(-path.stat().st_size // _MIB)
-        ) as phase:
+        done, total = 0, -(-path.stat().st_size // _MIB)
+        with (reporter or Silent()).phase(f"read {path.name} (MiB)", total) as phase:
 
             def advance(count: int) -> None:
                 nonlocal done
@@ -107,10 +101,7 @@ def same(out: Path, phrases: Sequence[Phrase], source: TextSource | Encoder) -> 
 def write(
     out: Path, dataset: str, phrases: Sequence[Phrase], source: TextSource | Encoder
 ) -> dict[str, Any]:
-    """Write the vectors to `out` (.npy), and a note on how they were made beside it (.json).
-
-    Returns:
-        The note.
+    """Write the vectors to `out` (.npy), and the note that is returned beside it (.json).
 
     Raises:
         DataError: A phrase has no vector; nothing is written.

@@ -31,12 +31,7 @@ class ClassTable:
 
 @dataclass(frozen=True)
 class TableRow:
-    """One row of the CSV file.
-
-    Args:
-        line: Number of the last line of the row.
-        cells: Cells as written; they may be empty.
-    """
+    """One row of the CSV file: its last line, the class name, and the cells as written."""
 
     line: int
     name: str
@@ -51,17 +46,14 @@ def read_class_table(path: Path) -> ClassTable:
             that appears twice.
     """
     attributes, rows = read_rows(path)
-    values = [_numbers(path, row, attributes) for row in rows]
+    values = [numbers_in(path, row, attributes) for row in rows]
     return ClassTable(
         tuple(row.name for row in rows), attributes, np.array(values, dtype=np.float32)
     )
 
 
 def read_rows(path: Path, kind: str = "class") -> tuple[tuple[str, ...], list[TableRow]]:
-    """Read attribute names and rows of the CSV file; cells may hold anything.
-
-    Args:
-        kind: What a row stands for, for errors.
+    """Attribute names and rows of the CSV file; cells may hold anything, a row stands for a `kind`.
 
     Raises:
         DataError: The file is not CSV, or an attribute or class has no name or appears twice.
@@ -79,11 +71,9 @@ def read_rows(path: Path, kind: str = "class") -> tuple[tuple[str, ...], list[Ta
 
 
 def number_in(cell: str) -> float | None:
-    """Parse the number in a cell.
+    """Number in a cell; None if it is no number that float32 can hold.
 
-    Returns:
-        The number; None if the cell is not a number or float32 cannot hold it. "1_0", which Python
-        reads as 10, is not a number.
+    "1_0", which Python reads as 10, is no number.
     """
     if "_" in cell:
         return None
@@ -94,19 +84,27 @@ def number_in(cell: str) -> float | None:
     return number if abs(number) <= np.finfo(np.float32).max else None
 
 
-def _numbers(path: Path, row: TableRow, attributes: Sequence[str]) -> list[float]:
+def numbers_in(
+    path: Path, row: TableRow, attributes: Sequence[str], empty: float | None = None
+) -> list[float]:
+    """Numbers of a row; `empty` stands for an empty cell, which is a fault by default.
+
+    Raises:
+        DataError: The row has more or fewer cells than attributes, or one that is no number.
+    """
     if len(row.cells) != len(attributes):
         raise DataError(
-            f"{path}, line {row.line}: {row.name!r} has {len(row.cells)} values and the header "
-            f"{len(attributes)} attributes; mend that line"
+            f"{path}, line {row.line}: {shown(row.name)} has {len(row.cells)} values and the "
+            f"header {len(attributes)} attributes; mend that line"
         )
     numbers = []
-    for attribute, value in zip(attributes, row.cells, strict=True):
-        number = number_in(value)
+    for attribute, cell in zip(attributes, row.cells, strict=True):
+        number = number_in(cell) if cell else empty
         if number is None:
+            leave = "" if empty is None else ", or leave the cell empty"
             raise DataError(
-                f"{path}, line {row.line}, column {attribute!r}: {value!r} is no finite number; "
-                "write one"
+                f"{path}, line {row.line}, column {attribute!r}: {cell!r} is no finite number; "
+                f"write one{leave}"
             )
         numbers.append(number)
     return numbers

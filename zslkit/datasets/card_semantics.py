@@ -76,12 +76,9 @@ def gather(
     classes: tuple[str, ...],
     photos: CardPhotos,
 ) -> CardSemantics:
-    """Read what a card says of its classes beside a table of attributes.
+    """Read what a card says of its C classes beside `table`, the class attributes if it names some.
 
-    Args:
-        files: Key of the card -> its file, for the keys image_attributes and descriptions.
-        table: Class attributes if the card names some.
-        classes: C class names.
+    `files` maps keys of the card (image_attributes, descriptions) to their files.
 
     Raises:
         UserError: The encoder of descriptions is not there.

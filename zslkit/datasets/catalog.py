@@ -42,9 +42,7 @@ def card_defaults(path: Path) -> dict[str, Any]:
     Raises:
         UserError: The card is invalid.
     """
-    return (
-        imported.card_defaults(path) if _kind(path) == imported.KIND else card.card_defaults(path)
-    )
+    return dict(read_card(path).features)
 
 
 def read_card(path: Path) -> card_keys.FolderCard | imported.ImportedCard:
@@ -80,10 +78,8 @@ def load_dataset(name: str | Path, root: str | Path = "data") -> Dataset:
         DataError: Names the file that is missing or damaged.
     """
     if is_card(name):
-        path = Path(name)
-        return (
-            imported.load_imported(path) if _kind(path) == imported.KIND else card.load_folder(path)
-        )
+        load = imported.load_imported if _kind(Path(name)) == imported.KIND else card.load_folder
+        return load(Path(name))
     entry, dataset = _query(str(name), lambda source, entry: source.load(entry.name, Path(root)))
     if not isinstance(dataset, Dataset):
         raise BrokenPlugin(
@@ -117,11 +113,9 @@ def attribute_words(name: str, root: str | Path = "data") -> dict[str, str]:
     Raises:
         UserError: As `load_dataset`.
     """
-    return (
-        {}
-        if is_card(name)
-        else dict(_query(name, lambda source, entry: source.attribute_words(Path(root)))[1])
-    )
+    if is_card(name):
+        return {}
+    return dict(_query(name, lambda source, entry: source.attribute_words(Path(root)))[1])
 
 
 def word_vector_files(name: str, root: str | Path = "data") -> tuple[Path, ...]:
@@ -133,10 +127,7 @@ def word_vector_files(name: str, root: str | Path = "data") -> tuple[Path, ...]:
 
 
 def _query(name: str, question: Callable[[DatasetSource, Entry], T]) -> tuple[Entry, T]:
-    """Query the source of a registered dataset.
-
-    Returns:
-        The entry and the answer.
+    """Ask the source of a registered dataset; returns its entry and the answer.
 
     Raises:
         BrokenPlugin: The source of a plugin raised an error of its own.

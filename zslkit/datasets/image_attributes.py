@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslkit.dataset import Index, Split
-from zslkit.datasets.attribute_table import number_in, read_rows
+from zslkit.datasets.attribute_table import numbers_in, read_rows
 from zslkit.errors import DataError, did_you_mean
 from zslkit.readers.names import match, shown, some
 
@@ -42,11 +42,10 @@ def read_image_attributes(file: Path, photos: Sequence[str]) -> ImageAttributes:
     values = np.full((len(photos), len(names)), np.nan, dtype=np.float32)
     number = {photo: k for k, photo in enumerate(photos)}
     # As in a list of images: ./ counts for nothing, and \\ parts folders unless a photo has it.
+    paths = {row.name: PurePosixPath(row.name).as_posix() for row in rows}
     plain = {
-        row.name: path
-        if (path := PurePosixPath(row.name).as_posix()) in number
-        else PureWindowsPath(row.name).as_posix()
-        for row in rows
+        name: path if path in number else PureWindowsPath(name).as_posix()
+        for name, path in paths.items()
     }
     spelled = match((name for name in plain.values() if name not in number), photos)
     joined = {name: name if name in number else spelled.get(name) for name in plain.values()}
@@ -65,19 +64,7 @@ def read_image_attributes(file: Path, photos: Sequence[str]) -> ImageAttributes:
                 f"{file}: lines {line} and {row.line} are of one photo, {shown(photos[place])}; "
                 "leave one"
             )
-        if len(row.cells) != len(names):
-            raise DataError(
-                f"{file}, line {row.line}: {shown(row.name)} has {len(row.cells)} values and the "
-                f"header {len(names)} attributes; mend that line"
-            )
-        for k, cell in enumerate(row.cells):
-            given = number_in(cell) if cell else np.nan
-            if given is None:
-                raise DataError(
-                    f"{file}, line {row.line}, column {names[k]!r}: {cell!r} is no finite number; "
-                    "write one, or leave the cell empty"
-                )
-            values[place, k] = given
+        values[place] = numbers_in(file, row, names, empty=np.nan)
     return ImageAttributes(names, values)
 
 

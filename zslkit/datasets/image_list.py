@@ -91,25 +91,17 @@ def read_image_list(path: Path) -> ImageList:
     lines = tuple(line for line, _ in rows)
     labels = tuple(cells[column["label"]] for _, cells in rows)
     refuse_clash(path, "classes", dict.fromkeys(labels))
-    parts = (
-        tuple(_part(path, line, cells[column[_SPLIT]]) for line, cells in rows)
-        if _SPLIT in column
-        else ()
-    )
+    parts: tuple[str, ...] = ()
+    if _SPLIT in column:
+        parts = tuple(_part(path, line, cells[column[_SPLIT]]) for line, cells in rows)
     written = [cells[column["path"]] for _, cells in rows]
     for line, photo, label in zip(lines, written, labels, strict=True):
         if not photo or not label:
             raise DataError(
                 f"{path}, line {line}: the {'label' if photo else 'path'} is empty; write it"
             )
-    found = ImageList(
-        path,
-        _photos(path, lines, written),
-        labels,
-        parts,
-        lines,
-        tuple(name for k, name in enumerate(header) if name and k not in column.values()),
-    )
+    unread = tuple(name for k, name in enumerate(header) if name and k not in column.values())
+    found = ImageList(path, _photos(path, lines, written), labels, parts, lines, unread)
     _refuse_twice(found)
     if parts:
         _refuse_mixed(found)
@@ -155,12 +147,10 @@ def _columns(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -
         return column
     missing = [name for name in _NEEDED if name not in column]
     hint = ", ".join(f"{shown(near)} to {name}" for name, near in meant.items())
-    what = (
-        f"the list has no column {' and no column '.join(missing)}"
-        if missing
-        else f"the column {shown(meant[_SPLIT])} seems to hold the split, which is read from "
-        "the column split"
-    )
+    what = f"the list has no column {' and no column '.join(missing)}"
+    if not missing:
+        seems = f"the column {shown(meant[_SPLIT])} seems to hold the split"
+        what = f"{seems}, which is read from the column split"
     raise DataError(
         f"{path}: {what}; its columns are {listed([*map(shown, header)], 8)}"
         + (f"; rename {hint}" if hint else "; a list has the columns path, label and perhaps split")
@@ -262,11 +252,9 @@ def _refuse_twice(found: ImageList) -> None:
             how = f"in two sets, {found.parts[i]} and {found.parts[k]}"
         else:
             how = "twice"
-        name = (
-            f"the photo {shown(photo)} stands"
-            if photo == found.paths[i]
-            else f"{shown(found.paths[i])} and {shown(photo)} are one file and stand"
-        )
+        name = f"the photo {shown(photo)} stands"
+        if photo != found.paths[i]:
+            name = f"{shown(found.paths[i])} and {shown(photo)} are one file and stand"
         raise DataError(
             f"{found.file}: {name} {how} (lines {found.lines[i]} and {found.lines[k]}); leave one "
             "line"

@@ -84,12 +84,8 @@ def _convert(path: Path, digest: str, folder: Path) -> None:
         partial.mkdir()
         content = hashlib.sha256()
         with (partial / "features.npy").open("wb") as out:
-            header: dict[str, Any] = {
-                "descr": "<f4",
-                "fortran_order": False,
-                "shape": read.features.shape,
-            }
-            np.lib.format.write_array_header_1_0(out, header)
+            facts: dict[str, Any] = {"descr": "<f4", "fortran_order": False}
+            np.lib.format.write_array_header_1_0(out, facts | {"shape": read.features.shape})
             for block in read.features.blocks():
                 raw = finite_float32(path, "features", block).astype("<f4", copy=False).data
                 content.update(raw)
@@ -101,20 +97,18 @@ def _convert(path: Path, digest: str, folder: Path) -> None:
             "fingerprint": content.hexdigest()[:16],
             "sha256": digest,
             "file": str(path),
+            "files": read.files,
         }
-        (partial / "manifest.json").write_text(
-            json.dumps({**facts, "files": read.files}), encoding="utf-8"
-        )
+        (partial / "manifest.json").write_text(json.dumps(facts), encoding="utf-8")
         os.replace(partial, folder)
-    except OSError as error:
+    except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
+        if not isinstance(error, OSError):
+            raise
         raise CannotWrite(
             f"Converting {path} into {partial} failed ({error.strerror or error}); free some "
             "space or set ZSLKIT_CACHE, then run again"
         ) from error
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
 
 
 def _open(folder: Path) -> Pooled:
@@ -125,11 +119,8 @@ def _open(folder: Path) -> Pooled:
         features = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
         labels = np.load(folder / "labels.npy", allow_pickle=False)
         files = tuple(facts["files"])
-        if (
-            facts["schema"] != SCHEMA
-            or list(features.shape) != facts["shape"]
-            or not len(features) == len(labels) == len(files)
-        ):
+        fits = facts["schema"] == SCHEMA and list(features.shape) == facts["shape"]
+        if not fits or not len(features) == len(labels) == len(files):
             raise ValueError("its parts do not fit together")
         return Pooled(features, labels, files, str(facts["fingerprint"]), str(facts["sha256"]))
     except (OSError, ValueError, EOFError, BadZipFile, KeyError, TypeError) as error:

@@ -45,10 +45,7 @@ class Preprocessor:
     device: torch.device
 
     def photo(self, photo: Photo) -> Pixels:
-        """Read one photo, a path or an image of Pillow, as the backbone sees it.
-
-        Returns:
-            (h, w, 3) uint8.
+        """One photo, a path or an image of Pillow, as the backbone sees it: (h, w, 3) uint8.
 
         Raises:
             DataError: Names the file that is missing, not an image, or of a size that the backbone

@@ -70,10 +70,11 @@ class FeatureStore:
             check_permitted(folder / name)
         try:
             self.manifest: dict[str, Any] = parse_json(read_small(folder / "manifest.json"))
-            for name in ("maps.npy", "pooled.npy"):
+            for name in _ARRAYS:
                 need_plain(folder / name)
-            self._maps = np.load(folder / "maps.npy", mmap_mode="r", allow_pickle=False)
-            self._pooled = np.load(folder / "pooled.npy", mmap_mode="r", allow_pickle=False)
+            self._maps, self._pooled = (
+                np.load(folder / name, mmap_mode="r", allow_pickle=False) for name in _ARRAYS
+            )
         except (OSError, ValueError, EOFError, BadZipFile) as error:
             raise DataError(
                 f"The feature store {folder} is damaged ({error}); remove that folder and run again"
@@ -89,19 +90,14 @@ class FeatureStore:
         """Whether the arrays have the shape and type that the manifest states."""
         facts = self.manifest if isinstance(self.manifest, dict) else {}
         shape, dtype = facts.get("shape"), facts.get("dtype")
-        if (
-            facts.get("schema") != SCHEMA
-            or not isinstance(shape, list)
-            or dtype not in ("float16", "bfloat16", "float32")
-        ):
+        known = facts.get("schema") == SCHEMA and dtype in ("float16", "bfloat16", "float32")
+        if not known or dtype is None or not isinstance(shape, list):
             return False
         if not (isinstance(self._maps, np.ndarray) and isinstance(self._pooled, np.ndarray)):
             return False
-        return (
-            bool(self._maps.dtype == stored_dtype(dtype))
-            and self._maps.shape == tuple(shape)
-            and self._pooled.shape == tuple(shape[:2])
-        )
+        shapes = [self._maps.shape, self._pooled.shape]
+        fits = shapes == [tuple(shape), tuple(shape[:2])]
+        return fits and bool(self._maps.dtype == stored_dtype(dtype))
 
     def __len__(self) -> int:
         return int(self._maps.shape[0])

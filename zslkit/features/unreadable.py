@@ -25,14 +25,7 @@ NAMED = 5
 def unreadable(
     images: Images, reporter: Reporter, among: Iterable[int] | None = None
 ) -> dict[int, str]:
-    """Find all images that cannot be opened, by decoding them.
-
-    Args:
-        among: Indices to decode; all by default.
-
-    Returns:
-        Index -> fault.
-    """
+    """Decode the images, or those `among` them: index -> fault of each that cannot be opened."""
     chosen = range(len(images)) if among is None else list(among)
     bad: dict[int, str] = {}
     pool = ThreadPoolExecutor(torch.get_num_threads())

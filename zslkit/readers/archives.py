@@ -32,13 +32,10 @@ _DAMAGE += (struct.error, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.
 
 @dataclass(frozen=True)
 class Member:
-    """One entry of an archive.
+    """One entry of an archive, with its cleaned path below the root of the archive.
 
-    Args:
-        path: Cleaned path relative to the root of the archive.
-        size: Claimed size in bytes; 0 for a member of a tar archive that is not a file.
-        link: Target of a link, as written in the archive.
-        entry: Entry of `zipfile` or `tarfile`.
+    `size` is the claimed number of bytes, 0 for a member of a tar archive that is not a file;
+    `link` the target of a link as written; `entry` that of `zipfile` or `tarfile`.
     """
 
     path: PurePosixPath

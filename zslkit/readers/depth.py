@@ -23,13 +23,8 @@ SCALED = "zslkit-scaled"
 _BITS = (8, 10, 12, 14, 16)
 _FULL = (0.0, 65535.0)
 """Range of 16-bit numbers, of which the upper byte is kept."""
-_BITS_TAG, _PHOTOMETRIC, _LEAST, _MOST, _FORMAT, _S_LEAST, _S_MOST = (
-    258,
-    262,
-    280,
-    281,
-    *range(339, 342),
-)
+_BITS_TAG, _PHOTOMETRIC, _LEAST, _MOST = 258, 262, 280, 281
+_FORMAT, _S_LEAST, _S_MOST = 339, 340, 341
 """Tags of TIFF 6.0."""
 
 Range = tuple[float, float]
@@ -38,8 +33,7 @@ Range = tuple[float, float]
 def to_rgb(image: Image, stream: IO[bytes]) -> Image:
     """Convert an opened, not yet decoded image to upright 8-bit RGB.
 
-    Args:
-        stream: Its file, read again where Pillow drops the lower bytes.
+    `stream` is its file, read again where Pillow drops the lower bytes.
 
     Raises:
         ValueError: Some numbers are not finite.
@@ -121,11 +115,8 @@ def _scaled(
     if stated == _FULL and values.dtype.kind in "iu":
         scaled = (values.astype(np.int64) >> 8).astype(np.uint8)
     else:
-        scaled = (
-            np.rint((values.astype(np.float64) - low) * (255 / max(high - low, 1e-300)))
-            .clip(0, 255)
-            .astype(np.uint8)
-        )
+        spread = (values.astype(np.float64) - low) * (255 / max(high - low, 1e-300))
+        scaled = np.rint(spread).clip(0, 255).astype(np.uint8)
     how = f"values {least:g} to {most:g}, black {low:g} and white {high:g} {source}"
     how = "" if stated == _FULL else how
     return (255 - scaled if invert else scaled), how

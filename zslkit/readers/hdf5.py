@@ -30,7 +30,7 @@ _LINE = 4096
 
 
 @dataclass
-class Hdf5Arrays:
+class NamedArrays:
     """Contents of a file.
 
     Args:
@@ -55,18 +55,12 @@ def open_hdf5(
     large: Sequence[str],
     silence: float = SILENCE,
     texts: Sequence[str] = (),
-) -> Iterator[Hdf5Arrays]:
+) -> Iterator[NamedArrays]:
     """Open the requested datasets of a file; missing ones are skipped.
 
-    A name may stand in both `small` and `texts`: the content of the dataset decides. A dataset that
-    only `texts` names and that holds no texts counts as not requested.
-
-    Args:
-        path: HDF5 file.
-        small: Names of datasets of numbers to read whole.
-        large: Names of datasets of numbers; the first that exists is streamed.
-        silence: Seconds without data after which the reading process is killed.
-        texts: Names of datasets of texts.
+    The first dataset of `large` that exists is streamed; those of `small` (numbers) and `texts` are
+    read whole. The content of a dataset named in both decides; one that only `texts` names and that
+    holds no texts counts as not requested. A process silent for `silence` seconds is killed.
 
     Raises:
         DataError: Names the file that is damaged, links to other files, or holds no plain numbers
@@ -99,8 +93,8 @@ class _Reader:
         self._path, self._process, self._silence = path, process, silence
         self._pipe: Any = process.stdout
 
-    def arrays(self) -> Hdf5Arrays:
-        found = Hdf5Arrays()
+    def arrays(self) -> NamedArrays:
+        found = NamedArrays()
         while not (facts := self._facts()).get("end"):
             if "others" in facts:
                 found.others = self._names(facts["others"])

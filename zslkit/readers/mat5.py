@@ -62,13 +62,9 @@ _AS_TEXTS = {
 
 
 class MatFile:
-    """Variables of a file by name.
+    """Variables of a file by name, read on request, so that unused ones may be of any class.
 
-    Values are read on request, so unused variables may be of any class.
-
-    Args:
-        path: The file.
-        again: Advice that ends every error about a damaged file.
+    `again` is the advice that ends every error about a damaged file.
 
     Raises:
         DataError: Names the file that is not a whole MATLAB file of version 5 to 7.

@@ -50,13 +50,9 @@ def clash(names: Iterable[str], key: Callable[[str], str] = same_name) -> tuple[
 def match(
     names: Iterable[str], among: Iterable[str], key: Callable[[str], str] = same_name
 ) -> dict[str, str]:
-    """Join two lists of names; all joins by name use this function.
+    """Join two lists of names: name -> the name in `among` with the same key.
 
-    Args:
-        key: Names with the same key are the same name.
-
-    Returns:
-        Name -> the same name in `among`. A key shared by several names of one list is left out.
+    All joins by name use this function. A key shared by several names of one list is left out.
     """
     left, right = _by_key(names, key), _by_key(among, key)
     return {
@@ -93,11 +89,8 @@ def clash_words(kind: str, names: Iterable[str], key: Callable[[str], str] = sam
         return ""
     if pair[0] == pair[1]:
         return f"two {kind} are named {shown(pair[0])}; leave one"
-    why = (
-        "look the same"
-        if same_look(pair[0]) == same_look(pair[1])
-        else "are the same but for capitals"
-    )
+    alike = same_look(pair[0]) == same_look(pair[1])
+    why = "look the same" if alike else "are the same but for capitals"
     return (
         f"the names of two {kind} {why}: {shown(pair[0])} and {shown(pair[1])}; rename one, or "
         "make them one"

@@ -103,11 +103,9 @@ def open_npz(path: Path, name: str) -> Stream:
 
 
 def npz_texts(path: Path, name: str) -> tuple[str, ...] | Literal["objects"] | None:
-    """Read the texts in one array of a .npz file, in row-major order.
+    """Texts in one array of a .npz file, in row-major order; None if it holds anything else.
 
-    Returns:
-        The texts; "objects" if the array holds Python objects, which are not loaded; None if it
-        holds anything else.
+    An array of Python objects is not loaded: the answer is "objects".
 
     Raises:
         DataError: Names file and array if it is damaged or too large for names.
@@ -126,10 +124,8 @@ def npz_texts(path: Path, name: str) -> tuple[str, ...] | Literal["objects"] | N
         if len(raw) != nbytes:
             raise ValueError(f"its header speaks of {nbytes} bytes and {len(raw)} are there")
         array = np.frombuffer(raw, dtype).reshape(shape, order="F" if fortran else "C")
-        return tuple(
-            text.decode() if isinstance(text, bytes) else str(text)
-            for text in array.ravel().tolist()
-        )
+        texts = array.ravel().tolist()
+        return tuple(text.decode() if isinstance(text, bytes) else str(text) for text in texts)
     except Exception as error:  # damaged archives and texts cause errors of many types
         raise _damaged(path, name, error) from error
 

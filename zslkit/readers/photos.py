@@ -56,13 +56,10 @@ class Photos:
 
 
 def find_photos(home: Path, folders: Sequence[str] | None = None) -> Photos:
-    """Find the photos in and below `home`.
+    """Find the photos in and below `home`, or in some of its top-level folders alone.
 
     A link counts if its target is below `home`; each file counts once. Hidden files and files of
-    operating systems are skipped silently.
-
-    Args:
-        folders: Top-level folders to search; photos beside them do not count. None for all.
+    operating systems are skipped silently, and photos beside `folders` do not count.
     """
     walk = _Walk(Path(os.path.realpath(home)), home)
     if folders is None:
@@ -100,11 +97,7 @@ def ending(name: str) -> str:
 
 
 def left_words(others: Mapping[str, str]) -> str:
-    """Summary such as "5 files do not count: 3 .txt, 2 .heic (...)"; "" for none.
-
-    Args:
-        others: As in Photos.
-    """
+    """Summary of Photos.others, such as "5 files do not count: 3 .txt, 2 .heic (...)"."""
     if not others:
         return ""
     count = Counter(others.values())
@@ -129,12 +122,10 @@ def _why(path: str) -> str:
 
 
 class _Walk:
-    """Search below `root`, the real path of the folder `home`.
+    """Search below `root`, the real path of the folder `home`; others and again as in Photos.
 
     Attributes:
         reals: Real path of a photo that counts -> its path relative to `home`.
-        others: As in Photos.
-        again: As in Photos.
         links: Links that are not followed yet.
         entered: Real path of a searched folder -> its path relative to `home`.
     """

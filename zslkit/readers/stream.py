@@ -35,9 +35,8 @@ BOMB_FLOOR = 64 << 20
 class Stream:
     """A table of numbers, rows first.
 
-    Args:
-        blocks: Returns a new iterator over arrays (n, ...) that together form the table. The
-            iterator raises DataError if the file is damaged.
+    `blocks` begins anew to iterate over arrays (n, ...) that together form the table; the iterator
+    raises DataError if the file is damaged.
     """
 
     shape: tuple[int, ...]

@@ -76,9 +76,8 @@ class _Array:
         raw, kind, shape, order = self.parts
         if not isinstance(kind, _Type) or order not in ("C", "F"):
             raise pickle.UnpicklingError("an array is put together in an unknown way")
-        if not isinstance(shape, tuple) or not all(
-            type(side) is int and side >= 0 for side in shape
-        ):
+        sides = shape if isinstance(shape, tuple) else (None,)
+        if not all(type(side) is int and side >= 0 for side in sides):
             raise pickle.UnpicklingError("an array has a shape that is none")
         raw = raw.text if isinstance(raw, _Bytes) else raw
         nbytes = math.prod(shape) * kind.dtype.itemsize

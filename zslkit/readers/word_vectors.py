@@ -33,11 +33,8 @@ class Phrase:
 
     def missing_words(self, vectors: Container[str]) -> tuple[str, ...]:
         """Words that leave the phrase without a vector; the name itself if it has no words."""
-        missing = tuple(
-            w
-            for w in self.words
-            if w not in vectors and (w not in _FILLERS or len(self.words) == 1)
-        )
+        fillers = _FILLERS if len(self.words) > 1 else ()
+        missing = tuple(w for w in self.words if w not in vectors and w not in fillers)
         return missing or (() if any(w in vectors for w in self.words) else (repr(self.name),))
 
 
@@ -78,11 +75,8 @@ def placeholders(names: Sequence[str]) -> list[str]:
     short = {name for name, text in bare.items() if _LETTER_AND_NUMBER.fullmatch(text)}
     if 2 * len(short) <= len(names):
         short = set()
-    return [
-        name
-        for name, text in bare.items()
-        if text and (name in short or _STANDS_FOR_NAME.fullmatch(text))
-    ]
+    short |= {name for name, text in bare.items() if _STANDS_FOR_NAME.fullmatch(text)}
+    return [name for name in bare if name in short]
 
 
 def read_word_vectors(path: Path, names: Sequence[str] | None = None) -> Vectors:
@@ -110,11 +104,8 @@ def read_word_vectors(path: Path, names: Sequence[str] | None = None) -> Vectors
                 f"{path}: word vectors in text form need the attribute names; none are known here"
             )
         phrases = phrases_of(names)
-        return means(
-            phrases,
-            look_up(path, {word for phrase in phrases for word in phrase.words}).vectors,
-            path,
-        )
+        words = {word for phrase in phrases for word in phrase.words}
+        return means(phrases, look_up(path, words).vectors, path)
     else:
         given = suffix or "a file without ending"
         raise DataError(

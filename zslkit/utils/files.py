@@ -74,6 +74,24 @@ def read_small(path: Path, most: int = MOST) -> str:
     return content.decode("utf-8-sig")
 
 
+def read_text(path: Path, what: str, mend: str, most: int = MOST) -> str:
+    """Text of a file that a person wrote, as `read_small`.
+
+    Raises:
+        DataError: "<what> cannot be read (...); <mend>".
+    """
+    check_permitted(path)
+    try:
+        return read_small(path, most)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{what} cannot be read ({error}); {mend}") from error
+
+
+def lines_of(text: str) -> list[str]:
+    """Lines that are not blank, without blanks around."""
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
 def is_utf16(content: bytes) -> bool:
     """Whether a text begins with a UTF-16 byte-order mark, like "Unicode text" of spreadsheets."""
     return content[:2] in (b"\xff\xfe", b"\xfe\xff")
@@ -168,11 +186,9 @@ def marked() -> Iterator[str]:
 
 
 def abandoned(mark: str, place: Path, patience: float = DAY) -> bool:
-    """Whether the process with this mark has ended.
+    """Whether the process with the mark in the name of `place` has ended.
 
-    Args:
-        mark: Mark in the name of `place`.
-        patience: Seconds without a change after which a process of another machine counts as ended.
+    A process of another machine counts as ended after `patience` seconds without a change.
     """
     host, process, _ = mark.split("-")
     if mark in _active:
@@ -305,15 +321,10 @@ def _step_in(path: Path, earlier: str) -> None:
 
 
 def clear(folder: Path, name: str | None = None) -> list[Path]:
-    """Remove unfinished files and folders of killed processes.
+    """Remove unfinished files and folders of killed processes; returns the removed paths.
 
-    Files of living processes stay, and so do those that may not be removed.
-
-    Args:
-        name: Only leftovers with this target name.
-
-    Returns:
-        Removed paths.
+    Files of living processes stay, and so do those that may not be removed. With `name`, only
+    leftovers with this target name are removed.
     """
     gone = []
     for place, target in leftovers(folder):

@@ -33,11 +33,7 @@ _Setter = Callable[[Any], object]
 
 @dataclass(frozen=True)
 class Setting:
-    """One shared setting.
-
-    Attributes:
-        words: Name in messages.
-    """
+    """One shared setting, by its name in messages."""
 
     words: str
     get: Callable[[], Any]
@@ -209,11 +205,7 @@ def settings() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Held:
-    """Content of one name of a module or class: a function or class, or a constant.
-
-    Attributes:
-        code: Code and defaults of a function.
-    """
+    """Content of one name of a module or class: a constant, or a function with its code."""
 
     holder: Any
     name: str
@@ -290,9 +282,8 @@ def _own() -> list[Any]:
 class State:
     """Settings and functions at one moment.
 
-    Args:
-        own: Include functions and constants of zslkit, so that a plugin cannot change the code that
-            measures it.
+    Those of zslkit are among them (`own`), so that a plugin cannot change the code that measures
+    it.
     """
 
     def __init__(self, own: bool = True) -> None:
@@ -345,11 +336,8 @@ class State:
         now = settings()
         for setting in SETTINGS:
             words = setting.words
-            if (
-                words in self.settings
-                and now.get(words) != self.settings[words]
-                and words not in leave
-            ):
+            kept = words in leave or words not in self.settings
+            if not kept and now.get(words) != self.settings[words]:
                 setting.put(self.settings[words])
 
 

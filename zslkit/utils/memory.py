@@ -73,9 +73,7 @@ def release(device: torch.device) -> None:
 def in_halves(work: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
     """work(batch), or that of its halves, recursively, if the device runs out of memory.
 
-    Args:
-        work: Maps rows to rows, each independent of the others.
-        batch: `(B, ...)`.
+    `work` maps rows of the batch (B, ...) to rows, each independent of the others.
 
     Raises:
         RuntimeError: One row is too much for the device.

@@ -45,8 +45,7 @@ class PluginExit(ZslkitError):
     def __init__(self, who: str, error: BaseException) -> None:
         super().__init__(
             f"{who} tries to end the whole program: {error_sentence(error)}{_at(error)}; it may "
-            "raise an "
-            "Exception instead"
+            "raise an Exception instead"
         )
 
 
@@ -103,12 +102,9 @@ def is_stop(error: BaseException) -> bool:
 
 @contextmanager
 def contained(who: str) -> Iterator[None]:
-    """Around code of a plugin: turn anything but an Exception into PluginExit.
+    """Around code of a plugin `who`: turn anything but an Exception into PluginExit.
 
     Do not put a `yield` inside the block. Stop and a real Ctrl-C pass.
-
-    Args:
-        who: The plugin, as the beginning of a sentence.
     """
     try:
         yield

@@ -43,12 +43,11 @@ def imagenet_names() -> dict[str, tuple[str, ...]]:
     from timm.data.imagenet_info import ImageNetInfo
 
     info: Any = ImageNetInfo("imagenet-1k")
-    return {
-        str(info.index_to_label_name(k)): tuple(
-            lemma.strip() for lemma in info.index_to_description(k).split(",")
-        )
-        for k in range(info.num_classes())
-    }
+    names: dict[str, tuple[str, ...]] = {}
+    for k in range(info.num_classes()):
+        lemmas = info.index_to_description(k).split(",")
+        names[str(info.index_to_label_name(k))] = tuple(lemma.strip() for lemma in lemmas)
+    return names
 
 
 def find_leaks(unseen: Sequence[str], names: Mapping[str, Sequence[str]]) -> list[Leak]:
@@ -56,10 +55,7 @@ def find_leaks(unseen: Sequence[str], names: Mapping[str, Sequence[str]]) -> lis
 
     Names are compared by whole words from their ends, since the last word of an English name is the
     kind: a loggerhead shrike is a shrike, not a loggerhead. Synonyms (horse, sorrel) are not
-    recognised.
-
-    Args:
-        names: Synset -> names, as from `imagenet_names`.
+    recognised. `names` are those of `imagenet_names`.
     """
     lemmas = [
         (synset, lemma, words(lemma)) for synset, all_names in names.items() for lemma in all_names

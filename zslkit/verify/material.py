@@ -23,7 +23,7 @@ from zslkit.errors import DataError
 from zslkit.readers.images import FileImages
 from zslkit.readers.photos import find_photos
 from zslkit.registry import is_card
-from zslkit.utils.files import read_small
+from zslkit.utils.files import lines_of, read_small
 
 
 @dataclass
@@ -86,15 +86,9 @@ class DatasetFiles:
         """Whether all labels and locs are valid indices."""
         if self.labels is None:
             return False
-        n, c = len(self.labels), len(self.attributes)
         locs = np.concatenate([self.locs[part] for part in PARTS])
-        return bool(
-            len(locs)
-            and locs.min() >= 0
-            and locs.max() < n
-            and self.labels.min() >= 0
-            and self.labels.max() < c
-        )
+        limits = (locs, len(self.labels)), (self.labels, len(self.attributes))
+        return len(locs) > 0 and all(bool(((ids >= 0) & (ids < n)).all()) for ids, n in limits)
 
 
 def gather_files(name: str, root: Path) -> DatasetFiles:
@@ -243,6 +237,6 @@ def _parts(locs: Mapping[str, Index], n: int) -> list[str]:
 def _lines(file: Path) -> tuple[str, ...]:
     """Lines of a text file; empty if it cannot be read."""
     try:
-        return tuple(line.strip() for line in read_small(file).splitlines() if line.strip())
+        return tuple(lines_of(read_small(file)))
     except (OSError, ValueError):
         return ()
