@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict, astuple, dataclass
 from importlib.metadata import version
 from io import FileIO
@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from zslkit.acquire.unpack import megabytes
-from zslkit.errors import CannotWrite, UserError
+from zslkit.errors import UserError
+from zslkit.readers.faults import writing
 from zslkit.utils.files import parse_json, read_small, replacing
 from zslkit.utils.progress import Reporter
 
@@ -235,12 +236,6 @@ def _reason(error: Exception) -> str:
     return text.rpartition("): ")[2] or type(error).__name__
 
 
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise CannotWrite(
-            f"{path} cannot be written ({error.strerror or error}); mend that and give the same "
-            "command again, which goes on"
-        ) from error
+def _writing(path: Path) -> AbstractContextManager[None]:
+    mend = "mend that and give the same command again, which goes on"
+    return writing(f"{path} cannot be written", mend)

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from zslkit.acquire.class_join import join_rows, moved_rows
 from zslkit.acquire.feature_files import TABLES, FoundArrays
-from zslkit.acquire.layout import Order
-from zslkit.acquire.table_axes import Evidence, Rows, orient
+from zslkit.acquire.layout import Evidence, Order, Rows, orient
 from zslkit.datasets.attribute_names import SHIPPED, AttributeCard, shipped_card
 from zslkit.datasets.attribute_table import read_class_table
 from zslkit.errors import DataError, UserError, did_you_mean

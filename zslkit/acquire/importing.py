@@ -18,22 +18,21 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
+from zslkit.acquire.class_join import own_class_ids
 from zslkit.acquire.feature_files import LARGE, FoundArrays, open_features, read_labels, read_split
 from zslkit.acquire.import_checks import class_counts, class_ids, refuse_odd, split_parts
 from zslkit.acquire.import_classes import Choices as Choices
 from zslkit.acquire.import_classes import ClassAttributes, attribute_vectors, class_attributes
-from zslkit.acquire.layout import Layout, find_layout
-from zslkit.acquire.own_join import own_class_ids
-from zslkit.acquire.table_axes import Undecided
+from zslkit.acquire.layout import Layout, Undecided, find_layout
 from zslkit.dataset import PARTS, Dataset, Split
 from zslkit.datasets.imported import CARD, KIND, SplitFiles, fingerprint, load_imported
 from zslkit.errors import CannotWrite, DataError, UserError, listed
 from zslkit.features.damaged_rows import FeatureRows, spans
 from zslkit.features.store import SCHEMA, stored_dtype, to_stored
-from zslkit.readers.faults import Faults
+from zslkit.readers.faults import Faults, writing
 from zslkit.readers.stream import Stream, file_digest
 from zslkit.semantics import Semantics
-from zslkit.utils.files import recover, replacing_folder, why
+from zslkit.utils.files import recover, replacing_folder
 from zslkit.utils.progress import Reporter, Silent
 
 
@@ -198,15 +197,11 @@ def _plan(name: str, found: FoundArrays, choices: Choices) -> _Plan:
 @contextmanager
 def _whole_folder(to: Path, file: Path) -> Iterator[Path]:
     """Temporary folder that replaces `to` at the end, and is deleted if anything fails."""
-    try:
+    mend = "free some space or choose another folder"
+    with writing(f"Importing {file} into {to} failed", mend):
         to.resolve().parent.mkdir(parents=True, exist_ok=True)
         with replacing_folder(to, lambda: _refuse_foreign_files(to)) as folder:
             yield folder
-    except OSError as error:
-        raise CannotWrite(
-            f"Importing {file} into {to} failed ({why(error)}); free some space or choose another "
-            "folder"
-        ) from error
 
 
 def _write_features(

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from zslkit.errors import CannotWrite, DataError
+from zslkit.errors import DataError
+from zslkit.readers.faults import writing
 from zslkit.readers.sentence_encoder import Encoder as Encoder
 from zslkit.readers.stream import existing
 from zslkit.readers.vectors_text import look_up
 from zslkit.readers.word_vectors import Phrase, Vectors, means
-from zslkit.utils.files import parse_json, read_small, replacing, why
+from zslkit.utils.files import parse_json, read_small, replacing
 from zslkit.utils.progress import Reporter, Silent
 
 _MIB = 1 << 20
@@ -120,17 +121,12 @@ def write(
             p.name: " ".join(w for w in p.words if known is None or w in known) for p in phrases
         },
     }
-    try:
+    text = json.dumps(note, indent=2, ensure_ascii=False) + "\n"
+    mend = "mend that, or name another place with --out FILE.npy"
+    with writing(f"The word vectors {out} cannot be written", mend):
         out.parent.mkdir(parents=True, exist_ok=True)
         with replacing(out) as beside, beside.open("wb") as stream:
             np.save(stream, vectors)
         with replacing(out.with_suffix(".json")) as beside:
-            beside.write_text(
-                json.dumps(note, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-            )
-    except OSError as error:
-        raise CannotWrite(
-            f"The word vectors {out} cannot be written ({why(error)}); mend that, or name another "
-            "place with --out FILE.npy"
-        ) from error
+            beside.write_text(text, encoding="utf-8")
     return note

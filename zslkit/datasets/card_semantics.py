@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslkit.dataset import Index
-from zslkit.datasets.attribute_table import ClassTable
+from zslkit.datasets.attribute_table import ClassTable, class_means, read_image_attributes
 from zslkit.datasets.card_keys import FolderCard
 from zslkit.datasets.descriptions import embed, in_order, read_descriptions
-from zslkit.datasets.image_attributes import class_means, read_image_attributes
 from zslkit.datasets.photo_sets import CardPhotos
 from zslkit.errors import DataError
 from zslkit.semantics import Semantics

@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from zslkit.errors import CannotWrite, DataError, did_you_mean
+from zslkit.errors import DataError, did_you_mean
 from zslkit.readers.csv_file import read_csv
+from zslkit.readers.faults import writing
 from zslkit.readers.names import match, refuse_clash, same_name, some
 from zslkit.readers.sentence_encoder import Encoder
-from zslkit.utils.files import cache_root, read_text, replacing, why
+from zslkit.utils.files import cache_root, read_text, replacing
 
 FOLDER = "descriptions"
 """Folder of the cache that keeps embeddings."""
@@ -134,15 +135,11 @@ def embed(path: Path, sentences: Sequence[Sequence[str]], encoder: str) -> Embed
     means = [part.mean(axis=0) for part in np.split(vectors, ends[:-1])]
     named = f"{encoder} ({loaded.digest})" if loaded.digest else encoder
     made = Embedded(np.stack(means).astype(np.float32), named)
-    try:
+    what = f"The embeddings of {path} cannot be kept in {file.parent}"
+    with writing(what, "mend that, or name another place with ZSLKIT_CACHE"):
         file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(file) as beside, beside.open("wb") as stream:
             np.savez(stream, vectors=made.vectors, encoder=np.array(made.encoder))
-    except OSError as error:
-        raise CannotWrite(
-            f"The embeddings of {path} cannot be kept in {file.parent} ({why(error)}); mend that, "
-            "or name another place with ZSLKIT_CACHE"
-        ) from error
     return made
 
 

@@ -29,8 +29,9 @@ from zslkit.features.forward import NotOpened, Precision, frozen, passed, pixels
 from zslkit.features.store import SCHEMA, FeatureStore, cache_root, stored_dtype, to_stored
 from zslkit.features.unreadable import content_of, look, refuse
 from zslkit.readers.depth import SCALED
+from zslkit.readers.faults import writing
 from zslkit.utils import distributed
-from zslkit.utils.files import replacing, why
+from zslkit.utils.files import replacing
 from zslkit.utils.locks import acquired
 from zslkit.utils.progress import Reporter
 
@@ -141,29 +142,21 @@ class _Extraction:
         height, width = first_size(images, backbone.transform, self.reporter, skipped)
         shape = (len(images), *backbone.map_shape(height, width, built))
         network = frozen(built, self.device, self.precision)
+        failed = f"Writing the feature store {partial} failed"
         try:
-            self._fill(partial, shape, network)
-            if distributed.first():
-                manifest = json.dumps(self._manifest(shape), indent=1)
-                _write_text(partial / "manifest.json", manifest)
-                (partial / "done").unlink(missing_ok=True)
-                _drop_notes(partial)
-        except OSError as error:
-            raise CannotWrite(
-                f"Writing the feature store {partial} failed ({why(error)}); free some space or "
-                "set ZSLKIT_CACHE, then run again"
-            ) from error
+            with writing(failed, "free some space or set ZSLKIT_CACHE, then run again"):
+                self._fill(partial, shape, network)
+                if distributed.first():
+                    manifest = json.dumps(self._manifest(shape), indent=1)
+                    _write_text(partial / "manifest.json", manifest)
+                    (partial / "done").unlink(missing_ok=True)
+                    _drop_notes(partial)
         except NotOpened:
             refuse(images, self.reporter, skipped)  # lists all unreadable images
             raise
         if distributed.first():
-            try:
+            with writing(f"The feature store {partial} cannot be put in its place", "run again"):
                 os.replace(partial, self.folder)
-            except OSError as error:
-                raise CannotWrite(
-                    f"The feature store {partial} cannot be put in its place ({why(error)}); run "
-                    "again"
-                ) from error
         distributed.wait()
 
     def _fill(self, partial: Path, shape: tuple[int, ...], network: nn.Module) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal, Protocol
 
 from zslkit.errors import DataError
-from zslkit.utils.files import permitted
+from zslkit.readers.faults import reading
 from zslkit.utils.printable import reason_of
 
 MOST_MEMBERS = 1_000_000
@@ -86,13 +86,8 @@ def kind_of(path: Path) -> str | None:
     Raises:
         DataError: The file cannot be read.
     """
-    try:
-        with permitted(path), path.open("rb") as stream:
-            start = stream.read(_BLOCK)
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be read ({error.strerror}); check the path and its permissions"
-        ) from error
+    with reading(path), path.open("rb") as stream:
+        start = stream.read(_BLOCK)
     for magic, kind in (
         (b"PK\x03\x04", "zip"),
         (b"PK\x05\x06", "zip"),

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslkit.errors import DataError
+from zslkit.readers.faults import reading
 from zslkit.readers.mat5_bytes import Bytes, Damaged, InflatedBytes
 from zslkit.readers.stream import SMALL, Stream, refuse_bomb, rows_per_block
-from zslkit.utils.files import not_permitted
 
 _MATRIX, _COMPRESSED, _FLAGS, _DIMS, _NAME = 14, 15, 6, 5, 1
 _NUMBERS = {
@@ -163,14 +163,8 @@ class MatFile:
     def _guarded(self) -> Iterator[None]:
         """Turn errors of the block into DataError."""
         try:
-            yield
-        except PermissionError as error:
-            raise not_permitted(self.path) from error
-        except OSError as error:
-            raise DataError(
-                f"{self.path} cannot be read ({error.strerror or error}); check the path and its "
-                "permissions"
-            ) from error
+            with reading(self.path):
+                yield
         except Damaged as error:
             raise DataError(
                 f"{self.path} is no whole MATLAB file ({error}); {self.again}"
