@@ -27,21 +27,14 @@ KEPT: tuple[Kind, ...] = ("link", "foreign")
 
 @dataclass(frozen=True)
 class CacheItem:
-    """One item of the cache.
+    """One item of the cache."""
 
-    Args:
-        name: Path relative to the cache, with "/" as separator.
-        size: Bytes.
-        used: Time of the last access or change, in seconds since 1970.
-        in_use: Whether a process holds the lock of the item.
-    """
-
-    name: str
+    name: str  # Path relative to the cache, with "/" as separator
     kind: Kind
     path: Path
-    size: int
-    used: float
-    in_use: bool = False
+    size: int  # Bytes
+    used: float  # Time of the last access or change, in seconds since 1970
+    in_use: bool = False  # Whether a process holds the lock of the item
 
 
 def contents(root: Path) -> list[CacheItem]:

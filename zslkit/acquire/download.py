@@ -80,34 +80,23 @@ class Records:
 
 @dataclass(frozen=True)
 class ArchiveState:
-    """Progress of one archive.
-
-    Args:
-        target: Folder of its contents.
-        state: Progress; "begun" means that a part was fetched.
-        held: Bytes of the archive on disk.
-    """
+    """Progress of one archive."""
 
     download: Download
     archive: Path
-    target: Path
+    target: Path  # Folder of its contents
+    # Progress; "begun" means that a part was fetched
     state: Literal["unpacked", "fetched", "begun", "missing"]
-    held: int
+    held: int  # Bytes of the archive on disk
 
 
 @dataclass(frozen=True)
 class Done:
-    """Result of one download.
+    """Result of one download."""
 
-    Args:
-        before: State of the archive before the download.
-        url: Address it was fetched from; None if it was not fetched now.
-        unpacked: Result of unpacking; None if there was nothing to do.
-    """
-
-    before: ArchiveState
-    url: str | None = None
-    unpacked: Unpacked | None = None
+    before: ArchiveState  # State of the archive before the download
+    url: str | None = None  # Address it was fetched from; None if it was not fetched now
+    unpacked: Unpacked | None = None  # Result of unpacking; None if there was nothing to do
 
 
 def look(download: Download, root: Path) -> ArchiveState:

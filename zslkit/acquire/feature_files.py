@@ -41,37 +41,23 @@ _TEXTS = ("labels", *CLASS_NAMES, *ATTRIBUTE_NAMES)
 
 @dataclass(frozen=True)
 class FoundArrays:
-    """Contents of a file; indices of images and classes start at 0 or 1, as in the file.
-
-    Args:
-        features: (N, ...).
-        labels: (N,) class numbers or class names.
-        parts: "trainval", "test_seen", "test_unseen" -> image indices.
-        tables: "att", "original_att" -> (C, A).
-        words: (A, W) word vectors of the attributes.
-        classes: C class names.
-        files: N image paths.
-        base: First index (0 or 1), where the format fixes it.
-        attributes: A attribute names.
-        unused: Names of everything else in the file.
-        sealed: Those of `unused` that hold class names in an unreadable form.
-        notes: Notes on what was ignored.
-    """
+    """Contents of a file; indices of images and classes start at 0 or 1, as in the file."""
 
     path: Path
     format: str
-    features: Stream | None = None
-    labels: NDArray[Any] | None = None
+    features: Stream | None = None  # (N, ...)
+    labels: NDArray[Any] | None = None  # (N,) class numbers or class names
+    # "trainval", "test_seen", "test_unseen" -> image indices
     parts: dict[str, NDArray[Any]] = field(default_factory=dict)
-    tables: dict[str, NDArray[Any]] = field(default_factory=dict)
-    words: NDArray[Any] | None = None
-    classes: tuple[str, ...] | None = None
-    files: tuple[str, ...] | None = None
-    base: int | None = None
-    attributes: tuple[str, ...] | None = None
-    unused: tuple[str, ...] = ()
-    sealed: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    tables: dict[str, NDArray[Any]] = field(default_factory=dict)  # "att", "original_att" -> (C, A)
+    words: NDArray[Any] | None = None  # (A, W) word vectors of the attributes
+    classes: tuple[str, ...] | None = None  # C class names
+    files: tuple[str, ...] | None = None  # N image paths
+    base: int | None = None  # First index (0 or 1), where the format fixes it
+    attributes: tuple[str, ...] | None = None  # A attribute names
+    unused: tuple[str, ...] = ()  # Names of everything else in the file
+    sealed: tuple[str, ...] = ()  # Those of `unused` that hold class names in an unreadable form
+    notes: tuple[str, ...] = ()  # Notes on what was ignored
 
 
 @contextmanager

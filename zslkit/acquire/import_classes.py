@@ -22,58 +22,37 @@ from zslkit.readers.word_vectors import read_word_vectors
 
 @dataclass(frozen=True)
 class Choices:
-    """Options of an import.
+    """Options of an import."""
 
-    Args:
-        name: Name of the dataset; the name of its folder by default.
-        title: Title of the dataset; its name by default.
-        split: File of the split; it has priority over the features' own file, like the next three.
-        labels: File of the labels.
-        attributes: CSV of the class attributes.
-        words: File of the word vectors.
-        table: "att" or "original_att".
-        like: Shipped dataset whose attribute names and groups are used.
-        sentences: Whether the class attributes are sentence embeddings.
-        base: First index (0 or 1), where the range of the indices is ambiguous.
-        as_labelled: Trust the labels even if the names of the image folders contradict them.
-        dtype: Type of stored feature maps.
-        again: Replace an earlier import.
-        layout: Which axis of the features holds the channels, where the shape is ambiguous.
-        table_rows: What the rows of the class attributes are, where the shape is ambiguous.
-    """
-
-    name: str | None = None
-    title: str = ""
+    name: str | None = None  # Name of the dataset; the name of its folder by default
+    title: str = ""  # Title of the dataset; its name by default
+    # File of the split; it has priority over the features' own file, like the next three
     split: Path | None = None
-    labels: Path | None = None
-    attributes: Path | None = None
-    words: Path | None = None
-    table: str | None = None
-    like: str | None = None
-    sentences: bool = False
-    base: int | None = None
+    labels: Path | None = None  # File of the labels
+    attributes: Path | None = None  # CSV of the class attributes
+    words: Path | None = None  # File of the word vectors
+    table: str | None = None  # "att" or "original_att"
+    like: str | None = None  # Shipped dataset whose attribute names and groups are used
+    sentences: bool = False  # Whether the class attributes are sentence embeddings
+    base: int | None = None  # First index (0 or 1), where the range of the indices is ambiguous
+    # Trust the labels even if the names of the image folders contradict them
     as_labelled: bool = False
-    dtype: str = "float16"
-    again: bool = False
+    dtype: str = "float16"  # Type of stored feature maps
+    again: bool = False  # Replace an earlier import
+    # Which axis of the features holds the channels, where the shape is ambiguous
     layout: Order | None = None
+    # What the rows of the class attributes are, where the shape is ambiguous
     table_rows: Rows | None = None
 
 
 @dataclass(frozen=True)
 class ClassAttributes:
-    """Class attributes of an import.
+    """Class attributes of an import."""
 
-    Args:
-        classes: C class names.
-        names: A attribute names.
-        values: (C, A) float32.
-        groups: Group -> attribute names.
-    """
-
-    classes: tuple[str, ...]
-    names: tuple[str, ...]
-    values: NDArray[np.float32]
-    groups: dict[str, list[str]]
+    classes: tuple[str, ...]  # C class names
+    names: tuple[str, ...]  # A attribute names
+    values: NDArray[np.float32]  # (C, A) float32
+    groups: dict[str, list[str]]  # Group -> attribute names
     notes: tuple[str, ...] = ()
 
 

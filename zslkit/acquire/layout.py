@@ -24,17 +24,11 @@ _WIDEST = 4
 
 @dataclass(frozen=True)
 class Layout:
-    """Layout of the features in a file.
+    """Layout of the features in a file."""
 
-    Args:
-        shape: Shape of the features in the dataset, (N, D) or (N, D, H, W).
-        order: Axis of the channels in the file; None for pooled features.
-        tokens: Class tokens before the positions, which are not part of the maps.
-    """
-
-    shape: tuple[int, ...]
-    order: Order | None = None
-    tokens: int = 0
+    shape: tuple[int, ...]  # Shape of the features in the dataset, (N, D) or (N, D, H, W)
+    order: Order | None = None  # Axis of the channels in the file; None for pooled features
+    tokens: int = 0  # Class tokens before the positions, which are not part of the maps
 
     @property
     def key(self) -> str:
@@ -201,17 +195,11 @@ class Undecided(DataError):
 
 @dataclass(frozen=True)
 class Evidence:
-    """Facts about the two axes, from other data; None or empty where unknown.
+    """Facts about the two axes, from other data; None or empty where unknown."""
 
-    Args:
-        classes: Number of class names.
-        attributes: Number of attribute names or word vectors.
-        labels: Numbers of classes that the labels may imply.
-    """
-
-    classes: int | None = None
-    attributes: int | None = None
-    labels: frozenset[int] = frozenset()
+    classes: int | None = None  # Number of class names
+    attributes: int | None = None  # Number of attribute names or word vectors
+    labels: frozenset[int] = frozenset()  # Numbers of classes that the labels may imply
 
     def allows(self, classes: int, attributes: int) -> bool:
         """Whether a table may have these axes.

@@ -21,16 +21,11 @@ SHIPPED = ("CUB", "SUN", "AWA2")
 
 @dataclass(frozen=True)
 class AttributeCard:
-    """Names and groups of the attributes of a dataset.
+    """Names and groups of the attributes of a dataset."""
 
-    Args:
-        names: A names, in the order of the columns.
-        groups: Group -> column indices.
-        words: Attribute name -> plain words to use for it.
-    """
-
-    names: tuple[str, ...]
-    groups: Mapping[str, tuple[int, ...]]
+    names: tuple[str, ...]  # A names, in the order of the columns
+    groups: Mapping[str, tuple[int, ...]]  # Group -> column indices
+    # Attribute name -> plain words to use for it
     words: Mapping[str, str] = field(default_factory=dict)
 
 

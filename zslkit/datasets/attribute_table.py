@@ -18,17 +18,11 @@ from zslkit.readers.names import match, refuse_clash, same_look, shown, some
 
 @dataclass(frozen=True)
 class ClassTable:
-    """A class-attribute table.
+    """A class-attribute table."""
 
-    Args:
-        classes: C class names.
-        attributes: A attribute names.
-        values: (C, A) float32.
-    """
-
-    classes: tuple[str, ...]
-    attributes: tuple[str, ...]
-    values: NDArray[np.float32]
+    classes: tuple[str, ...]  # C class names
+    attributes: tuple[str, ...]  # A attribute names
+    values: NDArray[np.float32]  # (C, A) float32
 
 
 @dataclass(frozen=True)
@@ -125,15 +119,10 @@ def _refuse_doubles(path: Path, kind: str, names: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class ImageAttributes:
-    """Attributes of photos.
+    """Attributes of photos."""
 
-    Args:
-        names: A attribute names.
-        values: (N, A) float32; NaN where nothing is known of a photo.
-    """
-
-    names: tuple[str, ...]
-    values: NDArray[np.float32]
+    names: tuple[str, ...]  # A attribute names
+    values: NDArray[np.float32]  # (N, A) float32; NaN where nothing is known of a photo
 
 
 def read_image_attributes(file: Path, photos: Sequence[str]) -> ImageAttributes:

@@ -22,19 +22,13 @@ TEXT = "description"
 
 @dataclass(frozen=True)
 class CardSemantics:
-    """What a card says of its classes.
+    """What a card says of its classes."""
 
-    Args:
-        table: Attributes of the classes, None if there are none.
-        per_image: (N, A) attributes of the photos; NaN where nothing is known.
-        texts: (C, W) embeddings of the descriptions.
-        encoder: Name and digest of the encoder of these.
-    """
-
-    table: ClassTable | None
+    table: ClassTable | None  # Attributes of the classes, None if there are none
+    # (N, A) attributes of the photos; NaN where nothing is known
     per_image: NDArray[np.float32] | None = None
-    texts: NDArray[np.float32] | None = None
-    encoder: str = ""
+    texts: NDArray[np.float32] | None = None  # (C, W) embeddings of the descriptions
+    encoder: str = ""  # Name and digest of the encoder of these
     notes: tuple[str, ...] = ()
 
     def joined(

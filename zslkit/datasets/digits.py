@@ -43,19 +43,12 @@ WORD_WIDTH = 64
 
 @dataclass(frozen=True)
 class Composition:
-    """Scans of every image.
+    """Scans of every image."""
 
-    Args:
-        numbers: (C, 3) digits of each class, hundreds first.
-        labels: (N,) class ids.
-        split: Split of the N images.
-        scans: (N, 3) row indices into scikit-learn's table of scans.
-    """
-
-    numbers: Index
-    labels: Index
-    split: Split
-    scans: Index
+    numbers: Index  # (C, 3) digits of each class, hundreds first
+    labels: Index  # (N,) class ids
+    split: Split  # Split of the N images
+    scans: Index  # (N, 3) row indices into scikit-learn's table of scans
 
 
 class Digits(DatasetSource):

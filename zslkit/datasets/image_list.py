@@ -27,18 +27,12 @@ _SET_WORDS = frozenset({*PARTS, "train", "val", "valid", "validation", "test", "
 
 @dataclass(frozen=True)
 class ImageList:
-    """Photos of a list, in the order of the file.
-
-    Args:
-        paths: N paths relative to the folder of the list, with "/" as separator.
-        labels: N class names as written.
-        parts: N parts of the split; empty if the list has no column of them.
-    """
+    """Photos of a list, in the order of the file."""
 
     file: Path
-    paths: tuple[str, ...]
-    labels: tuple[str, ...]
-    parts: tuple[str, ...]
+    paths: tuple[str, ...]  # N paths relative to the folder of the list, with "/" as separator
+    labels: tuple[str, ...]  # N class names as written
+    parts: tuple[str, ...]  # N parts of the split; empty if the list has no column of them
     lines: tuple[int, ...]
     unread: tuple[str, ...] = ()
 

@@ -19,17 +19,11 @@ from zslkit.readers.photos import Photos, find_photos, folders_in, left_words
 
 @dataclass(frozen=True)
 class CardPhotos:
-    """Photos of a card.
+    """Photos of a card."""
 
-    Args:
-        home: Folder at which paths start.
-        paths: N paths relative to it.
-        labels: (N,) class ids.
-    """
-
-    home: Path
-    paths: tuple[str, ...]
-    labels: Index
+    home: Path  # Folder at which paths start
+    paths: tuple[str, ...]  # N paths relative to it
+    labels: Index  # (N,) class ids
     split: Split
     notes: tuple[str, ...] = ()
 

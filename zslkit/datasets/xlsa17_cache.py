@@ -28,19 +28,12 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Pooled:
-    """Contents of res101.mat, opened from the cache.
+    """Contents of res101.mat, opened from the cache."""
 
-    Args:
-        features: (N, 2048) float32, memory-mapped.
-        labels: (N,) 0-based class ids.
-        files: N image paths.
-        fingerprint: Digest of the features, 16 hex digits.
-    """
-
-    features: NDArray[np.float32]
-    labels: Index
-    files: tuple[str, ...]
-    fingerprint: str
+    features: NDArray[np.float32]  # (N, 2048) float32, memory-mapped
+    labels: Index  # (N,) 0-based class ids
+    files: tuple[str, ...]  # N image paths
+    fingerprint: str  # Digest of the features, 16 hex digits
     sha256: str
 
 

@@ -27,33 +27,22 @@ class SplitFile:
 
 @dataclass(frozen=True)
 class SplitVariables:
-    """Variables of att_splits.mat for inspection, unchanged except that indices are 0-based.
+    """Variables of att_splits.mat for inspection, unchanged except that indices are 0-based."""
 
-    Args:
-        classes: C names, None if the file has none.
-        tables: "original_att" and "att" (A, C), where present.
-        locs: "trainval", "test_seen" and "test_unseen", and "train" and "val" where present, each
-            in the order of the file.
-    """
-
-    classes: tuple[str, ...] | None
-    tables: Mapping[str, NDArray[Any]]
+    classes: tuple[str, ...] | None  # C names, None if the file has none
+    tables: Mapping[str, NDArray[Any]]  # "original_att" and "att" (A, C), where present
+    # "trainval", "test_seen" and "test_unseen", and "train" and "val" where present, each in the
+    # order of the file
     locs: Mapping[str, Index]
 
 
 @dataclass(frozen=True)
 class FeatureFile:
-    """Contents of res101.mat.
+    """Contents of res101.mat."""
 
-    Args:
-        labels: (N,) 0-based row indices of the class-attribute table.
-        files: N image paths, as on the authors' disks.
-        features: Stream of (N, 2048) numbers.
-    """
-
-    labels: Index
-    files: tuple[str, ...]
-    features: Stream
+    labels: Index  # (N,) 0-based row indices of the class-attribute table
+    files: tuple[str, ...]  # N image paths, as on the authors' disks
+    features: Stream  # Stream of (N, 2048) numbers
 
 
 def read_split_file(path: Path, semantics: str = "original_att") -> SplitFile:

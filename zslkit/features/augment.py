@@ -13,18 +13,14 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Cut:
-    """How the input of a network is cut out of one photo; by default the centre, not mirrored.
+    """How the input of a network is cut out of one photo; by default the centre, not mirrored."""
 
-    Attributes:
-        larger: Size of the resized photo, as a multiple of the smallest that holds the input.
-        place: Shares (down, across), 0 <= share < 1, of the places where the crop may begin;
-            None for the centre.
-        mirrored: Whether left and right are swapped.
-    """
-
+    # Size of the resized photo, as a multiple of the smallest that holds the input
     larger: float = 1.0
+    # Shares (down, across), 0 <= share < 1, of the places where the crop may begin; None for the
+    # centre
     place: tuple[float, float] | None = None
-    mirrored: bool = False
+    mirrored: bool = False  # Whether left and right are swapped
 
     def corner(self, spare: tuple[int, int]) -> tuple[int, int]:
         """Top and left edge of the crop in a photo that is `spare` pixels (down, across) larger."""

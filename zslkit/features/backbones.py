@@ -53,18 +53,13 @@ class Transform:
     """Preprocessing of a decoded photo: resize the short side, centre crop, normalise.
 
     `repr` is part of the key of a feature store.
-
-    Args:
-        size: (height, width) in pixels; None to keep the size of the images.
-        interpolation: Name of a resampling filter of Pillow.
-        crop_pct: Side of the crop by that of the resized photo, as in timm.
     """
 
-    size: tuple[int, int] | None
+    size: tuple[int, int] | None  # (height, width) in pixels; None to keep the size of the images
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    interpolation: str
-    crop_pct: float = 1.0
+    interpolation: str  # Name of a resampling filter of Pillow
+    crop_pct: float = 1.0  # Side of the crop by that of the resized photo, as in timm
 
     def __repr__(self) -> str:
         cropped = "" if self.crop_pct == 1 else f", crop_pct={self.crop_pct}"
@@ -122,22 +117,17 @@ def _middle(image: Image, width: float, height: float) -> Image:
 
 @dataclass(frozen=True)
 class Backbone:
-    """Network, weights and transform; `build` always gives the same weights.
-
-    Args:
-        reduction: As in MapNetwork.
-        label: Source of the weights, in words.
-        pooling: "mean" makes maps; "own" makes maps of one cell, as in PooledNetwork.
-        sized: (height, width) for which the network is built, None for its usual size.
-    """
+    """Network, weights and transform; `build` always gives the same weights."""
 
     name: str
-    reduction: int | None
-    label: str
+    reduction: int | None  # As in MapNetwork
+    label: str  # Source of the weights, in words
     digest: str
     transform: Transform
     state: Mapping[str, Tensor]
+    # "mean" makes maps; "own" makes maps of one cell, as in PooledNetwork
     pooling: Pooling = field(default="mean", kw_only=True)
+    # (height, width) for which the network is built, None for its usual size
     sized: tuple[int, int] | None = field(default=None, kw_only=True)
 
     def build(self) -> nn.Module:
@@ -230,15 +220,12 @@ def load_backbone(
 
 
 class Untrained(NamedTuple):
-    """A network before its weights are loaded.
-
-    Attributes:
-        size: (height, width) of its images in pixels, None for images as they are.
-        sized: The size it had to be built for, None if it takes this size as it is.
-    """
+    """A network before its weights are loaded."""
 
     network: Any
+    # (height, width) of its images in pixels, None for images as they are
     size: tuple[int, int] | None
+    # The size it had to be built for, None if it takes this size as it is
     sized: tuple[int, int] | None
 
 

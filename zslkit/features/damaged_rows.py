@@ -17,19 +17,13 @@ _STEP = 61
 
 @dataclass
 class FeatureRows:
-    """Collects suspicious features of all images, block by block; all lists hold 0-based indices.
+    """Collects suspicious features of all images, block by block, by 0-based indices."""
 
-    Args:
-        zero: Images whose features are all zero.
-        constant: Images whose features all have the same value other than zero.
-        broken: Images with a value that is not finite.
-        count: Number of images examined.
-    """
-
-    zero: list[int] = field(default_factory=list)
+    zero: list[int] = field(default_factory=list)  # Images whose features are all zero
+    # Images whose features all have the same value other than zero
     constant: list[int] = field(default_factory=list)
-    broken: list[int] = field(default_factory=list)
-    count: int = 0
+    broken: list[int] = field(default_factory=list)  # Images with a value that is not finite
+    count: int = 0  # Number of images examined
     _seen: dict[bytes, list[int]] = field(default_factory=dict)
 
     def add(self, values: Tensor, means: Tensor | None = None) -> int:

@@ -29,17 +29,13 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class Preprocessor:
-    """Preprocessing of one run.
-
-    Args:
-        size: (height, width) in pixels of the backbone's inputs, None if unknown.
-        kind: Input of the model; "image" if the model contains its backbone.
-    """
+    """Preprocessing of one run."""
 
     folder: Path
     transform: Transform
+    # (height, width) in pixels of the backbone's inputs, None if unknown
     size: tuple[int, int] | None
-    kind: Input
+    kind: Input  # Input of the model; "image" if the model contains its backbone
     features: FeatureConfig
     build: Callable[[], nn.Module]
     device: torch.device

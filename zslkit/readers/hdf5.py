@@ -31,21 +31,13 @@ _LINE = 4096
 
 @dataclass
 class NamedArrays:
-    """Contents of a file.
+    """Contents of a file."""
 
-    Args:
-        small: Small datasets by name.
-        large: The large dataset, as a stream that can be read once.
-        texts: Lists of names, by dataset.
-        others: Names of everything else in the file; groups end in "/".
-        sealed: Requested lists of names that hold objects instead of texts.
-    """
-
-    small: dict[str, NDArray[Any]] = field(default_factory=dict)
-    large: Stream | None = None
-    texts: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    others: tuple[str, ...] = ()
-    sealed: tuple[str, ...] = ()
+    small: dict[str, NDArray[Any]] = field(default_factory=dict)  # Small datasets by name
+    large: Stream | None = None  # The large dataset, as a stream that can be read once
+    texts: dict[str, tuple[str, ...]] = field(default_factory=dict)  # Lists of names, by dataset
+    others: tuple[str, ...] = ()  # Names of everything else in the file; groups end in "/"
+    sealed: tuple[str, ...] = ()  # Requested lists of names that hold objects instead of texts
 
 
 @contextmanager

@@ -28,17 +28,13 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class Photos:
-    """Photos and other files of a folder. All paths are relative to it, with "/" as separator.
+    """Photos and other files of a folder. All paths are relative to it, with "/" as separator."""
 
-    Args:
-        paths: Photos that count, sorted.
-        others: Path of a file that does not count -> its extension if that is the reason, else the
-            reason in words.
-        again: Link -> the counted path with the same target.
-    """
-
-    paths: tuple[str, ...]
+    paths: tuple[str, ...]  # Photos that count, sorted
+    # Path of a file that does not count -> its extension if that is the reason, else the reason
+    # in words
     others: Mapping[str, str] = field(default_factory=dict)
+    # Link -> the counted path with the same target
     again: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, folder: str) -> list[str]:

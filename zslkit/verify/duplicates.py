@@ -40,21 +40,15 @@ CONTRAST = 16
 
 @dataclass
 class Scan:
-    """Result of one pass over all images, or of its begin.
+    """Result of one pass over all images, or of its begin."""
 
-    Args:
-        thumbnails: (N, 16, 17) uint8, grey.
-        digests: sha256 of the content of each image so far, None for an unreadable file.
-        faults: Image index -> why it cannot be opened.
-        scaled: Image index -> how more than 8 bits a channel were scaled.
-        flat: Indices of images without contrast.
-    """
-
-    thumbnails: NDArray[np.uint8]
+    thumbnails: NDArray[np.uint8]  # (N, 16, 17) uint8, grey
+    # sha256 of the content of each image so far, None for an unreadable file
     digests: list[str | None] = field(default_factory=list)
-    faults: dict[int, str] = field(default_factory=dict)
+    faults: dict[int, str] = field(default_factory=dict)  # Image index -> why it cannot be opened
+    # Image index -> how more than 8 bits a channel were scaled
     scaled: dict[int, str] = field(default_factory=dict)
-    flat: list[int] = field(default_factory=list)
+    flat: list[int] = field(default_factory=list)  # Indices of images without contrast
 
     @classmethod
     def of(cls, count: int) -> Scan:

@@ -12,18 +12,14 @@ Kind = Literal["same", "wider", "narrower"]
 
 @dataclass(frozen=True)
 class Leak:
-    """An unseen class and the ImageNet class with its name.
-
-    Args:
-        synset: Synset of the ImageNet class.
-        kind: "same": equal names. "wider": ImageNet's name is the end of the class's (albatross,
-            Sooty Albatross) and may include its images. "narrower": the class's name is the end of
-            ImageNet's (sheep, bighorn sheep).
-    """
+    """An unseen class and the ImageNet class with its name."""
 
     name: str
-    synset: str
+    synset: str  # Synset of the ImageNet class
     imagenet: str
+    # "same": equal names. "wider": ImageNet's name is the end of the class's (albatross, Sooty
+    # Albatross) and may include its images. "narrower": the class's name is the end of ImageNet's
+    # (sheep, bighorn sheep).
     kind: Kind
 
 

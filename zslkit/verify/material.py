@@ -28,43 +28,31 @@ from zslkit.utils.files import lines_of, read_small
 
 @dataclass
 class DatasetFiles:
-    """Contents of a dataset's files.
-
-    Args:
-        attributes: (C, A), negative entries included.
-        locs: Part -> image indices in the order of the file; also "train" and "val" where present.
-        classes: C names, None if the files have none.
-        backbone: Default backbone, "" if there is none.
-        unit: (C, A) attributes scaled to length 1, where the files have them.
-        labels: (N,) class ids, or None.
-        parts: Part of each image in `images`, "" for none.
-        image_labels: Class of each image in `images`, where known.
-        features: (N, D) pooled features, or None.
-        class_lists: Names in trainvalclasses.txt ("seen") and testclasses.txt ("unseen"), where
-            present.
-        strays: Image files on disk that no list names.
-        found_faults: Check -> fault of a file that could not be read.
-    """
+    """Contents of a dataset's files."""
 
     name: str
     title: str
-    attributes: NDArray[Any]
+    attributes: NDArray[Any]  # (C, A), negative entries included
     kind: str
+    # Part -> image indices in the order of the file; also "train" and "val" where present
     locs: Mapping[str, Index]
-    classes: tuple[str, ...] | None
+    classes: tuple[str, ...] | None  # C names, None if the files have none
     known: Mapping[str, int]
-    backbone: str = ""
+    backbone: str = ""  # Default backbone, "" if there is none
+    # (C, A) attributes scaled to length 1, where the files have them
     unit: NDArray[Any] | None = None
-    labels: Index | None = None
+    labels: Index | None = None  # (N,) class ids, or None
     why_no_labels: str = ""
     images: Images | None = None
     why_no_images: str = ""
-    parts: Sequence[str] = ()
-    image_labels: Index | None = None
-    features: NDArray[Any] | None = None
+    parts: Sequence[str] = ()  # Part of each image in `images`, "" for none
+    image_labels: Index | None = None  # Class of each image in `images`, where known
+    features: NDArray[Any] | None = None  # (N, D) pooled features, or None
     maps: Maps | None = None
+    # Names in trainvalclasses.txt ("seen") and testclasses.txt ("unseen"), where present
     class_lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    strays: tuple[str, ...] = ()
+    strays: tuple[str, ...] = ()  # Image files on disk that no list names
+    # Check -> fault of a file that could not be read
     found_faults: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
