@@ -102,12 +102,8 @@ def _is_name(home: str, name: str) -> bool:
     return name.endswith(ending) and pattern.fullmatch(name.removesuffix(ending)) is not None
 
 
-_ENDINGS = {
-    "weights": ".safetensors",
-    "unreadable": ".json",
-    "scans": ".npz",
-    "descriptions": ".npz",
-}
+_ENDINGS = {"weights": ".safetensors", "unreadable": ".json"}
+_ENDINGS |= dict.fromkeys(("scans", "descriptions"), ".npz")
 
 
 def _is_note(name: str) -> bool:

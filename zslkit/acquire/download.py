@@ -100,11 +100,7 @@ class Done:
 
 
 def look(download: Download, root: Path) -> ArchiveState:
-    """State of a download below the data root; reads only.
-
-    Raises:
-        DataError: The records of downloads are damaged.
-    """
+    """State of a download below the data root; raises DataError if its records are damaged."""
     archive, target = root / ARCHIVES / download.file, root / download.folder
     record = Records(root).read().get(download.file)
     whole = record is None or record.unpacked
@@ -221,15 +217,13 @@ class _DownloadJob:
             date = before.date
         known_url = url or (before.url if before else "")
         record = Record(sha256=sha256, size=size, url=known_url, date=date, unpacked=False)
+        entry = self._download
         unpacked = unpack(
-            state.archive,
-            state.target,
-            self._download.holds,
-            self._download.only,
+            *(state.archive, state.target, entry.holds, entry.only),
             reporter=self._reporter,
-            ready=lambda: self._records.write(self._download.file, record),
+            ready=lambda: self._records.write(entry.file, record),
         )
-        self._records.write(self._download.file, record.model_copy(update={"unpacked": True}))
+        self._records.write(entry.file, record.model_copy(update={"unpacked": True}))
         if not self._keep:
             state.archive.unlink()
         return Done(state, url, unpacked)

@@ -115,11 +115,7 @@ _OURS = frozenset(
 
 
 def _refuse_foreign_files(to: Path) -> None:
-    """Check that a folder to be replaced holds only files of an import.
-
-    Raises:
-        UserError: Names another file in it.
-    """
+    """Raise UserError if a folder to be replaced holds a file that is not of an import."""
     for path in sorted(to.rglob("*")) if to.is_dir() else []:
         name = path.relative_to(to).as_posix()
         ours = path.is_dir() if name == "maps" else path.is_file() and name in _OURS
@@ -292,11 +288,8 @@ def _write_rest(folder: Path, plan: _Plan, choices: Choices, digest: str) -> Non
         writer.writerows(
             [name, *map(str, row)] for name, row in zip(table.classes, table.values, strict=True)
         )
-    card: dict[str, Any] = {
-        "kind": KIND,
-        "name": dataset.name,
-        "title": choices.title or dataset.name,
-    }
+    card: dict[str, Any] = {"kind": KIND, "name": dataset.name}
+    card["title"] = choices.title or dataset.name
     if len(plan.layout.shape) == 2:
         card["pooled"] = "pooled.npy"
     else:

@@ -102,13 +102,12 @@ def draft(
             f"proposed with seed {seed}: {len(unseen)} of {len(classes)} classes; change it as you "
             "like, but not after looking at results"
         )
+    holds = "a path and a label in each row" if is_list else "one folder of images for each class"
     text = _CARD.format(
         name=_scalar(name),
         images=_scalar(folder.name),
         table=_scalar(table.name),
-        holds="a path and a label in each row"
-        if is_list
-        else "one folder of images for each class",
+        holds=holds,
         reason=reason,
         unseen="\n".join(f"  - {_scalar(c)}" for c in unseen),
     )

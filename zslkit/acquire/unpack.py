@@ -83,11 +83,7 @@ def unpack(
 
 
 def check_room(folder: Path, size: int, what: str) -> None:
-    """Check that `size` bytes fit on the disk of `folder`, which need not exist yet.
-
-    Raises:
-        CannotWrite: They do not fit.
-    """
+    """Raise CannotWrite unless `size` bytes fit on the disk of `folder`, which may not exist."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     free = shutil.disk_usage(folder).free

@@ -59,20 +59,13 @@ class TextSource:
         return cls(path, found.vectors, found.sha256)
 
     def vectors(self, phrases: Sequence[Phrase]) -> Vectors:
-        """Mean vector of the words of each phrase, (A, W).
-
-        Raises:
-            DataError: Names the words without a vector.
-        """
+        """Mean vector of the words of each phrase, (A, W); a word without one raises DataError."""
         return means(phrases, self.known, self.path)
 
     def note(self) -> dict[str, Any]:
         """How the vectors are made, for the note beside them."""
-        return {
-            "method": "mean of the vectors of the words",
-            "vectors": self.path.name,
-            "sha256_of_vectors": self.sha256,
-        }
+        method = "mean of the vectors of the words"
+        return {"method": method, "vectors": self.path.name, "sha256_of_vectors": self.sha256}
 
 
 def half_made(out: Path) -> bool:

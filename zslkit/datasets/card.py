@@ -107,11 +107,7 @@ def inside(card: Path, key: str, value: str) -> Path:
 
 
 def file_of(card: Path, key: str, value: str) -> Path:
-    """Resolve a path that a card states, as `inside`, and check that it is a file.
-
-    Raises:
-        DataError: As `inside`, or there is no such file.
-    """
+    """Resolve a path that a card states, as `inside`; raises DataError if it is no file."""
     file = inside(card, key, value)
     if not file.is_file():
         raise DataError(

@@ -107,11 +107,7 @@ def card_settings(path: Path) -> Settings:
 
 
 def read_card(path: Path) -> FolderCard:
-    """Read and validate a card.
-
-    Raises:
-        UserError: Names the key that is missing, unknown or invalid.
-    """
+    """Read and validate a card; raises UserError, which names the missing or invalid key."""
     card = build(FolderCard, card_settings(path), str(path))
     check_features(path, card)
     _refuse_idle(path, card)

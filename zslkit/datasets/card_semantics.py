@@ -52,13 +52,9 @@ class CardSemantics:
             Semantics(part, columns).normalised("l2")
             for part, columns in ((self.table.values, self.table.attributes), (self.texts, names))
         ]
-        return Semantics(
-            np.concatenate(both, axis=1),
-            (*self.table.attributes, *names),
-            groups,
-            None,
-            "attributes and sentences" if kind == "attributes" else kind,
-        )
+        kind = "attributes and sentences" if kind == "attributes" else kind
+        columns = (*self.table.attributes, *names)
+        return Semantics(np.concatenate(both, axis=1), columns, groups, None, kind)
 
 
 def gather(
@@ -108,8 +104,7 @@ def _of_photos(
         unseen = len(set(photos.labels[photos.split.test_unseen].tolist()))
         notes.append(
             f"the attributes of {unseen} unseen classes are means over their own test photos, "
-            "those "
-            "of seen classes over photos of trainval; to know them otherwise, give attributes"
+            "those of seen classes over photos of trainval; to know them otherwise, give attributes"
         )
     if set(found.names) != set(table.attributes):
         odd = sorted(set(found.names) ^ set(table.attributes))

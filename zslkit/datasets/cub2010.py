@@ -37,12 +37,11 @@ class CUB2010(DatasetSource):
     }  # fmt: skip
 
     def looks_for(self, root: Path) -> Mapping[str, tuple[Path, ...]]:
+        photos = (root / "cub200_2010" / "images",)
+        unseen = (root / "xlsa17/data/CUB/testclasses.txt",)
         cub = CUB().looks_for(root)
-        own = {
-            "photos": (root / "cub200_2010" / "images",),
-            "unseen classes": (root / "xlsa17/data/CUB/testclasses.txt",),
-        }
-        return {**own, **{what: cub[what] for what in ("split", "attribute names", "word vectors")}}
+        shared = {what: cub[what] for what in ("split", "attribute names", "word vectors")}
+        return {"photos": photos, "unseen classes": unseen, **shared}
 
     def load(self, name: str, root: Path) -> Dataset:
         root = need_root(name, root)

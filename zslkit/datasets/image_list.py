@@ -55,11 +55,7 @@ class ImageList:
         return Split(*(np.flatnonzero(named == part) for part in PARTS))
 
     def ids(self, classes: Sequence[str]) -> Index:
-        """Labels (N,) as places in `classes`.
-
-        Raises:
-            DataError: A label is none of them.
-        """
+        """Labels (N,) as places in `classes`; raises DataError if one is none of them."""
         joined = match(self.labels, classes)
         number = {c: k for k, c in enumerate(classes)}
         if unknown := sorted(set(self.labels) - set(joined)):

@@ -66,11 +66,7 @@ class ImportedCard(Card):
 
 
 def read_card(path: Path) -> ImportedCard:
-    """Read and validate a card.
-
-    Raises:
-        UserError: Names the key that is missing, unknown or invalid.
-    """
+    """Read and validate a card; raises UserError, which names the missing or invalid key."""
     card = build(ImportedCard, card_settings(path), str(path))
     if (card.maps is None) == (card.pooled is None):
         raise UserError(

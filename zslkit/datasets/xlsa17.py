@@ -210,11 +210,7 @@ class Xlsa17(DatasetSource):
 
 
 def need_root(name: str, root: Path) -> Path:
-    """Check that the data root is a folder.
-
-    Raises:
-        DataError: There is no such folder.
-    """
+    """The data root as a path; raises DataError if there is no such folder."""
     root = Path(root)
     if not root.is_dir():
         raise DataError(
@@ -225,11 +221,7 @@ def need_root(name: str, root: Path) -> Path:
 
 
 def need_file(name: str, root: Path, path: str, source: str) -> Path:
-    """Path of a file below the data root.
-
-    Raises:
-        DataError: The file is missing; names its place and the archive that contains it.
-    """
+    """Path of a file below the data root; DataError names its place, and the archive it is in."""
     if not (root / path).is_file():
         raise DataError(
             f"{name}: {path} is missing below {root} (--data-root); it comes with {source}, put "

@@ -103,11 +103,7 @@ def read_feature_file(path: Path) -> FeatureFile:
 
 
 def finite_float32(path: Path, name: str, block: NDArray[Any]) -> NDArray[np.float32]:
-    """Convert numbers to float32.
-
-    Raises:
-        DataError: A number is not finite in float32.
-    """
+    """Numbers as float32; raises DataError if one is not finite there."""
     kept = as_float32(block)
     if not np.isfinite(kept).all():
         raise DataError(f"{path}: {name} holds a number that is not finite; fetch the file again")

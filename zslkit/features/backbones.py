@@ -204,13 +204,10 @@ def load_backbone(
     else:
         label = _load_named(network, config, sized)
     cfg = network.pretrained_cfg
-    transform = Transform(
-        size,
-        tuple(cfg["mean"]),
-        tuple(cfg["std"]),
-        str(cfg.get("interpolation") or "bilinear"),
-        float(cfg.get("crop_pct") or 1) if config.crop_pct == "own" else config.crop_pct,
-    )
+    own = float(cfg.get("crop_pct") or 1)
+    crop_pct = own if config.crop_pct == "own" else config.crop_pct
+    interpolation = str(cfg.get("interpolation") or "bilinear")
+    transform = Transform(size, tuple(cfg["mean"]), tuple(cfg["std"]), interpolation, crop_pct)
     state = {k: v.clone() for k, v in network.state_dict().items()}
     return Backbone(
         *(config.backbone, config.reduction, label, state_digest(state), transform, state),

@@ -80,9 +80,7 @@ class FeatureRows:
             )
         if groups := self.groups():
             copies = sum(map(len, groups))
-            shown = "; ".join(spans(group) for group in groups[:3]) + (
-                "; ..." if len(groups) > 3 else ""
-            )
+            shown = "; ".join([*map(spans, groups[:3]), *["..."][: len(groups) > 3]])
             yield f"{copies} of {self.count} images have the features of another image ({shown})"
 
 

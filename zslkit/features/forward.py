@@ -38,11 +38,7 @@ class NotOpened(DataError):
 def pixels_of(
     images: Images, transform: Transform, index: int, cut: Cut = CENTRE
 ) -> NDArray[np.uint8]:
-    """Resized and cropped pixels of an image, (h, w, 3) uint8.
-
-    Raises:
-        NotOpened: The image cannot be read.
-    """
+    """Resized and cropped pixels (h, w, 3) uint8; raises NotOpened if the image cannot be read."""
     try:
         image = images.open(index)
     except DataError as error:
@@ -177,11 +173,7 @@ def _stack(
 
 
 def _stacked(images: Images, index: Index, pixels: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Stack pixels to (B, h, w, 3).
-
-    Raises:
-        DataError: Names two images of different sizes.
-    """
+    """Stack pixels to (B, h, w, 3); raises DataError, which names two images of different sizes."""
     for i, p in zip(index, pixels, strict=True):
         if p.shape != pixels[0].shape:
             raise DataError(

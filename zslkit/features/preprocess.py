@@ -82,7 +82,6 @@ class Preprocessor:
         )
         raise DataError(
             f"The image {photo_name(photo)} of {found[1]}x{found[0]} pixels {fault} the backbone "
-            "of "
-            f"{self.folder}, which takes images as they are and was trained on "
+            f"of {self.folder}, which takes images as they are and was trained on "
             f"{wanted[1]}x{wanted[0]}; bring it to that size"
         )

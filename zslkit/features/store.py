@@ -60,11 +60,7 @@ class FeatureStore:
     """A complete store, opened for reading; the features stay on disk."""
 
     def __init__(self, folder: Path) -> None:
-        """Read the manifest and map the arrays.
-
-        Raises:
-            DataError: The store is damaged.
-        """
+        """Read the manifest and map the arrays; raises DataError if they are damaged."""
         self.folder = folder
         for name in ("manifest.json", *_ARRAYS):
             check_permitted(folder / name)
@@ -123,13 +119,10 @@ class FeatureStore:
         return torch.from_numpy(np.asarray(self._pooled[index]))
 
     def _refuse_change(self) -> None:
-        """Check that the files are unchanged since they were opened.
+        """Raise DataError if a file was changed since it was opened.
 
         Reading beyond the end of a truncated file would kill the process. A removed or replaced
         file does no harm: the old one stays mapped.
-
-        Raises:
-            DataError: Names the file that was changed.
         """
         for name, (inode, *before) in self._stamps.items():
             with suppress(OSError):
@@ -154,11 +147,7 @@ def _stamp(path: Path) -> tuple[int, int, int]:
 
 
 def to_stored(values: Tensor, dtype: str) -> NDArray[Any]:
-    """Convert a tensor to the array that the store holds.
-
-    Raises:
-        DataError: A value is not finite in this type.
-    """
+    """The array that the store holds; raises DataError if a value is not finite in this type."""
     stored = values.to(getattr(torch, dtype))
     if not bool(torch.isfinite(stored).all()):
         raise DataError(

@@ -81,11 +81,7 @@ _OPENERS: dict[str, Any] = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open, "
 
 
 def kind_of(path: Path) -> str | None:
-    """Format by the first bytes: "zip", "gz", "bz2", "xz" or "tar"; None for any other file.
-
-    Raises:
-        DataError: The file cannot be read.
-    """
+    """ "zip", "gz", "bz2", "xz" or "tar" by the first bytes of a file; None for any other file."""
     with reading(path), path.open("rb") as stream:
         start = stream.read(_BLOCK)
     for magic, kind in (
@@ -120,11 +116,7 @@ def damaged(path: Path, reason: str) -> DataError:
 
 
 def clean(path: Path, name: str) -> PurePosixPath:
-    """Convert the name of a member to a path relative to the root of the archive.
-
-    Raises:
-        DataError: The name leads out of the root.
-    """
+    """Path of a member below the root of the archive; raises DataError if its name leads out."""
     parts = name.replace("\\", "/").split("/")
     if (
         name.startswith(("/", "\\"))

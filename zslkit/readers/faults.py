@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,18 +53,12 @@ class Faults:
         self.found.append(fault)
 
     def warn(self, more: str = "") -> None:
-        """Raise the recorded faults, followed by `more`, as one error; do nothing without faults.
-
-        Raises:
-            DataError: At least one fault was recorded.
-        """
+        """Raise the recorded faults, if any, as one DataError that ends in `more`."""
         if not self.found:
             return
         if len(self.found) == 1:
             raise DataError(self.found[0] + more)
-        rest = [
-            fault.removeprefix(f"{self.path}: ").removeprefix(f"{self.path} ")
-            for fault in self.found
-        ]
+        start = re.compile(re.escape(f"{self.path}") + ":? ")
+        rest = [fault[m.end() :] if (m := start.match(fault)) else fault for fault in self.found]
         listed = "; ".join(f"({k}) {fault}" for k, fault in enumerate(rest, 1))
         raise DataError(f"{self.path} has {len(rest)} faults: {listed}{more}")

@@ -169,11 +169,7 @@ def _linked(file: Any, name: str) -> bool:
 
 
 def _texts(file: Any, name: str) -> list[str] | None:
-    """Read the texts of the dataset `name`; None if there is none or it holds anything else.
-
-    Raises:
-        Refused: There are too many bytes of texts for names.
-    """
+    """Texts of the dataset `name`, None if there is none; raises Refused if they are too many."""
     dataset = file[name] if _linked(file, name) else None
     if not isinstance(dataset, h5py.Dataset) or not dataset.shape:
         return None

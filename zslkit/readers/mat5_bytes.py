@@ -17,11 +17,7 @@ class Bytes:
         self._file, self._left = file, left
 
     def read(self, count: int) -> bytes:
-        """Read exactly `count` bytes.
-
-        Raises:
-            Damaged: Fewer bytes are left.
-        """
+        """Read exactly `count` bytes; raises Damaged if fewer are left."""
         data = self._file.read(count) if count <= self._left else b""
         if len(data) != count:
             raise Damaged("a variable is cut off")
@@ -64,11 +60,7 @@ class InflatedBytes(Bytes):
         return b""
 
     def finish(self) -> None:
-        """Read on to the checksum at the end of the stream.
-
-        Raises:
-            Damaged: More data follow, or the stream is cut off.
-        """
+        """Read on to the checksum at the end of the stream; raises Damaged if it is not there."""
         if self._more(64) and self._more(64):
             raise Damaged("a compressed variable holds more than it says")
         if not self._zlib.eof:

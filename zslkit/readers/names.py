@@ -100,11 +100,7 @@ def clash_words(kind: str, names: Iterable[str], key: Callable[[str], str] = sam
 def refuse_clash(
     place: object, kind: str, names: Iterable[str], key: Callable[[str], str] = same_name
 ) -> None:
-    """Check that all names of a list differ.
-
-    Raises:
-        DataError: Names `place` and the two names that are the same.
-    """
+    """Raise DataError, which names `place` and the two, if two names of a list are the same."""
     if words := clash_words(kind, names, key):
         raise DataError(f"{place}: {words}")
 

@@ -46,11 +46,7 @@ def open_npy(path: Path) -> Stream:
 
 
 def npz_names(path: Path) -> list[str]:
-    """Names of the arrays in a .npz file.
-
-    Raises:
-        DataError: The file is not a .npz file.
-    """
+    """Names of the arrays in a .npz file; raises DataError if it is none."""
     try:
         with zipfile.ZipFile(path) as file:
             return [name.removesuffix(".npy") for name in file.namelist() if name.endswith(".npy")]

@@ -75,11 +75,9 @@ class Encoder:
 
     def note(self) -> dict[str, Any]:
         """How the vectors are made, for the note beside them."""
-        return {
-            "method": "embedding of the phrase",
-            "encoder": self.model,
-            "sentence_transformers": self.version,
-        } | ({"weights_digest": self.digest} if self.digest else {})
+        note = {"method": "embedding of the phrase", "encoder": self.model}
+        note["sentence_transformers"] = self.version
+        return note | ({"weights_digest": self.digest} if self.digest else {})
 
     def sentences(self, texts: Sequence[str]) -> Vectors:
         """Embedding of each text, (N, W).

@@ -59,11 +59,7 @@ def rows_per_block(shape: Sequence[int], itemsize: int) -> int:
 
 
 def refuse_bomb(path: Path, name: str, nbytes: int, stored: int) -> None:
-    """Check that `nbytes` in memory are plausible for `stored` bytes in the file.
-
-    Raises:
-        DataError: The compression ratio is too high.
-    """
+    """Raise DataError unless `nbytes` in memory are plausible for `stored` bytes in the file."""
     if nbytes > BOMB_FLOOR and nbytes > BOMB_RATIO * stored:
         raise DataError(
             f"{path}: {name} claims {nbytes / 1e6:,.0f} MB and the file holds {stored / 1e6:,.3g} "

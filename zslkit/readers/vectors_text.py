@@ -68,7 +68,8 @@ def look_up(
                     "vectors in text form?"
                 )
             # The numbers of most lines are not parsed. A wanted word contains no space.
-            if not _of_interest(line[: line.index(" ")], wanted) and not line.startswith(" "):
+            begin = line[: line.index(" ")]
+            if begin and begin not in wanted and begin.lower() not in wanted:
                 continue
             word, *values = line.rsplit(" ", width)
             word = word.strip()
@@ -140,10 +141,6 @@ class _Lines:
                 f"{self._path}: {what} {expected} numbers for each word, and {fewest} follow; "
                 "mend that line or remove it"
             )
-
-
-def _of_interest(word: str, wanted: frozenset[str]) -> bool:
-    return word in wanted or word.lower() in wanted
 
 
 def _trailing_numbers(line: str) -> int:

@@ -64,11 +64,7 @@ def joined() -> bool:
 
 
 def join() -> None:
-    """Connect to the other processes, if any.
-
-    Raises:
-        UserError: The processes are on several machines.
-    """
+    """Connect to the other processes, if any; raises UserError if they are on several machines."""
     if _here.joined or not launched():
         return
     import torch

@@ -48,11 +48,7 @@ _EARLIER = r"\.{0}\.[0-9a-f]{{8}}|{0}\.[a-z0-9_]{{8}}"
 
 
 def need_plain(path: Path) -> None:
-    """Refuse pipes, devices and folders, which could block on opening.
-
-    Raises:
-        ValueError: Something else is there.
-    """
+    """Raise ValueError for pipes, devices and folders, which could block on opening."""
     if path.exists() and not path.is_file():
         raise ValueError("it is no file")
 
@@ -75,11 +71,7 @@ def read_small(path: Path, most: int = MOST) -> str:
 
 
 def read_text(path: Path, what: str, mend: str, most: int = MOST) -> str:
-    """Text of a file that a person wrote, as `read_small`.
-
-    Raises:
-        DataError: "<what> cannot be read (...); <mend>".
-    """
+    """Text of a file as `read_small`; raises DataError: "<what> cannot be read (...); <mend>"."""
     check_permitted(path)
     try:
         return read_small(path, most)
@@ -98,11 +90,7 @@ def is_utf16(content: bytes) -> bool:
 
 
 def parse_json(text: str) -> Any:
-    """Parse JSON within limits.
-
-    Raises:
-        ValueError: Not JSON, or too large or too deeply nested.
-    """
+    """Parse JSON; raises ValueError if it is none, too large, or too deeply nested."""
     # Counted first, since the parsed values take many times the memory of the text.
     if sum(text.count(sign) for sign in ",[{") > MOST_VALUES:
         raise ValueError(f"it holds more than {MOST_VALUES:,} values")
@@ -121,10 +109,8 @@ def disk_full(error: BaseException) -> bool:
     """Whether the disk or the user's quota is full, also by the texts of native libraries."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
-    return (
-        "No space left on device" in str(error)
-        or re.search(r"\d+ requested and \d+ written", str(error)) is not None
-    )
+    texts = r"No space left on device|\d+ requested and \d+ written"
+    return re.search(texts, str(error)) is not None
 
 
 class NotPermitted(DataError):

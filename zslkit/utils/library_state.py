@@ -28,8 +28,6 @@ from torch import nn
 
 from zslkit.errors import ModelFault
 
-_Setter = Callable[[Any], object]
-
 
 @dataclass(frozen=True)
 class Setting:
@@ -37,7 +35,7 @@ class Setting:
 
     words: str
     get: Callable[[], Any]
-    put: _Setter
+    put: Callable[[Any], object]
 
 
 def _attribute(words: str, holder: Any, name: str) -> Setting:

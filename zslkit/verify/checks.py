@@ -341,12 +341,9 @@ def _feature_rows(m: DatasetFiles) -> tuple[FeatureRows, tuple[int, ...]]:
         maps = m.maps.maps(index)
         rows.add(maps, maps.mean(dim=(2, 3)))
         means.add(m.maps.pooled(index))
-    for kept, found in (
-        (rows.zero, means.zero),
-        (rows.constant, means.constant),
-        (rows.broken, means.broken),
-    ):
-        kept[:] = sorted({*kept, *found} - ({*rows.zero} if kept is rows.constant else set()))
+    rows.zero = sorted({*rows.zero, *means.zero})
+    rows.constant = sorted({*rows.constant, *means.constant} - {*rows.zero})
+    rows.broken = sorted({*rows.broken, *means.broken})
     return rows, (n, *shape)
 
 

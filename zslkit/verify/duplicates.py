@@ -115,11 +115,8 @@ def _keep(file: Path, progress: Scan) -> None:
     with contextlib.suppress(OSError):  # without a writable cache, the scan cannot resume
         file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(file) as beside, beside.open("wb") as stream:
-            np.savez(
-                stream,
-                note=np.frombuffer(note, dtype=np.uint8),
-                thumbnails=progress.thumbnails[: len(progress.digests)],
-            )
+            seen = progress.thumbnails[: len(progress.digests)]
+            np.savez(stream, note=np.frombuffer(note, dtype=np.uint8), thumbnails=seen)
 
 
 def _resumed(file: Path | None, count: int, reporter: Reporter) -> Scan:

@@ -98,7 +98,6 @@ def gather_files(name: str, root: Path) -> DatasetFiles:
 
 def of_dataset(dataset: Dataset, known: Mapping[str, int]) -> DatasetFiles:
     """Contents of a dataset that could be loaded."""
-    parts = _parts(dataset.split.parts(), len(dataset.labels))
     return DatasetFiles(
         name=dataset.name,
         title=dataset.title or dataset.name,
@@ -111,7 +110,7 @@ def of_dataset(dataset: Dataset, known: Mapping[str, int]) -> DatasetFiles:
         labels=dataset.labels,
         images=dataset.images,
         why_no_images="" if dataset.images is not None else "the dataset has features only",
-        parts=parts,
+        parts=_parts(dataset.split.parts(), len(dataset.labels)),
         image_labels=dataset.labels,
         features=dataset.features,
         notes=dataset.notes,
