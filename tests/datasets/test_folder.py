@@ -13,7 +13,7 @@ from PIL import Image
 
 from zslkit.datasets.attribute_names import shipped_card
 from zslkit.datasets.catalog import load_dataset
-from zslkit.datasets.image_folders import hold_out
+from zslkit.datasets.photo_sets import hold_out
 from zslkit.errors import DataError, UserError
 
 CARD = (

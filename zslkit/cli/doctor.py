@@ -199,7 +199,7 @@ def _need(name: str, source: DatasetSource) -> tuple[int | None, str]:
     image size are not known."""
     from zslkit.config import FeatureConfig, build
     from zslkit.config.merge import Settings
-    from zslkit.features.needs import store_bytes
+    from zslkit.features.extract import store_bytes
 
     config = build(FeatureConfig, Settings(dict(source.defaults)), name)
     if "images" not in source.counts or config.size is None:

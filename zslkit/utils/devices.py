@@ -22,13 +22,8 @@ def choose_device(name: str) -> torch.device:
     if distributed.several():
         name = _device_of_process(name)
     if name == "auto":
-        name = (
-            "cuda"
-            if torch.cuda.is_available()
-            else "mps"
-            if torch.backends.mps.is_available()
-            else "cpu"
-        )
+        name = "mps" if torch.backends.mps.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else name
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
@@ -67,9 +62,7 @@ def cpu_gains_by_bfloat16() -> bool:
 @lru_cache(maxsize=1)
 def _this_cpu_gains() -> bool:
     try:
-        return gains_by_bfloat16(
-            Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-        )
+        return gains_by_bfloat16(Path("/proc/cpuinfo").read_text("utf-8", errors="replace"))
     except OSError:
         return True
 
