@@ -142,6 +142,20 @@ def test_a_card_that_is_not_there(tmp_path: Path) -> None:
         load_dataset("digit")
 
 
+def test_a_folder_or_a_card_in_place_of_a_name_is_told_with_what_to_give(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(UserError, match=r"'photos'.* write a card, with: zslkit data new photos$"):
+        load_dataset("photos")
+    (tmp_path / "photos.yaml").write_text("name: photos\n")
+    with pytest.raises(UserError, match=r"'photos'.* For the card photos\.yaml give its path$"):
+        load_dataset("photos")
+    with pytest.raises(UserError, match=r'photo\.yaml; did you mean "photos\.yaml"\? List'):
+        load_dataset("photo.yaml")
+
+
 @given(
     st.lists(st.integers(1, 12), min_size=2, max_size=6), st.floats(0.05, 0.95), st.integers(0, 99)
 )

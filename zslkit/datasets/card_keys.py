@@ -9,7 +9,7 @@ from pydantic import Field
 
 from zslkit.config import Config, FeatureConfig, build
 from zslkit.config.merge import Settings, merge, read_yaml
-from zslkit.errors import UserError
+from zslkit.errors import UserError, did_you_mean
 from zslkit.utils.files import recover
 
 
@@ -99,9 +99,12 @@ def card_settings(path: Path) -> Settings:
     if path.exists() and not path.is_file():
         raise UserError(f"{path} is no file; name the dataset card itself")
     if not path.is_file():
+        near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.yaml") if p.is_file()])
+        missing = f"There is no dataset card {path}"
+        if near.endswith("?"):
+            raise UserError(f"{missing}{near} List registered datasets with: zslkit datasets")
         raise UserError(
-            f"There is no dataset card {path}; check the path, or list the registered datasets "
-            "with: zslkit datasets"
+            f"{missing}; check the path, or list the registered datasets with: zslkit datasets"
         )
     return merge([read_yaml(path)])
 
