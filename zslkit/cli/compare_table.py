@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -25,23 +24,6 @@ FORMATS = {
 }
 LAID_OUT = ("table", "markdown", "latex")
 """Formats with columns to choose and a caption; CSV and JSON hold everything."""
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What the tables show.
-
-    Attributes:
-        form: One of FORMATS.
-        as_papers_do: Also what picking on test would give.
-        strict: Separate inductive from class-inductive rows.
-        layout: Columns and caption.
-    """
-
-    form: str
-    as_papers_do: bool
-    strict: bool
-    layout: Layout
 
 
 def format_of(form: str | None, markdown: bool, as_json: bool) -> str:
@@ -74,43 +56,41 @@ def layout_of(form: str, columns: tuple[str, ...] | None, caption: str) -> Layou
 
 
 def print_comparison(
+    form: str,
+    layout: Layout,
+    as_papers_do: bool,
+    strict: bool,
     results: Sequence[Result | Run],
-    shown: Shown,
     failed: Sequence[Mapping[str, object]] = (),
     missing: Sequence[tuple[str, int]] = (),
 ) -> None:
     """Print the table of these runs.
 
     Args:
+        form: One of FORMATS.
+        layout: Columns and caption.
+        as_papers_do: Also what picking on test would give.
+        strict: Separate inductive from class-inductive rows.
         results: The runs.
-        shown: What the table shows.
         failed: Runs that failed, for JSON.
         missing: Model and seed of runs that are not there, for JSON.
     """
     from zslkit.record import json_summary
-    from zslkit.report.as_data import as_json
+    from zslkit.report import as_data, export, tables, terminal
     from zslkit.report.blocks import blocks_of
 
-    blocks = blocks_of(results, shown.as_papers_do, shown.strict)
-    if shown.form == "json":
+    blocks = blocks_of(results, as_papers_do, strict)
+    if form == "json":
         runs = [json_summary(result.record, result.folder) for result in results]
         lacking = [{"model": model, "seed": seed} for model, seed in missing]
-        print_json(
-            {"blocks": as_json(blocks), "runs": runs, "failures": list(failed), "missing": lacking}
-        )
-    elif blocks:
-        _print(blocks, shown)
-
-
-def _print(blocks: Sequence[Any], shown: Shown) -> None:
-    from zslkit.report import export, tables, terminal
-
-    if shown.form == "table":
-        print_table(terminal.rich_table(blocks, shown.layout))
-    elif shown.form == "csv":
+        told = {"runs": runs, "failures": list(failed), "missing": lacking}
+        print_json({"blocks": as_data.as_json(blocks), **told})
+    elif blocks and form == "table":
+        print_table(terminal.rich_table(blocks, layout))
+    elif blocks and form == "csv":
         echo(export.as_csv(blocks).rstrip("\n"))
         for note in (note for block in blocks for note in block.notes):  # CSV has no room for them
             tell(note)
-    else:
-        write = {"markdown": tables.markdown, "latex": export.latex}[shown.form]
-        echo(write(blocks, shown.layout).rstrip("\n"))
+    elif blocks:
+        write = {"markdown": tables.markdown, "latex": export.latex}[form]
+        echo(write(blocks, layout).rstrip("\n"))
