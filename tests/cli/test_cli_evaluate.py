@@ -60,7 +60,7 @@ def test_a_word_that_names_no_run_is_told_with_the_tags_there_are(
     assert app.main(["evaluate", "papers", "--runs", str(tmp_path / "runs")]) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1
-    assert "There is no run folder or tag 'papers', did you mean \"paper\"?" in err
+    assert "There is no run folder or tag 'papers'; did you mean \"paper\"?" in err
 
 
 def test_json_holds_every_small_metric_unasked_and_the_large_ones_when_asked(

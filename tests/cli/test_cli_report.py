@@ -38,7 +38,7 @@ def test_the_command_writes_the_page_and_says_where(
 def test_runs_are_named_by_tag_and_pattern(
     out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], word: str, found: int
 ) -> None:
-    (folder,) = (out / "birds" / "beta").iterdir()
+    (folder,) = (out / "birds" / "beta").glob("seed0-*")
     change_tags(folder, "paper", None, lambda sentence: None)
     place = ["--runs", str(out), "--out", str(tmp_path / "page"), "--json"]
     assert app.main(["report", word.format(tmp=tmp_path), *place]) == 0
